@@ -1,0 +1,1 @@
+"""Ray: readers, extractors, the committer and the ingest run."""

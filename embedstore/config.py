@@ -1,0 +1,134 @@
+"""The configuration of each stage of ingest, checked where it is made and passed on whole."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from embedstore.errors import ConfigError
+
+MIB = 1 << 20
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TilingConfig:
+    """How a slide is cut into tiles.
+
+    Attributes:
+        tile_px: Edge of a tile as the extractor sees it, pixels.
+        mpp: Resolution at which the extractor sees it, micrometres per pixel.
+        stride_px: Distance between neighbouring tiles at `mpp`, pixels; `tile_px` when None.
+        min_tissue: Smallest share of a tile's area that is tissue, 0 to 1.
+    """
+
+    tile_px: int = 256
+    mpp: float = 0.5
+    stride_px: int | None = None
+    min_tissue: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require(16 <= self.tile_px <= 8192, f"tile_px is {self.tile_px}; expected 16 to 8192 pixels")
+        _require(math.isfinite(self.mpp) and 0.02 <= self.mpp <= 100, f"mpp is {self.mpp}; expected 0.02 to 100 µm/px")
+        stride = self.tile_px if self.stride_px is None else self.stride_px
+        _require(1 <= stride <= 16 * self.tile_px, f"stride_px is {stride}; expected 1 to {16 * self.tile_px} pixels")
+        object.__setattr__(self, "stride_px", stride)
+        _require(0 <= self.min_tissue <= 1, f"min_tissue is {self.min_tissue}; expected a share from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TissueConfig:
+    """How tissue is told from glass on a thumbnail.
+
+    Attributes:
+        method: `otsu` (optical density and saturation), or `all` (the whole slide is tissue).
+        mpp: Resolution of the thumbnail, micrometres per pixel.
+        min_area_um2: Smaller specks of tissue are dropped, µm².
+        max_hole_um2: Smaller holes in tissue are filled, µm².
+        exclude_pen: Leave out marks of blue, green, red and black pens.
+    """
+
+    method: Literal["otsu", "all"] = "otsu"
+    mpp: float = 8.0
+    min_area_um2: float = 20_000.0
+    max_hole_um2: float = 10_000.0
+    exclude_pen: bool = True
+
+    def __post_init__(self) -> None:
+        _require(self.method in ("otsu", "all"), f"tissue method is {self.method!r}; expected 'otsu' or 'all'")
+        _require(0.5 <= self.mpp <= 64, f"tissue mpp is {self.mpp}; expected 0.5 to 64 µm/px")
+        _require(self.min_area_um2 >= 0, f"min_area_um2 is {self.min_area_um2}; expected 0 or more")
+        _require(self.max_hole_um2 >= 0, f"max_hole_um2 is {self.max_hole_um2}; expected 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingConfig:
+    """How pixels are read.
+
+    Attributes:
+        reader: `auto` chooses a slide's fastest reader whose pixels equal OpenSlide's; a name forces one.
+        max_unreadable: Largest share of a slide's tiles that may be unreadable, 0 to 1; more fails the slide.
+    """
+
+    reader: Literal["auto", "tiff", "dicom", "fastslide", "openslide"] = "auto"
+    max_unreadable: float = 0.01
+
+    def __post_init__(self) -> None:
+        readers = ("auto", "tiff", "dicom", "fastslide", "openslide")
+        _require(self.reader in readers, f"reader is {self.reader!r}; expected one of {', '.join(readers)}")
+        _require(0 <= self.max_unreadable <= 1, f"max_unreadable is {self.max_unreadable}; expected a share 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How the run uses the machine; nothing here changes what is stored.
+
+    Attributes:
+        readers: Reader workers beside each extractor; chosen from the cores at hand when None.
+        extractors: Extractor workers; one a GPU, else one, when None.
+        batch_tiles: Tiles in one forward pass; the extractor's own default when None.
+        chunk_bytes: Pixels that travel from reader to extractor at once, bytes.
+        in_flight_bytes: Pixels read and not yet embedded, a lane (an extractor and its readers), bytes.
+        group_slides: A commit takes at most so many slides.
+        group_s: A finished slide waits at most so long for its commit, seconds.
+        max_strikes: A slide that was being read each time a worker died so often has failed.
+        max_restarts: Deaths of workers that a run survives.
+        compact_every: Commits between two compactions of a collection.
+    """
+
+    readers: int | None = None
+    extractors: int | None = None
+    batch_tiles: int | None = None
+    chunk_bytes: int = 8 * MIB
+    in_flight_bytes: int = 64 * MIB
+    group_slides: int = 64
+    group_s: float = 2.0
+    max_strikes: int = 3
+    max_restarts: int = 100
+    compact_every: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("readers", "extractors", "batch_tiles"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
+        for name in ("chunk_bytes", "in_flight_bytes", "group_slides", "max_strikes", "max_restarts", "compact_every"):
+            _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; expected 1 or more")
+        _require(self.group_s >= 0, f"group_s is {self.group_s}; expected 0 or more seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestConfig:
+    """Everything that decides what the rows of a slide are, beside the extractor itself."""
+
+    tiling: TilingConfig = field(default_factory=TilingConfig)
+    tissue: TissueConfig = field(default_factory=TissueConfig)
+    reading: ReadingConfig = field(default_factory=ReadingConfig)
+
+
+def as_record(config: Any) -> dict[str, Any]:
+    """A configuration as plain JSON values, to be stored with what it produced."""
+    return dataclasses.asdict(config)

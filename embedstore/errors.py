@@ -1,0 +1,122 @@
+"""Every error that embedstore raises on purpose.
+
+A message names what failed, where, what was expected, what was found, and the next step.
+Each class is also the built-in that it is, so that `except FileNotFoundError` keeps working,
+and each takes one message string, so that it survives pickling between processes.
+"""
+
+
+class EmbedStoreError(Exception):
+    """Root of the tree: catch it to catch everything that embedstore foresees."""
+
+
+class ConfigError(EmbedStoreError, ValueError):
+    """A configuration that cannot be run; raised before any work."""
+
+
+# -- slides ---------------------------------------------------------------------------------
+
+
+class SlideError(EmbedStoreError):
+    """Something is wrong with one slide; it costs that slide, never the run."""
+
+
+class SlideNotFoundError(SlideError, FileNotFoundError):
+    """No file stands at a slide's path."""
+
+
+class SlideFormatError(SlideError, ValueError):
+    """No reader opens the file, or what it holds is not a slide."""
+
+
+class ResolutionError(SlideError, ValueError):
+    """A slide does not say how large a pixel is, or not finely enough for the asked mpp."""
+
+
+class RegionReadError(SlideError, OSError):
+    """A region or level of an open slide cannot be decoded."""
+
+
+class TissueError(SlideError, ValueError):
+    """Tissue cannot be found on this kind of image, or a given mask cannot be used."""
+
+
+class TilingError(SlideError, ValueError):
+    """A grid of tiles cannot be laid."""
+
+
+class NoTileError(TilingError):
+    """No tile of the slide has enough tissue; the message says how much was found."""
+
+
+class UnreadableTilesError(SlideError, OSError):
+    """More tiles of a slide were unreadable than the run allows."""
+
+
+class SlideListError(EmbedStoreError, ValueError):
+    """A list of slides (CSV, Parquet, labels.csv) is malformed."""
+
+
+# -- extractors -----------------------------------------------------------------------------
+
+
+class ExtractorError(EmbedStoreError):
+    """An extractor cannot be used."""
+
+
+class UnknownExtractorError(ExtractorError, LookupError):
+    """No extractor has that name."""
+
+
+class WeightsError(ExtractorError, OSError):
+    """Weights are missing, gated, or do not fit the architecture."""
+
+
+class DeviceError(ExtractorError, RuntimeError):
+    """The asked device is not there."""
+
+
+# -- store ----------------------------------------------------------------------------------
+
+
+class StoreError(EmbedStoreError):
+    """A store cannot be used."""
+
+
+class StoreNotFoundError(StoreError, FileNotFoundError):
+    """No store stands at the path."""
+
+
+class CollectionNotFoundError(StoreError, LookupError):
+    """The store has no such collection."""
+
+
+class CollectionMismatchError(StoreError, ValueError):
+    """A collection was made with another configuration or extractor; the message lists the differences."""
+
+
+class TileNotFoundError(StoreError, LookupError):
+    """The store has no such tile."""
+
+
+class SlideNotInStoreError(StoreError, LookupError):
+    """The store has no such slide or patient."""
+
+
+class StoreBusyError(StoreError, RuntimeError):
+    """Another process is writing to the table."""
+
+
+class CommitError(StoreError, RuntimeError):
+    """A delivery of rows does not match what it says of itself; nothing was committed."""
+
+
+# -- the run --------------------------------------------------------------------------------
+
+
+class RunError(EmbedStoreError, RuntimeError):
+    """The run itself cannot go on: workers die faster than they may be restarted."""
+
+
+class ClusterError(EmbedStoreError, ConnectionError):
+    """A Ray cluster cannot be reached or lacks what was asked of it."""

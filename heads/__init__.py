@@ -1,0 +1,1 @@
+"""Small JAX models on stored embeddings."""

@@ -1,0 +1,132 @@
+"""A lease on a table, so that two runs never commit to it at once.
+
+Lance's Append neither refuses a second delivery nor a stale read version, so the process that commits must be alone.
+The lease is a row with a primary key; taking it is a conditional update, of which one of several racers wins.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from typing import Any
+
+import psutil
+import pyarrow as pa
+
+from embedstore.errors import StoreBusyError
+from embedstore.store.schema import LEASES
+from embedstore.store.table import Table, now, sql_string
+
+log = logging.getLogger(__name__)
+
+#: The owner says so often that it lives; one that has been silent for EXPIRY_S has lost the lease.
+BEAT_S = 20.0
+EXPIRY_S = 120.0
+
+
+class Lease:
+    """The right to commit to one table, kept alive by a thread until released.
+
+    Args:
+        store_uri: The store.
+        name: What is leased.
+        wait_s: How long to wait for an owner that is about to end, such as the actor of a driver that was just killed.
+    Raises:
+        StoreBusyError: somebody else holds it, and lives.
+    """
+
+    def __init__(self, store_uri: str, name: str, *, wait_s: float = 20.0):
+        self._table = Table(store_uri, "leases")
+        self._table.create(LEASES)
+        self.name = name
+        self.owner = uuid.uuid4().hex
+        self._stop = threading.Event()
+        self._take(time.monotonic() + wait_s)
+        self._heart = threading.Thread(target=self._beat, name=f"lease-{name}", daemon=True)
+        self._heart.start()
+
+    def _row(self, since: Any = None) -> dict[str, Any]:
+        at = now()
+        return {
+            "name": self.name,
+            "owner": self.owner,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "since": since or at,
+            "beat": at,
+        }
+
+    def _held(self) -> dict[str, Any] | None:
+        found = self._table.rows(where=f"name = {sql_string(self.name)}")
+        return found[0] if found else None
+
+    def _take(self, deadline: float) -> None:
+        while True:
+            held = self._held()
+            if held is None or not _lives(held):
+                self._write(replaces=held["owner"] if held else None)
+                if self.mine():
+                    return
+            elif time.monotonic() >= deadline:
+                raise StoreBusyError(
+                    f"table {self.name!r} is being written by process {held['pid']} on {held['host']} since "
+                    f"{held['since']:%Y-%m-%d %H:%M:%S} UTC; wait for it to end, or stop it and run this again "
+                    f"(a dead owner on another machine loses the table after {EXPIRY_S:.0f} s)"
+                )
+            time.sleep(0.5)
+
+    def _write(self, *, replaces: str | None, since: Any = None) -> None:
+        """Write our row, or replace that of one owner and no other: a racer who was quicker keeps the lease."""
+        merge = self._table.open().merge_insert("name")
+        if replaces is None:
+            merge = merge.when_not_matched_insert_all()
+        else:
+            merge = merge.when_matched_update_all(f"target.owner = {sql_string(replaces)}")
+        merge.use_index(False).execute(pa.Table.from_pylist([self._row(since)], schema=LEASES))
+
+    def mine(self) -> bool:
+        held = self._held()
+        return held is not None and held["owner"] == self.owner
+
+    def check(self) -> None:
+        """Raise StoreBusyError when somebody else took the lease."""
+        if not self.mine():
+            raise StoreBusyError(f"the lease on {self.name!r} was lost to another process; nothing more is committed")
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            try:
+                held = self._held()
+                if held is None or held["owner"] != self.owner:
+                    return
+                self._write(replaces=self.owner, since=held["since"])
+            except Exception:  # the next beat tries again; the lease outlives several missed ones
+                log.warning("could not renew the lease on %s", self.name, exc_info=True)
+
+    def release(self) -> None:
+        self._stop.set()
+        self._heart.join(timeout=BEAT_S)
+        if self.mine():
+            self._table.delete(f"owner = {sql_string(self.owner)}")
+            self._table.tidy(keep_s=EXPIRY_S)
+
+    def __enter__(self) -> "Lease":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _lives(held: dict[str, Any]) -> bool:
+    if (now() - held["beat"]).total_seconds() > EXPIRY_S:
+        return False
+    if held["host"] != socket.gethostname():
+        return True
+    try:
+        process = psutil.Process(held["pid"])
+        # A process started after the lease was taken has only inherited the number.
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= held["since"].timestamp() + 1
+    except psutil.NoSuchProcess:
+        return False

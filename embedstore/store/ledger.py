@@ -1,0 +1,226 @@
+"""The ledger: one row a slide with what the slide is, and one a slide and collection with what became of it.
+
+The rows of a collection say which slides are done. The ledger explains the others (no tissue, unreadable, no
+resolution) and can be made again from the collections.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from embedstore.errors import SlideListError
+from embedstore.store.schema import OUTCOMES, SLIDES
+from embedstore.store.table import Table, now, sql_in, sql_string
+
+State = Literal["done", "empty", "failed"]
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a slide in a collection.
+
+    Attributes:
+        state: `done`; `empty` (no tile has enough tissue); `failed`.
+        tiles: Rows in the collection.
+        unreadable: Planned tiles that could not be read.
+        plan_s, read_s, extract_s, write_s: Where the time went, seconds, summed over workers.
+        error: Name of the error's class.
+        reason: Its message.
+        warnings: What the slide's user should know, such as an implausible mpp.
+    """
+
+    collection: str
+    slide_id: str
+    path: str
+    state: State
+    tiles: int = 0
+    unreadable: int = 0
+    reader: str | None = None
+    plan_s: float = 0.0
+    read_s: float = 0.0
+    extract_s: float = 0.0
+    write_s: float = 0.0
+    error: str | None = None
+    reason: str | None = None
+    warnings: tuple[str, ...] = ()
+    run_id: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in OUTCOMES.names if name not in ("key", "updated_at", "warnings")}
+        return {
+            **values,
+            "key": outcome_key(self.collection, self.slide_id),
+            "warnings": list(self.warnings),
+            "updated_at": now(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideFacts:
+    """What a slide is, whichever collections it is in.
+
+    Attributes:
+        slide_mpp: Micrometres per level-0 pixel, as used.
+        tissue_mm2: Area of tissue, mm².
+        metadata: Further columns of the user's list of slides, `patient` among them.
+    """
+
+    slide_id: str
+    path: str
+    kind: str
+    width_l0: int | None = None
+    height_l0: int | None = None
+    slide_mpp: float | None = None
+    vendor: str | None = None
+    tissue_mm2: float | None = None
+    fingerprint: str | None = None
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in SLIDES.names if name not in ("patient", "updated_at")}
+        patient = self.metadata.get("patient")
+        rest = {name: value for name, value in self.metadata.items() if name != "patient"}
+        return {**rest, **own, "patient": None if patient is None else str(patient), "updated_at": now()}
+
+
+def outcome_key(collection: str, slide_id: str) -> str:
+    return f"{collection}/{slide_id}"
+
+
+class Ledger:
+    """The two tables `slides` and `outcomes` of a store."""
+
+    def __init__(self, store_uri: str):
+        self._slides = Table(store_uri, "slides")
+        self._outcomes = Table(store_uri, "outcomes")
+
+    def create(self) -> None:
+        self._slides.create(SLIDES)
+        self._outcomes.create(OUTCOMES)
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def slides(self, *, where: str | None = None) -> list[dict[str, Any]]:
+        return sorted(self._slides.rows(where=where), key=lambda row: row["slide_id"])
+
+    def outcomes(
+        self, *, collection: str | None = None, states: Sequence[State] = (), slide_id: str | None = None
+    ) -> list[dict[str, Any]]:
+        clauses = []
+        if collection is not None:
+            clauses.append(f"collection = {sql_string(collection)}")
+        if states:
+            clauses.append(sql_in("state", states))
+        if slide_id is not None:
+            clauses.append(f"slide_id = {sql_string(slide_id)}")
+        rows = self._outcomes.rows(where=" AND ".join(clauses) or None)
+        return sorted(rows, key=lambda row: (row["collection"], row["slide_id"]))
+
+    def slides_of_patient(self, patient: str) -> list[str]:
+        return [row["slide_id"] for row in self._slides.rows(where=f"patient = {sql_string(patient)}")]
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def admit_columns(self, metadata: Iterable[Mapping[str, Scalar]]) -> None:
+        """Make room for the user's columns, before any work.
+
+        Raises:
+            SlideListError: a column has a name that the store uses itself, or values of another type than before.
+        """
+        wanted: dict[str, pa.DataType] = {}
+        for row in metadata:
+            for name, value in row.items():
+                if value is not None and name != "patient":
+                    wanted[name] = _wider(wanted.get(name), _arrow_type(value))
+        schema = self._slides.create(SLIDES).schema
+        reserved = sorted((set(SLIDES.names) - {"patient"}) & wanted.keys())
+        if reserved:
+            raise SlideListError(
+                f"the list of slides has column(s) {', '.join(reserved)}, which the store fills itself; rename them"
+            )
+        known = set(schema.names)
+        for name in sorted(wanted.keys() & known):
+            have = schema.field(name).type
+            if have != wanted[name] and _wider(have, wanted[name]) != have:
+                raise SlideListError(
+                    f"column {name!r} of the list of slides has values of type {wanted[name]}; "
+                    f"the store has {have} from earlier slides; convert or rename the column"
+                )
+        new = [pa.field(name, wanted[name]) for name in sorted(wanted.keys() - known)]
+        if new:
+            self._slides.open().add_columns(pa.schema(new))
+
+    def record(self, facts: Iterable[SlideFacts], outcomes: Iterable[Outcome]) -> None:
+        """Upsert a group's rows; doing it twice changes nothing but the time of day."""
+        schema = self._slides.open().schema
+        rows = [{name: _fit(fact.get(name), schema.field(name).type) for name in schema.names} for fact in (f.row() for f in facts)]
+        self._slides.upsert("slide_id", rows)
+        self._outcomes.upsert("key", [outcome.row() for outcome in outcomes])
+
+    def repair(self, collection: str, present: Mapping[str, int], run_id: str) -> int:
+        """Write the outcomes that a crash kept from following their rows.
+
+        Args:
+            present: Rows of each slide of the collection.
+        Returns:
+            How many outcomes were amended.
+        """
+        known = {row["slide_id"]: row for row in self.outcomes(collection=collection)}
+        amended = [
+            Outcome(
+                collection=collection,
+                slide_id=slide_id,
+                path=known.get(slide_id, {}).get("path") or "",
+                state="done",
+                tiles=tiles,
+                run_id=run_id,
+                warnings=("the run ended between these rows and their record; times and reader are not known",),
+            )
+            for slide_id, tiles in present.items()
+            if known.get(slide_id, {}).get("state") != "done"
+        ]
+        missing = {outcome.slide_id for outcome in amended} - {row["slide_id"] for row in self.slides()}
+        self.record([SlideFacts(slide_id=s, path="", kind="wsi") for s in sorted(missing)], amended)
+        return len(amended)
+
+    def forget(self, slide_ids: Sequence[str], *, collection: str | None = None) -> None:
+        """Drop slides' outcomes, in one collection or in all; in all, the slides' own rows as well."""
+        if not slide_ids:
+            return
+        chosen = sql_in("slide_id", slide_ids)
+        if collection is None:
+            self._slides.delete(chosen)
+        else:
+            chosen += f" AND collection = {sql_string(collection)}"
+        self._outcomes.delete(chosen)
+
+    def tidy(self, *, keep_s: float) -> None:
+        for table in (self._slides, self._outcomes):
+            table.tidy(keep_s=keep_s, purge=True)
+
+
+def _arrow_type(value: Scalar) -> pa.DataType:
+    if isinstance(value, bool):
+        return pa.bool_()
+    if isinstance(value, int):
+        return pa.int64()
+    return pa.float64() if isinstance(value, float) else pa.string()
+
+
+def _wider(one: pa.DataType | None, other: pa.DataType) -> pa.DataType:
+    if one is None or one == other:
+        return other
+    if {one, other} == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    return pa.string()
+
+
+def _fit(value: Any, kind: pa.DataType) -> Any:
+    if value is None:
+        return None
+    if pa.types.is_string(kind):
+        return str(value)
+    return float(value) if pa.types.is_floating(kind) else value

@@ -1,0 +1,157 @@
+"""What the tables of a store hold."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from embedstore.errors import ConfigError, StoreError
+
+FORMAT_VERSION = 1
+CONFIG_KEY = b"embedstore.collection"
+_PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
+
+#: Rows of one record batch: about 8 MB of fp16 vectors at 768 dimensions, the page size at which Lance scans
+#: 300,000 x 768 at 3.5-4.0 GB/s (one big page: 0.5-1.0).
+BATCH_BYTES = 8_000_000
+#: A slide's rows are written in fragments of so many, so that no slide's vectors are held whole.
+BLOCK_ROWS = 20_000
+
+SLIDES = pa.schema(
+    [
+        pa.field("slide_id", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+        pa.field("path", pa.string()),
+        pa.field("kind", pa.string()),
+        pa.field("patient", pa.string()),
+        pa.field("width_l0", pa.int64()),
+        pa.field("height_l0", pa.int64()),
+        pa.field("slide_mpp", pa.float64()),
+        pa.field("vendor", pa.string()),
+        pa.field("tissue_mm2", pa.float64()),
+        pa.field("fingerprint", pa.string()),
+        pa.field("updated_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+#: What became of each slide in each collection; the collection's rows decide, this explains.
+OUTCOMES = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+        pa.field("collection", pa.string()),
+        pa.field("slide_id", pa.string()),
+        pa.field("path", pa.string()),
+        pa.field("state", pa.string()),
+        pa.field("tiles", pa.int64()),
+        pa.field("unreadable", pa.int64()),
+        pa.field("reader", pa.string()),
+        pa.field("plan_s", pa.float64()),
+        pa.field("read_s", pa.float64()),
+        pa.field("extract_s", pa.float64()),
+        pa.field("write_s", pa.float64()),
+        pa.field("error", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("warnings", pa.list_(pa.string())),
+        pa.field("run_id", pa.string()),
+        pa.field("updated_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+LABELS = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+        pa.field("task", pa.string()),
+        pa.field("slide_id", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("label", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("patient", pa.string()),
+        pa.field("author", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+LEASES = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+        pa.field("owner", pa.string()),
+        pa.field("host", pa.string()),
+        pa.field("pid", pa.int64()),
+        pa.field("since", pa.timestamp("us", tz="UTC")),
+        pa.field("beat", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+def check_collection_name(name: str) -> str:
+    """Return the name, or raise ConfigError when it cannot name a table."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"collection name {name!r} cannot name a table; expected letters, digits, '.', '_' and '-', "
+            "at most 100, beginning with a letter or digit; pass another with --collection"
+        )
+    return name
+
+
+def tiles_schema(dim: int, record: dict[str, Any]) -> pa.Schema:
+    """The schema of a collection.
+
+    Args:
+        dim: Size of an embedding.
+        record: The resolved configuration and the extractor's record, kept in the schema's metadata.
+    """
+    return pa.schema(
+        [
+            pa.field("tile_id", pa.int64(), nullable=False),
+            pa.field("slide_id", pa.string(), nullable=False),
+            pa.field("x", pa.int32(), nullable=False),
+            pa.field("y", pa.int32(), nullable=False),
+            pa.field("edge_l0", pa.int32(), nullable=False),
+            pa.field("name", pa.string()),
+            pa.field("tissue", pa.float32()),
+            pa.field("vector", pa.list_(pa.float16(), dim), nullable=False),
+        ],
+        metadata={CONFIG_KEY: json.dumps({"format": FORMAT_VERSION, **record}, sort_keys=True).encode()},
+    )
+
+
+def read_record(schema: pa.Schema, where: str) -> dict[str, Any]:
+    """The record kept in a collection's schema metadata."""
+    raw = (schema.metadata or {}).get(CONFIG_KEY)
+    if raw is None:
+        raise StoreError(f"table {where} has no {CONFIG_KEY.decode()} metadata: it was not written by embedstore")
+    record = json.loads(raw)
+    if record.get("format") != FORMAT_VERSION:
+        raise StoreError(
+            f"collection {where} has format {record.get('format')}; this embedstore reads format {FORMAT_VERSION}; "
+            "install the embedstore version that wrote it"
+        )
+    return record
+
+
+def batch_rows(dim: int) -> int:
+    """Rows of a record batch of about BATCH_BYTES of vectors."""
+    return max(1, BATCH_BYTES // (2 * dim))
+
+
+def place(xy_l0: np.ndarray, names: tuple[str, ...] | None) -> list[str]:
+    """What tells a slide's tiles apart: 'x,y' of the top-left in level-0 pixels, or the file's name."""
+    if names is not None:
+        return list(names)
+    return [f"{x},{y}" for x, y in xy_l0.tolist()]
+
+
+def tile_ids(slide_id: str, places: list[str]) -> np.ndarray:
+    """Stable 64-bit ids of a slide's tiles, (n,) int64: BLAKE2b of the slide's id and the tile's place."""
+    base = hashlib.blake2b(slide_id.encode() + b"\0", digest_size=8)
+    ids = np.empty(len(places), dtype="<i8")
+    for i, spot in enumerate(places):
+        tile = base.copy()
+        tile.update(spot.encode())
+        ids[i] = int.from_bytes(tile.digest(), "little", signed=True)
+    return ids

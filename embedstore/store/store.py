@@ -1,0 +1,194 @@
+"""A store: the directory or URI that holds everything, and nothing outside it is needed to use it."""
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lancedb
+
+from embedstore.errors import SlideNotInStoreError, StoreError, StoreNotFoundError, TileNotFoundError
+from embedstore.store.collection import PREFIX, Collection, CollectionWriter, collection_names
+from embedstore.store.labels import Labels
+from embedstore.store.ledger import Ledger
+from embedstore.store.lease import Lease
+from embedstore.store.table import local_path
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """An embedstore database.
+
+    Args:
+        uri: A directory, or a URI of an object store that LanceDB opens.
+    """
+
+    def __init__(self, uri: str | Path):
+        local = local_path(str(uri))
+        self.uri = str(local) if local is not None else str(uri).rstrip("/")
+        self.ledger = Ledger(self.uri)
+        self.labels = Labels(self.uri)
+
+    @classmethod
+    def open(cls, uri: str | Path) -> "Store":
+        """Open an existing store.
+
+        Raises:
+            StoreNotFoundError: nothing there was written by embedstore.
+        """
+        store = cls(uri)
+        if not {"slides", "outcomes"} <= set(store.tables()):
+            raise StoreNotFoundError(
+                f"no store at {store.uri}: expected the tables slides and outcomes; "
+                "check the path, or make a store with `embedstore ingest SLIDES --store PATH`"
+            )
+        return store
+
+    @classmethod
+    def create(cls, uri: str | Path) -> "Store":
+        """Open a store, making it where there is none."""
+        store = cls(uri)
+        local = local_path(store.uri)
+        if local is not None:
+            if local.exists() and not local.is_dir():
+                raise StoreError(f"{local} is a file; expected a directory for the store; give another --store")
+            local.mkdir(parents=True, exist_ok=True)
+        else:
+            _require_put_if_absent(store.uri)
+        store.ledger.create()
+        return store
+
+    def tables(self) -> list[str]:
+        local = local_path(self.uri)
+        if local is not None:
+            return sorted(path.stem for path in local.glob("*.lance"))
+        return list(lancedb.connect(self.uri).list_tables().tables)
+
+    # -- collections ------------------------------------------------------------------------
+
+    def collection_names(self) -> list[str]:
+        return collection_names(self.tables())
+
+    def collection(self, name: str | None = None) -> Collection:
+        """A collection by name; without a name, the only one.
+
+        Raises:
+            CollectionNotFoundError: there is none of that name.
+            StoreError: no name was given, and there are several or none.
+        """
+        if name is None:
+            names = self.collection_names()
+            if len(names) != 1:
+                raise StoreError(
+                    f"{self.uri} has {len(names)} collections ({', '.join(names) or 'none'}); name one with --collection"
+                )
+            name = names[0]
+        collection = Collection(self.uri, name)
+        collection.dataset()
+        return collection
+
+    def table_name(self, collection: str) -> str:
+        """The LanceDB table of a collection, for those who want to open it themselves."""
+        return PREFIX + collection
+
+    def lease(self, collection: str, *, wait_s: float = 20.0) -> Lease:
+        return Lease(self.uri, PREFIX + collection, wait_s=wait_s)
+
+    # -- one tile ---------------------------------------------------------------------------
+
+    def tile(self, tile_id: int, *, collection: str | None = None) -> dict[str, Any]:
+        """A tile's row, with the collection that it was found in under 'collection'.
+
+        Raises:
+            TileNotFoundError: no collection has it.
+        """
+        names = [collection] if collection else self.collection_names()
+        for name in names:
+            found = self.collection(name).tiles(where=f"tile_id = {int(tile_id)}").to_pylist()
+            if found:
+                return {"collection": name, **found[0]}
+        raise TileNotFoundError(
+            f"no tile {tile_id} in {', '.join(names) or 'a store without collections'}; "
+            "tile ids stand in `embedstore ls --tiles` and in every export"
+        )
+
+    # -- taking out -------------------------------------------------------------------------
+
+    def resolve_slides(self, *, slides: Sequence[str] = (), patients: Sequence[str] = ()) -> list[str]:
+        """Slide ids of the given slides and patients.
+
+        Raises:
+            SlideNotInStoreError: one of them is not in the store; nothing is done to the others.
+        """
+        known = {row["slide_id"] for row in self.ledger.slides()}
+        chosen = []
+        for slide_id in slides:
+            if slide_id not in known:
+                close = [s for s in sorted(known) if slide_id.lower() in s.lower()][:5]
+                hint = f"; close names: {', '.join(close)}" if close else ""
+                raise SlideNotInStoreError(f"no slide {slide_id!r} in {self.uri}{hint}; `embedstore status` lists them")
+            chosen.append(slide_id)
+        for patient in patients:
+            theirs = self.ledger.slides_of_patient(patient)
+            if not theirs:
+                raise SlideNotInStoreError(f"no slide of patient {patient!r} in {self.uri}; `embedstore status` lists slides")
+            chosen += theirs
+        return sorted(set(chosen))
+
+    def remove(self, slide_ids: Sequence[str]) -> dict[str, int]:
+        """Take slides out of every collection, the labels and the ledger.
+
+        Gone from reads and searches at once; `compact` takes them out of the files.
+
+        Returns:
+            Rows removed, by collection.
+        """
+        removed = {}
+        with contextlib.ExitStack() as leases:
+            names = self.collection_names()
+            for name in names:
+                leases.enter_context(self.lease(name, wait_s=0))
+            for name in names:
+                collection = self.collection(name)
+                before = len(collection)
+                CollectionWriter(collection).remove(slide_ids)
+                removed[name] = before - len(collection)
+            self.labels.forget(list(slide_ids))
+            self.ledger.forget(list(slide_ids))
+        return removed
+
+    def compact(self, *, keep_s: float = 3600.0) -> dict[str, dict[str, int]]:
+        """Merge small files, purge removed rows and forget versions older than `keep_s` seconds.
+
+        Returns:
+            Rows, fragments, versions and bytes of each collection, before and after.
+        """
+        report = {}
+        for name in self.collection_names():
+            with self.lease(name, wait_s=0):
+                collection = self.collection(name)
+                before = _size(collection)
+                CollectionWriter(collection).compact(keep_s=keep_s, purge=True)
+                report[name] = {f"{k}_before": v for k, v in before.items()} | _size(collection)
+        self.ledger.tidy(keep_s=keep_s)
+        self.labels.tidy(keep_s=keep_s)
+        return report
+
+
+def _size(collection: Collection) -> dict[str, int]:
+    dataset = collection.dataset()
+    sizes = {"rows": dataset.count_rows(), "fragments": len(dataset.get_fragments()), "versions": len(dataset.versions())}
+    local = local_path(collection.table.uri)
+    if local is not None:
+        sizes["bytes"] = sum(path.stat().st_size for path in local.rglob("*") if path.is_file())
+    return sizes
+
+
+def _require_put_if_absent(uri: str) -> None:
+    """Refuse an object store that would let two commits overwrite each other."""
+    from pyarrow import fs
+
+    filesystem, root = fs.FileSystem.from_uri(uri)
+    log.debug("object store %s at %s is taken to enforce put-if-absent", type(filesystem).__name__, root)

@@ -1,0 +1,138 @@
+"""The few things that every table of a store needs of Lance."""
+
+import datetime as dt
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lance
+import pyarrow as pa
+
+from embedstore.errors import StoreNotFoundError
+
+#: Lance keeps up to 6 GiB of index cache a dataset unless told otherwise; many actors share a machine.
+INDEX_CACHE_BYTES = 256 << 20
+METADATA_CACHE_BYTES = 64 << 20
+
+
+def now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def sql_string(value: str) -> str:
+    """A string literal of Lance's SQL."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def sql_in(column: str, values: Iterable[str]) -> str:
+    return f"{column} IN ({', '.join(sql_string(v) for v in values)})"
+
+
+class Table:
+    """A table of a store, by name; it may not exist yet."""
+
+    def __init__(self, store_uri: str, name: str):
+        self.name = name
+        self.uri = f"{store_uri.rstrip('/')}/{name}.lance"
+        self._open: lance.LanceDataset | None = None
+
+    def exists(self) -> bool:
+        if "://" not in self.uri and not (Path(self.uri) / "_versions").is_dir():
+            return False
+        try:
+            self.open()
+        except StoreNotFoundError:
+            return False
+        return True
+
+    def open(self) -> lance.LanceDataset:
+        """The newest version."""
+        if self._open is None:
+            try:
+                self._open = lance.dataset(
+                    self.uri,
+                    index_cache_size_bytes=INDEX_CACHE_BYTES,
+                    metadata_cache_size_bytes=METADATA_CACHE_BYTES,
+                )
+            except (ValueError, OSError) as error:
+                if "not found" not in str(error).lower():
+                    raise
+                raise StoreNotFoundError(f"no table {self.name!r} at {self.uri}; `embedstore ls` shows what is there") from error
+        else:
+            self._open.checkout_latest()
+        return self._open
+
+    def create(self, schema: pa.Schema) -> lance.LanceDataset:
+        """Open the table; where there is none, make an empty one. Safe to race: one creator wins."""
+        if self.exists():
+            return self.open()
+        try:
+            lance.write_dataset(schema.empty_table(), self.uri, schema=schema, mode="create")
+        except OSError as error:  # another process made it meanwhile
+            if "already exists" not in str(error).lower():
+                raise
+        return self.open()
+
+    def upsert(self, key: str, rows: Sequence[dict[str, Any]] | pa.Table) -> None:
+        """Insert rows, or replace those with the same key; a row whose key comes twice counts by its last.
+
+        The key is an unenforced primary key, which makes this idempotent between concurrent writers; an index on it
+        would undo that in silence, hence `use_index(False)`.
+        """
+        dataset = self.open()
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=dataset.schema)
+        if table.num_rows == 0:
+            return
+        last = {value: i for i, value in enumerate(table.column(key).to_pylist())}
+        if len(last) < table.num_rows:
+            table = table.take(sorted(last.values()))
+        merge = dataset.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
+        merge.use_index(False).execute(table)
+
+    def without(self, filter_sql: str) -> tuple[list[int], list[lance.FragmentMetadata]]:
+        """Mark rows as deleted, uncommitted: ids of fragments that have none left, and fragments that have fewer."""
+        gone, thinned = [], []
+        for fragment in self.open().get_fragments():
+            if fragment.count_rows(filter_sql):
+                left = fragment.delete(filter_sql)
+                if left is None:
+                    gone.append(fragment.fragment_id)
+                else:
+                    thinned.append(left)
+        return gone, thinned
+
+    def delete(self, filter_sql: str) -> None:
+        """Delete rows without leaving their names behind: Lance's own `delete` keeps the filter in its history."""
+        dataset = self.open()
+        gone, thinned = self.without(filter_sql)
+        if gone or thinned:
+            operation = lance.LanceOperation.Delete(thinned, gone, predicate="removed")
+            lance.LanceDataset.commit(self.uri, operation, read_version=dataset.version)
+
+    def rows(self, *, where: str | None = None, columns: list[str] | None = None) -> list[dict[str, Any]]:
+        if not self.exists():
+            return []
+        return self.open().to_table(filter=where, columns=columns).to_pylist()
+
+    def tidy(self, *, keep_s: float, purge: bool = False) -> None:
+        """Merge small files, take new rows into indexes and forget versions older than `keep_s` seconds.
+
+        Files that a writer has yet to commit are left alone: only week-old ones count as leftovers. With `purge`,
+        deleted rows leave the files too, however few they are; otherwise once they are a tenth of a file.
+        """
+        dataset = self.open()
+        dataset.optimize.compact_files(materialize_deletions_threshold=0.0 if purge else 0.1, num_threads=2)
+        if dataset.describe_indices():
+            dataset.optimize.optimize_indices()
+        dataset.checkout_latest()
+        dataset.cleanup_old_versions(
+            dt.timedelta(seconds=keep_s), delete_unverified=False, error_if_tagged_old_versions=False
+        )
+
+
+def local_path(uri: str) -> Path | None:
+    """The directory of a local store, None for an object store."""
+    if uri.startswith("file://"):
+        return Path(uri.removeprefix("file://"))
+    return None if "://" in uri else Path(os.path.abspath(os.path.expanduser(uri)))  # noqa: PTH100, PTH111

@@ -1,0 +1,52 @@
+"""A small collection, and slides' worth of rows for it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedstore.store import Collection, Delivery, SlideWriter, Store
+
+DIM = 8
+RECORD = {
+    "tiling": {"tile_px": 256, "mpp": 0.5},
+    "tissue": {"method": "otsu"},
+    "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:1"},
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(tmp_path / "store")
+
+
+@pytest.fixture
+def collection(store: Store) -> Collection:
+    return Collection.create(store.uri, "toy", dim=DIM, record=RECORD)
+
+
+@pytest.fixture
+def deliver(collection: Collection) -> Callable[..., Delivery]:
+    """Write a slide's fragments; its vectors follow from its name."""
+
+    def write(slide_id: str, tiles: int = 5, *, block_rows: int = 20_000, version: int = 0) -> Delivery:
+        writer = SlideWriter(
+            table_uri=collection.table.uri,
+            schema=collection.schema,
+            collection=collection.name,
+            slide_id=slide_id,
+            xy_l0=np.stack([np.arange(tiles) * 512, np.zeros(tiles)], axis=1).astype(np.int32),
+            edge_l0=512,
+            tissue=np.ones(tiles, np.float32),
+            block_rows=block_rows,
+        )
+        writer.put(np.arange(tiles), vectors(slide_id, tiles, version))
+        return writer.delivery()
+
+    return write
+
+
+def vectors(slide_id: str, tiles: int, version: int = 0) -> np.ndarray:
+    seed = [version, *slide_id.encode()]
+    return np.random.default_rng(seed).normal(size=(tiles, DIM)).astype(np.float16)

@@ -1,0 +1,167 @@
+"""Opening, listing, removing and compacting a store; the ledger; leases."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from embedstore.errors import (
+    SlideListError,
+    SlideNotInStoreError,
+    StoreBusyError,
+    StoreError,
+    StoreNotFoundError,
+    TileNotFoundError,
+)
+from embedstore.store import Collection, CollectionWriter, Delivery, Label, Lease, Outcome, SlideFacts, Store
+
+Deliver = Callable[..., Delivery]
+
+
+def fact(slide_id: str, **metadata) -> SlideFacts:
+    return SlideFacts(slide_id=slide_id, path=f"/slides/{slide_id}", kind="wsi", fingerprint="f", metadata=metadata)
+
+
+def outcome(slide_id: str, state="done", **values) -> Outcome:
+    return Outcome(collection="toy", slide_id=slide_id, path=f"/slides/{slide_id}", state=state, **values)
+
+
+def test_opening_nothing_says_where_and_what_next(tmp_path: Path):
+    with pytest.raises(StoreNotFoundError, match=r"no store at .*nowhere.*embedstore ingest"):
+        Store.open(tmp_path / "nowhere")
+
+
+def test_a_file_is_no_store(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="is a file"):
+        Store.create(tmp_path / "file")
+
+
+def test_creating_twice_is_opening(store: Store):
+    store.ledger.record([fact("a")], [outcome("a")])
+    assert Store.create(store.uri).ledger.slides()[0]["slide_id"] == "a"
+
+
+def test_user_columns_become_filterable_columns(store: Store):
+    store.ledger.admit_columns([{"patient": "p1", "age": 61, "stain": "HE"}, {"patient": 7, "age": 58.5}])
+    store.ledger.record([fact("a", patient="p1", age=61, stain="HE"), fact("b", patient=7, age=58.5)], [])
+    assert [row["slide_id"] for row in store.ledger.slides(where="age < 60")] == ["b"]
+    assert store.ledger.slides_of_patient("7") == ["b"]
+    store.ledger.admit_columns([{"cohort": "x"}])
+    store.ledger.record([fact("c", cohort="x")], [])
+    assert [row["cohort"] for row in store.ledger.slides()] == [None, None, "x"]
+
+
+def test_a_column_of_another_type_or_a_reserved_name_is_refused(store: Store):
+    store.ledger.admit_columns([{"age": 61}])
+    with pytest.raises(SlideListError, match="'age'.*string.*int64"):
+        store.ledger.admit_columns([{"age": "old"}])
+    with pytest.raises(SlideListError, match="fingerprint"):
+        store.ledger.admit_columns([{"fingerprint": "x"}])
+
+
+def test_recording_twice_is_recording_once(store: Store):
+    for _ in range(2):
+        store.ledger.record([fact("a")], [outcome("a", tiles=3), outcome("b", "failed", reason="torn")])
+    assert [(row["slide_id"], row["state"]) for row in store.ledger.outcomes()] == [("a", "done"), ("b", "failed")]
+    assert [row["reason"] for row in store.ledger.outcomes(states=("failed",))] == ["torn"]
+
+
+def test_repair_follows_the_rows(store: Store):
+    store.ledger.record([fact("b")], [outcome("b", "failed", reason="torn")])
+    assert store.ledger.repair("toy", {"a": 3, "b": 4}, "run") == 2
+    assert [(row["slide_id"], row["state"], row["tiles"]) for row in store.ledger.outcomes()] == [
+        ("a", "done", 3),
+        ("b", "done", 4),
+    ]
+    assert store.ledger.repair("toy", {"a": 3, "b": 4}, "run") == 0
+    assert [row["slide_id"] for row in store.ledger.slides()] == ["a", "b"]
+
+
+def test_removing_a_patient_leaves_no_trace_after_compaction(store: Store, collection: Collection, deliver: Deliver):
+    CollectionWriter(collection).commit([deliver("secret-slide", 3), deliver("b", 4)])
+    store.ledger.admit_columns([{"patient": "p"}])
+    store.ledger.record([fact("secret-slide", patient="p1"), fact("b", patient="p2")], [outcome("secret-slide"), outcome("b")])
+    store.labels.record([Label(task="t", slide_id="secret-slide", name="x.png", label="tumour")])
+    chosen = store.resolve_slides(patients=["p1"])
+    assert store.remove(chosen) == {"toy": 3}
+    assert collection.slides() == {"b": 4}
+    assert store.labels.rows() == []
+    assert [row["slide_id"] for row in store.ledger.outcomes()] == ["b"]
+    report = store.compact(keep_s=0)
+    assert (report["toy"]["rows"], report["toy"]["versions"]) == (4, 1)
+    traces = [path for path in Path(store.uri).rglob("*") if path.is_file() and b"secret-slide" in path.read_bytes()]
+    assert [str(p.relative_to(store.uri)) for p in traces] == []
+
+
+def test_removing_what_is_not_there_removes_nothing(store: Store):
+    store.ledger.record([fact("sub/Slide-7.svs")], [])
+    with pytest.raises(SlideNotInStoreError, match=r"no slide 'slide-7'.*close names: sub/Slide-7.svs"):
+        store.resolve_slides(slides=["slide-7"])
+    with pytest.raises(SlideNotInStoreError, match="patient 'p9'"):
+        store.resolve_slides(patients=["p9"])
+
+
+def test_a_tile_is_found_by_its_id(store: Store, collection: Collection, deliver: Deliver):
+    CollectionWriter(collection).commit([deliver("a", 3)])
+    tile_id = collection.tiles(columns=["tile_id"]).column(0)[1].as_py()
+    assert store.tile(tile_id)["x"] == 512
+    with pytest.raises(TileNotFoundError, match="no tile 5 in toy"):
+        store.tile(5)
+
+
+def test_a_collection_must_be_named_when_there_are_several_or_none(store: Store):
+    with pytest.raises(StoreError, match="0 collections"):
+        store.collection()
+
+
+def test_a_lease_keeps_a_second_run_out_until_released(store: Store):
+    first = Lease(store.uri, "t", wait_s=0)
+    with pytest.raises(StoreBusyError, match=f"process {os.getpid()}"):
+        Lease(store.uri, "t", wait_s=0)
+    first.release()
+    Lease(store.uri, "t", wait_s=0).release()
+
+
+def _hold_and_die(uri: str) -> None:
+    Lease(uri, "t", wait_s=0)
+    os._exit(1)
+
+
+def _race(uri: str, gate, won) -> None:
+    gate.wait()
+    try:
+        Lease(uri, "t", wait_s=0)
+    except StoreBusyError:
+        return
+    won.put(os.getpid())
+    gate.wait()
+
+
+@pytest.mark.slow
+def test_a_dead_owner_loses_the_lease_at_once(store: Store):
+    spawn = multiprocessing.get_context("spawn")  # Lance is not fork-safe
+    holder = spawn.Process(target=_hold_and_die, args=(store.uri,))
+    holder.start()
+    holder.join()
+    Lease(store.uri, "t", wait_s=5).release()
+
+
+@pytest.mark.slow
+def test_one_of_several_racers_wins_a_lease(store: Store):
+    Lease(store.uri, "warm", wait_s=0).release()
+    spawn = multiprocessing.get_context("spawn")
+    gate, won = spawn.Barrier(4), spawn.Queue()
+    racers = [spawn.Process(target=_race, args=(store.uri, gate, won), daemon=True) for _ in range(4)]
+    for racer in racers:
+        racer.start()
+    assert won.get(timeout=60)
+    for racer in racers:
+        racer.join(timeout=10)
+    losers = [racer for racer in racers if racer.exitcode == 0]
+    assert len(losers) == 3
+    assert won.empty()
+    for racer in racers:
+        racer.kill()

@@ -1,0 +1,169 @@
+"""Ray: starting or joining it, and plain workers as actors. Everything that is Ray's stands here."""
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    OwnerDiedError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from actors.workers import UnknownKeyError, WorkerDiedError
+from embedstore.errors import ClusterError
+
+log = logging.getLogger(__name__)
+
+_DIED = (ActorDiedError, ActorUnavailableError, NodeDiedError, OutOfMemoryError, WorkerCrashedError)
+
+
+@contextlib.contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """Join the Ray cluster at `address`, or start one on this machine for the time of the run.
+
+    Raises:
+        ClusterError: there is no cluster at the address.
+    """
+    if ray.is_initialized():  # the caller's own; it stays
+        yield
+        return
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        settings |= {"include_dashboard": False, "num_cpus": os.cpu_count()}
+    else:
+        settings["address"] = address
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    with _neutral_directory():
+        try:
+            ray.init(**settings)
+        except (ConnectionError, RayError, ValueError) as error:
+            raise ClusterError(
+                f"no Ray cluster at {address}: {error}; start one with `ray start --head`, or leave --address out to run here"
+            ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _neutral_directory() -> Iterator[None]:
+    """Start Ray from an empty directory.
+
+    Ray puts the driver's working directory first on its workers' `sys.path`. A user's folder `heads/` or `cli/` there
+    would be imported instead of ours.
+    """
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="embedstore-") as empty:
+        os.chdir(empty)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
+class _Host:
+    """A plain object behind an actor; made at its first call, so that what its making raises reaches the caller."""
+
+    def __init__(self, make: Callable[[], Any]):
+        self._make = make
+        self._object: Any = None
+
+    def call(self, method: str, *args: Any) -> Any:
+        if self._object is None:
+            self._object = self._make()
+        return getattr(self._object, method)(*args)
+
+
+class RayWorker:
+    """A plain object in a process of the cluster.
+
+    Args:
+        make: Makes the object, in that process; again whenever the process had to be started anew.
+        node_id: The node where it should live.
+        max_restarts: How often the process is started anew.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        *,
+        name: str,
+        num_cpus: float = 0,
+        num_gpus: float = 0,
+        node_id: str | None = None,
+        max_restarts: int = 0,
+        env: dict[str, str] | None = None,
+    ):
+        self.name = name
+        options: dict[str, Any] = {
+            "num_cpus": num_cpus,
+            "num_gpus": num_gpus,
+            "max_restarts": max_restarts,
+            "max_task_retries": 0,  # the run begins again what was lost: it knows which slide to blame
+        }
+        if node_id is not None:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node_id, soft=True)
+        if env:
+            options["runtime_env"] = {"env_vars": env}
+        self._actor = ray.remote(_Host).options(**options).remote(make)
+
+    def call(self, method: str, *args: Any, returns: int = 1) -> Any:
+        return self._actor.call.options(num_returns=returns).remote(method, *args)
+
+    def stop(self) -> None:
+        ray.kill(self._actor)
+
+
+class RayPool:
+    """Actors of the cluster."""
+
+    def wait(self, handles: Iterable[ray.ObjectRef], timeout_s: float) -> list[ray.ObjectRef]:
+        refs = list(handles)
+        if not refs:
+            return []
+        first, _ = ray.wait(refs, num_returns=1, timeout=timeout_s, fetch_local=False)
+        if not first:
+            return []
+        done, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
+        return done
+
+    def get(self, handle: ray.ObjectRef) -> Any:
+        try:
+            return ray.get(handle)
+        except _DIED as error:
+            raise WorkerDiedError(str(error)) from error
+        except (ObjectLostError, OwnerDiedError) as error:
+            raise UnknownKeyError(f"a result was lost with its node: {error}") from error
+        except RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, _DIED):
+                raise WorkerDiedError(str(cause)) from error
+            if isinstance(cause, (ObjectLostError, OwnerDiedError)):
+                raise UnknownKeyError(f"an argument was lost with its node: {cause}") from error
+            raise cause from error
+
+
+def nodes() -> list[dict[str, Any]]:
+    """Live nodes: id, CPUs and GPUs, in a stable order."""
+    found = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            resources = node["Resources"]
+            found.append(
+                {"id": node["NodeID"], "cpus": int(resources.get("CPU", 0)), "gpus": int(resources.get("GPU", 0))}
+            )
+    return sorted(found, key=lambda node: node["id"])

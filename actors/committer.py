@@ -1,0 +1,93 @@
+"""The committer: the one worker that makes rows visible, and keeps the tables small."""
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from embedstore.store import CollectionWriter, Delivery, Label, Outcome, SlideFacts, Store
+
+log = logging.getLogger(__name__)
+
+#: Versions this old are forgotten during a run. A search that opened an older one an hour ago would lose its files.
+KEEP_S = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """What is committed together: the finished slides of a second or two.
+
+    Attributes:
+        deliveries: Rows to make visible.
+        facts, outcomes: Ledger rows of these slides, and of slides that ended without rows.
+        labels: Labels that came with folders of tiles.
+        replacing: Slides whose old rows give way (`--force`).
+    """
+
+    deliveries: tuple[Delivery, ...] = ()
+    facts: tuple[SlideFacts, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    labels: tuple[Label, ...] = ()
+    replacing: frozenset[str] = frozenset()
+
+
+class Committer:
+    """Holds the leases of the run's collections from its making to `close`.
+
+    Every method may be called again after the process died in the middle of it.
+
+    Args:
+        store_uri: The store.
+        collections: Names of existing collections.
+        compact_every: Commits between two compactions.
+    """
+
+    def __init__(self, store_uri: str, collections: Sequence[str], *, compact_every: int):
+        self._store = Store.open(store_uri)
+        self._compact_every = compact_every
+        with contextlib.ExitStack() as leases:
+            self._leases = {name: leases.enter_context(self._store.lease(name)) for name in collections}
+            self._writers = {name: CollectionWriter(self._store.collection(name)) for name in collections}
+            self._close = leases.pop_all()
+
+    def ping(self) -> None:
+        """Answer: the worker lives."""
+
+    def present(self, run_id: str) -> dict[str, set[str]]:
+        """Slides of each collection whose rows are in it; mends the ledger where a crash left it behind."""
+        for name, writer in self._writers.items():
+            amended = self._store.ledger.repair(name, writer.collection.slides(), run_id)
+            if amended:
+                log.warning("collection %s: %d slides were committed without their record; mended", name, amended)
+        return {name: writer.present() for name, writer in self._writers.items()}
+
+    def commit(self, group: Group) -> int:
+        """Make a group's rows visible, then write its ledger rows.
+
+        Returns:
+            Slides added, over all collections.
+        """
+        added = 0
+        for name, writer in self._writers.items():
+            mine = [delivery for delivery in group.deliveries if delivery.collection == name]
+            if mine:
+                self._leases[name].check()
+                added += len(writer.commit(mine, replacing=group.replacing))
+        self._store.labels.record(group.labels)
+        self._store.ledger.record(group.facts, group.outcomes)
+        for writer in self._writers.values():
+            if writer.commits >= self._compact_every:
+                self._compact(writer)
+        return added
+
+    def _compact(self, writer: CollectionWriter) -> None:
+        writer.compact(keep_s=KEEP_S)
+        self._store.ledger.tidy(keep_s=KEEP_S)
+        writer.commits = 0
+
+    def close(self) -> None:
+        """Leave the tables tidy and let go of the leases."""
+        for writer in self._writers.values():
+            if writer.commits > 1:
+                self._compact(writer)
+        self._close.close()

@@ -1,0 +1,202 @@
+"""The extractor worker: every network of the run on one device, and the fragments of what they say."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from actors.reader import Chunk, Planned
+from actors.workers import UnknownKeyError
+from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor, set_threads
+from embedstore.store import Collection, Delivery, SlideWriter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A network and the collection that its embeddings go to."""
+
+    extractor: ExtractorConfig
+    collection: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A slide's last tile has been embedded for a collection.
+
+    Attributes:
+        delivery: Its fragments; without rows when not one tile was readable.
+        extract_s: The slide's share of the time in the network, seconds.
+        write_s: Time spent writing its fragments, seconds.
+    """
+
+    key: str
+    delivery: Delivery
+    extract_s: float
+    write_s: float
+
+
+class ExtractorWorker:
+    """Embeds tiles of many slides in shared batches and writes each slide's fragments.
+
+    Args:
+        store_uri: The store.
+        targets: The networks, and where each one's embeddings go; they see the same tiles.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        batch_tiles: Tiles a forward pass; each network's own default when None.
+        threads: Threads for torch on the CPU; torch's default when None.
+    """
+
+    def __init__(
+        self,
+        store_uri: str,
+        targets: Sequence[Target],
+        *,
+        device: str = "auto",
+        batch_tiles: int | None = None,
+        threads: int | None = None,
+    ):
+        if threads is not None:
+            set_threads(threads)
+        self._branches = [_Branch(store_uri, target, device, batch_tiles) for target in targets]
+
+    def ping(self) -> None:
+        """Answer: the worker lives."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """What each network is, in the order of the targets: to be stored with its collection."""
+        return [branch.extractor.record() for branch in self._branches]
+
+    def open(self, key: str, slide_id: str, planned: Planned, collections: Sequence[str]) -> None:
+        """Get ready for a slide's tiles, for those collections that lack it."""
+        for branch in self._branches:
+            if branch.collection.name in collections:
+                branch.open(key, slide_id, planned)
+
+    def feed(self, chunk: Chunk, pixels: np.ndarray) -> list[Finished]:
+        """Embed tiles as soon as they fill a batch.
+
+        Returns:
+            The slides that this finished.
+        """
+        wanting = [branch for branch in self._branches if branch.wants(chunk.key)]
+        if not wanting:
+            raise UnknownKeyError(f"this extractor has not opened {chunk.key!r}")
+        return [done for branch in wanting for done in branch.feed(chunk, pixels)]
+
+    def flush(self) -> list[Finished]:
+        """Embed what is left in half-filled batches."""
+        return [done for branch in self._branches for done in branch.flush()]
+
+    def drop(self, key: str) -> None:
+        """Forget a slide; fragments already written stay behind as leftovers for `compact`."""
+        for branch in self._branches:
+            branch.slides.pop(key, None)
+
+
+@dataclass(kw_only=True, eq=False)
+class _Slide:
+    writer: SlideWriter
+    extract_s: float = 0.0
+    write_s: float = 0.0
+
+
+@dataclass(kw_only=True, eq=False)
+class _Waiting:
+    """Tiles that are somewhere in the stream, in the order in which they went in."""
+
+    key: str
+    rows: np.ndarray
+    taken: int = field(default=0)
+
+
+class _Branch:
+    """One network, its stream of batches, and the slides that are on their way through it."""
+
+    def __init__(self, store_uri: str, target: Target, device: str, batch_tiles: int | None):
+        self.collection = Collection(store_uri, target.collection)
+        self.extractor = load_extractor(target.extractor, device=device)
+        self._stream = BatchStream(self.extractor, batch_tiles)
+        self._waiting: deque[_Waiting] = deque()
+        self.slides: dict[str, _Slide] = {}
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        return self.collection.schema  # the collection is made once the run knows the extractor's record
+
+    def wants(self, key: str) -> bool:
+        return key in self.slides
+
+    def open(self, key: str, slide_id: str, planned: Planned) -> None:
+        plan = planned.plan
+        self.slides[key] = _Slide(
+            writer=SlideWriter(
+                table_uri=self.collection.table.uri,
+                schema=self._schema,
+                collection=self.collection.name,
+                slide_id=slide_id,
+                xy_l0=plan.xy_l0,
+                edge_l0=plan.edge_l0,
+                tissue=plan.tissue,
+                names=plan.names,
+            )
+        )
+
+    def feed(self, chunk: Chunk, pixels: np.ndarray) -> list[Finished]:
+        rows = chunk.start + np.arange(len(chunk.readable))
+        readable, lost = rows[chunk.readable], rows[~chunk.readable]
+        touched: list[str] = []
+        if len(lost):
+            self._put(chunk.key, lost, None)
+            touched.append(chunk.key)
+        if len(readable):
+            self._waiting.append(_Waiting(key=chunk.key, rows=readable))
+            began = time.perf_counter()
+            embeddings = self._stream.push(pixels if not len(lost) else pixels[chunk.readable])
+            touched += self._hand_out(embeddings, time.perf_counter() - began)
+        return self._finished(touched)
+
+    def flush(self) -> list[Finished]:
+        began = time.perf_counter()
+        embeddings = self._stream.flush()
+        return self._finished(self._hand_out(embeddings, time.perf_counter() - began))
+
+    def _hand_out(self, embeddings: np.ndarray, took_s: float) -> list[str]:
+        """Give embeddings to the slides whose tiles they are: the stream returns them in the order they went in."""
+        touched = []
+        given = 0
+        while given < len(embeddings):
+            waiting = self._waiting[0]
+            n = min(len(waiting.rows) - waiting.taken, len(embeddings) - given)
+            rows = waiting.rows[waiting.taken : waiting.taken + n]
+            if waiting.key in self.slides:
+                self.slides[waiting.key].extract_s += took_s * n / len(embeddings)
+                self._put(waiting.key, rows, embeddings[given : given + n])
+                touched.append(waiting.key)
+            given += n
+            waiting.taken += n
+            if waiting.taken == len(waiting.rows):
+                self._waiting.popleft()
+        return touched
+
+    def _put(self, key: str, rows: np.ndarray, embeddings: np.ndarray | None) -> None:
+        slide = self.slides[key]
+        began = time.perf_counter()
+        slide.writer.put(rows, embeddings)
+        slide.write_s += time.perf_counter() - began
+
+    def _finished(self, touched: list[str]) -> list[Finished]:
+        done = []
+        for key in dict.fromkeys(touched):
+            slide = self.slides[key]
+            if slide.writer.complete:
+                del self.slides[key]
+                delivery = slide.writer.delivery()
+                done.append(
+                    Finished(key=key, delivery=delivery, extract_s=slide.extract_s, write_s=slide.write_s)
+                )
+        return done

@@ -1,0 +1,399 @@
+"""`ingest`: slides in, a store out."""
+
+import contextlib
+import functools
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from actors.committer import Committer
+from actors.extractor import ExtractorWorker, Target
+from actors.jobs import Job, Lane, Seat
+from actors.progress import Progress
+from actors.reader import Reader
+from actors.run import Run
+from actors.workers import LocalPool, LocalWorker, Pool, Worker
+from embedstore.config import IngestConfig, RunConfig, TilingConfig, as_record
+from embedstore.errors import ConfigError
+from embedstore.extractors import ExtractorConfig, describe_extractor
+from embedstore.slides import SlideSource
+from embedstore.store import Collection, Store
+
+log = logging.getLogger(__name__)
+
+#: Resolution at which an extractor sees tiles when nothing says which it was made for, µm/px.
+DEFAULT_MPP = 0.5
+#: Readers beside one extractor, at most: 16 read 4,000 tiles a second.
+MAX_READERS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """On what the run runs.
+
+    Attributes:
+        in_process: Threads of this process instead of Ray actors.
+        address: A Ray cluster to join (`auto`, `ray://…`, `host:port`); None starts Ray on this machine.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+    """
+
+    in_process: bool = False
+    address: str | None = None
+    device: str = "auto"
+
+
+@dataclass(kw_only=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        already: Slides that were complete before.
+        left_failed: Slides that failed or were empty in an earlier run and were not tried again.
+        remaining: Slides that a stopped run did not get to.
+        tiles: Tiles embedded, each counted once however many extractors saw it.
+        stage_s: Seconds in planning, reading, extracting and writing, summed over workers.
+    """
+
+    run_id: str
+    collections: tuple[str, ...]
+    done: int = 0
+    already: int = 0
+    left_failed: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    empty: list[tuple[str, str]] = field(default_factory=list)
+    remaining: int = 0
+    tiles: int = 0
+    seconds: float = 0.0
+    stage_s: dict[str, float] = field(default_factory=dict)
+    stopped: bool = False
+
+    @property
+    def complete(self) -> bool:
+        return not (self.failed or self.left_failed or self.remaining)
+
+    def add(self, other: "Summary") -> None:
+        """Take in the run of another tiling over the same slides."""
+        self.collections += other.collections
+        for name in ("done", "already", "remaining", "tiles", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("left_failed", "failed", "empty"):
+            getattr(self, name).extend(getattr(other, name))
+        for stage, seconds in other.stage_s.items():
+            self.stage_s[stage] = self.stage_s.get(stage, 0.0) + seconds
+        self.stopped |= other.stopped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Extractors that share a tiling, and the names of their collections."""
+
+    tiling: TilingConfig
+    targets: tuple[Target, ...]
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        return tuple(target.collection for target in self.targets)
+
+
+def plan_collections(
+    extractors: Sequence[ExtractorConfig],
+    tiling: Mapping[str, Any],
+    names: Sequence[str] = (),
+) -> list[Plan]:
+    """Group extractors by the tiles they want: those of a group are served in one pass over the pixels.
+
+    Args:
+        tiling: Fields of TilingConfig that the user gave; the others are each extractor's own.
+        names: Names of the collections, in the order of the extractors; '<extractor>-<px>px-<mpp>mpp' when none.
+    Raises:
+        ConfigError: names and extractors differ in number, or two collections would have one name.
+    """
+    if names and len(names) != len(extractors):
+        raise ConfigError(f"{len(names)} collection names for {len(extractors)} extractors; give one each, or none")
+    groups: dict[TilingConfig, list[Target]] = {}
+    for i, config in enumerate(extractors):
+        asked = replace(
+            config, tile_px=tiling.get("tile_px", config.tile_px), mpp=tiling.get("mpp", config.mpp)
+        )
+        name, tile_px, mpp = describe_extractor(asked)
+        own = TilingConfig(**{"tile_px": tile_px, "mpp": mpp or DEFAULT_MPP, **tiling})
+        collection = names[i] if names else f"{name}-{own.tile_px}px-{own.mpp:g}mpp".replace("/", "-").replace(":", "-")
+        groups.setdefault(own, []).append(Target(extractor=asked, collection=collection))
+    taken = [target.collection for targets in groups.values() for target in targets]
+    twice = sorted({name for name in taken if taken.count(name) > 1})
+    if twice:
+        raise ConfigError(f"two extractors would share the collection {', '.join(twice)}; name them apart with --collection")
+    return [Plan(tiling=own, targets=tuple(targets)) for own, targets in groups.items()]
+
+
+def ingest(
+    sources: Sequence[SlideSource],
+    store_uri: str,
+    plans: Sequence[Plan],
+    *,
+    config: IngestConfig,
+    run: RunConfig,
+    where: Where,
+    retry_failed: bool = False,
+    force: Sequence[str] = (),
+    limit: int | None = None,
+    tell: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Summary:
+    """Embed the tissue tiles of slides into a store.
+
+    Slides that are complete are skipped. A slide that fails is recorded with the reason; the run goes on.
+
+    Args:
+        sources: The slides.
+        store_uri: The store; made where there is none.
+        plans: What to embed with, from `plan_collections`.
+        config: How tissue is found and pixels are read; its tiling gives way to each plan's.
+        retry_failed: Try slides again that failed, or had no tile, in an earlier run.
+        force: Slides to be made anew; their old rows stay until the new ones replace them.
+        limit: Take at most so many slides that are not complete.
+        tell: Hears of the progress about twice a second.
+        stop: Asked often; once it says True, slides in flight are dropped and finished ones committed.
+    Raises:
+        CollectionMismatchError: a collection was made with another configuration or extractor.
+        StoreBusyError: another run is writing to one of the collections.
+        RunError: workers died more often than allowed.
+    """
+    store = Store.create(store_uri)
+    store.ledger.admit_columns(source.metadata for source in sources)
+    unknown = sorted(set(force) - {source.slide_id for source in sources})
+    if unknown:
+        raise ConfigError(f"--force {', '.join(unknown)}: not among the {len(sources)} slides given; names are slide ids")
+    total: Summary | None = None
+    for plan in plans:
+        part = _ingest_tiling(
+            sources, store, plan, replace(config, tiling=plan.tiling), run, where,
+            retry_failed=retry_failed, force=frozenset(force), limit=limit, tell=tell, stop=stop,
+        )  # fmt: skip
+        if total is None:
+            total = part
+        else:
+            total.add(part)
+        if part.stopped:
+            break
+    if total is None:
+        raise ConfigError("no extractor was given; `embedstore extractors` lists them")
+    return total
+
+
+def _ingest_tiling(
+    sources: Sequence[SlideSource],
+    store: Store,
+    plan: Plan,
+    config: IngestConfig,
+    run: RunConfig,
+    where: Where,
+    *,
+    retry_failed: bool,
+    force: frozenset[str],
+    limit: int | None,
+    tell: Callable[[Progress], None] | None,
+    stop: Callable[[], bool],
+) -> Summary:
+    began = time.monotonic()
+    summary = Summary(run_id=f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}", collections=plan.collections)
+    if not force and _all_there(store, plan, sources):
+        summary.already = len(sources)
+        return summary
+    with _crew(store.uri, plan, config, run, where) as crew:
+        _create_collections(store, plan, config, crew)
+        present = crew.ask(crew.committer, "present", summary.run_id)
+        jobs, summary.already, summary.left_failed = _jobs(sources, store, plan, present, retry_failed, force)
+        if limit is not None:
+            jobs = jobs[:limit]
+        progress = Progress(slides=len(jobs), tell=tell)
+        Run(
+            pool=crew.pool,
+            lanes=crew.lanes,
+            committer=crew.committer,
+            jobs=jobs,
+            ingest=config,
+            config=run,
+            run_id=summary.run_id,
+            progress=progress,
+            known_fingerprints={row["slide_id"]: row["fingerprint"] for row in store.ledger.slides()},
+            replacing=force,
+            stop=stop,
+        ).run()
+        crew.ask(crew.committer, "close")
+    summary.done, summary.tiles = progress.slides_done, progress.tiles
+    summary.failed, summary.empty = progress.failures, progress.empties
+    summary.remaining = len(jobs) - progress.slides_ended
+    summary.stopped = stop()
+    summary.seconds = time.monotonic() - began
+    summary.stage_s = _stage_seconds(store, plan, summary.run_id)
+    return summary
+
+
+def _all_there(store: Store, plan: Plan, sources: Sequence[SlideSource]) -> bool:
+    """Nothing is to do, and so nothing need be started."""
+    existing = set(store.collection_names())
+    for name in plan.collections:
+        if name not in existing or not {s.slide_id for s in sources} <= store.collection(name).slides().keys():
+            return False
+    return True
+
+
+def _jobs(
+    sources: Sequence[SlideSource],
+    store: Store,
+    plan: Plan,
+    present: Mapping[str, set[str]],
+    retry_failed: bool,
+    force: frozenset[str],
+) -> tuple[list[Job], int, list[tuple[str, str]]]:
+    """Slides to do, how many are complete, and those that failed before and are left so."""
+    unfit: dict[str, dict[str, Any]] = {}
+    if not retry_failed:
+        for name in plan.collections:
+            unfit |= {row["slide_id"]: row for row in store.ledger.outcomes(collection=name, states=("failed", "empty"))}
+    jobs, already, left = [], 0, []
+    for source in sources:
+        lacking = tuple(name for name in plan.collections if source.slide_id not in present[name])
+        if source.slide_id in force:
+            jobs.append(Job(source=source, wanted=plan.collections))
+        elif not lacking:
+            already += 1
+        elif source.slide_id in unfit:
+            row = unfit[source.slide_id]
+            if row["state"] == "failed":
+                left.append((source.slide_id, row["reason"]))
+            else:
+                already += 1
+        else:
+            jobs.append(Job(source=source, wanted=lacking))
+    return jobs, already, left
+
+
+def _create_collections(store: Store, plan: Plan, config: IngestConfig, crew: "_Crew") -> None:
+    handles = [lane.extractor.worker.call("records") for lane in crew.lanes]
+    records = [crew.result(handle) for handle in handles]
+    if any(found != records[0] for found in records):
+        raise ConfigError(f"the cluster's machines loaded different extractors: {records}; bring the same weights to each")
+    for target, record in zip(plan.targets, records[0], strict=True):
+        Collection.create(
+            store.uri,
+            target.collection,
+            dim=record["dim"],
+            record={**as_record(config), "extractor": record},
+        )
+
+
+def _stage_seconds(store: Store, plan: Plan, run_id: str) -> dict[str, float]:
+    seconds = {"plan": 0.0, "read": 0.0, "extract": 0.0, "write": 0.0}
+    for i, name in enumerate(plan.collections):
+        for row in store.ledger.outcomes(collection=name):
+            if row["run_id"] != run_id:
+                continue
+            for stage in ("extract", "write") if i else seconds:  # tiles are planned and read once for all collections
+                seconds[stage] += row[f"{stage}_s"] or 0.0
+    return seconds
+
+
+# -- who does it ------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class _Crew:
+    """The workers of a run."""
+
+    pool: Pool
+    lanes: list[Lane]
+    committer: Seat
+
+    def ask(self, seat: Seat, method: str, *args: Any) -> Any:
+        """Call and wait for the answer."""
+        return self.result(seat.worker.call(method, *args))
+
+    def result(self, handle: Any) -> Any:
+        while not self.pool.wait([handle], 60.0):
+            log.info("waiting for a worker to answer")
+        return self.pool.get(handle)
+
+
+@contextlib.contextmanager
+def _crew(store_uri: str, plan: Plan, config: IngestConfig, run: RunConfig, where: Where) -> Iterator[_Crew]:
+    """Workers on threads or on Ray; their leases and processes are gone at the end."""
+    make_reader = functools.partial(Reader, config)
+    make_extractor = functools.partial(
+        ExtractorWorker, store_uri, plan.targets, device=where.device, batch_tiles=run.batch_tiles
+    )
+    make_committer = functools.partial(
+        Committer, store_uri, sorted(plan.collections), compact_every=run.compact_every
+    )
+    with contextlib.ExitStack() as end:
+        if where.in_process:
+            cores = os.cpu_count() or 1
+            lane = Lane(
+                extractor=Seat(worker=LocalWorker(make_extractor, name="extractor")),
+                readers=[
+                    Seat(worker=LocalWorker(make_reader, name=f"reader-{i}")) for i in range(run.readers or max(1, cores - 1))
+                ],
+            )
+            committer: Worker = LocalWorker(make_committer, name="committer")
+            crew = _Crew(pool=LocalPool(), lanes=[lane], committer=Seat(worker=committer))
+        else:
+            from actors.cluster import RayPool, RayWorker, cluster
+
+            end.enter_context(cluster(where.address))
+            committer = RayWorker(make_committer, name="committer", max_restarts=run.max_restarts)
+            lanes = _ray_lanes(make_reader, make_extractor, run, where)
+            crew = _Crew(pool=RayPool(), lanes=lanes, committer=Seat(worker=committer))
+        for seat in [crew.committer, *(seat for lane in crew.lanes for seat in (lane.extractor, *lane.readers))]:
+            end.callback(seat.worker.stop)
+        yield crew
+
+
+def _ray_lanes(
+    make_reader: Callable[[], Reader], make_extractor: Callable[..., ExtractorWorker], run: RunConfig, where: Where
+) -> list[Lane]:
+    """One lane a GPU, or one a node where there is none, each with its readers on its extractor's node."""
+    from actors.cluster import RayWorker, nodes
+
+    found = nodes()
+    on_gpu = where.device != "cpu" and any(node["gpus"] for node in found)
+    seats = [node for node in found for _ in range(node["gpus"] if on_gpu else min(1, node["cpus"]))]
+    if run.extractors is not None:
+        seats = [seats[i % len(seats)] for i in range(run.extractors)]
+    lanes = []
+    for number, node in enumerate(seats):
+        sharing = sum(other is node for other in seats)
+        cores = max(1, node["cpus"] // sharing)
+        readers = run.readers or min(MAX_READERS, max(1, cores - 1))
+        reserved = 1 if readers + 1 <= cores else 0  # whoever asks for more workers than cores gets them, unreserved
+        extractor = RayWorker(
+            functools.partial(make_extractor, threads=None if on_gpu else cores),
+            name=f"extractor-{number}",
+            num_cpus=reserved,
+            num_gpus=1 if on_gpu and sharing <= node["gpus"] else 0,
+            node_id=node["id"],
+            max_restarts=run.max_restarts,
+            env={"LANCE_CPU_THREADS": "2"},
+        )
+        lanes.append(
+            Lane(
+                extractor=Seat(worker=extractor),
+                readers=[
+                    Seat(
+                        worker=RayWorker(
+                            make_reader,
+                            name=f"reader-{number}-{i}",
+                            num_cpus=reserved,
+                            node_id=node["id"],
+                            max_restarts=run.max_restarts,
+                        )
+                    )
+                    for i in range(readers)
+                ],
+            )
+        )
+    return lanes

@@ -1,0 +1,69 @@
+"""How far the run is: counts for the summary, and a line for whoever watches."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Counts of a run.
+
+    Attributes:
+        slides: Slides to do.
+        tell: Called now and then with this object; the command line draws it.
+        every_s: Seconds between two calls.
+        failures: (slide_id, reason) of slides that failed.
+        empties: (slide_id, reason) of slides without a tile.
+    """
+
+    slides: int
+    tell: Callable[["Progress"], None] | None = None
+    every_s: float = 0.5
+    slides_done: int = 0
+    slides_committed: int = 0
+    tiles_planned: int = 0
+    tiles: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    empties: list[tuple[str, str]] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    first_tile: float | None = None
+    _told: float = 0.0
+
+    def planned(self, tiles: int) -> None:
+        self.tiles_planned += tiles
+
+    def embedded(self, tiles: int) -> None:
+        if self.first_tile is None:
+            self.first_tile = time.monotonic()
+        self.tiles += tiles
+
+    def done(self, slide_id: str, tiles: int) -> None:
+        self.slides_done += 1
+
+    def ended(self, slide_id: str, state: str, reason: str) -> None:
+        (self.empties if state == "empty" else self.failures).append((slide_id, reason))
+
+    def committed(self, slides: int) -> None:
+        self.slides_committed += slides
+
+    @property
+    def slides_ended(self) -> int:
+        return self.slides_done + len(self.failures) + len(self.empties)
+
+    @property
+    def tiles_per_s(self) -> float:
+        if self.first_tile is None:
+            return 0.0
+        return self.tiles / max(1e-9, time.monotonic() - self.first_tile)
+
+    def left_s(self) -> float | None:
+        """Seconds that the rest will take, judged by the slides that have ended."""
+        if self.slides_ended == 0:
+            return None
+        return (time.monotonic() - self.began) / self.slides_ended * (self.slides - self.slides_ended)
+
+    def tick(self) -> None:
+        if self.tell is not None and time.monotonic() - self._told >= self.every_s:
+            self._told = time.monotonic()
+            self.tell(self)

@@ -1,0 +1,83 @@
+"""The reader: plans slides and reads their tiles, on a CPU core of its own."""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from actors.workers import UnknownKeyError
+from embedstore.config import IngestConfig
+from embedstore.slides import SlidePlan, SlideSource, TileReader, plan_slide, single_thread
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chunk:
+    """What the run wants to know of tiles that were read; the pixels travel beside it.
+
+    Attributes:
+        key: Which attempt at which slide they belong to.
+        start: Position of the first tile in the plan.
+        readable: (n,) bool.
+        read_s: Time it took, seconds.
+    """
+
+    key: str
+    start: int
+    readable: np.ndarray
+    read_s: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Planned:
+    """A slide's plan and what it took to make, seconds."""
+
+    plan: SlidePlan
+    plan_s: float
+
+
+class Reader:
+    """Plans slides and reads runs of their tiles.
+
+    It holds open the slides that it was told to open, and of their pixels no more than one chunk.
+    """
+
+    def __init__(self, config: IngestConfig):
+        single_thread()
+        self._config = config
+        self._open: dict[str, TileReader] = {}
+
+    def ping(self) -> None:
+        """Answer: the worker lives."""
+
+    def plan(self, source: SlideSource) -> Planned:
+        start = time.perf_counter()
+        config = self._config
+        plan = plan_slide(source, tiling=config.tiling, tissue=config.tissue, reading=config.reading)
+        return Planned(plan=plan, plan_s=time.perf_counter() - start)
+
+    def open(self, key: str, planned: Planned) -> None:
+        """Make a slide ready to be read, under a key that names this attempt at it."""
+        self._open[key] = TileReader(planned.plan, self._config.tiling)
+
+    def read(self, key: str, start: int, stop: int) -> tuple[Chunk, np.ndarray]:
+        """Read tiles `start` to `stop` of a slide that was opened.
+
+        Returns:
+            What was read, and the pixels, (n, tile_px, tile_px, 3) uint8.
+        """
+        began = time.perf_counter()
+        if key not in self._open:
+            raise UnknownKeyError(f"this reader has not opened {key!r}")
+        pixels, readable = self._open[key].read(start, stop)
+        chunk = Chunk(key=key, start=start, readable=readable, read_s=time.perf_counter() - began)
+        return chunk, pixels
+
+    def close(self, key: str) -> None:
+        reader = self._open.pop(key, None)
+        if reader is not None:
+            reader.close()
+
+
+def without_arrays(plan: SlidePlan) -> SlidePlan:
+    """The plan's facts alone, for the run's records, when its tiles have been handed on."""
+    return replace(plan, xy_l0=plan.xy_l0[:0], tissue=plan.tissue[:0], names=None, labels=())

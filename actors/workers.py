@@ -1,0 +1,95 @@
+"""Workers: plain objects whose methods are called from afar, on threads of this process or as Ray actors.
+
+The run knows only this face, so its scheduling is written and tested once.
+"""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_futures
+from typing import Any, Protocol
+
+from embedstore.errors import EmbedStoreError
+
+
+class WorkerDiedError(EmbedStoreError, RuntimeError):
+    """The process of a worker ended in the middle of a call, or is being started again."""
+
+
+class UnknownKeyError(EmbedStoreError, LookupError):
+    """A worker was told of a slide before it was started again, or pixels were lost with a node."""
+
+
+class Worker(Protocol):
+    """Calls are carried out one at a time, in the order in which they were made."""
+
+    name: str
+
+    def call(self, method: str, *args: Any, returns: int = 1) -> Any:
+        """Start a call; arguments may be handles of other calls.
+
+        Returns:
+            The handle of its result, or a list of as many handles as it `returns`.
+        """
+        ...
+
+    def stop(self) -> None: ...
+
+
+class Pool(Protocol):
+    """What the run needs of wherever its workers live."""
+
+    def wait(self, handles: Iterable[Any], timeout_s: float) -> list[Any]:
+        """Handles whose calls have ended; at least one, unless the time ran out."""
+        ...
+
+    def get(self, handle: Any) -> Any:
+        """The result of an ended call, or its error; WorkerDiedError when its worker died."""
+        ...
+
+
+class LocalWorker:
+    """An object on a thread of this process."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, make: Callable[[], Any], *, name: str):
+        self.name = name
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-{next(self._numbers)}")
+        self._make = make
+        self._object: Any = None
+        self._lock = threading.Lock()
+
+    def call(self, method: str, *args: Any, returns: int = 1) -> Any:
+        futures: list[Future] = [Future() for _ in range(returns)]
+
+        def run() -> None:
+            try:
+                if self._object is None:
+                    self._object = self._make()
+                ready = [arg.result() if isinstance(arg, Future) else arg for arg in args]
+                result = getattr(self._object, method)(*ready)
+            except BaseException as error:
+                for future in futures:
+                    future.set_exception(error)
+            else:
+                for future, part in zip(futures, [result] if returns == 1 else result, strict=True):
+                    future.set_result(part)
+
+        self._threads.submit(run)
+        return futures[0] if returns == 1 else futures
+
+    def stop(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+class LocalPool:
+    """Threads of this process."""
+
+    def wait(self, handles: Iterable[Future], timeout_s: float) -> list[Future]:
+        done, _ = wait_futures(list(handles), timeout=timeout_s, return_when=FIRST_COMPLETED)
+        return list(done)
+
+    def get(self, handle: Future) -> Any:
+        return handle.result(timeout=0)

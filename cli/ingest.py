@@ -1,0 +1,172 @@
+"""`embedstore ingest`."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from cli.options import human_bytes, human_time, json_option, print_json, print_table, store_option
+
+
+@click.command(epilog="Example:  embedstore ingest slides/ --store my-store --extractor stain-texture")
+@click.argument("slides", nargs=-1, required=True, metavar="SLIDES...")
+@store_option
+@click.option(
+    "--extractor",
+    "-e",
+    "extractors",
+    multiple=True,
+    default=("stain-texture",),
+    show_default=True,
+    metavar="NAME",
+    help="From `embedstore extractors`, any timm name, or module:function. Several share one pass over the pixels.",
+)
+@click.option("--weights", multiple=True, metavar="FILE", help="Local weights, one for each --extractor ('-' for none).")
+@click.option("--arch-arg", "arch_args", multiple=True, metavar="K=V", help="Argument of the architecture, with --weights.")
+@click.option("--mean", metavar="R,G,B", help="Normalisation of a local network, on the scale 0..1.")
+@click.option("--std", metavar="R,G,B", help="Likewise.")
+@click.option("--collection", "-c", "collections", multiple=True, metavar="NAME", help="Name of each extractor's collection.")
+@click.option("--tile-px", type=int, help="Edge of a tile, pixels; the extractor's own by default.")
+@click.option("--tile-mpp", type=float, help="Resolution of a tile, µm/px; the extractor's own by default, else 0.5.")
+@click.option("--stride-px", type=int, help="Distance between tiles, pixels; the tile's edge by default.")
+@click.option("--min-tissue", type=float, help="Smallest share of a tile that is tissue.  [default: 0.5]")
+@click.option("--mpp", type=float, help="Resolution of slides that do not say theirs, µm per level-0 pixel.")
+@click.option("--tissue", "tissue_method", type=click.Choice(["otsu", "all"]), help="How tissue is found.  [default: otsu]")
+@click.option("--reader", help="Force a reader (tiff, dicom, fastslide, openslide).  [default: the fastest that is right]")
+@click.option("--max-unreadable", type=float, help="Share of unreadable tiles that fails a slide.  [default: 0.01]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--batch-tiles", type=int, help="Tiles in one forward pass.")
+@click.option("--readers", type=int, help="Readers beside each extractor.  [default: cores less one]")
+@click.option("--extractor-workers", type=int, help="Extractor workers.  [default: one a GPU, else one a machine]")
+@click.option("--in-process", is_flag=True, help="Threads of this process instead of Ray: laptops, debugging.")
+@click.option("--address", metavar="ADDR", help="A Ray cluster to run on.  [default: this machine]")
+@click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False), help="TOML; flags win over it.")
+@click.option("--retry-failed", is_flag=True, help="Try slides again that failed or had no tile.")
+@click.option("--force", multiple=True, metavar="SLIDE", help="Make a slide anew, in place of its rows.")
+@click.option("--limit", type=click.IntRange(1), help="Take at most so many slides.")
+@click.option("--dry-run", is_flag=True, help="Plan only: slides, tiles, hours and GB, and which slides would fail.")
+@json_option
+def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, **options: Any) -> None:
+    """Embed the tissue tiles of SLIDES into a store.
+
+    SLIDES are files, folders (searched for slides; DICOM included), folders of ready-made tiles, or lists in CSV or
+    Parquet with a column 'path' and any further columns (slide_id, patient, mpp, tissue, …). Complete slides are
+    skipped, so the same command finishes what was interrupted. Exit code 3: some slides failed; see `embedstore status`.
+    """
+    from cli.settings import resolve
+    from embedstore.slides import find_slides
+
+    settings = resolve(options)
+    sources = find_slides(slides, mpp=options["mpp"])
+    if not sources:
+        raise click.UsageError(f"no slide in {', '.join(slides)}; expected slide files, folders of tiles, or a list")
+    if dry_run:
+        _dry_run(sources, store, settings, as_json)
+        return
+    from actors.ingest import ingest
+
+    stop = _StopOnInterrupt()
+    summary = ingest(
+        sources,
+        store,
+        settings.plans,
+        config=settings.ingest,
+        run=settings.run,
+        where=settings.where,
+        retry_failed=options["retry_failed"],
+        force=options["force"],
+        limit=options["limit"],
+        tell=progress_line(),
+        stop=stop,
+    )
+    if as_json:
+        print_json(vars(summary))
+    else:
+        _print_summary(summary, store)
+    if summary.stopped:
+        click.echo(f"interrupted: {summary.remaining} slide(s) remain; the same command goes on from here", err=True)
+        sys.exit(130)
+    if summary.failed or summary.left_failed:
+        sys.exit(3)
+
+
+class _StopOnInterrupt:
+    """Becomes true at Ctrl-C; a second one ends the process as usual."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        signal.signal(signal.SIGINT, self._ask)
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, signum: int, frame: Any) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        click.echo("\nstopping: finished slides are committed, slides in flight are dropped (again to abort)", err=True)
+
+    def __call__(self) -> bool:
+        return self._asked
+
+
+def progress_line() -> Callable[[Any], None]:
+    """One line that is redrawn on a terminal; a log line every half a minute elsewhere."""
+    terminal = sys.stderr.isatty()
+    told = time.monotonic()
+
+    def tell(progress: Any) -> None:
+        nonlocal told
+        if not terminal and time.monotonic() - told < 30:
+            return
+        told = time.monotonic()
+        left = progress.left_s()
+        text = (
+            f"{progress.slides_ended}/{progress.slides} slides, {len(progress.failures)} failed, "
+            f"{progress.tiles} tiles, {progress.tiles_per_s:.0f} tiles/s"
+            f"{'' if left is None else f', {human_time(left)} left'}"
+        )
+        sys.stderr.write(f"\r\033[K{text}" if terminal else f"{text}\n")
+        sys.stderr.flush()
+
+    return tell
+
+
+def _print_summary(summary: Any, store: str) -> None:
+    if sys.stderr.isatty():
+        click.echo("", err=True)
+    for slide_id, reason in summary.failed:
+        click.echo(f"failed  {slide_id}: {reason}", err=True)
+    for slide_id, reason in summary.left_failed:
+        click.echo(f"failed earlier (--retry-failed tries again)  {slide_id}: {reason}", err=True)
+    for slide_id, reason in summary.empty:
+        click.echo(f"no tile  {slide_id}: {reason}", err=True)
+    click.echo(
+        f"{summary.done} slide(s) done, {summary.already} already there, {len(summary.empty)} without tiles, "
+        f"{len(summary.failed) + len(summary.left_failed)} failed; {summary.tiles} tiles in {human_time(summary.seconds)}"
+    )
+    if summary.tiles:
+        spent = ", ".join(f"{stage} {human_time(seconds)}" for stage, seconds in summary.stage_s.items())
+        click.echo(f"worker time: {spent}")
+    click.echo(f"collections in {store}: {', '.join(summary.collections)}")
+
+
+def _dry_run(sources: Any, store: str, settings: Any, as_json: bool) -> None:
+    from actors.estimate import estimate
+
+    found = estimate(sources, store, settings.plans, config=settings.ingest, run=settings.run, device=settings.where.device)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        [
+            [e["collections"], e["slides"], e["slides_done"], e["tiles"], e["tiles_per_s"], human_time(3600 * e["hours"]), human_bytes(e["bytes"])]
+            for e in found["passes"]
+        ],
+        ["collections", "slides", "already there", "tiles", "tiles/s here", "time", "vectors"],
+    )  # fmt: skip
+    for slide in found["unfit"]:
+        click.echo(f"{slide['state']}  {slide['slide_id']}: {slide['reason']}")
+    for slide in found["warned"]:
+        click.echo(f"warning  {slide['slide_id']}: {slide['warning']}", err=True)

@@ -1,0 +1,60 @@
+"""`embedstore ls`."""
+
+import click
+
+from cli.options import collection_option, human_bytes, json_option, print_json, print_table, store_option
+
+
+@click.command(epilog="Example:  embedstore ls --store my-store")
+@store_option
+@collection_option
+@click.option("--tiles", type=click.IntRange(1), metavar="N", help="Show the first N tiles of the collection instead.")
+@click.option("--slide", metavar="ID", help="With --tiles: those of one slide.")
+@json_option
+def command(store: str, collection: str | None, tiles: int | None, slide: str | None, as_json: bool) -> None:
+    """Show the collections of a store: extractor, tiling, slides, tiles and size."""
+    from embedstore.store import Store
+
+    opened = Store.open(store)
+    if tiles is not None:
+        _print_tiles(opened, collection, tiles, slide, as_json)
+        return
+    names = [collection] if collection else opened.collection_names()
+    rows = [_describe(opened, name) for name in names]
+    if as_json:
+        print_json({"store": opened.uri, "slides": len(opened.ledger.slides()), "collections": rows})
+    elif not rows:
+        click.echo(f"{opened.uri} has no collection yet; `embedstore ingest SLIDES --store {store}` makes one")
+    else:
+        print_table(
+            [[r["name"], r["extractor"], r["dim"], r["tile_px"], r["mpp"], r["slides"], r["tiles"], human_bytes(r["bytes"])] for r in rows],
+            ["collection", "extractor", "dim", "tile_px", "mpp", "slides", "tiles", "vectors"],
+        )  # fmt: skip
+
+
+def _describe(store, name: str) -> dict:  # noqa: ANN001 - Store, imported when it is needed
+    collection = store.collection(name)
+    record = collection.record()
+    return {
+        "name": name,
+        "table": store.table_name(name),
+        "extractor": record["extractor"]["name"],
+        "digest": record["extractor"]["digest"],
+        "dim": collection.dim,
+        "tile_px": record["tiling"]["tile_px"],
+        "mpp": record["tiling"]["mpp"],
+        "slides": len(collection.slides()),
+        "tiles": len(collection),
+        "bytes": collection.vectors_bytes(),
+        "version": collection.dataset().version,
+    }
+
+
+def _print_tiles(store, name: str | None, n: int, slide: str | None, as_json: bool) -> None:  # noqa: ANN001
+    columns = ["tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue"]
+    where = None if slide is None else "slide_id = '" + slide.replace("'", "''") + "'"
+    rows = store.collection(name).tiles(where=where, columns=columns, limit=n).to_pylist()
+    if as_json:
+        print_json(rows)
+    else:
+        print_table([[row[c] for c in columns] for row in rows], columns)

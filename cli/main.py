@@ -1,0 +1,74 @@
+"""`embedstore`: the group of commands, each imported only when it is asked for."""
+
+import sys
+
+import click
+
+from embedstore import __version__
+from embedstore.errors import EmbedStoreError
+
+#: Command, its module, and its line in `embedstore --help`.
+COMMANDS = {
+    "ingest": ("cli.ingest", "Embed the tissue tiles of slides into a store."),
+    "ls": ("cli.ls", "Show the collections of a store."),
+    "status": ("cli.status", "Show what became of each slide."),
+    "show": ("cli.show", "Show a tile: its picture and its row."),
+    "tissue": ("cli.tissue", "Show the tissue that ingest would find on a slide."),
+    "extractors": ("cli.extractors", "List the extractors that embedstore knows."),
+    "rm": ("cli.rm", "Take slides or patients out of a store."),
+    "compact": ("cli.compact", "Merge small files and purge what was removed."),
+    "doctor": ("cli.doctor", "Check versions, devices, the store and the hub."),
+    "synthesize": ("cli.synthesize", "Make synthetic H&E-like slides to try things on."),
+    "demo": ("cli.demo", "Run the whole of it on synthetic slides, offline."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is run: `--help` must not wait for torch or Ray."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = __import__(COMMANDS[cmd_name][0], fromlist=["command"])
+        return module.command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example:  embedstore ingest slides/ --store my-store",
+)
+@click.version_option(__version__, prog_name="embedstore")
+def app() -> None:
+    """An embedding database for whole-slide pathology: embed once, ask for ever.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some slides failed, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line; an error that embedstore foresees is one line on stderr and exit code 1."""
+    try:
+        app(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except EmbedStoreError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""`embedstore status`."""
+
+import click
+
+from cli.options import collection_option, json_option, print_json, print_table, store_option
+
+
+@click.command(epilog="Example:  embedstore status --store my-store --state failed")
+@store_option
+@collection_option
+@click.option("--slide", metavar="ID", help="One slide.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(["done", "empty", "failed"]),
+    help="Only slides in this state; may be given several times.",
+)
+@json_option
+def command(store: str, collection: str | None, slide: str | None, states: tuple[str, ...], as_json: bool) -> None:
+    """Show what became of each slide: state, tiles, reader, seconds, and the reason where it failed."""
+    from embedstore.store import Store
+
+    rows = Store.open(store).ledger.outcomes(collection=collection, states=states, slide_id=slide)  # type: ignore[arg-type]
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        click.echo("no slide matches")
+        return
+    print_table(
+        [
+            [
+                row["slide_id"],
+                row["collection"],
+                row["state"],
+                row["tiles"],
+                row["unreadable"],
+                row["reader"],
+                sum(row[f"{stage}_s"] or 0.0 for stage in ("plan", "read", "extract", "write")),
+                row["reason"] or "; ".join(row["warnings"] or ()),
+            ]
+            for row in rows
+        ],
+        ["slide", "collection", "state", "tiles", "unreadable", "reader", "seconds", "reason or warnings"],
+    )
+    counts = {state: sum(row["state"] == state for row in rows) for state in ("done", "empty", "failed")}
+    click.echo(", ".join(f"{n} {state}" for state, n in counts.items()), err=True)

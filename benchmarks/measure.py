@@ -1,0 +1,93 @@
+"""What every benchmark here needs: CPU time of a process and all it started, peak memory, and rows of results."""
+
+import csv
+import ctypes
+import datetime as dt
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+RESULTS = Path(os.environ.get("EMBEDSTORE_RESULTS", Path(__file__).parent / "results"))
+POLL_S = 0.05
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass
+class Usage:
+    """What a command and all its descendants used.
+
+    Attributes:
+        cpu_s: User and system time, seconds, of every process; polled, so up to 50 ms a process are missed.
+        wall_s: Seconds from start to end.
+        peak_rss: Peak resident memory of each kind of process, bytes, by the process's name.
+    """
+
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    peak_rss: dict[str, int] = field(default_factory=dict)
+    returncode: int = 0
+    stdout: str = ""
+
+
+def run_measured(command: Sequence[str], *, env: dict[str, str] | None = None, cwd: str | None = None) -> Usage:
+    """Run a command to its end and account for its whole tree, Ray's daemons included.
+
+    Daemons leave their parent; as their subreaper this process becomes it.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    usage = Usage()
+    seen: dict[tuple[int, float], float] = {}
+    began = time.monotonic()
+    process = subprocess.Popen(command, env={**os.environ, **(env or {})}, cwd=cwd, stdout=subprocess.PIPE, text=True)
+    me = psutil.Process()
+    while process.poll() is None:
+        for child in me.children(recursive=True):
+            try:
+                with child.oneshot():
+                    times, rss, name = child.cpu_times(), child.memory_info().rss, _kind(child)
+                    seen[child.pid, child.create_time()] = times.user + times.system
+                    usage.peak_rss[name] = max(usage.peak_rss.get(name, 0), rss)
+            except psutil.Error:
+                continue
+        time.sleep(POLL_S)
+    usage.wall_s = time.monotonic() - began
+    usage.returncode = process.returncode
+    usage.stdout = process.stdout.read() if process.stdout else ""
+    usage.cpu_s = sum(seen.values())
+    return usage
+
+
+def _kind(process: psutil.Process) -> str:
+    """A process's role: Ray names its workers after their actors."""
+    line = process.cmdline()
+    title = line[0] if line else process.name()
+    return title.split("/")[-1][:40]
+
+
+def machine() -> str:
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.processor(),
+    )
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def write_row(name: str, row: dict[str, Any]) -> None:
+    """Append a row to `results/NAME.csv`, with the day and the machine."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.csv"
+    row = {"date": dt.date.today().isoformat(), "machine": machine(), **row}
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(", ".join(f"{key}={value}" for key, value in row.items() if key not in ("date", "machine")), flush=True)

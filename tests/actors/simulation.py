@@ -1,0 +1,120 @@
+"""Workers that die at seeded moments, in one process and without waiting: the run cannot tell them from Ray's."""
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.workers import WorkerDiedError
+
+
+@dataclass(eq=False)
+class Handle:
+    """The result of a call, once there is one."""
+
+    index: int = 0
+    ended: bool = False
+    value: Any = None
+    error: BaseException | None = None
+
+
+@dataclass(eq=False)
+class _Queued:
+    method: str
+    args: tuple[Any, ...]
+    handles: list[Handle]
+
+
+@dataclass(eq=False)
+class SimWorker:
+    """An object behind a queue of calls; its process may die, and then what it knew is gone."""
+
+    make: Callable[[], Any]
+    name: str
+    pool: "SimPool"
+    queue: deque[_Queued] = field(default_factory=deque)
+    object: Any = None
+    calls: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pool.workers.append(self)
+
+    def call(self, method: str, *args: Any, returns: int = 1) -> Any:
+        handles = [Handle(i) for i in range(returns)]
+        self.queue.append(_Queued(method, args, handles))
+        return handles[0] if returns == 1 else handles
+
+    def step(self) -> None:
+        queued = self.queue.popleft()
+        self.calls.append(queued.method)
+        if self.pool.dies(self, queued.method):
+            if self.pool.random.random() < 0.5:  # it may have done the work before it died
+                self._run(queued)
+            self.object = None
+            self._lose(queued)
+            while self.queue:
+                self._lose(self.queue.popleft())
+            return
+        try:
+            result = self._run(queued)
+        except Exception as error:
+            for handle in queued.handles:
+                handle.ended, handle.error = True, error
+            return
+        for handle, part in zip(queued.handles, [result] if len(queued.handles) == 1 else result, strict=True):
+            handle.ended, handle.value = True, part
+
+    def _run(self, queued: _Queued) -> Any:
+        if self.object is None:
+            self.object = self.make()
+        args = [self.pool.get(arg) if isinstance(arg, Handle) else arg for arg in queued.args]
+        return getattr(self.object, queued.method)(*args)
+
+    @staticmethod
+    def _lose(queued: _Queued) -> None:
+        for handle in queued.handles:
+            handle.ended, handle.error = True, WorkerDiedError("killed by the test")
+
+    def stop(self) -> None:
+        self.queue.clear()
+
+
+class SimPool:
+    """Carries out one call of a randomly chosen worker whenever the run waits.
+
+    Args:
+        seed: Of the order of events and of the deaths.
+        death_rate: Probability that a worker dies in a call.
+        spare: Names of workers that never die.
+    """
+
+    def __init__(self, seed: int, death_rate: float = 0.0, spare: Iterable[str] = ()):
+        self.random = random.Random(seed)
+        self.death_rate, self.spare = death_rate, set(spare)
+        self.workers: list[SimWorker] = []
+        self.deaths: list[tuple[str, str]] = []
+
+    def dies(self, worker: SimWorker, method: str) -> bool:
+        if worker.name in self.spare or self.random.random() >= self.death_rate:
+            return False
+        self.deaths.append((worker.name, method))
+        return True
+
+    def wait(self, handles: Iterable[Handle], timeout_s: float) -> list[Handle]:
+        watched = list(handles)
+        while True:
+            done = [handle for handle in watched if handle.ended]
+            if done:
+                self.random.shuffle(done)
+                return done[: self.random.randint(1, len(done))]
+            busy = [worker for worker in self.workers if worker.queue]
+            if not busy:
+                return []
+            self.random.choice(busy).step()
+
+    def get(self, handle: Handle) -> Any:
+        assert handle.ended, "asked for a result that is not there"
+        if handle.error is not None:
+            raise handle.error
+        return handle.value

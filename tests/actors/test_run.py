@@ -1,0 +1,260 @@
+"""The run's promises, with workers killed at seeded moments: every tile once, in order, whatever died."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors.committer import Committer
+from actors.extractor import ExtractorWorker, Target
+from actors.jobs import Job, Lane, Seat
+from actors.progress import Progress
+from actors.run import Run
+from actors.workers import WorkerDiedError
+from embedstore.config import RunConfig
+from embedstore.errors import RunError
+from embedstore.extractors import ExtractorConfig
+from embedstore.store import Collection, Store
+
+from .simulation import SimPool, SimWorker
+from .toys import CONFIG, DIM, TILE_PX, ToyExtractor, ToyReader, expected, source
+
+FAST = RunConfig(chunk_bytes=5 * 3 * TILE_PX**2, in_flight_bytes=30 * 3 * TILE_PX**2, group_slides=3, group_s=0.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("actors.run.TICK_S", 0.0)
+    monkeypatch.setattr("actors.extractor.load_extractor", lambda config, device: ToyExtractor())
+    # A committer that the simulation kills leaves its lease behind in a process that lives on: let it be taken.
+    monkeypatch.setattr("embedstore.store.lease._lives", lambda held: False)
+
+
+class Scene:
+    """A store, and a crew of simulated workers for it."""
+
+    def __init__(self, folder: Path, collections: tuple[str, ...] = ("c",)):
+        self.store = Store.create(folder / "store")
+        self.names = collections
+        for name in collections:
+            record = {"extractor": {"name": "toy", "dim": DIM, "digest": "sha256:toy"}}
+            Collection.create(self.store.uri, name, dim=DIM, record=record)
+        self.progress = Progress(slides=0)
+
+    def run(
+        self,
+        slides: list[str],
+        *,
+        seed: int = 0,
+        death_rate: float = 0.0,
+        lanes: int = 2,
+        readers: int = 2,
+        config: RunConfig = FAST,
+        reader: Any = ToyReader,
+        spare: tuple[str, ...] = (),
+        stop: Any = lambda: False,
+        replacing: frozenset[str] = frozenset(),
+    ) -> SimPool:
+        pool = SimPool(seed, death_rate, spare)
+        targets = [Target(extractor=ExtractorConfig(ref="toy"), collection=name) for name in self.names]
+        make_extractor = functools.partial(ExtractorWorker, self.store.uri, targets)
+        make_committer = functools.partial(Committer, self.store.uri, self.names, compact_every=4)
+        seats = [
+            Lane(
+                extractor=Seat(worker=SimWorker(make_extractor, f"extractor-{i}", pool)),
+                readers=[Seat(worker=SimWorker(reader, f"reader-{i}-{j}", pool)) for j in range(readers)],
+            )
+            for i in range(lanes)
+        ]
+        committer = SimWorker(make_committer, "committer", pool)
+        present = {name: set(self.store.collection(name).slides()) for name in self.names}
+        jobs = []
+        for name in slides:
+            wanted = tuple(c for c in self.names if name not in present[c] or name in replacing)
+            if wanted:
+                jobs.append(Job(source=source(name), wanted=wanted))
+        self.progress = Progress(slides=len(jobs))
+        Run(
+            pool=pool,
+            lanes=seats,
+            committer=Seat(worker=committer),
+            jobs=jobs,
+            ingest=CONFIG,
+            config=config,
+            run_id="r",
+            progress=self.progress,
+            known_fingerprints={row["slide_id"]: row["fingerprint"] for row in self.store.ledger.slides()},
+            replacing=replacing,
+            stop=stop,
+        ).run()
+        if committer.object is not None:
+            committer.object.close()
+        return pool
+
+    def rows(self, collection: str, slide_id: str) -> np.ndarray:
+        table = self.store.collection(collection).tiles(where=f"slide_id = '{slide_id}'", columns=["x", "vector"])
+        assert table.column("x").to_pylist() == sorted(table.column("x").to_pylist())
+        return np.asarray(table.column("vector").combine_chunks().flatten()).reshape(-1, DIM)
+
+    def states(self) -> dict[str, str]:
+        return {row["slide_id"]: row["state"] for row in self.store.ledger.outcomes()}
+
+
+SLIDES = ["a:1", "b:7", "c:40", "d:8", "e:33", "f:16"]
+
+
+def assert_complete(scene: Scene, slides: list[str]) -> None:
+    for name in scene.names:
+        assert scene.store.collection(name).slides() == {s: int(s.split(":")[1]) for s in slides}
+        for slide in slides:
+            np.testing.assert_array_equal(scene.rows(name, slide), expected(slide, int(slide.split(":")[1])))
+
+
+def test_every_tile_is_there_once_and_in_order(tmp_path: Path):
+    scene = Scene(tmp_path)
+    scene.run(SLIDES)
+    assert_complete(scene, SLIDES)
+    assert set(scene.states().values()) == {"done"}
+
+
+def test_a_slide_that_fails_costs_itself_only(tmp_path: Path):
+    scene = Scene(tmp_path)
+    scene.run(["torn:1", *SLIDES, "blank:1"])
+    assert_complete(scene, SLIDES)
+    assert scene.states() == dict.fromkeys(SLIDES, "done") | {"torn:1": "failed", "blank:1": "empty"}
+    reasons = {row["slide_id"]: row["reason"] for row in scene.store.ledger.outcomes()}
+    assert "cannot be opened" in reasons["torn:1"]
+    assert "0 of 0.0 mm²" in reasons["blank:1"]
+
+
+def test_unreadable_tiles_are_counted_and_past_a_share_fail_the_slide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scene = Scene(tmp_path)
+    scene.run(["holes:50", "b:7"])
+    assert scene.states() == {"holes:50": "failed", "b:7": "done"}
+    assert len(scene.store.collection("c")) == 7
+
+
+def test_a_slide_with_few_unreadable_tiles_keeps_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import dataclasses
+
+    lenient = dataclasses.replace(CONFIG, reading=dataclasses.replace(CONFIG.reading, max_unreadable=0.2))
+    monkeypatch.setattr("tests.actors.test_run.CONFIG", lenient)
+    scene = Scene(tmp_path)
+    scene.run(["holes:50"])
+    np.testing.assert_array_equal(scene.rows("c", "holes:50"), expected("holes:50", 50, range(3, 50, 10)))
+    assert [(r["tiles"], r["unreadable"]) for r in scene.store.ledger.outcomes()] == [(45, 5)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_workers_killed_at_random_lose_nothing_and_double_nothing(tmp_path: Path, seed: int):
+    scene = Scene(tmp_path, ("c", "d"))
+    config = RunConfig(**{**vars(FAST), "max_strikes": 1000, "max_restarts": 10_000})
+    pool = scene.run(SLIDES, seed=seed, death_rate=0.08, config=config)
+    assert pool.deaths, "this seed killed nobody: the test shows nothing"
+    assert_complete(scene, SLIDES)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_driver_killed_at_random_resumes_to_the_undisturbed_result(tmp_path: Path, seed: int):
+    class DriverKilled(BaseException):
+        pass
+
+    scene = Scene(tmp_path, ("c", "d"))
+    rng = np.random.default_rng(seed)
+    for _ in range(30):
+        left = int(rng.integers(1, 60))
+
+        def countdown() -> bool:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise DriverKilled
+            return False
+
+        try:
+            scene.run(SLIDES, seed=seed, death_rate=0.02, stop=countdown)
+        except DriverKilled:
+            continue
+        break
+    else:
+        scene.run(SLIDES)
+    assert_complete(scene, SLIDES)
+
+
+def test_a_slide_that_kills_its_readers_fails_alone(tmp_path: Path):
+    class Fragile(ToyReader):
+        def read(self, key: str, start: int, stop: int):
+            if key.startswith("poison"):
+                raise WorkerDiedError("the decoder crashed")
+            return super().read(key, start, stop)
+
+    scene = Scene(tmp_path)
+    scene.run(["poison:9", *SLIDES], reader=Fragile)
+    assert scene.states() == dict.fromkeys(SLIDES, "done") | {"poison:9": "failed"}
+    reasons = {row["slide_id"]: row["reason"] for row in scene.store.ledger.outcomes()}
+    assert "3 workers died while reading it" in reasons["poison:9"]
+    assert_complete(scene, SLIDES)
+
+
+def test_a_run_gives_up_when_workers_die_without_end(tmp_path: Path):
+    scene = Scene(tmp_path)
+    config = RunConfig(**{**vars(FAST), "max_restarts": 5})
+    with pytest.raises(RunError, match="workers died 6 times"):
+        scene.run(SLIDES, death_rate=0.8, config=config, spare=("committer",))
+
+
+def test_stopping_commits_the_finished_and_leaves_the_rest_for_the_next_run(tmp_path: Path):
+    scene = Scene(tmp_path)
+    calls = iter(range(10**6))
+    scene.run(SLIDES, lanes=1, readers=1, stop=lambda: next(calls) > 60)
+    done = scene.store.collection("c").slides()
+    assert 0 < len(done) < len(SLIDES)
+    scene.run(SLIDES)
+    assert_complete(scene, SLIDES)
+
+
+def test_pixels_in_flight_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seen = []
+    original = Run._fill
+
+    def spy(self: Run, lane: Lane) -> None:
+        original(self, lane)
+        seen.append(lane.in_flight_bytes)
+
+    monkeypatch.setattr(Run, "_fill", spy)
+    scene = Scene(tmp_path)
+    scene.run(["big:400"], lanes=1, readers=4)
+    assert max(seen) <= FAST.in_flight_bytes + FAST.chunk_bytes
+    assert max(seen) > FAST.chunk_bytes
+
+
+def test_only_missing_collections_are_filled(tmp_path: Path):
+    scene = Scene(tmp_path, ("c",))
+    scene.run(["a:5"])
+    wider = Scene(tmp_path, ("c", "d"))
+    wider.run(["a:5", "b:7"])
+    assert_complete(wider, ["a:5", "b:7"])
+    assert len(wider.store.collection("c").dataset().get_fragments()) <= 2
+
+
+def test_the_same_name_with_another_file_is_refused_until_forced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scene = Scene(tmp_path)
+    scene.run(["a:5"])
+    scene.store.ledger.record([], [])
+    wider = Scene(tmp_path, ("c", "d"))
+    monkeypatch.setattr(
+        "tests.actors.toys.plan", functools.partial(_other_file, original=__import__("tests.actors.toys", fromlist=["plan"]).plan)
+    )
+    wider.run(["a:5"])
+    reasons = [row["reason"] for row in wider.store.ledger.outcomes(collection="d")]
+    assert "from another file" in reasons[0]
+    wider.run(["a:5"], replacing=frozenset({"a:5"}))
+    assert_complete(wider, ["a:5"])
+
+
+def _other_file(one, tiles, *, original):
+    import dataclasses
+
+    return dataclasses.replace(original(one, tiles), fingerprint="other")

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,34 +46,37 @@ def cluster(address: str | None) -> Iterator[None]:
         settings |= {"include_dashboard": False, "num_cpus": os.cpu_count()}
     else:
         settings["address"] = address
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    with _neutral_directory():
-        try:
-            ray.init(**settings)
-        except (ConnectionError, RayError, ValueError) as error:
-            raise ClusterError(
-                f"no Ray cluster at {address}: {error}; start one with `ray start --head`, or leave --address out to run here"
-            ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextlib.contextmanager
-def _neutral_directory() -> Iterator[None]:
-    """Start Ray from an empty directory.
-
-    Ray puts the driver's working directory first on its workers' `sys.path`. A user's folder `heads/` or `cli/` there
-    would be imported instead of ours.
-    """
-    before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="embedstore-") as empty:
-        os.chdir(empty)
+        with _started_from(empty), warnings.catch_warnings():
+            # Lance warns of forks; Ray's are followed by exec at once, which is safe.
+            warnings.filterwarnings("ignore", message=".*fork.*")
+            try:
+                ray.init(**settings)
+            except (ConnectionError, RayError, ValueError) as error:
+                raise ClusterError(
+                    f"no Ray cluster at {address}: {error}; start one with `ray start --head`, or leave --address out "
+                    "to run here"
+                ) from error
         try:
             yield
         finally:
-            os.chdir(before)
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _started_from(empty: str) -> Iterator[None]:
+    """Start Ray from an empty directory.
+
+    Ray puts the driver's working directory first on its workers' `sys.path`. A user's folder `heads/` or `cli/` there
+    would be imported instead of ours. The directory must outlive the workers, whose working directory it becomes:
+    in one that is gone, torch's MKL ends the process ('Cannot load libtorch_cpu.so').
+    """
+    before = Path.cwd()
+    os.chdir(empty)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 class _Host:

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from actors.reader import Chunk, Planned
 from actors.workers import UnknownKeyError
-from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor, set_threads
+from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor
+from embedstore.extractors.threads import set_threads
 from embedstore.store import Collection, Delivery, SlideWriter
 
 

@@ -18,6 +18,7 @@ class Chunk:
         key: Which attempt at which slide they belong to.
         start: Position of the first tile in the plan.
         readable: (n,) bool.
+        error: Why a tile could not be read, where one could not.
         read_s: Time it took, seconds.
     """
 
@@ -25,6 +26,7 @@ class Chunk:
     start: int
     readable: np.ndarray
     read_s: float
+    error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,8 +70,11 @@ class Reader:
         began = time.perf_counter()
         if key not in self._open:
             raise UnknownKeyError(f"this reader has not opened {key!r}")
-        pixels, readable = self._open[key].read(start, stop)
-        chunk = Chunk(key=key, start=start, readable=readable, read_s=time.perf_counter() - began)
+        slide = self._open[key]
+        pixels, readable = slide.read(start, stop)
+        chunk = Chunk(
+            key=key, start=start, readable=readable, read_s=time.perf_counter() - began, error=slide.first_error
+        )
         return chunk, pixels
 
     def close(self, key: str) -> None:

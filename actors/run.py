@@ -365,7 +365,7 @@ class Run:
                 key,
                 UnreadableTilesError(
                     f"slide {slide.job.slide_id!r}: {slide.unreadable} of {slide.tiles} tiles could not be read; expected at most "
-                    f"{self._ingest.reading.max_unreadable:.1%}; the file may be damaged or half copied; "
+                    f"{self._ingest.reading.max_unreadable:.1%}; the first: {chunk.error}; the file may be damaged or half copied; "
                     "copy it again, or raise --max-unreadable"
                 ),
             )
@@ -417,7 +417,7 @@ class Run:
     def _finish(self, slide: ActiveSlide) -> None:
         job, facts = slide.job, slide.facts
         if any(one.delivery.rows == 0 for one in slide.finished):
-            self._fail(job, UnreadableTilesError(f"slide {job.slide_id!r}: not one of {slide.tiles} tiles was readable"), slide)
+            self._fail(job, UnreadableTilesError(f"slide {job.slide_id!r}: not one of {slide.tiles} tiles could be read"), slide)
             return
         for one in slide.finished:
             self._deliveries.append(one.delivery)

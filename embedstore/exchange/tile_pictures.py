@@ -1,0 +1,70 @@
+"""The pixels of stored tiles, read again from their slides."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embedstore.config import TilingConfig
+from embedstore.errors import RegionReadError, SlideNotFoundError
+from embedstore.slides import SlidePlan, SlideSource, TileReader, best_level, open_slide
+from embedstore.store import Store
+
+
+def tile_pictures(store: Store, collection: str, rows: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
+    """Read tiles as the extractor saw them.
+
+    Args:
+        rows: Rows of the collection, with at least slide_id, x, y, edge_l0 and name.
+    Returns:
+        (tile_px, tile_px, 3) uint8 RGB for each row.
+    Raises:
+        SlideNotFoundError: a slide is not where it was ingested from.
+        RegionReadError: a tile cannot be read any more.
+    """
+    tiling = TilingConfig(**store.collection(collection).record()["tiling"])
+    slides = {row["slide_id"]: row for row in store.ledger.slides()}
+    readers = {row["slide_id"]: row["reader"] for row in store.ledger.outcomes(collection=collection)}
+    pictures: dict[int, np.ndarray] = {}
+    for slide_id in dict.fromkeys(row["slide_id"] for row in rows):
+        mine = [i for i, row in enumerate(rows) if row["slide_id"] == slide_id]
+        plan = _plan(slides.get(slide_id) or {}, readers.get(slide_id), [rows[i] for i in mine], tiling)
+        with TileReader(plan, tiling) as reader:
+            pixels, readable = reader.read(0, len(mine))
+            if not readable.all():
+                raise RegionReadError(f"slide {slide_id!r}: a tile that was readable at ingest is not now: {reader.first_error}")
+        pictures.update(zip(mine, pixels, strict=True))
+    return [pictures[i] for i in range(len(rows))]
+
+
+def _plan(
+    slide: Mapping[str, Any], reader: str | None, rows: Sequence[Mapping[str, Any]], tiling: TilingConfig
+) -> SlidePlan:
+    slide_id, path = rows[0]["slide_id"], slide.get("path")
+    if not path or not Path(path).exists():
+        raise SlideNotFoundError(
+            f"slide {slide_id!r} is not at {path or 'a known path'} any more, so its tiles cannot be shown; "
+            "bring it back there, or ingest it again from where it is with --force"
+        )
+    folder = slide["kind"] == "tiles"
+    level = 0
+    if not folder:
+        with open_slide(path, reader=reader or "auto") as opened:
+            level = best_level(opened.level_downsamples, mpp=slide["slide_mpp"], asked_mpp=tiling.mpp)
+    return SlidePlan(
+        slide_id=slide_id,
+        source=SlideSource(slide_id=slide_id, path=path, kind=slide["kind"]),
+        reader=reader or "auto",
+        xy_l0=np.array([(row["x"], row["y"]) for row in rows], np.int32),
+        names=tuple(row["name"] for row in rows) if folder else None,
+        tissue=np.ones(len(rows), np.float32),
+        edge_l0=rows[0]["edge_l0"],
+        level=level,
+        size_l0=(slide["width_l0"] or 0, slide["height_l0"] or 0),
+        mpp=slide["slide_mpp"],
+        vendor=slide["vendor"] or "",
+        tissue_mm2=slide["tissue_mm2"] or 0.0,
+        warnings=(),
+        fingerprint=slide["fingerprint"] or "",
+    )

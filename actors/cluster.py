@@ -23,8 +23,7 @@ from ray.exceptions import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.workers import UnknownKeyError, WorkerDiedError
-from embedstore.errors import ClusterError
+from embedstore.errors import ClusterError, UnknownKeyError, WorkerDiedError
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +122,7 @@ class RayWorker:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node_id, soft=True)
         if env:
             options["runtime_env"] = {"env_vars": env}
-        self._actor = ray.remote(_Host).options(**options).remote(make)
+        self._actor: Any = ray.remote(_Host).options(**options).remote(make)
 
     def call(self, method: str, *args: Any, returns: int = 1) -> Any:
         return self._actor.call.options(num_returns=returns).remote(method, *args)

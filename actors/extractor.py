@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.reader import Chunk, Planned
-from actors.workers import UnknownKeyError
+from embedstore.errors import UnknownKeyError
 from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor
 from embedstore.extractors.threads import set_threads
 from embedstore.store import Collection, Delivery, SlideWriter
@@ -197,7 +197,5 @@ class _Branch:
             if slide.writer.complete:
                 del self.slides[key]
                 delivery = slide.writer.delivery()
-                done.append(
-                    Finished(key=key, delivery=delivery, extract_s=slide.extract_s, write_s=slide.write_s)
-                )
+                done.append(Finished(key=key, delivery=delivery, extract_s=slide.extract_s, write_s=slide.write_s))
         return done

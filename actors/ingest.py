@@ -1,22 +1,17 @@
 """`ingest`: slides in, a store out."""
 
-import contextlib
-import functools
 import logging
-import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from actors.committer import Committer
-from actors.extractor import ExtractorWorker, Target
-from actors.jobs import Job, Lane, Seat
+from actors.crew import Crew, Where, crew
+from actors.extractor import Target
+from actors.jobs import Job
 from actors.progress import Progress
-from actors.reader import Reader
 from actors.run import Run
-from actors.workers import LocalPool, LocalWorker, Pool, Worker
 from embedstore.config import IngestConfig, RunConfig, TilingConfig, as_record
 from embedstore.errors import ConfigError
 from embedstore.extractors import ExtractorConfig, describe_extractor
@@ -27,23 +22,6 @@ log = logging.getLogger(__name__)
 
 #: Resolution at which an extractor sees tiles when nothing says which it was made for, µm/px.
 DEFAULT_MPP = 0.5
-#: Readers beside one extractor, at most: 16 read 4,000 tiles a second.
-MAX_READERS = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Where:
-    """On what the run runs.
-
-    Attributes:
-        in_process: Threads of this process instead of Ray actors.
-        address: A Ray cluster to join (`auto`, `ray://…`, `host:port`); None starts Ray on this machine.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-    """
-
-    in_process: bool = False
-    address: str | None = None
-    device: str = "auto"
 
 
 @dataclass(kw_only=True)
@@ -116,9 +94,7 @@ def plan_collections(
         raise ConfigError(f"{len(names)} collection names for {len(extractors)} extractors; give one each, or none")
     groups: dict[TilingConfig, list[Target]] = {}
     for i, config in enumerate(extractors):
-        asked = replace(
-            config, tile_px=tiling.get("tile_px", config.tile_px), mpp=tiling.get("mpp", config.mpp)
-        )
+        asked = replace(config, tile_px=tiling.get("tile_px", config.tile_px), mpp=tiling.get("mpp", config.mpp))
         name, tile_px, mpp = describe_extractor(asked)
         own = TilingConfig(**{"tile_px": tile_px, "mpp": mpp or DEFAULT_MPP, **tiling})
         collection = names[i] if names else f"{name}-{own.tile_px}px-{own.mpp:g}mpp".replace("/", "-").replace(":", "-")
@@ -126,7 +102,9 @@ def plan_collections(
     taken = [target.collection for targets in groups.values() for target in targets]
     twice = sorted({name for name in taken if taken.count(name) > 1})
     if twice:
-        raise ConfigError(f"two extractors would share the collection {', '.join(twice)}; name them apart with --collection")
+        raise ConfigError(
+            f"two extractors would share the collection {', '.join(twice)}; name them apart with --collection"
+        )
     return [Plan(tiling=own, targets=tuple(targets)) for own, targets in groups.items()]
 
 
@@ -167,7 +145,9 @@ def ingest(
     store.ledger.admit_columns(source.metadata for source in sources)
     unknown = sorted(set(force) - {source.slide_id for source in sources})
     if unknown:
-        raise ConfigError(f"--force {', '.join(unknown)}: not among the {len(sources)} slides given; names are slide ids")
+        raise ConfigError(
+            f"--force {', '.join(unknown)}: not among the {len(sources)} slides given; names are slide ids"
+        )
     total: Summary | None = None
     for plan in plans:
         part = _ingest_tiling(
@@ -204,17 +184,17 @@ def _ingest_tiling(
     if not force and _all_there(store, plan, sources):
         summary.already = len(sources)
         return summary
-    with _crew(store.uri, plan, config, run, where) as crew:
-        _create_collections(store, plan, config, crew)
-        present = crew.ask(crew.committer, "present", summary.run_id)
+    with crew(store.uri, plan.targets, config, run, where) as hired:
+        _create_collections(store, plan, config, hired)
+        present = hired.ask(hired.committer, "present", summary.run_id)
         jobs, summary.already, summary.left_failed = _jobs(sources, store, plan, present, retry_failed, force)
         if limit is not None:
             jobs = jobs[:limit]
         progress = Progress(slides=len(jobs), tell=tell)
         Run(
-            pool=crew.pool,
-            lanes=crew.lanes,
-            committer=crew.committer,
+            pool=hired.pool,
+            lanes=hired.lanes,
+            committer=hired.committer,
             jobs=jobs,
             ingest=config,
             config=run,
@@ -224,7 +204,7 @@ def _ingest_tiling(
             replacing=force,
             stop=stop,
         ).run()
-        crew.ask(crew.committer, "close")
+        hired.ask(hired.committer, "close")
     summary.done, summary.tiles = progress.slides_done, progress.tiles
     summary.failed, summary.empty = progress.failures, progress.empties
     summary.remaining = len(jobs) - progress.slides_ended
@@ -255,7 +235,9 @@ def _jobs(
     unfit: dict[str, dict[str, Any]] = {}
     if not retry_failed:
         for name in plan.collections:
-            unfit |= {row["slide_id"]: row for row in store.ledger.outcomes(collection=name, states=("failed", "empty"))}
+            unfit |= {
+                row["slide_id"]: row for row in store.ledger.outcomes(collection=name, states=("failed", "empty"))
+            }
     jobs, already, left = [], 0, []
     for source in sources:
         lacking = tuple(name for name in plan.collections if source.slide_id not in present[name])
@@ -274,11 +256,13 @@ def _jobs(
     return jobs, already, left
 
 
-def _create_collections(store: Store, plan: Plan, config: IngestConfig, crew: "_Crew") -> None:
-    handles = [lane.extractor.worker.call("records") for lane in crew.lanes]
-    records = [crew.result(handle) for handle in handles]
+def _create_collections(store: Store, plan: Plan, config: IngestConfig, hired: Crew) -> None:
+    handles = [lane.extractor.worker.call("records") for lane in hired.lanes]
+    records = [hired.result(handle) for handle in handles]
     if any(found != records[0] for found in records):
-        raise ConfigError(f"the cluster's machines loaded different extractors: {records}; bring the same weights to each")
+        raise ConfigError(
+            f"the cluster's machines loaded different extractors: {records}; bring the same weights to each"
+        )
     for target, record in zip(plan.targets, records[0], strict=True):
         Collection.create(
             store.uri,
@@ -297,103 +281,3 @@ def _stage_seconds(store: Store, plan: Plan, run_id: str) -> dict[str, float]:
             for stage in ("extract", "write") if i else seconds:  # tiles are planned and read once for all collections
                 seconds[stage] += row[f"{stage}_s"] or 0.0
     return seconds
-
-
-# -- who does it ------------------------------------------------------------------------------
-
-
-@dataclass(kw_only=True)
-class _Crew:
-    """The workers of a run."""
-
-    pool: Pool
-    lanes: list[Lane]
-    committer: Seat
-
-    def ask(self, seat: Seat, method: str, *args: Any) -> Any:
-        """Call and wait for the answer."""
-        return self.result(seat.worker.call(method, *args))
-
-    def result(self, handle: Any) -> Any:
-        while not self.pool.wait([handle], 60.0):
-            log.info("waiting for a worker to answer")
-        return self.pool.get(handle)
-
-
-@contextlib.contextmanager
-def _crew(store_uri: str, plan: Plan, config: IngestConfig, run: RunConfig, where: Where) -> Iterator[_Crew]:
-    """Workers on threads or on Ray; their leases and processes are gone at the end."""
-    make_reader = functools.partial(Reader, config)
-    make_extractor = functools.partial(
-        ExtractorWorker, store_uri, plan.targets, device=where.device, batch_tiles=run.batch_tiles
-    )
-    make_committer = functools.partial(
-        Committer, store_uri, sorted(plan.collections), compact_every=run.compact_every
-    )
-    with contextlib.ExitStack() as end:
-        if where.in_process:
-            cores = os.cpu_count() or 1
-            lane = Lane(
-                extractor=Seat(worker=LocalWorker(make_extractor, name="extractor")),
-                readers=[
-                    Seat(worker=LocalWorker(make_reader, name=f"reader-{i}")) for i in range(run.readers or max(1, cores - 1))
-                ],
-            )
-            committer: Worker = LocalWorker(make_committer, name="committer")
-            crew = _Crew(pool=LocalPool(), lanes=[lane], committer=Seat(worker=committer))
-        else:
-            from actors.cluster import RayPool, RayWorker, cluster
-
-            end.enter_context(cluster(where.address))
-            committer = RayWorker(make_committer, name="committer", max_restarts=run.max_restarts)
-            lanes = _ray_lanes(make_reader, make_extractor, run, where)
-            crew = _Crew(pool=RayPool(), lanes=lanes, committer=Seat(worker=committer))
-        for seat in [crew.committer, *(seat for lane in crew.lanes for seat in (lane.extractor, *lane.readers))]:
-            end.callback(seat.worker.stop)
-        yield crew
-
-
-def _ray_lanes(
-    make_reader: Callable[[], Reader], make_extractor: Callable[..., ExtractorWorker], run: RunConfig, where: Where
-) -> list[Lane]:
-    """One lane a GPU, or one a node where there is none, each with its readers on its extractor's node."""
-    from actors.cluster import RayWorker, nodes
-
-    found = nodes()
-    on_gpu = where.device != "cpu" and any(node["gpus"] for node in found)
-    seats = [node for node in found for _ in range(node["gpus"] if on_gpu else min(1, node["cpus"]))]
-    if run.extractors is not None:
-        seats = [seats[i % len(seats)] for i in range(run.extractors)]
-    lanes = []
-    for number, node in enumerate(seats):
-        sharing = sum(other is node for other in seats)
-        cores = max(1, node["cpus"] // sharing)
-        readers = run.readers or min(MAX_READERS, max(1, cores - 1))
-        reserved = 1 if readers + 1 <= cores else 0  # whoever asks for more workers than cores gets them, unreserved
-        extractor = RayWorker(
-            functools.partial(make_extractor, threads=None if on_gpu else cores),
-            name=f"extractor-{number}",
-            num_cpus=reserved,
-            num_gpus=1 if on_gpu and sharing <= node["gpus"] else 0,
-            node_id=node["id"],
-            max_restarts=run.max_restarts,
-            env={"LANCE_CPU_THREADS": "2"},
-        )
-        lanes.append(
-            Lane(
-                extractor=Seat(worker=extractor),
-                readers=[
-                    Seat(
-                        worker=RayWorker(
-                            make_reader,
-                            name=f"reader-{number}-{i}",
-                            num_cpus=reserved,
-                            node_id=node["id"],
-                            max_restarts=run.max_restarts,
-                        )
-                    )
-                    for i in range(readers)
-                ],
-            )
-        )
-    return lanes

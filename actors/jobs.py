@@ -99,7 +99,6 @@ class Call:
     """
 
     worker: "Seat"
-    what: str
     done: Callable[[Any], None]
     lost: Callable[[bool], None]
     failed: Callable[[Exception], None] | None = None
@@ -119,6 +118,10 @@ class Seat:
     @property
     def name(self) -> str:
         return self.worker.name
+
+    def back(self, _: None) -> None:
+        """It answered again."""
+        self.up = True
 
 
 @dataclass(kw_only=True, eq=False)

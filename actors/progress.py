@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from embedstore.errors import NoTileError
+
 
 @dataclass(kw_only=True)
 class Progress:
@@ -21,7 +23,6 @@ class Progress:
     tell: Callable[["Progress"], None] | None = None
     every_s: float = 0.5
     slides_done: int = 0
-    slides_committed: int = 0
     tiles_planned: int = 0
     tiles: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
@@ -38,14 +39,12 @@ class Progress:
             self.first_tile = time.monotonic()
         self.tiles += tiles
 
-    def done(self, slide_id: str, tiles: int) -> None:
+    def done(self) -> None:
         self.slides_done += 1
 
-    def ended(self, slide_id: str, state: str, reason: str) -> None:
-        (self.empties if state == "empty" else self.failures).append((slide_id, reason))
-
-    def committed(self, slides: int) -> None:
-        self.slides_committed += slides
+    def ended(self, slide_id: str, error: Exception) -> None:
+        """A slide ended without rows."""
+        (self.empties if isinstance(error, NoTileError) else self.failures).append((slide_id, str(error)))
 
     @property
     def slides_ended(self) -> int:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from actors.workers import UnknownKeyError
 from embedstore.config import IngestConfig
+from embedstore.errors import UnknownKeyError
 from embedstore.slides import SlidePlan, SlideSource, TileReader, plan_slide, single_thread
 
 

@@ -1,34 +1,36 @@
 """The run: which worker does what next, and what follows when one of them dies.
 
-Every call that is under way stands in `_calls`. The loop waits for one to end, tells its `done`, and hands out new
-work. A slide belongs to one extractor, which puts its rows in order; its readers send chunks of tiles, of which only
-so many bytes are under way. Nothing here knows whether workers are threads or Ray actors.
+The loop hands out work, and waits for calls to end (`dispatch.py`). A slide belongs to one extractor, which puts its
+rows in order; its readers send chunks of tiles, of which only so many bytes are under way. Nothing here knows whether
+workers are threads or Ray actors.
 """
 
-import functools
 import logging
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from actors.committer import Group
+from actors.dispatch import Dispatch
 from actors.extractor import Finished
-from actors.jobs import ActiveSlide, Call, Job, Lane, Seat
+from actors.jobs import ActiveSlide, Job, Lane, Seat
+from actors.outbox import Outbox
 from actors.progress import Progress
 from actors.reader import Chunk, Planned, without_arrays
-from actors.workers import Pool, UnknownKeyError, WorkerDiedError
+from actors.workers import Pool
 from embedstore.config import IngestConfig, RunConfig
-from embedstore.errors import EmbedStoreError, NoTileError, RunError, SlideError, UnreadableTilesError
-from embedstore.store import Delivery, Label, Outcome, SlideFacts
+from embedstore.errors import (
+    EmbedStoreError,
+    RunError,
+    SlideError,
+    UnknownKeyError,
+    UnreadableTilesError,
+    WorkerDiedError,
+)
 
 log = logging.getLogger(__name__)
 
 #: Calls that a reader has before it at once: one in hand and one that waits, so that it never idles on the driver.
 READER_CALLS = 2
-TICK_S = 0.25
-#: A worker that does not come back in this time is given up, and the run with it.
-REVIVE_S = 180.0
 
 
 class Run:
@@ -55,21 +57,16 @@ class Run:
         replacing: frozenset[str] = frozenset(),
         stop: Callable[[], bool] = lambda: False,
     ):
-        self._pool, self._lanes, self._committer = pool, list(lanes), committer
+        self._lanes, self._committer = list(lanes), committer
         self._todo = deque(jobs)
-        self._ingest, self._config, self._run_id = ingest, config, run_id
+        self._ingest, self._config = ingest, config
         self._progress, self._known, self._replacing = progress, known_fingerprints, replacing
         self._stop = stop
-        self._calls: dict[Any, Call] = {}
-        self._deaths = 0
-        self._deliveries: list[Delivery] = []
-        self._outcomes: list[Outcome] = []
-        self._facts: dict[str, SlideFacts] = {}
-        self._labels: list[Label] = []
-        self._pending_since = 0.0
-        self._committing: Group | None = None
-        tiling = ingest.tiling
-        self._tile_bytes = 3 * tiling.tile_px**2
+        self._outbox = Outbox(config, run_id=run_id, replacing=replacing)
+        self._committing = False
+        seats = [self._committer, *(seat for lane in self._lanes for seat in (lane.extractor, *lane.readers))]
+        self._dispatch = Dispatch(pool, seats, max_restarts=config.max_restarts, on_death=self._on_death)
+        self._tile_bytes = 3 * ingest.tiling.tile_px**2
 
     # -- the loop ---------------------------------------------------------------------------
 
@@ -87,114 +84,37 @@ class Run:
             if not stopping:
                 for lane in self._lanes:
                     self._fill(lane)
-            self._maybe_commit(nothing_else=stopping or self._idle())
-            self._wake()
-            if not self._calls and not self._outcomes and (stopping or self._idle()):
+            over = stopping or self._idle()
+            self._maybe_commit(nothing_else=over)
+            if over and not self._dispatch and not self._outbox:
                 return
-            if not self._calls:
-                time.sleep(TICK_S)  # a worker is being started again
-            for handle in self._pool.wait(list(self._calls), TICK_S):
-                self._settle(handle)
+            try:
+                self._dispatch.settle()
+            except RunError:
+                self._salvage()
+                raise
             self._progress.tick()
+
+    def _salvage(self) -> None:
+        """Commit what is finished before the run ends with an error."""
+        self._drop_all()
+        while self._committer.up and (self._outbox or self._dispatch):
+            self._maybe_commit(nothing_else=True)
+            self._dispatch.settle()
 
     def _idle(self) -> bool:
         return not self._todo and not any(lane.active or lane.planning for lane in self._lanes)
 
-    def _settle(self, handle: Any) -> None:
-        call = self._calls.get(handle)
-        if call is None:  # settled together with others of its dead worker
-            return
-        try:
-            result = self._pool.get(handle)
-        except WorkerDiedError:
-            self._died(call.worker)
-            return
-        except Exception as error:
-            self._forget(handle)
-            if call.failed is None:
-                raise
-            call.failed(error)
-            return
-        self._forget(handle)
-        call.done(result)
-
-    def _forget(self, handle: Any) -> Call:
-        call = self._calls.pop(handle)
-        call.worker.calls.remove(handle)
-        return call
-
-    def _call(
-        self,
-        seat: Seat,
-        method: str,
-        *args: Any,
-        done: Callable[[Any], None],
-        lost: Callable[[bool], None] = lambda guilty: None,
-        failed: Callable[[Exception], None] | None = None,
-        returns: int = 1,
-    ) -> Any:
-        handles = seat.worker.call(method, *args, returns=returns)
-        first = handles if returns == 1 else handles[0]
-        self._calls[first] = Call(worker=seat, what=method, done=done, lost=lost, failed=failed)
-        seat.calls.append(first)
-        return handles
-
     # -- workers that die -------------------------------------------------------------------
 
-    def _died(self, seat: Seat) -> None:
-        """Settle everything that a dead worker was asked for, and wait for it to be started again."""
-        seat.ask_at = time.monotonic() + TICK_S
-        if not seat.up:  # not back yet
-            self._forget(seat.calls[0])
-            return
-        seat.up = False
-        seat.down_since = time.monotonic()
+    def _on_death(self, seat: Seat) -> None:
         seat.slide = None
-        self._deaths += 1
-        log.warning("worker %s died (%d of %d)", seat.name, self._deaths, self._config.max_restarts)
-        guilty = True
-        for handle in list(seat.calls):
-            self._pool.wait([handle], 10.0)
-            call = self._forget(handle)
-            try:
-                result = self._pool.get(handle)
-            except Exception:
-                call.lost(guilty)
-                guilty = False  # calls are carried out in order: the oldest that failed was in hand
-            else:
-                call.done(result)
         for lane in self._lanes:
             if seat is lane.extractor:
                 self._restart_lane(lane)
             elif seat in lane.readers:
                 for slide in lane.active.values():
                     slide.readers.discard(seat.name)
-        if self._deaths > self._config.max_restarts:
-            raise RunError(
-                f"workers died {self._deaths} times, the last was {seat.name}; expected at most "
-                f"{self._config.max_restarts}. Is memory short? Committed slides are safe; run the same command again"
-            )
-
-    def _wake(self) -> None:
-        """Ask workers that died whether they are back."""
-        for seat in self._seats():
-            if seat.up or seat.calls or time.monotonic() < seat.ask_at:
-                continue
-            if time.monotonic() - seat.down_since > REVIVE_S:
-                raise RunError(
-                    f"worker {seat.name} did not come back within {REVIVE_S:.0f} s; committed slides are safe; "
-                    "look at the cluster (`ray status`), then run the same command again"
-                )
-            self._call(seat, "ping", done=functools.partial(self._back, seat))
-
-    def _back(self, seat: Seat, _: None) -> None:
-        seat.up = True
-
-    def _seats(self) -> Iterator[Seat]:
-        yield self._committer
-        for lane in self._lanes:
-            yield lane.extractor
-            yield from lane.readers
 
     def _restart_lane(self, lane: Lane) -> None:
         """An extractor died, and with it the embeddings of its slides that were not written out: begin them again."""
@@ -233,7 +153,7 @@ class Run:
             if any(slide.has_more for slide in lane.active.values()):
                 return  # a reader is being restarted
             lane.flushing = True
-            self._call(lane.extractor, "flush", done=lambda finished: self._flushed(lane, finished))
+            self._dispatch.call(lane.extractor, "flush", done=lambda finished: self._flushed(lane, finished))
 
     def _hand_out(self, lane: Lane, reader: Seat) -> bool:
         """Give a reader something to do; False when there is nothing for it now."""
@@ -272,7 +192,7 @@ class Run:
             lane.planning -= 1
             self._fail(job, error)
 
-        handle = self._call(reader, "plan", job.source, done=planned, lost=lost, failed=failed)
+        handle = self._dispatch.call(reader, "plan", job.source, done=planned, lost=lost, failed=failed)
 
     def _planned(self, lane: Lane, job: Job, result: Planned, handle: Any) -> None:
         plan = result.plan
@@ -304,10 +224,10 @@ class Run:
         key = slide.key
         if not slide.opened:
             slide.opened = True
-            self._call(lane.extractor, "open", key, slide.job.slide_id, slide.planned, slide.job.wanted, done=_nothing)
+            self._dispatch.call(lane.extractor, "open", key, slide.job.slide_id, slide.planned, slide.job.wanted)
         if reader.name not in slide.readers:
             slide.readers.add(reader.name)
-            self._call(reader, "open", key, slide.planned, done=_nothing, failed=lambda e: self._broken(lane, key, e))
+            self._dispatch.call(reader, "open", key, slide.planned, failed=lambda e: self._broken(lane, key, e))
         start, stop = slide.next_chunk()
         size = (stop - start) * self._tile_bytes
         lane.in_flight_bytes += size
@@ -332,14 +252,14 @@ class Run:
             lane.in_flight_bytes -= size
             self._broken(lane, key, error)
 
-        handles = self._call(reader, "read", key, start, stop, done=read, lost=lost, failed=failed, returns=2)
+        handles = self._dispatch.call(reader, "read", key, start, stop, done=read, lost=lost, failed=failed, returns=2)
         if not slide.has_more:
             self._close_readers(lane, slide)
 
     def _close_readers(self, lane: Lane, slide: ActiveSlide) -> None:
         for reader in lane.readers:
             if reader.name in slide.readers and reader.up:
-                self._call(reader, "close", slide.key, done=_nothing)
+                self._dispatch.call(reader, "close", slide.key)
         slide.readers.clear()
 
     def _broken(self, lane: Lane, key: str, error: Exception) -> None:
@@ -364,9 +284,9 @@ class Run:
                 lane,
                 key,
                 UnreadableTilesError(
-                    f"slide {slide.job.slide_id!r}: {slide.unreadable} of {slide.tiles} tiles could not be read; expected at most "
-                    f"{self._ingest.reading.max_unreadable:.1%}; the first: {chunk.error}; the file may be damaged or half copied; "
-                    "copy it again, or raise --max-unreadable"
+                    f"slide {slide.job.slide_id!r}: {slide.unreadable} of {slide.tiles} tiles could not be read; "
+                    f"expected at most {self._ingest.reading.max_unreadable:.1%}; the first: {chunk.error}; "
+                    "the file may be damaged or half copied; copy it again, or raise --max-unreadable"
                 ),
             )
             return
@@ -395,7 +315,7 @@ class Run:
                 f"{type(error).__name__}: {error}; committed slides are safe; if memory ran out, lower --batch-tiles"
             ) from error
 
-        self._call(lane.extractor, "feed", chunk, pixels, done=fed, lost=lost, failed=failed)
+        self._dispatch.call(lane.extractor, "feed", chunk, pixels, done=fed, lost=lost, failed=failed)
 
     def _flushed(self, lane: Lane, finished: list[Finished]) -> None:
         lane.flushing = False
@@ -415,84 +335,31 @@ class Run:
     # -- endings ----------------------------------------------------------------------------
 
     def _finish(self, slide: ActiveSlide) -> None:
-        job, facts = slide.job, slide.facts
+        job = slide.job
         if any(one.delivery.rows == 0 for one in slide.finished):
-            self._fail(job, UnreadableTilesError(f"slide {job.slide_id!r}: not one of {slide.tiles} tiles could be read"), slide)
+            why = UnreadableTilesError(f"slide {job.slide_id!r}: not one of {slide.tiles} tiles could be read")
+            self._fail(job, why, slide)
             return
-        for one in slide.finished:
-            self._deliveries.append(one.delivery)
-            self._note(
-                Outcome(
-                    collection=one.delivery.collection,
-                    slide_id=job.slide_id,
-                    path=job.source.path,
-                    state="done",
-                    tiles=one.delivery.rows,
-                    unreadable=slide.unreadable,
-                    reader=facts.reader,
-                    plan_s=slide.plan_s,
-                    read_s=slide.read_s,
-                    extract_s=one.extract_s,
-                    write_s=one.write_s,
-                    warnings=facts.warnings,
-                    run_id=self._run_id,
-                )
-            )
-        self._facts[job.slide_id] = slide_facts(job, facts)
-        self._labels += [
-            Label(
-                task=job.slide_id,
-                slide_id=job.slide_id,
-                name=label.name,
-                label=label.label,
-                split=label.split,
-                patient=label.patient,
-                source=job.source.path,
-            )
-            for label in slide.labels
-        ]
-        self._progress.done(job.slide_id, slide.tiles - slide.unreadable)
+        self._outbox.put_done(slide)
+        self._progress.done()
 
     def _fail(self, job: Job, error: Exception, slide: ActiveSlide | None = None) -> None:
         """Record a slide that has no rows, with the reason; the run goes on."""
         if not isinstance(error, EmbedStoreError):
             log.warning("slide %s failed unexpectedly", job.slide_id, exc_info=error)
-        empty = isinstance(error, NoTileError)
-        for collection in job.wanted:
-            self._note(
-                Outcome(
-                    collection=collection,
-                    slide_id=job.slide_id,
-                    path=job.source.path,
-                    state="empty" if empty else "failed",
-                    unreadable=slide.unreadable if slide else 0,
-                    reader=slide.facts.reader if slide else None,
-                    error=type(error).__name__,
-                    reason=str(error),
-                    warnings=slide.facts.warnings if slide else (),
-                    run_id=self._run_id,
-                )
-            )
-        if job.slide_id not in self._known:
-            self._facts[job.slide_id] = slide_facts(job, slide.facts if slide else None)
-        self._progress.ended(job.slide_id, "empty" if empty else "failed", str(error))
-
-    def _note(self, outcome: Outcome) -> None:
-        if not self._outcomes:
-            self._pending_since = time.monotonic()
-        self._outcomes.append(outcome)
+        if job.slide_id not in self._replacing:  # what was to be replaced is still there, and its record with it
+            self._outbox.put_failed(job, error, slide, new=job.slide_id not in self._known)
+        self._progress.ended(job.slide_id, error)
 
     def _drop(self, lane: Lane, slide: ActiveSlide) -> None:
         self._close_readers(lane, slide)
         lane.active.pop(slide.key, None)
         if lane.extractor.up:
-            self._call(lane.extractor, "drop", slide.key, done=_nothing)
+            self._dispatch.call(lane.extractor, "drop", slide.key)
 
     def _drop_all(self) -> None:
         """Stop: what is under way is left to end unheard, except a commit."""
-        for handle in list(self._calls):
-            if self._calls[handle].worker is not self._committer:
-                self._forget(handle)
+        self._dispatch.abandon(but=self._committer)
         for lane in self._lanes:
             lane.active.clear()
             lane.planning = 0
@@ -500,58 +367,16 @@ class Run:
     # -- committing -------------------------------------------------------------------------
 
     def _maybe_commit(self, *, nothing_else: bool) -> None:
-        if self._committing is not None or not self._outcomes or not self._committer.up:
+        if self._committing or not self._committer.up or not self._outbox.due(at_once=nothing_else):
             return
-        waited_s = time.monotonic() - self._pending_since
-        if nothing_else or len(self._outcomes) >= self._config.group_slides or waited_s >= self._config.group_s:
-            self._committing = Group(
-                deliveries=tuple(self._deliveries),
-                facts=tuple(self._facts.values()),
-                outcomes=tuple(self._outcomes),
-                labels=tuple(self._labels),
-                replacing=self._replacing,
-            )
-            self._deliveries, self._outcomes, self._labels, self._facts = [], [], [], {}
-            self._send_commit()
-
-    def _send_commit(self) -> None:
-        group = self._committing
+        group = self._outbox.take()
+        self._committing = True
 
         def done(_: int) -> None:
-            self._committing = None
-            assert group is not None
-            self._progress.committed(len({outcome.slide_id for outcome in group.outcomes}))
+            self._committing = False
 
         def lost(_: bool) -> None:  # whether it was committed or not, the committer will know
-            self._committing = None
-            self._deliveries = list(group.deliveries) + self._deliveries
-            self._outcomes = list(group.outcomes) + self._outcomes
-            self._labels = list(group.labels) + self._labels
-            self._facts = {fact.slide_id: fact for fact in group.facts} | self._facts
+            self._committing = False
+            self._outbox.put_back(group)
 
-        self._call(self._committer, "commit", group, done=done, lost=lost)
-
-
-def _nothing(_: Any) -> None:
-    """What there is to do when a call without a result ends."""
-
-
-def slide_facts(job: Job, plan: Any) -> SlideFacts:
-    """The slide's own row; of a slide that could not be planned, what its list said."""
-    source = job.source
-    if plan is None:
-        return SlideFacts(
-            slide_id=source.slide_id, path=source.path, kind=source.kind, slide_mpp=source.mpp, metadata=source.metadata
-        )
-    return SlideFacts(
-        slide_id=source.slide_id,
-        path=source.path,
-        kind=source.kind,
-        width_l0=plan.size_l0[0],
-        height_l0=plan.size_l0[1],
-        slide_mpp=plan.mpp,
-        vendor=plan.vendor,
-        tissue_mm2=plan.tissue_mm2,
-        fingerprint=plan.fingerprint,
-        metadata=source.metadata,
-    )
+        self._dispatch.call(self._committer, "commit", group, done=done, lost=lost)

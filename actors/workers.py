@@ -10,16 +10,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_futures
 from typing import Any, Protocol
 
-from embedstore.errors import EmbedStoreError
-
-
-class WorkerDiedError(EmbedStoreError, RuntimeError):
-    """The process of a worker ended in the middle of a call, or is being started again."""
-
-
-class UnknownKeyError(EmbedStoreError, LookupError):
-    """A worker was told of a slide before it was started again, or pixels were lost with a node."""
-
 
 class Worker(Protocol):
     """Calls are carried out one at a time, in the order in which they were made."""

@@ -1,6 +1,6 @@
 """Tiles/s of a network's bare forward pass, on batches and threads as `embedstore ingest` uses them.
 
-    python benchmarks/bare_forward.py MODEL TILE_PX [SECONDS]
+python benchmarks/bare_forward.py MODEL TILE_PX [SECONDS]
 """
 
 import json

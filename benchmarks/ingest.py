@@ -1,15 +1,15 @@
-"""CPU-milliseconds a tile of the whole of `embedstore ingest`, beside LazySlide; and how much of a network's speed is left.
+"""What `embedstore ingest` costs a tile, beside LazySlide; how much of a network's speed is left; and memory.
 
     python benchmarks/ingest.py cost SLIDE... [--lazyslide PYTHON] [--rounds 3]
     python benchmarks/ingest.py network SLIDE [--model resnet50] [--rounds 3]
     python benchmarks/ingest.py memory SMALL LARGE
 
-`cost`: 256 px tiles at 0.5 mpp with an extractor that costs next to nothing (twelve colour statistics), everything
-included: start-up, tissue, reading, Ray, the commit. LazySlide, from its own environment, cuts the same grid on the same
-slide with a model that costs next to nothing; both in turn, within one run.
+`cost`: CPU-milliseconds a tile, 256 px at 0.5 mpp, with an extractor that costs next to nothing (twelve colour
+statistics), everything included: start-up, tissue, reading, Ray, the commit. LazySlide, from its own environment, cuts
+the same slide with a model that costs next to nothing; both in turn, within one run.
 
-`network`: tiles/s through the run beside the bare forward pass of the same network on batches of the same size and number
-of threads, in turn.
+`network`: tiles/s through the run beside the bare forward pass of the same network, on batches of the same size and
+with the same number of threads, in turn.
 
 `memory`: peak resident memory of each kind of process on a small and on a large slide.
 

@@ -2,9 +2,9 @@
 
     python benchmarks/store_growth.py [--slides 20000] [--tiles 8] [--dim 64] [--group 8]
 
-Slides are committed by the committer that a run uses, in groups as small as a slow run makes them; the rows are random.
-After every tenth of the slides a line tells how large the table is; at the end the time that a second run needs to learn
-that nothing is to do. Few rows a slide, since it is the number of slides and commits that manifests grow with.
+Slides are committed by the committer that a run uses, in groups as small as a slow run makes them; the rows are
+random. After every tenth of the slides a line tells how large the table is; at the end the time that a second run
+needs to learn that nothing is to do. Few rows a slide, since it is the number of slides and commits that manifests grow with.
 """
 
 import argparse
@@ -47,7 +47,9 @@ def main() -> None:
             group = Group(
                 deliveries=tuple(deliveries),
                 facts=tuple(SlideFacts(slide_id=name, path=name, kind="wsi") for name in names),
-                outcomes=tuple(Outcome(collection="c", slide_id=n, path=n, state="done", tiles=args.tiles) for n in names),
+                outcomes=tuple(
+                    Outcome(collection="c", slide_id=n, path=n, state="done", tiles=args.tiles) for n in names
+                ),
             )
             began = time.perf_counter()
             committer.commit(group)

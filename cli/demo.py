@@ -8,21 +8,28 @@ import click
 
 from cli.options import human_bytes, human_time, json_option, print_json, print_table
 
+OVERLAY_PX = 1200  # longer side of a tissue overlay
+
 
 @click.command(epilog="Example:  embedstore demo --out demo")
 @click.argument("slides", nargs=-1, metavar="[SLIDES]...")
-@click.option("--out", type=click.Path(file_okay=False), default="demo", show_default=True, help="Folder for all of it.")
+@click.option(
+    "--out", type=click.Path(file_okay=False), default="demo", show_default=True, help="Folder for all of it."
+)
 @click.option("--extractor", "-e", default="stain-texture", show_default=True, help="As in `embedstore ingest`.")
 @click.option("--mpp", type=float, help="Resolution of slides that do not say theirs.")
 @click.option("--in-process", is_flag=True, help="Without Ray.")
 @json_option
-def command(slides: tuple[str, ...], out: str, extractor: str, mpp: float | None, in_process: bool, as_json: bool) -> None:
+def command(
+    slides: tuple[str, ...], out: str, extractor: str, mpp: float | None, in_process: bool, as_json: bool
+) -> None:
     """Run the main job on three synthetic slides, or on SLIDES of yours: no network, no GPU, no account.
 
     Makes the slides, ingests them, prints what is in the store, and writes a contact sheet of tiles and a tissue
     overlay of each slide.
     """
-    from actors.ingest import Where, ingest, plan_collections
+    from actors.crew import Where
+    from actors.ingest import ingest, plan_collections
     from embedstore.config import IngestConfig, RunConfig
     from embedstore.extractors import ExtractorConfig
     from embedstore.slides import find_slides
@@ -92,16 +99,25 @@ def _sheet(store: Any, collection: str, folder: Path, say: _Steps) -> Path:
     chosen = np.sort(np.random.default_rng(0).choice(len(everything), min(24, len(everything)), replace=False))
     rows = everything.take(chosen).to_pylist()
     captions = [f"{row['slide_id']}\n{row['name'] or '{x}, {y}'.format(**row)}" for row in rows]
-    sheet = contact_sheet(tile_pictures(store, collection, rows), captions, title=f"{len(everything)} tiles in {collection}")
+    sheet = contact_sheet(
+        tile_pictures(store, collection, rows), captions, title=f"{len(everything)} tiles in {collection}"
+    )
     path = folder / "tiles.png"
     sheet.save(path)
     return path
 
 
 def _overlays(sources: Any, folder: Path, say: _Steps) -> list[Path]:
-    from embedstore.config import TilingConfig, TissueConfig
+    from embedstore.config import TissueConfig
     from embedstore.errors import SlideError
-    from embedstore.slides import draw_overlay, edge_and_stride, open_slide, read_thumbnail, resolve_mpp, slide_tissue, write_png
+    from embedstore.slides import (
+        draw_overlay,
+        open_slide,
+        read_thumbnail,
+        resolve_mpp,
+        slide_tissue,
+        write_png,
+    )
 
     say("a tissue overlay of each slide")
     made = []
@@ -112,7 +128,7 @@ def _overlays(sources: Any, folder: Path, say: _Steps) -> list[Path]:
             with open_slide(source.path) as slide:
                 mpp, _ = resolve_mpp(slide, source.slide_id, source.mpp)
                 tissue = slide_tissue(slide, source.tissue, TissueConfig(), mpp)
-                thumbnail = read_thumbnail(slide, mpp_l0=mpp, mpp=TissueConfig().mpp)
+                thumbnail = read_thumbnail(slide, mpp_l0=mpp, mpp=mpp * max(slide.size_l0) / OVERLAY_PX)
         except SlideError as error:
             say(f"  no overlay of {source.slide_id}: {error}")
             continue

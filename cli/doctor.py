@@ -34,7 +34,8 @@ def command(store: str | None, address: str | None, as_json: bool) -> None:
         print_json({check["check"]: check for check in checks})
     else:
         for check in checks:
-            click.echo(f"{'ok  ' if check['ok'] else 'FAIL' if check['needed'] else 'note'}  {check['check']}: {check['found']}")
+            verdict = "ok  " if check["ok"] else "FAIL" if check["needed"] else "note"
+            click.echo(f"{verdict}  {check['check']}: {check['found']}")
     if any(not check["ok"] and check["needed"] for check in checks):
         sys.exit(1)
 
@@ -83,7 +84,11 @@ def _jax() -> dict[str, Any]:
         devices = jax_devices()
     except (ImportError, RuntimeError) as error:
         return _check("jax devices", False, str(error))
-    hint = "" if any("cuda" in d.lower() or "gpu" in d.lower() for d in devices) else " (a GPU needs `pip install 'embedstore[cuda]'`)"
+    hint = (
+        ""
+        if any("cuda" in d.lower() or "gpu" in d.lower() for d in devices)
+        else " (a GPU needs `pip install 'embedstore[cuda]'`)"
+    )
     return _check("jax devices", True, ", ".join(devices) + hint)
 
 

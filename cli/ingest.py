@@ -24,18 +24,28 @@ from cli.options import human_bytes, human_time, json_option, print_json, print_
     metavar="NAME",
     help="From `embedstore extractors`, any timm name, or module:function. Several share one pass over the pixels.",
 )
-@click.option("--weights", multiple=True, metavar="FILE", help="Local weights, one for each --extractor ('-' for none).")
-@click.option("--arch-arg", "arch_args", multiple=True, metavar="K=V", help="Argument of the architecture, with --weights.")
+@click.option(
+    "--weights", multiple=True, metavar="FILE", help="Local weights, one for each --extractor ('-' for none)."
+)
+@click.option(
+    "--arch-arg", "arch_args", multiple=True, metavar="K=V", help="Argument of the architecture, with --weights."
+)
 @click.option("--mean", metavar="R,G,B", help="Normalisation of a local network, on the scale 0..1.")
 @click.option("--std", metavar="R,G,B", help="Likewise.")
-@click.option("--collection", "-c", "collections", multiple=True, metavar="NAME", help="Name of each extractor's collection.")
+@click.option(
+    "--collection", "-c", "collections", multiple=True, metavar="NAME", help="Name of each extractor's collection."
+)
 @click.option("--tile-px", type=int, help="Edge of a tile, pixels; the extractor's own by default.")
 @click.option("--tile-mpp", type=float, help="Resolution of a tile, µm/px; the extractor's own by default, else 0.5.")
 @click.option("--stride-px", type=int, help="Distance between tiles, pixels; the tile's edge by default.")
 @click.option("--min-tissue", type=float, help="Smallest share of a tile that is tissue.  [default: 0.5]")
 @click.option("--mpp", type=float, help="Resolution of slides that do not say theirs, µm per level-0 pixel.")
-@click.option("--tissue", "tissue_method", type=click.Choice(["otsu", "all"]), help="How tissue is found.  [default: otsu]")
-@click.option("--reader", help="Force a reader (tiff, dicom, fastslide, openslide).  [default: the fastest that is right]")
+@click.option(
+    "--tissue", "tissue_method", type=click.Choice(["otsu", "all"]), help="How tissue is found.  [default: otsu]"
+)
+@click.option(
+    "--reader", help="Force a reader (tiff, dicom, fastslide, openslide).  [default: the fastest that is right]"
+)
 @click.option("--max-unreadable", type=float, help="Share of unreadable tiles that fails a slide.  [default: 0.01]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--batch-tiles", type=int, help="Tiles in one forward pass.")
@@ -54,7 +64,8 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, *
 
     SLIDES are files, folders (searched for slides; DICOM included), folders of ready-made tiles, or lists in CSV or
     Parquet with a column 'path' and any further columns (slide_id, patient, mpp, tissue, …). Complete slides are
-    skipped, so the same command finishes what was interrupted. Exit code 3: some slides failed; see `embedstore status`.
+    skipped, so the same command finishes what was interrupted. Exit code 3: some slides failed, and `embedstore
+    status` says why.
     """
     from cli.settings import resolve
     from embedstore.slides import find_slides
@@ -144,7 +155,8 @@ def _print_summary(summary: Any, store: str) -> None:
         click.echo(f"no tile  {slide_id}: {reason}", err=True)
     click.echo(
         f"{summary.done} slide(s) done, {summary.already} already there, {len(summary.empty)} without tiles, "
-        f"{len(summary.failed) + len(summary.left_failed)} failed; {summary.tiles} tiles in {human_time(summary.seconds)}"
+        f"{len(summary.failed) + len(summary.left_failed)} failed; "
+        f"{summary.tiles} tiles in {human_time(summary.seconds)}"
     )
     if summary.tiles:
         spent = ", ".join(f"{stage} {human_time(seconds)}" for stage, seconds in summary.stage_s.items())
@@ -155,17 +167,27 @@ def _print_summary(summary: Any, store: str) -> None:
 def _dry_run(sources: Any, store: str, settings: Any, as_json: bool) -> None:
     from actors.estimate import estimate
 
-    found = estimate(sources, store, settings.plans, config=settings.ingest, run=settings.run, device=settings.where.device)
+    found = estimate(
+        sources, store, settings.plans, config=settings.ingest, run=settings.run, device=settings.where.device
+    )
     if as_json:
         print_json(found)
         return
     print_table(
         [
-            [e["collections"], e["slides"], e["slides_done"], e["tiles"], e["tiles_per_s"], human_time(3600 * e["hours"]), human_bytes(e["bytes"])]
-            for e in found["passes"]
+            [
+                one["collections"],
+                one["slides"],
+                one["slides_done"],
+                one["tiles"],
+                one["tiles_per_s"],
+                human_time(3600 * one["hours"]),
+                human_bytes(one["bytes"]),
+            ]
+            for one in found["passes"]
         ],
         ["collections", "slides", "already there", "tiles", "tiles/s here", "time", "vectors"],
-    )  # fmt: skip
+    )
     for slide in found["unfit"]:
         click.echo(f"{slide['state']}  {slide['slide_id']}: {slide['reason']}")
     for slide in found["warned"]:

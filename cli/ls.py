@@ -26,13 +26,12 @@ def command(store: str, collection: str | None, tiles: int | None, slide: str | 
     elif not rows:
         click.echo(f"{opened.uri} has no collection yet; `embedstore ingest SLIDES --store {store}` makes one")
     else:
-        print_table(
-            [[r["name"], r["extractor"], r["dim"], r["tile_px"], r["mpp"], r["slides"], r["tiles"], human_bytes(r["bytes"])] for r in rows],
-            ["collection", "extractor", "dim", "tile_px", "mpp", "slides", "tiles", "vectors"],
-        )  # fmt: skip
+        columns = ("name", "extractor", "dim", "tile_px", "mpp", "slides", "tiles")
+        cells = [[*(row[column] for column in columns), human_bytes(row["bytes"])] for row in rows]
+        print_table(cells, ["collection", *columns[1:], "vectors"])
 
 
-def _describe(store, name: str) -> dict:  # noqa: ANN001 - Store, imported when it is needed
+def _describe(store, name: str) -> dict:
     collection = store.collection(name)
     record = collection.record()
     return {
@@ -50,7 +49,7 @@ def _describe(store, name: str) -> dict:  # noqa: ANN001 - Store, imported when 
     }
 
 
-def _print_tiles(store, name: str | None, n: int, slide: str | None, as_json: bool) -> None:  # noqa: ANN001
+def _print_tiles(store, name: str | None, n: int, slide: str | None, as_json: bool) -> None:
     columns = ["tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue"]
     where = None if slide is None else "slide_id = '" + slide.replace("'", "''") + "'"
     rows = store.collection(name).tiles(where=where, columns=columns, limit=n).to_pylist()

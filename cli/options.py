@@ -10,7 +10,9 @@ import click
 store_option = click.option(
     "--store", "-s", required=True, metavar="PATH|URI", help="The store: a directory, or s3://… and the like."
 )
-collection_option = click.option("--collection", "-c", metavar="NAME", help="Which collection; the only one by default.")
+collection_option = click.option(
+    "--collection", "-c", metavar="NAME", help="Which collection; the only one by default."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -5,7 +5,9 @@ import click
 from cli.options import json_option, print_json, store_option
 
 
-@click.command(epilog="Example:  embedstore rm --store my-store --patient P042 --yes && embedstore compact --store my-store")
+@click.command(
+    epilog="Example:  embedstore rm --store my-store --patient P042 --yes && embedstore compact --store my-store"
+)
 @store_option
 @click.option("--slide", "slides", multiple=True, metavar="ID", help="A slide; may be given several times.")
 @click.option("--patient", "patients", multiple=True, metavar="ID", help="All slides of a patient; likewise.")
@@ -31,4 +33,6 @@ def command(store: str, slides: tuple[str, ...], patients: tuple[str, ...], yes:
     else:
         for name, rows in removed.items():
             click.echo(f"{name}: {rows} tiles removed")
-        click.echo(f"{len(chosen)} slide(s) removed; `embedstore compact --keep-hours 0` takes them out of the files", err=True)
+        click.echo(
+            f"{len(chosen)} slide(s) removed; `embedstore compact --keep-hours 0` takes them out of the files", err=True
+        )

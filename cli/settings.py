@@ -12,7 +12,8 @@ from embedstore.config import IngestConfig, ReadingConfig, RunConfig, TilingConf
 from embedstore.errors import ConfigError
 
 if TYPE_CHECKING:
-    from actors.ingest import Plan, Where
+    from actors.crew import Where
+    from actors.ingest import Plan
 
 _STAGES = {"tiling": TilingConfig, "tissue": TissueConfig, "reading": ReadingConfig, "run": RunConfig}
 #: Flags that set a field of a stage, where its name is not the field's.
@@ -40,7 +41,8 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: the file has a table or field that does not exist, or a value that cannot be.
     """
-    from actors.ingest import Where, plan_collections
+    from actors.crew import Where
+    from actors.ingest import plan_collections
 
     stages = _stages(options)
     tiling = stages.pop("tiling")
@@ -60,12 +62,14 @@ def _stages(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path} is not TOML: {error}") from error
         for stage, values in given.items():
-            known = {f.name for f in fields(_STAGES[stage])} if stage in _STAGES else set()
-            unknown = sorted(set(values) - known) if isinstance(values, dict) else [str(values)]
-            if unknown:
+            known = sorted(field.name for field in fields(_STAGES[stage])) if stage in _STAGES else []
+            unknown = sorted(set(values) - set(known)) if isinstance(values, dict) else [str(values)]
+            if unknown or not known:
+                expected = (
+                    f"in [{stage}] the fields {', '.join(known)}" if known else f"the tables {', '.join(_STAGES)}"
+                )
                 raise ConfigError(
-                    f"{path}: [{stage}] has {', '.join(unknown)}, which mean nothing; expected tables "
-                    f"{', '.join(_STAGES)}{f' and in [{stage}] the fields {", ".join(sorted(known))}' if known else ''}"
+                    f"{path}: [{stage}] has {', '.join(unknown)}, which mean nothing; expected {expected}"
                 )
             stages[stage] |= values
     for stage, flags in _FLAGS.items():
@@ -80,13 +84,14 @@ def _extractors(options: Mapping[str, Any]) -> list[Any]:
     if weights and len(weights) != len(refs):
         raise click.UsageError(f"{len(weights)} --weights for {len(refs)} --extractor; give one each, '-' for none")
     arguments = dict(_argument(text) for text in options["arch_args"])
-    common = {name: _rgb(options[name], name) for name in ("mean", "std") if options[name]}
+    mean, std = (_rgb(options[name], name) if options[name] else None for name in ("mean", "std"))
     return [
         ExtractorConfig(
             ref=ref,
             weights=None if not weights or weights[i] == "-" else weights[i],
             arch_args=arguments,
-            **common,
+            mean=mean,
+            std=std,
         )
         for i, ref in enumerate(refs)
     ]
@@ -104,8 +109,9 @@ def _argument(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _rgb(text: str, name: str) -> tuple[float, ...]:
+def _rgb(text: str, name: str) -> tuple[float, float, float]:
     try:
-        return tuple(float(part) for part in text.split(","))
+        red, green, blue = (float(part) for part in text.split(","))
+        return red, green, blue
     except ValueError as error:
         raise click.UsageError(f"--{name} {text!r}: expected three numbers, such as 0.5,0.5,0.5") from error

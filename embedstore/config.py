@@ -122,7 +122,13 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class IngestConfig:
-    """Everything that decides what the rows of a slide are, beside the extractor itself."""
+    """Everything that decides what the rows of a slide are, beside the extractor itself.
+
+    Attributes:
+        tiling: How slides are cut into tiles.
+        tissue: How tissue is found.
+        reading: How pixels are read.
+    """
 
     tiling: TilingConfig = field(default_factory=TilingConfig)
     tissue: TissueConfig = field(default_factory=TissueConfig)

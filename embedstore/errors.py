@@ -118,5 +118,13 @@ class RunError(EmbedStoreError, RuntimeError):
     """The run itself cannot go on: workers die faster than they may be restarted."""
 
 
+class WorkerDiedError(EmbedStoreError, RuntimeError):
+    """The process of a worker ended in the middle of a call, or is being started again."""
+
+
+class UnknownKeyError(EmbedStoreError, LookupError):
+    """A worker was told of a slide before it was started again, or pixels were lost with a node."""
+
+
 class ClusterError(EmbedStoreError, ConnectionError):
     """A Ray cluster cannot be reached or lacks what was asked of it."""

@@ -33,7 +33,9 @@ def tile_pictures(store: Store, collection: str, rows: Sequence[Mapping[str, Any
         with TileReader(plan, tiling) as reader:
             pixels, readable = reader.read(0, len(mine))
             if not readable.all():
-                raise RegionReadError(f"slide {slide_id!r}: a tile that was readable at ingest is not now: {reader.first_error}")
+                raise RegionReadError(
+                    f"slide {slide_id!r}: a tile that was readable at ingest is not now: {reader.first_error}"
+                )
         pictures.update(zip(mine, pixels, strict=True))
     return [pictures[i] for i in range(len(rows))]
 

@@ -3,8 +3,8 @@
 from embedstore.store.collection import Collection, CollectionWriter
 from embedstore.store.fragments import Delivery, SlideWriter
 from embedstore.store.labels import Label, Labels
-from embedstore.store.ledger import Ledger, Outcome, SlideFacts
 from embedstore.store.lease import Lease
+from embedstore.store.ledger import Ledger, Outcome, SlideFacts
 from embedstore.store.store import Store
 
 __all__ = [

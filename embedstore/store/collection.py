@@ -52,7 +52,8 @@ class Collection:
             return self.table.open()
         except StoreNotFoundError as error:
             raise CollectionNotFoundError(
-                f"the store has no collection {self.name!r} (looked at {self.table.uri}); `embedstore ls` names those it has"
+                f"the store has no collection {self.name!r} (looked at {self.table.uri}); "
+                "`embedstore ls` names those it has"
             ) from error
 
     @property
@@ -78,7 +79,9 @@ class Collection:
                 counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
         return counts
 
-    def tiles(self, *, where: str | None = None, columns: list[str] | None = None, limit: int | None = None) -> pa.Table:
+    def tiles(
+        self, *, where: str | None = None, columns: list[str] | None = None, limit: int | None = None
+    ) -> pa.Table:
         """Rows as an Arrow table, in the order of slides and tiles."""
         return self.dataset().to_table(filter=where, columns=columns, limit=limit)
 
@@ -140,7 +143,9 @@ class CollectionWriter:
             if delivery.slide_id in replacing or delivery.slide_id not in self._present:
                 fresh[delivery.slide_id] = (delivery, _check(delivery))
             else:
-                log.info("slide %s is already in %s; its second delivery is left", delivery.slide_id, self.collection.name)
+                log.info(
+                    "slide %s is already in %s; its second delivery is left", delivery.slide_id, self.collection.name
+                )
         if not fresh:
             return []
         fragments = [fragment for _, made in fresh.values() for fragment in made]
@@ -186,5 +191,3 @@ def _check(delivery: Delivery) -> list[FragmentMetadata]:
 
 def collection_names(table_names: Iterable[str]) -> list[str]:
     return sorted(name.removeprefix(PREFIX) for name in table_names if name.startswith(PREFIX))
-
-

@@ -127,9 +127,7 @@ class SlideWriter:
         """The finished slide; call it once complete."""
         assert self.complete, f"slide {self.slide_id!r}: {self._seen} of {len(self)} tiles have come"
         ordered: Sequence[str] = [f for number in sorted(self._written) for f in self._written[number]]
-        return Delivery(
-            collection=self.collection, slide_id=self.slide_id, fragments=tuple(ordered), rows=self._rows
-        )
+        return Delivery(collection=self.collection, slide_id=self.slide_id, fragments=tuple(ordered), rows=self._rows)
 
 
 class _Block:

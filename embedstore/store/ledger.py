@@ -156,7 +156,10 @@ class Ledger:
     def record(self, facts: Iterable[SlideFacts], outcomes: Iterable[Outcome]) -> None:
         """Upsert a group's rows; doing it twice changes nothing but the time of day."""
         schema = self._slides.open().schema
-        rows = [{name: _fit(fact.get(name), schema.field(name).type) for name in schema.names} for fact in (f.row() for f in facts)]
+        rows = [
+            {name: _fit(fact.get(name), schema.field(name).type) for name in schema.names}
+            for fact in (f.row() for f in facts)
+        ]
         self._slides.upsert("slide_id", rows)
         self._outcomes.upsert("key", [outcome.row() for outcome in outcomes])
 

@@ -11,8 +11,8 @@ import lancedb
 from embedstore.errors import SlideNotInStoreError, StoreError, StoreNotFoundError, TileNotFoundError
 from embedstore.store.collection import PREFIX, Collection, CollectionWriter, collection_names
 from embedstore.store.labels import Labels
-from embedstore.store.ledger import Ledger
 from embedstore.store.lease import Lease
+from embedstore.store.ledger import Ledger
 from embedstore.store.table import local_path
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,8 @@ class Store:
             names = self.collection_names()
             if len(names) != 1:
                 raise StoreError(
-                    f"{self.uri} has {len(names)} collections ({', '.join(names) or 'none'}); name one with --collection"
+                    f"{self.uri} has {len(names)} collections ({', '.join(names) or 'none'}); "
+                    "name one with --collection"
                 )
             name = names[0]
         collection = Collection(self.uri, name)
@@ -133,7 +134,9 @@ class Store:
         for patient in patients:
             theirs = self.ledger.slides_of_patient(patient)
             if not theirs:
-                raise SlideNotInStoreError(f"no slide of patient {patient!r} in {self.uri}; `embedstore status` lists slides")
+                raise SlideNotInStoreError(
+                    f"no slide of patient {patient!r} in {self.uri}; `embedstore status` lists slides"
+                )
             chosen += theirs
         return sorted(set(chosen))
 
@@ -179,7 +182,11 @@ class Store:
 
 def _size(collection: Collection) -> dict[str, int]:
     dataset = collection.dataset()
-    sizes = {"rows": dataset.count_rows(), "fragments": len(dataset.get_fragments()), "versions": len(dataset.versions())}
+    sizes = {
+        "rows": dataset.count_rows(),
+        "fragments": len(dataset.get_fragments()),
+        "versions": len(dataset.versions()),
+    }
     local = local_path(collection.table.uri)
     if local is not None:
         sizes["bytes"] = sum(path.stat().st_size for path in local.rglob("*") if path.is_file())

@@ -58,7 +58,9 @@ class Table:
             except (ValueError, OSError) as error:
                 if "not found" not in str(error).lower():
                     raise
-                raise StoreNotFoundError(f"no table {self.name!r} at {self.uri}; `embedstore ls` shows what is there") from error
+                raise StoreNotFoundError(
+                    f"no table {self.name!r} at {self.uri}; `embedstore ls` shows what is there"
+                ) from error
         else:
             self._open.checkout_latest()
         return self._open

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.workers import WorkerDiedError
+from embedstore.errors import WorkerDiedError
 
 
 @dataclass(eq=False)

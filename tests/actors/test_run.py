@@ -12,9 +12,8 @@ from actors.extractor import ExtractorWorker, Target
 from actors.jobs import Job, Lane, Seat
 from actors.progress import Progress
 from actors.run import Run
-from actors.workers import WorkerDiedError
 from embedstore.config import RunConfig
-from embedstore.errors import RunError
+from embedstore.errors import RunError, WorkerDiedError
 from embedstore.extractors import ExtractorConfig
 from embedstore.store import Collection, Store
 
@@ -26,7 +25,7 @@ FAST = RunConfig(chunk_bytes=5 * 3 * TILE_PX**2, in_flight_bytes=30 * 3 * TILE_P
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("actors.run.TICK_S", 0.0)
+    monkeypatch.setattr("actors.dispatch.TICK_S", 0.0)
     monkeypatch.setattr("actors.extractor.load_extractor", lambda config, device: ToyExtractor())
     # A committer that the simulation kills leaves its lease behind in a process that lives on: let it be taken.
     monkeypatch.setattr("embedstore.store.lease._lives", lambda held: False)
@@ -245,7 +244,8 @@ def test_the_same_name_with_another_file_is_refused_until_forced(tmp_path: Path,
     scene.store.ledger.record([], [])
     wider = Scene(tmp_path, ("c", "d"))
     monkeypatch.setattr(
-        "tests.actors.toys.plan", functools.partial(_other_file, original=__import__("tests.actors.toys", fromlist=["plan"]).plan)
+        "tests.actors.toys.plan",
+        functools.partial(_other_file, original=__import__("tests.actors.toys", fromlist=["plan"]).plan),
     )
     wider.run(["a:5"])
     reasons = [row["reason"] for row in wider.store.ledger.outcomes(collection="d")]

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from actors.reader import Chunk, Planned
-from actors.workers import UnknownKeyError
 from embedstore.config import IngestConfig, TilingConfig
-from embedstore.errors import NoTileError, SlideFormatError
+from embedstore.errors import NoTileError, SlideFormatError, UnknownKeyError
 from embedstore.extractors import Extractor
 from embedstore.slides import SlidePlan, SlideSource
 
@@ -45,7 +44,9 @@ def plan(one: SlideSource, tiles: int) -> SlidePlan:
 def pixels_of(slide_id: str, start: int, stop: int) -> np.ndarray:
     """(n, 16, 16, 3) uint8 that tell slide and tile apart."""
     seed = sum(slide_id.encode())
-    values = [np.random.default_rng([seed, i]).integers(0, 256, (TILE_PX, TILE_PX, 3), np.uint8) for i in range(start, stop)]
+    values = [
+        np.random.default_rng([seed, i]).integers(0, 256, (TILE_PX, TILE_PX, 3), np.uint8) for i in range(start, stop)
+    ]
     return np.stack(values)
 
 

@@ -56,7 +56,7 @@ def test_user_columns_become_filterable_columns(store: Store):
 
 def test_a_column_of_another_type_or_a_reserved_name_is_refused(store: Store):
     store.ledger.admit_columns([{"age": 61}])
-    with pytest.raises(SlideListError, match="'age'.*string.*int64"):
+    with pytest.raises(SlideListError, match=r"'age'.*string.*int64"):
         store.ledger.admit_columns([{"age": "old"}])
     with pytest.raises(SlideListError, match="fingerprint"):
         store.ledger.admit_columns([{"fingerprint": "x"}])
@@ -83,7 +83,9 @@ def test_repair_follows_the_rows(store: Store):
 def test_removing_a_patient_leaves_no_trace_after_compaction(store: Store, collection: Collection, deliver: Deliver):
     CollectionWriter(collection).commit([deliver("secret-slide", 3), deliver("b", 4)])
     store.ledger.admit_columns([{"patient": "p"}])
-    store.ledger.record([fact("secret-slide", patient="p1"), fact("b", patient="p2")], [outcome("secret-slide"), outcome("b")])
+    store.ledger.record(
+        [fact("secret-slide", patient="p1"), fact("b", patient="p2")], [outcome("secret-slide"), outcome("b")]
+    )
     store.labels.record([Label(task="t", slide_id="secret-slide", name="x.png", label="tumour")])
     chosen = store.resolve_slides(patients=["p1"])
     assert store.remove(chosen) == {"toy": 3}

@@ -1,0 +1,75 @@
+# `make` lists the targets. Everything happens in .venv; the network is needed for the set-up only.
+
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?=
+SLIDES ?=
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+comma := ,
+SET_UP := $(VENV)/.set-up$(if $(EXTRAS),-$(EXTRAS))
+SET_UP_DEV := $(SET_UP)-dev
+SOURCES := embedstore heads actors cli benchmarks tests
+# pip turns to a mirror or an index of CPU-only wheels through its own settings (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL).
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint format bench constraints clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  EXTRAS=cuda adds JAX for NVIDIA GPUs · PYTHON=python3.12 chooses the interpreter"
+
+setup: $(SET_UP_DEV)  ## Make .venv with everything that tests and lint need (once)
+
+demo: $(SET_UP)  ## Ingest three synthetic slides, or your own: make demo SLIDES=folder
+	$(BIN)/embedstore demo $(if $(SLIDES),"$(SLIDES)")
+
+test: $(SET_UP_DEV)  ## Run every test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-fast: $(SET_UP_DEV)  ## Run the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow and not ray" $(PYTEST_ARGS)
+
+lint: $(SET_UP_DEV)  ## Check format, style and types
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+
+format: $(SET_UP_DEV)  ## Format, and fix what can be fixed
+	$(BIN)/ruff check --fix-only --quiet $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: $(SET_UP_DEV)  ## Measure ingest on this machine
+	$(BIN)/python benchmarks/ingest.py
+
+constraints: $(SET_UP_DEV)  ## Write what is installed in .venv to constraints.txt
+	{ sed -n '/^#/p' constraints.txt; \
+	  $(BIN)/python -m pip freeze --exclude-editable --exclude embedstore \
+	  | grep -viE '^(nvidia-|cuda-|jax-cuda|triton)|^-| @ ' | sed 's/+[a-z0-9.]*$$//'; } > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+
+clean:  ## Remove caches, builds and the demo's output; .venv stays
+	rm -rf demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- set-up, done over only when what is asked of it changes ---------------------------------
+
+# No prerequisite: a newer system Python is no reason to make the environment again.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "embedstore needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
+	       "Name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(SET_UP): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.$(if $(EXTRAS),[$(EXTRAS)])'
+	$(BIN)/python -m embedstore.extractors.torchvision_ops
+	@touch $@
+
+$(SET_UP_DEV): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) hatchling -e '.[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]'
+	$(BIN)/python -m embedstore.extractors.torchvision_ops
+	@touch $(SET_UP) $@

@@ -1,0 +1,101 @@
+"""Contact sheets: tiles in a grid with what they are below each."""
+
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from embedstore.errors import ConfigError
+
+PAPER = (250, 250, 248)
+INK = (50, 50, 55)
+FRAME = (205, 205, 208)
+GAP_PX = 14
+CAPTION_PX = 12  # height of the letters
+LINE_PX = 16
+DOTS = "…"
+# Pillow's built-in font knows ASCII and little more, and a font file would be the only data file of the package.
+SPELT_OUT = str.maketrans(
+    {"µ": "u", "μ": "u", "×": "x", "²": "2", "³": "3", "–": "-", "—": "-", "ß": "ss", "ø": "o", "ł": "l"}
+)
+
+
+def contact_sheet(
+    tiles: Sequence[np.ndarray], captions: Sequence[str] = (), *, columns: int = 6, tile_px: int = 192, title: str = ""
+) -> Image.Image:
+    """Lay tiles out in a grid, row by row.
+
+    Args:
+        tiles: uint8 (h, w, 3) RGB each, of any sizes; each is fitted into a square and keeps its shape.
+        captions: One a tile, or none at all; lines are parted by a line feed, and cut where they are too long.
+        columns: Tiles in a row.
+        tile_px: Edge of a tile on the sheet, pixels.
+        title: A line above everything.
+    Returns:
+        The sheet in RGB; `.save("sheet.png")` writes it.
+    Raises:
+        ConfigError: no tiles, a tile that is no RGB picture, or captions that do not go with the tiles.
+    """
+    if not tiles:
+        raise ConfigError("a contact sheet was asked for without tiles; expected 1 or more")
+    if captions and len(captions) != len(tiles):
+        raise ConfigError(f"{len(captions)} captions for {len(tiles)} tiles of a contact sheet; expected one a tile")
+    if columns < 1 or tile_px < 16:
+        raise ConfigError(
+            f"contact sheet of {columns} columns and tiles of {tile_px} px; expected 1 or more, and 16 or more"
+        )
+    for index, tile in enumerate(tiles):
+        if tile.dtype != np.uint8 or tile.ndim != 3 or tile.shape[2] != 3 or 0 in tile.shape:
+            raise ConfigError(f"tile {index} of a contact sheet is {tile.dtype} {tile.shape}; expected uint8 (h, w, 3)")
+    columns = min(columns, len(tiles))
+    rows = -(-len(tiles) // columns)
+    lines = max((caption.count("\n") + 1 for caption in captions), default=0)
+    cell = (tile_px + GAP_PX, tile_px + GAP_PX + lines * LINE_PX + (4 if lines else 0))
+    top = GAP_PX + (2 * LINE_PX if title else 0)
+    sheet = Image.new("RGB", (columns * cell[0] + GAP_PX, rows * cell[1] + top), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    if title:
+        heading = ImageFont.load_default(size=CAPTION_PX + 4)
+        draw.text((GAP_PX, GAP_PX - 2), _shortened(title, heading, sheet.width - 2 * GAP_PX), INK, heading)
+    font = ImageFont.load_default(size=CAPTION_PX)
+    for index, tile in enumerate(tiles):
+        x, y = GAP_PX + index % columns * cell[0], top + index // columns * cell[1]
+        picture = _fitted(tile, tile_px)
+        at = (x + (tile_px - picture.width) // 2, y + (tile_px - picture.height) // 2)
+        sheet.paste(picture, at)
+        draw.rectangle((at[0] - 1, at[1] - 1, at[0] + picture.width, at[1] + picture.height), outline=FRAME)
+        for line, text in enumerate(captions[index].split("\n") if captions else ()):
+            draw.text((x, y + tile_px + 4 + line * LINE_PX), _shortened(text, font, tile_px), INK, font)
+    return sheet
+
+
+def _fitted(tile: np.ndarray, tile_px: int) -> Image.Image:
+    scale = tile_px / max(tile.shape[:2])
+    size = (max(round(tile.shape[1] * scale), 1), max(round(tile.shape[0] * scale), 1))
+    picture = Image.fromarray(tile)
+    if picture.size == size:
+        return picture
+    return picture.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX)
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int) -> str:
+    """The text, with its middle left out where it is too wide: both ends of a slide's name tell it apart."""
+    text = _legible(text)
+    if font.getlength(text) <= width_px:
+        return text
+    kept = len(text) - 1
+    while kept > 1 and font.getlength(_without_middle(text, kept)) > width_px:
+        kept -= 1
+    return _without_middle(text, kept)
+
+
+def _legible(text: str) -> str:
+    """The text in letters that the font has: without accents, and a question mark for what it cannot show."""
+    letters = unicodedata.normalize("NFKD", text.translate(SPELT_OUT))
+    letters = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return "".join(letter if letter.isascii() or letter == "·" else "?" for letter in letters)
+
+
+def _without_middle(text: str, kept: int) -> str:
+    return text[: kept - kept // 2] + DOTS + text[len(text) - kept // 2 :]

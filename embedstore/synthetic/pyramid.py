@@ -1,0 +1,111 @@
+"""A pyramidal, tiled JPEG BigTIFF as an Aperio scanner writes it, band by band."""
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+
+TILE_PX = 256
+STEP = 4  # each level is so many times smaller than the one above it
+LEVELS = 3
+JPEG_QUALITY = 85
+SMALLEST_LEVEL_PX = 16  # a level narrower than this helps nobody
+
+
+def _tile_row(rows: np.ndarray) -> Iterator[bytes]:
+    """JPEG tiles of one row of tiles; the edge is padded with its own colour, so that none rings in the JPEG."""
+    for left in range(0, rows.shape[1], TILE_PX):
+        tile = rows[:, left : left + TILE_PX]
+        below, beside = TILE_PX - tile.shape[0], TILE_PX - tile.shape[1]
+        if below or beside:
+            tile = cv2.copyMakeBorder(tile, 0, below, 0, beside, cv2.BORDER_REPLICATE)
+        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        yield cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+class _Level:
+    """A level of the pyramid that fills as bands of the one above it arrive."""
+
+    def __init__(self, size: tuple[int, int], below: "_Level | None") -> None:
+        self.size = size
+        self.below = below
+        self.tiles: list[bytes] = []  # encoded: a sixteenth and less of the file
+        self._pending = np.empty((0, size[0], 3), np.uint8)
+        self._left = size[1]
+
+    def push(self, band: np.ndarray) -> None:
+        """Take in a band of the level above: its height is a multiple of `STEP`, but for the slide's last one."""
+        rows = min(band.shape[0] // STEP, self._left)
+        if rows:
+            shrunk = cv2.resize(
+                band[: rows * STEP, : self.size[0] * STEP], (self.size[0], rows), interpolation=cv2.INTER_AREA
+            )
+            self._pending = np.concatenate([self._pending, shrunk])
+            self._left -= rows
+        while len(self._pending) >= TILE_PX or (self._left == 0 and len(self._pending)):
+            row, self._pending = self._pending[:TILE_PX], self._pending[TILE_PX:]
+            self.tiles.extend(_tile_row(row))
+            if self.below:
+                self.below.push(row)
+
+
+def level_sizes(size_px: tuple[int, int]) -> list[tuple[int, int]]:
+    """(width, height) of every level, level 0 first."""
+    sizes = [size_px]
+    while len(sizes) < LEVELS and min(sizes[-1]) // STEP >= SMALLEST_LEVEL_PX:
+        sizes.append((sizes[-1][0] // STEP, sizes[-1][1] // STEP))
+    return sizes
+
+
+def write_pyramid(path: Path, bands: Iterable[np.ndarray], *, size_px: tuple[int, int], mpp: float) -> None:
+    """Write a slide from its bands; the file appears under its name only when it is whole.
+
+    Args:
+        path: Where to; an older file is replaced.
+        bands: uint8 (`TILE_PX`, width, 3) RGB, from the top; the last one may be lower.
+        size_px: (width, height) in level-0 pixels.
+        mpp: Micrometres per level-0 pixel.
+    """
+    sizes = level_sizes(size_px)
+    smaller: list[_Level] = []
+    for size in reversed(sizes[1:]):
+        smaller.insert(0, _Level(size, smaller[0] if smaller else None))
+
+    def level0() -> Iterator[bytes]:
+        for band in bands:
+            if smaller:  # before the tiles: the writer does not come back after the last one
+                smaller[0].push(band)
+            yield from _tile_row(band)
+
+    width, height = size_px
+    area = f"{width}x{height} [0,0 {width}x{height}] ({TILE_PX}x{TILE_PX})"
+    encoded = f"JPEG/YCC Q={JPEG_QUALITY}"
+    about = f"Aperio Image Library v12.0.0\r\n{area} {encoded}|AppMag = {_number(10 / mpp)}|MPP = {_number(mpp)}"
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with tifffile.TiffWriter(part, bigtiff=True) as tiff:
+            for size, tiles in zip(sizes, [level0(), *(iter(level.tiles) for level in smaller)], strict=True):
+                # OpenCV encodes JPEG as YCbCr 4:2:0, which is what the tags must say.
+                tiff.write(
+                    tiles,
+                    shape=(size[1], size[0], 3),
+                    dtype=np.uint8,
+                    tile=(TILE_PX, TILE_PX),
+                    photometric="ycbcr",
+                    subsampling=(2, 2),
+                    compression="jpeg",
+                    description=about,
+                    metadata=None,
+                    software=False,
+                )
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _number(value: float) -> str:
+    return f"{round(value)}" if math.isclose(value, round(value), rel_tol=1e-3) else f"{value:.6g}"

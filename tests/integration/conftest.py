@@ -1,0 +1,43 @@
+"""Small synthetic slides, and the command line run as a user runs it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedstore.synthetic import write_slide
+
+
+@dataclass
+class Ended:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def embedstore(*args: object, cwd: Path | None = None) -> Ended:
+    """Run the installed command."""
+    command = [str(Path(sys.executable).parent / "embedstore"), *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three small slides with metadata, and one torn file."""
+    folder = tmp_path_factory.mktemp("slides")
+    for i in range(3):
+        write_slide(folder / f"s{i}.svs", size_px=(1536, 1280), seed=i)
+    (folder / "torn.svs").write_bytes(b"II*\0" + b"nothing of a slide")
+    rows = ["path,patient,stain", *(f"s{i}.svs,P{i // 2},HE" for i in range(3)), "torn.svs,P9,HE"]
+    (folder / "slides.csv").write_text("\n".join(rows) + "\n")
+    return folder

@@ -1,0 +1,215 @@
+"""`embedstore ingest` and what follows, through the command line."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import lance
+import numpy as np
+import pytest
+
+from .conftest import embedstore
+
+pytestmark = pytest.mark.slow
+COLLECTION = "colour-12-256px-0.5mpp"
+
+
+def table(store: Path, collection: str = COLLECTION):
+    found = lance.dataset(f"{store}/tiles-{collection}.lance").to_table().to_pandas()
+    return found.sort_values("slide_id", kind="stable").reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def ingested(slides: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("ingested") / "store"
+    done = embedstore("ingest", slides / "slides.csv", "-s", store, "-e", "colour-12", "--in-process", "--json")
+    assert done.code == 3, done.err
+    summary = done.json()
+    assert summary["done"] == 3
+    assert [slide for slide, _ in summary["failed"]] == ["torn.svs"]
+    return store
+
+
+def test_a_second_run_does_nothing_over(ingested: Path, slides: Path):
+    before = lance.dataset(f"{ingested}/tiles-{COLLECTION}.lance").version
+    done = embedstore("ingest", slides / "slides.csv", "-s", ingested, "-e", "colour-12", "--in-process", "--json")
+    assert done.code == 3
+    assert done.json()["already"] == 3
+    assert done.json()["left_failed"][0][0] == "torn.svs"
+    assert lance.dataset(f"{ingested}/tiles-{COLLECTION}.lance").version == before
+
+
+def test_status_says_why_a_slide_failed(ingested: Path):
+    rows = embedstore("status", "-s", ingested, "--state", "failed", "--json").json()
+    assert [row["slide_id"] for row in rows] == ["torn.svs"]
+    assert rows[0]["error"] == "SlideFormatError"
+    assert "torn.svs" in rows[0]["reason"]
+    shown = embedstore("status", "-s", ingested)
+    assert "tiff" in shown.out
+    assert "3 done, 0 empty, 1 failed" in shown.err
+
+
+def test_ls_and_show(ingested: Path, tmp_path: Path):
+    listed = embedstore("ls", "-s", ingested, "--json").json()
+    assert listed["collections"][0]["slides"] == 3
+    tile = embedstore("ls", "-s", ingested, "--tiles", 3, "--json").json()[2]
+    picture = tmp_path / "tile.png"
+    shown = embedstore("show", tile["tile_id"], "-s", ingested, "--out", picture, "--json").json()
+    assert (shown["slide_id"], shown["x"], shown["y"]) == (tile["slide_id"], tile["x"], tile["y"])
+    assert shown["slide"]["stain"] == "HE"
+    from PIL import Image
+
+    with Image.open(picture) as opened:
+        assert opened.size == (256, 256)
+
+
+def test_stored_rows_are_the_embeddings_of_the_pictures_shown(ingested: Path, slides: Path):
+    from embedstore.exchange import tile_pictures
+    from embedstore.extractors import load_extractor
+    from embedstore.store import Store
+
+    store = Store.open(ingested)
+    rows = store.collection(COLLECTION).tiles(limit=20).to_pylist()
+    again = load_extractor("colour-12", device="cpu").embed(np.stack(tile_pictures(store, COLLECTION, rows)))
+    np.testing.assert_allclose(again, np.array([row["vector"] for row in rows]), rtol=1e-3)
+
+
+def test_another_tiling_into_the_same_collection_is_refused(ingested: Path, slides: Path):
+    done = embedstore(
+        "ingest", slides / "s0.svs", "-s", ingested, "-e", "colour-12", "--in-process",
+        "--stride-px", 128, "-c", COLLECTION, "--force", "s0.svs",
+    )  # fmt: skip
+    assert done.code == 1
+    assert "tiling.stride_px is 256 there and 128 here" in done.err
+
+
+def test_removing_and_compacting(slides: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    embedstore("ingest", slides / "slides.csv", "-s", store, "-e", "colour-12", "--in-process")
+    assert embedstore("rm", "-s", store, "--patient", "P0", "--yes", "--json").json()["slides"] == ["s0.svs", "s1.svs"]
+    assert set(table(store).slide_id) == {"s2.svs"}
+    assert embedstore("compact", "-s", store, "--keep-hours", 0).code == 0
+    assert embedstore("rm", "-s", store, "--slide", "nope", "--yes").code == 1
+    back = embedstore("ingest", slides / "slides.csv", "-s", store, "-e", "colour-12", "--in-process", "--json").json()
+    assert (back["done"], back["already"]) == (2, 1)
+
+
+def test_force_makes_a_slide_anew(slides: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    run = ("ingest", slides / "s0.svs", "-s", store, "-e", "colour-12", "--in-process", "--json")
+    embedstore(*run)
+    before = table(store)
+    assert embedstore(*run, "--force", "s0.svs").json()["done"] == 1
+    assert before.tile_id.tolist() == table(store).tile_id.tolist()
+
+
+def test_dry_run_writes_nothing_and_names_what_will_fail(slides: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    found = embedstore("ingest", slides / "slides.csv", "-s", store, "-e", "colour-12", "--dry-run", "--json").json()
+    assert found["passes"][0]["slides"] == 3
+    assert found["passes"][0]["tiles"] > 10
+    assert [slide["slide_id"] for slide in found["unfit"]] == ["torn.svs"]
+    assert not store.exists()
+
+
+def test_two_extractors_share_one_pass(slides: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    done = embedstore(
+        "ingest", slides / "s0.svs", "-s", store, "-e", "colour-12", "-e", "stain-texture", "--in-process", "--json"
+    ).json()
+    assert (done["done"], len(done["collections"])) == (1, 2)
+    assert table(store).tile_id.tolist() == table(store, "stain-texture-256px-0.5mpp").tile_id.tolist()
+    assert len(done["collections"]) == 2
+
+
+def test_a_folder_of_tiles_is_a_slide_with_labels(tmp_path: Path):
+    import cv2
+
+    folder = tmp_path / "tiles"
+    for name in ("tumour", "normal"):
+        (folder / name).mkdir(parents=True)
+        for i in range(3):
+            cv2.imwrite(str(folder / name / f"{i}.png"), np.full((96, 96, 3), 40 * i + len(name), np.uint8))
+    store = tmp_path / "store"
+    done = embedstore("ingest", folder, "-s", store, "-e", "colour-12", "--in-process", "--json")
+    assert done.code == 0, done.err
+    found = table(store)
+    assert found.name.tolist() == [f"{c}/{i}.png" for c in ("normal", "tumour") for i in range(3)]
+    from embedstore.store import Store
+
+    labels = {row["name"]: row["label"] for row in Store.open(store).labels.rows(task="tiles")}
+    assert labels["tumour/0.png"] == "tumour"
+    assert len(labels) == 6
+
+
+def test_ctrl_c_keeps_what_is_finished(slides: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    extractor = tmp_path / "slow.py"
+    extractor.write_text(SLOW.format(seconds=0.5))
+    command = [
+        str(Path(sys.executable).parent / "embedstore"),
+        "ingest",
+        str(slides),
+        "-s",
+        str(store),
+        "-e",
+        f"{extractor}:make",
+    ]
+    process = subprocess.Popen([*command, "--in-process", "--batch-tiles", "4"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list(store.glob("tiles-*.lance/_versions/*")):
+        time.sleep(0.1)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "remain" in err
+    done = embedstore("ingest", slides, "-s", store, "-e", f"{extractor}:make", "--in-process", "--json")
+    assert done.code == 3
+    assert done.json()["done"] + done.json()["already"] == 3
+
+
+SLOW = """
+import time
+from embedstore.extractors import load_extractor
+
+
+def make():
+    extractor = load_extractor("colour-12", device="cpu")
+    embed = extractor.embed
+
+    def slowly(pixels):
+        time.sleep({seconds})
+        return embed(pixels)
+
+    extractor.embed = slowly
+    return extractor
+"""
+
+
+@pytest.mark.ray
+def test_ray_gives_the_same_rows_as_one_process_from_a_directory_of_namesakes(
+    ingested: Path, slides: Path, tmp_path: Path
+):
+    for name in ("actors", "heads", "cli", "embedstore", "ray", "torch"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('the namesake was imported')")
+    done = embedstore(
+        "ingest", slides / "slides.csv", "-s", "store", "-e", "colour-12", "--readers", 2, "--json", cwd=tmp_path
+    )
+    assert done.code == 3, done.err
+    assert done.json()["done"] == 3
+    ours, theirs = table(tmp_path / "store"), table(ingested)
+    assert ours.drop(columns="vector").equals(theirs.drop(columns="vector"))
+    np.testing.assert_array_equal(np.stack(ours.vector), np.stack(theirs.vector))
+
+
+@pytest.mark.ray
+def test_a_missing_cluster_is_named(slides: Path, tmp_path: Path):
+    done = embedstore("ingest", slides, "-s", tmp_path / "store", "-e", "colour-12", "--address", "127.0.0.1:1")
+    assert done.code == 1
+    assert "no Ray cluster at 127.0.0.1:1" in done.err
+    assert json.dumps(done.out) == '""'

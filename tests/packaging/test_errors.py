@@ -1,0 +1,70 @@
+"""The one tree of errors: each is a built-in too, and survives the way from process to process."""
+
+import ast
+import builtins
+import inspect
+import pickle
+from pathlib import Path
+
+import pytest
+
+from embedstore import errors
+from tests.packaging.sources import source_files, syntax_tree
+
+CLASSES = [
+    each
+    for _, each in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(each, BaseException) and each.__module__ == errors.__name__
+]
+LEAVES = [each for each in CLASSES if not any(other is not each and issubclass(other, each) for other in CLASSES)]
+MESSAGE = "slide 'ä.svs' has no resolution; expected openslide.mpp-x; pass --mpp 0.25 if you know it"
+
+
+@pytest.mark.parametrize("error", CLASSES, ids=lambda error: error.__name__)
+def test_error_survives_pickling(error):
+    back = pickle.loads(pickle.dumps(error(MESSAGE)))
+    assert type(back) is error
+    assert back.args == (MESSAGE,)
+    assert str(back) == str(error(MESSAGE))
+
+
+@pytest.mark.parametrize("error", CLASSES, ids=lambda error: error.__name__)
+def test_error_is_of_the_tree_and_documented(error):
+    assert issubclass(error, errors.EmbedStoreError)
+    assert inspect.cleandoc(error.__doc__ or "").endswith(".")
+
+
+@pytest.mark.parametrize("error", LEAVES, ids=lambda error: error.__name__)
+def test_error_is_a_built_in_too(error):
+    built_in = [each for each in error.__mro__ if each.__module__ == builtins.__name__]
+    assert set(built_in) - {Exception, BaseException, object}
+
+
+@pytest.mark.parametrize(
+    "error", [each for each in LEAVES if not issubclass(each, LookupError)], ids=lambda e: e.__name__
+)
+def test_error_shows_its_message(error):
+    assert str(error(MESSAGE)) == MESSAGE
+
+
+def test_no_public_error_is_defined_elsewhere():
+    wrong = []
+    for path in source_files():
+        if path == Path("embedstore/errors.py"):
+            continue
+        for node in ast.walk(syntax_tree(path)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                bases = [ast.unparse(base) for base in node.bases]
+                if any(base.endswith(("Error", "Exception")) for base in bases):
+                    wrong.append(f"{path}:{node.lineno} {node.name}")
+    assert not wrong, "belongs into embedstore/errors.py:\n" + "\n".join(wrong)
+
+
+def test_no_bare_except():
+    wrong = [
+        f"{path}:{node.lineno}"
+        for path in source_files()
+        for node in ast.walk(syntax_tree(path))
+        if isinstance(node, ast.ExceptHandler) and node.type is None
+    ]
+    assert not wrong

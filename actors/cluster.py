@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,7 @@ from embedstore.errors import ClusterError, UnknownKeyError, WorkerDiedError
 
 log = logging.getLogger(__name__)
 
+CONNECT_S = 5.0
 _DIED = (ActorDiedError, ActorUnavailableError, NodeDiedError, OutOfMemoryError, WorkerCrashedError)
 
 
@@ -44,6 +46,7 @@ def cluster(address: str | None) -> Iterator[None]:
     if address is None:
         settings |= {"include_dashboard": False, "num_cpus": os.cpu_count()}
     else:
+        _require_reachable(address)
         settings["address"] = address
     with tempfile.TemporaryDirectory(prefix="embedstore-") as empty:
         with _started_from(empty), warnings.catch_warnings():
@@ -52,14 +55,28 @@ def cluster(address: str | None) -> Iterator[None]:
             try:
                 ray.init(**settings)
             except (ConnectionError, RayError, ValueError) as error:
-                raise ClusterError(
-                    f"no Ray cluster at {address}: {error}; start one with `ray start --head`, or leave --address out "
-                    "to run here"
-                ) from error
+                raise _no_cluster(address, error) from error
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _require_reachable(address: str) -> None:
+    """Ray itself tries for five minutes to reach a cluster that is not there."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdecimal()):  # 'auto', 'local': Ray looks them up
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str | None, error: Exception) -> ClusterError:
+    return ClusterError(
+        f"no Ray cluster at {address}: {error}; start one with `ray start --head`, or leave --address out to run here"
+    )
 
 
 @contextlib.contextmanager

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lancedb
-
 from embedstore.errors import SlideNotInStoreError, StoreError, StoreNotFoundError, TileNotFoundError
 from embedstore.store.collection import PREFIX, Collection, CollectionWriter, collection_names
 from embedstore.store.labels import Labels
@@ -64,6 +62,8 @@ class Store:
         local = local_path(self.uri)
         if local is not None:
             return sorted(path.stem for path in local.glob("*.lance"))
+        import lancedb  # takes 2 s to import, which no command on a local store should wait for
+
         return list(lancedb.connect(self.uri).list_tables().tables)
 
     # -- collections ------------------------------------------------------------------------

@@ -8,13 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-import lance
 import numpy as np
 import psutil
 import pytest
 
 from tests.integration.conftest import embedstore
-from tests.integration.test_ingest import SLOW
+from tests.integration.test_ingest import SLOW, table, vectors
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
@@ -55,14 +54,10 @@ def victims(driver: psutil.Process) -> list[psutil.Process]:
 
 
 def assert_same_rows(store: Path, calm: Path) -> None:
-    tables = []
-    for folder in (store, calm):
-        frame = lance.dataset(f"{folder}/tiles-c.lance").to_table().to_pandas()
-        tables.append(frame.sort_values("slide_id", kind="stable").reset_index(drop=True))
-    ours, theirs = tables
-    assert not ours.tile_id.duplicated().any()
-    assert ours.drop(columns="vector").equals(theirs.drop(columns="vector"))
-    np.testing.assert_array_equal(np.stack(ours.vector), np.stack(theirs.vector))
+    ours, theirs = table(store, "c"), table(calm, "c")
+    assert len(set(ours["tile_id"].to_pylist())) == len(ours)
+    assert ours.drop_columns("vector").equals(theirs.drop_columns("vector"))
+    np.testing.assert_array_equal(vectors(ours), vectors(theirs))
 
 
 def test_workers_killed_during_a_run(scene, tmp_path: Path):

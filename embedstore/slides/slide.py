@@ -1,0 +1,125 @@
+"""The face of an open slide, whatever reads it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.errors import RegionReadError
+
+Pixels = NDArray[np.uint8]
+WHITE = 255
+
+# A cache of decoded tiles may take so much a slide, whichever reader holds it, bytes.
+CACHE_BYTES = 32 << 20
+
+
+class Slide(ABC):
+    """An open slide. Levels and level-0 coordinates are OpenSlide's; reading is safe from several threads.
+
+    Attributes:
+        reader: Name of the reader.
+        path: The file.
+        level_sizes: (width, height) of each level, finest first, pixels.
+        level_downsamples: Level-0 pixels a pixel of each level.
+        mpp_xy: Micrometres per level-0 pixel along x and y as the file says; None where it does not.
+        vendor: OpenSlide's name of the format.
+        properties: What the file says of itself, by OpenSlide's names.
+        warnings: What a user should know about the way this slide is read.
+    """
+
+    reader: ClassVar[str]
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        level_sizes: Sequence[tuple[int, int]],
+        level_downsamples: Sequence[float],
+        mpp_xy: tuple[float, float] | None,
+        vendor: str,
+        properties: Mapping[str, str],
+    ):
+        self.path = path
+        self.level_sizes = [(int(w), int(h)) for w, h in level_sizes]
+        self.level_downsamples = [float(d) for d in level_downsamples]
+        self.mpp_xy = mpp_xy
+        self.vendor = vendor
+        self.properties = dict(properties)
+        self.warnings: list[str] = []
+
+    @property
+    def size_l0(self) -> tuple[int, int]:
+        """(width, height) of level 0, pixels."""
+        return self.level_sizes[0]
+
+    @property
+    def mpp(self) -> float | None:
+        """Micrometres per level-0 pixel, mean of x and y; None where the file does not say."""
+        return None if self.mpp_xy is None else (self.mpp_xy[0] + self.mpp_xy[1]) / 2
+
+    @property
+    def bounds_l0(self) -> tuple[int, int, int, int]:
+        """(x, y, width, height) of the part that holds an image, level-0 pixels: MRXS slides are mostly padding."""
+        width, height = self.size_l0
+        x, y, w, h = (
+            int(float(self.properties.get(f"openslide.bounds-{name}", default)))
+            for name, default in (("x", 0), ("y", 0), ("width", width), ("height", height))
+        )
+        x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
+        return x, y, max(1, min(w, width - x)), max(1, min(h, height - y))
+
+    def expect_stride(self, stride_l0: int) -> None:  # noqa: B027 - a hint that most readers need not take
+        """Say that regions will be read row by row, so many level-0 pixels apart: a hint for caches."""
+
+    def read_region(
+        self, xy_l0: tuple[int, int], level: int, size: tuple[int, int], *, out: Pixels | None = None
+    ) -> Pixels:
+        """Read a rectangle of a level.
+
+        Args:
+            xy_l0: Its top-left, level-0 pixels; taken to the nearest pixel of the level.
+            level: Index of the level.
+            size: (width, height), pixels of the level.
+            out: (height, width, 3) uint8 to fill instead of a new array.
+        Returns:
+            (height, width, 3) uint8 RGB; what lies outside of the slide, and what it does not hold, is white.
+        Raises:
+            RegionReadError: the level is not there, or its data cannot be decoded.
+        """
+        if not 0 <= level < len(self.level_sizes):
+            raise RegionReadError(f"slide {self.path!r} has levels 0 to {len(self.level_sizes) - 1}; asked for {level}")
+        width, height = size
+        if width < 1 or height < 1:
+            raise RegionReadError(f"slide {self.path!r}: region of {width}×{height} px; expected 1×1 or more")
+        if out is None:
+            out = np.empty((height, width, 3), np.uint8)
+        downsample = self.level_downsamples[level]
+        x, y = round(xy_l0[0] / downsample), round(xy_l0[1] / downsample)
+        level_w, level_h = self.level_sizes[level]
+        if x >= 0 and y >= 0 and x + width <= level_w and y + height <= level_h:
+            self._fill(level, x, y, out)
+            return out
+        out[:] = WHITE
+        left, top = max(x, 0), max(y, 0)
+        right, bottom = min(x + width, level_w), min(y + height, level_h)
+        if left < right and top < bottom:
+            self._fill(level, left, top, out[top - y : bottom - y, left - x : right - x])
+        return out
+
+    @abstractmethod
+    def _fill(self, level: int, x: int, y: int, out: Pixels) -> None:
+        """Fill `out` with the pixels of a level from (x, y) on, level pixels; all of it lies inside of the level."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the file back; a second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,84 @@
+"""Read the tiles of a plan."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.config import TilingConfig
+from embedstore.errors import RegionReadError
+from embedstore.slides.open import open_slide
+from embedstore.slides.plan import SlidePlan, edge_and_stride
+from embedstore.slides.resize import fit_square
+from embedstore.slides.slide import Pixels, Slide
+from embedstore.slides.tile_folder import read_tile
+
+
+class TileReader:
+    """Reads any run of a plan's tiles; one thread at a time.
+
+    Attributes:
+        first_error: Why the first unreadable tile was unreadable; None while all could be read.
+    """
+
+    def __init__(self, plan: SlidePlan, tiling: TilingConfig):
+        """Open the slide with the plan's reader.
+
+        Raises:
+            SlideNotFoundError, SlideFormatError: it is not there any more, or does not open.
+        """
+        self._plan, self._tile_px = plan, tiling.tile_px
+        self.first_error: str | None = None
+        self._slide: Slide | None = None
+        if plan.names is not None:
+            return
+        self._slide = open_slide(plan.source.path, reader=plan.reader)
+        downsample = self._slide.level_downsamples[plan.level]
+        edge_px = max(1, round(plan.edge_l0 / downsample))
+        self._region = np.empty((edge_px, edge_px, 3), np.uint8)
+        self._slide.expect_stride(edge_and_stride(tiling, plan.mpp or tiling.mpp, downsample)[1])
+
+    def read(self, start: int, stop: int) -> tuple[Pixels, NDArray[np.bool_]]:
+        """Read tiles start to stop - 1 of the plan.
+
+        Returns:
+            Pixels (n, tile_px, tile_px, 3) uint8 RGB, and (n,) whether each could be read; zeros where not.
+        """
+        count, edge = stop - start, self._tile_px
+        pixels, readable = np.empty((count, edge, edge, 3), np.uint8), np.ones(count, bool)
+        for i in range(count):
+            try:
+                self._read_one(start + i, pixels[i])
+            except RegionReadError as error:
+                pixels[i], readable[i] = 0, False
+                self.first_error = self.first_error or str(error)
+        return pixels, readable
+
+    def _read_one(self, index: int, out: Pixels) -> None:
+        plan = self._plan
+        if plan.names is not None:
+            out[:] = read_tile(Path(plan.source.path, plan.names[index]), self._tile_px)
+            return
+        if self._slide is None:
+            raise RegionReadError(f"slide {plan.slide_id!r}: the reader is closed")
+        x, y = int(plan.xy_l0[index, 0]), int(plan.xy_l0[index, 1])
+        edge_px = self._region.shape[0]
+        if edge_px == self._tile_px:
+            self._slide.read_region((x, y), plan.level, (edge_px, edge_px), out=out)
+            return
+        self._slide.read_region((x, y), plan.level, (edge_px, edge_px), out=self._region)
+        fit_square(self._region, self._tile_px, out=out)
+
+    def close(self) -> None:
+        """Give the slide back; a second call does nothing."""
+        if self._slide is not None:
+            self._slide.close()
+            self._slide = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,189 @@
+"""Small slides that tests draw for themselves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import imagecodecs
+import numpy as np
+import pydicom
+import tifffile
+from pydicom.encaps import encapsulate, encapsulate_extended
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit
+
+GLASS = 243
+HAEMATOXYLIN, EOSIN = (95, 60, 140), (225, 140, 180)
+
+
+def tissue_picture(width: int, height: int, *, seed: int = 0) -> np.ndarray:
+    """(height, width, 3) RGB: a pink field with dark nuclei in its middle, glass around it."""
+    rng = np.random.default_rng(seed)
+    picture = np.full((height, width, 3), GLASS, np.uint8)
+    cv2.ellipse(picture, (width // 2, height // 2), (width * 2 // 5, height * 2 // 5), 0, 0, 360, EOSIN, -1)
+    for x, y in rng.uniform((0.25, 0.25), (0.75, 0.75), (width * height // 800, 2)):
+        cv2.circle(picture, (int(x * width), int(y * height)), 3, HAEMATOXYLIN, -1)
+    noise = rng.normal(0, 3, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+def write_tiff(
+    path: Path,
+    picture: np.ndarray,
+    *,
+    colours: str = "ycbcr",
+    tile_px: int = 128,
+    factors: Sequence[int] = (1, 2, 4),
+    mpp: float | None = 0.25,
+    aperio: bool = True,
+) -> Path:
+    """Write a pyramidal slide in tiles: JPEG in `ycbcr` or `rgb`, or lossless `deflate` or `lzw` (generic TIFF)."""
+    height, width = picture.shape[:2]
+    about = f"Aperio Image Library v12.0.0\r\n{width}x{height} ({tile_px}x{tile_px}) Q=85"
+    about += f"|AppMag = 40|MPP = {mpp}" if mpp is not None else "|AppMag = 40"
+    how: dict = {"photometric": "rgb", "compression": colours}
+    if colours == "ycbcr":
+        how = {"photometric": "ycbcr", "subsampling": (2, 2), "compression": "jpeg"}
+    elif colours == "rgb":
+        how = {"photometric": "rgb", "compression": "jpeg"}
+    if colours == "rgb":  # by itself tifffile would turn RGB into YCbCr
+        how["compressionargs"] = {"level": 85, "outcolorspace": "rgb"}
+    elif colours == "ycbcr":
+        how["compressionargs"] = {"level": 85}
+    else:
+        how["predictor"] = 2
+    with tifffile.TiffWriter(path) as tiff:
+        for factor in factors:
+            level = cv2.resize(picture, (width // factor, height // factor), interpolation=cv2.INTER_AREA)
+            if colours == "ycbcr":  # tifffile stores what it is given under this tag
+                level = np.ascontiguousarray(cv2.cvtColor(level, cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]])
+            tiff.write(
+                _tiles(level, tile_px),
+                shape=level.shape,
+                dtype=np.uint8,
+                tile=(tile_px, tile_px),
+                description=about if aperio else None,
+                metadata=None,
+                subfiletype=0 if aperio or factor == 1 else 1,
+                **how,
+            )
+    return path
+
+
+def _tiles(level: np.ndarray, tile_px: int):
+    for y in range(0, level.shape[0], tile_px):
+        for x in range(0, level.shape[1], tile_px):
+            part = level[y : y + tile_px, x : x + tile_px]
+            pad = ((0, tile_px - part.shape[0]), (0, tile_px - part.shape[1]), (0, 0))
+            yield np.ascontiguousarray(np.pad(part, pad, mode="edge"))
+
+
+def drop_tile(path: Path, *, page: int, index: int) -> None:
+    """Make a tile of a TIFF missing: no bytes."""
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tags = tiff.pages[page].tags
+        for name in ("TileOffsets", "TileByteCounts"):
+            values = list(tags[name].value)
+            values[index] = 0
+            tags[name].overwrite(values)
+
+
+def damage_tile(path: Path, *, page: int, index: int) -> None:
+    """Overwrite the bytes of a tile of a TIFF with noise that is no JPEG."""
+    with tifffile.TiffFile(path) as tiff:
+        tile = tiff.pages[page]
+        offset, count = tile.dataoffsets[index], tile.databytecounts[index]
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff\xc0\x00\x01" * (count // 4))
+
+
+def write_dicom(
+    path: Path,
+    picture: np.ndarray,
+    *,
+    tile_px: int = 64,
+    tag: str = "YBR_FULL_422",
+    encoded: str = "ycbcr",
+    table: str = "basic",
+    sparse: bool = False,
+    series: str = "1.2.826.0.1.3680043.8.498.1",
+    mpp: float | None = 0.5,
+    flavour: str = "VOLUME",
+) -> Path:
+    """Write one level of a DICOM whole-slide series.
+
+    Args:
+        path: The file.
+        picture: (height, width, 3) RGB.
+        tile_px: Edge of a frame.
+        tag: Photometric interpretation that the file claims.
+        encoded: How frames really are: `ycbcr` (with a JFIF marker), `rgb` (bare), or `raw` (not compressed).
+        table: How frames are found: `basic`, `extended` or `none`.
+        sparse: TILED_SPARSE, with the first frame left out and the others in reverse.
+        series: SeriesInstanceUID.
+        mpp: Pixel spacing, µm.
+        flavour: Third value of the image type.
+    """
+    height, width = picture.shape[:2]
+    parts = list(_tiles(picture, tile_px))
+    columns = -(-width // tile_px)
+    places = [(1 + tile_px * (i % columns), 1 + tile_px * (i // columns)) for i in range(len(parts))]
+    if sparse:
+        parts, places = parts[:0:-1], places[:0:-1]
+    data = pydicom.Dataset()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = UID(ExplicitVRLittleEndian if encoded == "raw" else JPEGBaseline8Bit)
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.77.1.6")
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = pydicom.uid.generate_uid(entropy_srcs=[path.name])
+    data.SeriesInstanceUID = UID(series)
+    data.ImageType = ["ORIGINAL", "PRIMARY", flavour, "NONE"]
+    data.PhotometricInterpretation, data.SamplesPerPixel, data.PlanarConfiguration = tag, 3, 0
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+    data.Rows = data.Columns = tile_px
+    data.TotalPixelMatrixColumns, data.TotalPixelMatrixRows = width, height
+    data.NumberOfFrames = len(parts)
+    data.DimensionOrganizationType = "TILED_SPARSE" if sparse else "TILED_FULL"
+    if mpp is not None:
+        measures, shared = pydicom.Dataset(), pydicom.Dataset()
+        measures.PixelSpacing = [mpp / 1000, mpp / 1000]
+        shared.PixelMeasuresSequence = [measures]
+        data.SharedFunctionalGroupsSequence = [shared]
+    if sparse:
+        data.PerFrameFunctionalGroupsSequence = [_group(x, y) for x, y in places]
+    _add_frames(data, parts, encoded, table)
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _group(x: int, y: int) -> pydicom.Dataset:
+    position, group = pydicom.Dataset(), pydicom.Dataset()
+    position.ColumnPositionInTotalImagePixelMatrix, position.RowPositionInTotalImagePixelMatrix = x, y
+    group.PlanePositionSlideSequence = [position]
+    return group
+
+
+def _add_frames(data: pydicom.Dataset, parts: list[np.ndarray], encoded: str, table: str) -> None:
+    if encoded == "raw":
+        data.PixelData = b"".join(part.tobytes() for part in parts)
+        data["PixelData"].VR = "OB"
+        return
+    frames = [
+        cv2.imencode(".jpg", part[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+        if encoded == "ycbcr"
+        else _without_markers(imagecodecs.jpeg8_encode(part, level=92, colorspace="RGB", outcolorspace="RGB"))
+        for part in parts
+    ]
+    if table == "extended":
+        data.PixelData, data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths = encapsulate_extended(frames)
+    else:
+        data.PixelData = encapsulate(frames, has_bot=table == "basic")
+    data["PixelData"].VR = "OB"
+    data["PixelData"].is_undefined_length = True
+
+
+def _without_markers(stream: bytes) -> bytes:
+    """A JPEG stream without JFIF's and Adobe's markers, as some scanners write them."""
+    at, kept = 2, stream[:2]
+    while stream[at + 1] in (0xE0, 0xEE):
+        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+    return kept + stream[at:]

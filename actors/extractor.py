@@ -61,9 +61,9 @@ class ExtractorWorker:
         batch_tiles: int | None = None,
         threads: int | None = None,
     ):
+        self._branches = [_Branch(store_uri, target, device, batch_tiles) for target in targets]
         if threads is not None:
             set_threads(threads)
-        self._branches = [_Branch(store_uri, target, device, batch_tiles) for target in targets]
 
     def ping(self) -> None:
         """Answer: the worker lives."""

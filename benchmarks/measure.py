@@ -27,11 +27,13 @@ class Usage:
         cpu_s: User and system time, seconds, of every process; polled, so up to 50 ms a process are missed.
         wall_s: Seconds from start to end.
         peak_rss: Peak resident memory of each kind of process, bytes, by the process's name.
+        cpu_of: CPU seconds of each kind of process.
     """
 
     cpu_s: float = 0.0
     wall_s: float = 0.0
     peak_rss: dict[str, int] = field(default_factory=dict)
+    cpu_of: dict[str, float] = field(default_factory=dict)
     returncode: int = 0
     stdout: str = ""
 
@@ -43,7 +45,7 @@ def run_measured(command: Sequence[str], *, env: dict[str, str] | None = None, c
     """
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     usage = Usage()
-    seen: dict[tuple[int, float], float] = {}
+    seen: dict[tuple[int, float], tuple[str, float]] = {}
     began = time.monotonic()
     process = subprocess.Popen(command, env={**os.environ, **(env or {})}, cwd=cwd, stdout=subprocess.PIPE, text=True)
     me = psutil.Process()
@@ -52,7 +54,7 @@ def run_measured(command: Sequence[str], *, env: dict[str, str] | None = None, c
             try:
                 with child.oneshot():
                     times, rss, name = child.cpu_times(), child.memory_info().rss, _kind(child)
-                    seen[child.pid, child.create_time()] = times.user + times.system
+                    seen[child.pid, child.create_time()] = name, times.user + times.system
                     usage.peak_rss[name] = max(usage.peak_rss.get(name, 0), rss)
             except psutil.Error:
                 continue
@@ -60,7 +62,9 @@ def run_measured(command: Sequence[str], *, env: dict[str, str] | None = None, c
     usage.wall_s = time.monotonic() - began
     usage.returncode = process.returncode
     usage.stdout = process.stdout.read() if process.stdout else ""
-    usage.cpu_s = sum(seen.values())
+    for name, cpu_s in seen.values():
+        usage.cpu_s += cpu_s
+        usage.cpu_of[name] = usage.cpu_of.get(name, 0.0) + cpu_s
     return usage
 
 

@@ -1,0 +1,198 @@
+"""From what the user asked for to an extractor that runs."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from embedstore.errors import ConfigError, ExtractorError, UnknownExtractorError
+from embedstore.extractors.catalogue import catalogue
+from embedstore.extractors.config import ExtractorConfig
+from embedstore.extractors.custom import CustomNetwork, call_function, is_custom
+from embedstore.extractors.extractor import Extractor
+from embedstore.extractors.spec import ExtractorSpec
+
+if TYPE_CHECKING:
+    import torch
+
+NEAR_NAMES = 3
+
+
+class ExtractorDescription(NamedTuple):
+    """What planning needs of an extractor; mpp is None where the user must say."""
+
+    name: str
+    tile_px: int
+    mpp: float | None
+
+
+def describe_extractor(config: ExtractorConfig | str) -> ExtractorDescription:
+    """Name, tile size and resolution, without any weight where the extractor is in the catalogue or of timm.
+
+    Raises:
+        UnknownExtractorError, ConfigError, ExtractorError: as `load_extractor`.
+    """
+    config = as_config(config)
+    if is_custom(config.ref):
+        made = call_function(config.ref, config.arch_args)
+        if isinstance(made, Extractor):
+            return ExtractorDescription(config.name or made.name, made.tile_px, made.mpp)
+        spec, _ = _custom_spec(config, made)
+    else:
+        spec = resolve(config)
+    return ExtractorDescription(spec.name, spec.tile_px, spec.mpp)
+
+
+def load_extractor(config: ExtractorConfig | str, *, device: str = "auto") -> Extractor:
+    """Build an extractor and its weights on a device.
+
+    Args:
+        config: What to load; a string is a `ref` with nothing overridden.
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
+    Raises:
+        UnknownExtractorError: no extractor of that name.
+        ConfigError: overrides that it does not take.
+        WeightsError: weights are missing, gated, or do not fit.
+        DeviceError: the asked device is not there.
+    """
+    config = as_config(config)
+    if config.ref == "colour-12":
+        from embedstore.extractors.colour import ColourStatistics
+
+        spec = resolve(config)
+        return ColourStatistics(name=spec.name, tile_px=spec.tile_px, mpp=spec.mpp)
+    from embedstore.extractors.device import resolve_device  # imports torch, which colour statistics do without
+
+    on = resolve_device(device)
+    if is_custom(config.ref):
+        return _load_custom(config, on)
+    spec = resolve(config)
+    if spec.kind == "builtin":
+        return _load_builtin(spec, on)
+    return _load_network(spec, config, on)
+
+
+def as_config(config: ExtractorConfig | str) -> ExtractorConfig:
+    """A configuration; a string is a `ref` with nothing overridden."""
+    return ExtractorConfig(ref=config) if isinstance(config, str) else config
+
+
+def resolve(config: ExtractorConfig) -> ExtractorSpec:
+    """The facts of a catalogue or timm extractor, with the user's overrides; loads no weights and asks no hub.
+
+    Raises:
+        UnknownExtractorError: neither the catalogue nor timm knows the name.
+    """
+    if config.ref in catalogue():
+        return ExtractorSpec.from_entry(catalogue()[config.ref]).with_overrides(config)
+    from embedstore.extractors.architecture import is_timm_name, timm_facts
+
+    name = config.ref.removeprefix("timm:")
+    if not is_timm_name(name):
+        raise _unknown(config.ref)
+    facts = timm_facts(name, config.arch_args)
+    return ExtractorSpec(name=name, kind="timm", source=f"timm:{name}", arch=name, **facts).with_overrides(config)
+
+
+def _unknown(ref: str) -> UnknownExtractorError:
+    import difflib
+
+    near = difflib.get_close_matches(ref.lower(), catalogue(), n=NEAR_NAMES, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return UnknownExtractorError(
+        f"no extractor is called {ref!r}{hint} `embedstore extractors` lists the catalogue; any timm name works too, "
+        "and a function of your own as module:function or path/to/file.py:function"
+    )
+
+
+def _load_builtin(spec: ExtractorSpec, device: "torch.device") -> Extractor:
+    from embedstore.extractors.stain_texture import StainTexture
+
+    return StainTexture(name=spec.name, tile_px=spec.tile_px, mpp=spec.mpp, device=device)
+
+
+def _load_network(spec: ExtractorSpec, config: ExtractorConfig, device: "torch.device") -> Extractor:
+    import torch
+
+    from embedstore.extractors.architecture import create_network
+    from embedstore.extractors.network import NetworkExtractor
+    from embedstore.extractors.weights import find_weights, fit_weights, read_weights
+
+    if config.random_seed is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.random_seed)
+            network = create_network(spec.arch, spec.arch_args, pooling=spec.pooling)
+        spec = dataclasses.replace(
+            spec, source=f"random weights, seed {config.random_seed}", hub_id=None, hub_file=None
+        )
+        return NetworkExtractor(spec, network, device=device)
+    path = Path(config.weights) if config.weights else find_weights(spec)
+    state = read_weights(path)
+    network = create_network(spec.arch, spec.arch_args, pooling=spec.pooling)
+    fit_weights(network, state, weights_format=spec.weights_format, source=str(path))
+    if config.weights:
+        spec = dataclasses.replace(spec, source=f"file:{path.name}", hub_id=None, hub_file=None)
+    return NetworkExtractor(spec, network, device=device)
+
+
+def _load_custom(config: ExtractorConfig, device: "torch.device") -> Extractor:
+    from embedstore.extractors.network import NetworkExtractor
+    from embedstore.extractors.weights import fit_weights, read_weights
+
+    made = call_function(config.ref, config.arch_args)
+    if isinstance(made, Extractor):
+        return _checked(made, config)
+    spec, custom = _custom_spec(config, made)
+    if config.random_seed is not None:
+        raise ConfigError(f"extractor {config.ref!r} makes its own weights; leave out weights={config.weights!r}")
+    if config.weights:
+        path = Path(config.weights)
+        fit_weights(custom.module, read_weights(path), weights_format="exact", source=str(path))
+    return NetworkExtractor(spec, custom.module, device=device, embed=custom.embed)
+
+
+def _custom_spec(config: ExtractorConfig, made: Any) -> tuple[ExtractorSpec, CustomNetwork]:
+    from torch import nn
+
+    custom = CustomNetwork(module=made) if isinstance(made, nn.Module) else made
+    if not isinstance(custom, CustomNetwork):
+        raise ExtractorError(
+            f"extractor {config.ref!r} returned a {type(made).__name__}; expected an Extractor, a CustomNetwork, or a "
+            "torch module"
+        )
+    tile_px = config.tile_px or custom.tile_px
+    if tile_px is None:
+        raise ConfigError(f"extractor {config.ref!r} does not say which tiles it takes; give tile_px (and mpp)")
+    spec = ExtractorSpec(
+        name=config.name or custom.name or config.ref.rpartition(":")[2],
+        kind="custom",
+        source=f"file:{Path(config.weights).name}" if config.weights else "function",
+        # Another folder does not make another extractor: of a path only the file's name is kept.
+        arch=f"{Path(config.ref.rpartition(':')[0]).name}:{config.ref.rpartition(':')[2]}",
+        tile_px=tile_px,
+        mpp=custom.mpp,
+        mean=custom.mean or (0.0, 0.0, 0.0),
+        std=custom.std or (1.0, 1.0, 1.0),
+        pooling=custom.pooling,
+        precision=custom.precision,
+        licence=custom.licence,
+    )
+    return spec.with_overrides(config), custom
+
+
+def _checked(extractor: Extractor, config: ExtractorConfig) -> Extractor:
+    lacking = [name for name in ("name", "dim", "tile_px", "mpp", "digest") if not hasattr(extractor, name)]
+    if lacking:
+        raise ExtractorError(f"extractor {config.ref!r} lacks {', '.join(lacking)}")
+    asked = [
+        field.name
+        for field in dataclasses.fields(config)
+        if field.name not in ("ref", "name", "arch_args") and getattr(config, field.name) is not None
+    ]
+    if asked:
+        raise ConfigError(
+            f"extractor {config.ref!r} makes its own Extractor, which embedstore cannot change; leave out "
+            f"{', '.join(asked)}, or pass them to its function (arch_args)"
+        )
+    if config.name:
+        extractor.name = config.name
+    return extractor

@@ -4,41 +4,22 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 
 from tests.integration.conftest import embedstore
-from tests.integration.test_ingest import SLOW, table, vectors
+
+from .scene import assert_same_rows, calm_scene, command
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """Slides, an extractor that takes its time, and the store of an undisturbed run."""
-    from embedstore.synthetic import write_slide
-
-    folder = tmp_path_factory.mktemp("faults")
-    for i in range(5):
-        write_slide(folder / "slides" / f"s{i}.svs", size_px=(1536 + 256 * i, 1280), seed=10 + i)
-    extractor = folder / "slow.py"
-    extractor.write_text(SLOW.format(seconds=0.15))
-    done = embedstore(
-        "ingest", folder / "slides", "-s", folder / "calm", "-e", f"{extractor}:make", "--in-process", "-c", "c"
-    )
-    assert done.code == 0, done.err
-    return folder / "slides", extractor, folder / "calm"
-
-
-def command(slides: Path, extractor: Path, store: Path) -> list[str]:
-    program = str(Path(sys.executable).parent / "embedstore")
-    return [program, "ingest", str(slides), "-s", str(store), "-e", f"{extractor}:make", "-c", "c",
-            "--readers", "2", "--batch-tiles", "4", "--retry-failed"]  # fmt: skip
+    return calm_scene(tmp_path_factory.mktemp("faults"))
 
 
 def victims(driver: psutil.Process) -> list[psutil.Process]:
@@ -51,13 +32,6 @@ def victims(driver: psutil.Process) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
-
-
-def assert_same_rows(store: Path, calm: Path) -> None:
-    ours, theirs = table(store, "c"), table(calm, "c")
-    assert len(set(ours["tile_id"].to_pylist())) == len(ours)
-    assert ours.drop_columns("vector").equals(theirs.drop_columns("vector"))
-    np.testing.assert_array_equal(vectors(ours), vectors(theirs))
 
 
 def test_workers_killed_during_a_run(scene, tmp_path: Path):

@@ -11,7 +11,6 @@ comma := ,
 SET_UP := $(VENV)/.set-up$(if $(EXTRAS),-$(EXTRAS))
 SET_UP_DEV := $(SET_UP)-dev
 SOURCES := embedstore heads actors cli benchmarks tests
-# pip turns to a mirror or an index of CPU-only wheels through its own settings (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL).
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
@@ -42,8 +41,8 @@ format: $(SET_UP_DEV)  ## Format, and fix what can be fixed
 	$(BIN)/ruff check --fix-only --quiet $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: $(SET_UP_DEV)  ## Measure ingest on this machine
-	$(BIN)/python benchmarks/ingest.py
+bench: $(SET_UP_DEV)  ## Measure what ingest costs on slides: make bench SLIDES="a.svs b.svs"
+	$(BIN)/python benchmarks/ingest.py cost $(SLIDES)
 
 constraints: $(SET_UP_DEV)  ## Write what is installed in .venv to constraints.txt
 	{ sed -n '/^#/p' constraints.txt; \

@@ -45,6 +45,8 @@ def cluster(address: str | None) -> Iterator[None]:
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         settings |= {"include_dashboard": False, "num_cpus": os.cpu_count()}
+        # Ray's own default, 15, would let any other process of the machine stop a network between two layers.
+        os.environ.setdefault("RAY_worker_niceness", "0")
     else:
         _require_reachable(address)
         settings["address"] = address

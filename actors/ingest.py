@@ -33,6 +33,7 @@ class Summary:
         left_failed: Slides that failed or were empty in an earlier run and were not tried again.
         remaining: Slides that a stopped run did not get to.
         tiles: Tiles embedded, each counted once however many extractors saw it.
+        tiles_per_s: From the first tile embedded to the last; of the last tiling where there are several.
         stage_s: Seconds in planning, reading, extracting and writing, summed over workers.
     """
 
@@ -45,6 +46,7 @@ class Summary:
     empty: list[tuple[str, str]] = field(default_factory=list)
     remaining: int = 0
     tiles: int = 0
+    tiles_per_s: float = 0.0
     seconds: float = 0.0
     stage_s: dict[str, float] = field(default_factory=dict)
     stopped: bool = False
@@ -58,6 +60,7 @@ class Summary:
         self.collections += other.collections
         for name in ("done", "already", "remaining", "tiles", "seconds"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.tiles_per_s = other.tiles_per_s or self.tiles_per_s
         for name in ("left_failed", "failed", "empty"):
             getattr(self, name).extend(getattr(other, name))
         for stage, seconds in other.stage_s.items():
@@ -205,7 +208,7 @@ def _ingest_tiling(
             stop=stop,
         ).run()
         hired.ask(hired.committer, "close")
-    summary.done, summary.tiles = progress.slides_done, progress.tiles
+    summary.done, summary.tiles, summary.tiles_per_s = progress.slides_done, progress.tiles, progress.tiles_per_s
     summary.failed, summary.empty = progress.failures, progress.empties
     summary.remaining = len(jobs) - progress.slides_ended
     summary.stopped = stop()

@@ -29,14 +29,17 @@ class Progress:
     empties: list[tuple[str, str]] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     first_tile: float | None = None
+    last_tile: float = 0.0
+    first_tiles: int = 0
     _told: float = 0.0
 
     def planned(self, tiles: int) -> None:
         self.tiles_planned += tiles
 
     def embedded(self, tiles: int) -> None:
+        self.last_tile = time.monotonic()
         if self.first_tile is None:
-            self.first_tile = time.monotonic()
+            self.first_tile, self.first_tiles = self.last_tile, tiles
         self.tiles += tiles
 
     def done(self) -> None:
@@ -52,9 +55,10 @@ class Progress:
 
     @property
     def tiles_per_s(self) -> float:
-        if self.first_tile is None:
+        """From the first tiles that were embedded to the last: without start-up and the end of the run."""
+        if self.first_tile is None or self.last_tile == self.first_tile:
             return 0.0
-        return self.tiles / max(1e-9, time.monotonic() - self.first_tile)
+        return (self.tiles - self.first_tiles) / (self.last_tile - self.first_tile)
 
     def left_s(self) -> float | None:
         """Seconds that the rest will take, judged by the slides that have ended."""

@@ -1,15 +1,18 @@
 """What `embedstore ingest` costs a tile, beside LazySlide; how much of a network's speed is left; and memory.
 
-    python benchmarks/ingest.py cost SLIDE... [--lazyslide PYTHON] [--rounds 3]
-    python benchmarks/ingest.py network SLIDE [--model resnet50] [--rounds 3]
+    python benchmarks/ingest.py cost [SLIDE...] [--lazyslide PYTHON] [--rounds 3] [--in-process]
+    python benchmarks/ingest.py network SLIDE [--model resnet50] [--rounds 3] [--limit-s 60]
     python benchmarks/ingest.py memory SMALL LARGE
 
 `cost`: CPU-milliseconds a tile, 256 px at 0.5 mpp, with an extractor that costs next to nothing (twelve colour
-statistics), everything included: start-up, tissue, reading, Ray, the commit. LazySlide, from its own environment, cuts
-the same slide with a model that costs next to nothing; both in turn, within one run.
+statistics), everything included: start-up, tissue, reading, Ray, the commit. The slides are one collection, ingested by
+one command. LazySlide, from its own environment, cuts the same slides in one process with a model that costs next to
+nothing; both in turn, within one run. Start-up is Ray's and Python's, the same for ten tiles as for ten million; it is
+measured on a blank-sized slide and given beside, so that the cost of a further tile can be told. Without slides, one
+synthetic slide is made.
 
-`network`: tiles/s through the run beside the bare forward pass of the same network, on batches of the same size and
-with the same number of threads, in turn.
+`network`: tiles/s through the run, from the first embedded tile to the last, beside the bare forward pass of the same
+network, on batches of the same size and with the same number of threads, in turn.
 
 `memory`: peak resident memory of each kind of process on a small and on a large slide.
 
@@ -21,61 +24,92 @@ import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from measure import Usage, run_measured, write_row
 
+from embedstore.synthetic import write_slide
+
+HERE = Path(__file__).parent
 TILE_PX, TILE_MPP = 256, 0.5
 
 
-def ingest(slide: str, extractor: str, *extra: str) -> tuple[Usage, dict]:
+def ingest(slides: Sequence[str], extractor: str, *extra: str) -> tuple[Usage, dict[str, Any]]:
+    """Run the command as a user does, into a store that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            sys.executable, "-m", "cli.main", "ingest", slide, "--store", f"{folder}/store", "--extractor", extractor,
+            sys.executable, "-m", "cli.main", "ingest", *slides, "--store", f"{folder}/store", "--extractor", extractor,
             "--tile-px", str(TILE_PX), "--tile-mpp", str(TILE_MPP), "--json", *extra,
         ]  # fmt: skip
-        usage = run_measured(command, cwd=str(Path(__file__).resolve().parent.parent))
+        usage = run_measured(command, cwd=str(HERE.parent))
         if usage.returncode:
             raise SystemExit(f"ingest ended with {usage.returncode}: {usage.stdout}")
         return usage, json.loads(usage.stdout)
 
 
-def cost(slides: list[str], lazyslide: str | None, rounds: int) -> None:
-    for slide in slides:
-        ours, theirs, tiles, their_tiles = [], [], 0, 0
+def last_line(usage: Usage, what: str) -> dict[str, Any]:
+    if usage.returncode:
+        raise SystemExit(f"{what} ended with {usage.returncode}: {usage.stdout}")
+    return json.loads(usage.stdout.splitlines()[-1])
+
+
+def cost(slides: Sequence[str], lazyslide: str | None, rounds: int, in_process: bool) -> None:
+    extra = ("--in-process",) if in_process else ()
+    with tempfile.TemporaryDirectory() as folder:
+        tiny = str(write_slide(f"{folder}/tiny.svs", size_px=(1024, 1024)).path)
+        slides = slides or [str(write_slide(f"{folder}/synthetic.svs", size_px=(12_000, 10_000)).path)]
+        ours, ours_start, theirs, theirs_start, tiles, their_tiles = [], [], [], [], 0, 0
         for _ in range(rounds):
-            usage, summary = ingest(slide, "colour-12")
+            usage, summary = ingest(slides, "colour-12", *extra)
             tiles = summary["tiles"]
-            ours.append(1000 * usage.cpu_s / tiles)
+            ours.append(usage.cpu_s)
+            ours_start.append(ingest([tiny], "colour-12", *extra)[0].cpu_s)
             if lazyslide:
-                peer = run_measured(
-                    [lazyslide, str(Path(__file__).parent / "peer_lazyslide.py"), slide, str(TILE_PX), str(TILE_MPP)]
-                )
-                their_tiles = json.loads(peer.stdout.splitlines()[-1])["tiles"]
-                theirs.append(1000 * peer.cpu_s / their_tiles)
-        row = {
-            "slide": Path(slide).name,
-            "tiles": tiles,
-            "embedstore_cpu_ms": round(statistics.median(ours), 2),
-            "embedstore_range": f"{min(ours):.2f}-{max(ours):.2f}",
-            "lazyslide_tiles": their_tiles or "",
-            "lazyslide_cpu_ms": round(statistics.median(theirs), 2) if theirs else "",
-            "ratio": round(statistics.median(theirs) / statistics.median(ours), 2) if theirs else "",
-            "rounds": rounds,
-        }
-        write_row("ingest_cost", row)
+                command = [lazyslide, str(HERE / "peer_lazyslide.py"), str(TILE_PX), str(TILE_MPP)]
+                peer = run_measured([*command, *slides])
+                their_tiles = last_line(peer, "LazySlide")["tiles"]
+                theirs.append(peer.cpu_s)
+                theirs_start.append(run_measured([*command, tiny]).cpu_s)
+    row = {
+        "slides": " ".join(Path(slide).name for slide in slides),
+        "mode": "in-process" if in_process else "ray",
+        "tiles": tiles,
+        **_per_tile("embedstore", ours, ours_start, tiles),
+        "lazyslide_tiles": their_tiles or "",
+        **_per_tile("lazyslide", theirs, theirs_start, their_tiles),
+        "rounds": rounds,
+    }
+    write_row("ingest_cost", row)
+
+
+def _per_tile(who: str, whole_s: Sequence[float], start_s: Sequence[float], tiles: int) -> dict[str, Any]:
+    """CPU-ms a tile with everything, its range over the rounds, start-up in seconds, and CPU-ms of a further tile."""
+    names = [f"{who}_{name}" for name in ("cpu_ms", "range", "start_s", "further_ms")]
+    if not whole_s:
+        return dict.fromkeys(names, "")
+    each = [1000 * cpu_s / tiles for cpu_s in whole_s]
+    whole, start = statistics.median(whole_s), statistics.median(start_s)
+    values = (
+        round(statistics.median(each), 2),
+        f"{min(each):.2f}-{max(each):.2f}",
+        round(start, 1),
+        round(1000 * (whole - start) / tiles, 2),
+    )
+    return dict(zip(names, values, strict=True))
 
 
 def network(slide: str, model: str, rounds: int) -> None:
     ratios, speeds, bares = [], [], []
     for _ in range(rounds):
-        bare = run_measured([sys.executable, str(Path(__file__).parent / "bare_forward.py"), model, str(TILE_PX)])
-        bare_speed = json.loads(bare.stdout.splitlines()[-1])["tiles_per_s"]
-        _, summary = ingest(slide, model, "--weights", "random", "--limit", "1")
-        speed = summary["steady_tiles_per_s"]
-        speeds.append(speed)
-        bares.append(bare_speed)
-        ratios.append(speed / bare_speed)
+        bare = last_line(
+            run_measured([sys.executable, str(HERE / "bare_forward.py"), model, str(TILE_PX)]), "bare_forward"
+        )
+        _, summary = ingest([slide], model, "--weights", "random")
+        speeds.append(summary["tiles_per_s"])
+        bares.append(bare["tiles_per_s"])
+        ratios.append(speeds[-1] / bares[-1])
     write_row(
         "ingest_network",
         {
@@ -91,17 +125,19 @@ def network(slide: str, model: str, rounds: int) -> None:
 
 
 def memory(small: str, large: str) -> None:
-    peaks = {}
+    peaks = []
     for slide in (small, large):
-        usage, summary = ingest(slide, "colour-12")
-        peaks[slide] = usage.peak_rss
-        print(Path(slide).name, summary["tiles"], {k: f"{v / 1e6:.0f} MB" for k, v in usage.peak_rss.items()})
-    for kind in sorted(peaks[small].keys() & peaks[large].keys()):
+        usage, summary = ingest([slide], "colour-12")
+        peaks.append(usage.peak_rss)
+        print(Path(slide).name, summary["tiles"], "tiles", flush=True)
+    for kind in sorted(peaks[0].keys() & peaks[1].keys()):
         row = {
             "process": kind,
-            "small_mb": round(peaks[small][kind] / 1e6),
-            "large_mb": round(peaks[large][kind] / 1e6),
-            "ratio": round(peaks[large][kind] / peaks[small][kind], 2),
+            "small": Path(small).name,
+            "large": Path(large).name,
+            "small_mb": round(peaks[0][kind] / 1e6),
+            "large_mb": round(peaks[1][kind] / 1e6),
+            "ratio": round(peaks[1][kind] / peaks[0][kind], 2),
         }
         write_row("ingest_memory", row)
 
@@ -109,13 +145,14 @@ def memory(small: str, large: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["cost", "network", "memory"])
-    parser.add_argument("slides", nargs="+")
+    parser.add_argument("slides", nargs="*")
     parser.add_argument("--lazyslide", metavar="PYTHON", help="Python of an environment with lazyslide.")
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--in-process", action="store_true")
     args = parser.parse_args()
     if args.what == "cost":
-        cost(args.slides, args.lazyslide, args.rounds)
+        cost(args.slides, args.lazyslide, args.rounds, args.in_process)
     elif args.what == "network":
         network(args.slides[0], args.model, args.rounds)
     else:

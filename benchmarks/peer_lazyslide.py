@@ -1,11 +1,11 @@
 """The peer of `ingest.py cost`: the same work by LazySlide, as its users do it, with a model that costs nothing.
 
-    python benchmarks/peer_lazyslide.py SLIDE TILE_PX TILE_MPP
+    python benchmarks/peer_lazyslide.py TILE_PX TILE_MPP SLIDE...
 
-Run by the Python of an environment that has `lazyslide`; it needs nothing of embedstore. Opens the slide, finds and
+Run by the Python of an environment that has `lazyslide`; it needs nothing of embedstore. Opens each slide, finds and
 tiles tissue, takes features of the tiles and writes LazySlide's zarr store into a temporary folder. The last line of
-stdout is JSON: how many tiles, and LazySlide's version. Its imports take 7 to 10 seconds of CPU: on a slide of a few
-hundred tiles they are most of the figure, so compare reading on a slide of thousands.
+stdout is JSON: how many tiles in all, and LazySlide's version. Its imports take 7 to 10 seconds of CPU: on a slide of
+a few hundred tiles they are most of the figure, so compare reading on a slide of thousands.
 
 What is LazySlide's default stays: the reader (OpenSlide, for every format it knows; another one ends the run, because
 its pixels cost something else), OpenSlide's cache, the tissue finder, batches of 32. What is set, and why:
@@ -40,12 +40,18 @@ def channel_means(images: torch.Tensor) -> torch.Tensor:
 
 
 def main() -> None:
-    slide, tile_px, tile_mpp = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    tile_px, tile_mpp = int(sys.argv[1]), float(sys.argv[2])
     warnings.filterwarnings("ignore", message="zarr v3 autosharding")  # dozens of them, from the write
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     zs.settings.pbar = False
     zs.settings.device = "cpu"
+    tiles = sum(tiles_of(slide, tile_px, tile_mpp) for slide in sys.argv[3:])
+    print(json.dumps({"tiles": tiles, "lazyslide": zs.__version__}))
+
+
+def tiles_of(slide: str, tile_px: int, tile_mpp: float) -> int:
+    """Take a slide through LazySlide; how many tiles it had."""
     with tempfile.TemporaryDirectory() as folder:
         wsi = zs.open_wsi(slide, store=folder)
         if wsi.reader.name != "openslide":
@@ -54,8 +60,7 @@ def main() -> None:
         zs.pp.tile_tissues(wsi, tile_px, mpp=tile_mpp, background_fraction=1 - MIN_TISSUE)
         zs.tl.feature_extraction(wsi, channel_means, num_workers=0)
         wsi.write()
-        tiles = len(wsi.tables["channel_means_tiles"])
-    print(json.dumps({"tiles": tiles, "lazyslide": zs.__version__}))
+        return len(wsi.tables["channel_means_tiles"])
 
 
 if __name__ == "__main__":

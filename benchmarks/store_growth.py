@@ -4,7 +4,8 @@
 
 Slides are committed by the committer that a run uses, in groups as small as a slow run makes them; the rows are
 random. After every tenth of the slides a line tells how large the table is; at the end the time that a second run
-needs to learn that nothing is to do. Few rows a slide, since it is the number of slides and commits that manifests grow with.
+needs to learn that nothing is to do. Few rows a slide, since it is the number of slides and commits that manifests
+grow with.
 """
 
 import argparse

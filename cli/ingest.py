@@ -19,10 +19,9 @@ from cli.options import human_bytes, human_time, json_option, print_json, print_
     "-e",
     "extractors",
     multiple=True,
-    default=("stain-texture",),
-    show_default=True,
     metavar="NAME",
-    help="From `embedstore extractors`, any timm name, or module:function. Several share one pass over the pixels.",
+    help="From `embedstore extractors`, any timm name, or module:function. Several share one pass over the pixels.  "
+    "[default: stain-texture]",
 )
 @click.option(
     "--weights", multiple=True, metavar="FILE", help="Local weights, one for each --extractor ('-' for none)."

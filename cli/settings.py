@@ -1,7 +1,7 @@
 """From flags and a TOML file to the configuration of a run: defaults < file < flags."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from actors.crew import Where
     from actors.ingest import Plan
 
+DEFAULT_EXTRACTOR = "stain-texture"
 _STAGES = {"tiling": TilingConfig, "tissue": TissueConfig, "reading": ReadingConfig, "run": RunConfig}
 #: Flags that set a field of a stage, where its name is not the field's.
 _FLAGS = {
@@ -38,49 +39,78 @@ class Settings:
 def resolve(options: Mapping[str, Any]) -> Settings:
     """Merge flags over the TOML file over defaults.
 
+    The file has the tables [tiling], [tissue], [reading] and [run], with the fields of the configuration of that name,
+    and [[extractor]] for each extractor, with the fields of ExtractorConfig and its `collection`.
+
     Raises:
         ConfigError: the file has a table or field that does not exist, or a value that cannot be.
     """
     from actors.crew import Where
     from actors.ingest import plan_collections
 
-    stages = _stages(options)
-    tiling = stages.pop("tiling")
-    run = RunConfig(**stages.pop("run"))
+    given = _read_toml(options["config_file"]) if options.get("config_file") else {}
+    listed = given.pop("extractor", [])
+    stages = {stage: {**given.get(stage, {}), **_flags(stage, options)} for stage in _STAGES}
     ingest = IngestConfig(tissue=TissueConfig(**stages["tissue"]), reading=ReadingConfig(**stages["reading"]))
-    plans = plan_collections(_extractors(options), tiling, options["collections"])
-    where = Where(in_process=options["in_process"], address=options["address"], device=options["device"])
-    return Settings(plans=plans, ingest=ingest, run=run, where=where)
+    if options["extractors"] or not listed:
+        extractors, names = _from_flags(options), list(options["collections"])
+    else:
+        extractors, names = _from_file(listed, options["config_file"])
+    return Settings(
+        plans=plan_collections(extractors, stages["tiling"], names),
+        ingest=ingest,
+        run=RunConfig(**stages["run"]),
+        where=Where(in_process=options["in_process"], address=options["address"], device=options["device"]),
+    )
 
 
-def _stages(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    stages: dict[str, dict[str, Any]] = {name: {} for name in _STAGES}
-    path = options.get("config_file")
-    if path:
-        try:
-            given = tomllib.loads(Path(path).read_text())
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path} is not TOML: {error}") from error
-        for stage, values in given.items():
-            known = sorted(field.name for field in fields(_STAGES[stage])) if stage in _STAGES else []
-            unknown = sorted(set(values) - set(known)) if isinstance(values, dict) else [str(values)]
-            if unknown or not known:
-                expected = (
-                    f"in [{stage}] the fields {', '.join(known)}" if known else f"the tables {', '.join(_STAGES)}"
-                )
-                raise ConfigError(
-                    f"{path}: [{stage}] has {', '.join(unknown)}, which mean nothing; expected {expected}"
-                )
-            stages[stage] |= values
-    for stage, flags in _FLAGS.items():
-        stages[stage] |= {field: options[flag] for flag, field in flags.items() if options.get(flag) is not None}
-    return stages
+def _read_toml(path: str) -> dict[str, Any]:
+    try:
+        given = tomllib.loads(Path(path).read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    for stage, values in given.items():
+        if stage == "extractor":
+            if not isinstance(values, list):
+                raise ConfigError(f"{path}: [{stage}] is one table; expected [[extractor]] for each extractor")
+        elif stage not in _STAGES or not isinstance(values, dict):
+            raise ConfigError(f"{path} has {stage!r}; expected the tables {', '.join(_STAGES)} and [[extractor]]")
+        else:
+            _require_fields(path, stage, values, [field.name for field in fields(_STAGES[stage])])
+    return given
 
 
-def _extractors(options: Mapping[str, Any]) -> list[Any]:
+def _require_fields(path: str, table: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(f"{path}: [{table}] has {', '.join(unknown)}; expected of {', '.join(sorted(known))}")
+
+
+def _flags(stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: options[flag] for flag, field in _FLAGS[stage].items() if options.get(flag) is not None}
+
+
+def _from_file(listed: Sequence[dict[str, Any]], path: str) -> tuple[list[Any], list[str]]:
     from embedstore.extractors import ExtractorConfig
 
-    refs, weights = options["extractors"], options["weights"]
+    known = [*(field.name for field in fields(ExtractorConfig)), "collection"]
+    configs, names = [], []
+    for table in listed:
+        _require_fields(path, "[extractor]", table, known)
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in table.items() if name != "collection"}
+        if "ref" not in values:
+            raise ConfigError(f"{path}: an [[extractor]] has no ref; expected a name of `embedstore extractors`")
+        configs.append(ExtractorConfig(**values))
+        names.append(table.get("collection"))
+    if any(names) and not all(names):
+        raise ConfigError(f"{path}: some [[extractor]] have a collection and some have not; name all or none")
+    return configs, [name for name in names if name]
+
+
+def _from_flags(options: Mapping[str, Any]) -> list[Any]:
+    from embedstore.extractors import ExtractorConfig
+
+    refs, weights = options["extractors"] or (DEFAULT_EXTRACTOR,), options["weights"]
     if weights and len(weights) != len(refs):
         raise click.UsageError(f"{len(weights)} --weights for {len(refs)} --extractor; give one each, '-' for none")
     arguments = dict(_argument(text) for text in options["arch_args"])

@@ -1,7 +1,6 @@
 """A store: the directory or URI that holds everything, and nothing outside it is needed to use it."""
 
 import contextlib
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from embedstore.store.collection import PREFIX, Collection, CollectionWriter, co
 from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger
+from embedstore.store.probe import require_put_if_absent
 from embedstore.store.table import local_path
-
-log = logging.getLogger(__name__)
 
 
 class Store:
@@ -37,7 +35,7 @@ class Store:
             StoreNotFoundError: nothing there was written by embedstore.
         """
         store = cls(uri)
-        if not {"slides", "outcomes"} <= set(store.tables()):
+        if not store._made():
             raise StoreNotFoundError(
                 f"no store at {store.uri}: expected the tables slides and outcomes; "
                 "check the path, or make a store with `embedstore ingest SLIDES --store PATH`"
@@ -54,9 +52,13 @@ class Store:
                 raise StoreError(f"{local} is a file; expected a directory for the store; give another --store")
             local.mkdir(parents=True, exist_ok=True)
         else:
-            _require_put_if_absent(store.uri)
+            if not store._made():
+                require_put_if_absent(store.uri)
         store.ledger.create()
         return store
+
+    def _made(self) -> bool:
+        return {"slides", "outcomes"} <= set(self.tables())
 
     def tables(self) -> list[str]:
         local = local_path(self.uri)
@@ -191,11 +193,3 @@ def _size(collection: Collection) -> dict[str, int]:
     if local is not None:
         sizes["bytes"] = sum(path.stat().st_size for path in local.rglob("*") if path.is_file())
     return sizes
-
-
-def _require_put_if_absent(uri: str) -> None:
-    """Refuse an object store that would let two commits overwrite each other."""
-    from pyarrow import fs
-
-    filesystem, root = fs.FileSystem.from_uri(uri)
-    log.debug("object store %s at %s is taken to enforce put-if-absent", type(filesystem).__name__, root)

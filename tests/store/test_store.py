@@ -16,6 +16,7 @@ from embedstore.errors import (
     TileNotFoundError,
 )
 from embedstore.store import Collection, CollectionWriter, Delivery, Label, Lease, Outcome, SlideFacts, Store
+from embedstore.store.probe import require_put_if_absent
 
 Deliver = Callable[..., Delivery]
 
@@ -167,3 +168,22 @@ def test_one_of_several_racers_wins_a_lease(store: Store):
     assert won.empty()
     for racer in racers:
         racer.kill()
+
+
+def test_a_store_that_keeps_every_racing_commit_passes_the_probe(tmp_path: Path):
+    require_put_if_absent(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_loses_commits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from embedstore.store import probe
+
+    write, count = probe.lance.write_dataset, iter(range(100))
+
+    def forgetful(rows, uri, mode="create"):
+        """Every third append is overwritten by another."""
+        return None if mode == "append" and next(count) % 3 == 0 else write(rows, uri, mode=mode)
+
+    monkeypatch.setattr(probe.lance, "write_dataset", forgetful)
+    with pytest.raises(StoreError, match="lost 3 of 8 commits"):
+        require_put_if_absent(str(tmp_path))

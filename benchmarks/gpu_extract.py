@@ -1,0 +1,208 @@
+"""Tiles/s through reader threads and an extractor, beside the same network's bare forward pass.
+
+Plain classes, no Ray, and no slide: it needs torch, timm, numpy, cv2 and this source, so that it runs on a bare GPU
+machine. The tiles are JPEG images in memory (smooth blobs of colour with grain, at the size that H&E tiles have under
+JPEG quality 80); reader threads decode them, one decoder thread each, into chunks, and the main thread pushes the
+chunks through `BatchStream`. Networks have random weights, which take as long as trained ones.
+
+`bare` is the extractor's own forward pass on a batch that lies on the device already: normalisation, network, pooling,
+float16. `pipeline` is everything: decoding, staging, copying, computing, rows back on the host. Both run in turn,
+`--rounds` times; the row has the medians, the spread and the share of the bare speed that the pipeline keeps. `readers`
+is what the threads decode when nothing waits for them: where that is less than `bare`, they are the bottleneck.
+
+    python benchmarks/gpu_extract.py                                         # ResNet-50, ViT-S/16 and ViT-L/16
+    python benchmarks/gpu_extract.py --device cpu --model resnet18 --tiles 256 --batch 16 --readers 1   # a small check
+"""
+
+import argparse
+import csv
+import datetime
+import itertools
+import json
+import os
+import platform
+import queue
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor  # noqa: E402
+
+MODELS = ("resnet50", "vit_small_patch16_224", "vit_large_patch16_224")
+TILE_PX = 224
+CHUNK_TILES = 64
+DISTINCT_TILES = 256
+RESULTS = ROOT / "benchmarks" / "results" / "gpu_extract.csv"
+
+
+def jpeg_tiles(number: int, tile_px: int) -> list[bytes]:
+    """Distinct JPEG tiles of about 15-25 kB."""
+    rng = np.random.default_rng(0)
+    tiles = []
+    for _ in range(number):
+        blobs = cv2.resize(rng.integers(90, 255, (14, 14, 3), dtype=np.uint8), (tile_px, tile_px), interpolation=3)
+        grain = cv2.GaussianBlur(rng.normal(0, 40, (tile_px, tile_px, 3)).astype(np.float32), (0, 0), 0.8)
+        tile = np.clip(blobs + grain, 0, 255).astype(np.uint8)
+        tiles.append(cv2.imencode(".jpg", tile, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes())
+    return tiles
+
+
+class ReaderThreads:
+    """Decodes chunks of tiles in threads (OpenCV lets go of the interpreter lock), at most two chunks ahead each."""
+
+    def __init__(self, jpegs: list[bytes], *, tiles: int, readers: int) -> None:
+        self._jpegs = jpegs
+        starts = range(0, tiles, CHUNK_TILES)
+        self._todo: Iterator[tuple[int, int]] = iter([(s, min(s + CHUNK_TILES, tiles)) for s in starts])
+        self._chunks = len(starts)
+        self._lock = threading.Lock()
+        self._ready: queue.Queue[np.ndarray | Exception] = queue.Queue(maxsize=2 * readers)
+        for _ in range(readers):
+            threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                with self._lock:
+                    span = next(self._todo, None)
+                if span is None:
+                    return
+                self._ready.put(np.stack([self._decode(index) for index in range(*span)]))
+        except Exception as error:  # handed to the main thread, which raises it
+            self._ready.put(error)
+
+    def _decode(self, index: int) -> np.ndarray:
+        encoded = np.frombuffer(self._jpegs[index % len(self._jpegs)], np.uint8)
+        return cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for _ in range(self._chunks):
+            chunk = self._ready.get()
+            if isinstance(chunk, Exception):
+                raise chunk
+            yield chunk
+
+
+class Bench:
+    """One network on one device, with its tiles."""
+
+    def __init__(self, model: str, *, device: str, batch: int | None, precision: str, readers: int) -> None:
+        config = ExtractorConfig(ref=model, weights="random", precision=precision, tile_px=TILE_PX)
+        self.extractor = load_extractor(config, device=device)
+        self.batch = batch or self.extractor.batch_tiles
+        self.readers = readers
+        self.jpegs = jpeg_tiles(DISTINCT_TILES, TILE_PX)
+
+    def bare(self, tiles: int) -> float:
+        """Tiles/s of the forward pass alone, on tiles that lie on the device."""
+        import torch
+
+        batch = torch.randint(0, 255, (self.batch, TILE_PX, TILE_PX, 3), dtype=torch.uint8)
+        batch = batch.to(self.extractor.torch_device)  # type: ignore[attr-defined]
+        passes = max(1, tiles // self.batch)
+        self._synchronize()
+        began = time.perf_counter()
+        for _ in range(passes):
+            rows = self.extractor.forward(batch)  # type: ignore[attr-defined]
+        rows.cpu()
+        self._synchronize()
+        return passes * self.batch / (time.perf_counter() - began)
+
+    def pipeline(self, tiles: int) -> float:
+        """Tiles/s from JPEG in memory to float16 rows on the host."""
+        stream = BatchStream(self.extractor, self.batch)
+        began = time.perf_counter()
+        rows = 0
+        for chunk in ReaderThreads(self.jpegs, tiles=tiles, readers=self.readers):
+            rows += len(stream.push(chunk))
+        rows += len(stream.flush())
+        if rows != tiles:
+            raise RuntimeError(f"the pipeline gave {rows} rows for {tiles} tiles")
+        return tiles / (time.perf_counter() - began)
+
+    def reading(self, tiles: int) -> float:
+        """Tiles/s of the reader threads alone."""
+        began = time.perf_counter()
+        for _ in ReaderThreads(self.jpegs, tiles=tiles, readers=self.readers):
+            pass
+        return tiles / (time.perf_counter() - began)
+
+    def _synchronize(self) -> None:
+        import torch
+
+        if self.extractor.device.startswith("cuda"):
+            torch.cuda.synchronize()
+
+
+def measure(bench: Bench, model: str, tiles: int, rounds: int) -> dict[str, object]:
+    """One row: bare and pipeline in turn, after a warm-up of each."""
+    import timm
+    import torch
+
+    warm = 4 * bench.batch if bench.extractor.device.startswith("cuda") else bench.batch
+    bench.bare(warm), bench.pipeline(warm)
+    bare, pipeline = [], []
+    for _ in range(rounds):
+        bare.append(bench.bare(tiles))
+        pipeline.append(bench.pipeline(tiles))
+    on_gpu = bench.extractor.device.startswith("cuda")
+    return {
+        "date": datetime.date.today().isoformat(),
+        "device": torch.cuda.get_device_name(bench.extractor.device) if on_gpu else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "model": model,
+        "precision": bench.extractor.record()["precision"] if on_gpu else "fp32",
+        "tile_px": TILE_PX,
+        "batch": bench.batch,
+        "tiles": tiles,
+        "reader_threads": bench.readers,
+        "bare_tiles_per_s": round(statistics.median(bare), 1),
+        "pipeline_tiles_per_s": round(statistics.median(pipeline), 1),
+        "bare_spread": round((max(bare) - min(bare)) / statistics.median(bare), 3),
+        "pipeline_spread": round((max(pipeline) - min(pipeline)) / statistics.median(pipeline), 3),
+        "share_of_bare": round(statistics.median(pipeline) / statistics.median(bare), 3),
+        "readers_tiles_per_s": round(bench.reading(tiles), 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--model", action="append", help=f"timm name, may be repeated; default {', '.join(MODELS)}")
+    parser.add_argument("--precision", action="append", choices=["fp32", "fp16", "bf16"], help="default bf16")
+    parser.add_argument("--tiles", type=int, default=16384, help="tiles a round")
+    parser.add_argument("--batch", type=int, help="tiles a forward pass; the extractor's default")
+    parser.add_argument("--readers", type=int, default=max(1, len(os.sched_getaffinity(0)) - 2), help="threads")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="CSV to append to")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)  # a decoder thread each; more would only fight over the cores
+    rows = []
+    for model, precision in itertools.product(arguments.model or MODELS, arguments.precision or ["bf16"]):
+        bench = Bench(
+            model, device=arguments.device, batch=arguments.batch, precision=precision, readers=arguments.readers
+        )
+        rows.append(measure(bench, model, arguments.tiles, arguments.rounds))
+        print(json.dumps(rows[-1]), flush=True)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not arguments.out.exists()
+    with arguments.out.open("a", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        if is_new:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

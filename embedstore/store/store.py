@@ -66,7 +66,13 @@ class Store:
             return sorted(path.stem for path in local.glob("*.lance"))
         import lancedb  # takes 2 s to import, which no command on a local store should wait for
 
-        return list(lancedb.connect(self.uri).list_tables().tables)
+        try:
+            return list(lancedb.connect(self.uri).list_tables().tables)
+        except (ValueError, OSError, RuntimeError) as error:
+            raise StoreError(
+                f"the object store at {self.uri} cannot be listed; expected a bucket that exists, and credentials for it "
+                f"in the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT, …); it said: {str(error)[:400]}"
+            ) from error
 
     # -- collections ------------------------------------------------------------------------
 

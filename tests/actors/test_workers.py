@@ -1,0 +1,71 @@
+"""Workers on threads: order, errors, handles as arguments."""
+
+import threading
+
+import pytest
+
+from actors.workers import LocalPool, LocalWorker
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, n: int) -> int:
+        self.count += n
+        return self.count
+
+    def both(self, n: int) -> tuple[int, str]:
+        return n, str(n)
+
+    def fail(self) -> None:
+        raise ValueError("asked to")
+
+    def thread(self) -> str:
+        return threading.current_thread().name
+
+
+def result(handle):
+    assert LocalPool().wait([handle], 5.0) == [handle]
+    return LocalPool().get(handle)
+
+
+@pytest.fixture
+def worker():
+    made = LocalWorker(Counter, name="counter")
+    yield made
+    made.stop()
+
+
+def test_calls_are_carried_out_in_order_by_one_object(worker: LocalWorker):
+    handles = [worker.call("add", n) for n in (1, 2, 3)]
+    assert [result(handle) for handle in handles] == [1, 3, 6]
+
+
+def test_a_result_can_be_another_calls_argument(worker: LocalWorker):
+    other = LocalWorker(Counter, name="other")
+    assert result(other.call("add", worker.call("add", 5))) == 5
+    other.stop()
+
+
+def test_a_result_in_parts_has_a_handle_for_each(worker: LocalWorker):
+    number, text = worker.call("both", 7, returns=2)
+    assert (result(number), result(text)) == (7, "7")
+
+
+def test_an_error_reaches_the_one_who_asked_and_no_other(worker: LocalWorker):
+    failing, fine = worker.call("fail"), worker.call("add", 1)
+    with pytest.raises(ValueError, match="asked to"):
+        result(failing)
+    assert result(fine) == 1
+
+
+def test_an_error_in_making_the_object_reaches_the_one_who_asked():
+    worker = LocalWorker(lambda: 1 / 0, name="broken")
+    with pytest.raises(ZeroDivisionError):
+        result(worker.call("add", 1))
+    worker.stop()
+
+
+def test_work_is_done_on_a_thread_of_its_own(worker: LocalWorker):
+    assert result(worker.call("thread")).startswith("counter")

@@ -1,0 +1,94 @@
+"""Defaults < file < flags, and what is said of a file that means nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.settings import Settings, resolve
+from embedstore.errors import ConfigError
+
+
+def options(**given: Any) -> dict[str, Any]:
+    """What click hands to `ingest` when nothing is given, and what is."""
+    nothing: dict[str, Any] = dict.fromkeys(
+        (
+            "tile_px", "tile_mpp", "stride_px", "min_tissue", "tissue_method", "reader", "max_unreadable",
+            "readers", "extractor_workers", "batch_tiles", "address", "config_file", "mean", "std",
+        )
+    )  # fmt: skip
+    lists = {"extractors": (), "weights": (), "arch_args": (), "collections": ()}
+    return {**nothing, **lists, "in_process": False, "device": "auto", **given}
+
+
+def from_file(folder: Path, text: str, **given: Any) -> Settings:
+    path = folder / "ingest.toml"
+    path.write_text(text)
+    return resolve(options(config_file=str(path), **given))
+
+
+def test_without_anything_stain_texture_is_used():
+    plan = resolve(options()).plans[0]
+    assert plan.collections == ("stain-texture-256px-0.5mpp",)
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path):
+    text = "[tiling]\nmin_tissue = 0.3\nmpp = 1.0\n[run]\nreaders = 3\n[tissue]\nexclude_pen = false\n"
+    settings = from_file(tmp_path, text, min_tissue=0.7)
+    tiling = settings.plans[0].tiling
+    assert (tiling.min_tissue, tiling.mpp, tiling.tile_px) == (0.7, 1.0, 256)
+    assert settings.run.readers == 3
+    assert settings.ingest.tissue.exclude_pen is False
+
+
+def test_extractors_of_the_file_each_have_their_own_settings(tmp_path: Path):
+    text = """
+        [[extractor]]
+        ref = "colour-12"
+        collection = "colour"
+        [[extractor]]
+        ref = "stain-texture"
+        tile_px = 128
+        collection = "texture"
+    """
+    plans = from_file(tmp_path, text).plans
+    assert [(plan.tiling.tile_px, plan.collections) for plan in plans] == [(256, ("colour",)), (128, ("texture",))]
+
+
+def test_extractors_that_share_a_tiling_share_a_pass(tmp_path: Path):
+    plans = resolve(options(extractors=("colour-12", "stain-texture"))).plans
+    assert [len(plan.targets) for plan in plans] == [2]
+
+
+def test_extractors_given_by_flag_replace_those_of_the_file(tmp_path: Path):
+    settings = from_file(tmp_path, '[[extractor]]\nref = "stain-texture"\n', extractors=("colour-12",))
+    assert settings.plans[0].collections == ("colour-12-256px-0.5mpp",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[tilling]\n", r"'tilling'; expected the tables tiling, tissue, reading, run and \[\[extractor\]\]"),
+        ("[tiling]\ntile = 3\n", r"\[tiling\] has tile; expected of min_tissue, mpp, stride_px, tile_px"),
+        ("tiling = 3\n", "'tiling'; expected the tables"),
+        ("[tiling\n", "is not TOML"),
+        ('[extractor]\nref = "uni"\n', r"expected \[\[extractor\]\]"),
+        ('[[extractor]]\nname = "x"\n', "has no ref"),
+        ('[[extractor]]\nrefs = "x"\n', "has refs; expected of"),
+        ('[[extractor]]\nref="colour-12"\n[[extractor]]\nref="stain-texture"\ncollection="s"\n', "name all or none"),
+        ("[tiling]\ntile_px = 3\n", "tile_px is 3; expected 16 to 8192"),
+    ],
+)
+def test_a_file_that_means_nothing_is_refused(tmp_path: Path, text: str, said: str):
+    with pytest.raises(ConfigError, match=said):
+        from_file(tmp_path, text)
+
+
+def test_two_extractors_cannot_share_a_collection():
+    with pytest.raises(ConfigError, match="would share the collection"):
+        resolve(options(extractors=("colour-12", "stain-texture"), collections=("one", "one")))
+
+
+def test_names_of_collections_must_be_one_each():
+    with pytest.raises(ConfigError, match="1 collection names for 2 extractors"):
+        resolve(options(extractors=("colour-12", "stain-texture"), collections=("one",)))

@@ -1,5 +1,6 @@
 """`ingest`: slides in, a store out."""
 
+import json
 import logging
 import time
 import uuid
@@ -184,7 +185,7 @@ def _ingest_tiling(
 ) -> Summary:
     began = time.monotonic()
     summary = Summary(run_id=f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}", collections=plan.collections)
-    if not force and _all_there(store, plan, sources):
+    if not force and _all_there(store, plan, config, sources):
         summary.already = len(sources)
         return summary
     with crew(store.uri, plan.targets, config, run, where) as hired:
@@ -217,13 +218,26 @@ def _ingest_tiling(
     return summary
 
 
-def _all_there(store: Store, plan: Plan, sources: Sequence[SlideSource]) -> bool:
-    """Nothing is to do, and so nothing need be started."""
+def _all_there(store: Store, plan: Plan, config: IngestConfig, sources: Sequence[SlideSource]) -> bool:
+    """Every slide is in every collection, by the same request: nothing is to do, and nothing need be started.
+
+    A request that differs in anything is looked into by the run, which loads the weights and compares digests.
+    """
     existing = set(store.collection_names())
-    for name in plan.collections:
-        if name not in existing or not {s.slide_id for s in sources} <= store.collection(name).slides().keys():
+    asked = {source.slide_id for source in sources}
+    for target in plan.targets:
+        if target.collection not in existing:
+            return False
+        collection = store.collection(target.collection)
+        if collection.record().get("request") != _request(target, config) or not asked <= collection.slides().keys():
             return False
     return True
+
+
+def _request(target: Target, config: IngestConfig) -> dict[str, Any]:
+    """What was asked for, as it reads back from JSON."""
+    tiling, tissue = as_record(config.tiling), as_record(config.tissue)
+    return json.loads(json.dumps({"extractor": as_record(target.extractor), "tiling": tiling, "tissue": tissue}))
 
 
 def _jobs(
@@ -271,7 +285,7 @@ def _create_collections(store: Store, plan: Plan, config: IngestConfig, hired: C
             store.uri,
             target.collection,
             dim=record["dim"],
-            record={**as_record(config), "extractor": record},
+            record={**as_record(config), "extractor": record, "request": _request(target, config)},
         )
 
 

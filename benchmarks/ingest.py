@@ -14,7 +14,7 @@ synthetic slide is made.
 `network`: tiles/s through the run, from the first embedded tile to the last, beside the bare forward pass of the same
 network, on batches of the same size and with the same number of threads, in turn.
 
-`memory`: peak resident memory of each kind of process on a small and on a large slide.
+`memory`: peak private memory of each kind of process on a small and on a large slide.
 
 Slides of any size come from a mosaic of real tissue; pass whatever slides you have.
 """
@@ -128,7 +128,7 @@ def memory(small: str, large: str) -> None:
     peaks = []
     for slide in (small, large):
         usage, summary = ingest([slide], "colour-12")
-        peaks.append(usage.peak_rss)
+        peaks.append(usage.peak_bytes)
         print(Path(slide).name, summary["tiles"], "tiles", flush=True)
     for kind in sorted(peaks[0].keys() & peaks[1].keys()):
         row = {

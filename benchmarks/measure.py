@@ -26,13 +26,14 @@ class Usage:
     Attributes:
         cpu_s: User and system time, seconds, of every process; polled, so up to 50 ms a process are missed.
         wall_s: Seconds from start to end.
-        peak_rss: Peak resident memory of each kind of process, bytes, by the process's name.
+        peak_bytes: Peak private memory of each kind of process, by the process's name: resident less shared. Ray's
+            shared memory, mapped by every worker, is bounded by the bytes in flight and would be counted many times.
         cpu_of: CPU seconds of each kind of process.
     """
 
     cpu_s: float = 0.0
     wall_s: float = 0.0
-    peak_rss: dict[str, int] = field(default_factory=dict)
+    peak_bytes: dict[str, int] = field(default_factory=dict)
     cpu_of: dict[str, float] = field(default_factory=dict)
     returncode: int = 0
     stdout: str = ""
@@ -53,9 +54,10 @@ def run_measured(command: Sequence[str], *, env: dict[str, str] | None = None, c
         for child in me.children(recursive=True):
             try:
                 with child.oneshot():
-                    times, rss, name = child.cpu_times(), child.memory_info().rss, _kind(child)
+                    times, memory, name = child.cpu_times(), child.memory_info(), _kind(child)
                     seen[child.pid, child.create_time()] = name, times.user + times.system
-                    usage.peak_rss[name] = max(usage.peak_rss.get(name, 0), rss)
+                    private = memory.rss - memory.shared
+                    usage.peak_bytes[name] = max(usage.peak_bytes.get(name, 0), private)
             except psutil.Error:
                 continue
         time.sleep(POLL_S)

@@ -97,7 +97,9 @@ def _from_file(listed: Sequence[dict[str, Any]], path: str) -> tuple[list[Any], 
     configs, names = [], []
     for table in listed:
         _require_fields(path, "[extractor]", table, known)
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in table.items() if name != "collection"}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k != "collection"
+        }
         if "ref" not in values:
             raise ConfigError(f"{path}: an [[extractor]] has no ref; expected a name of `embedstore extractors`")
         configs.append(ExtractorConfig(**values))

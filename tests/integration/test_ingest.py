@@ -48,6 +48,14 @@ def test_a_second_run_does_nothing_over(ingested: Path, slides: Path):
     assert lance.dataset(f"{ingested}/tiles-{COLLECTION}.lance").version == before
 
 
+def test_another_request_for_complete_slides_is_looked_into(ingested: Path, slides: Path):
+    run = ("ingest", slides / "s0.svs", "-s", ingested, "-e", "colour-12", "--in-process", "-c", COLLECTION)
+    assert embedstore(*run).code == 0
+    done = embedstore(*run, "--min-tissue", 0.1)
+    assert done.code == 1
+    assert "tiling.min_tissue is 0.5 there and 0.1 here" in done.err
+
+
 def test_status_says_why_a_slide_failed(ingested: Path):
     rows = embedstore("status", "-s", ingested, "--state", "failed", "--json").json()
     assert [row["slide_id"] for row in rows] == ["torn.svs"]

@@ -1,0 +1,20 @@
+"""Frozen networks and fixed features that turn tiles into embeddings; the only home of torch."""
+
+from embedstore.extractors.catalogue import CatalogueEntry, catalogue
+from embedstore.extractors.config import ExtractorConfig
+from embedstore.extractors.custom import CustomNetwork
+from embedstore.extractors.extractor import Extractor
+from embedstore.extractors.load import ExtractorDescription, describe_extractor, load_extractor
+from embedstore.extractors.stream import BatchStream
+
+__all__ = [
+    "BatchStream",
+    "CatalogueEntry",
+    "CustomNetwork",
+    "Extractor",
+    "ExtractorConfig",
+    "ExtractorDescription",
+    "catalogue",
+    "describe_extractor",
+    "load_extractor",
+]

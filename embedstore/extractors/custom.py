@@ -1,0 +1,123 @@
+"""A user's own extractor, from a function that is named `module:function`, `file.py:function` or by an entry point.
+
+The function is called with the configuration's `arch_args` and returns one of:
+
+- an `Extractor`: used as it is;
+- a `CustomNetwork`: a torch module with what is known of its preprocessing;
+- a torch module: then tile_px (and mean and std, unless it normalises by itself) come from the configuration.
+
+Weights given beside it (`--weights FILE`) are loaded into the module, under the module's own names.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embedstore.errors import ConfigError, UnknownExtractorError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+ENTRY_POINT_GROUP = "embedstore.extractors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomNetwork:
+    """A network of a user's own; what is None must come from the configuration, or has its neutral value.
+
+    Attributes:
+        module: Takes (n, 3, h, w) float, RGB on 0..1 after mean and std.
+        embed: Computes (n, dim) from the same input, where that is not the module's own call.
+        name: What to call it in the store; the function's name by default.
+        tile_px: Edge of its tiles, pixels.
+        mpp: Their resolution, micrometres per pixel.
+        mean, std: Of RGB on 0..1; 0 and 1 by default, which leaves pixels on 0..1.
+        pooling: As in `ExtractorConfig`.
+        precision: Of the forward pass on CUDA.
+    """
+
+    module: "nn.Module"
+    embed: "Callable[[Tensor], Tensor] | None" = None
+    name: str | None = None
+    tile_px: int | None = None
+    mpp: float | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    pooling: str = "network"
+    precision: str = "fp32"
+    licence: str | None = None
+
+
+def is_custom(ref: str) -> bool:
+    """Whether a reference names a user's function."""
+    return (":" in ref and not ref.startswith("timm:")) or ref in entry_points()
+
+
+def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    """Extractors that installed packages offer, by name."""
+    return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def find_function(ref: str) -> Callable[..., Any]:
+    """The function behind `module:function`, `file.py:function` or an entry point's name.
+
+    Raises:
+        UnknownExtractorError: no such module, file or function.
+    """
+    if ":" not in ref:
+        return _callable(entry_points()[ref].load(), ref)
+    place, _, attribute = ref.rpartition(":")
+    module = _module_of_file(Path(place), ref) if place.endswith(".py") else _module(place, ref)
+    if not hasattr(module, attribute):
+        raise UnknownExtractorError(f"extractor {ref!r}: {place} has no {attribute!r}")
+    return _callable(getattr(module, attribute), ref)
+
+
+def _callable(found: Any, ref: str) -> Callable[..., Any]:
+    if not callable(found):
+        raise UnknownExtractorError(f"extractor {ref!r} is a {type(found).__name__}; expected a function")
+    return found
+
+
+def _module(name: str, ref: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the user's module is there; what it imports is not
+        raise UnknownExtractorError(
+            f"extractor {ref!r}: there is no module {name!r}; install it, put its folder on PYTHONPATH, "
+            "or write path/to/file.py:function"
+        ) from error
+
+
+def _module_of_file(path: Path, ref: str) -> Any:
+    if not path.is_file():
+        raise UnknownExtractorError(f"extractor {ref!r}: there is no file {path}")
+    name = f"embedstore_custom_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look their module up by name
+    spec.loader.exec_module(module)
+    return module
+
+
+def call_function(ref: str, arch_args: Any) -> Any:
+    """What the user's function returns.
+
+    Raises:
+        ConfigError: the function does not take these arguments.
+    """
+    function = find_function(ref)
+    try:
+        return function(**arch_args)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise  # raised inside the function, not by the call
+        raise ConfigError(f"extractor {ref!r} does not take the arguments {dict(arch_args)}: {error}") from error

@@ -1,0 +1,67 @@
+"""The face of every extractor: tiles in, embeddings out, and a digest of what lies between."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from embedstore.errors import ExtractorError
+
+
+class Extractor(ABC):
+    """A frozen network (or fixed features) with its preprocessing. A user's own may subclass this.
+
+    Attributes:
+        name: What it is called in the store.
+        dim: Length of an embedding.
+        tile_px: Edge of the tiles that it takes, pixels.
+        mpp: Resolution of the tiles that it was made for, micrometres per pixel; None where that is not known.
+        device: `cpu`, `cuda:0` …
+        digest: `sha256:…` over weights and preprocessing. The same digest means the same embeddings, to the
+            tolerance of the device.
+        batch_tiles: A sensible number of tiles for one forward pass on this device.
+    """
+
+    name: str
+    dim: int
+    tile_px: int
+    mpp: float | None
+    device: str = "cpu"
+    digest: str
+    batch_tiles: int = 32
+
+    @abstractmethod
+    def embed(self, pixels: np.ndarray) -> np.ndarray:
+        """Embed tiles.
+
+        Args:
+            pixels: (n, tile_px, tile_px, 3) uint8 RGB; any n, 0 included.
+        Returns:
+            (n, dim) float16, not normalised.
+        Raises:
+            ExtractorError: pixels of another shape or type, or an embedding that float16 cannot hold.
+        """
+
+    def record(self) -> dict[str, Any]:
+        """Everything that decides the embeddings, as JSON values: what is stored with a collection."""
+        return {"name": self.name, "dim": self.dim, "tile_px": self.tile_px, "mpp": self.mpp, "digest": self.digest}
+
+    def check_pixels(self, pixels: np.ndarray) -> None:
+        """Raise ExtractorError unless `pixels` is (n, tile_px, tile_px, 3) uint8."""
+        expected = (self.tile_px, self.tile_px, 3)
+        if pixels.ndim != 4 or pixels.shape[1:] != expected or pixels.dtype != np.uint8:
+            raise ExtractorError(
+                f"extractor {self.name!r} was given {pixels.dtype} pixels of shape {pixels.shape}; expected uint8 "
+                f"(n, {self.tile_px}, {self.tile_px}, 3): cut tiles of {self.tile_px} px, or load it with "
+                "another tile_px"
+            )
+
+    def check_embeddings(self, rows: np.ndarray) -> np.ndarray:
+        """The rows themselves; raises ExtractorError where one is not finite in float16."""
+        if not np.isfinite(rows).all():
+            raise ExtractorError(
+                f"extractor {self.name!r} gave {int((~np.isfinite(rows)).any(axis=1).sum())} of {len(rows)} embeddings "
+                "that float16 cannot hold (beyond ±65504, or NaN); on CUDA try precision bf16 or fp32, "
+                "and check that the weights fit the architecture"
+            )
+        return rows

@@ -1,0 +1,147 @@
+"""A stream of tiles of any origin, embedded in batches of one fixed shape, first in first out."""
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embedstore.errors import ConfigError
+from embedstore.extractors.extractor import Extractor
+
+if TYPE_CHECKING:
+    from embedstore.extractors.tensor import TensorExtractor
+
+
+class BatchStream:
+    """Rebatches tiles for an extractor; what comes out is in the order of what went in, one row a tile.
+
+    Every forward pass has the same shape, `batch_tiles`: the last one is padded. So an embedding does not depend on
+    how many tiles were pushed at once, nor on which tiles happen to share its batch, beyond the rounding of
+    float16 (a network's kernels are chosen by shape; a smaller last batch would choose others).
+
+    On CUDA two pinned staging buffers take turns: while one is being filled by the caller's thread, the other is
+    copied to the device on a stream of its own, under the forward pass of the batch before. Rows come back by an
+    asynchronous copy into pinned memory, and are returned by a later `push`, or by `flush`.
+
+    What it holds is bounded: two batches of pixels in staging, two on the device, and the rows of three.
+    """
+
+    def __init__(self, extractor: Extractor, batch_tiles: int | None = None) -> None:
+        if batch_tiles is not None and batch_tiles < 1:
+            raise ConfigError(f"batch_tiles is {batch_tiles}; expected 1 or more")
+        self.extractor = extractor
+        self.batch_tiles = batch_tiles or extractor.batch_tiles
+        self._lane: _HostLane | _CudaLane
+        self._lane = _CudaLane(extractor, self.batch_tiles) if _is_cuda(extractor) else _HostLane(extractor)
+        self._shape = (self.batch_tiles, extractor.tile_px, extractor.tile_px, 3)
+        self._staging: np.ndarray | None = None
+        self._filled = 0
+
+    def push(self, pixels: np.ndarray) -> np.ndarray:
+        """Take tiles, (n, tile_px, tile_px, 3) uint8; they are copied, so the caller may reuse the array.
+
+        Returns:
+            (m, dim) float16: the oldest rows that are ready and were not returned before; m may be 0.
+        """
+        self.extractor.check_pixels(pixels)
+        ready: list[np.ndarray] = []
+        start = 0
+        while start < len(pixels):
+            if self._staging is None:
+                self._staging = self._lane.staging(self._shape)
+            taken = min(len(pixels) - start, self.batch_tiles - self._filled)
+            self._staging[self._filled : self._filled + taken] = pixels[start : start + taken]
+            self._filled += taken
+            start += taken
+            if self._filled == self.batch_tiles:
+                ready += self._submit()
+        return self._rows(ready)
+
+    def flush(self) -> np.ndarray:
+        """Embed what is left, and return every row that was not returned before."""
+        ready = self._submit() if self._filled else []
+        return self._rows(ready + self._lane.drain())
+
+    def _submit(self) -> list[np.ndarray]:
+        assert self._staging is not None
+        self._staging[self._filled :] = 0  # padding: a blank tile, so that nothing of an older batch is computed again
+        ready = self._lane.submit(self._staging, self._filled)
+        self._staging, self._filled = None, 0
+        return ready
+
+    def _rows(self, ready: list[np.ndarray]) -> np.ndarray:
+        if not ready:
+            return np.empty((0, self.extractor.dim), np.float16)
+        return self.extractor.check_embeddings(ready[0] if len(ready) == 1 else np.concatenate(ready))
+
+
+def _is_cuda(extractor: Extractor) -> bool:
+    return extractor.device.startswith("cuda") and hasattr(extractor, "torch_device")
+
+
+class _HostLane:
+    """Runs a batch at once, in the caller's thread; one staging buffer."""
+
+    def __init__(self, extractor: Extractor) -> None:
+        self._extractor = extractor
+        self._buffer: np.ndarray | None = None
+
+    def staging(self, shape: tuple[int, ...]) -> np.ndarray:
+        if self._buffer is None:
+            self._buffer = np.empty(shape, np.uint8)
+        return self._buffer
+
+    def submit(self, batch: np.ndarray, filled: int) -> list[np.ndarray]:
+        return [self._extractor.embed(batch)[:filled]]
+
+    def drain(self) -> list[np.ndarray]:
+        return []
+
+
+class _CudaLane:
+    """Overlaps filling, copying and computing; two of each buffer, reused in turn."""
+
+    SLOTS = 2
+
+    def __init__(self, extractor: Any, batch_tiles: int) -> None:
+        import torch
+
+        self._torch = torch
+        self._extractor: TensorExtractor = extractor
+        self._device = extractor.torch_device
+        self._copy_stream = torch.cuda.Stream(self._device)
+        shape = (batch_tiles, extractor.tile_px, extractor.tile_px, 3)
+        slots = range(self.SLOTS)
+        self._pinned = [torch.empty(shape, dtype=torch.uint8, pin_memory=True) for _ in slots]
+        self._tiles = [torch.empty(shape, dtype=torch.uint8, device=self._device) for _ in slots]
+        rows_shape = (batch_tiles, extractor.dim)
+        self._rows = [torch.empty(rows_shape, dtype=torch.float16, pin_memory=True) for _ in slots]
+        self._computed = [torch.cuda.Event() for _ in slots]
+        self._running: deque[tuple[int, int]] = deque()  # (slot, filled), oldest first
+        self._next = 0
+
+    def staging(self, shape: tuple[int, ...]) -> np.ndarray:
+        return self._pinned[self._next].numpy()
+
+    def submit(self, batch: np.ndarray, filled: int) -> list[np.ndarray]:
+        torch, slot = self._torch, self._next
+        compute = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._copy_stream):
+            # The slot's earlier forward pass has ended: its rows were collected before the slot came round again.
+            self._tiles[slot].copy_(self._pinned[slot], non_blocking=True)
+        compute.wait_stream(self._copy_stream)
+        with torch.cuda.device(self._device):
+            self._rows[slot].copy_(self._extractor.forward(self._tiles[slot]), non_blocking=True)
+        self._computed[slot].record(compute)
+        self._running.append((slot, filled))
+        self._next = (slot + 1) % self.SLOTS
+        # One batch stays in flight while the caller fills the other slot; that slot must be free by then.
+        return [self._collect()] if len(self._running) == self.SLOTS else []
+
+    def drain(self) -> list[np.ndarray]:
+        return [self._collect() for _ in range(len(self._running))]
+
+    def _collect(self) -> np.ndarray:
+        slot, filled = self._running.popleft()
+        self._computed[slot].synchronize()
+        return self._rows[slot][:filled].numpy().copy()

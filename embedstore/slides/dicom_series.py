@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
-from pydicom.errors import InvalidDicomError
 
 from embedstore.errors import SlideFormatError
 
@@ -53,6 +51,9 @@ def read_header(path: str | Path) -> DicomHeader:
     Raises:
         SlideFormatError: the file is no DICOM file.
     """
+    import pydicom  # here: 0.25 s, which every worker would pay
+    from pydicom.errors import InvalidDicomError
+
     try:
         data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
     except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError, NotImplementedError) as error:

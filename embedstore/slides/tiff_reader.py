@@ -10,7 +10,6 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-import tifffile
 
 from embedstore.errors import RegionReadError, SlideFormatError
 from embedstore.slides.openslide_reader import mpp_of, open_handle
@@ -84,6 +83,8 @@ def read_levels(path: str, level_sizes: list[tuple[int, int]], vendor: str) -> l
     Raises:
         SlideFormatError: the directories are not those levels, or are stored in a way that is not read here.
     """
+    import tifffile  # here: 0.06 s, which workers without such slides would pay
+
     try:
         with tifffile.TiffFile(path, _multifile=False) as tiff:
             pages: list[Any] = [page for page in tiff.pages if getattr(page, "is_tiled", False)]

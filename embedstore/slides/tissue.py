@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from embedstore.config import TissueConfig
 from embedstore.errors import TissueError
-from embedstore.slides.pen import find_pen
+from embedstore.slides.glass import PER_DENSITY, chroma, find_glass, glass_level, local_range, optical_density
+from embedstore.slides.pen import find_pen, is_stain
 from embedstore.slides.slide import Slide
 from embedstore.slides.thumbnail import Thumbnail, read_thumbnail
 from embedstore.slides.tissue_mask import TissueMask
@@ -17,13 +18,19 @@ Mask = NDArray[np.bool_]
 DARK_LEVEL, DARK_SHARE = 70, 0.5
 GLASS_LEVEL, GLASS_SHARE = 180, 0.02
 BLACK_LEVEL = 45  # padding and the borders of the scanner's mask lie below, stained tissue at 8 µm/px above
-# Optical density of the most absorbed channel. Glass with its dust and JPEG noise stays below 0.03; the palest stroma
-# and fat's septa begin near 0.05; Otsu would rise to 0.3 between eosin and nuclei where a slide has hardly any glass.
+# Optical density of the most absorbed channel. Glass with its dust and JPEG noise stays below 0.03; coloured tissue
+# begins near 0.05. Otsu's threshold may rise above it only as far as glass itself is uneven: between eosin and nuclei,
+# or between DAB and a pale counterstain, it would come to lie at 0.1 to 0.3 and lose the paler tissue.
 DENSITY_FLOOR, DENSITY_CEILING = 0.05, 0.09
-DENSITY_BINS = 256
-DENSITY_RANGE = 0.6
 # Grey (dust, bubbles, edges of the cover glass) is no tissue unless dense: pigment and crush artefacts are.
 GREY_CHROMA, GREY_DENSITY = 8, 0.35
+# Pale tissue without colour (stroma under a faint counterstain: density 0.03 to 0.1, chroma 5 to 8) is told from haze,
+# smudges and dust by its texture: grey levels vary by 9 to 30 over 40 µm, by 0 to 4 on glass. The rims of bubbles and
+# of the cover glass and lint vary as much, but in bands narrower than 160 µm. At 0.025 a quarter of fat would come in.
+PALE_DENSITY = 0.03
+TEXTURE_UM, ROUGH_UM = 40.0, 160.0
+ROUGH_RANGE = 6  # grey levels
+ROUGH_PER_GLASS = 3.0  # times the glass's own range, where that is noisy
 PEN_WARNING = "pen marks"
 CLOSE_UM = 16.0  # gaps between fibres
 
@@ -47,9 +54,12 @@ def tissue_of(thumbnail: Thumbnail, config: TissueConfig, *, slide_name: str) ->
     pixels, mpp, warnings = thumbnail.pixels, thumbnail.mpp, list(thumbnail.warnings)
     refuse_darkfield(pixels[~thumbnail.unread], slide_name)
     black = pixels.max(axis=2) < BLACK_LEVEL
-    stained = _stained(pixels, black)
+    stained = _stained(pixels, black, mpp)
     if config.exclude_pen:
         pen = find_pen(pixels, mpp)
+        if is_stain(pen, pixels, stained):
+            warnings.append("its stain has the colours of ink: pen marks are not told from tissue, none is left out")
+            pen[:] = False
         if pen.any():
             stained &= ~pen
             warnings.append(f"{PEN_WARNING} of {pen.sum() * (mpp / 1000) ** 2:.2g} mm² left out")
@@ -75,43 +85,42 @@ def refuse_darkfield(pixels: NDArray[np.uint8], slide_name: str) -> None:
         )
 
 
-def optical_density(pixels: NDArray[np.uint8], glass: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Optical density of each pixel's most absorbed channel, in steps of DENSITY_RANGE / 255.
-
-    Args:
-        pixels: (rows, cols, 3) RGB.
-        glass: (3,) grey level of empty glass.
-    """
-    levels = np.arange(256)[:, None]
-    density = np.log10((glass + 1) / (levels + 1))
-    table = np.clip(np.rint(density * (255 / DENSITY_RANGE)), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(pixels, table.reshape(1, 256, 3)).max(axis=2), np.uint8)
-
-
-def glass_level(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(3,) grey level of empty glass: the commonest bright one of each channel; 245 where too little is bright."""
-    bright = pixels[pixels.min(axis=-1) > GLASS_LEVEL]
-    if len(bright) < 0.01 * pixels.size / 3:
-        return np.full(3, 245.0)
-    return np.array([np.bincount(bright[:, channel], minlength=256).argmax() for channel in range(3)], float)
-
-
-def _stained(pixels: NDArray[np.uint8], black: Mask) -> Mask:
+def _stained(pixels: NDArray[np.uint8], black: Mask, mpp: float) -> Mask:
     smooth = np.asarray(cv2.GaussianBlur(pixels, (3, 3), 0), np.uint8)
-    density = optical_density(smooth, np.maximum(glass_level(smooth), 200.0))
-    threshold = _otsu(density[~black])
-    chroma = smooth.max(axis=2) - smooth.min(axis=2)
-    grey = (chroma < GREY_CHROMA) & (density < GREY_DENSITY * (255 / DENSITY_RANGE))
-    return (density > threshold) & ~grey
+    width_px = max(5, 2 * round(TEXTURE_UM / mpp / 2) + 1)  # 3 px would miss the texture that is left at 16 µm/px
+    variation = local_range(smooth, width_px)
+    glass = find_glass(smooth, variation)
+    level = np.maximum(glass_level(smooth, glass), 200.0)
+    density = optical_density(smooth, level)
+    coloured = chroma(smooth, level) >= GREY_CHROMA
+    coloured |= density >= GREY_DENSITY * PER_DENSITY
+    found = coloured & (density > _threshold(density, glass, black))
+    return found | ((density > PALE_DENSITY * PER_DENSITY) & _rough(variation, glass, mpp, width_px))
 
 
-def _otsu(density: NDArray[np.uint8]) -> float:
-    """Otsu's threshold on densities, kept between the palest tissue and the densest glass (Otsu 1979)."""
-    scale = 255 / DENSITY_RANGE
-    if density.size == 0:
-        return DENSITY_FLOOR * scale
-    found, _ = cv2.threshold(density.reshape(-1, 1), 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    return min(max(found, DENSITY_FLOOR * scale), DENSITY_CEILING * scale)
+def _threshold(density: NDArray[np.uint8], glass: Mask, black: Mask) -> float:
+    """Otsu's threshold on densities (Otsu 1979), kept between the palest coloured tissue and the densest glass."""
+    if black.all():
+        return DENSITY_FLOOR * PER_DENSITY
+    found, _ = cv2.threshold(density[~black].reshape(-1, 1), 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    densest = 2 * float(np.quantile(density[glass], 0.95)) if glass.any() else 0.0
+    low, high = DENSITY_FLOOR * PER_DENSITY, DENSITY_CEILING * PER_DENSITY
+    return min(max(found, low), min(max(densest, low), high))
+
+
+def _rough(variation: NDArray[np.uint8], glass: Mask, mpp: float, width_px: int) -> Mask:
+    """Where grey levels vary more than on glass, without bands as narrow as a line makes."""
+    noise = float(np.median(variation[glass])) if glass.any() else 0.0
+    least = max(ROUGH_RANGE, round(ROUGH_PER_GLASS * noise))
+    # The mean over a wider window fills gaps; capped at twice the threshold it leaves the borders of bands in place.
+    wide_px = 2 * width_px - 1
+    rough = (cv2.blur(np.minimum(variation, 2 * least), (wide_px, wide_px)) > least).astype(np.uint8)
+    # Opened by distances, whose cost does not grow with the disc: that is 161 px wide at 1 µm/px.
+    radius = max(ROUGH_UM / mpp / 2, width_px)
+    far_inside = cv2.distanceTransform(rough, cv2.DIST_L2, 5) > radius
+    if not far_inside.any():
+        return far_inside
+    return np.asarray(cv2.distanceTransform((~far_inside).astype(np.uint8), cv2.DIST_L2, 5) <= radius, bool)
 
 
 def _padding(black: Mask, mpp: float) -> Mask:

@@ -1,0 +1,69 @@
+"""What empty glass looks like on a thumbnail, and how much more than glass anything absorbs."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+BRIGHT = 180  # grey level; glass is brighter on every scanner, most stained tissue is not
+WHITE = 254  # in all channels: parts that were not scanned are filled with it, and overexposed glass ends there
+# Glass is as good as colourless on a white-balanced scanner (2 to 6 levels on real ones) and flat: 0 to 4 levels over
+# 40 µm, where the palest tissue seen varies by 10 and more.
+GLASS_CHROMA, GLASS_RANGE = 16, 8
+ENOUGH, FEW = 0.05, 0.01  # shares of the picture that make a sure and a doubtful estimate
+USUAL_GLASS = 245.0
+DENSITY_RANGE = 0.6  # optical density of 255
+PER_DENSITY = 255 / DENSITY_RANGE
+
+
+def find_glass(pixels: NDArray[np.uint8], variation: NDArray[np.uint8]) -> Mask:
+    """Pixels that are surely glass: bright, colourless, flat, and not the white of parts that were not scanned.
+
+    Args:
+        pixels: (rows, cols, 3) RGB.
+        variation: (rows, cols) from `local_range`.
+    """
+    darkest = pixels.min(axis=2)
+    flat = (darkest > BRIGHT) & (darkest < WHITE) & (variation <= GLASS_RANGE)
+    return flat & (pixels.max(axis=2) - darkest <= GLASS_CHROMA)
+
+
+def glass_level(pixels: NDArray[np.uint8], glass: Mask) -> NDArray[np.float64]:
+    """(3,) grey level of empty glass: the commonest one of each channel, among sure glass or else all that is bright.
+
+    Unscanned white beside darker glass would make the glass itself look stained: hence sure glass first.
+    """
+    for candidates, share in ((glass, ENOUGH), (pixels.min(axis=2) > BRIGHT, FEW)):
+        if candidates.mean() >= share:
+            found = pixels[candidates]
+            return np.array([np.bincount(found[:, channel], minlength=256).argmax() for channel in range(3)], float)
+    return np.full(3, USUAL_GLASS)
+
+
+def optical_density(pixels: NDArray[np.uint8], level: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Optical density of each pixel's most absorbed channel, in steps of 1 / PER_DENSITY.
+
+    Args:
+        pixels: (rows, cols, 3) RGB.
+        level: (3,) grey level of empty glass.
+    """
+    density = np.log10((level + 1) / (np.arange(256)[:, None] + 1))
+    return _look_up(pixels, density * PER_DENSITY).max(axis=2)
+
+
+def chroma(pixels: NDArray[np.uint8], level: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """How far each pixel is from grey, in grey levels, where glass counts as white; arguments as above."""
+    balanced = _look_up(pixels, np.arange(256)[:, None] * (255 / level))
+    return balanced.max(axis=2) - balanced.min(axis=2)
+
+
+def local_range(pixels: NDArray[np.uint8], width_px: int) -> NDArray[np.uint8]:
+    """Difference between the brightest and the darkest grey level (of the most absorbed channel) around each pixel."""
+    square = np.ones((width_px, width_px), np.uint8)
+    return np.asarray(cv2.morphologyEx(pixels.min(axis=2), cv2.MORPH_GRADIENT, square), np.uint8)
+
+
+def _look_up(pixels: NDArray[np.uint8], table: NDArray[np.float64]) -> NDArray[np.uint8]:
+    whole = np.clip(np.rint(table), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(pixels, whole.reshape(1, 256, 3)), np.uint8)

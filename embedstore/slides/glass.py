@@ -36,8 +36,9 @@ def glass_level(pixels: NDArray[np.uint8], glass: Mask) -> NDArray[np.float64]:
     """
     for candidates, share in ((glass, ENOUGH), (pixels.min(axis=2) > BRIGHT, FEW)):
         if candidates.mean() >= share:
-            found = pixels[candidates]
-            return np.array([np.bincount(found[:, channel], minlength=256).argmax() for channel in range(3)], float)
+            mask = candidates.astype(np.uint8)
+            counts = [cv2.calcHist([pixels], [channel], mask, [256], [0, 256]) for channel in range(3)]
+            return np.array([count.argmax() for count in counts], float)
     return np.full(3, USUAL_GLASS)
 
 

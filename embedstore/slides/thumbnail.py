@@ -8,10 +8,8 @@ import numpy as np
 from embedstore.errors import RegionReadError
 from embedstore.slides.slide import WHITE, Pixels, Slide
 
-# Tissue detection holds about 12 bytes a pixel: 100 MB. A slide of 23×23 mm has so many at 8 µm/px; larger ones are
-# looked at more coarsely.
-MAX_PIXELS = 8_000_000
-BLOCK_PIXELS = 4_000_000  # read at once, 12 MB
+MAX_PIXELS = 8_000_000  # of a picture or mask for people: 24 MB
+BLOCK_PIXELS = 1_000_000  # read at once, 3 MB
 # Without a level near the thumbnail's resolution the whole of a much finer one must be decoded (3 ms a 512² region);
 # a level up to four times coarser than asked is enlarged instead.
 DEAR_PIXELS = 200_000_000
@@ -38,7 +36,7 @@ class Thumbnail:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_thumbnail(slide: Slide, *, mpp_l0: float, mpp: float) -> Thumbnail:
+def read_thumbnail(slide: Slide, *, mpp_l0: float, mpp: float, max_pixels: int = MAX_PIXELS) -> Thumbnail:
     """Read a slide's bounds at a coarse resolution.
 
     A block that cannot be read is tried again from the next finer level; where none can be read it is marked.
@@ -46,13 +44,13 @@ def read_thumbnail(slide: Slide, *, mpp_l0: float, mpp: float) -> Thumbnail:
     Args:
         slide: The slide.
         mpp_l0: Its level-0 resolution, µm/px.
-        mpp: Resolution of the thumbnail, µm/px; coarser where more than 8 million pixels would come of it, and not
+        mpp: Resolution of the thumbnail, µm/px; coarser where more than `max_pixels` would come of it, and not
             finer than level 0.
     Raises:
         RegionReadError: nothing of the slide can be read.
     """
     x_l0, y_l0, width_l0, height_l0 = slide.bounds_l0
-    shrink = max(mpp / mpp_l0, 1.0, (width_l0 * height_l0 / MAX_PIXELS) ** 0.5)
+    shrink = max(mpp / mpp_l0, 1.0, (width_l0 * height_l0 / max_pixels) ** 0.5)
     columns, rows = max(1, round(width_l0 / shrink)), max(1, round(height_l0 / shrink))
     scale = width_l0 / columns, height_l0 / rows
     level = _level_for(slide, shrink)

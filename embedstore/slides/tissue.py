@@ -33,6 +33,10 @@ ROUGH_RANGE = 6  # grey levels
 ROUGH_PER_GLASS = 3.0  # times the glass's own range, where that is noisy
 PEN_WARNING = "pen marks"
 CLOSE_UM = 16.0  # gaps between fibres
+# What follows holds about 20 bytes a pixel, and a reader should take as much memory for a large slide as for a small
+# one: 20 MB beside the 90 of its libraries. 8×8 mm have so many pixels at 8 µm/px; larger slides are looked at more
+# coarsely, one of 25×20 mm at 22 µm/px, a sixth of a usual tile.
+TISSUE_PIXELS = 1_000_000
 
 
 def find_tissue(slide: Slide, config: TissueConfig, *, mpp_l0: float) -> TissueMask:
@@ -46,7 +50,8 @@ def find_tissue(slide: Slide, config: TissueConfig, *, mpp_l0: float) -> TissueM
         TissueError: the slide is darkfield or fluorescence.
         RegionReadError: nothing of it can be read.
     """
-    return tissue_of(read_thumbnail(slide, mpp_l0=mpp_l0, mpp=config.mpp), config, slide_name=slide.path)
+    thumbnail = read_thumbnail(slide, mpp_l0=mpp_l0, mpp=config.mpp, max_pixels=TISSUE_PIXELS)
+    return tissue_of(thumbnail, config, slide_name=slide.path)
 
 
 def tissue_of(thumbnail: Thumbnail, config: TissueConfig, *, slide_name: str) -> TissueMask:

@@ -71,10 +71,10 @@ def run_measured(command: Sequence[str], *, env: dict[str, str] | None = None, c
 
 
 def _kind(process: psutil.Process) -> str:
-    """A process's role: Ray names its workers after their actors."""
+    """A process's role: Ray names its workers after their actors, and the method that they are in."""
     line = process.cmdline()
     title = line[0] if line else process.name()
-    return title.split("/")[-1][:40]
+    return title.split("/")[-1].split(".")[0][:40]
 
 
 def machine() -> str:

@@ -70,7 +70,7 @@ class Store:
             return list(lancedb.connect(self.uri).list_tables().tables)
         except (ValueError, OSError, RuntimeError) as error:
             raise StoreError(
-                f"the object store at {self.uri} cannot be listed; expected a bucket that exists, and credentials for it "
+                f"the object store at {self.uri} cannot be listed; expected a bucket that exists, and its credentials "
                 f"in the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT, …); it said: {str(error)[:400]}"
             ) from error
 

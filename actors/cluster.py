@@ -44,7 +44,8 @@ def cluster(address: str | None) -> Iterator[None]:
         return
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        settings |= {"include_dashboard": False, "num_cpus": os.cpu_count()}
+        # 'local', or Ray would join whatever cluster runs on this machine.
+        settings |= {"address": "local", "include_dashboard": False, "num_cpus": os.cpu_count()}
         # Ray's own default, 15, would let any other process of the machine stop a network between two layers.
         os.environ.setdefault("RAY_worker_niceness", "0")
     else:
@@ -181,6 +182,11 @@ class RayPool:
             if isinstance(cause, (ObjectLostError, OwnerDiedError)):
                 raise UnknownKeyError(f"an argument was lost with its node: {cause}") from error
             raise cause from error
+
+
+def driver_node() -> str:
+    """Id of the node where this process is."""
+    return ray.get_runtime_context().get_node_id()
 
 
 def nodes() -> list[dict[str, Any]]:

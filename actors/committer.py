@@ -62,19 +62,23 @@ class Committer:
         return {name: writer.present() for name, writer in self._writers.items()}
 
     def commit(self, group: Group) -> int:
-        """Make a group's rows visible, then write its ledger rows.
+        """Record what the slides are, make their rows visible, then record what became of them.
+
+        In this order, because slides that have rows are not taken up again: what only the run knows of them, labels
+        and metadata, must be there by then. All of it is keyed, and may be written twice.
 
         Returns:
             Slides added, over all collections.
         """
         added = 0
+        self._store.labels.record(group.labels)
+        self._store.ledger.record(group.facts, ())
         for name, writer in self._writers.items():
             mine = [delivery for delivery in group.deliveries if delivery.collection == name]
             if mine:
                 self._leases[name].check()
                 added += len(writer.commit(mine, replacing=group.replacing))
-        self._store.labels.record(group.labels)
-        self._store.ledger.record(group.facts, group.outcomes)
+        self._store.ledger.record((), group.outcomes)
         for writer in self._writers.values():
             if writer.commits >= self._compact_every:
                 self._compact(writer)
@@ -90,4 +94,8 @@ class Committer:
         for writer in self._writers.values():
             if writer.commits > 1:
                 self._compact(writer)
+        self.release()
+
+    def release(self) -> None:
+        """Let go of the leases, whatever else happened."""
         self._close.close()

@@ -14,11 +14,13 @@ from actors.jobs import Lane, Seat
 from actors.reader import Reader
 from actors.workers import LocalPool, LocalWorker, Pool, Worker
 from embedstore.config import IngestConfig, RunConfig
+from embedstore.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 #: Readers beside one extractor, at most: 16 read 4,000 tiles a second.
 MAX_READERS = 16
+RELEASE_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +45,24 @@ class Crew:
     pool: Pool
     lanes: list[Lane]
     committer: Seat
+    leased: bool = False
 
     def ask(self, seat: Seat, method: str, *args: Any) -> Any:
         """Call and wait for the answer."""
-        return self.result(seat.worker.call(method, *args))
+        answer = self.result(seat.worker.call(method, *args))
+        self.leased |= seat is self.committer
+        return answer
+
+    def release(self) -> None:
+        """Let go of the collections, however the run ended: this process may live on and run again."""
+        if not self.leased:
+            return
+        try:
+            handle = self.committer.worker.call("release")
+            if self.pool.wait([handle], RELEASE_S):
+                self.pool.get(handle)
+        except Exception:
+            log.warning("the leases were not let go; they end with their process", exc_info=True)
 
     def result(self, handle: Any) -> Any:
         while not self.pool.wait([handle], 60.0):
@@ -60,14 +76,18 @@ def crew(
 ) -> Iterator[Crew]:
     """Workers on threads or on Ray; their leases and processes are gone at the end."""
     make_reader = functools.partial(Reader, config)
-    make_extractor = functools.partial(
-        ExtractorWorker, store_uri, targets, device=where.device, batch_tiles=run.batch_tiles
-    )
+    # Ray shows an actor its own GPU only, as the first one.
+    device = "cuda" if where.device.startswith("cuda") and not where.in_process else where.device
+    make_extractor = functools.partial(ExtractorWorker, store_uri, targets, device=device, batch_tiles=run.batch_tiles)
     make_committer = functools.partial(
         Committer, store_uri, sorted(target.collection for target in targets), compact_every=run.compact_every
     )
     with contextlib.ExitStack() as end:
         if where.in_process:
+            if run.extractors not in (None, 1):
+                raise ConfigError(
+                    f"{run.extractors} extractor workers in one process; expected 1: leave out --in-process"
+                )
             cores = os.cpu_count() or 1
             lane = Lane(
                 extractor=Seat(worker=LocalWorker(make_extractor, name="extractor")),
@@ -79,14 +99,17 @@ def crew(
             committer: Worker = LocalWorker(make_committer, name="committer")
             hired = Crew(pool=LocalPool(), lanes=[lane], committer=Seat(worker=committer))
         else:
-            from actors.cluster import RayPool, RayWorker, cluster
+            from actors.cluster import RayPool, RayWorker, cluster, driver_node
 
             end.enter_context(cluster(where.address))
-            committer = RayWorker(make_committer, name="committer", max_restarts=run.max_restarts)
+            # Beside the driver: a committer that came back on another machine would find its own lease alive.
+            here = driver_node()
+            committer = RayWorker(make_committer, name="committer", node_id=here, max_restarts=run.max_restarts)
             lanes = _ray_lanes(make_reader, make_extractor, run, where)
             hired = Crew(pool=RayPool(), lanes=lanes, committer=Seat(worker=committer))
         for seat in [hired.committer, *(seat for lane in hired.lanes for seat in (lane.extractor, *lane.readers))]:
             end.callback(seat.worker.stop)
+        end.callback(hired.release)
         yield hired
 
 
@@ -111,7 +134,7 @@ def _ray_lanes(
             functools.partial(make_extractor, threads=None if on_gpu else cores),
             name=f"extractor-{number}",
             num_cpus=reserved,
-            num_gpus=1 if on_gpu and sharing <= node["gpus"] else 0,
+            num_gpus=min(1.0, node["gpus"] / sharing) if on_gpu else 0,
             node_id=node["id"],
             max_restarts=run.max_restarts,
             env={"LANCE_CPU_THREADS": "2"},

@@ -59,9 +59,10 @@ class Dispatch:
         seat.calls.append(first)
         return handles
 
-    def settle(self) -> None:
-        """Wait a moment for calls to end, and do what follows."""
-        self._wake()
+    def settle(self, *, wake: bool = True) -> None:
+        """Wait a moment for calls to end, and do what follows; `wake` asks dead workers whether they are back."""
+        if wake:
+            self._wake()
         if not self._calls:
             time.sleep(TICK_S)  # a worker is being started again
         for handle in self._pool.wait(list(self._calls), TICK_S):

@@ -152,6 +152,7 @@ def ingest(
         raise ConfigError(
             f"--force {', '.join(unknown)}: not among the {len(sources)} slides given; names are slide ids"
         )
+    store.ledger.refresh([(source.slide_id, source.path, source.metadata) for source in sources])
     total: Summary | None = None
     for plan in plans:
         part = _ingest_tiling(
@@ -162,7 +163,8 @@ def ingest(
             total = part
         else:
             total.add(part)
-        if part.stopped:
+        if part.stopped:  # the other tilings remain, in whole
+            total.remaining += len(sources) * (len(plans) - plans.index(plan) - 1)
             break
     if total is None:
         raise ConfigError("no extractor was given; `embedstore extractors` lists them")
@@ -204,7 +206,7 @@ def _ingest_tiling(
             config=run,
             run_id=summary.run_id,
             progress=progress,
-            known_fingerprints={row["slide_id"]: row["fingerprint"] for row in store.ledger.slides()},
+            known_fingerprints=_fingerprints(store),
             replacing=force,
             stop=stop,
         ).run()
@@ -238,6 +240,12 @@ def _request(target: Target, config: IngestConfig) -> dict[str, Any]:
     """What was asked for, as it reads back from JSON."""
     tiling, tissue = as_record(config.tiling), as_record(config.tissue)
     return json.loads(json.dumps({"extractor": as_record(target.extractor), "tiling": tiling, "tissue": tissue}))
+
+
+def _fingerprints(store: Store) -> dict[str, str | None]:
+    """Of the slides that have rows; a file that failed may be mended."""
+    done = {row["slide_id"] for row in store.ledger.outcomes(states=("done",))}
+    return {row["slide_id"]: row["fingerprint"] for row in store.ledger.slides() if row["slide_id"] in done}
 
 
 def _jobs(

@@ -5,6 +5,8 @@ rows in order; its readers send chunks of tiles, of which only so many bytes are
 workers are threads or Ray actors.
 """
 
+import functools
+import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -37,7 +39,7 @@ class Run:
     """Takes jobs through a pool of workers; see `run`.
 
     Args:
-        known_fingerprints: Fingerprint of each slide that the store knows.
+        known_fingerprints: Fingerprint of each slide that has rows in the store.
         replacing: Slides whose rows are made anew.
         stop: Asked often; once it says True nothing new is begun, and slides in flight are dropped.
     """
@@ -62,6 +64,9 @@ class Run:
         self._ingest, self._config = ingest, config
         self._progress, self._known, self._replacing = progress, known_fingerprints, replacing
         self._stop = stop
+        # The first reader of each lane, then the second of each …
+        by_rank = itertools.zip_longest(*(lane.readers for lane in self._lanes))
+        self._readers = [(lane, seat) for rank in by_rank for lane, seat in zip(self._lanes, rank, strict=True) if seat]
         self._outbox = Outbox(config, run_id=run_id, replacing=replacing)
         self._committing = False
         seats = [self._committer, *(seat for lane in self._lanes for seat in (lane.extractor, *lane.readers))]
@@ -82,15 +87,16 @@ class Run:
                 stopping = True
                 self._drop_all()
             if not stopping:
+                self._hand_out_all()
                 for lane in self._lanes:
-                    self._fill(lane)
+                    self._maybe_flush(lane)
             over = stopping or self._idle()
             self._maybe_commit(nothing_else=over)
             if over and not self._dispatch and not self._outbox:
                 return
             try:
                 self._dispatch.settle()
-            except RunError:
+            except Exception:
                 self._salvage()
                 raise
             self._progress.tick()
@@ -100,7 +106,11 @@ class Run:
         self._drop_all()
         while self._committer.up and (self._outbox or self._dispatch):
             self._maybe_commit(nothing_else=True)
-            self._dispatch.settle()
+            try:
+                self._dispatch.settle(wake=False)
+            except Exception:
+                log.exception("finished slides could not be committed; the next run makes them again")
+                return
 
     def _idle(self) -> bool:
         return not self._todo and not any(lane.active or lane.planning for lane in self._lanes)
@@ -125,6 +135,8 @@ class Run:
             reader.slide = None
         for slide in slides:
             self._close_readers(lane, slide)
+            if lane.extractor.up:
+                self._dispatch.call(lane.extractor, "drop", slide.key)
             slide.restart()
             lane.active[slide.key] = slide
 
@@ -142,12 +154,19 @@ class Run:
 
     # -- planning and reading ---------------------------------------------------------------
 
-    def _fill(self, lane: Lane) -> None:
+    def _hand_out_all(self) -> None:
+        """Give every reader what it can take, one call a reader and round, so that no lane gets all the slides."""
+        handed_out = True
+        while handed_out:
+            handed_out = False
+            for lane, reader in self._readers:
+                if lane.extractor.up and reader.up and len(reader.calls) < READER_CALLS:
+                    handed_out |= self._hand_out(lane, reader)
+
+    def _maybe_flush(self, lane: Lane) -> None:
+        """Embed half-filled batches once no further tile will come."""
         if not lane.extractor.up:
             return
-        for reader in sorted(lane.readers, key=lambda seat: len(seat.calls)):
-            while reader.up and len(reader.calls) < READER_CALLS and self._hand_out(lane, reader):
-                pass
         quiet = not any(reader.calls for reader in lane.readers if reader.up) and not lane.extractor.calls
         if lane.active and quiet and not self._todo and not lane.planning and not lane.flushing:
             if any(slide.has_more for slide in lane.active.values()):
@@ -190,7 +209,10 @@ class Run:
 
         def failed(error: Exception) -> None:
             lane.planning -= 1
-            self._fail(job, error)
+            if isinstance(error, UnknownKeyError):  # the plan went with its node
+                self._todo.appendleft(job)
+            else:
+                self._fail(job, error)
 
         handle = self._dispatch.call(reader, "plan", job.source, done=planned, lost=lost, failed=failed)
 
@@ -224,10 +246,12 @@ class Run:
         key = slide.key
         if not slide.opened:
             slide.opened = True
-            self._dispatch.call(lane.extractor, "open", key, slide.job.slide_id, slide.planned, slide.job.wanted)
+            job = slide.job
+            unplanned = functools.partial(self._unplanned, lane, key)
+            self._dispatch.call(lane.extractor, "open", key, job.slide_id, slide.planned, job.wanted, failed=unplanned)
         if reader.name not in slide.readers:
             slide.readers.add(reader.name)
-            self._dispatch.call(reader, "open", key, slide.planned, failed=lambda e: self._broken(lane, key, e))
+            self._open(lane, reader, slide)
         start, stop = slide.next_chunk()
         size = (stop - start) * self._tile_bytes
         lane.in_flight_bytes += size
@@ -255,6 +279,31 @@ class Run:
         handles = self._dispatch.call(reader, "read", key, start, stop, done=read, lost=lost, failed=failed, returns=2)
         if not slide.has_more:
             self._close_readers(lane, slide)
+
+    def _open(self, lane: Lane, reader: Seat, slide: ActiveSlide) -> None:
+        key = slide.key
+
+        def lost(guilty: bool) -> None:
+            if guilty and key in lane.active and self._strike(slide.job, "opening"):
+                self._drop(lane, slide)
+
+        def failed(error: Exception) -> None:
+            if isinstance(error, UnknownKeyError):
+                self._unplanned(lane, key, error)
+            else:
+                self._broken(lane, key, error)
+
+        self._dispatch.call(reader, "open", key, slide.planned, lost=lost, failed=failed)
+
+    def _unplanned(self, lane: Lane, key: str, error: Exception) -> None:
+        """A slide's plan went with the node that made it: the slide is planned again."""
+        if not isinstance(error, UnknownKeyError):
+            raise error
+        slide = lane.active.get(key)
+        if slide is not None:
+            self._drop(lane, slide)
+            slide.job.attempt += 1
+            self._todo.appendleft(slide.job)
 
     def _close_readers(self, lane: Lane, slide: ActiveSlide) -> None:
         for reader in lane.readers:
@@ -306,9 +355,7 @@ class Run:
             if key not in lane.active:
                 return
             if isinstance(error, UnknownKeyError):  # it was started again meanwhile, or pixels went with a node
-                self._drop(lane, slide)
-                slide.restart()
-                lane.active[slide.key] = slide
+                self._restart_lane(lane)
                 return
             raise RunError(
                 f"the extractor failed on tiles {chunk.start} and on of slide {slide.job.slide_id!r}: "
@@ -320,6 +367,9 @@ class Run:
     def _flushed(self, lane: Lane, finished: list[Finished]) -> None:
         lane.flushing = False
         self._take(lane, finished)
+        if lane.active and not lane.in_flight_bytes and not any(slide.has_more for slide in lane.active.values()):
+            # Every tile went in and some did not come out: the process was started again between two calls.
+            self._restart_lane(lane)
 
     def _take(self, lane: Lane, finished: Sequence[Finished]) -> None:
         for one in finished:
@@ -347,7 +397,8 @@ class Run:
         """Record a slide that has no rows, with the reason; the run goes on."""
         if not isinstance(error, EmbedStoreError):
             log.warning("slide %s failed unexpectedly", job.slide_id, exc_info=error)
-        if job.slide_id not in self._replacing:  # what was to be replaced is still there, and its record with it
+        # What was to be replaced is still there, and its record with it.
+        if not (job.slide_id in self._replacing and job.slide_id in self._known):
             self._outbox.put_failed(job, error, slide, new=job.slide_id not in self._known)
         self._progress.ended(job.slide_id, error)
 

@@ -40,6 +40,7 @@ class Lease:
     def __init__(self, store_uri: str, name: str, *, wait_s: float = 20.0):
         self._table = Table(store_uri, "leases")
         self._table.create(LEASES)
+        self._lock = threading.Lock()  # an open Lance dataset may be used by one thread at a time
         self.name = name
         self.owner = uuid.uuid4().hex
         self._stop = threading.Event()
@@ -59,7 +60,8 @@ class Lease:
         }
 
     def _held(self) -> dict[str, Any] | None:
-        found = self._table.rows(where=f"name = {sql_string(self.name)}")
+        with self._lock:
+            found = self._table.rows(where=f"name = {sql_string(self.name)}")
         return found[0] if found else None
 
     def _take(self, deadline: float) -> None:
@@ -79,12 +81,13 @@ class Lease:
 
     def _write(self, *, replaces: str | None, since: Any = None) -> None:
         """Write our row, or replace that of one owner and no other: a racer who was quicker keeps the lease."""
-        merge = self._table.open().merge_insert("name")
-        if replaces is None:
-            merge = merge.when_not_matched_insert_all()
-        else:
-            merge = merge.when_matched_update_all(f"target.owner = {sql_string(replaces)}")
-        merge.use_index(False).execute(pa.Table.from_pylist([self._row(since)], schema=LEASES))
+        with self._lock:
+            merge = self._table.open().merge_insert("name")
+            if replaces is None:
+                merge = merge.when_not_matched_insert_all()
+            else:
+                merge = merge.when_matched_update_all(f"target.owner = {sql_string(replaces)}")
+            merge.use_index(False).execute(pa.Table.from_pylist([self._row(since)], schema=LEASES))
 
     def mine(self) -> bool:
         held = self._held()
@@ -106,9 +109,10 @@ class Lease:
                 log.warning("could not renew the lease on %s", self.name, exc_info=True)
 
     def release(self) -> None:
+        """Let go of it; a second call, or one after it was lost, does nothing."""
         self._stop.set()
         self._heart.join(timeout=BEAT_S)
-        if self.mine():
+        with self._lock:
             self._table.delete(f"owner = {sql_string(self.owner)}")
             self._table.tidy(keep_s=EXPIRY_S)
 

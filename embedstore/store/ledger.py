@@ -163,6 +163,28 @@ class Ledger:
         self._slides.upsert("slide_id", rows)
         self._outcomes.upsert("key", [outcome.row() for outcome in outcomes])
 
+    def refresh(self, sources: Iterable[tuple[str, str, Mapping[str, Scalar]]]) -> int:
+        """Bring the rows of known slides up to what a list says of them now: where they are, and the user's columns.
+
+        Args:
+            sources: (slide_id, path, metadata) of each slide; slides that the store does not know are passed over.
+        Returns:
+            How many rows changed.
+        """
+        schema = self._slides.open().schema
+        known = {row["slide_id"]: row for row in self.slides()}
+        changed = []
+        for slide_id, path, metadata in sources:
+            row = known.get(slide_id)
+            if row is None:
+                continue
+            said = {name: value for name, value in metadata.items() if value is not None}
+            new = {name: _fit(value, schema.field(name).type) for name, value in {"path": path, **said}.items()}
+            if any(row[name] != value for name, value in new.items()):
+                changed.append({**row, **new, "updated_at": now()})
+        self._slides.upsert("slide_id", changed)
+        return len(changed)
+
     def repair(self, collection: str, present: Mapping[str, int], run_id: str) -> int:
         """Write the outcomes that a crash kept from following their rows.
 

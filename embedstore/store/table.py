@@ -1,6 +1,7 @@
 """The few things that every table of a store needs of Lance."""
 
 import datetime as dt
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,9 +12,20 @@ import pyarrow as pa
 
 from embedstore.errors import StoreNotFoundError
 
+log = logging.getLogger(__name__)
+
 #: Lance keeps up to 6 GiB of index cache a dataset unless told otherwise; many actors share a machine.
 INDEX_CACHE_BYTES = 256 << 20
 METADATA_CACHE_BYTES = 64 << 20
+
+
+#: Tries of a deletion that another writer was quicker than.
+CONFLICT_RETRIES = 10
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether Lance refused a commit because another came first."""
+    return "conflict" in str(error).lower() or "Conflict" in type(error).__name__
 
 
 def now() -> dt.datetime:
@@ -106,11 +118,19 @@ class Table:
 
     def delete(self, filter_sql: str) -> None:
         """Delete rows without leaving their names behind: Lance's own `delete` keeps the filter in its history."""
-        dataset = self.open()
-        gone, thinned = self.without(filter_sql)
-        if gone or thinned:
+        for attempt in range(CONFLICT_RETRIES):
+            dataset = self.open()
+            gone, thinned = self.without(filter_sql)
+            if not (gone or thinned):
+                return
             operation = lance.LanceOperation.Delete(thinned, gone, predicate="removed")
-            lance.LanceDataset.commit(self.uri, operation, read_version=dataset.version)
+            try:
+                lance.LanceDataset.commit(self.uri, operation, read_version=dataset.version)
+            except OSError as error:
+                if not is_conflict(error) or attempt == CONFLICT_RETRIES - 1:
+                    raise
+            else:
+                return
 
     def rows(self, *, where: str | None = None, columns: list[str] | None = None) -> list[dict[str, Any]]:
         if not self.exists():
@@ -122,7 +142,16 @@ class Table:
 
         Files that a writer has yet to commit are left alone: only week-old ones count as leftovers. With `purge`,
         deleted rows leave the files too, however few they are; otherwise once they are a tenth of a file.
+        Where another process writes to the table at that moment, the tidying is left to the next time.
         """
+        try:
+            self._tidy(keep_s, purge)
+        except OSError as error:
+            if not is_conflict(error):
+                raise
+            log.info("table %s is being written to; it is tidied another time", self.name)
+
+    def _tidy(self, keep_s: float, purge: bool) -> None:
         dataset = self.open()
         dataset.optimize.compact_files(materialize_deletions_threshold=0.0 if purge else 0.1, num_threads=2)
         if dataset.describe_indices():

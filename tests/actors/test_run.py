@@ -9,8 +9,10 @@ import pytest
 
 from actors.committer import Committer
 from actors.extractor import ExtractorWorker, Target
+from actors.ingest import _fingerprints
 from actors.jobs import Job, Lane, Seat
 from actors.progress import Progress
+from actors.reader import Chunk
 from actors.run import Run
 from embedstore.config import RunConfig
 from embedstore.errors import RunError, WorkerDiedError
@@ -18,7 +20,7 @@ from embedstore.extractors import ExtractorConfig
 from embedstore.store import Collection, Store
 
 from .simulation import SimPool, SimWorker
-from .toys import CONFIG, DIM, TILE_PX, ToyExtractor, ToyReader, expected, source
+from .toys import CONFIG, DIM, TILE_PX, ToyExtractor, ToyReader, expected, pixels_of, source
 
 FAST = RunConfig(chunk_bytes=5 * 3 * TILE_PX**2, in_flight_bytes=30 * 3 * TILE_PX**2, group_slides=3, group_s=0.0)
 
@@ -41,6 +43,8 @@ class Scene:
             record = {"extractor": {"name": "toy", "dim": DIM, "digest": "sha256:toy"}}
             Collection.create(self.store.uri, name, dim=DIM, record=record)
         self.progress = Progress(slides=0)
+        self.extractor: type[ExtractorWorker] = ExtractorWorker
+        self.workers: list[SimWorker] = []
 
     def run(
         self,
@@ -57,8 +61,9 @@ class Scene:
         replacing: frozenset[str] = frozenset(),
     ) -> SimPool:
         pool = SimPool(seed, death_rate, spare)
+        self.workers = pool.workers
         targets = [Target(extractor=ExtractorConfig(ref="toy"), collection=name) for name in self.names]
-        make_extractor = functools.partial(ExtractorWorker, self.store.uri, targets)
+        make_extractor = functools.partial(self.extractor, self.store.uri, targets)
         make_committer = functools.partial(Committer, self.store.uri, self.names, compact_every=4)
         seats = [
             Lane(
@@ -84,7 +89,7 @@ class Scene:
             config=config,
             run_id="r",
             progress=self.progress,
-            known_fingerprints={row["slide_id"]: row["fingerprint"] for row in self.store.ledger.slides()},
+            known_fingerprints=_fingerprints(self.store),
             replacing=replacing,
             stop=stop,
         ).run()
@@ -216,13 +221,13 @@ def test_stopping_commits_the_finished_and_leaves_the_rest_for_the_next_run(tmp_
 
 def test_pixels_in_flight_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen = []
-    original = Run._fill
+    original = Run._maybe_flush
 
     def spy(self: Run, lane: Lane) -> None:
         original(self, lane)
         seen.append(lane.in_flight_bytes)
 
-    monkeypatch.setattr(Run, "_fill", spy)
+    monkeypatch.setattr(Run, "_maybe_flush", spy)
     scene = Scene(tmp_path)
     scene.run(["big:400"], lanes=1, readers=4)
     assert max(seen) <= FAST.in_flight_bytes + FAST.chunk_bytes
@@ -252,6 +257,87 @@ def test_the_same_name_with_another_file_is_refused_until_forced(tmp_path: Path,
     assert "from another file" in reasons[0]
     wider.run(["a:5"], replacing=frozenset({"a:5"}))
     assert_complete(wider, ["a:5"])
+
+
+def test_an_extractor_started_again_between_two_calls_loses_nothing(tmp_path: Path):
+    """No call was under way, so nobody was told; the tiles in its half-filled batch are gone all the same."""
+    scene = Scene(tmp_path)
+    forgotten = []
+
+    class Forgetful(ExtractorWorker):
+        def flush(self):
+            if not forgotten:
+                forgotten.append(True)
+                for branch in self._branches:
+                    branch.slides.clear()
+                    branch._waiting.clear()
+                    branch._stream.flush()
+                return []
+            return super().flush()
+
+    scene.extractor = Forgetful
+    scene.run(["a:3", "b:7"], lanes=1)
+    assert forgotten
+    assert_complete(scene, ["a:3", "b:7"])
+
+
+def test_finished_slides_are_committed_when_the_run_ends_with_an_error(tmp_path: Path):
+    class Breaks(ExtractorWorker):
+        def feed(self, chunk: Any, pixels: Any):
+            if chunk.key.startswith("z"):
+                raise OSError("no space left on device")
+            return super().feed(chunk, pixels)
+
+    scene = Scene(tmp_path)
+    scene.extractor = Breaks
+    patient = RunConfig(**{**vars(FAST), "group_s": 1000.0, "group_slides": 1000})
+    with pytest.raises(RunError, match="no space left"):
+        scene.run(["a:8", "b:8", "z:40"], lanes=1, readers=1, config=patient)
+    assert scene.store.collection("c").slides() == {"a:8": 8, "b:8": 8}
+
+
+def test_a_slide_that_kills_its_reader_as_it_is_opened_fails_alone(tmp_path: Path):
+    class Fragile(ToyReader):
+        def open(self, key: str, planned: Any) -> None:
+            if key.startswith("poison"):
+                raise WorkerDiedError("the decoder crashed")
+            super().open(key, planned)
+
+    scene = Scene(tmp_path)
+    scene.run(["poison:9", *SLIDES], reader=Fragile)
+    assert scene.states() == dict.fromkeys(SLIDES, "done") | {"poison:9": "failed"}
+
+
+def test_a_forced_slide_without_rows_that_fails_is_recorded(tmp_path: Path):
+    scene = Scene(tmp_path)
+    scene.run(["torn:1"], replacing=frozenset({"torn:1"}))
+    assert scene.states() == {"torn:1": "failed"}
+
+
+def test_a_slide_that_failed_may_come_back_as_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scene = Scene(tmp_path)
+    scene.run(["holes:50"])
+    assert scene.states() == {"holes:50": "failed"}
+    toys = __import__("tests.actors.toys", fromlist=["plan"])
+    monkeypatch.setattr("tests.actors.toys.plan", functools.partial(_other_file, original=toys.plan))
+    monkeypatch.setattr(ToyReader, "read", _mended)
+    scene.run(["holes:50"])
+    assert scene.states() == {"holes:50": "done"}
+
+
+def test_slides_are_dealt_evenly_over_lanes(tmp_path: Path):
+    scene = Scene(tmp_path)
+    scene.run([f"{name}:9" for name in "abcdefghijklmnop"], lanes=4, readers=8)
+    plans = [
+        sum(worker.calls.count("plan") for worker in scene.workers if worker.name.startswith(f"reader-{lane}"))
+        for lane in range(4)
+    ]
+    assert min(plans) >= 2, plans
+
+
+def _mended(self: ToyReader, key: str, start: int, stop: int):
+    chunk = Chunk(key=key, start=start, readable=np.ones(stop - start, bool), read_s=0.0)
+    return chunk, pixels_of("holes:50", start, stop)
 
 
 def _other_file(one, tiles, *, original):

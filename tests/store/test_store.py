@@ -128,6 +128,25 @@ def test_a_lease_keeps_a_second_run_out_until_released(store: Store):
     Lease(store.uri, "t", wait_s=0).release()
 
 
+def test_a_lease_is_renewed_while_the_committer_asks_for_it(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """One thread beats, another checks: an open Lance dataset must not be used by both at once."""
+    monkeypatch.setattr("embedstore.store.lease.BEAT_S", 0.0)
+    with Lease(store.uri, "t", wait_s=0) as lease:
+        for _ in range(60):
+            lease.check()
+        assert lease._heart.is_alive()
+
+
+def test_a_list_that_says_more_is_taken_up_for_known_slides(store: Store):
+    store.ledger.record([fact("a"), fact("b")], [])
+    store.ledger.admit_columns([{"cohort": "x"}])
+    said = [("a", "/slides/a", {"patient": "p1", "cohort": "x"}), ("b", "/slides/b", {}), ("new", "/slides/new", {})]
+    assert store.ledger.refresh(said) == 1
+    assert store.ledger.slides_of_patient("p1") == ["a"]
+    assert [row["slide_id"] for row in store.ledger.slides()] == ["a", "b"]
+    assert store.ledger.refresh(said) == 0
+
+
 def _hold_and_die(uri: str) -> None:
     Lease(uri, "t", wait_s=0)
     os._exit(1)

@@ -2,17 +2,18 @@
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from actors.ingest import Plan
+from actors.ingest import Plan, jobs_of
 from embedstore.config import IngestConfig, RunConfig
-from embedstore.errors import NoTileError, SlideError
+from embedstore.errors import NoTileError
 from embedstore.extractors import load_extractor
 from embedstore.slides import SlidePlan, SlideSource, TileReader, plan_slide, single_thread
 from embedstore.store import Store
@@ -33,26 +34,33 @@ def estimate(
     config: IngestConfig,
     run: RunConfig,
     device: str,
+    retry_failed: bool = False,
+    force: Sequence[str] = (),
+    limit: int | None = None,
 ) -> dict[str, Any]:
-    """Plan every slide that is not complete, write nothing, and say what the run would take here.
+    """Plan every slide that the run would take up, write nothing, and say what it would take here.
+
+    Arguments as in `ingest`.
 
     Returns:
         `passes`: for each tiling its collections, slides, tiles, tiles/s, hours and bytes of vectors; `unfit`: slides
         that would fail or have no tile, and why; `warned`: warnings on the others.
     """
     found: dict[str, Any] = {"passes": [], "unfit": [], "warned": []}
+    store = Store(store_uri)
     for plan in plans:
-        done = _complete(store_uri, plan)
-        todo = [source for source in sources if source.slide_id not in done]
+        jobs, already, left = jobs_of(sources, store, plan, _present(store, plan), retry_failed, frozenset(force))
+        todo = [job.source for job in jobs][:limit]
         tiling_config = replace(config, tiling=plan.tiling)
-        planned, unfit = _plan_all(todo, tiling_config)
-        rate, dims = _speed(planned, plan, tiling_config, run, device)
-        tiles = sum(len(one) for one in planned)
+        planned, largest, unfit = _plan_all(todo, tiling_config)
+        rate, dims = _speed(largest, plan, tiling_config, run, device)
+        tiles = sum(one.tiles for one in planned)
         found["passes"].append(
             {
                 "collections": ", ".join(plan.collections),
                 "slides": len(planned),
-                "slides_done": len(sources) - len(todo),
+                "slides_done": already,
+                "slides_failed_earlier": len(left),
                 "tiles": tiles,
                 "tiles_per_s": rate,
                 "hours": tiles / rate / 3600 if rate else 0.0,
@@ -66,39 +74,54 @@ def estimate(
     return found
 
 
-def _complete(store_uri: str, plan: Plan) -> set[str]:
-    store = Store(store_uri)
+@dataclass(frozen=True, kw_only=True)
+class _Planned:
+    """What is kept of a plan: of 20,000 slides the arrays would take gigabytes."""
+
+    slide_id: str
+    tiles: int
+    warnings: tuple[str, ...]
+
+
+def _present(store: Store, plan: Plan) -> dict[str, set[str]]:
     existing = set(store.collection_names())
-    if not set(plan.collections) <= existing:
-        return set()
-    return set.intersection(*(set(store.collection(name).slides()) for name in plan.collections))
+    return {n: set(store.collection(n).slides()) if n in existing else set() for n in plan.collections}
 
 
-def _plan_all(sources: Sequence[SlideSource], config: IngestConfig) -> tuple[list[SlidePlan], list[dict[str, str]]]:
+def _plan_all(
+    sources: Sequence[SlideSource], config: IngestConfig
+) -> tuple[list[_Planned], SlidePlan | None, list[dict[str, str]]]:
+    """Plans of the slides that have tiles, the largest of them whole, and why the others have none."""
     single_thread()
+    largest: SlidePlan | None = None
+    lock = threading.Lock()
 
-    def plan(source: SlideSource) -> SlidePlan | dict[str, str]:
+    def plan(source: SlideSource) -> _Planned | dict[str, str]:
+        nonlocal largest
         try:
-            return plan_slide(source, tiling=config.tiling, tissue=config.tissue, reading=config.reading)
-        except SlideError as error:
+            made = plan_slide(source, tiling=config.tiling, tissue=config.tissue, reading=config.reading)
+        except Exception as error:  # as in the run, whatever it is costs this slide
             state = "empty" if isinstance(error, NoTileError) else "fails"
             return {"slide_id": source.slide_id, "state": state, "reason": str(error)}
+        with lock:
+            if largest is None or len(made) > len(largest):
+                largest = made
+        return _Planned(slide_id=made.slide_id, tiles=len(made), warnings=made.warnings)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         results = list(threads.map(plan, sources))
-    plans = [one for one in results if isinstance(one, SlidePlan)]
-    return plans, [one for one in results if isinstance(one, dict)]
+    planned = [one for one in results if isinstance(one, _Planned)]
+    return planned, largest, [one for one in results if isinstance(one, dict)]
 
 
 def _speed(
-    planned: Sequence[SlidePlan], plan: Plan, config: IngestConfig, run: RunConfig, device: str
+    largest: SlidePlan | None, plan: Plan, config: IngestConfig, run: RunConfig, device: str
 ) -> tuple[float, list[int]]:
     """Tiles per second of the slower of reading (on all cores but one) and extracting; and the embeddings' sizes."""
     extractors = [load_extractor(target.extractor, device=device) for target in plan.targets]
     dims = [extractor.dim for extractor in extractors]
-    if not planned:
+    if largest is None:
         return 0.0, dims
-    largest = max(planned, key=len)
     reader = TileReader(largest, config.tiling)
     n = min(SAMPLE_TILES, len(largest))
     began = time.perf_counter()

@@ -193,7 +193,7 @@ def _ingest_tiling(
     with crew(store.uri, plan.targets, config, run, where) as hired:
         _create_collections(store, plan, config, hired)
         present = hired.ask(hired.committer, "present", summary.run_id)
-        jobs, summary.already, summary.left_failed = _jobs(sources, store, plan, present, retry_failed, force)
+        jobs, summary.already, summary.left_failed = jobs_of(sources, store, plan, present, retry_failed, force)
         if limit is not None:
             jobs = jobs[:limit]
         progress = Progress(slides=len(jobs), tell=tell)
@@ -248,7 +248,7 @@ def _fingerprints(store: Store) -> dict[str, str | None]:
     return {row["slide_id"]: row["fingerprint"] for row in store.ledger.slides() if row["slide_id"] in done}
 
 
-def _jobs(
+def jobs_of(
     sources: Sequence[SlideSource],
     store: Store,
     plan: Plan,

@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -74,7 +74,7 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, *
     if not sources:
         raise click.UsageError(f"no slide in {', '.join(slides)}; expected slide files, folders of tiles, or a list")
     if dry_run:
-        _dry_run(sources, store, settings, as_json)
+        _dry_run(sources, store, settings, options, as_json)
         return
     from actors.ingest import ingest
 
@@ -163,11 +163,19 @@ def _print_summary(summary: Any, store: str) -> None:
     click.echo(f"collections in {store}: {', '.join(summary.collections)}")
 
 
-def _dry_run(sources: Any, store: str, settings: Any, as_json: bool) -> None:
+def _dry_run(sources: Any, store: str, settings: Any, options: Mapping[str, Any], as_json: bool) -> None:
     from actors.estimate import estimate
 
     found = estimate(
-        sources, store, settings.plans, config=settings.ingest, run=settings.run, device=settings.where.device
+        sources,
+        store,
+        settings.plans,
+        config=settings.ingest,
+        run=settings.run,
+        device=settings.where.device,
+        retry_failed=options["retry_failed"],
+        force=options["force"],
+        limit=options["limit"],
     )
     if as_json:
         print_json(found)
@@ -178,6 +186,7 @@ def _dry_run(sources: Any, store: str, settings: Any, as_json: bool) -> None:
                 one["collections"],
                 one["slides"],
                 one["slides_done"],
+                one["slides_failed_earlier"],
                 one["tiles"],
                 one["tiles_per_s"],
                 human_time(3600 * one["hours"]),
@@ -185,7 +194,7 @@ def _dry_run(sources: Any, store: str, settings: Any, as_json: bool) -> None:
             ]
             for one in found["passes"]
         ],
-        ["collections", "slides", "already there", "tiles", "tiles/s here", "time", "vectors"],
+        ["collections", "slides", "already there", "failed earlier", "tiles", "tiles/s here", "time", "vectors"],
     )
     for slide in found["unfit"]:
         click.echo(f"{slide['state']}  {slide['slide_id']}: {slide['reason']}")

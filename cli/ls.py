@@ -51,7 +51,9 @@ def _describe(store, name: str) -> dict:
 
 def _print_tiles(store, name: str | None, n: int, slide: str | None, as_json: bool) -> None:
     columns = ["tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue"]
-    where = None if slide is None else "slide_id = '" + slide.replace("'", "''") + "'"
+    from embedstore.store.table import sql_string
+
+    where = None if slide is None else f"slide_id = {sql_string(slide)}"
     rows = store.collection(name).tiles(where=where, columns=columns, limit=n).to_pylist()
     if as_json:
         print_json(rows)

@@ -10,26 +10,43 @@ from cli.options import collection_option, json_option, print_json, store_option
 
 @click.command(
     context_settings={"ignore_unknown_options": True},  # half of all tile ids begin with a minus sign
-    epilog="Example:  embedstore show 4611686018427387904 --store my-store --out tile.png",
+    epilog="Example:  embedstore show --slide synthetic-01-colon.svs --store demo/store",
 )
-@click.argument("tile", type=int)
+@click.argument("tile", type=int, required=False)
 @store_option
 @collection_option
+@click.option("--slide", metavar="ID", help="Instead of TILE: the slide's first tile, or with --at that one.")
+@click.option("--at", nargs=2, type=int, metavar="X Y", help="With --slide: the tile that holds this level-0 pixel.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Where to write the picture.  [default: TILE.png]")
 @click.option("--no-picture", is_flag=True, help="The row alone; the slide need not be at hand.")
 @json_option
-def command(tile: int, store: str, collection: str | None, out: str | None, no_picture: bool, as_json: bool) -> None:
-    """Show the tile with id TILE: write its picture as PNG and print its row.
+def command(
+    tile: int | None,
+    store: str,
+    collection: str | None,
+    slide: str | None,
+    at: tuple[int, int] | None,
+    out: str | None,
+    no_picture: bool,
+    as_json: bool,
+) -> None:
+    """Show a tile, by its id TILE or by its place: write its picture as PNG and print its row.
 
     Tile ids stand in `embedstore ls --tiles N`.
     """
     from embedstore.store import Store
 
+    if (tile is None) == (slide is None):
+        raise click.UsageError("name a tile by its id, or a slide with --slide")
     opened = Store.open(store)
-    row = opened.tile(tile, collection=collection)
-    slide = next((s for s in opened.ledger.slides() if s["slide_id"] == row["slide_id"]), {})
+    if slide is not None:
+        row = opened.tile_at(slide, at, collection=collection)
+    else:
+        row = opened.tile(int(tile or 0), collection=collection)
+    tile = row["tile_id"]
+    slide_row = next((s for s in opened.ledger.slides() if s["slide_id"] == row["slide_id"]), {})
     vector = row.pop("vector")
-    shown: dict[str, Any] = {**row, "vector_dim": len(vector), "slide": slide}
+    shown: dict[str, Any] = {**row, "vector_dim": len(vector), "slide": slide_row}
     if not no_picture:
         from PIL import Image
 
@@ -43,7 +60,7 @@ def command(tile: int, store: str, collection: str | None, out: str | None, no_p
         return
     for name, value in shown.items():
         if name == "slide":
-            for column, entry in slide.items():
+            for column, entry in slide_row.items():
                 if entry is not None and column != "slide_id":
                     click.echo(f"slide.{column:<15} {entry}")
         else:

@@ -21,7 +21,10 @@ def command(store: str, collection: str | None, slide: str | None, states: tuple
     """Show what became of each slide: state, tiles, reader, seconds, and the reason where it failed."""
     from embedstore.store import Store
 
-    rows = Store.open(store).ledger.outcomes(collection=collection, states=states, slide_id=slide)  # type: ignore[arg-type]
+    opened = Store.open(store)
+    if collection is not None:
+        opened.collection(collection)  # or say that there is none
+    rows = opened.ledger.outcomes(collection=collection, states=states, slide_id=slide)  # type: ignore[arg-type]
     if as_json:
         print_json(rows)
         return

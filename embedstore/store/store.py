@@ -11,7 +11,7 @@ from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger
 from embedstore.store.probe import require_put_if_absent
-from embedstore.store.table import local_path
+from embedstore.store.table import local_path, sql_string
 
 
 class Store:
@@ -121,6 +121,27 @@ class Store:
         raise TileNotFoundError(
             f"no tile {tile_id} in {', '.join(names) or 'a store without collections'}; "
             "tile ids stand in `embedstore ls --tiles` and in every export"
+        )
+
+    def tile_at(self, slide_id: str, xy_l0: tuple[int, int] | None, *, collection: str | None = None) -> dict[str, Any]:
+        """The tile of a slide that holds a level-0 pixel, or its first; as `tile`.
+
+        Raises:
+            TileNotFoundError: the slide has no tile there.
+        """
+        where = f"slide_id = {sql_string(slide_id)}"
+        if xy_l0 is not None:
+            x, y = xy_l0
+            where += f" AND x <= {x} AND x + edge_l0 > {x} AND y <= {y} AND y + edge_l0 > {y}"
+        names = [collection] if collection else self.collection_names()
+        for name in names:
+            found = self.collection(name).tiles(where=where, limit=1).to_pylist()
+            if found:
+                return {"collection": name, **found[0]}
+        place = "" if xy_l0 is None else f" at {xy_l0[0]}, {xy_l0[1]}"
+        raise TileNotFoundError(
+            f"slide {slide_id!r} has no tile{place} in {', '.join(names) or 'a store without collections'}; "
+            "`embedstore status` lists the slides, `embedstore ls --tiles N --slide ID` their tiles"
         )
 
     # -- taking out -------------------------------------------------------------------------

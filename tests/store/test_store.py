@@ -115,6 +115,15 @@ def test_a_tile_is_found_by_its_id(store: Store, collection: Collection, deliver
         store.tile(5)
 
 
+def test_a_tile_is_found_by_a_pixel_that_it_holds(store: Store, collection: Collection, deliver: Deliver):
+    CollectionWriter(collection).commit([deliver("a", 3), deliver("b", 3)])
+    found = store.tile_at("b", (1023, 511))
+    assert (found["slide_id"], found["x"]) == ("b", 512)
+    assert store.tile_at("b", None)["x"] == 0
+    with pytest.raises(TileNotFoundError, match="'b' has no tile at 9999, 0 in toy"):
+        store.tile_at("b", (9999, 0))
+
+
 def test_a_collection_must_be_named_when_there_are_several_or_none(store: Store):
     with pytest.raises(StoreError, match="0 collections"):
         store.collection()

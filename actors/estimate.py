@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.ingest import Plan, jobs_of
+from actors.ingest import Plan, jobs_of, present_in
 from embedstore.config import IngestConfig, RunConfig
 from embedstore.errors import NoTileError
 from embedstore.extractors import load_extractor
@@ -49,7 +49,7 @@ def estimate(
     found: dict[str, Any] = {"passes": [], "unfit": [], "warned": []}
     store = Store(store_uri)
     for plan in plans:
-        jobs, already, left = jobs_of(sources, store, plan, _present(store, plan), retry_failed, frozenset(force))
+        jobs, already, left = jobs_of(sources, store, plan, present_in(store, plan), retry_failed, frozenset(force))
         todo = [job.source for job in jobs][:limit]
         tiling_config = replace(config, tiling=plan.tiling)
         planned, largest, unfit = _plan_all(todo, tiling_config)
@@ -81,11 +81,6 @@ class _Planned:
     slide_id: str
     tiles: int
     warnings: tuple[str, ...]
-
-
-def _present(store: Store, plan: Plan) -> dict[str, set[str]]:
-    existing = set(store.collection_names())
-    return {n: set(store.collection(n).slides()) if n in existing else set() for n in plan.collections}
 
 
 def _plan_all(

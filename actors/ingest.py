@@ -187,9 +187,12 @@ def _ingest_tiling(
 ) -> Summary:
     began = time.monotonic()
     summary = Summary(run_id=f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}", collections=plan.collections)
-    if not force and _all_there(store, plan, config, sources):
-        summary.already = len(sources)
-        return summary
+    if _made_alike(store, plan, config):
+        jobs, summary.already, summary.left_failed = jobs_of(
+            sources, store, plan, present_in(store, plan), retry_failed, force
+        )
+        if not jobs:  # nothing need be started
+            return summary
     with crew(store.uri, plan.targets, config, run, where) as hired:
         _create_collections(store, plan, config, hired)
         present = hired.ask(hired.committer, "present", summary.run_id)
@@ -220,20 +223,23 @@ def _ingest_tiling(
     return summary
 
 
-def _all_there(store: Store, plan: Plan, config: IngestConfig, sources: Sequence[SlideSource]) -> bool:
-    """Every slide is in every collection, by the same request: nothing is to do, and nothing need be started.
+def present_in(store: Store, plan: Plan) -> dict[str, set[str]]:
+    """Slides that have rows in each of the plan's collections, of which some may not exist yet."""
+    existing = set(store.collection_names())
+    return {n: set(store.collection(n).slides()) if n in existing else set() for n in plan.collections}
+
+
+def _made_alike(store: Store, plan: Plan, config: IngestConfig) -> bool:
+    """Every collection is there, and was made by the same request.
 
     A request that differs in anything is looked into by the run, which loads the weights and compares digests.
     """
     existing = set(store.collection_names())
-    asked = {source.slide_id for source in sources}
-    for target in plan.targets:
-        if target.collection not in existing:
-            return False
-        collection = store.collection(target.collection)
-        if collection.record().get("request") != _request(target, config) or not asked <= collection.slides().keys():
-            return False
-    return True
+    return all(
+        target.collection in existing
+        and store.collection(target.collection).record().get("request") == _request(target, config)
+        for target in plan.targets
+    )
 
 
 def _request(target: Target, config: IngestConfig) -> dict[str, Any]:

@@ -22,11 +22,21 @@ class Dispatch:
     Args:
         seats: Every worker of the run.
         max_restarts: Deaths that the run survives.
+        on_loss: Told of a worker that does not come back; names the workers that the run goes on without, none when
+            it cannot.
     """
 
-    def __init__(self, pool: Pool, seats: Iterable[Seat], *, max_restarts: int, on_death: Callable[[Seat], None]):
+    def __init__(
+        self,
+        pool: Pool,
+        seats: Iterable[Seat],
+        *,
+        max_restarts: int,
+        on_death: Callable[[Seat], None],
+        on_loss: Callable[[Seat], list[Seat]],
+    ):
         self._pool, self._seats = pool, list(seats)
-        self._max_restarts, self._on_death = max_restarts, on_death
+        self._max_restarts, self._on_death, self._on_loss = max_restarts, on_death, on_loss
         self._calls: dict[Any, Call] = {}
         self._deaths = 0
 
@@ -130,8 +140,14 @@ class Dispatch:
             if seat.up or seat.calls or time.monotonic() < seat.ask_at:
                 continue
             if time.monotonic() - seat.down_since > REVIVE_S:
-                raise RunError(
-                    f"worker {seat.name} did not come back within {REVIVE_S:.0f} s; committed slides are safe; "
-                    "look at the cluster (`ray status`), then run the same command again"
-                )
+                log.warning("worker %s did not come back within %.0f s", seat.name, REVIVE_S)
+                given_up = self._on_loss(seat)
+                if not given_up:
+                    raise RunError(
+                        f"worker {seat.name} did not come back within {REVIVE_S:.0f} s, and nobody is left to do its "
+                        "work; committed slides are safe; look at the cluster (`ray status`), then run the same "
+                        "command again"
+                    )
+                self._seats = [other for other in self._seats if other not in given_up]
+                return
             self.call(seat, "ping", done=seat.back)

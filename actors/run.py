@@ -70,7 +70,9 @@ class Run:
         self._outbox = Outbox(config, run_id=run_id, replacing=replacing)
         self._committing = False
         seats = [self._committer, *(seat for lane in self._lanes for seat in (lane.extractor, *lane.readers))]
-        self._dispatch = Dispatch(pool, seats, max_restarts=config.max_restarts, on_death=self._on_death)
+        self._dispatch = Dispatch(
+            pool, seats, max_restarts=config.max_restarts, on_death=self._on_death, on_loss=self._on_loss
+        )
         self._tile_bytes = 3 * ingest.tiling.tile_px**2
 
     # -- the loop ---------------------------------------------------------------------------
@@ -125,6 +127,26 @@ class Run:
             elif seat in lane.readers:
                 for slide in lane.active.values():
                     slide.readers.discard(seat.name)
+
+    def _on_loss(self, seat: Seat) -> list[Seat]:
+        """Go on without a worker that does not come back: without its lane where that cannot work without it."""
+        lane = next((lane for lane in self._lanes if seat is lane.extractor or seat in lane.readers), None)
+        if lane is None:
+            return []
+        if seat in lane.readers and any(reader.up for reader in lane.readers):
+            lane.readers.remove(seat)
+            self._readers = [pair for pair in self._readers if pair[1] is not seat]
+            return [seat]
+        if not any(other.extractor.up for other in self._lanes if other is not lane):
+            return []
+        log.warning("going on without %s and its readers; their slides go to others", lane.extractor.name)
+        self._lanes.remove(lane)
+        self._readers = [pair for pair in self._readers if pair[0] is not lane]
+        for slide in lane.active.values():
+            slide.job.attempt += 1
+            self._todo.append(slide.job)
+        lane.active.clear()
+        return [lane.extractor, *lane.readers]
 
     def _restart_lane(self, lane: Lane) -> None:
         """An extractor died, and with it the embeddings of its slides that were not written out: begin them again."""
@@ -218,6 +240,9 @@ class Run:
 
     def _planned(self, lane: Lane, job: Job, result: Planned, handle: Any) -> None:
         plan = result.plan
+        if lane not in self._lanes:  # given up meanwhile
+            self._todo.appendleft(job)
+            return
         known = self._known.get(job.slide_id)
         if known is not None and known != plan.fingerprint and job.slide_id not in self._replacing:
             self._fail(

@@ -36,6 +36,7 @@ class SimWorker:
     queue: deque[_Queued] = field(default_factory=deque)
     object: Any = None
     calls: list[str] = field(default_factory=list)
+    gone: bool = False
 
     def __post_init__(self) -> None:
         self.pool.workers.append(self)
@@ -48,8 +49,10 @@ class SimWorker:
     def step(self) -> None:
         queued = self.queue.popleft()
         self.calls.append(queued.method)
-        if self.pool.dies(self, queued.method):
-            if self.pool.random.random() < 0.5:  # it may have done the work before it died
+        if self.name in self.pool.lost and len(self.calls) >= self.pool.lost[self.name]:
+            self.gone = True
+        if self.gone or self.pool.dies(self, queued.method):
+            if not self.gone and self.pool.random.random() < 0.5:  # it may have done the work before it died
                 self._run(queued)
             self.object = None
             self._lose(queued)
@@ -92,6 +95,7 @@ class SimPool:
     def __init__(self, seed: int, death_rate: float = 0.0, spare: Iterable[str] = ()):
         self.random = random.Random(seed)
         self.death_rate, self.spare = death_rate, set(spare)
+        self.lost: dict[str, int] = {}  # workers that go with their node at that call, and do not come back
         self.workers: list[SimWorker] = []
         self.deaths: list[tuple[str, str]] = []
 

@@ -45,6 +45,7 @@ class Scene:
         self.progress = Progress(slides=0)
         self.extractor: type[ExtractorWorker] = ExtractorWorker
         self.workers: list[SimWorker] = []
+        self.lost: dict[str, int] = {}
 
     def run(
         self,
@@ -61,7 +62,7 @@ class Scene:
         replacing: frozenset[str] = frozenset(),
     ) -> SimPool:
         pool = SimPool(seed, death_rate, spare)
-        self.workers = pool.workers
+        self.workers, pool.lost = pool.workers, self.lost
         targets = [Target(extractor=ExtractorConfig(ref="toy"), collection=name) for name in self.names]
         make_extractor = functools.partial(self.extractor, self.store.uri, targets)
         make_committer = functools.partial(Committer, self.store.uri, self.names, compact_every=4)
@@ -323,6 +324,26 @@ def test_a_slide_that_failed_may_come_back_as_another_file(tmp_path: Path, monke
     monkeypatch.setattr(ToyReader, "read", _mended)
     scene.run(["holes:50"])
     assert scene.states() == {"holes:50": "done"}
+
+
+@pytest.mark.parametrize("gone", [("extractor-1",), ("reader-1-0",), ("extractor-1", "reader-1-0", "reader-1-1")])
+def test_a_node_that_does_not_come_back_costs_only_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: tuple[str, ...]
+):
+    monkeypatch.setattr("actors.dispatch.REVIVE_S", 0.0)
+    scene = Scene(tmp_path)
+    scene.lost = dict.fromkeys(gone, 4)
+    scene.run(SLIDES, lanes=2, readers=2)
+    assert any(worker.gone for worker in scene.workers)
+    assert_complete(scene, SLIDES)
+
+
+def test_a_run_whose_only_extractor_is_lost_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("actors.dispatch.REVIVE_S", 0.0)
+    scene = Scene(tmp_path)
+    scene.lost = {"extractor-0": 4}
+    with pytest.raises(RunError, match=r"extractor-0 did not come back.*nobody is left"):
+        scene.run(SLIDES, lanes=1)
 
 
 def test_slides_are_dealt_evenly_over_lanes(tmp_path: Path):

@@ -44,4 +44,4 @@ def test_nothing_is_listed_twice():
 @pytest.mark.parametrize("name", ["constraints.txt", "pyproject.toml", "Makefile", ".ci/run"])
 def test_file_names_no_host(name):
     text = (REPOSITORY / name).read_text(encoding="utf-8")
-    assert not re.search(r"https?://|--(extra-)?index-url|--find-links|--trusted-host|file:/", text)
+    assert not re.search(r"https?://|--\S*index|--find|--trusted|file:/", text)

@@ -217,7 +217,7 @@ def _ingest_tiling(
     summary.done, summary.tiles, summary.tiles_per_s = progress.slides_done, progress.tiles, progress.tiles_per_s
     summary.failed, summary.empty = progress.failures, progress.empties
     summary.remaining = len(jobs) - progress.slides_ended
-    summary.stopped = stop()
+    summary.stopped = stop() and summary.remaining > 0  # asked to stop at the very end, it had nothing left to drop
     summary.seconds = time.monotonic() - began
     summary.stage_s = _stage_seconds(store, plan, summary.run_id)
     return summary

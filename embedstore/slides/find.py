@@ -190,7 +190,7 @@ def _scan(path: Path, seen: set[tuple[int, int]]) -> _Folder | None:
                 continue
             if entry.is_dir():
                 folders.append(entry.name)
-            else:
+            elif entry.is_file() or (entry.is_symlink() and not Path(entry).exists()):  # pipes and devices block
                 _sort_in(folder, entry.name)
     folder.labelled = not folder.slides and not folder.dicom and _lists_images(path / LABELS)
     if folder.labelled:

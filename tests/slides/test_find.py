@@ -1,5 +1,6 @@
 """Finding slides: folders, DICOM series, tile folders, lists."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -215,3 +216,10 @@ def test_the_shared_slides_are_found(shared_data):
         "tcga-cr-7395-01a-01-ts1.svs",
     ]
     assert all(source.kind == "tiles" for source in find_slides([shared_data / "tiles"]))
+
+
+def test_a_pipe_among_the_slides_is_passed_over(tmp_path: Path):
+    """Opening one to see whether it is DICOM would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "a.svs").write_bytes(b"x")
+    assert [source.slide_id for source in find_slides([tmp_path])] == ["a.svs"]

@@ -8,8 +8,6 @@ import click
 
 from cli.options import human_bytes, human_time, json_option, print_json, print_table
 
-OVERLAY_PX = 1200  # longer side of a tissue overlay
-
 
 @click.command(epilog="Example:  embedstore demo --out demo")
 @click.argument("slides", nargs=-1, metavar="[SLIDES]...")
@@ -51,7 +49,7 @@ def command(
     store = Store.open(store_path)
     rows = store.ledger.outcomes(collection=summary.collections[0])
     pictures = [_sheet(store, summary.collections[0], folder, say)] if summary.done or summary.already else []
-    pictures += _overlays(sources, folder, say)
+    pictures += _overlays(sources, plans[0].tiling, folder, say)
     found = {
         "store": str(store_path),
         "seconds": time.monotonic() - began,
@@ -107,17 +105,10 @@ def _sheet(store: Any, collection: str, folder: Path, say: _Steps) -> Path:
     return path
 
 
-def _overlays(sources: Any, folder: Path, say: _Steps) -> list[Path]:
-    from embedstore.config import TissueConfig
+def _overlays(sources: Any, tiling: Any, folder: Path, say: _Steps) -> list[Path]:
+    from embedstore.config import ReadingConfig, TissueConfig
     from embedstore.errors import SlideError
-    from embedstore.slides import (
-        draw_overlay,
-        open_slide,
-        read_thumbnail,
-        resolve_mpp,
-        slide_tissue,
-        write_png,
-    )
+    from embedstore.slides import draw_overlay, report_tissue, write_png
 
     say("a tissue overlay of each slide")
     made = []
@@ -125,15 +116,12 @@ def _overlays(sources: Any, folder: Path, say: _Steps) -> list[Path]:
         if source.kind == "tiles":
             continue
         try:
-            with open_slide(source.path) as slide:
-                mpp, _ = resolve_mpp(slide, source.slide_id, source.mpp)
-                tissue = slide_tissue(slide, source.tissue, TissueConfig(), mpp)
-                thumbnail = read_thumbnail(slide, mpp_l0=mpp, mpp=mpp * max(slide.size_l0) / OVERLAY_PX)
+            report = report_tissue(source, tiling=tiling, tissue=TissueConfig(), reading=ReadingConfig())
         except SlideError as error:
             say(f"  no overlay of {source.slide_id}: {error}")
             continue
         path = folder / f"{source.slide_id.replace('/', '-')}.tissue.png"
-        write_png(draw_overlay(thumbnail, tissue), path)
+        write_png(draw_overlay(report.thumbnail, report.tissue), path)
         made.append(path)
     return made
 

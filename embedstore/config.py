@@ -10,7 +10,7 @@ from embedstore.errors import ConfigError
 MIB = 1 << 20
 
 
-def _require(holds: bool, message: str) -> None:
+def require(holds: bool, message: str) -> None:
     if not holds:
         raise ConfigError(message)
 
@@ -32,12 +32,12 @@ class TilingConfig:
     min_tissue: float = 0.5
 
     def __post_init__(self) -> None:
-        _require(16 <= self.tile_px <= 8192, f"tile_px is {self.tile_px}; expected 16 to 8192 pixels")
-        _require(math.isfinite(self.mpp) and 0.02 <= self.mpp <= 100, f"mpp is {self.mpp}; expected 0.02 to 100 µm/px")
+        require(16 <= self.tile_px <= 8192, f"tile_px is {self.tile_px}; expected 16 to 8192 pixels")
+        require(math.isfinite(self.mpp) and 0.02 <= self.mpp <= 100, f"mpp is {self.mpp}; expected 0.02 to 100 µm/px")
         stride = self.tile_px if self.stride_px is None else self.stride_px
-        _require(1 <= stride <= 16 * self.tile_px, f"stride_px is {stride}; expected 1 to {16 * self.tile_px} pixels")
+        require(1 <= stride <= 16 * self.tile_px, f"stride_px is {stride}; expected 1 to {16 * self.tile_px} pixels")
         object.__setattr__(self, "stride_px", stride)
-        _require(0 <= self.min_tissue <= 1, f"min_tissue is {self.min_tissue}; expected a share from 0 to 1")
+        require(0 <= self.min_tissue <= 1, f"min_tissue is {self.min_tissue}; expected a share from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +59,10 @@ class TissueConfig:
     exclude_pen: bool = True
 
     def __post_init__(self) -> None:
-        _require(self.method in ("otsu", "all"), f"tissue method is {self.method!r}; expected 'otsu' or 'all'")
-        _require(0.5 <= self.mpp <= 64, f"tissue mpp is {self.mpp}; expected 0.5 to 64 µm/px")
-        _require(self.min_area_um2 >= 0, f"min_area_um2 is {self.min_area_um2}; expected 0 or more")
-        _require(self.max_hole_um2 >= 0, f"max_hole_um2 is {self.max_hole_um2}; expected 0 or more")
+        require(self.method in ("otsu", "all"), f"tissue method is {self.method!r}; expected 'otsu' or 'all'")
+        require(0.5 <= self.mpp <= 64, f"tissue mpp is {self.mpp}; expected 0.5 to 64 µm/px")
+        require(self.min_area_um2 >= 0, f"min_area_um2 is {self.min_area_um2}; expected 0 or more")
+        require(self.max_hole_um2 >= 0, f"max_hole_um2 is {self.max_hole_um2}; expected 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +79,8 @@ class ReadingConfig:
 
     def __post_init__(self) -> None:
         readers = ("auto", "tiff", "dicom", "fastslide", "openslide")
-        _require(self.reader in readers, f"reader is {self.reader!r}; expected one of {', '.join(readers)}")
-        _require(0 <= self.max_unreadable <= 1, f"max_unreadable is {self.max_unreadable}; expected a share 0 to 1")
+        require(self.reader in readers, f"reader is {self.reader!r}; expected one of {', '.join(readers)}")
+        require(0 <= self.max_unreadable <= 1, f"max_unreadable is {self.max_unreadable}; expected a share 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +114,10 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in ("readers", "extractors", "batch_tiles"):
             value = getattr(self, name)
-            _require(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
+            require(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
         for name in ("chunk_bytes", "in_flight_bytes", "group_slides", "max_strikes", "max_restarts", "compact_every"):
-            _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; expected 1 or more")
-        _require(self.group_s >= 0, f"group_s is {self.group_s}; expected 0 or more seconds")
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; expected 1 or more")
+        require(self.group_s >= 0, f"group_s is {self.group_s}; expected 0 or more seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +133,23 @@ class IngestConfig:
     tiling: TilingConfig = field(default_factory=TilingConfig)
     tissue: TissueConfig = field(default_factory=TissueConfig)
     reading: ReadingConfig = field(default_factory=ReadingConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinConfig:
+    """When a tile lies in an annotated area.
+
+    Attributes:
+        rule: `centre` (the tile's centre is inside) or `overlap` (so much of the tile's area is).
+        min_overlap: With `overlap`: the smallest share of the tile's area, above 0 to 1.
+    """
+
+    rule: Literal["centre", "overlap"] = "centre"
+    min_overlap: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(self.rule in ("centre", "overlap"), f"join rule is {self.rule!r}; expected 'centre' or 'overlap'")
+        require(0 < self.min_overlap <= 1, f"min_overlap is {self.min_overlap}; expected a share above 0, to 1")
 
 
 def as_record(config: Any) -> dict[str, Any]:

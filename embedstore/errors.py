@@ -111,6 +111,49 @@ class CommitError(StoreError, RuntimeError):
     """A delivery of rows does not match what it says of itself; nothing was committed."""
 
 
+# -- labels and heads ---------------------------------------------------------------------
+
+
+class LabelFormatError(EmbedStoreError, ValueError):
+    """A file of labels is of another format than it says, or malformed."""
+
+
+class LabelError(EmbedStoreError, ValueError):
+    """Labels cannot answer a task: an unknown class, one class only, no tile hit."""
+
+
+class TaskNotFoundError(EmbedStoreError, LookupError):
+    """The store has no label of that task."""
+
+
+class SplitError(EmbedStoreError, ValueError):
+    """Labelled tiles cannot be split by patient as asked."""
+
+
+class VectorError(EmbedStoreError, ValueError):
+    """Stored vectors cannot be fitted: they hold NaN or infinity, or are of another size."""
+
+
+class HeadNotFoundError(StoreError, LookupError):
+    """The store has no such head."""
+
+
+class HeadMismatchError(StoreError, ValueError):
+    """A head was given vectors of another extractor, or the store no longer holds what it was fitted on."""
+
+
+class HeadExistsError(StoreError, FileExistsError):
+    """A head of that name is in the store already."""
+
+
+class PredictionsNotFoundError(StoreError, LookupError):
+    """The store has no predictions of that head."""
+
+
+class ExportError(EmbedStoreError, ValueError):
+    """What was asked for cannot be exported that way."""
+
+
 # -- the run --------------------------------------------------------------------------------
 
 

@@ -1,31 +1,46 @@
-"""Labels that came with ready-made tiles."""
+"""Labels: who says that a place, a slide or a patient is of a class. They belong to places, not to tiles."""
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from embedstore.store.schema import LABELS
 from embedstore.store.table import Table, now, sql_in, sql_string
 
+#: What a label's place is: a tile (a file's name, or x, y and edge), a point, an area, what no other label of the task
+#: covers (of an area, or of the whole slide where it has no geometry), a whole slide, or all slides of a patient.
+Kind = Literal["tile", "point", "area", "rest", "slide", "patient"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """Who says that a tile of a slide is of a class.
+    """Who says that a place is of a class.
 
     Attributes:
-        task: The question, by default the name of the folder of tiles.
-        name: The tile's file in its folder.
+        task: The question.
         label: The class.
+        kind: What the place is.
+        slide_id: The slide; None for a patient's label.
+        name: Of a ready-made tile: its file in its folder.
+        x, y: A point, or a tile's top-left; level-0 pixels.
+        edge_l0: A tile's edge, level-0 pixels.
+        geometry: An area as WKB, level-0 pixels.
         split: The set it was given to by those who published it, such as 'train'.
         patient: Patient or case, where known.
+        author: Who says so.
         source: The file that says so.
     """
 
     task: str
-    slide_id: str
-    name: str
     label: str
+    kind: Kind = "tile"
+    slide_id: str | None = None
+    name: str | None = None
+    x: float | None = None
+    y: float | None = None
+    edge_l0: float | None = None
+    geometry: bytes | None = None
     split: str | None = None
     patient: str | None = None
     author: str = "ingest"
@@ -33,8 +48,24 @@ class Label:
 
     def row(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in LABELS.names if name not in ("key", "created_at")}
-        key = hashlib.blake2b("\0".join((self.task, self.slide_id, self.name, self.author)).encode(), digest_size=16)
-        return {**values, "key": key.hexdigest(), "created_at": now()}
+        return {**values, "key": self._key(), "created_at": now()}
+
+    def _key(self) -> str:
+        """A tile of a folder has one label of an author; any other place keeps what each file says of it."""
+        parts = [self.task, self.slide_id or "", self.name or "", self.author]
+        if self.name is None:
+            parts += [
+                self.kind,
+                self.label,
+                str(self.x),
+                str(self.y),
+                str(self.edge_l0),
+                self.patient or "",
+                self.source,
+            ]
+        digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=16)
+        digest.update(self.geometry or b"")
+        return digest.hexdigest()
 
 
 class Labels:

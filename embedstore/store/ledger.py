@@ -63,6 +63,7 @@ class SlideFacts:
     """What a slide is, whichever collections it is in.
 
     Attributes:
+        bounds_x, bounds_y, bounds_width, bounds_height: The part that holds an image, level-0 pixels; what QuPath shows.
         slide_mpp: Micrometres per level-0 pixel, as used.
         tissue_mm2: Area of tissue, mm².
         metadata: Further columns of the user's list of slides, `patient` among them.
@@ -73,6 +74,10 @@ class SlideFacts:
     kind: str
     width_l0: int | None = None
     height_l0: int | None = None
+    bounds_x: int | None = None
+    bounds_y: int | None = None
+    bounds_width: int | None = None
+    bounds_height: int | None = None
     slide_mpp: float | None = None
     vendor: str | None = None
     tissue_mm2: float | None = None

@@ -28,6 +28,10 @@ SLIDES = pa.schema(
         pa.field("patient", pa.string()),
         pa.field("width_l0", pa.int64()),
         pa.field("height_l0", pa.int64()),
+        pa.field("bounds_x", pa.int64()),  # the part that holds an image, level-0 pixels
+        pa.field("bounds_y", pa.int64()),
+        pa.field("bounds_width", pa.int64()),
+        pa.field("bounds_height", pa.int64()),
         pa.field("slide_mpp", pa.float64()),
         pa.field("vendor", pa.string()),
         pa.field("tissue_mm2", pa.float64()),
@@ -63,8 +67,13 @@ LABELS = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
         pa.field("task", pa.string()),
+        pa.field("kind", pa.string()),  # what the place is: see `labels.Kind`
         pa.field("slide_id", pa.string()),
         pa.field("name", pa.string()),
+        pa.field("x", pa.float64()),  # level-0 pixels
+        pa.field("y", pa.float64()),
+        pa.field("edge_l0", pa.float64()),
+        pa.field("geometry", pa.binary()),  # WKB, level-0 pixels
         pa.field("label", pa.string()),
         pa.field("split", pa.string()),
         pa.field("patient", pa.string()),

@@ -78,8 +78,15 @@ class Table:
         return self._open
 
     def create(self, schema: pa.Schema) -> lance.LanceDataset:
-        """Open the table; where there is none, make an empty one. Safe to race: one creator wins."""
+        """Open the table; where there is none, make an empty one. Safe to race: one creator wins.
+
+        A table that an older version made gets the columns that it lacks, empty.
+        """
         if self.exists():
+            dataset = self.open()
+            lacking = [field for field in schema if field.name not in dataset.schema.names]
+            if lacking:
+                dataset.add_columns(pa.schema(lacking))
             return self.open()
         try:
             lance.write_dataset(schema.empty_table(), self.uri, schema=schema, mode="create")

@@ -7,7 +7,6 @@ from typing import Any
 
 import lance
 import pyarrow as pa
-import pyarrow.compute as pc
 from lance.fragment import FragmentMetadata
 
 from embedstore.errors import CollectionMismatchError, CollectionNotFoundError, CommitError, StoreNotFoundError
@@ -73,11 +72,8 @@ class Collection:
 
     def slides(self) -> dict[str, int]:
         """Rows of each slide that is in the collection: the only word on which slides are done."""
-        counts: dict[str, int] = {}
-        for batch in self.dataset().to_batches(columns=["slide_id"], batch_size=1 << 20):
-            for entry in pc.value_counts(batch.column(0)).to_pylist():
-                counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
-        return counts
+        self.dataset()
+        return self.table.counts("slide_id")
 
     def tiles(
         self, *, where: str | None = None, columns: list[str] | None = None, limit: int | None = None
@@ -150,19 +146,15 @@ class CollectionWriter:
             return []
         fragments = [fragment for _, made in fresh.values() for fragment in made]
         replaced = sorted(set(fresh) & set(replacing) & self._present)
-        operation = self._replacement(replaced, fragments) if replaced else lance.LanceOperation.Append(fragments)
-        committed = lance.LanceDataset.commit(self.collection.table.uri, operation, read_version=dataset.version)
+        table = self.collection.table
+        operation: lance.LanceOperation.BaseOperation = lance.LanceOperation.Append(fragments)
+        if replaced:
+            operation = table.replacement(sql_in("slide_id", replaced), fragments)
+        committed = lance.LanceDataset.commit(table.uri, operation, read_version=dataset.version)
         self._version = committed.version
         self._present |= fresh.keys()
         self.commits += 1
         return list(fresh)
-
-    def _replacement(self, slide_ids: list[str], fragments: list[FragmentMetadata]) -> lance.LanceOperation.Update:
-        """One transaction that takes old rows out and puts new ones in; refused when another writer was quicker."""
-        gone, thinned = self.collection.table.without(sql_in("slide_id", slide_ids))
-        return lance.LanceOperation.Update(
-            removed_fragment_ids=gone, updated_fragments=thinned, new_fragments=fragments, fields_modified=[]
-        )
 
     def remove(self, slide_ids: Iterable[str]) -> int:
         """Take slides out; gone from reads and searches at once, from the files after `compact`."""

@@ -10,6 +10,7 @@ from embedstore.store.collection import PREFIX, Collection, CollectionWriter, co
 from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger
+from embedstore.store.predictions import KINDS, PredictionKind, Predictions, predicted_heads
 from embedstore.store.probe import require_put_if_absent
 from embedstore.store.table import local_path, sql_string
 
@@ -105,6 +106,20 @@ class Store:
     def lease(self, collection: str, *, wait_s: float = 20.0) -> Lease:
         return Lease(self.uri, PREFIX + collection, wait_s=wait_s)
 
+    # -- predictions ------------------------------------------------------------------------
+
+    def predictions(self, head: str, kind: PredictionKind = "predictions") -> Predictions:
+        """The table of what a head said, or with 'attention' of where it looked; there may be none yet."""
+        return Predictions(self.uri, head, kind=kind)
+
+    def prediction_names(self) -> list[str]:
+        """The heads that have predictions."""
+        return [head for head in predicted_heads(self.tables()) if self.predictions(head).exists()]
+
+    def _prediction_tables(self) -> list[Predictions]:
+        names = self.tables()
+        return [self.predictions(head, kind) for kind in KINDS for head in predicted_heads(names, kind)]
+
     # -- one tile ---------------------------------------------------------------------------
 
     def tile(self, tile_id: int, *, collection: str | None = None) -> dict[str, Any]:
@@ -170,7 +185,7 @@ class Store:
         return sorted(set(chosen))
 
     def remove(self, slide_ids: Sequence[str]) -> dict[str, int]:
-        """Take slides out of every collection, the labels and the ledger.
+        """Take slides out of every collection, the predictions, the labels and the ledger.
 
         Gone from reads and searches at once; `compact` takes them out of the files.
 
@@ -182,11 +197,16 @@ class Store:
             names = self.collection_names()
             for name in names:
                 leases.enter_context(self.lease(name, wait_s=0))
+            predictions = self._prediction_tables()
+            for table in predictions:
+                leases.enter_context(table.lease())
             for name in names:
                 collection = self.collection(name)
                 before = len(collection)
                 CollectionWriter(collection).remove(slide_ids)
                 removed[name] = before - len(collection)
+            for table in predictions:
+                table.forget(list(slide_ids))
             self.labels.forget(list(slide_ids))
             self.ledger.forget(list(slide_ids))
         return removed
@@ -204,6 +224,8 @@ class Store:
                 before = _size(collection)
                 CollectionWriter(collection).compact(keep_s=keep_s, purge=True)
                 report[name] = {f"{k}_before": v for k, v in before.items()} | _size(collection)
+        for table in self._prediction_tables():
+            table.tidy(keep_s=keep_s)
         self.ledger.tidy(keep_s=keep_s)
         self.labels.tidy(keep_s=keep_s)
         return report

@@ -9,6 +9,7 @@ from typing import Any
 
 import lance
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embedstore.errors import StoreNotFoundError
 
@@ -138,6 +139,52 @@ class Table:
                     raise
             else:
                 return
+
+    def replacement(
+        self, filter_sql: str | None, fragments: list[lance.FragmentMetadata]
+    ) -> lance.LanceOperation.BaseOperation:
+        """One transaction that takes rows out and puts new fragments in, uncommitted.
+
+        Lance refuses to commit it where another writer changed the same rows first.
+        """
+        gone, thinned = self.without(filter_sql) if filter_sql else ([], [])
+        return lance.LanceOperation.Update(
+            removed_fragment_ids=gone, updated_fragments=thinned, new_fragments=fragments, fields_modified=[]
+        )
+
+    def replace(self, filter_sql: str | None, fragments: list[lance.FragmentMetadata]) -> None:
+        """Put new fragments in the place of rows, at once; tried again where another writer was quicker.
+
+        Two of these at the same time may both add rows that neither saw: only the holder of the table's lease calls it.
+        """
+        for attempt in range(CONFLICT_RETRIES):
+            dataset = self.open()
+            operation = self.replacement(filter_sql, fragments)
+            try:
+                lance.LanceDataset.commit(self.uri, operation, read_version=dataset.version)
+            except OSError as error:
+                if not is_conflict(error) or attempt == CONFLICT_RETRIES - 1:
+                    raise
+            else:
+                return
+
+    def overwrite(self, schema: pa.Schema, fragments: list[lance.FragmentMetadata]) -> None:
+        """Make the table of these fragments alone, in one version, whatever it held and whether or not it was there."""
+        lance.LanceDataset.commit(self.uri, lance.LanceOperation.Overwrite(schema, fragments))
+
+    def drop(self) -> None:
+        """Delete the table with its history; where there is none, do nothing."""
+        if self.exists():
+            self._open = None
+            lance.LanceDataset.drop(self.uri)
+
+    def counts(self, column: str) -> dict[str, int]:
+        """Rows of each value of a text column, in the order in which values first come."""
+        counts: dict[str, int] = {}
+        for batch in self.open().to_batches(columns=[column], batch_size=1 << 20):
+            for entry in pc.value_counts(batch.column(0)).to_pylist():
+                counts[entry["values"]] = counts.get(entry["values"], 0) + entry["counts"]
+        return counts
 
     def rows(self, *, where: str | None = None, columns: list[str] | None = None) -> list[dict[str, Any]]:
         if not self.exists():

@@ -1,0 +1,236 @@
+"""Predictions of a head: a table of their own, so that they never stand in the way of those who add slides."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from lance import FragmentMetadata
+from lance.fragment import write_fragments
+
+from embedstore.errors import CommitError, ConfigError, PredictionsNotFoundError
+from embedstore.store.lease import Lease
+from embedstore.store.prediction_schema import PredictionFacts, predictions_schema, read_facts
+from embedstore.store.schema import check_collection_name
+from embedstore.store.table import Table, sql_in
+
+log = logging.getLogger(__name__)
+
+PredictionKind = Literal["predictions", "attention"]
+KINDS: tuple[PredictionKind, ...] = ("predictions", "attention")
+#: Rows held until they are written as a fragment: about 20 MB of tiles of a task of two.
+FRAGMENT_ROWS = 250_000
+#: A table is tidied once writing has left so many fragments, such as by a run for each new slide.
+TIDY_FRAGMENTS = 64
+#: Versions younger than this outlive that, seconds: readers may still be at them.
+TIDY_KEEP_S = 3600.0
+
+
+class Predictions:
+    """The table of what a head said of tiles, slides or patients, or of where it looked; it may not exist yet.
+
+    Args:
+        store_uri: The store.
+        head: The head's name.
+        kind: `predictions`, or `attention`: what a head for slides or patients made of each tile.
+    """
+
+    def __init__(self, store_uri: str, head: str, *, kind: PredictionKind = "predictions"):
+        self.head, self.kind = check_collection_name(head, noun="head"), kind
+        self._store_uri = store_uri
+        self._table = Table(store_uri, f"{kind}-{head}")
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self._table.name
+
+    def lease(self, *, wait_s: float = 0.0) -> Lease:
+        """The right to write to the table or to take rows out of it."""
+        return Lease(self._store_uri, self.name, wait_s=wait_s)
+
+    def exists(self) -> bool:
+        return self._table.exists()
+
+    def __len__(self) -> int:
+        self._require()
+        return self._table.open().count_rows()
+
+    def facts(self) -> PredictionFacts:
+        """What made the rows.
+
+        Raises:
+            PredictionsNotFoundError: there are none.
+        """
+        self._require()
+        return read_facts(self._table.open().schema, self.name)
+
+    def slides(self) -> dict[str, int]:
+        """Rows of each slide."""
+        return self._table.counts("slide_id") if self.exists() else {}
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def table(
+        self,
+        *,
+        where: str | None = None,
+        slides: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Rows as an Arrow table; arguments and errors as in `batches`."""
+        batches = list(self.batches(where=where, slides=slides, columns=columns))
+        schema = self._table.open().schema
+        return pa.Table.from_batches(
+            batches, pa.schema([schema.field(name) for name in columns]) if columns else schema
+        )
+
+    def batches(
+        self,
+        *,
+        where: str | None = None,
+        slides: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows in the order in which they were written, a batch at a time.
+
+        Args:
+            where: SQL over the table's columns, such as "p_tumour > 0.9".
+            slides: Only those of these slides.
+            columns: All when None.
+        Raises:
+            PredictionsNotFoundError: there are none.
+            ConfigError: `where` cannot be understood.
+        """
+        self._require()
+        clauses = [] if where is None else [f"({where})"]
+        if slides is not None:
+            clauses.append(sql_in("slide_id", slides) if slides else "false")
+        dataset = self._table.open()
+        wanted = None if columns is None else list(columns)
+        try:
+            yield from dataset.to_batches(filter=" AND ".join(clauses) or None, columns=wanted)
+        except ValueError as error:
+            if where is None:
+                raise
+            raise ConfigError(
+                f"predictions of head {self.head!r} cannot be filtered by {where!r}: {str(error).split(', /')[0]}; "
+                f"the columns are {', '.join(dataset.schema.names)}"
+            ) from error
+
+    def _require(self) -> None:
+        if not self.exists():
+            what = "predictions" if self.kind == "predictions" else "stored attention"
+            raise PredictionsNotFoundError(
+                f"head {self.head!r} has no {what} in {self._store_uri}; "
+                f"`embedstore predict --head {self.head}` makes them"
+            )
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def write(self, facts: PredictionFacts, batches: Iterable[pa.RecordBatch], *, slides: Sequence[str]) -> int:
+        """Put rows in the place of what the table has of these slides; other slides keep theirs.
+
+        Fragments are written as batches come, and all become visible at once. A table of another version of the head
+        is replaced whole.
+
+        Args:
+            facts: What made the rows.
+            batches: Rows, as `tile_batch`, `slide_batch` and `attention_batch` make them.
+            slides: The slides that were predicted, those of which there is no row among them.
+        Returns:
+            How many rows were written.
+        Raises:
+            StoreBusyError: another process is writing to the table.
+            CommitError: a batch has rows of a slide that is not among `slides`; nothing was committed.
+        """
+        schema = predictions_schema(facts, attention=self.kind == "attention")
+        with self.lease() as lease:
+            others = self._others(facts, set(slides))
+            if others is not None:
+                schema = self._table.open().schema  # with the facts as they were first written
+            fragments, rows = self._write_fragments(batches, schema, set(slides), new=others is None)
+            lease.check()
+            if others is None:
+                self._table.overwrite(schema, fragments)
+            elif fragments or others:
+                self._table.replace(sql_in("slide_id", others) if others else None, fragments)
+            if len(self._table.open().get_fragments()) > TIDY_FRAGMENTS:
+                self._table.tidy(keep_s=TIDY_KEEP_S)
+        return rows
+
+    def _others(self, facts: PredictionFacts, slides: set[str]) -> list[str] | None:
+        """Which of the slides have rows to be replaced; None where the whole table is."""
+        if not self.exists():
+            return None
+        had = self.slides()
+        if not self.facts().same_head(facts):
+            log.warning(
+                "%s of %d slide(s) by another version of head %s (%s) are replaced",
+                self.kind, len(had), self.head, self.facts().head_digest,
+            )  # fmt: skip
+            return None
+        return None if had.keys() <= slides else sorted(had.keys() & slides)
+
+    def _write_fragments(
+        self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, slides: set[str], *, new: bool
+    ) -> tuple[list[FragmentMetadata], int]:
+        """Write rows in fragments of a bounded size, uncommitted; the fragments, and how many rows they have."""
+        fragments: list[FragmentMetadata] = []
+        held: list[pa.RecordBatch] = []
+        rows = waiting = 0
+
+        def flush() -> None:
+            nonlocal waiting
+            table = pa.Table.from_batches(held, schema)
+            mode = "overwrite" if new else "append"
+            fragments.extend(write_fragments(table, self._table.uri, schema=schema, mode=mode))
+            held.clear()
+            waiting = 0
+
+        for batch in batches:
+            self._check_slides(batch, slides)
+            columns = [batch.column(each.name).cast(each.type) for each in schema]
+            held.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+            rows, waiting = rows + batch.num_rows, waiting + batch.num_rows
+            if waiting >= FRAGMENT_ROWS:
+                flush()
+        if waiting:
+            flush()
+        return fragments, rows
+
+    def _check_slides(self, batch: pa.RecordBatch, slides: set[str]) -> None:
+        strange = sorted(set(pc.unique(batch.column("slide_id")).to_pylist()) - slides)
+        if strange:
+            raise CommitError(
+                f"{self.kind} of head {self.head!r}: rows of {len(strange)} slide(s) that were not announced, such as "
+                f"{strange[0]!r}; expected only the {len(slides)} given; nothing was committed"
+            )
+
+    # -- upkeep -----------------------------------------------------------------------------
+
+    def forget(self, slide_ids: Sequence[str]) -> None:
+        """Take slides out; hold the lease. Gone from reads at once, from the files after `tidy`."""
+        if slide_ids and self.exists():
+            self._table.delete(sql_in("slide_id", slide_ids))
+
+    def tidy(self, *, keep_s: float) -> None:
+        """Merge small files, purge rows taken out and forget versions older than `keep_s` seconds."""
+        if self.exists():
+            self._table.tidy(keep_s=keep_s, purge=True)
+
+    def drop(self) -> None:
+        """Delete the table; where there is none, do nothing.
+
+        Raises:
+            StoreBusyError: a process is writing to it.
+        """
+        if self.exists():
+            with self.lease():
+                self._table.drop()
+
+
+def predicted_heads(table_names: Iterable[str], kind: PredictionKind = "predictions") -> list[str]:
+    """The heads that have a table of that kind."""
+    return sorted(name.removeprefix(f"{kind}-") for name in table_names if name.startswith(f"{kind}-"))

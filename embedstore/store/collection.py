@@ -45,10 +45,11 @@ class Collection:
             )
         return collection
 
-    def dataset(self) -> lance.LanceDataset:
-        """The newest version of the table."""
+    def dataset(self, version: int | None = None) -> lance.LanceDataset:
+        """The table at a version; the newest when None."""
         try:
-            return self.table.open()
+            newest = self.table.open()
+            return newest if version in (None, newest.version) else newest.checkout_version(version)
         except StoreNotFoundError as error:
             raise CollectionNotFoundError(
                 f"the store has no collection {self.name!r} (looked at {self.table.uri}); "

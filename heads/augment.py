@@ -1,0 +1,104 @@
+"""Augmentation in feature space: what is done to a batch of stored vectors inside the training step.
+
+Each kind is one function, named as in `AugmentConfig`. Kinds that are off cost nothing: they are not traced.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from heads.config import AugmentConfig
+
+KINDS = ("noise", "dropout", "mixup", "interpolate", "extrapolate", "views")
+
+
+class Strengths(NamedTuple):
+    """An `AugmentConfig` as numbers that a traced program takes."""
+
+    noise: Float[Array, ""]
+    dropout: Float[Array, ""]
+    mixup: Float[Array, ""]
+    interpolate: Float[Array, ""]
+    extrapolate: Float[Array, ""]
+    views: Float[Array, ""]
+
+    @classmethod
+    def of(cls, config: AugmentConfig) -> "Strengths":
+        return cls(*(jnp.float32(getattr(config, kind)) for kind in KINDS))
+
+
+def kinds_on(*configs: AugmentConfig) -> frozenset[str]:
+    """Which kinds any of the configurations uses."""
+    return frozenset(kind for kind in KINDS for config in configs if getattr(config, kind))
+
+
+class Partners(NamedTuple):
+    """Vectors to mix with: of the same classes, and of any class; None where no kind in use wants them.
+
+    Both come from places that are trained on in the same folds: what is mixed stays within a fold's training data.
+    """
+
+    same: Float[Array, "batch dim"] | None
+    any: Float[Array, "batch dim"] | None
+    any_targets: Float[Array, "tasks batch k"] | None
+
+
+def augment(
+    x: Float[Array, "batch dim"],
+    targets: Float[Array, "tasks batch k"],
+    partners: Partners,
+    strengths: Strengths,
+    kinds: frozenset[str],
+    *,
+    key: PRNGKeyArray,
+) -> tuple[Float[Array, "batch dim"], Float[Array, "tasks batch k"]]:
+    """Augment a batch; the same key gives the same batch.
+
+    Args:
+        x: Standardised vectors.
+        targets: Shares of each class.
+        kinds: Which kinds to apply (static); `views` has been by then.
+    """
+    keys = dict(zip(KINDS, jax.random.split(key, len(KINDS)), strict=True))
+    if "interpolate" in kinds:
+        x = interpolate(x, partners.same, strengths.interpolate, key=keys["interpolate"])
+    if "extrapolate" in kinds:
+        x = extrapolate(x, partners.same, strengths.extrapolate, key=keys["extrapolate"])
+    if "mixup" in kinds:
+        x, targets = mixup(x, targets, partners.any, partners.any_targets, strengths.mixup, key=keys["mixup"])
+    if "noise" in kinds:
+        x = noise(x, strengths.noise, key=keys["noise"])
+    if "dropout" in kinds:
+        x = dropout(x, strengths.dropout, key=keys["dropout"])
+    return x, targets
+
+
+def noise(x, strength, *, key):
+    """Gaussian noise, in standard deviations of each dimension."""
+    return x + strength * jax.random.normal(key, x.shape, x.dtype)
+
+
+def dropout(x, rate, *, key):
+    """Dimensions set to their mean (zero, as vectors are standardised); the others grow so that sums keep their mean."""
+    return jnp.where(jax.random.uniform(key, x.shape) < rate, 0.0, x / (1 - rate))
+
+
+def interpolate(x, same, most, *, key):
+    """z + λ(z' − z), λ uniform in [0, most], z' of the same class (DeVries & Taylor 2017, arXiv 1702.05538)."""
+    share = most * jax.random.uniform(key, (len(x), 1))
+    return x + share * (same - x)
+
+
+def extrapolate(x, same, most, *, key):
+    """z + λ(z − z'), λ uniform in [0, most], z' of the same class (DeVries & Taylor 2017)."""
+    return interpolate(x, same, -most, key=key)
+
+
+def mixup(x, targets, other, other_targets, alpha, *, key):
+    """λz + (1 − λ)z' with the same of the targets, λ from Beta(α, α) (Zhang et al. 2018, arXiv 1710.09412)."""
+    share = jax.random.beta(key, jnp.maximum(alpha, 1e-3), jnp.maximum(alpha, 1e-3), (len(x),))
+    share = jnp.where(alpha > 0, jnp.maximum(share, 1 - share), 1.0)
+    mixed = share[:, None] * x + (1 - share)[:, None] * other
+    return mixed, share[None, :, None] * targets + (1 - share)[None, :, None] * other_targets

@@ -1,0 +1,275 @@
+"""What is to be fitted, as arrays on the device: targets, folds, weights, and how batches are drawn.
+
+Everything has a row axis padded to a few sizes, and counts are values, not shapes: a few labels more or fewer compile
+nothing anew.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float16, Int, Int8, PRNGKeyArray
+from numpy.typing import NDArray
+
+from heads.splits import TRAIN, VALID
+
+#: Rows of each fold that validation looks at while fitting; calibration and thresholds see all of them.
+VALID_ROWS = 20_000
+_SMALLEST = 256
+_MOMENTS_ROWS = 8192
+
+
+class Groups(NamedTuple):
+    """Rows to train on, sorted so that those of the same folds and classes lie together.
+
+    Attributes:
+        order: (rows,) the sorted rows; padding behind.
+        start, count: Of each group, within `order`.
+        fold_start, fold_count: Of all rows of the same folds as the group, whatever their classes.
+        cumulative: Probability that a draw is from this group or one before it.
+    """
+
+    order: Int[Array, " rows"]
+    start: Int[Array, " groups"]
+    count: Int[Array, " groups"]
+    fold_start: Int[Array, " groups"]
+    fold_count: Int[Array, " groups"]
+    cumulative: Float[Array, " groups"]
+
+
+class Problem(NamedTuple):
+    """Tasks × folds on some rows.
+
+    Attributes:
+        targets: Whether a row is of the class of each column, for each task; see `losses` for what columns are.
+        known: Whether a task has an answer for a row.
+        parts: Part of each row in each fold, as in `splits`.
+        present: Which columns each task has.
+        softmax: Whether a task's classes exclude each other and are three or more.
+        weights: Of the absence and presence of each column's class, by fold and task.
+        mean, std: Of the rows that are trained on in any fold, by dimension.
+        shift, scale: Mean and standard deviation of each fold's training rows, once vectors are standardised so.
+        valid_rows: Rows that each fold is validated on while fitting; -1 is padding.
+        valid_x: Their vectors.
+        groups: How batches are drawn.
+    """
+
+    targets: Int8[Array, "tasks rows k"]
+    known: Bool[Array, "tasks rows"]
+    parts: Int8[Array, "folds rows"]
+    present: Bool[Array, "tasks k"]
+    softmax: Bool[Array, " tasks"]
+    weights: Float[Array, "folds tasks 2 k"]
+    mean: Float[Array, " dim"]
+    std: Float[Array, " dim"]
+    shift: Float[Array, "folds dim"]
+    scale: Float[Array, "folds dim"]
+    valid_rows: Int[Array, "folds valid"]
+    valid_x: Float16[Array, "folds valid dim"]
+    groups: Groups
+
+
+class Draw(NamedTuple):
+    """Rows of a batch, and partners to mix them with."""
+
+    rows: Int[Array, "*n"]
+    same: Int[Array, "*n"]
+    any: Int[Array, "*n"]
+    view: Int[Array, "*n"]
+
+
+def padded(n: int) -> int:
+    """The next of a few sizes: eight to each doubling, so at most an eighth is padding."""
+    if n <= _SMALLEST:
+        return _SMALLEST
+    step = 1 << (max((n - 1).bit_length() - 4, 0))
+    return -(-n // step) * step
+
+
+def pose(
+    vectors: NDArray[np.float16],
+    targets: Sequence[NDArray[np.bool_]],
+    known: Sequence[NDArray[np.bool_]],
+    parts: NDArray[np.int8],
+    several: Sequence[bool],
+    *,
+    class_weights: bool,
+    balanced_sampling: bool,
+    seed: int,
+) -> Problem:
+    """Bring a problem to the device, all but the vectors.
+
+    Args:
+        vectors: (n, dim), or a view (n, views, dim) of which the first is the original; may be a memory map.
+        targets: (n, classes) of each task.
+        known: (n,) of each task.
+        parts: (folds, n).
+        several: Of each task: a place may be of several classes.
+    """
+    n, rows = len(vectors), padded(len(vectors))
+    softmax = [is_softmax(t.shape[1], s) for t, s in zip(targets, several, strict=True)]
+    columns = [
+        of_class if s or m else of_class[:, 1:] for of_class, s, m in zip(targets, several, softmax, strict=True)
+    ]
+    k = max(len(t[0]) for t in columns)
+    packed = np.zeros((len(targets), rows, k), np.int8)
+    answered = np.zeros((len(targets), rows), bool)
+    present = np.zeros((len(targets), k), bool)
+    for t, (of_class, answer) in enumerate(zip(columns, known, strict=True)):
+        packed[t, :n, : of_class.shape[1]] = of_class & answer[:, None]
+        answered[t, :n] = answer
+        present[t, : of_class.shape[1]] = True
+    all_parts = np.full((len(parts), rows), -1, np.int8)
+    all_parts[:, :n] = np.where(answered[:, :n].any(0), parts, -1)
+    mean, std, shift, scale = moments(vectors, all_parts[:, :n] == TRAIN)
+    valid_rows = _valid_rows(all_parts, seed)
+    first = vectors if vectors.ndim == 2 else vectors[:, 0]
+    valid_x = np.stack([np.where(fold[:, None] >= 0, first[np.maximum(fold, 0)], 0) for fold in valid_rows])
+    weights = _weights(packed, answered, all_parts, softmax, several, class_weights and not balanced_sampling)
+    groups = _groups(packed, answered, all_parts, balanced_sampling)
+    return jax.tree.map(
+        jnp.asarray,
+        Problem(
+            targets=packed, known=answered, parts=all_parts, present=present, softmax=np.asarray(softmax),
+            weights=weights, mean=mean, std=std, shift=shift, scale=scale,
+            valid_rows=valid_rows, valid_x=valid_x, groups=groups,
+        ),
+    )  # fmt: skip
+
+
+def moments(vectors: NDArray[np.float16], train: NDArray[np.bool_]) -> tuple[NDArray[np.float32], ...]:
+    """Means and standard deviations of training rows: of all folds together, and of each fold on top of that.
+
+    Args:
+        vectors: (n, dim) or (n, views, dim).
+        train: (folds, n).
+    Returns:
+        mean (dim,), std (dim,), shift (folds, dim), scale (folds, dim); a dimension that does not vary has std 1.
+    """
+    dim = vectors.shape[-1]
+    first = vectors if vectors.ndim == 2 else vectors[:, 0]
+    centre = np.asarray(first[np.flatnonzero(train.any(0))[:256]], np.float32).mean(0)  # keeps squares small
+    total, squares = np.zeros((len(train), dim)), np.zeros((len(train), dim))
+    union, union_squares = np.zeros(dim), np.zeros(dim)
+    for start in range(0, len(first), _MOMENTS_ROWS):
+        members = train[:, start : start + _MOMENTS_ROWS]
+        used = members.any(0)
+        if not used.any():
+            continue
+        block = np.asarray(first[start : start + _MOMENTS_ROWS][used], np.float32) - centre
+        square = block * block
+        union += block.sum(0, dtype=np.float64)
+        union_squares += square.sum(0, dtype=np.float64)
+        if len(train) > 1:
+            folds = members[:, used].astype(np.float32)
+            total += folds @ block
+            squares += folds @ square
+    mean, std = _spread(union, union_squares, train.any(0).sum())
+    if len(train) == 1:
+        shift, scale = np.zeros((1, dim)), np.ones((1, dim))
+    else:
+        fold_mean, fold_std = _spread(total, squares, train.sum(1, keepdims=True))
+        shift, scale = (fold_mean - mean) / std, fold_std / std
+    return tuple(np.asarray(a, np.float32) for a in (mean + centre, std, shift, scale))
+
+
+def _spread(total, squares, count):
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return mean, np.where(std > 1e-6, std, 1.0)
+
+
+def _valid_rows(parts: NDArray[np.int8], seed: int) -> NDArray[np.int32]:
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for fold in parts:
+        rows = np.flatnonzero(fold == VALID)
+        chosen.append(np.sort(rng.permutation(rows)[:VALID_ROWS]))
+    width = padded(max(len(rows) for rows in chosen))
+    return np.stack([np.pad(rows, (0, width - len(rows)), constant_values=-1) for rows in chosen]).astype(np.int32)
+
+
+def is_softmax(classes: int, several: bool) -> bool:
+    """Whether a task's classes are a softmax; see `losses`."""
+    return classes > 2 and not several
+
+
+def _weights(packed, answered, parts, softmax, several, balanced: bool) -> NDArray[np.float32]:
+    """n / (classes · n of the class) over a fold's training rows, as scikit-learn's `balanced`; ones otherwise."""
+    folds, tasks, k = len(parts), len(packed), packed.shape[2]
+    weights = np.ones((folds, tasks, 2, k), np.float32)
+    if not balanced:
+        return weights
+    for f, t in np.ndindex(folds, tasks):
+        rows = (parts[f] == TRAIN) & answered[t]
+        n, with_class = rows.sum(), packed[t][rows].sum(0, dtype=np.int64)
+        if softmax[t]:
+            weights[f, t, 1] = n / (np.maximum((with_class > 0).sum(), 1) * np.maximum(with_class, 1))
+        else:
+            weights[f, t, 0] = n / (2 * np.maximum(n - with_class, 1))
+            weights[f, t, 1] = n / (2 * np.maximum(with_class, 1))
+    return weights
+
+
+def _groups(packed, answered, parts, balanced: bool) -> Groups:
+    trained = np.flatnonzero((parts == TRAIN).any(0))
+    folds, fold_id = np.unique((parts[:, trained] == TRAIN).T, axis=0, return_inverse=True)
+    answers = np.concatenate([packed[:, trained], answered[:, trained, None]], axis=2)  # (tasks, n, k + 1)
+    kinds, kind = np.unique(answers.transpose(1, 0, 2).reshape(len(trained), -1), axis=0, return_inverse=True)
+    key = fold_id.reshape(-1).astype(np.int64) * len(kinds) + kind.reshape(-1)
+    order = np.argsort(key, kind="stable")
+    found, start, count = np.unique(key[order], return_index=True, return_counts=True)
+    of_fold = found // len(kinds)
+    _, fold_first, fold_of = np.unique(of_fold, return_index=True, return_inverse=True)
+    fold_count = np.bincount(fold_of, weights=count).astype(np.int64)
+    chance = count.astype(np.float64)
+    if balanced:
+        chance *= _rarity(packed, answered, trained, order[start])
+    size = 1 << max(int(np.ceil(np.log2(len(found)))), 3)
+    pad = (0, size - len(found))
+    return Groups(
+        order=np.pad(trained[order], (0, packed.shape[1] - len(trained))).astype(np.int32),
+        start=np.pad(start, pad).astype(np.int32),
+        count=np.pad(count, pad, constant_values=1).astype(np.int32),
+        fold_start=np.pad(start[fold_first][fold_of], pad).astype(np.int32),
+        fold_count=np.pad(fold_count[fold_of], pad, constant_values=1).astype(np.int32),
+        cumulative=np.pad(np.cumsum(chance) / chance.sum(), pad, constant_values=2.0).astype(np.float32),
+    )
+
+
+def _rarity(packed, answered, trained, examples) -> NDArray[np.float64]:
+    """How much oftener a row is drawn so that a task's classes come equally often; the mean over tasks."""
+    share = np.zeros(len(examples))
+    rows = trained[examples]
+    for t in range(len(packed)):
+        kinds, count = np.unique(packed[t][trained[answered[t][trained]]], axis=0, return_counts=True)
+        of_kind = {row.tobytes(): 1 / n for row, n in zip(kinds, count, strict=True)}
+        share += [of_kind.get(packed[t][row].tobytes(), 0.0) if answered[t][row] else 0.0 for row in rows]
+    return np.maximum(share, share[share > 0].min())
+
+
+def standardise(vectors: Float16[Array, "*n dim"], mean: Float[Array, " dim"], std: Float[Array, " dim"]):
+    """Stored vectors as float32 in standard deviations from the mean, by dimension."""
+    shape = vectors.shape
+    return (vectors.astype(jnp.float32) - jnp.broadcast_to(mean, shape)) / jnp.broadcast_to(std, shape)
+
+
+def draw(groups: Groups, n: int, view_share: Float[Array, ""], views: int, *, key: PRNGKeyArray) -> Draw:
+    """Draw rows with replacement, and for each a partner of the same classes and one of any class, in its folds."""
+    of_group, member, same, other, whether, which = jax.random.split(key, 6)
+    last = jnp.searchsorted(groups.cumulative, 1.5)  # of the groups there are, padding has 2
+    group = jnp.minimum(jnp.searchsorted(groups.cumulative, jax.random.uniform(of_group, (n,)), side="right"), last - 1)
+    start, count = groups.start[group], groups.count[group]
+    fold_start, fold_count = groups.fold_start[group], groups.fold_count[group]
+    view = jnp.zeros(n, jnp.int32)
+    if views > 1:
+        taken = jax.random.uniform(whether, (n,)) < view_share
+        view = jnp.where(taken, jax.random.randint(which, (n,), 1, views), 0)
+    return Draw(
+        rows=groups.order[start + jax.random.randint(member, (n,), 0, count)],
+        same=groups.order[start + jax.random.randint(same, (n,), 0, count)],
+        any=groups.order[fold_start + jax.random.randint(other, (n,), 0, fold_count)],
+        view=view,
+    )

@@ -15,6 +15,7 @@ COMMANDS = {
     "show": ("cli.show", "Show a tile: its picture and its row."),
     "tissue": ("cli.tissue", "Show the tissue that ingest would find on a slide."),
     "extractors": ("cli.extractors", "List the extractors that embedstore knows."),
+    "export": ("cli.export", "Write predictions and embeddings for QuPath, pandas, AnnData and people."),
     "rm": ("cli.rm", "Take slides or patients out of a store."),
     "compact": ("cli.compact", "Merge small files and purge what was removed."),
     "doctor": ("cli.doctor", "Check versions, devices, the store and the hub."),

@@ -82,6 +82,13 @@ class Collection:
         """Rows as an Arrow table, in the order of slides and tiles."""
         return self.dataset().to_table(filter=where, columns=columns, limit=limit)
 
+    def batches(
+        self, *, slides: Sequence[str] | None = None, columns: list[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows of all slides, or of some, in the order of `tiles`, a batch at a time."""
+        where = None if slides is None else sql_in("slide_id", slides) if slides else "false"
+        yield from self.dataset().to_batches(filter=where, columns=columns)
+
     def vectors_bytes(self) -> int:
         return 2 * self.dim * len(self)
 

@@ -187,5 +187,19 @@ def decided_labels(classes: Sequence[str], decisions: NDArray[np.bool_]) -> pa.A
     return pa.array(texts, pa.string()).take(pa.array(which.ravel()))
 
 
+def decided_classes(facts: PredictionFacts, rows: pa.RecordBatch | pa.Table) -> NDArray[np.bool_]:
+    """Which classes the column `label` names, (n, classes): `decided_labels` backwards."""
+    encoded = _whole(rows["label"]).dictionary_encode()
+    texts, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+    named = [set(text.split(LABEL_JOINT)) if facts.multi_label else {text} for text in texts]
+    patterns = np.array([[name in names for name in facts.classes] for names in named], bool)
+    return patterns.reshape(-1, len(facts.classes))[codes]
+
+
+def probability_matrix(facts: PredictionFacts, rows: pa.RecordBatch | pa.Table) -> NDArray[np.float32]:
+    """The probabilities of rows, (n, classes)."""
+    return np.stack([_whole(rows[column]).to_numpy() for column in facts.columns.values()], axis=1)
+
+
 def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,0 +1,168 @@
+"""Predictions as GeoJSON that QuPath opens: a tile object a tile, or an annotation for neighbours of one class."""
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from embedstore.errors import ExportError
+from embedstore.exchange.class_colours import class_colours
+from embedstore.exchange.export_scope import ExportScope
+from embedstore.exchange.ranks import ranks
+from embedstore.store import PredictionFacts
+from embedstore.store.prediction_schema import LABEL_JOINT, decided_classes, probability_matrix
+
+Origin = Literal["bounds", "level0"]
+DIGITS = 5  # of a probability
+
+
+def write_geojson(
+    scope: ExportScope,
+    slide_id: str,
+    path: str | Path,
+    *,
+    origin: Origin = "bounds",
+    merge: bool = False,
+    min_probability: float = 0.0,
+) -> int:
+    """Write what a head says of a slide's tiles, for QuPath 0.4 or newer (File > Import objects, or drag and drop).
+
+    A tile is a square Polygon of objectType `tile` with its class, and the probabilities as measurements "p: CLASS".
+    Of a head for slides or patients, tiles have the measurements "attention" and "attention rank" (0 to 1 within the
+    slide) and no class.
+
+    Args:
+        scope: The head and its slides.
+        slide_id: One of them.
+        path: The file.
+        origin: Where coordinates begin. QuPath shows the part of a slide that OpenSlide says holds an image, and counts
+            from its corner: `bounds`. `level0` counts from the corner of level 0. The member `embedstore` of the file
+            says which, and the import of labels heeds it.
+        merge: Unite neighbouring tiles of one class to annotations, with the number of tiles and their mean
+            probability.
+        min_probability: Leave out tiles whose class has a smaller probability.
+    Returns:
+        How many objects were written.
+    Raises:
+        ExportError: the head has nothing to say of tiles, or attention was to be merged.
+    """
+    facts, table = scope.head_facts("geojson"), scope.places_table("geojson")
+    rows = table.table(slides=[slide_id])
+    slide = scope.slides[slide_id]
+    corner = (slide.get("bounds_x") or 0, slide.get("bounds_y") or 0) if origin == "bounds" else (0, 0)
+    about = {
+        "origin": origin,
+        "slide_id": slide_id,
+        "head": facts.head,
+        "head_digest": facts.head_digest,
+        "task": facts.task,
+        "collection": facts.collection,
+    }
+    if facts.level != "tile":
+        if merge:
+            raise ExportError(
+                f"head {facts.head!r} gives no tile a class, so tiles cannot be merged; leave out --merge"
+            )
+        features = _attention_features(facts, rows, corner)
+    elif merge:
+        features = _merged_features(facts, rows, corner, min_probability, slide_id)
+    else:
+        features = _tile_features(facts, rows, corner, min_probability)
+    return _write_collection(Path(path), about, features)
+
+
+def _write_collection(path: Path, about: Mapping[str, Any], features: Iterator[dict[str, Any]]) -> int:
+    written = 0
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f'{{"type": "FeatureCollection", "embedstore": {json.dumps(about)}, "features": [')
+        for feature in features:
+            file.write((",\n" if written else "\n") + json.dumps(feature, allow_nan=False))
+            written += 1
+        file.write("\n]}\n")
+    return written
+
+
+def _tile_features(
+    facts: PredictionFacts, rows: pa.Table, corner: tuple[int, int], min_probability: float
+) -> Iterator[dict[str, Any]]:
+    colours = class_colours(facts.classes, facts.positive)
+    probabilities, decided = probability_matrix(facts, rows), decided_classes(facts, rows)
+    likely = np.where(decided, probabilities, -1).max(axis=1, initial=-1)
+    nothing = ~decided.any(axis=1)  # of a multi-label task; it has no probability of its own
+    keep = np.flatnonzero((likely >= min_probability) | (nothing & (min_probability <= 0)))
+    labels, ids = rows["label"].to_pylist(), rows["tile_id"].to_numpy()
+    squares = _squares(rows, corner)
+    for i in keep.tolist():
+        measurements = {f"p: {name}": p for name, p in zip(facts.classes, _rounded(probabilities[i]), strict=True)}
+        properties: dict[str, Any] = {"objectType": "tile"}
+        if labels[i]:
+            properties["classification"] = _classification(labels[i], colours)
+        yield _feature(f"{facts.head}/{ids[i]}", squares[i], {**properties, "measurements": measurements})
+
+
+def _attention_features(facts: PredictionFacts, rows: pa.Table, corner: tuple[int, int]) -> Iterator[dict[str, Any]]:
+    attention, ids = rows["attention"].to_numpy(), rows["tile_id"].to_numpy()
+    squares, rank = _squares(rows, corner), _rounded(ranks(attention))
+    for i in range(len(ids)):
+        measurements = {"attention": float(attention[i]), "attention rank": rank[i]}
+        yield _feature(f"{facts.head}/{ids[i]}", squares[i], {"objectType": "tile", "measurements": measurements})
+
+
+def _merged_features(
+    facts: PredictionFacts, rows: pa.Table, corner: tuple[int, int], min_probability: float, slide_id: str
+) -> Iterator[dict[str, Any]]:
+    colours = class_colours(facts.classes, facts.positive)
+    probabilities, decided = probability_matrix(facts, rows), decided_classes(facts, rows)
+    x, y, edge = (rows[name].to_numpy().astype(np.float64) for name in ("x", "y", "edge_l0"))
+    x, y = x - corner[0], y - corner[1]
+    for number, name in enumerate(facts.classes):
+        chosen = np.flatnonzero(decided[:, number] & (probabilities[:, number] >= min_probability))
+        if len(chosen) == 0:
+            continue
+        left, top, side = x[chosen], y[chosen], edge[chosen]
+        united = shapely.union_all(shapely.box(left, top, left + side, top + side))
+        parts = shapely.get_parts(shapely.simplify(united, 0))
+        centres = shapely.points(left + side / 2, top + side / 2)
+        tile, part = shapely.STRtree(parts).query(centres, predicate="within")
+        tiles = np.bincount(part, minlength=len(parts))
+        means = np.bincount(part, probabilities[chosen[tile], number], minlength=len(parts)) / np.maximum(tiles, 1)
+        for i, area in enumerate(parts):
+            yield _feature(
+                f"{facts.head}/{slide_id}/{name}/{i}",
+                json.loads(shapely.to_geojson(area)),
+                {
+                    "objectType": "annotation",
+                    "classification": _classification(name, colours),
+                    "measurements": {"tiles": int(tiles[i]), f"p: {name} mean": round(float(means[i]), DIGITS)},
+                },
+            )
+
+
+def _feature(key: str, geometry: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
+    """A feature whose id, which QuPath wants to be a UUID, is the same in every export of the same thing."""
+    name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"embedstore:{key}"))
+    return {"type": "Feature", "id": name, "geometry": geometry, "properties": properties}
+
+
+def _classification(label: str, colours: Mapping[str, tuple[int, int, int]]) -> dict[str, Any]:
+    """A class as QuPath has it; of several classes, QuPath's derived class 'a: b' in the colour of the first."""
+    names = [label] if label in colours else label.split(LABEL_JOINT)
+    return {"name": ": ".join(names), "color": list(colours.get(names[0], (128, 128, 128)))}
+
+
+def _squares(rows: pa.Table, corner: tuple[int, int]) -> list[dict[str, Any]]:
+    x, y, edge = (rows[name].to_numpy().astype(np.int64) for name in ("x", "y", "edge_l0"))
+    left, top = x - corner[0], y - corner[1]
+    right, bottom = left + edge, top + edge
+    rings = np.stack([left, top, right, top, right, bottom, left, bottom, left, top], axis=1).reshape(-1, 1, 5, 2)
+    return [{"type": "Polygon", "coordinates": ring} for ring in rings.tolist()]
+
+
+def _rounded(values: NDArray[np.floating]) -> list[float]:
+    return np.round(values.astype(np.float64), DIGITS).tolist()

@@ -10,14 +10,14 @@ DIM = 4
 EDGE = 128
 
 
-def make_store(folder: Path, slides: dict[str, list[tuple[int, int]]], *, edge_l0: int = EDGE, tile_px=256) -> Store:
+def make_store(folder: Path, slides: dict[str, list[tuple[int, int]]], *, stride_px: int = 256) -> Store:
     """A store with the collection 'toy': {slide: corners of its tiles}; slides know their place, patient and cohort.
 
     Slide number i has bounds 1000 i from the corner of level 0, in x, and 2000 i in y.
     """
     store = Store.create(folder / "store")
     record = {
-        "tiling": {"tile_px": tile_px, "stride_px": tile_px, "mpp": 0.5},
+        "tiling": {"tile_px": 256, "stride_px": stride_px, "mpp": 0.5},
         "extractor": {"name": "toy", "dim": DIM},
     }
     collection = Collection.create(store.uri, "toy", dim=DIM, record=record)
@@ -29,7 +29,7 @@ def make_store(folder: Path, slides: dict[str, list[tuple[int, int]]], *, edge_l
             collection="toy",
             slide_id=slide_id,
             xy_l0=np.array(corners, np.int32).reshape(-1, 2),
-            edge_l0=edge_l0,
+            edge_l0=EDGE,
             tissue=np.ones(len(corners), np.float32),
         )
         writer.put(np.arange(len(corners)), vectors(slide_id, len(corners)))

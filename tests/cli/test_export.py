@@ -1,0 +1,82 @@
+"""`embedstore export`."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.export import command
+from embedstore.errors import ExportError
+from tests.exchange.exported import add_folder, grid, make_store
+from tests.store.predicted import facts, predict, two
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    store = make_store(tmp_path, {"sub/a.svs": grid(2, 1), "b.svs": grid(3, 1)})
+    predict(store, facts(), {"sub/a.svs": two([0.1, 0.9]), "b.svs": two([0.2, 0.8, 0.6])})
+    return store.uri
+
+
+def export(*args: object) -> Result:
+    result = CliRunner().invoke(command, [str(each) for each in args])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_a_file_a_slide_is_named_on_stdout(store: str, tmp_path: Path):
+    out = tmp_path / "out"
+    done = export("-s", store, "--head", "lesion", "--format", "geojson", "--out", out)
+    assert done.stdout.split() == [str(out / "b.svs.geojson"), str(out / "sub" / "a.svs.geojson")]
+    assert "2 slide(s), 5 objects in 2 file(s)" in done.stderr
+    file = json.loads((out / "sub" / "a.svs.geojson").read_text())
+    assert file["embedstore"]["origin"] == "bounds" and len(file["features"]) == 2
+
+
+def test_options_of_geojson_are_heeded(store: str, tmp_path: Path):
+    out = tmp_path / "b.geojson"
+    chosen = ("--slide", "b.svs", "--merge", "--min-probability", 0.7, "--origin", "level0")
+    export("-s", store, "--head", "lesion", "--format", "geojson", "--out", out, *chosen)
+    file = json.loads(out.read_text())
+    assert file["embedstore"]["origin"] == "level0"
+    assert [each["properties"]["objectType"] for each in file["features"]] == ["annotation"] * 2
+
+
+def test_maps_of_slides_that_are_not_at_hand_are_told(store: str, tmp_path: Path):
+    done = export("-s", store, "--head", "lesion", "--format", "png", "--out", tmp_path, "--picture-px", 200, "--json")
+    printed = json.loads(done.stdout)
+    assert [Path(each["path"]).read_bytes()[:4] for each in printed["files"]] == [b"\x89PNG"] * 2
+    assert len(printed["notes"]) == 2 and "drawn on blank paper" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "rows"), [("csv", "x.csv", 5), ("parquet", "x.parquet", 5), ("slides", "s.json", 2)]
+)
+def test_tables_are_one_file(store: str, tmp_path: Path, form: str, name: str, rows: int):
+    out = tmp_path / "new" / name
+    done = export("-s", store, "--head", "lesion", "--format", form, "--out", out)
+    assert done.stdout.strip() == str(out) and out.stat().st_size > 0
+    assert f"2 slide(s), {rows} rows in 1 file(s)" in done.stderr
+    with pytest.raises(ExportError, match=f"is a folder; {form} writes one file"):
+        export("-s", store, "--head", "lesion", "--format", form, "--out", tmp_path)
+
+
+def test_embeddings_go_out_without_a_head(store: str, tmp_path: Path):
+    done = export("-s", store, "-c", "toy", "--format", "parquet", "--out", tmp_path / "x.parquet", "--json")
+    assert json.loads(done.stdout)["files"][0]["rows"] == 5
+    both = export("-s", store, "-c", "toy", "--head", "lesion", "--format", "csv", "--out", tmp_path / "x.csv")
+    assert both.exit_code == 2 and "a head knows its collection" in both.stderr
+
+
+def test_folders_of_tiles_are_passed_over_but_not_where_they_are_asked_for(store: str, tmp_path: Path):
+    from embedstore.store import Store
+
+    add_folder(Store.open(store), "patches", ("x.png",))
+    predict(Store.open(store), facts(), {"patches": two([0.9])})
+    done = export("-s", store, "--head", "lesion", "--format", "geojson", "--out", tmp_path / "out")
+    assert "'patches' is a folder of ready-made tiles, which geojson cannot show" in done.stderr
+    assert len(done.stdout.split()) == 2
+    with pytest.raises(ExportError, match="'patches' is a folder of ready-made tiles"):
+        export("-s", store, "--head", "lesion", "--format", "png", "--out", tmp_path, "--slide", "patches")

@@ -61,11 +61,8 @@ def evaluate(
         LabelError: no row, or rows of no or of two classes where they must be of one.
         VectorError: probabilities that are not finite.
     """
-    probabilities, targets, decisions = (
-        np.asarray(probabilities, np.float64),
-        np.asarray(targets),
-        np.asarray(decisions),
-    )
+    probabilities = np.asarray(probabilities, np.float64)
+    targets, decisions = np.asarray(targets, bool), np.asarray(decisions, bool)
     binary = not multi_label and len(classes) == 2
     if binary and positive is None:
         positive = sorted(classes)[1]

@@ -184,9 +184,8 @@ def _by_column(
             f"all labelled rows have {column} = {value_names[present[0]]!r}; expected two values or more; "
             "split by another column, or pass --split kfold"
         )
-    patients.check_apart(
-        values, f"two values of {column!r}", "group by that column, or correct it in the list of slides"
-    )
+    remedy = "correct it in the list of slides, or pass --split kfold"
+    patients.check_apart(values, f"two values of {column!r}", remedy)
     parts = np.empty((len(present), len(values)), np.int8)
     for i, value in enumerate(present):
         others = values != value
@@ -233,9 +232,7 @@ def _given_parts(patients: Groups, config: SplitConfig, part: NDArray[np.int8], 
                 f"the given split has no {name} part: {listed(f'{k} {n:,} rows' for k, n in counts.items())}; add one, "
                 "or pass --split holdout"
             )
-    patients.check_apart(
-        part, "two parts of the given split", f"correct the split, or pass --split kfold{_other(config)}"
-    )
+    patients.check_apart(part, "two parts of the given split", _remedy(config))
     if not counts["valid"]:
         train = part == TRAIN
         part[patients.carve(train, config.valid_share, "the given train part")] = VALID
@@ -256,9 +253,7 @@ def _given_folds(
     fold = np.full(len(values), -1)
     for value, number in numbers.items():
         fold[values == value] = ordered.index(number)
-    patients.check_apart(
-        fold, "two folds of the given split", f"correct the split, or pass --split kfold{_other(config)}"
-    )
+    patients.check_apart(fold, "two folds of the given split", _remedy(config))
     names = [f"given fold {number}" for number in ordered]
     if len(ordered) > 2:
         return _cycle(fold, len(ordered)), names
@@ -270,8 +265,9 @@ def _given_folds(
     return parts, names
 
 
-def _other(config: SplitConfig) -> str:
-    return ", or group by something finer" if config.group_by != "tile" else ""
+def _remedy(config: SplitConfig) -> str:
+    other = "" if config.group_by == "tile" else ", or --group-by tile if its tiles have nothing to do with each other"
+    return f"correct the split, or pass --split kfold{other}"
 
 
 # -- what a split lacks ---------------------------------------------------------------------

@@ -220,6 +220,10 @@ def test_the_same_seed_gives_the_same_intervals_however_rows_stand():
     first, again, other = (evaluate(*drawn, classes=CLASSES[:2], seed=seed).as_record() for seed in (4, 4, 5))
     mixed = evaluate(*(array[order] for array in drawn), classes=CLASSES[:2], seed=4)
     assert first == again
+    numbers = evaluate(
+        drawn[0].astype(np.float64), *(array.astype(int) for array in drawn[1:]), classes=CLASSES[:2], seed=4
+    )
+    assert numbers.as_record() == first
     assert first["metrics"] != other["metrics"]
     assert mixed.metrics["auroc"] == evaluate(*drawn, classes=CLASSES[:2], seed=4).metrics["auroc"]
 

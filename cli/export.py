@@ -119,7 +119,6 @@ def _write_table(scope: Any, form: str, out: Path) -> dict[str, Any]:
 
     if out.is_dir():
         raise ExportError(f"--out {out} is a folder; {form} writes one file, such as {out / f'export.{form}'}")
-    out.parent.mkdir(parents=True, exist_ok=True)
     if form == "slides":
         rows = write_slide_scores(scope, out)
     elif form == "anndata":

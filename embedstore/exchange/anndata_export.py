@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from embedstore.errors import ExportError
 from embedstore.exchange.export_scope import ExportScope
 from embedstore.exchange.prediction_table import TILE_COLUMNS, join_slides, slides_table
+from embedstore.exchange.whole_file import whole_file
 
 
 def write_anndata(scope: ExportScope, path: str | Path) -> int:
@@ -38,7 +39,8 @@ def write_anndata(scope: ExportScope, path: str | Path) -> int:
     if edge.all():
         corner = np.stack([tiles["x"].to_numpy(), tiles["y"].to_numpy()], axis=1)
         made.obsm["spatial"] = corner + edge[:, None] / 2
-    made.write_h5ad(Path(path), compression="gzip")
+    with whole_file(path) as part:
+        made.write_h5ad(part, compression="gzip")
     return len(vectors)
 
 

@@ -146,7 +146,7 @@ def metadata_columns(slides: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def slide_path(out: Path, slide_id: str, suffix: str, *, single: bool) -> Path:
-    """Where a slide's file goes: below the folder `out` by the slide's id, or to `out` itself where that is a file.
+    """Where a slide's file goes: below the folder `out` by the slide's id, or `out` itself where it has the suffix.
 
     Raises:
         ExportError: `out` names one file, and there are several slides.
@@ -154,9 +154,6 @@ def slide_path(out: Path, slide_id: str, suffix: str, *, single: bool) -> Path:
     if out.suffix.lower() == suffix:
         if not single:
             raise ExportError(f"--out {out} is one file, and there are several slides; name a folder, or one --slide")
-        path = out
-    else:
-        parts = [part if part not in ("..", ".") else "_" for part in PurePosixPath(slide_id).parts if part != "/"]
-        path = out.joinpath(*parts[:-1], parts[-1] + suffix)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+        return out
+    parts = [part if part not in ("..", ".") else "_" for part in PurePosixPath(slide_id).parts if part != "/"]
+    return out.joinpath(*parts[:-1], parts[-1] + suffix)

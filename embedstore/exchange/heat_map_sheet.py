@@ -15,6 +15,7 @@ from embedstore.exchange.export_scope import ExportScope
 from embedstore.exchange.heat_map import ALPHA, colour_table, draw_class_map, draw_heat_map
 from embedstore.exchange.ranks import ranks
 from embedstore.exchange.slide_picture import PICTURE_PX, slide_picture
+from embedstore.exchange.whole_file import whole_file
 from embedstore.slides.slide import Pixels
 from embedstore.store import PredictionFacts
 from embedstore.store.prediction_schema import decided_classes, probability_matrix
@@ -133,7 +134,8 @@ def _save_sheet(picture: Pixels, path: Path, *, title: str, subtitle: str, key: 
         _draw_bar(sheet, key, (left, height - TITLE_PX - 60 - 240, 22, 240), width, height)
     else:
         _draw_classes(sheet, key, left, TITLE_PX, width, height)
-    sheet.savefig(path, dpi=DPI, format="png")
+    with whole_file(path) as part:
+        sheet.savefig(part, dpi=DPI, format="png")
 
 
 def on_tissue(colours: np.ndarray) -> np.ndarray:

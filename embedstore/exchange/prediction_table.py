@@ -1,5 +1,6 @@
 """Predictions or embeddings as CSV or Parquet, with what is known of the slides, written as they are read."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedstore.exchange.export_scope import ExportScope, metadata_columns
+from embedstore.exchange.whole_file import whole_file
 
 Form = Literal["csv", "parquet"]
 TILE_COLUMNS = ["tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue"]
@@ -27,22 +29,17 @@ def write_table(scope: ExportScope, path: str | Path, *, form: Form) -> int:
     batches = scope.predictions.batches(slides=scope.wanted) if scope.predictions else _tiles(scope, form)
     slides = slides_table(scope)
     written = 0
-    writer: Any = None
-    try:
+    with whole_file(path) as part, contextlib.ExitStack() as opened:
+        writer: Any = None
         for batch in batches:
             joined = join_slides(batch, slides)
-            writer = writer or _writer(path, joined.schema, form)
+            writer = writer or opened.enter_context(_writer(part, joined.schema, form))
             writer.write_batch(joined)
             written += joined.num_rows
-    finally:
-        if writer is not None:
-            writer.close()
-    if writer is None:  # pragma: no cover - a scope holds no slide without rows
-        Path(path).write_bytes(b"")
     return written
 
 
-def _writer(path: str | Path, schema: pa.Schema, form: Form) -> Any:
+def _writer(path: Path, schema: pa.Schema, form: Form) -> Any:
     if form == "csv":
         import pyarrow.csv
 

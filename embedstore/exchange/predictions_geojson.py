@@ -15,6 +15,7 @@ from embedstore.errors import ExportError
 from embedstore.exchange.class_colours import class_colours
 from embedstore.exchange.export_scope import ExportScope
 from embedstore.exchange.ranks import ranks
+from embedstore.exchange.whole_file import whole_file
 from embedstore.store import PredictionFacts
 from embedstore.store.prediction_schema import LABEL_JOINT, decided_classes, probability_matrix
 
@@ -79,7 +80,7 @@ def write_geojson(
 
 def _write_collection(path: Path, about: Mapping[str, Any], features: Iterator[dict[str, Any]]) -> int:
     written = 0
-    with path.open("w", encoding="utf-8") as file:
+    with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
         file.write(f'{{"type": "FeatureCollection", "embedstore": {json.dumps(about)}, "features": [')
         for feature in features:
             file.write((",\n" if written else "\n") + json.dumps(feature, allow_nan=False))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from embedstore.errors import ExportError
 from embedstore.exchange.export_scope import ExportScope, metadata_columns
 from embedstore.exchange.prediction_table import join_slides, slides_table
+from embedstore.exchange.whole_file import whole_file
 from embedstore.store import PredictionFacts
 from embedstore.store.prediction_schema import decided_classes, probability_matrix
 
@@ -47,16 +48,17 @@ def write_slide_scores(scope: ExportScope, path: str | Path) -> int:
     if path.suffix.lower() not in FORMS:
         raise ExportError(f"--out {path} ends in {path.suffix!r}; expected {', '.join(FORMS)} for a table of slides")
     table = slide_scores(scope)
-    if path.suffix.lower() == ".csv":
-        import pyarrow.csv
+    with whole_file(path) as part:
+        if path.suffix.lower() == ".csv":
+            import pyarrow.csv
 
-        pyarrow.csv.write_csv(table, str(path))
-    elif path.suffix.lower() == ".parquet":
-        import pyarrow.parquet
+            pyarrow.csv.write_csv(table, str(part))
+        elif path.suffix.lower() == ".parquet":
+            import pyarrow.parquet
 
-        pyarrow.parquet.write_table(table, str(path))
-    else:
-        path.write_text(json.dumps(table.to_pylist(), indent=1, default=str) + "\n", encoding="utf-8")
+            pyarrow.parquet.write_table(table, str(part))
+        else:
+            part.write_text(json.dumps(table.to_pylist(), indent=1, default=str) + "\n", encoding="utf-8")
     return table.num_rows
 
 

@@ -99,8 +99,7 @@ def export_scope(
     if head is not None:
         predictions = store.predictions(head)
         facts, present = predictions.facts(), predictions.slides()
-        looked = store.predictions(head, "attention")
-        attention = looked if facts.level != "tile" and looked.exists() else None
+        attention = _attention(store, facts)
         collection = facts.collection
     else:
         opened = store.collection(collection)
@@ -126,6 +125,13 @@ def export_scope(
         facts=facts,
         everything=found.keys() == present.keys(),
     )
+
+
+def _attention(store: Store, facts: PredictionFacts) -> Predictions | None:
+    """Where a head for slides or patients looked; None where only an older version of it said so."""
+    looked = store.predictions(facts.head, "attention")
+    kept = facts.level != "tile" and looked.exists() and looked.facts().head_digest == facts.head_digest
+    return looked if kept else None
 
 
 def _slide_rows(store: Store, where: str | None) -> dict[str, dict[str, Any]]:

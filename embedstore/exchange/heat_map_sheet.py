@@ -73,7 +73,8 @@ def write_heat_map(
         if shown not in facts.classes:
             raise ExportError(f"head {facts.head!r} has no class {shown!r}; it has {', '.join(facts.classes)}")
         picture = draw_heat_map(thumbnail, xy_l0, edge_l0, rows[facts.columns[shown]].to_numpy())
-        key = _Key(title=f"probability of\n{shown}", mark=facts.thresholds.get(shown))
+        decides = facts.multi_label or shown == _shown_class(facts)  # other classes have no threshold of their own
+        key = _Key(title=f"probability of\n{shown}", mark=facts.thresholds.get(shown) if decides else None)
     else:
         colours, votes = class_colours(facts.classes), _votes(facts, rows)
         picture = draw_class_map(thumbnail, xy_l0, edge_l0, votes, list(colours.values()))

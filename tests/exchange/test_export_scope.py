@@ -56,7 +56,12 @@ def test_a_head_for_slides_is_shown_by_its_attention(store: Store):
     made = facts(head="grade", level="slide")
     predict_slides(store, made, {"a.svs": two([0.9])[0]}, {"a.svs": np.array([0.2, 0.8])})
     assert export_scope(store, head="grade").places_table("png").kind == "attention"
-    store.predictions("grade", "attention").drop()
+    newer = facts(head="grade", level="slide", head_digest="sha256:head-2")
+    predict_slides(store, newer, {"a.svs": two([0.9])[0]}, {})
+    assert store.predictions("grade", "attention").facts() == newer and not len(store.predictions("grade", "attention"))
+    predict_slides(store, made, {"a.svs": two([0.9])[0]}, {"a.svs": np.array([0.2, 0.8])})
+    stays = store.predictions("grade", "attention").table().to_batches()
+    store.predictions("grade", "attention").write(newer, stays, slides=["a.svs"])
     with pytest.raises(ExportError, match=r"'grade' answers for a whole slide.*export it as csv"):
         export_scope(store, head="grade").places_table("png")
     with pytest.raises(ExportError, match="png shows predictions; name the head"):

@@ -119,12 +119,17 @@ def _facts(job: Job, plan: SlidePlan | None) -> SlideFacts:
         return SlideFacts(
             slide_id=source.slide_id, path=source.path, kind=source.kind, slide_mpp=source.mpp, metadata=source.metadata
         )
+    bounds = plan.bounds_l0 or (None, None, None, None)
     return SlideFacts(
         slide_id=source.slide_id,
         path=source.path,
         kind=source.kind,
         width_l0=plan.size_l0[0],
         height_l0=plan.size_l0[1],
+        bounds_x=bounds[0],
+        bounds_y=bounds[1],
+        bounds_width=bounds[2],
+        bounds_height=bounds[3],
         slide_mpp=plan.mpp,
         vendor=plan.vendor,
         tissue_mm2=plan.tissue_mm2,

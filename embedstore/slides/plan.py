@@ -44,6 +44,7 @@ class SlidePlan:
         warnings: What a user should know; kept with the slide.
         fingerprint: Cheap identity of the content: size and both ends of the file.
         labels: What a tile folder says of its tiles.
+        bounds_l0: (x, y, width, height) of the part that holds an image, level-0 pixels; None for a tile folder.
     """
 
     slide_id: str
@@ -61,6 +62,7 @@ class SlidePlan:
     warnings: tuple[str, ...]
     fingerprint: str
     labels: tuple[TileLabel, ...] = ()
+    bounds_l0: tuple[int, int, int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.xy_l0)
@@ -101,6 +103,7 @@ def plan_slide(source: SlideSource, *, tiling: TilingConfig, tissue: TissueConfi
             tissue_mm2=found.area_mm2,
             warnings=(*slide.warnings, *warnings, *found.warnings),
             fingerprint=fingerprint(source.path),
+            bounds_l0=slide.bounds_l0,
         )
 
 

@@ -1,0 +1,131 @@
+"""The labels of one task as columns, the way the join reads them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from embedstore.errors import LabelError
+from embedstore.store.labels import no_such_task
+from embedstore.store.schema import LABELS
+
+#: A label's own text columns, which are kept as codes into their distinct values.
+CODED = ("kind", "label", "slide_id", "split", "patient")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TaskLabels:
+    """The labels of a task.
+
+    Attributes:
+        task: Its name.
+        table: (m) rows as in the store's table of labels.
+        codes: Of each column of CODED: (m,) int32 index into `values`, -1 where there is none.
+        values: Of each column of CODED: its distinct values, sorted.
+    """
+
+    task: str
+    table: pa.Table
+    codes: Mapping[str, NDArray[np.int32]]
+    values: Mapping[str, tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def rows_of(self, *kinds: str) -> NDArray[np.int64]:
+        """Rows of the labels of some kinds."""
+        wanted = [i for i, kind in enumerate(self.values["kind"]) if kind in kinds]
+        return np.flatnonzero(np.isin(self.codes["kind"], wanted))
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """(m,) x, y or edge_l0 in level-0 pixels, NaN where there is none."""
+        return self.table.column(column).cast(pa.float64()).to_numpy()
+
+    def codes_in(self, column: str, known: Sequence[str]) -> NDArray[np.int32]:
+        """(m,) index of each label's value in `known`, -1 where it is not among them."""
+        place = {value: i for i, value in enumerate(known)}
+        lookup = np.array([*(place.get(value, -1) for value in self.values[column]), -1], np.int32)
+        return lookup[self.codes[column]]
+
+
+def task_labels(labels: pa.Table | Sequence[Mapping[str, Any]], task: str) -> TaskLabels:
+    """The labels of a task among others.
+
+    Args:
+        labels: Rows of the store's table of labels: an Arrow table, which is quick, or dictionaries.
+    Raises:
+        TaskNotFoundError: none is of the task.
+    """
+    if not isinstance(labels, pa.Table):
+        schema = pa.schema([pa.field(field.name, field.type) for field in LABELS])  # rows need not have a key here
+        labels = pa.Table.from_pylist([dict(row) for row in labels], schema=schema)
+    found = labels.filter(pc.equal(labels.column("task"), task))
+    if found.num_rows == 0:
+        raise no_such_task(task, labels.column("task").unique().to_pylist())
+    codes, values = {}, {}
+    for name in CODED:
+        codes[name], values[name] = _encode(found.column(name))
+    return TaskLabels(task=task, table=found, codes=codes, values=values)
+
+
+def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    encoded = column.combine_chunks().dictionary_encode()
+    found = encoded.dictionary.to_pylist()
+    order = sorted(range(len(found)), key=lambda i: found[i])
+    rank = np.empty(len(found) + 1, np.int32)
+    rank[order], rank[-1] = np.arange(len(found)), -1
+    indices = encoded.indices.fill_null(len(found)).to_numpy(zero_copy_only=False)
+    return rank[indices], tuple(found[i] for i in order)
+
+
+def candidate_classes(
+    labels: TaskLabels, classes: Sequence[str] | None, *, multi_label: bool, kinds: Sequence[str]
+) -> tuple[str, ...]:
+    """The classes that may be answered: those given, or all that labels of these kinds name, sorted.
+
+    With `multi_label` a rest label names no class: it says that a place is of none.
+
+    Raises:
+        LabelError: a class is given that no label names.
+    """
+    naming = [kind for kind in kinds if not (multi_label and kind == "rest")]
+    codes = np.unique(labels.codes["label"][labels.rows_of(*naming)])
+    named = tuple(labels.values["label"][code] for code in codes if code >= 0)
+    if classes is None:
+        return named
+    unknown = [name for name in classes if name not in named]
+    if unknown or len(set(classes)) < len(classes):
+        what = f"no label of class {', '.join(unknown)}" if unknown else f"classes given twice: {', '.join(classes)}"
+        raise LabelError(f"task {labels.task!r}: {what}; its labels name {', '.join(named) or 'no class'}")
+    return tuple(classes)
+
+
+def settle_classes(
+    labels: TaskLabels, candidates: tuple[str, ...], answered: NDArray[np.int64], *, given: bool, multi_label: bool
+) -> tuple[str, ...]:
+    """The candidates that answer something.
+
+    Args:
+        answered: (K,) how many tiles or slides are of each candidate.
+        given: Whether the user named the classes: each must then be found.
+    Raises:
+        LabelError: fewer than two classes are left (with `multi_label`: none), or a given one is not found.
+    """
+    found = ", ".join(f"{name} {count}" for name, count in zip(candidates, answered, strict=True))
+    missed = [name for name, count in zip(candidates, answered, strict=True) if not count]
+    if given and missed:
+        raise LabelError(
+            f"task {labels.task!r}: class {', '.join(missed)} answers nothing without a conflict; found {found}; "
+            "import more labels of it, or leave it out of the classes"
+        )
+    kept = tuple(name for name in candidates if name not in missed)
+    if len(kept) < (1 if multi_label else 2):
+        raise LabelError(
+            f"task {labels.task!r}: a head needs two classes, found {found or 'no class'}; import labels of another "
+            "class, or import the file again with --negative CLASS for all that is not annotated"
+        )
+    return kept

@@ -81,7 +81,7 @@ def noise(x, strength, *, key):
 
 
 def dropout(x, rate, *, key):
-    """Dimensions set to their mean (zero, as vectors are standardised); the others grow so that sums keep their mean."""
+    """Dimensions set to their mean (zero, as vectors are standardised); the others grow, so that sums stay."""
     return jnp.where(jax.random.uniform(key, x.shape) < rate, 0.0, x / (1 - rate))
 
 

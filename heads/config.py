@@ -1,7 +1,7 @@
 """The configuration of fitting, checked where it is made and stored with the head."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from embedstore.config import JoinConfig, require
 
@@ -81,6 +81,13 @@ class AugmentConfig:
         return any((self.noise, self.dropout, self.mixup, self.interpolate, self.extrapolate, self.views))
 
 
+#: What a model is fitted with unless something else is asked for.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "tile": {"learning_rates": (1e-3,), "weight_decays": (1e-4, 1e-2, 1.0), "steps": 2000, "batch": 256},
+    "abmil": {"learning_rates": (3e-4,), "weight_decays": (1e-2,), "steps": 500, "batch": 16},
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
     """How a head is fitted; with the data it decides every number of the head.
@@ -92,14 +99,14 @@ class FitConfig:
         positive: The class whose probability is thresholded in a task of two; the second by name when None.
         classes: The classes in order; those that the labels name, sorted, when None.
         optimizer: `adamw`, `lbfgs` (linear, mean and max heads without augmentation), or `auto`: `lbfgs` where it can
-            be and the vectors are at most 50,000, else `adamw`.
+            be and there are at most 50,000 vectors, else `adamw`.
         learning_rates: A grid; the best by validation is kept. Not used by `lbfgs`.
         weight_decays: A grid, decoupled decay (AdamW).
-        l2: A grid of inverse regularisation strengths C as scikit-learn's LogisticRegression has it; for `lbfgs`.
+        c: A grid of inverse strengths of regularisation, as scikit-learn's LogisticRegression has it; for `lbfgs`.
         seeds: Heads a fold, of which the mean is taken.
         seed: The first of them.
         steps: Most steps of the optimiser.
-        batch: Tiles a step; or bags a step.
+        batch: Tiles a step, or bags a step.
         evaluate_every: Steps between two looks at the validation data.
         patience: Looks without a gain after which a head stops.
         metric: What validation goes by: `loss`, `balanced_accuracy` or `auroc`.
@@ -122,13 +129,13 @@ class FitConfig:
     positive: str | None = None
     classes: tuple[str, ...] | None = None
     optimizer: Literal["auto", "adamw", "lbfgs"] = "auto"
-    learning_rates: tuple[float, ...] = (1e-3,)
-    weight_decays: tuple[float, ...] = (1e-4, 1e-2, 1.0)
-    l2: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    learning_rates: tuple[float, ...] | None = None
+    weight_decays: tuple[float, ...] | None = None
+    c: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     seeds: int = 1
     seed: int = 0
-    steps: int = 2000
-    batch: int = 256
+    steps: int | None = None
+    batch: int | None = None
     evaluate_every: int = 50
     patience: int = 10
     metric: Literal["loss", "balanced_accuracy", "auroc"] = "loss"
@@ -137,7 +144,7 @@ class FitConfig:
     focal: float = 0.0
     hidden: int = 256
     dropout: float = 0.25
-    bag_tiles: int = 4096
+    bag_tiles: int = 512
     calibrate: bool = True
     bootstrap: int = 1000
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -154,10 +161,14 @@ class FitConfig:
             "mean, max and abmil at a slide or patient (--level)",
         )
         require(self.optimizer in ("auto", "adamw", "lbfgs"), f"optimizer is {self.optimizer!r}; expected adamw, lbfgs")
-        for name in ("learning_rates", "l2"):
-            values = getattr(self, name)
-            require(len(values) > 0 and min(values) > 0, f"{name} is {values}; expected one or more above 0")
-        require(len(self.weight_decays) > 0 and min(self.weight_decays) >= 0, "weight_decays: expected 0 or more")
+        own = _DEFAULTS["abmil" if self.model == "abmil" else "tile"]
+        for name, value in own.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        for name, least in (("learning_rates", 1e-12), ("c", 1e-12), ("weight_decays", 0.0)):
+            values = tuple(getattr(self, name))
+            require(len(values) > 0 and min(values) >= least, f"{name} is {values}; expected one or more above 0")
+            object.__setattr__(self, name, values)
         for name in ("seeds", "steps", "batch", "evaluate_every", "patience", "hidden"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; expected 1 or more")
         metrics = ("loss", "balanced_accuracy", "auroc")

@@ -2,6 +2,9 @@
 
 The objective is scikit-learn's `LogisticRegression`: C · Σ wᵢ lossᵢ + ½ ‖kernel‖², the bias free, on vectors that are
 standardised by each fold's training rows; divided by C · Σ wᵢ, so that all strengths are on one scale.
+
+Dimensions of an embedding are correlated, and L-BFGS is slow on that: 420 iterations for MobileNetV2 at C = 1. It works
+on other coordinates, in which the bound of the loss's Hessian (Böhning 1992) is the identity; the optimum is the same.
 """
 
 from functools import partial
@@ -9,18 +12,31 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Float, Float16
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Bool, Float, Int8
+from numpy.typing import NDArray
 
 from heads.losses import loss_and_weight, mask_logits
-from heads.models import apply
-from heads.problem import Problem, standardise
+from heads.models import apply, with_kernel
+from heads.problem import Problem, padded, standardise
 from heads.splits import TRAIN
 from heads.train import Fitted, Grid, Program, validate
 
-#: A head has converged where no component of the gradient of its mean loss exceeds this; float32 carries no more.
-TOLERANCE = 2e-6
+#: A head has converged where no component of the gradient exceeds this; float32 carries little more.
+TOLERANCE = 1e-6
 MEMORY = 20
+#: Rows that the curvature is estimated from: it only has to be about right.
+CURVATURE_ROWS = 8192
+
+
+class _Rows(NamedTuple):
+    """Rows that are trained on in any fold, padded."""
+
+    vectors: Float[Array, "rows dim"]
+    targets: Int8[Array, "tasks rows k"]
+    counted: Bool[Array, "folds tasks rows"]
 
 
 class _State(NamedTuple):
@@ -30,43 +46,70 @@ class _State(NamedTuple):
     step: jax.Array
 
 
-def fit_lbfgs(program: Program, problem: Problem, grid: Grid, vectors: Float16[Array, "rows dim"]) -> Fitted:
+def fit_lbfgs(program: Program, problem: Problem, grid: Grid, vectors: NDArray) -> Fitted:
     """Fit every head of a grid whose `learning_rate` is the strength C; `steps` are the most iterations.
 
     Heads of one stream, since the optimum does not depend on a seed. Validation scores choose among strengths;
     nothing is stopped early.
+
+    Args:
+        vectors: (n, dim), one for each row of the problem.
     """
-    return _fit(program, problem, grid, vectors)
+    parts = np.asarray(problem.parts)[:, : len(vectors)]
+    trained = np.flatnonzero((parts == TRAIN).any(axis=0))
+    lacking = padded(len(trained)) - len(trained)
+    counted = (parts[:, None, trained] == TRAIN) & np.asarray(problem.known)[None, :, trained]
+    rows = _Rows(
+        vectors=jnp.asarray(np.pad(np.asarray(vectors[trained]), ((0, lacking), (0, 0)))),
+        targets=jnp.asarray(np.pad(np.asarray(problem.targets)[:, trained], ((0, 0), (0, lacking), (0, 0)))),
+        counted=jnp.asarray(np.pad(counted, ((0, 0), (0, 0), (0, lacking)))),
+    )
+    return _fit(program, problem, grid, rows)
 
 
 @partial(jax.jit, static_argnums=0)
-def _fit(program: Program, problem: Problem, grid: Grid, vectors: jax.Array) -> Fitted:
-    x = standardise(vectors, problem.mean, problem.std)
-    targets = problem.targets.astype(jnp.float32)
+def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> Fitted:
+    x = standardise(rows.vectors, problem.mean, problem.std)
+    targets = rows.targets.astype(jnp.float32)
     start = program.start(grid.keys[0])
+    roots = _curvature_roots(x, rows.counted.any((0, 1)), 1 / grid.learning_rate)
 
-    def of_head(task, strength, trained, weights, shift, scale):
+    def of_head(task, strength, root, counted, weights, shift, scale):
         present, softmax = problem.present[task], problem.softmax[task]
-        counted = trained & problem.known[task]
+
+        def natural(parameters):
+            """From the coordinates of the search to those of the head."""
+            return with_kernel(parameters, solve_triangular(root, parameters["kernel"][...], lower=True, trans=1))
 
         def objective(parameters):
-            logits = mask_logits(apply(program.network, parameters, x, shift, scale, None), present)
-            loss, weight = loss_and_weight(
-                logits, targets[task], weights[task], present, softmax, 0.0, program.losses
-            )
-            total = jnp.where(counted, weight, 0.0).sum()
-            norm = sum(jnp.vdot(a, a) for a in (parameters["kernel"][...],))
-            return jnp.where(counted, loss, 0.0).sum() / total + norm / (2 * strength * total)
+            head = natural(parameters)
+            kernel = head["kernel"][...]
+            logits = mask_logits(apply(program.network, head, x, shift, scale, None), present)
+            loss, weight = loss_and_weight(logits, targets[task], weights[task], present, softmax, 0.0, program.losses)
+            total = jnp.where(counted[task], weight, 0.0).sum()
+            mean = jnp.where(counted[task], loss, 0.0).sum() / total
+            return mean + jnp.vdot(kernel, kernel) / (2 * strength * total)
 
-        return _minimise(objective, start, program.steps)
+        found, steps = _minimise(objective, start, program.steps)
+        return natural(found), steps
 
-    heads = jax.vmap(of_head, in_axes=(0, 0, None, None, None, None))
-    folds = jax.vmap(heads, in_axes=(None, None, 0, 0, 0, 0))
+    heads = jax.vmap(of_head, in_axes=(0, 0, 0, None, None, None, None))
+    folds = jax.vmap(heads, in_axes=(None, None, None, 0, 0, 0, 0))
     parameters, steps = folds(
-        grid.task, grid.learning_rate, problem.parts == TRAIN, problem.weights, problem.shift, problem.scale
+        grid.task, grid.learning_rate, roots, rows.counted, problem.weights, problem.shift, problem.scale
     )
     parameters = jax.tree.map(lambda a: a[None], parameters)
     return Fitted(parameters, validate(program, problem, grid, parameters), steps[None])
+
+
+def _curvature_roots(x, counted, strengths) -> Float[Array, "heads dim dim"]:
+    """Lower triangular L with L Lᵀ = XᵀX / 4n + I / Cn, for each strength's 1 / C."""
+    step = max(1, -(-len(x) // CURVATURE_ROWS))
+    some = jnp.where(counted[::step, None], x[::step], 0.0)
+    gram = some.T @ some / (4 * jnp.maximum(counted[::step].sum(), 1))
+    n = jnp.maximum(counted.sum(), 1)
+    eye = jnp.eye(x.shape[1])
+    return jax.vmap(lambda weak: jnp.linalg.cholesky(gram + (weak / n + 1e-6) * eye))(strengths)
 
 
 def _minimise(objective, start, most: int):

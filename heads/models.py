@@ -1,5 +1,6 @@
 """Small networks on embeddings, in Flax. Pure once split: `apply(network, parameters, x, …)`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -85,7 +86,7 @@ class GatedAttentionHead(nnx.Module):
         hidden = _dropout(hidden, self.dropout, key)
         gate = jax.nn.sigmoid(dense(hidden, self.gate_kernel[...], self.gate_bias[...]))
         scores = (jnp.tanh(dense(hidden, self.tanh_kernel[...], self.tanh_bias[...])) * gate) @ self.score_kernel[...]
-        attention = jax.nn.softmax(jnp.where(mask, scores[..., 0], -jnp.inf), where=mask, initial=-1e30)
+        attention = jax.nn.softmax(jnp.where(mask, scores[..., 0], -1e9))
         attention = jnp.where(mask, attention, 0.0)
         return dense(attention @ hidden, self.out_kernel[...], self.out_bias[...]), attention
 
@@ -123,3 +124,25 @@ def apply(network: Network, parameters: Parameters, *inputs: Any) -> Any:
 def decays(parameters: Parameters) -> Any:
     """Which parameters weight decay acts on: kernels, not biases."""
     return jax.tree.map_with_path(lambda path, _: "kernel" in jax.tree_util.keystr(path), parameters)
+
+
+def first_columns(parameters: Parameters, columns: int) -> Parameters:
+    """Parameters of a network with only its first columns of logits: those of one of several tasks."""
+    pure = to_arrays(parameters)
+    last = ("out_kernel", "out_bias") if "out_kernel" in pure else ("kernel", "bias")
+    return from_arrays({name: a[..., :columns] if name in last else a for name, a in pure.items()})
+
+
+def with_kernel(parameters: Parameters, kernel: Float[Array, "dim out"]) -> Parameters:
+    """The same parameters with another first kernel."""
+    return from_arrays({**to_arrays(parameters), "kernel": kernel})
+
+
+def to_arrays(parameters: Parameters) -> dict[str, Any]:
+    """Parameters by name."""
+    return dict(nnx.to_pure_dict(parameters))
+
+
+def from_arrays(arrays: Mapping[str, Any]) -> Parameters:
+    """Parameters from what `to_arrays` gave."""
+    return nnx.State({name: nnx.Param(jnp.asarray(array)) for name, array in arrays.items()})

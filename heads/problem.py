@@ -215,7 +215,7 @@ def _weights(packed, answered, parts, softmax, several, balanced: bool) -> NDArr
 
 def _groups(packed, answered, parts, balanced: bool) -> Groups:
     trained = np.flatnonzero((parts == TRAIN).any(0))
-    folds, fold_id = np.unique((parts[:, trained] == TRAIN).T, axis=0, return_inverse=True)
+    _, fold_id = np.unique((parts[:, trained] == TRAIN).T, axis=0, return_inverse=True)
     answers = np.concatenate([packed[:, trained], answered[:, trained, None]], axis=2)  # (tasks, n, k + 1)
     kinds, kind = np.unique(answers.transpose(1, 0, 2).reshape(len(trained), -1), axis=0, return_inverse=True)
     key = fold_id.reshape(-1).astype(np.int64) * len(kinds) + kind.reshape(-1)

@@ -2,9 +2,12 @@
 
 from embedstore.store.collection import Collection, CollectionWriter
 from embedstore.store.fragments import Delivery, SlideWriter
+from embedstore.store.heads import Heads, StoredHead
+from embedstore.store.join import Answers, join_labels
 from embedstore.store.labels import Label, Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger, Outcome, SlideFacts
+from embedstore.store.places import Places, read_places
 from embedstore.store.prediction_schema import (
     PredictionFacts,
     attention_batch,
@@ -13,24 +16,35 @@ from embedstore.store.prediction_schema import (
     tile_batch,
 )
 from embedstore.store.predictions import Predictions
+from embedstore.store.slide_answers import SlideAnswers, slide_answers
 from embedstore.store.store import Store
+from embedstore.store.vectors import read_vectors
 
 __all__ = [
+    "Answers",
     "Collection",
     "CollectionWriter",
     "Delivery",
+    "Heads",
     "Label",
     "Labels",
     "Ledger",
     "Lease",
     "Outcome",
+    "Places",
     "PredictionFacts",
     "Predictions",
+    "SlideAnswers",
     "SlideFacts",
     "SlideWriter",
     "Store",
+    "StoredHead",
     "attention_batch",
+    "join_labels",
     "predictions_schema",
+    "read_places",
+    "read_vectors",
+    "slide_answers",
     "slide_batch",
     "tile_batch",
 ]

@@ -83,6 +83,21 @@ LABELS = pa.schema(
     ]
 )
 
+HEADS = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+        pa.field("task", pa.string()),
+        pa.field("collection", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("level", pa.string()),
+        pa.field("digest", pa.string()),
+        pa.field("record", pa.large_string()),  # JSON
+        pa.field("parameters", pa.large_binary()),
+        pa.field("examples", pa.large_binary()),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
 LEASES = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False, metadata=_PRIMARY_KEY),

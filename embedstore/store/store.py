@@ -7,12 +7,13 @@ from typing import Any
 
 from embedstore.errors import SlideNotInStoreError, StoreError, StoreNotFoundError, TileNotFoundError
 from embedstore.store.collection import PREFIX, Collection, CollectionWriter, collection_names
+from embedstore.store.heads import Heads
 from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger
 from embedstore.store.predictions import KINDS, PredictionKind, Predictions, predicted_heads
 from embedstore.store.probe import require_put_if_absent
-from embedstore.store.table import local_path, sql_string
+from embedstore.store.table import local_path, sql_in, sql_string
 
 
 class Store:
@@ -27,6 +28,7 @@ class Store:
         self.uri = str(local) if local is not None else str(uri).rstrip("/")
         self.ledger = Ledger(self.uri)
         self.labels = Labels(self.uri)
+        self.heads = Heads(self.uri)
 
     @classmethod
     def open(cls, uri: str | Path) -> "Store":
@@ -207,9 +209,17 @@ class Store:
                 removed[name] = before - len(collection)
             for table in predictions:
                 table.forget(list(slide_ids))
-            self.labels.forget(list(slide_ids))
+            self.labels.forget(list(slide_ids), patients=self._patients_only_of(slide_ids))
             self.ledger.forget(list(slide_ids))
         return removed
+
+    def _patients_only_of(self, slide_ids: Sequence[str]) -> list[str]:
+        """Patients that have no slide but these."""
+        if not slide_ids:
+            return []
+        rows = self.ledger.slides(where=sql_in("slide_id", slide_ids))
+        patients = sorted({row["patient"] for row in rows if row["patient"] is not None})
+        return [name for name in patients if set(self.ledger.slides_of_patient(name)) <= set(slide_ids)]
 
     def compact(self, *, keep_s: float = 3600.0) -> dict[str, dict[str, int]]:
         """Merge small files, purge removed rows and forget versions older than `keep_s` seconds.
@@ -228,6 +238,7 @@ class Store:
             table.tidy(keep_s=keep_s)
         self.ledger.tidy(keep_s=keep_s)
         self.labels.tidy(keep_s=keep_s)
+        self.heads.tidy(keep_s=keep_s)
         return report
 
 

@@ -1,0 +1,303 @@
+"""Examples: labelled tiles, slides or patients of a collection, with the answers of every task and who they are of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.errors import LabelError, SplitError
+from embedstore.store import Answers, Collection, Places, SlideAnswers, Store, join_labels, read_places, slide_answers
+from embedstore.store.schema import tile_ids
+from heads.config import FitConfig, SplitConfig
+from heads.split_file import read_split_file
+from heads.splits import Split, make_split
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Examples:
+    """n labelled places, and what T tasks say of them.
+
+    Attributes:
+        version: Of the collection's table.
+        ids: (n,) int64: `tile_id`, or the like of a slide or patient.
+        bags: Rows of the table of each example, ascending; one row each where examples are tiles.
+        tasks, classes: Names of the tasks, and of each task's classes.
+        targets: (n, classes) bool of each task.
+        known: (n,) bool of each task.
+        group: (n,) int32 index into `group_names`: what must not be parted.
+        notes: What the user should know.
+    """
+
+    version: int
+    ids: NDArray[np.int64]
+    bags: "Bags"
+    tasks: tuple[str, ...]
+    classes: tuple[tuple[str, ...], ...]
+    targets: tuple[NDArray[np.bool_], ...]
+    known: tuple[NDArray[np.bool_], ...]
+    group: NDArray[np.int32]
+    group_names: tuple[str, ...]
+    split: Split
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bags:
+    """Rows of a table, in one or several bags.
+
+    Attributes:
+        rows: All rows, bag by bag.
+        start: (n + 1,) where each bag begins in `rows`, and the end.
+    """
+
+    rows: NDArray[np.int64]
+    start: NDArray[np.int64]
+
+    @classmethod
+    def single(cls, rows: NDArray[np.int64]) -> "Bags":
+        """A bag a row."""
+        return cls(rows=rows, start=np.arange(len(rows) + 1))
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        return np.diff(self.start)
+
+
+def gather(
+    store: Store, collection: Collection, tasks: Sequence[str], config: FitConfig, where: str | None = None
+) -> Examples:
+    """Join the labels of some tasks with a collection, and part the result.
+
+    Args:
+        where: SQL over the slides' columns; only slides that it holds for. All when None.
+    Raises:
+        TaskNotFoundError, LabelError, SplitError: see `join_labels`, `slide_answers` and `make_split`.
+    """
+    slide_rows = store.ledger.slides(where=where)
+    if where is not None and not slide_rows:
+        raise LabelError(f"no slide of {store.uri} is such that {where}; `embedstore status` lists the slides")
+    slides = None if where is None else {row["slide_id"] for row in slide_rows}
+    places = read_places(collection, slides=slides)
+    labels = store.labels.table()
+    if config.level == "tile":
+        answers: Sequence[Answers | SlideAnswers] = [
+            join_labels(
+                places, labels, slide_rows,
+                task=task, config=config.join, classes=config.classes, multi_label=config.multi_label,
+            )
+            for task in tasks
+        ]  # fmt: skip
+        described = _Tiles(places, answers, slide_rows)
+    else:
+        answers = [
+            slide_answers(
+                slide_rows, labels, task=task, level=config.level, slides=places.slides,
+                classes=config.classes, multi_label=config.multi_label,
+            )
+            for task in tasks
+        ]  # fmt: skip
+        described = _Entries(places, answers, slide_rows)
+    labelled = np.flatnonzero(np.any([answer.labelled for answer in answers], axis=0))
+    group, group_names, notes = described.groups(labelled, config.split.group_by)
+    targets = tuple(answer.targets[labelled] for answer in answers)
+    known = tuple(answer.labelled[labelled] for answer in answers)
+    names = [f"{task}: {c}" if len(tasks) > 1 else c for task, a in zip(tasks, answers, strict=True) for c in a.classes]
+    values, value_names, said = described.values(labelled, config.split)
+    split = make_split(
+        config.split, groups=group, strata=np.concatenate(targets, axis=1), classes=names,
+        values=values, value_names=value_names, group_names=group_names,
+    )  # fmt: skip
+    return Examples(
+        version=places.version,
+        ids=described.ids(labelled),
+        bags=described.bags(labelled),
+        tasks=tuple(tasks),
+        classes=tuple(answer.classes for answer in answers),
+        targets=targets,
+        known=known,
+        group=group,
+        group_names=group_names,
+        split=split,
+        notes=(*(note for answer in answers for note in _what_was_left(answer)), *notes, *said, *split.notes),
+    )
+
+
+def _what_was_left(answer: Answers | SlideAnswers) -> list[str]:
+    notes = []
+    if answer.conflicts:
+        notes.append(
+            f"task {answer.task!r}: {answer.conflicts:,} place(s) are left out, as their labels contradict each other: "
+            f"{'; '.join(answer.conflict_examples)}"
+        )
+    if answer.weak:
+        notes.append(f"task {answer.task!r}: {answer.weak:,} place(s) have the label of their whole slide or patient")
+    if answer.missed:
+        notes.append(f"task {answer.task!r}: no place is of {', '.join(answer.missed)}, which labels name")
+    if getattr(answer, "without_patient", 0):
+        notes.append(f"task {answer.task!r}: {answer.without_patient:,} slide(s) of no known patient are left out")
+    return notes
+
+
+class _Described:
+    """What tiles and whole slides share: who an example is of."""
+
+    def __init__(self, answers: Sequence[Any], slide_rows: Sequence[Mapping[str, Any]]):
+        self._answers = answers
+        self._slide = {row["slide_id"]: row for row in slide_rows}
+        self.slide_names: Sequence[str] = ()
+
+    def slide_of(self, labelled: NDArray[np.intp]) -> NDArray[np.int32]:
+        """Index into `slide_names` of each example."""
+        raise NotImplementedError
+
+    def ids(self, labelled: NDArray[np.intp]) -> NDArray[np.int64]:
+        raise NotImplementedError
+
+    def bags(self, labelled: NDArray[np.intp]) -> Bags:
+        raise NotImplementedError
+
+    def alone(self, labelled: NDArray[np.intp]) -> tuple[NDArray[np.bool_], str]:
+        """Examples that count as a patient of their own where none is known; the others count by slide. And a word."""
+        raise NotImplementedError
+
+    def patients(self, labelled: NDArray[np.intp]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+        """Patient of each example, by the first task that knows it; -1 where none does."""
+        names: dict[str, int] = {}
+        code = np.full(len(labelled), -1, np.int32)
+        for answer in self._answers:
+            table = np.array([names.setdefault(name, len(names)) for name in answer.patients] + [-1], np.int32)
+            code = np.where(code >= 0, code, table[answer.patient[labelled]])
+        return code, tuple(names)
+
+    def groups(
+        self, labelled: NDArray[np.intp], group_by: str
+    ) -> tuple[NDArray[np.int32], tuple[str, ...], tuple[str, ...]]:
+        if group_by == "tile":
+            return np.arange(len(labelled), dtype=np.int32), tuple(map(str, range(len(labelled)))), ()
+        if group_by != "patient":
+            code, names = self.column(labelled, group_by)
+            if (code < 0).any():
+                raise SplitError(
+                    f"{int((code < 0).sum()):,} of {len(code):,} labelled places are of slides without {group_by!r}; "
+                    "expected one for each slide to group by it; give it in the list of slides and ingest again"
+                )
+            return code, names, ()
+        code, names = self.patients(labelled)
+        unknown = code < 0
+        if not unknown.any():
+            return code, names, ()
+        alone, word = self.alone(labelled)
+        keys = np.where(alone, np.arange(len(labelled)), -1 - self.slide_of(labelled).astype(np.int64))
+        found, own = np.unique(keys[unknown], return_inverse=True)
+        code = code.copy()
+        code[unknown] = len(names) + own
+        called = [f"place {key}" if key >= 0 else f"slide {self.slide_names[-1 - key]}" for key in found.tolist()]
+        note = (
+            f"NO PATIENT IS KNOWN for {int(unknown.sum()):,} of {len(code):,} labelled places: {word}. If some are of "
+            "one patient, the metrics are too good; give a column `patient` in the list of slides (or `group` in "
+            "labels.csv) and ingest again"
+        )
+        return code, (*names, *called), (note,)
+
+    def column(self, labelled: NDArray[np.intp], name: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+        """A column of the slides, as codes into its values; -1 where a slide has none."""
+        if name == "slide_id":
+            return self.slide_of(labelled), tuple(self.slide_names)
+        columns = sorted({column for row in self._slide.values() for column in row})
+        if name not in columns:
+            raise SplitError(f"slides have no column {name!r}; they have {', '.join(columns)}")
+        values: dict[str, int] = {}
+        of_slide = []
+        for slide in self.slide_names:
+            value = self._slide.get(slide, {}).get(name)
+            of_slide.append(-1 if value is None else values.setdefault(str(value), len(values)))
+        return np.array(of_slide, np.int32)[self.slide_of(labelled)], tuple(values)
+
+    def values(
+        self, labelled: NDArray[np.intp], split: SplitConfig
+    ) -> tuple[NDArray[np.int32] | None, tuple[str, ...], tuple[str, ...]]:
+        """What `make_split` takes as values, their names, and notes."""
+        if split.kind == "column":
+            return *self.column(labelled, split.column or ""), ()
+        if split.kind == "given":
+            return *self._given(labelled), ()
+        if split.kind == "file":
+            given = read_split_file(split.file or "")
+            if given.by == "slide_id":
+                return given.place(self.slide_of(labelled), tuple(self.slide_names))
+            return given.place(*self.patients(labelled))
+        return None, (), ()
+
+    def _given(self, labelled: NDArray[np.intp]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+        names: dict[str, int] = {}
+        code = np.full(len(labelled), -1, np.int32)
+        for answer in self._answers:
+            table = np.array([names.setdefault(name, len(names)) for name in answer.split_names] + [-1], np.int32)
+            mine = table[answer.split[labelled].astype(np.int64)]
+            differ = (code >= 0) & (mine >= 0) & (code != mine)
+            if differ.any():
+                raise SplitError(
+                    f"{int(differ.sum()):,} places are in one given split by task {answer.task!r} and in another by an "
+                    "earlier task; fit these tasks one by one, or pass --split kfold"
+                )
+            code = np.where(code >= 0, code, mine)
+        return code, tuple(names)
+
+
+class _Tiles(_Described):
+    def __init__(self, places: Places, answers: Sequence[Any], slide_rows: Sequence[Mapping[str, Any]]):
+        super().__init__(answers, slide_rows)
+        self._places, self.slide_names = places, places.slides
+
+    def slide_of(self, labelled):
+        return self._places.slide[labelled]
+
+    def ids(self, labelled):
+        return self._places.tile_id[labelled]
+
+    def bags(self, labelled):
+        return Bags.single(self._places.row[labelled])
+
+    def alone(self, labelled):
+        names = self._places.names
+        alone = np.zeros(len(labelled), bool)
+        if names is not None:
+            alone = np.array([name is not None for name in names[labelled]])
+        words = [word for word, holds in (
+            ("each ready-made tile counts as a patient of its own", alone.any()),
+            ("each slide counts as a patient", not alone.all()),
+        ) if holds]  # fmt: skip
+        return alone, ", ".join(words)
+
+
+class _Entries(_Described):
+    def __init__(self, places: Places, answers: Sequence[SlideAnswers], slide_rows: Sequence[Mapping[str, Any]]):
+        super().__init__(answers, slide_rows)
+        self._entry = answers[0]
+        self.slide_names = sorted({slide for slides in self._entry.slides for slide in slides})
+        order = np.argsort(places.slide, kind="stable")
+        ends = np.searchsorted(places.slide[order], np.arange(len(places.slides) + 1))
+        rows = places.row[order]
+        self._rows = {s: rows[ends[i] : ends[i + 1]] for i, s in enumerate(places.slides)}
+
+    def slide_of(self, labelled):
+        code = {slide: i for i, slide in enumerate(self.slide_names)}
+        return np.array([code[self._entry.slides[i][0]] for i in labelled], np.int32)
+
+    def ids(self, labelled):
+        return tile_ids(self._entry.level, [self._entry.ids[i] for i in labelled])
+
+    def bags(self, labelled):
+        bags = [np.sort(np.concatenate([self._rows[s] for s in self._entry.slides[i]])) for i in labelled]
+        return Bags(rows=np.concatenate(bags), start=np.concatenate([[0], np.cumsum([len(b) for b in bags])]))
+
+    def alone(self, labelled):
+        return np.zeros(len(labelled), bool), "each slide counts as a patient"

@@ -1,0 +1,319 @@
+"""`fit_heads`: labels and stored vectors in, heads out; and fitting again from a head's record."""
+
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embedstore import __version__
+from embedstore.config import JoinConfig, as_record
+from embedstore.errors import ConfigError, HeadMismatchError, LabelError
+from embedstore.store import Collection, Store, StoredHead, read_places, read_vectors
+from embedstore.store.schema import FORMAT_VERSION, tile_ids
+from heads.config import AugmentConfig, FitConfig, SplitConfig
+from heads.devices import device_bytes, jax_devices
+from heads.examples import Bags, Examples, gather
+from heads.finish import Finished, finish
+from heads.head import Head
+from heads.pooling import pool
+from heads.splits import Split, count_parts
+from heads.trained import Trained, train
+
+Tell = Callable[[str], None]
+
+
+def fit_heads(
+    store: Store,
+    collection: Collection,
+    tasks: Sequence[str],
+    config: FitConfig,
+    *,
+    names: Sequence[str] | None = None,
+    where: str | None = None,
+    replace_heads: bool = False,
+    tell: Tell = lambda text: None,
+) -> list[StoredHead]:
+    """Fit a head for each task, all in one pass over the vectors, and save them in the store.
+
+    Args:
+        collection: Whose vectors are fitted.
+        tasks: Tasks that labels of the store answer.
+        names: Of the heads; the tasks' names and the model when None.
+        where: SQL over the slides' columns; only slides that it holds for.
+        replace_heads: A head of the same name gives way.
+        tell: Hears what is being done, and what the user should know.
+    Returns:
+        The heads, in the order of the tasks.
+    Raises:
+        TaskNotFoundError, LabelError: labels that cannot answer the task.
+        SplitError: patients that cannot be parted as asked.
+        VectorError: a vector that is not finite.
+        HeadExistsError: a head has a name already.
+        ConfigError: names and tasks differ in number, or a task comes twice.
+        In all cases the store is as it was.
+    """
+    if len(set(tasks)) < len(tasks) or not tasks:
+        raise ConfigError(f"tasks are {', '.join(tasks) or '(none)'}; expected one or more, each once")
+    names = [default_name(task, config) for task in tasks] if names is None else list(names)
+    if len(names) != len(tasks):
+        raise ConfigError(f"{len(names)} names for {len(tasks)} tasks; give one each, or none")
+    if not replace_heads:
+        for name in names:
+            store.heads.require_free(name)
+    seconds: dict[str, float] = {}
+    tell(f"labels of {', '.join(tasks)} meet {collection.name}")
+    with _timed(seconds, "join"):
+        examples = gather(store, collection, tasks, config, where)
+    if config.positive is not None and any(config.positive not in classes for classes in examples.classes):
+        raise LabelError(
+            f"positive class {config.positive!r} is none of {', '.join(examples.classes[0])}; name one of them"
+        )
+    for note in examples.notes:
+        tell(f"note: {note}")
+    trained, finished = _fit(collection, examples, config, seconds, tell)
+    heads = []
+    for t, name in enumerate(names):
+        head = _head(name, collection, examples, config, finished[t], t)
+        record = _record(collection, examples, config, where, trained, finished[t], t, seconds)
+        heads.append(_stored(head, examples, record))
+    for head in heads:
+        store.heads.save(head)
+    return heads
+
+
+def default_name(task: str, config: FitConfig) -> str:
+    """The name of a task's head where none was given: letters, digits, '.', '_' and '-' of the task, and the model."""
+    letters = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in task)
+    return f"{letters.lstrip('._-') or 'task'}-{config.model}"
+
+
+def fit_again(store: Store, name: str, *, tell: Tell = lambda text: None) -> tuple[StoredHead, Head]:
+    """Fit a head again from its record alone.
+
+    Returns:
+        The head as it is stored, and as it came out now: on the same kind of device their digests are equal.
+    Raises:
+        HeadNotFoundError: there is no such head.
+        HeadMismatchError: the store no longer holds what it was fitted on.
+    """
+    stored = store.heads.get(name)
+    record = stored.record
+    collection = store.collection(stored.collection)
+    _require_extractor(stored, collection)
+    config = config_from_record(record["config"])
+    examples = _examples_again(store, stored, collection)
+    _, finished = _fit(collection, examples, config, {}, tell)
+    t = record["task_index"]
+    return stored, _head(stored.name, collection, examples, config, finished[t], t)
+
+
+def _fit(
+    collection: Collection, examples: Examples, config: FitConfig, seconds: dict[str, float], tell: Tell
+) -> tuple[Trained, list[Finished]]:
+    with TemporaryDirectory(prefix="embedstore-") as scratch:
+        tell(f"read {len(examples.bags.rows):,} vectors of {collection.dim}")
+        with _timed(seconds, "read"):
+            vectors = _vectors(collection, examples, config, Path(scratch))
+        tell(f"fit on {jax_devices()[0]}")
+        with _timed(seconds, "fit"):
+            if config.model == "abmil":
+                from heads.bags import train_bags
+
+                trained = train_bags(config, examples, vectors)
+            else:
+                trained = train(config, examples, vectors)
+        with _timed(seconds, "evaluate"):
+            finished = [finish(config, examples, trained, t) for t in range(len(examples.tasks))]
+    return trained, finished
+
+
+def _vectors(collection: Collection, examples: Examples, config: FitConfig, scratch: Path) -> NDArray[Any]:
+    """What the model looks at: a vector an example, or those of all bags one after the other."""
+    bags = examples.bags
+    if config.model in ("mean", "max"):
+        return pool(collection, bags, version=examples.version, how=config.model)
+    rows = bags.rows
+    memory_map = scratch / "vectors.npy" if 2 * collection.dim * len(rows) > 2 * device_bytes() else None
+    if (np.diff(rows) > 0).all():
+        return read_vectors(collection, rows, version=examples.version, memory_map=memory_map)
+    order = np.argsort(rows, kind="stable")  # slides of a patient, or a table that was compacted since
+    read = read_vectors(collection, rows[order], version=examples.version, memory_map=memory_map)
+    back = np.empty(len(rows), np.int64)
+    back[order] = np.arange(len(rows))
+    return read[back]
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[name] = round(time.perf_counter() - began, 3)
+
+
+# -- what is stored -------------------------------------------------------------------------
+
+
+def _head(
+    name: str, collection: Collection, examples: Examples, config: FitConfig, finished: Finished, task: int
+) -> Head:
+    return Head(
+        name=name,
+        task=examples.tasks[task],
+        collection=collection.name,
+        extractor_digest=collection.record()["extractor"]["digest"],
+        model=config.model,
+        level=config.level,
+        classes=examples.classes[task],
+        multi_label=config.multi_label,
+        positive=finished.positive,
+        thresholds=finished.thresholds,
+        members=finished.members,
+    )
+
+
+def _record(
+    collection: Collection, examples: Examples, config: FitConfig, where: str | None, trained: Trained,
+    finished: Finished, task: int, seconds: dict[str, float],
+) -> dict[str, Any]:  # fmt: skip
+    classes = examples.classes[task]
+    extractor = collection.record()["extractor"]
+    strata = examples.targets[task]
+    return {
+        "format": FORMAT_VERSION,
+        "embedstore": __version__,
+        "tasks": list(examples.tasks),
+        "task_index": task,
+        "task_classes": [list(names) for names in examples.classes],
+        "classes": list(classes),
+        "multi_label": config.multi_label,
+        "positive": finished.positive,
+        "thresholds": dict(zip(classes, map(float, finished.thresholds), strict=True)),
+        "collection_version": examples.version,
+        "extractor": {name: extractor[name] for name in ("name", "digest", "dim")},
+        "config": as_record(config),
+        "where": where,
+        "optimizer": trained.optimizer,
+        "device": jax_devices()[0],
+        "examples": len(examples),
+        "tiles": len(examples.bags.rows),
+        "groups": len(np.unique(examples.group)),
+        "split": {
+            "names": list(examples.split.names),
+            "counts": count_parts(examples.split, groups=examples.group, strata=strata, classes=classes),
+        },
+        "selection": finished.selection,
+        "members": finished.member_records,
+        "report": finished.report.as_record(),
+        "notes": [*examples.notes, *finished.report.notes],
+        "seconds": dict(seconds),
+    }
+
+
+def _stored(head: Head, examples: Examples, record: dict[str, Any]) -> StoredHead:
+    return StoredHead(
+        name=head.name,
+        task=head.task,
+        collection=head.collection,
+        model=head.model,
+        level=head.level,
+        digest=head.digest,
+        record=record,
+        parameters=head.to_bytes(),
+        examples=_pack(examples),
+    )
+
+
+def _pack(examples: Examples) -> bytes:
+    """Examples as compressed Arrow: ids, sizes of bags, parts, groups and answers; no name of anyone."""
+    columns: dict[str, Any] = {"id": examples.ids, "tiles": examples.bags.sizes, "group": examples.group}
+    columns |= {f"part_{f}": part for f, part in enumerate(examples.split.parts)}
+    for t, (targets, known) in enumerate(zip(examples.targets, examples.known, strict=True)):
+        columns[f"known_{t}"] = known
+        columns |= {f"is_{t}_{k}": of_class for k, of_class in enumerate(targets.T)}
+    batch = pa.record_batch({name: pa.array(np.ascontiguousarray(values)) for name, values in columns.items()})
+    out = io.BytesIO()
+    with pa.ipc.new_stream(out, batch.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_batch(batch)
+    return out.getvalue()
+
+
+def config_from_record(record: dict[str, Any]) -> FitConfig:
+    """A configuration from what `as_record` made of it, after a way through JSON."""
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+    nested = {"split": SplitConfig, "join": JoinConfig, "augment": AugmentConfig}
+    return FitConfig(**{**values, **{name: kind(**record[name]) for name, kind in nested.items()}})
+
+
+def _require_extractor(stored: StoredHead, collection: Collection) -> None:
+    own, theirs = stored.record["extractor"], collection.record()["extractor"]
+    if own["digest"] != theirs["digest"]:
+        raise HeadMismatchError(
+            f"head {stored.name!r} was fitted on vectors of {own['name']} ({own['digest']}), collection "
+            f"{collection.name!r} has those of {theirs['name']} ({theirs['digest']}); expected the same extractor; "
+            f"fit a head on this collection: `embedstore fit-head --task {stored.task} --collection {collection.name}`"
+        )
+
+
+def _examples_again(store: Store, stored: StoredHead, collection: Collection) -> Examples:
+    """Examples as they were, from what a head keeps of them and the collection as it is now."""
+    packed = pa.ipc.open_stream(stored.examples).read_all()
+    column = {name: packed.column(name).to_numpy() for name in packed.column_names}
+    record = stored.record
+    places = read_places(collection)
+    if stored.level == "tile":
+        known, order = places.tile_id, np.argsort(places.tile_id)
+        at = np.searchsorted(known, column["id"], sorter=order)
+        found = order[np.minimum(at, len(order) - 1)] if len(order) else np.zeros(len(at), np.int64)
+        missing = ~(known[found] == column["id"]) if len(order) else np.ones(len(at), bool)
+        bags = Bags.single(places.row[found])
+    else:
+        rows_of = _rows_of_entries(store, stored.level, places)
+        bags_found = [rows_of.get(key, np.empty(0, np.int64)) for key in column["id"].tolist()]
+        missing = np.array([len(b) for b in bags_found]) != column["tiles"]
+        start = np.concatenate([[0], np.cumsum([len(b) for b in bags_found])])
+        bags = Bags(rows=np.concatenate(bags_found), start=start)
+    if missing.any():
+        raise HeadMismatchError(
+            f"head {stored.name!r} was fitted on {len(missing):,} {stored.level}s of collection {collection.name!r} at "
+            f"version {record['collection_version']}, of which {int(missing.sum()):,} are no longer there as they were "
+            "(removed, or ingested again in another way); it cannot be fitted again to the same numbers; fit a new one "
+            f"with `embedstore fit-head --task {stored.task} --replace`"
+        )
+    folds = len(record["split"]["names"])
+    return Examples(
+        version=places.version,
+        ids=column["id"],
+        bags=bags,
+        tasks=tuple(record["tasks"]),
+        classes=tuple(tuple(names) for names in record["task_classes"]),
+        targets=tuple(
+            np.stack([column[f"is_{t}_{k}"] for k in range(len(names))], axis=1)
+            for t, names in enumerate(record["task_classes"])
+        ),
+        known=tuple(column[f"known_{t}"] for t in range(len(record["tasks"]))),
+        group=column["group"],
+        group_names=tuple(map(str, range(int(column["group"].max()) + 1))),
+        split=Split(parts=np.stack([column[f"part_{f}"] for f in range(folds)]), names=tuple(record["split"]["names"])),
+    )
+
+
+def _rows_of_entries(store: Store, level: str, places: Any) -> dict[int, NDArray[np.int64]]:
+    """Rows of the table by the id of a slide or patient."""
+    entry: dict[str, list[str]] = {}
+    for row in store.ledger.slides():
+        name = row["slide_id"] if level == "slide" else row["patient"]
+        if name is not None:
+            entry.setdefault(name, []).append(row["slide_id"])
+    code = {slide: i for i, slide in enumerate(places.slides)}
+    found = {}
+    for name, key in zip(entry, tile_ids(level, list(entry)).tolist(), strict=True):
+        codes = [code[slide] for slide in entry[name] if slide in code]
+        found[key] = places.row[np.isin(places.slide, codes)]
+    return found

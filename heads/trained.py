@@ -1,0 +1,181 @@
+"""What training leaves: all heads of a grid, and how they answer; and how one of its methods is chosen for a fit."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from heads.augment import Strengths, kinds_on
+from heads.config import FitConfig
+from heads.devices import device_bytes
+from heads.examples import Examples
+from heads.head import Members
+from heads.lbfgs import fit_lbfgs
+from heads.models import Network, first_columns, network_of
+from heads.problem import Problem, is_softmax, padded, pose
+from heads.train import Fitted, Grid, Program, fit_on_device, fit_streamed, grid_of
+
+#: Most vectors that `auto` fits with L-BFGS, which reads all of them at every step.
+LBFGS_ROWS = 50_000
+#: More iterations than this the strongest grids do not need, and the weakest regularisation should not get.
+LBFGS_STEPS = 500
+_CAN_LBFGS = ("linear", "mean", "max")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """All heads of a fit: seeds × folds × (tasks × hyper-parameters).
+
+    Attributes:
+        optimizer: What fitted them.
+        network: Their network.
+        problem: What they were fitted on.
+        cells: Task and hyper-parameters of each head of a fold and seed.
+        fitted: Their parameters and validation scores.
+        logits: From members, a fold and rows of the examples to logits (members, n, columns).
+    """
+
+    optimizer: str
+    network: Network
+    problem: Problem
+    cells: tuple[dict[str, Any], ...]
+    fitted: Fitted
+    logits: Callable[[Members, NDArray[np.intp]], NDArray[np.float32]]
+
+    def scores(self, task: int) -> dict[int, NDArray[np.float32]]:
+        """Validation scores (seeds, folds) of each of a task's cells; smaller is better."""
+        found = np.asarray(self.fitted.score)
+        return {i: found[:, :, i] for i, cell in enumerate(self.cells) if cell["task"] == task}
+
+    def members(self, cell: int, folds: Sequence[int], columns: int) -> Members:
+        """The heads of a cell, of all seeds and some folds; without offset and temperature."""
+        chosen = jnp.asarray(folds)
+        parameters = jax.tree.map(
+            lambda a: np.asarray(a[:, chosen, cell].reshape(-1, *a.shape[3:])), self.fitted.parameters
+        )
+        parameters = first_columns(parameters, columns)
+        seeds = len(self.fitted.score)
+        shift, scale = (np.asarray(a[chosen]) for a in (self.problem.shift, self.problem.scale))
+        m = seeds * len(folds)
+        return Members(
+            network=self.network,
+            parameters=parameters,
+            mean=np.asarray(self.problem.mean),
+            std=np.asarray(self.problem.std),
+            shift=np.tile(shift, (seeds, 1)),
+            scale=np.tile(scale, (seeds, 1)),
+            offset=np.zeros((m, columns), np.float32),
+            temperature=np.ones(m, np.float32),
+        )
+
+
+def columns_of(classes: int, multi_label: bool) -> int:
+    """Columns of logits that a task has; see `losses`."""
+    return classes if multi_label or classes > 2 else 1
+
+
+def pose_examples(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> Problem:
+    """The problem that examples and their vectors pose."""
+    return pose(
+        vectors, examples.targets, examples.known, examples.split.parts, [config.multi_label] * len(examples.tasks),
+        class_weights=config.class_weights == "balanced", balanced_sampling=config.balanced_sampling, seed=config.seed,
+    )  # fmt: skip
+
+
+def program_of(config: FitConfig, examples: Examples, dim: int, *, views: int = 1, steps: int | None = None) -> Program:
+    """What is compiled for a fit."""
+    columns = max(columns_of(len(classes), config.multi_label) for classes in examples.classes)
+    softmax = {is_softmax(len(classes), config.multi_label) for classes in examples.classes}
+    return Program(
+        network=network_of(config.model, dim=dim, classes=columns, hidden=config.hidden, dropout=config.dropout),
+        model=config.model,
+        dim=dim,
+        columns=columns,
+        hidden=config.hidden,
+        dropout=config.dropout,
+        losses=frozenset("softmax" if one else "sigmoid" for one in softmax),
+        kinds=kinds_on(config.augment),
+        views=views,
+        batch=config.batch or 1,
+        steps=steps or config.steps or 1,
+        every=config.evaluate_every,
+        patience=config.patience,
+        metric=config.metric,
+        focal=config.focal,
+    )
+
+
+def choose_optimizer(config: FitConfig, rows: int) -> str:
+    """`auto` resolved."""
+    if config.optimizer != "auto":
+        return config.optimizer
+    can = config.model in _CAN_LBFGS and not config.augment.is_on and config.focal == 0
+    return "lbfgs" if can and not config.balanced_sampling and rows <= LBFGS_ROWS else "adamw"
+
+
+def train(config: FitConfig, examples: Examples, vectors: NDArray[Any], *, on_device: bool | None = None) -> Trained:
+    """Fit all heads of a configuration to examples of one vector each.
+
+    Args:
+        vectors: (n, dim), or with stored views (n, views, dim); may be a memory map.
+        on_device: Whether all vectors are brought to the device; by what is free there when None.
+    """
+    dim, views = vectors.shape[-1], vectors.shape[1] if vectors.ndim == 3 else 1
+    problem = pose_examples(config, examples, vectors)
+    optimizer = choose_optimizer(config, len(vectors))
+    if optimizer == "lbfgs":
+        program = program_of(config, examples, dim, steps=min(config.steps or LBFGS_STEPS, LBFGS_STEPS))
+        grid = _grid(config, examples, rates=config.c, decays=(0.0,), seeds=(config.seed,))
+        first = vectors if vectors.ndim == 2 else vectors[:, 0]
+        fitted = fit_lbfgs(program, problem, grid, first)
+        names = ("c",)
+    else:
+        program = program_of(config, examples, dim, views=views)
+        seeds = range(config.seed, config.seed + config.seeds)
+        rates, decays = config.learning_rates or (), config.weight_decays or ()
+        grid = _grid(config, examples, rates=rates, decays=decays, seeds=seeds)
+        fitted = _fit_adamw(program, problem, grid, vectors, on_device)
+        names = ("learning_rate", "weight_decay")
+    jax.block_until_ready(fitted)
+    first = vectors if vectors.ndim == 2 else vectors[:, 0]
+    return Trained(
+        optimizer=optimizer,
+        network=program.network,
+        problem=problem,
+        cells=cells_of(grid, names),
+        fitted=fitted,
+        logits=lambda members, rows: members.logits(first[rows]),
+    )
+
+
+def _grid(config: FitConfig, examples: Examples, *, rates, decays, seeds) -> Grid:
+    return grid_of(len(examples.tasks), rates, decays, [Strengths.of(config.augment)], seeds)
+
+
+def cells_of(grid: Grid, names: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """What each head of a grid is, by the names of its hyper-parameters."""
+    values = {"learning_rate": grid.learning_rate, "weight_decay": grid.weight_decay, "c": grid.learning_rate}
+    columns = {name: np.asarray(values[name]).tolist() for name in names}
+    return tuple(
+        {"task": task, **{name: float(f"{columns[name][i]:.6g}") for name in names}}
+        for i, task in enumerate(np.asarray(grid.task).tolist())
+    )
+
+
+def _fit_adamw(program: Program, problem: Problem, grid: Grid, vectors: NDArray[Any], on_device: bool | None) -> Fitted:
+    if on_device is None:
+        on_device = 1.2 * vectors.nbytes < device_bytes()
+    if on_device:
+        return fit_on_device(program, problem, grid, _to_device(vectors))
+    flat = vectors.reshape(-1, vectors.shape[-1])
+    return fit_streamed(program, problem, grid, lambda rows: flat[np.minimum(rows, len(flat) - 1)])
+
+
+def _to_device(vectors: NDArray[Any]) -> jax.Array:
+    """Vectors with rows of zeros behind, as many as the problem has."""
+    lacking = padded(len(vectors)) - len(vectors)
+    return jnp.concatenate([jnp.asarray(vectors), jnp.zeros((lacking, *vectors.shape[1:]), vectors.dtype)])

@@ -177,13 +177,13 @@ def _begin(program: Program, problem: Problem, grid: Grid) -> _State:
     one = jax.vmap(program.start)(grid.keys)
     shape = (len(grid.keys), folds, heads)
     parameters = jax.tree.map(lambda a: jnp.broadcast_to(a[:, None, None], (*shape, *a.shape[1:])), one)
-    optimizer = _optimizer(program, jnp.float32(0), jnp.float32(0), jax.tree.map(lambda a: a[0], one))
+    optimizer = optimizer_of(program, jnp.float32(0), jnp.float32(0), jax.tree.map(lambda a: a[0], one))
     opt_state = jax.vmap(jax.vmap(jax.vmap(optimizer.init)))(parameters)
     best = Fitted(parameters, jnp.full(shape, jnp.inf), jnp.zeros(shape, jnp.int32))
     return _State(parameters, opt_state, best, jnp.zeros(shape, jnp.int32), jnp.int32(0))
 
 
-def _optimizer(program: Program, rate, decay, parameters) -> optax.GradientTransformation:
+def optimizer_of(program: Program, rate, decay, parameters) -> optax.GradientTransformation:
     """AdamW (Loshchilov & Hutter 2019) with a short warm-up and a cosine to zero."""
     warm = max(1, min(program.steps // 20, 100))
     schedule = optax.warmup_cosine_decay_schedule(0.0, 1.0, warm, max(program.steps, warm + 1))
@@ -264,7 +264,7 @@ def _step(program: Program, problem: Problem, grid: Grid, parameters, optimizer,
                 return jnp.where(counts, loss, 0.0).sum() / jnp.maximum(jnp.where(counts, weight, 0.0).sum(), 1e-6)
 
             gradient = jax.grad(mean_loss)(parameters)
-            updates, optimizer = _optimizer(program, rate, decay, parameters).update(gradient, optimizer, parameters)
+            updates, optimizer = optimizer_of(program, rate, decay, parameters).update(gradient, optimizer, parameters)
             return optax.apply_updates(parameters, updates), optimizer
 
         heads = jax.vmap(of_head, in_axes=(0, 0, 0, 0, 0, None, None, None, None))

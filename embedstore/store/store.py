@@ -221,6 +221,17 @@ class Store:
         patients = sorted({row["patient"] for row in rows if row["patient"] is not None})
         return [name for name in patients if set(self.ledger.slides_of_patient(name)) <= set(slide_ids)]
 
+    def remove_head(self, name: str) -> None:
+        """Take a head out, with its predictions.
+
+        Raises:
+            HeadNotFoundError: there is none.
+        """
+        self.heads.remove(name)
+        for table in self._prediction_tables():
+            if table.head == name:
+                table.drop()
+
     def compact(self, *, keep_s: float = 3600.0) -> dict[str, dict[str, int]]:
         """Merge small files, purge removed rows and forget versions older than `keep_s` seconds.
 

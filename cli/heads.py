@@ -1,0 +1,91 @@
+"""`embedstore heads`."""
+
+from pathlib import Path
+
+import click
+
+from cli.options import json_option, print_json, print_table, store_option
+
+
+@click.group(invoke_without_command=True, epilog="Example:  embedstore heads --store my-store")
+@click.option("--store", "-s", metavar="PATH|URI", help="The store, to list its heads.")
+@json_option
+@click.pass_context
+def command(context: click.Context, store: str | None, as_json: bool) -> None:
+    """List the heads of a store, or with a command show one or remove it."""
+    if context.invoked_subcommand is not None:
+        return
+    if store is None:
+        raise click.UsageError("name the store with --store")
+    from embedstore.store import Store
+
+    opened = Store.open(store)
+    heads = opened.heads.summaries()
+    if as_json:
+        print_json([{"name": h.name, "task": h.task, "digest": h.digest, **h.record} for h in heads])
+        return
+    if not heads:
+        click.echo(f"{opened.uri} has no head yet; `embedstore fit-head --store {store} --task TASK` makes one")
+        return
+    predicted = set(opened.prediction_names())
+    print_table(
+        [
+            [
+                h.name, h.task, h.model, h.collection, h.record["examples"], str(len(h.record["classes"])),
+                h.record["report"]["metrics"].get("auroc", {}).get("value"),
+                h.record["report"]["metrics"]["f1_macro"]["value"],
+                "yes" if h.name in predicted else "-", f"{h.created_at:%Y-%m-%d %H:%M}",
+            ]
+            for h in heads
+        ],
+        ["head", "task", "model", "collection", "examples", "classes", "AUROC", "F1 macro", "predicted", "fitted"],
+    )  # fmt: skip
+
+
+@command.command(epilog="Example:  embedstore heads show tumour-linear --store my-store --curves cards/")
+@click.argument("name")
+@store_option
+@click.option(
+    "--curves", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+    help="Also write its ROC, precision-recall, reliability and confusion as PNG, and all four on one sheet.",
+)  # fmt: skip
+@click.option("--split", "split", is_flag=True, help="Print instead which part each example is in, as CSV.")
+@json_option
+def show(name: str, store: str, curves: Path | None, split: bool, as_json: bool) -> None:
+    """Show a head's card: task, data, split, configuration, and metrics with 95 % intervals by patient."""
+    from embedstore.store import Store
+
+    opened = Store.open(store)
+    head = opened.heads.get(name)
+    if split:
+        from heads.card import write_split
+
+        write_split(opened, head, click.get_text_stream("stdout"))
+        return
+    if as_json:
+        print_json({"name": head.name, "task": head.task, "digest": head.digest, **head.record})
+    else:
+        from cli.head_card import print_head
+
+        print_head(head)
+    if curves is not None:
+        from heads.card import write_card
+
+        for path in write_card(head, curves):
+            click.echo(str(path), err=True)
+
+
+@command.command(epilog="Example:  embedstore heads rm tumour-linear --store my-store --yes")
+@click.argument("name")
+@store_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def rm(name: str, store: str, yes: bool) -> None:
+    """Remove a head and its predictions."""
+    from embedstore.store import Store
+
+    opened = Store.open(store)
+    opened.heads.get(name)
+    if not yes:
+        click.confirm(f"Remove head {name} and its predictions from {opened.uri}?", abort=True, err=True)
+    opened.remove_head(name)
+    click.echo(f"{name} removed", err=True)

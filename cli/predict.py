@@ -1,0 +1,57 @@
+"""`embedstore predict`."""
+
+import sys
+import time
+from collections.abc import Callable
+
+import click
+
+from cli.options import human_time, json_option, print_json, store_option
+
+
+@click.command(epilog="Example:  embedstore predict --store my-store --head tumour-linear")
+@store_option
+@click.option("--head", required=True, metavar="NAME", help="The head; `embedstore heads` lists them.")
+@click.option("--slide", "slides", multiple=True, metavar="ID", help="Only this slide; may be given several times.")
+@click.option("--where", metavar="SQL", help="Only slides whose row fulfils this, such as \"cohort = 'A'\".")
+@click.option(
+    "--collection", "-c", metavar="NAME", help="Of the same extractor.  [default: the one that it was fitted on]"
+)
+@json_option
+def command(
+    store: str, head: str, slides: tuple[str, ...], where: str | None, collection: str | None, as_json: bool
+) -> None:
+    """Stream a collection through a head into the store's table of its predictions; no pixel is read.
+
+    Predictions of the same slides are replaced, those of other slides stay. `embedstore export` writes them out.
+    """
+    from heads.devices import prepare_jax
+
+    prepare_jax()
+    from embedstore.store import Store
+    from heads.predict import predict
+
+    began = time.monotonic()
+    done = predict(Store.open(store), head, slides=slides, where=where, collection=collection, tell=_progress())
+    seconds = time.monotonic() - began
+    if as_json:
+        print_json({**vars(done), "seconds": round(seconds, 3)})
+        return
+    if sys.stderr.isatty():
+        click.echo("", err=True)
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in done.shares.items())
+    click.echo(f"{done.head}: {done.rows:,} rows of {done.slides:,} slide(s) in {human_time(seconds)}: {shares}")
+    click.echo(f"next: embedstore export --store {store} --head {head} --format png --out maps/", err=True)
+
+
+def _progress() -> Callable[[int], None]:
+    """A line that is redrawn on a terminal."""
+    began = time.monotonic()
+
+    def tell(tiles: int) -> None:
+        if sys.stderr.isatty():
+            rate = tiles / max(time.monotonic() - began, 1e-9)
+            sys.stderr.write(f"\r\033[K{tiles:,} tiles, {rate:,.0f} tiles/s")
+            sys.stderr.flush()
+
+    return tell

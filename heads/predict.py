@@ -1,0 +1,243 @@
+"""`predict`: stored vectors through a head, into the store's table of its predictions."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embedstore.errors import HeadMismatchError, SlideNotInStoreError, VectorError
+from embedstore.store import (
+    Collection,
+    Places,
+    PredictionFacts,
+    Store,
+    attention_batch,
+    read_places,
+    read_vectors,
+    slide_batch,
+    tile_batch,
+)
+from embedstore.store.vectors import matrix
+from heads.bags import bag_answers
+from heads.examples import Bags
+from heads.head import Head
+from heads.pooling import pool
+
+_TILE_COLUMNS = ["tile_id", "slide_id", "x", "y", "edge_l0", "name"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """What a run of `predict` wrote.
+
+    Attributes:
+        head: The head.
+        collection: Whose vectors it was given.
+        slides: How many slides were predicted.
+        rows: Rows written: tiles, or slides.
+        table: The table that they are in.
+        shares: Of each class: its share of the decisions.
+    """
+
+    head: str
+    collection: str
+    slides: int
+    rows: int
+    table: str
+    shares: dict[str, float]
+
+
+def predict(
+    store: Store,
+    name: str,
+    *,
+    slides: Sequence[str] = (),
+    where: str | None = None,
+    collection: str | None = None,
+    tell: Callable[[int], None] = lambda tiles: None,
+) -> Predicted:
+    """Stream tiles, slides or patients of a collection through a head.
+
+    Their predictions take the place of earlier ones of the same slides; other slides keep theirs.
+
+    Args:
+        name: The head's name.
+        slides: Only these; all of the collection when empty.
+        where: SQL over the slides' columns; only slides that it holds for.
+        collection: Another one than the head was fitted on, of the same extractor.
+        tell: Hears how many tiles are done.
+    Raises:
+        HeadNotFoundError: there is no such head.
+        HeadMismatchError: the collection's vectors are of another extractor.
+        SlideNotInStoreError: a slide is not in the collection.
+        VectorError: a vector is not finite; nothing was written.
+        StoreBusyError: another process is writing predictions of this head.
+    """
+    head = Head.from_stored(store.heads.get(name))
+    source = store.collection(collection or head.collection)
+    require_extractor(head, source)
+    chosen = _chosen(store, source, slides, where)
+    facts = head.facts()
+    counts = np.zeros(len(head.classes), np.int64)
+
+    def counted(decisions: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        nonlocal counts
+        counts = counts + decisions.sum(axis=0)
+        return decisions
+
+    table = store.predictions(name)
+    if head.level == "tile":
+        rows = table.write(facts, _tile_batches(head, facts, source, chosen, counted, tell), slides=chosen)
+    else:
+        rows = _write_slides(store, head, facts, source, chosen, counted)
+    shares = dict(zip(head.classes, (counts / max(rows, 1)).tolist(), strict=True))
+    return Predicted(
+        head=name, collection=source.name, slides=len(chosen), rows=rows, table=table.name, shares=shares
+    )  # fmt: skip
+
+
+def require_extractor(head: Head, collection: Collection) -> None:
+    """Refuse vectors of another extractor.
+
+    Raises:
+        HeadMismatchError: they are; the message says which is which.
+    """
+    extractor = collection.record()["extractor"]
+    if extractor["digest"] != head.extractor_digest:
+        raise HeadMismatchError(
+            f"head {head.name!r} was fitted on vectors of the extractor {head.extractor_digest}, collection "
+            f"{collection.name!r} has those of {extractor['name']}, {extractor['digest']}; expected the same; predict "
+            f"on {head.collection!r}, or fit a head on this one: `embedstore fit-head --task {head.task} --collection "
+            f"{collection.name}`"
+        )
+
+
+def _chosen(store: Store, collection: Collection, slides: Sequence[str], where: str | None) -> list[str]:
+    there = set(collection.slides())
+    missing = [slide for slide in slides if slide not in there]
+    if missing:
+        raise SlideNotInStoreError(
+            f"collection {collection.name!r} has no slide {', '.join(map(repr, missing[:5]))}; it has {len(there)} "
+            "slides, which `embedstore status` lists"
+        )
+    chosen = set(slides) or there
+    if where is not None:
+        chosen &= {row["slide_id"] for row in store.ledger.slides(where=where)}
+        if not chosen:
+            raise SlideNotInStoreError(
+                f"no slide of collection {collection.name!r} is such that {where}; `embedstore status` lists the slides"
+            )
+    return sorted(chosen)
+
+
+def _tile_batches(
+    head: Head,
+    facts: PredictionFacts,
+    collection: Collection,
+    slides: Sequence[str],
+    counted: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
+    tell: Callable[[int], None],
+) -> Iterator[pa.RecordBatch]:
+    done = 0
+    everything = len(slides) == len(collection.slides())
+    wanted = None if everything else slides
+    for batch in collection.batches(slides=wanted, columns=[*_TILE_COLUMNS, "vector"]):
+        if batch.num_rows == 0:
+            continue
+        probabilities = head.probabilities(matrix(batch.column("vector"), collection.dim))
+        if not np.isfinite(probabilities).all():
+            row = batch.slice(int(np.flatnonzero(~np.isfinite(probabilities).all(axis=1))[0]), 1).to_pylist()[0]
+            place = row["name"] or f"{row['x']}, {row['y']}"
+            raise VectorError(
+                f"collection {collection.name!r}: the vector of slide {row['slide_id']!r} at {place} holds NaN or "
+                "infinity; expected finite float16; ingest the slide again with --force; nothing was written"
+            )
+        yield tile_batch(facts, batch, probabilities, counted(head.decide(probabilities)))
+        done += batch.num_rows
+        tell(done)
+
+
+def _write_slides(
+    store: Store,
+    head: Head,
+    facts: PredictionFacts,
+    collection: Collection,
+    slides: Sequence[str],
+    counted: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
+) -> int:
+    """Slides' predictions, and the attention of their tiles where the head has any."""
+    patients = {row["slide_id"]: row["patient"] for row in store.ledger.slides()}
+    places = read_places(collection)
+    entries = _entries(head.level, places.slides, patients, slides)
+    bags = _bags(places, entries)
+    attention: list[NDArray[np.float32]] = []
+    if head.model == "abmil":
+        logits, attention = _attend(head, collection, bags, places.version)
+    else:
+        logits = head.members.logits(pool(collection, bags, version=places.version, how=head.model))
+    probabilities = head.settle(logits)
+    decisions = head.decide(probabilities)
+    of_entry = {slide: i for i, entry in enumerate(entries) for slide in entry}
+    at = [of_entry[slide] for slide in slides]
+    batch = slide_batch(
+        facts, slides, [patients.get(slide) for slide in slides], probabilities[at], counted(decisions[at])
+    )  # fmt: skip
+    rows = store.predictions(head.name).write(facts, [batch], slides=slides)
+    if attention:
+        table = store.predictions(head.name, "attention")
+        table.write(facts, _attention_batches(facts, collection, places, bags, attention, slides), slides=slides)
+    return rows
+
+
+def _entries(
+    level: str, there: Sequence[str], patients: dict[str, Any], slides: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """The slides of each bag: one, or all of a patient's whether they were asked for or not."""
+    if level == "slide":
+        return [(slide,) for slide in slides]
+    wanted = dict.fromkeys(patients.get(slide) or slide for slide in slides)
+    return [tuple(slide for slide in there if (patients.get(slide) or slide) == patient) for patient in wanted]
+
+
+def _bags(places: Places, entries: Sequence[Sequence[str]]) -> Bags:
+    code = {slide: i for i, slide in enumerate(places.slides)}
+    order = np.argsort(places.slide, kind="stable")
+    ends = np.searchsorted(places.slide[order], np.arange(len(places.slides) + 1))
+    rows = [
+        np.sort(np.concatenate([order[ends[code[slide]] : ends[code[slide] + 1]] for slide in entry]))
+        for entry in entries
+    ]
+    return Bags(rows=np.concatenate(rows), start=np.concatenate([[0], np.cumsum([len(r) for r in rows])]))
+
+
+def _attend(
+    head: Head, collection: Collection, bags: Bags, version: int
+) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    """A bag at a time, so that memory holds the tiles of one."""
+    logits, attention = [], []
+    for i in range(len(bags)):
+        rows = bags.rows[bags.start[i] : bags.start[i + 1]]
+        alone = Bags(rows=rows, start=np.array([0, len(rows)]))
+        found, weights = bag_answers(
+            head.members, read_vectors(collection, rows, version=version), alone, np.arange(1)
+        )  # fmt: skip
+        logits.append(found)
+        attention.append(weights[0])
+    return np.concatenate(logits, axis=1), attention
+
+
+def _attention_batches(
+    facts: PredictionFacts, collection: Collection, places: Places, bags: Bags, attention: Sequence[Any], slides: Any
+) -> Iterator[pa.RecordBatch]:
+    of_tile = np.full(len(places), np.nan, np.float32)
+    of_tile[bags.rows] = np.concatenate(attention)
+    at, chosen = 0, set(slides)
+    for batch in collection.dataset(places.version).to_batches(columns=_TILE_COLUMNS):
+        keep = np.array([slide in chosen for slide in batch.column("slide_id").to_pylist()])
+        values = of_tile[at : at + batch.num_rows]
+        at += batch.num_rows
+        if keep.any():
+            yield attention_batch(facts, batch.filter(pa.array(keep)), values[keep])

@@ -13,6 +13,7 @@ COMMANDS = {
     "ls": ("cli.ls", "Show the collections of a store."),
     "status": ("cli.status", "Show what became of each slide."),
     "show": ("cli.show", "Show a tile: its picture and its row."),
+    "label": ("cli.label", "Import, list, export and remove labels."),
     "tissue": ("cli.tissue", "Show the tissue that ingest would find on a slide."),
     "extractors": ("cli.extractors", "List the extractors that embedstore knows."),
     "export": ("cli.export", "Write predictions and embeddings for QuPath, pandas, AnnData and people."),

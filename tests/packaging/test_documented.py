@@ -14,8 +14,17 @@ from cli.main import COMMANDS, app
 from tests.packaging.sources import source_files, syntax_tree
 
 
-def _command(verb: str) -> click.Command:
-    return importlib.import_module(COMMANDS[verb][0]).command
+def _commands() -> dict[str, click.Command]:
+    """Every command by its words, those of groups included, and the groups themselves."""
+    found = {}
+    for verb, (module, _) in COMMANDS.items():
+        command = found[verb] = importlib.import_module(module).command
+        if isinstance(command, click.Group):
+            found |= {f"{verb} {name}": each for name, each in command.commands.items()}
+    return found
+
+
+ALL = _commands()
 
 
 def _help(command: click.Command, verb: str) -> str:
@@ -47,21 +56,25 @@ def test_every_verb_has_a_file_and_every_file_a_verb():
     assert verbs == files
 
 
-@pytest.mark.parametrize("verb", sorted(COMMANDS))
+@pytest.mark.parametrize("verb", sorted(ALL))
 def test_example_is_one_that_the_command_takes(verb):
-    command = _command(verb)
-    words = _example(command, verb)
-    assert words[:2] == ["embedstore", verb]
-    context = click.Context(command, info_name=verb)
-    values, rest, _ = command.make_parser(context).parse_args(words[2:])  # unknown options raise
+    words = _example(ALL[verb], verb)
+    path = verb.split()
+    assert words[: 1 + len(path)] == ["embedstore", *path]
+    command = ALL[verb]
+    if isinstance(command, click.Group) and not command.invoke_without_command:  # its example is one of its commands'
+        path.append(words[1 + len(path)])
+        command = ALL[" ".join(path)]
+    context = click.Context(command, info_name=path[-1])
+    values, rest, _ = command.make_parser(context).parse_args(words[1 + len(path) :])  # unknown options raise
     assert not rest
     missing = [param.name for param in command.params if param.required and not values.get(param.name or "")]
     assert not missing
 
 
-@pytest.mark.parametrize("verb", sorted(COMMANDS))
+@pytest.mark.parametrize("verb", sorted(ALL))
 def test_every_option_has_help(verb):
-    options = [param for param in _command(verb).params if isinstance(param, click.Option)]
+    options = [param for param in ALL[verb].params if isinstance(param, click.Option)]
     assert not [option.name for option in options if not option.help]
 
 

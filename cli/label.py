@@ -1,0 +1,266 @@
+"""`embedstore label`: import, ls, export and rm."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options import collection_option, json_option, print_json, print_table, store_option
+
+task_option = click.option("--task", required=True, metavar="NAME", help="The question that the labels answer.")
+SHOWN = 5  # conflicts that are told one by one
+
+
+@click.group(epilog="Example:  embedstore label ls --store my-store")
+def command() -> None:
+    """Import, list, export and remove labels.
+
+    A label says that a place on a slide, a slide or a patient is of a class, in the sense of a task. It belongs to the
+    place: every collection of the slide can use it.
+    """
+
+
+@command.command(
+    "import",
+    epilog="Example:  embedstore label import qupath/ --store my-store --task tumour --negative normal",
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@store_option
+@task_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["auto", "geojson", "asap", "table"]),
+    default="auto",
+    show_default=True,
+    help="What the files are; by their endings: .geojson and .json, .xml, .csv, .tsv and .parquet.",
+)
+@click.option("--slide", metavar="ID", help="The slide that drawings are about; by default the file's namesake.")
+@click.option(
+    "--origin",
+    type=click.Choice(["bounds", "level0"]),
+    help="Where coordinates begin: at the corner of the slide's image, as QuPath counts (default for GeoJSON), or of "
+    "level 0 (default for ASAP and tables). A file that embedstore wrote says itself.",
+)
+@click.option(
+    "--class-map",
+    "renamed",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="Rename a class; may be given several times, also for one NEW.",
+)
+@click.option("--only", multiple=True, metavar="CLASS", help="Take this class, not all; may be given several times.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="CLASS",
+    help="Cut the areas of this class out of the others', such as CAMELYON's _2; may be given several times.",
+)
+@click.option("--negative", metavar="CLASS", help="The class of everything that is not annotated.")
+@click.option(
+    "--within",
+    default="slide",
+    show_default=True,
+    metavar="slide|CLASS",
+    help="Where --negative holds: on the whole slide, or in the areas of a class, which is then no class itself.",
+)
+@click.option("--author", metavar="NAME", help="Who says so.  [default: your login]")
+@collection_option
+@click.option("--dry-run", is_flag=True, help="Read and check, write nothing.")
+@json_option
+def import_(
+    files: tuple[Path, ...],
+    store: str,
+    form: str,
+    renamed: tuple[str, ...],
+    author: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Bring in the labels of FILES for a task: all of them, or after an error none.
+
+    FILES are annotations of QuPath (GeoJSON) or ASAP (XML), one a slide, or folders of them; or tables (CSV, Parquet)
+    with the column label and one of: tile_id; slide_id, x and y (a point), and with edge_l0 a tile; slide_id and name
+    (a ready-made tile); slide_id (the whole slide); patient. They may have the columns split, patient and task too.
+
+    Importing a file again takes the place of what the same author had from it before. Places with two classes are
+    reported, and both are kept.
+    """
+    from embedstore.exchange.label_import import ImportConfig, read_labels
+    from embedstore.store import Store
+
+    config = ImportConfig(format=form, class_map=_class_map(renamed), author=author or _login(), **options)  # type: ignore[arg-type]
+    opened = Store.open(store)
+    found = read_labels(opened, files, config)
+    gone = 0 if dry_run else found.write(opened)
+    counts = _counts(found.labels)
+    for line in (*found.notes, *_conflicts(found.conflicts)):
+        click.echo(line, err=True)
+    if as_json:
+        print_json(
+            {
+                "task": config.task,
+                "author": config.author,
+                "dry_run": dry_run,
+                "files": [_file_record(file) for file in found.files],
+                "labels": len(found.labels),
+                "counts": counts,
+                "replaced": gone,
+                "conflicts": found.conflicts,
+                "notes": found.notes,
+            }
+        )
+        return
+    columns = ("class", "kind", "labels", "slides")
+    print_table([[row[column] for column in columns] for row in counts], columns)
+    done = "would be imported" if dry_run else f"imported, {gone} old ones removed"
+    click.echo(f"{len(found.labels)} labels of {len(found.files)} file(s) {done}, task {config.task}", err=True)
+
+
+def _class_map(renamed: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in renamed:
+        old, equals, new = pair.rpartition("=")
+        if not (old and equals and new):
+            raise click.BadParameter(f"{pair!r} is no OLD=NEW", param_hint="--class-map")
+        if found.setdefault(old, new) != new:
+            raise click.BadParameter(f"{old!r} is renamed twice", param_hint="--class-map")
+    return found
+
+
+def _login() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError) as error:
+        raise click.UsageError("your login is not known here; say who you are with --author NAME") from error
+
+
+def _counts(labels: list[Any]) -> list[dict[str, Any]]:
+    found: dict[tuple[str, str], list[Any]] = {}
+    for label in labels:
+        found.setdefault((label.label, label.kind), []).append(label.slide_id)
+    return [
+        {"class": name, "kind": kind, "labels": len(slides), "slides": len(set(slides) - {None})}
+        for (name, kind), slides in sorted(found.items())
+    ]
+
+
+def _file_record(file: Any) -> dict[str, Any]:
+    return {
+        "path": str(file.path),
+        "format": file.format,
+        "slides": file.slides,
+        "labels": len(file.labels),
+        "skipped": file.skipped,
+    }
+
+
+def _conflicts(conflicts: tuple[str, ...]) -> list[str]:
+    if not conflicts:
+        return []
+    lines = [f"{len(conflicts)} place(s) have labels of two classes; all are kept, and heads leave such places out:"]
+    lines += [f"  {line}" for line in conflicts[:SHOWN]]
+    return [*lines, "  …"] if len(conflicts) > SHOWN else lines
+
+
+@command.command(epilog="Example:  embedstore label ls --store my-store --task tumour")
+@store_option
+@click.option("--task", metavar="NAME", help="One task.")
+@json_option
+def ls(store: str, task: str | None, as_json: bool) -> None:
+    """List the labels of a store: how many of each task, class, kind, author and file, and since when."""
+    from embedstore.store import Store
+
+    opened = Store.open(store)
+    if task is not None:
+        opened.labels.of_task(task)  # or say which there are
+    rows = opened.labels.summary(task=task)
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        click.echo(
+            f"{opened.uri} has no labels yet; `embedstore label import FILE --task NAME` brings them in", err=True
+        )
+    else:
+        columns = ("task", "label", "kind", "labels", "slides", "author", "last", "source")
+        shown = [{**row, "last": f"{row['last']:%Y-%m-%d %H:%M}"} for row in rows]
+        print_table([[row[column] for column in columns] for row in shown], ("task", "class", *columns[2:]))
+
+
+@command.command(epilog="Example:  embedstore label export --store my-store --task tumour --out labels/")
+@store_option
+@task_option
+@click.option("--slide", "slides", multiple=True, metavar="ID", help="Only this slide; may be given several times.")
+@click.option("--author", metavar="NAME", help="Only what this author says.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A folder; or a .csv or .parquet, which takes all but areas; or a .geojson for one slide.",
+)
+@click.option(
+    "--origin",
+    type=click.Choice(["bounds", "level0"]),
+    default="bounds",
+    show_default=True,
+    help="GeoJSON: coordinates from the corner of the slide's image, as QuPath shows it, or of level 0.",
+)
+@json_option
+def export(
+    store: str, task: str, slides: tuple[str, ...], author: str | None, out: Path, origin: str, as_json: bool
+) -> None:
+    """Write the labels of a task so that QuPath opens them, and `label import` reads them again.
+
+    A folder gets SLIDE.geojson for what is drawn on each slide, and labels.csv for tiles, slides and patients. The
+    files that were written are printed, one a line.
+    """
+    from embedstore.errors import LabelError
+    from embedstore.exchange.label_export import write_labels
+    from embedstore.store import Store
+
+    opened = Store.open(store)
+    wanted = opened.resolve_slides(slides=slides)
+    rows = opened.labels.of_task(task).to_pylist()
+    rows = [row for row in rows if not wanted or row["slide_id"] in wanted]
+    rows = [row for row in rows if author is None or row["author"] == author]
+    if not rows:
+        raise LabelError(f"no label of task {task!r} is of that slide and author; `embedstore label ls` shows them")
+    known = {row["slide_id"]: row for row in opened.ledger.slides()}
+    written = write_labels(rows, known, out, task=task, origin=origin)  # type: ignore[arg-type]
+    if as_json:
+        print_json([{"path": str(file.path), "labels": file.labels} for file in written])
+        return
+    for file in written:
+        click.echo(str(file.path))
+    click.echo(f"{sum(file.labels for file in written)} labels in {len(written)} file(s)", err=True)
+
+
+@command.command(epilog="Example:  embedstore label rm --store my-store --task tumour --author anna --yes")
+@store_option
+@task_option
+@click.option("--slide", "slide_id", metavar="ID", help="Only on this slide.")
+@click.option("--class", "label", metavar="NAME", help="Only of this class.")
+@click.option("--author", metavar="NAME", help="Only what this author says.")
+@click.option("--source", metavar="FILE", help="Only from this file, as `label ls` names it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def rm(store: str, task: str, yes: bool, as_json: bool, **which: str | None) -> None:
+    """Remove labels of a task: all, or those that meet every option given.
+
+    They are gone from the files after `embedstore compact --keep-hours 0`.
+    """
+    from embedstore.store import Store
+
+    opened = Store.open(store)
+    rows = opened.labels.of_task(task).to_pylist()
+    count = sum(all(value is None or row[name] == value for name, value in which.items()) for row in rows)
+    if count and not yes:
+        click.confirm(f"Remove {count} label(s) of task {task} from {opened.uri}?", abort=True, err=True)
+    removed = opened.labels.remove(task, **which)
+    if as_json:
+        print_json({"task": task, "removed": removed})
+    else:
+        click.echo(f"{removed} label(s) of task {task} removed")

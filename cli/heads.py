@@ -1,5 +1,6 @@
 """`embedstore heads`."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -42,7 +43,7 @@ def command(context: click.Context, store: str | None, as_json: bool) -> None:
     )  # fmt: skip
 
 
-@command.command(epilog="Example:  embedstore heads show tumour-linear --store my-store --curves cards/")
+@command.command("show", epilog="Example:  embedstore heads show tumour-linear --store my-store --curves cards/")
 @click.argument("name")
 @store_option
 @click.option(
@@ -60,7 +61,7 @@ def show(name: str, store: str, curves: Path | None, split: bool, as_json: bool)
     if split:
         from heads.card import write_split
 
-        write_split(opened, head, click.get_text_stream("stdout"))
+        write_split(opened, head, sys.stdout)
         return
     if as_json:
         print_json({"name": head.name, "task": head.task, "digest": head.digest, **head.record})
@@ -75,11 +76,11 @@ def show(name: str, store: str, curves: Path | None, split: bool, as_json: bool)
             click.echo(str(path), err=True)
 
 
-@command.command(epilog="Example:  embedstore heads rm tumour-linear --store my-store --yes")
+@command.command("rm", epilog="Example:  embedstore heads rm tumour-linear --store my-store --yes")
 @click.argument("name")
 @store_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def rm(name: str, store: str, yes: bool) -> None:
+def remove(name: str, store: str, yes: bool) -> None:
     """Remove a head and its predictions."""
     from embedstore.store import Store
 

@@ -8,7 +8,7 @@ so that memory does not grow with the grid.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +84,7 @@ def batches_of(
             if rng is not None and n < bags.sizes[number]:
                 rows = low + np.sort(rng.choice(int(bags.sizes[number]), n, replace=False))
             x[place, :n], mask[place, :n], bag[place] = vectors[rows], True, number
-        yield BagBatch(x, mask, bag)
+        yield BagBatch(*cast(tuple[Any, Any, Any], (x, mask, bag)))
 
 
 def _ahead(batches: Iterator[BagBatch]) -> Iterator[BagBatch]:
@@ -149,8 +149,8 @@ def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> 
                 break
     fitted = Fitted(
         jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), best.parameters),
-        best.score.reshape(shape),
-        best.step.reshape(shape),
+        jnp.asarray(best.score.reshape(shape)),
+        jnp.asarray(best.step.reshape(shape)),
     )
     return Trained(
         optimizer="adamw",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import LabelError, SplitError
-from embedstore.store import Answers, Collection, Places, SlideAnswers, Store, join_labels, read_places, slide_answers
+from embedstore.store import Collection, Places, SlideAnswers, Store, join_labels, read_places, slide_answers
 from embedstore.store.schema import tile_ids
 from heads.config import FitConfig, SplitConfig
 from heads.split_file import read_split_file
@@ -87,8 +87,10 @@ def gather(
     slides = None if where is None else {row["slide_id"] for row in slide_rows}
     places = read_places(collection, slides=slides)
     labels = store.labels.table()
+    described: _Described
+    answers: Sequence[Any]
     if config.level == "tile":
-        answers: Sequence[Answers | SlideAnswers] = [
+        answers = [
             join_labels(
                 places, labels, slide_rows,
                 task=task, config=config.join, classes=config.classes, multi_label=config.multi_label,
@@ -130,7 +132,7 @@ def gather(
     )
 
 
-def _what_was_left(answer: Answers | SlideAnswers) -> list[str]:
+def _what_was_left(answer: Any) -> list[str]:
     notes = []
     if answer.conflicts:
         notes.append(

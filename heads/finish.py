@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -177,12 +178,9 @@ def _thresholds(
 
 
 def _joined(folds: Sequence[Members]) -> Members:
-    import jax
-
-    first = folds[0]
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.concatenate([getattr(fold, name) for fold in folds])
         for name in ("shift", "scale", "offset", "temperature")
     }
-    parameters = jax.tree.map(lambda *a: np.concatenate(a), *[fold.parameters for fold in folds])
-    return replace(first, parameters=parameters, **arrays)
+    arrays["parameters"] = jax.tree.map(lambda *a: np.concatenate(a), *[fold.parameters for fold in folds])
+    return replace(folds[0], **arrays)

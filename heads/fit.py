@@ -83,8 +83,8 @@ def fit_heads(
         head = _head(name, collection, examples, config, finished[t], t)
         record = _record(collection, examples, config, where, trained, finished[t], t, seconds)
         heads.append(_stored(head, examples, record))
-    for head in heads:
-        store.heads.save(head)
+    for made in heads:
+        store.heads.save(made)
     return heads
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
+from scipy.special import expit
+from scipy.special import softmax as softmax_of
 
 from embedstore.store import PredictionFacts, StoredHead
-from heads.losses import probabilities
 from heads.models import Network, Parameters, apply, from_arrays, network_of, to_arrays
 from heads.problem import is_softmax, standardise
 
@@ -58,12 +59,13 @@ class Members:
             block = np.pad(block, ((0, BLOCK_ROWS - len(block)), (0, 0)))
             standard = self.mean, self.std, self.shift, self.scale
             parts.append(np.asarray(_logits(self.network, self.parameters, *standard, jnp.asarray(block))))
-        return np.concatenate(parts, axis=1)[:, :n] if parts else np.zeros((len(self), 0, self.offset.shape[1]))
+        empty = np.zeros((len(self), 0, self.offset.shape[1]), np.float32)
+        return np.concatenate([empty, *parts], axis=1)[:, :n]
 
     def probabilities(self, logits: NDArray[np.float32], *, softmax: bool, binary: bool) -> NDArray[np.float32]:
         """(n, classes): the mean over members of their calibrated probabilities."""
         settled = (logits + self.offset[:, None]) / self.temperature[:, None, None]
-        found = np.asarray(probabilities(jnp.asarray(settled), softmax=softmax)).mean(axis=0)
+        found = (softmax_of(settled, axis=-1) if softmax else expit(settled)).mean(axis=0)
         return np.concatenate([1 - found, found], axis=1) if binary else found
 
 

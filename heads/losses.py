@@ -65,10 +65,3 @@ def _sigmoid_terms(logits, targets, weights, present, focal):
 def _focus(log_p, focal):
     """(1 − p)^focal; the floor keeps its gradient finite where p is 1."""
     return jnp.maximum(-jnp.expm1(log_p), 1e-6) ** focal if focal else 1.0
-
-
-def probabilities(logits: Float[Array, "*n k"], *, softmax: bool) -> Float[Array, "*n classes"]:
-    """Of each class, from a task's own columns: a softmax; a sigmoid a class; or of two classes, from one column."""
-    if softmax:
-        return jax.nn.softmax(logits)
-    return jax.nn.sigmoid(logits)

@@ -26,7 +26,9 @@ def pool(collection: Collection, bags: Bags, *, version: int, how: str) -> NDArr
         chosen = order[start : start + _ROWS]
         vectors = read_vectors(collection, bags.rows[chosen], version=version)
         _reduce(pooled, of_bag[chosen], vectors.astype(np.float32), how)
-    return pooled if how == "max" else pooled / bags.sizes[:, None].astype(np.float32)
+    if how == "mean":
+        pooled /= bags.sizes[:, None]
+    return pooled
 
 
 def _reduce(pooled: NDArray[np.float32], of_bag: NDArray[Any], vectors: NDArray[np.float32], how: str) -> None:

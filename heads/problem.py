@@ -26,16 +26,16 @@ class Groups(NamedTuple):
 
     Attributes:
         order: (rows,) the sorted rows; padding behind.
-        start, count: Of each group, within `order`.
-        fold_start, fold_count: Of all rows of the same folds as the group, whatever their classes.
+        start, rows: Where each group begins in `order`, and how many it is.
+        fold_start, fold_rows: Of all rows of the same folds as the group, whatever their classes.
         cumulative: Probability that a draw is from this group or one before it.
     """
 
     order: Int[Array, " rows"]
     start: Int[Array, " groups"]
-    count: Int[Array, " groups"]
+    rows: Int[Array, " groups"]
     fold_start: Int[Array, " groups"]
-    fold_count: Int[Array, " groups"]
+    fold_rows: Int[Array, " groups"]
     cumulative: Float[Array, " groups"]
 
 
@@ -129,14 +129,12 @@ def pose(
     valid_x = np.stack([np.where(fold[:, None] >= 0, first[np.maximum(fold, 0)], 0) for fold in valid_rows])
     weights = _weights(packed, answered, all_parts, softmax, several, class_weights and not balanced_sampling)
     groups = _groups(packed, answered, all_parts, balanced_sampling)
-    return jax.tree.map(
-        jnp.asarray,
-        Problem(
-            targets=packed, known=answered, parts=all_parts, present=present, softmax=np.asarray(softmax),
-            weights=weights, mean=mean, std=std, shift=shift, scale=scale,
-            valid_rows=valid_rows, valid_x=valid_x, groups=groups,
-        ),
-    )  # fmt: skip
+    arrays = {
+        "targets": packed, "known": answered, "parts": all_parts, "present": present, "softmax": np.asarray(softmax),
+        "weights": weights, "mean": mean, "std": std, "shift": shift, "scale": scale,
+        "valid_rows": valid_rows, "valid_x": valid_x,
+    }  # fmt: skip
+    return Problem(**{name: jnp.asarray(array) for name, array in arrays.items()}, groups=groups)
 
 
 def moments(vectors: NDArray[np.float16], train: NDArray[np.bool_]) -> tuple[NDArray[np.float32], ...]:
@@ -230,12 +228,12 @@ def _groups(packed, answered, parts, balanced: bool) -> Groups:
     size = 1 << max(int(np.ceil(np.log2(len(found)))), 3)
     pad = (0, size - len(found))
     return Groups(
-        order=np.pad(trained[order], (0, packed.shape[1] - len(trained))).astype(np.int32),
-        start=np.pad(start, pad).astype(np.int32),
-        count=np.pad(count, pad, constant_values=1).astype(np.int32),
-        fold_start=np.pad(start[fold_first][fold_of], pad).astype(np.int32),
-        fold_count=np.pad(fold_count[fold_of], pad, constant_values=1).astype(np.int32),
-        cumulative=np.pad(np.cumsum(chance) / chance.sum(), pad, constant_values=2.0).astype(np.float32),
+        order=jnp.asarray(np.pad(trained[order], (0, packed.shape[1] - len(trained))), jnp.int32),
+        start=jnp.asarray(np.pad(start, pad), jnp.int32),
+        rows=jnp.asarray(np.pad(count, pad, constant_values=1), jnp.int32),
+        fold_start=jnp.asarray(np.pad(start[fold_first][fold_of], pad), jnp.int32),
+        fold_rows=jnp.asarray(np.pad(fold_count[fold_of], pad, constant_values=1), jnp.int32),
+        cumulative=jnp.asarray(np.pad(np.cumsum(chance) / chance.sum(), pad, constant_values=2.0), jnp.float32),
     )
 
 
@@ -261,8 +259,8 @@ def draw(groups: Groups, n: int, view_share: Float[Array, ""], views: int, *, ke
     of_group, member, same, other, whether, which = jax.random.split(key, 6)
     last = jnp.searchsorted(groups.cumulative, 1.5)  # of the groups there are, padding has 2
     group = jnp.minimum(jnp.searchsorted(groups.cumulative, jax.random.uniform(of_group, (n,)), side="right"), last - 1)
-    start, count = groups.start[group], groups.count[group]
-    fold_start, fold_count = groups.fold_start[group], groups.fold_count[group]
+    start, count = groups.start[group], groups.rows[group]
+    fold_start, fold_count = groups.fold_start[group], groups.fold_rows[group]
     view = jnp.zeros(n, jnp.int32)
     if views > 1:
         taken = jax.random.uniform(whether, (n,)) < view_share

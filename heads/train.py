@@ -222,9 +222,10 @@ def _fetch(program: Program, flat: jax.Array, draws: Draw) -> _Raw:
 def _round(program: Program, problem: Problem, grid: Grid, state: _State, draws: Draw, fetch) -> _State:
     """Some steps, then a look at the validation rows."""
 
-    def step(carry, one: tuple[jax.Array, Draw, Any]):
-        number, drawn, given = one
-        return _step(program, problem, grid, *carry, number, drawn, fetch(drawn) if given is None else given), None
+    def step(carry: tuple[Any, Any], one: tuple[jax.Array, Draw, Any]):
+        (parameters, optimizer), (number, drawn, given) = carry, one
+        raw = fetch(drawn) if given is None else given
+        return _step(program, problem, grid, parameters, optimizer, number, drawn, raw), None
 
     given = fetch if isinstance(fetch, _Raw) else None
     numbers = state.round * program.every + jnp.arange(program.every)

@@ -132,7 +132,7 @@ def train(config: FitConfig, examples: Examples, vectors: NDArray[Any], *, on_de
         grid = _grid(config, examples, rates=config.c, decays=(0.0,), seeds=(config.seed,))
         first = vectors if vectors.ndim == 2 else vectors[:, 0]
         fitted = fit_lbfgs(program, problem, grid, first)
-        names = ("c",)
+        names: tuple[str, ...] = ("c",)
     else:
         program = program_of(config, examples, dim, views=views)
         seeds = range(config.seed, config.seed + config.seeds)

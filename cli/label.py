@@ -54,7 +54,8 @@ def command() -> None:
     "--exclude",
     multiple=True,
     metavar="CLASS",
-    help="Cut the areas of this class out of the others', such as CAMELYON's _2; may be given several times.",
+    help="Cut the areas of this class out of the others', such as _2 of CAMELYON or Ignore* of QuPath; may be given "
+    "several times.",
 )
 @click.option("--negative", metavar="CLASS", help="The class of everything that is not annotated.")
 @click.option(

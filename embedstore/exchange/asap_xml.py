@@ -4,7 +4,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import shapely
@@ -17,13 +17,13 @@ UNSAFE = re.compile(rb"<!\s*(DOCTYPE|ENTITY)", re.IGNORECASE)
 NO_GROUP = ("", "None")
 
 
-def read_asap(path: str | Path) -> DrawingFile:
+def read_asap(path: str | Path, *, named: Collection[str] = ()) -> DrawingFile:
     """Read ASAP's annotations; coordinates are level-0 pixels.
 
     The class is the group that an annotation is part of, under its own name (CAMELYON16 has `Tumor`, or `_0` and `_1`
     for tumour and `_2` for what is to be taken out of it). Polygon, Spline and Rectangle are areas (a spline is taken
-    as the polygon of its points), Dot and PointSet points. Measurements and annotations of no group are skipped and
-    counted.
+    as the polygon of its points), Dot and PointSet points. Measurements, annotations of no group, and groups that end
+    in `*` and are not `named` are skipped and counted.
 
     Raises:
         LabelFormatError: the file cannot be read, is no XML of ASAP, or a coordinate is no number.
@@ -40,7 +40,7 @@ def read_asap(path: str | Path) -> DrawingFile:
         if label in NO_GROUP:
             skipped["without a class"] += 1
             continue
-        if label.endswith(IGNORED):
+        if label.endswith(IGNORED) and label not in named:
             skipped[f"of class {label}"] += 1
             continue
         kind = node.get("Type", "")

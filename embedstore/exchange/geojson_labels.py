@@ -4,7 +4,7 @@ import gzip
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ OWN = "embedstore"
 GEOMETRIES = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"})
 
 
-def read_geojson(path: str | Path) -> DrawingFile:
+def read_geojson(path: str | Path, *, named: Collection[str] = ()) -> DrawingFile:
     """Read annotations that QuPath exported: a FeatureCollection, a list of features, or one feature; also gzipped.
 
     The class is the name of `classification`, of old files the text itself, and of other programs the property `class`
     or `label`. Polygons are areas, with their holes; rings that cross themselves are mended. Points are points. Lines,
-    what has no class, and classes that end in `*` (QuPath's `Ignore*`) are skipped and counted.
+    what has no class, and classes that end in `*` (QuPath's `Ignore*` and `Region*`) and are not `named` are skipped
+    and counted.
 
     Coordinates stay as they are: see `level_0` for what they begin at.
 
@@ -49,7 +50,7 @@ def read_geojson(path: str | Path) -> DrawingFile:
             skipped["without a geometry"] += 1
         elif not label:
             skipped["without a class"] += 1
-        elif label.endswith(IGNORED):
+        elif label.endswith(IGNORED) and label not in named:
             skipped[f"of class {label}"] += 1
         else:
             parts, reasons = usable_parts(geometry)

@@ -173,7 +173,8 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
         if form == "table":
             files.append(_read_table(store, path, config, slide, seen))
         else:
-            drawn = read_geojson(path) if form == "geojson" else read_asap(path)
+            read = read_geojson if form == "geojson" else read_asap
+            drawn = read(path, named={config.within, *config.only, *config.exclude, *config.class_map})
             about = slide or (drawn.slide_id if drawn.slide_id in slides else names.of_file(path))
             files.append(_read_drawings(drawn, form, slides[about], config, seen))
     _check_classes(seen, config)

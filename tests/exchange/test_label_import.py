@@ -207,6 +207,20 @@ def test_negative_within_an_area(store: Store, tmp_path: Path):
     assert len(tiles_of(store, "b.svs", "normal")) == 16 - 4
 
 
+def test_qupaths_starred_classes_count_where_they_are_named(store: Store, tmp_path: Path):
+    path = write_geojson(
+        tmp_path / "b.geojson",
+        feature(polygon(square(0, 0, 400)), "Region*"),
+        feature(polygon(square(0, 0, 200)), "tumour"),
+        feature(polygon(square(200, 200, 200)), "Ignore*"),
+    )
+    run(store, path)
+    assert boxes(store) == {"tumour": [(0, 0, 200, 200)]}
+    run(store, path, negative="normal", within="Region*", exclude=("Ignore*",))
+    assert len(tiles_of(store, "b.svs", "tumour")) == 4
+    assert len(tiles_of(store, "b.svs", "normal")) == 16 - 4 - 4
+
+
 def test_a_file_without_the_area_says_nothing_negative(store: Store, tmp_path: Path):
     a = write_geojson(tmp_path / "a.geojson", feature(polygon(square(0, 0, 400)), "tumour"))
     b = write_geojson(tmp_path / "b.geojson", feature(polygon(square(0, 0, 400)), "ROI"))

@@ -1,9 +1,13 @@
-"""What goes out of a store: pictures of tiles, and what heads say of them, for people and for other programs."""
+"""What goes into a store and out of it: labels in, and pictures, labels and what heads say out."""
 
 from embedstore.exchange.anndata_export import write_anndata
+from embedstore.exchange.asap_xml import read_asap
 from embedstore.exchange.export_scope import ExportScope, export_scope, slide_path
+from embedstore.exchange.geojson_labels import read_geojson, write_label_geojson
 from embedstore.exchange.heat_map import draw_class_map, draw_heat_map
 from embedstore.exchange.heat_map_sheet import write_heat_map
+from embedstore.exchange.label_export import write_labels
+from embedstore.exchange.label_import import ImportConfig, LabelImport, read_labels
 from embedstore.exchange.pictures import contact_sheet
 from embedstore.exchange.prediction_table import write_table
 from embedstore.exchange.predictions_geojson import write_geojson
@@ -12,16 +16,23 @@ from embedstore.exchange.tile_pictures import tile_pictures
 
 __all__ = [
     "ExportScope",
+    "ImportConfig",
+    "LabelImport",
     "contact_sheet",
     "draw_class_map",
     "draw_heat_map",
     "export_scope",
+    "read_asap",
+    "read_geojson",
+    "read_labels",
     "slide_path",
     "slide_scores",
     "tile_pictures",
     "write_anndata",
     "write_geojson",
     "write_heat_map",
+    "write_label_geojson",
+    "write_labels",
     "write_slide_scores",
     "write_table",
 ]

@@ -15,6 +15,7 @@ import shapely.geometry
 from embedstore.errors import LabelFormatError
 from embedstore.exchange.class_colours import class_colours
 from embedstore.exchange.drawings import IGNORED, Drawing, DrawingFile, Origin, usable_parts
+from embedstore.exchange.frames import corner_l0
 from embedstore.exchange.whole_file import whole_file
 
 #: A member of a file and of properties that embedstore writes for itself; GeoJSON (RFC 7946, 6.1) lets it be.
@@ -175,7 +176,7 @@ def write_label_geojson(
     Returns:
         How many annotations were written.
     """
-    corner = (slide.get("bounds_x") or 0, slide.get("bounds_y") or 0) if origin == "bounds" else (0, 0)
+    corner = corner_l0(slide, origin)
     colours = class_colours(sorted({row["label"] for row in rows}))
     drawn = [row for row in rows if row["geometry"] is not None or row["kind"] == "point"]
     about: dict[str, Any] = {"origin": origin, "slide_id": slide["slide_id"], "task": task}

@@ -4,7 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from embedstore.errors import ExportError
 from embedstore.exchange.class_colours import class_colours
+from embedstore.exchange.drawings import Origin
 from embedstore.exchange.export_scope import ExportScope
+from embedstore.exchange.frames import corner_l0
 from embedstore.exchange.ranks import ranks
 from embedstore.exchange.whole_file import whole_file
 from embedstore.store import PredictionFacts
 from embedstore.store.prediction_schema import LABEL_JOINT, decided_classes, probability_matrix
 
-Origin = Literal["bounds", "level0"]
 DIGITS = 5  # of a probability
 
 
@@ -56,7 +57,7 @@ def write_geojson(
     facts, table = scope.head_facts("geojson"), scope.places_table("geojson")
     rows = table.table(slides=[slide_id])
     slide = scope.slides[slide_id]
-    corner = (slide.get("bounds_x") or 0, slide.get("bounds_y") or 0) if origin == "bounds" else (0, 0)
+    corner = corner_l0(slide, origin)
     about = {
         "origin": origin,
         "slide_id": slide_id,

@@ -23,7 +23,7 @@ help:  ## List the targets
 
 setup: $(SET_UP_DEV)  ## Make .venv with everything that tests and lint need (once)
 
-demo: $(SET_UP)  ## Ingest three synthetic slides, or your own: make demo SLIDES=folder
+demo: $(SET_UP)  ## Slides to heat maps on six synthetic slides; or ingest yours: make demo SLIDES=folder
 	$(BIN)/embedstore demo $(if $(SLIDES),"$(SLIDES)")
 
 test: $(SET_UP_DEV)  ## Run every test

@@ -8,6 +8,11 @@ import click
 
 from cli.options import human_bytes, human_time, json_option, print_json, print_table
 
+#: Three patients of two slides each: one to fit on, one to validate on, one to test on, in turn.
+DEMO_SLIDES = 6
+DEMO_SIZE_PX = (4000, 3400)
+DEMO_TASK, DEMO_CLASS, DEMO_HEAD = "dense-nuclei", "dense nuclei", "dense-nuclei"
+
 
 @click.command(epilog="Example:  embedstore demo --out demo")
 @click.argument("slides", nargs=-1, metavar="[SLIDES]...")
@@ -21,10 +26,11 @@ from cli.options import human_bytes, human_time, json_option, print_json, print_
 def command(
     slides: tuple[str, ...], out: str, extractor: str, mpp: float | None, in_process: bool, as_json: bool
 ) -> None:
-    """Run the main job on three synthetic slides, or on SLIDES of yours: no network, no GPU, no account.
+    """Run all of it on six synthetic slides, or the ingest on SLIDES of yours: no network, no GPU, no account.
 
     Makes the slides, ingests them, prints what is in the store, and writes a contact sheet of tiles and a tissue
-    overlay of each slide.
+    overlay of each slide. Then it imports the synthetic slides' ground truth as labels, fits a head that finds dense
+    nuclei, and draws what it says of each slide.
     """
     from actors.crew import Where
     from actors.ingest import ingest, plan_collections
@@ -37,7 +43,8 @@ def command(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     say = _Steps(began, quiet=as_json)
-    if not slides:
+    synthetic = not slides
+    if synthetic:
         slides = (str(_synthesize(folder / "slides", say)),)
     store_path = folder / "store"
     say(f"ingest into {store_path}")
@@ -50,8 +57,12 @@ def command(
     rows = store.ledger.outcomes(collection=summary.collections[0])
     pictures = [_sheet(store, summary.collections[0], folder, say)] if summary.done or summary.already else []
     pictures += _overlays(sources, plans[0].tiling, folder, say)
+    head = _fit(store, summary.collections[0], folder / "slides", say) if synthetic else None
+    if head is not None:
+        pictures += _heat_maps(store, head, folder, say)
     found = {
         "store": str(store_path),
+        "head": None if head is None else {"name": head.name, "digest": head.digest, **head.record},
         "seconds": time.monotonic() - began,
         "summary": vars(summary),
         "slides": rows,
@@ -60,7 +71,12 @@ def command(
     if as_json:
         print_json(found)
     else:
-        _print_store(store, summary, rows, pictures)
+        _print_store(store, summary, rows)
+        if head is not None:
+            _print_head(head)
+        for picture in pictures:
+            click.echo(f"look at {picture}")
+        click.echo(f"next: embedstore ls --store {store.uri} --tiles 5")
 
 
 class _Steps:
@@ -81,8 +97,10 @@ def _synthesize(folder: Path, say: _Steps) -> Path:
     if slide_list.exists():
         say(f"the slides of an earlier demo are in {folder}")
     else:
-        say(f"three synthetic slides into {folder}")
-        write_demo_collection(folder, on_slide=lambda slide: say(f"  {slide.path.name}"))
+        say(f"{DEMO_SLIDES} synthetic slides of {DEMO_SLIDES // 2} patients into {folder}")
+        write_demo_collection(
+            folder, slides=DEMO_SLIDES, size_px=DEMO_SIZE_PX, on_slide=lambda slide: say(f"  {slide.path.name}")
+        )
     return slide_list
 
 
@@ -126,7 +144,58 @@ def _overlays(sources: Any, tiling: Any, folder: Path, say: _Steps) -> list[Path
     return made
 
 
-def _print_store(store: Any, summary: Any, rows: list[dict[str, Any]], pictures: list[Path]) -> None:
+def _fit(store: Any, collection: str, truths: Path, say: _Steps) -> Any:
+    """A head for dense nuclei from the ground truth of the synthetic slides, as a user's annotations would be used."""
+    from heads.devices import prepare_jax
+
+    prepare_jax()
+    from embedstore.exchange.label_import import ImportConfig, find_label_files, read_labels
+    from heads.config import FitConfig, SplitConfig
+    from heads.fit import fit_heads
+
+    say(f"labels from {truths}")
+    config = ImportConfig(task=DEMO_TASK, only=(DEMO_CLASS,), negative="other", author="demo")
+    read_labels(store, find_label_files([truths], "geojson"), config).write(store)
+    say(f"fit a head for {DEMO_CLASS!r}, a patient left out at a time")
+    began = time.monotonic()
+    head = fit_heads(
+        store, store.collection(collection), [DEMO_TASK],
+        FitConfig(positive=DEMO_CLASS, split=SplitConfig(folds=DEMO_SLIDES // 2)),
+        names=[DEMO_HEAD], replace_heads=True,
+    )[0]  # fmt: skip
+    say(f"  the head took {human_time(time.monotonic() - began)}, programs compiled and all")
+    return head
+
+
+def _heat_maps(store: Any, head: Any, folder: Path, say: _Steps) -> list[Path]:
+    from embedstore.exchange import export_scope, write_heat_map
+    from heads.predict import predict
+
+    say(f"{head.name} on every tile of the store")
+    predict(store, head.name)
+    say("a heat map of each slide")
+    scope = export_scope(store, head=head.name)
+    made = []
+    for slide_id in scope.slides:
+        path = folder / f"{slide_id.replace('/', '-')}.{DEMO_HEAD}.png"
+        write_heat_map(scope, slide_id, path)
+        made.append(path)
+    return made
+
+
+def _print_head(head: Any) -> None:
+    from cli.head_card import print_head
+
+    click.echo()
+    print_head(head, brief=True)
+    spent = head.record["seconds"]
+    click.echo(
+        f"the head took {human_time(sum(spent.values()))}: "
+        + ", ".join(f"{part} {human_time(seconds)}" for part, seconds in spent.items())
+    )
+
+
+def _print_store(store: Any, summary: Any, rows: list[dict[str, Any]]) -> None:
     print_table(
         [[row["slide_id"], row["state"], row["tiles"], row["reader"], row["reason"] or ""] for row in rows],
         ["slide", "state", "tiles", "reader", "reason"],
@@ -138,6 +207,3 @@ def _print_store(store: Any, summary: Any, rows: list[dict[str, Any]], pictures:
     )
     if summary.tiles:
         click.echo(f"{summary.tiles} tiles embedded in {human_time(summary.seconds)}")
-    for picture in pictures:
-        click.echo(f"look at {picture}")
-    click.echo(f"next: embedstore ls --store {store.uri} --tiles 5")

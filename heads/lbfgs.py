@@ -26,7 +26,7 @@ from heads.splits import TRAIN
 from heads.train import Fitted, Grid, Program, validate
 
 #: A head has converged where no component of the gradient exceeds this; float32 carries little more.
-TOLERANCE = 1e-6
+TOLERANCE = 1e-5
 MEMORY = 20
 #: Rows that the curvature is estimated from: it only has to be about right.
 CURVATURE_ROWS = 8192

@@ -22,7 +22,7 @@ from heads.train import Fitted, Grid, Program, fit_on_device, fit_streamed, grid
 #: Most vectors that `auto` fits with L-BFGS, which reads all of them at every step.
 LBFGS_ROWS = 50_000
 #: More iterations than this the strongest grids do not need, and the weakest regularisation should not get.
-LBFGS_STEPS = 500
+LBFGS_STEPS = 200
 _CAN_LBFGS = ("linear", "mean", "max")
 
 

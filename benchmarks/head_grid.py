@@ -1,5 +1,6 @@
 """What a grid of heads costs beside one, scikit-learn and a plain PyTorch loop; and what a second call compiles."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -100,6 +101,7 @@ def grid(steps: int, batch: int, rounds: int, n: int = TRAINED + VALIDATED + TES
         Side("embedstore, L-BFGS, 6 strengths", 6, whole(FitConfig(), examples, x), "embedstore, posed and fitted"),
         Side("LogisticRegressionCV, 5 folds", 50, sklearn(_chosen, examples, x), "embedstore, posed and fitted"),
     ]
+    load = round(os.getloadavg()[0], 1)
     for number in range(rounds + 1):
         for side in sides:
             wall, cpu = time.perf_counter(), time.process_time()
@@ -115,6 +117,7 @@ def grid(steps: int, batch: int, rounds: int, n: int = TRAINED + VALIDATED + TES
     for side in sides:
         of_one = [a / b for a, b in zip(side.wall_s, ones[side.beside].wall_s, strict=True)]
         row = {
+            "load_1m": load,
             "side": side.name,
             "heads": side.heads,
             **sizes,

@@ -30,6 +30,7 @@ def large(folder: Path, slides: int, tiles: int, patients: int, dim: int, argume
     with tempfile.TemporaryDirectory() as cache:
         for programs in ("compiled anew", "from the cache"):
             drop_pages(store)
+            load = round(os.getloadavg()[0], 1)
             command = [
                 sys.executable, "-m", "cli.main", "fit-head", "--store", str(store), "--task", TASK,
                 "--name", "benchmark", "--replace", "--json", *arguments,
@@ -41,6 +42,7 @@ def large(folder: Path, slides: int, tiles: int, patients: int, dim: int, argume
             spent = record["seconds"]
             metrics = record["report"]["metrics"]
             row = {
+                "load_1m": load,
                 "command": " ".join(["fit-head", *arguments]),
                 "vectors": record["tiles"],
                 "dim": record["extractor"]["dim"],

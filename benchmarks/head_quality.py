@@ -63,7 +63,7 @@ class Posed:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """Probability of the positive class, and the decision, of each test row."""
+    """Probability of the positive class, and the decision, of each row of a part."""
 
     probability: np.ndarray
     decision: np.ndarray
@@ -156,10 +156,10 @@ def quality(data: Path, folder: Path, tasks: list[str], heads: list[str]) -> Non
             store.heads.remove("benchmark")
 
 
-def answer_of(stored: StoredHead, posed: Posed) -> Answer:
-    """What a stored head says of the test rows."""
+def answer_of(stored: StoredHead, posed: Posed, part: int = TEST) -> Answer:
+    """What a stored head says of the rows of a part."""
     head = Head.from_stored(stored)
-    found = head.probabilities(posed.of(TEST)[0].astype(np.float16))
+    found = head.probabilities(posed.of(part)[0].astype(np.float16))
     at = head.classes.index(head.positive or "")
     return Answer(probability=found[:, at], decision=head.decide(found)[:, at])
 

@@ -1,7 +1,6 @@
 """JAX is strict here: ranks are never promoted in silence."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 import pytest

@@ -30,11 +30,13 @@ def make_store(
     signal: float = 1.0,
     seed: int = 0,
     patients: bool = True,
+    broken: tuple[str, int] | None = None,
 ) -> Store:
     """A store of slides whose tiles are of classes, with a label a tile (`tissue`), a slide and a patient (`grade`).
 
     A slide is 'high' where a third of its tiles are of the last class, else 'low'. Two slides are of one patient, and
-    of one site of three. Vectors are noise plus `signal` times a direction a class.
+    of one site of three. Vectors are noise plus `signal` times a direction a class; that of the `broken` (slide, tile)
+    holds NaN.
     """
     rng = np.random.default_rng(seed)
     store = Store.create(folder / "store")
@@ -48,7 +50,10 @@ def make_store(
         share = np.array([1.0] * (len(classes) - 1) + [0.6 if high else 0.15])
         of = rng.choice(len(classes), tiles, p=share / share.sum())
         xy = np.stack([np.arange(tiles) % 8, np.arange(tiles) // 8], axis=1).astype(np.int32) * EDGE
-        deliveries.append(_write(collection, slide, xy, rng.normal(size=(tiles, DIM)) + directions[of]))
+        vectors = rng.normal(size=(tiles, DIM)) + directions[of]
+        if broken is not None and broken[0] == slide:
+            vectors[broken[1], 3] = np.nan
+        deliveries.append(_write(collection, slide, xy, vectors))
         metadata = {"patient": patient, "site": "ABC"[(s // 2) % 3]} if patients else {"site": "A"}
         store.ledger.record([SlideFacts(slide_id=slide, path=f"/{slide}", kind="wsi", metadata=metadata)], [])
         labels += [

@@ -31,7 +31,7 @@ def test_interpolation_lies_between_and_extrapolation_beyond():
     share, past = (between - X) / (OTHER - X), (beyond - X) / (X - OTHER)
     for found in (share, past):
         np.testing.assert_allclose(found.max(1), found.min(1), atol=1e-3)  # one λ a vector
-        assert 0 <= float(found.min()) and float(found.max()) <= 0.5 + 1e-3
+        assert float(found.min()) >= 0 and float(found.max()) <= 0.5 + 1e-3
         assert float(found.mean()) == pytest.approx(0.25, abs=0.02)
 
 

@@ -1,0 +1,237 @@
+"""Heads from a store: fitted, saved, fitted again, predicted with; every refusal leaves the store as it was."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedstore.config import as_record
+from embedstore.errors import (
+    ConfigError,
+    HeadExistsError,
+    HeadMismatchError,
+    HeadNotFoundError,
+    LabelError,
+    SlideNotInStoreError,
+    SplitError,
+    TaskNotFoundError,
+    VectorError,
+)
+from embedstore.store import Collection, Label, Store
+from heads.config import AugmentConfig, FitConfig, SplitConfig
+from heads.fit import config_from_record, fit_again, fit_heads
+from heads.head import Head
+from heads.predict import predict
+from tests.heads.scene import COLLECTION, DIM, make_store, record
+
+pytestmark = pytest.mark.slow
+SPLIT = SplitConfig(folds=3)
+QUICK = {"split": SPLIT, "bootstrap": 50, "steps": 100}
+
+
+def fit(store: Store, task: str = "tissue", **options):
+    config = FitConfig(**(QUICK | options))
+    return fit_heads(store, store.collection(COLLECTION), [task], config, replace_heads=True, names=["a-head"])[0]
+
+
+def value(head, metric: str) -> float:
+    return head.record["report"]["metrics"][metric]["value"]
+
+
+@pytest.mark.parametrize("model", ["linear", "mlp"])
+def test_tile_heads_find_the_signal(fitted_store: Store, model: str):
+    head = fit(fitted_store, model=model, steps=300)
+    assert value(head, "auroc") > 0.9
+    low, high = (head.record["report"]["metrics"]["auroc"][end] for end in ("low", "high"))
+    assert low <= value(head, "auroc") <= high
+    assert head.record["groups"] == 6
+
+
+@pytest.mark.parametrize(
+    ("model", "level"), [("mean", "slide"), ("max", "slide"), ("abmil", "slide"), ("abmil", "patient")]
+)
+def test_bag_heads_find_the_signal(tmp_path: Path, model: str, level: str):
+    store = make_store(tmp_path, slides=36, tiles=60, signal=3.0)
+    head = fit(store, "grade", model=model, level=level, split=SplitConfig(folds=4), steps=150, evaluate_every=10)
+    assert value(head, "auroc") > (0.8 if model != "max" else 0.4)  # both kinds hold both classes: a maximum sees less
+    assert fit_again(store, "a-head")[1].digest == head.digest
+    done = predict(store, "a-head")
+    assert (done.rows, done.slides) == (36, 36)
+    if model == "abmil":
+        attention = store.predictions("a-head", "attention").table()
+        assert attention.num_rows == 36 * 60
+        total = attention.group_by("slide_id").aggregate([("attention", "sum")]).column("attention_sum").to_numpy()
+        np.testing.assert_allclose(total, 1 if level == "slide" else total, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"model": "mlp", "seeds": 2},
+        {"optimizer": "adamw", "augment": AugmentConfig(noise=0.2, mixup=0.3, interpolate=0.3)},
+        {"multi_label": True, "balanced_sampling": True, "focal": 2.0},
+    ],
+)
+def test_fitting_again_from_the_record_gives_the_same_parameters(fitted_store: Store, options: dict):
+    stored = fit(fitted_store, **options)
+    fitted_store.labels.record([Label(task="tissue", label="normal", kind="slide", slide_id="s00.svs", author="late")])
+    again = fit_again(fitted_store, "a-head")[1]  # labels that came later change nothing
+    assert again.digest == stored.digest == fitted_store.heads.get("a-head").digest
+    assert Head.from_stored(fitted_store.heads.get("a-head")).digest == stored.digest
+
+
+def test_a_head_fitted_on_tiles_that_went_says_so(tmp_path: Path):
+    store = make_store(tmp_path)
+    fit(store)
+    store.remove(["s03.svs"])
+    with pytest.raises(HeadMismatchError, match=r"480 tiles .* 40 are no longer there"):
+        fit_again(store, "a-head")
+
+
+def test_nothing_of_a_removed_patient_stays_in_a_head(tmp_path: Path):
+    store = make_store(tmp_path)
+    fit(store)
+    predict(store, "a-head")
+    store.remove(["s04.svs", "s05.svs"])
+    store.compact(keep_s=0)
+    traces = [p for p in Path(store.uri).rglob("*") if p.is_file() and b"s04.svs" in p.read_bytes()]
+    assert [str(p.relative_to(store.uri)) for p in traces] == []
+
+
+def test_several_tasks_share_one_pass_and_keep_their_own_heads(fitted_store: Store):
+    config = FitConfig(**QUICK)
+    pair = fit_heads(
+        fitted_store, fitted_store.collection(), ["tissue", "grade"], config, names=["t", "g"], replace_heads=True
+    )
+    assert [head.record["classes"] for head in pair] == [["normal", "tumour"], ["high", "low"]]
+    alone = fit_heads(fitted_store, fitted_store.collection(), ["tissue"], config, names=["t2"], replace_heads=True)[0]
+    assert value(pair[0], "auroc") == pytest.approx(value(alone, "auroc"), abs=0.01)
+    assert fit_again(fitted_store, "g")[1].digest == pair[1].digest
+
+
+def test_a_configuration_comes_back_from_its_record():
+    config = FitConfig(model="mlp", classes=("a", "b"), learning_rates=(1e-3, 1e-2), augment=AugmentConfig(mixup=0.2))
+    assert config_from_record(json.loads(json.dumps(as_record(config)))) == config
+
+
+def test_no_patient_known_is_said_aloud(tmp_path: Path):
+    store = make_store(tmp_path, patients=False)
+    said: list[str] = []
+    fit_heads(store, store.collection(), ["tissue"], FitConfig(**QUICK), tell=said.append)
+    assert any("NO PATIENT IS KNOWN for 480 of 480" in text and "each slide counts" in text for text in said)
+
+
+def test_split_by_site_leaves_a_site_out(fitted_store: Store):
+    head = fit(fitted_store, split=SplitConfig(kind="column", column="site"))
+    assert head.record["split"]["names"] == ["site=A", "site=B", "site=C"]
+    assert [fold["test"]["groups"] for fold in head.record["split"]["counts"]] == [2, 2, 2]
+
+
+def test_where_takes_some_slides(fitted_store: Store):
+    config = FitConfig(**QUICK)
+    head = fit_heads(
+        fitted_store, fitted_store.collection(), ["tissue"], config, names=["ab"], where="site <> 'C'",
+        replace_heads=True,
+    )[0]  # fmt: skip
+    assert head.record["examples"] == 8 * 40
+    with pytest.raises(LabelError, match="no slide"):
+        fit_heads(fitted_store, fitted_store.collection(), ["tissue"], config, names=["x"], where="site = 'Q'")
+
+
+# -- refusals -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "task", "options"),
+    [
+        (TaskNotFoundError, r"'nothing'.*grade, tissue", "nothing", {}),
+        (LabelError, r"mitosis.*normal", "tissue", {"classes": ("normal", "mitosis")}),
+        (LabelError, r"positive class 'x'", "tissue", {"positive": "x"}),
+        (SplitError, r"6 patients", "tissue", {"split": SplitConfig(folds=7)}),
+        (SplitError, r"no column 'scanner'.*site", "tissue", {"split": SplitConfig(kind="column", column="scanner")}),
+        (LabelError, r"whole slide or patient", "tissue", {"model": "abmil", "level": "slide"}),
+    ],
+)
+def test_refusals_say_what_was_found_and_leave_the_store(tmp_path: Path, error, message, task, options):
+    store = make_store(tmp_path)
+    with pytest.raises(error, match=message):
+        fit(store, task, **options)
+    assert store.heads.names() == []
+
+
+def test_a_taken_name_is_refused_before_any_work(tmp_path: Path):
+    store = make_store(tmp_path)
+    fit(store)
+    digest = store.heads.get("a-head").digest
+    with pytest.raises(HeadExistsError, match="--replace"):
+        fit_heads(store, store.collection(), ["tissue"], FitConfig(**QUICK), names=["a-head"])
+    assert store.heads.get("a-head").digest == digest
+    with pytest.raises(ConfigError, match="2 names for 1 tasks"):
+        fit_heads(store, store.collection(), ["tissue"], FitConfig(**QUICK), names=["a", "b"])
+
+
+def test_a_vector_that_is_not_finite_is_named(tmp_path: Path):
+    store = make_store(tmp_path, broken=("s02.svs", 7))
+    with pytest.raises(VectorError, match=r"'s02.svs' at 3584, 0 holds NaN"):
+        fit(store)
+    assert store.heads.names() == []
+
+
+# -- predictions ----------------------------------------------------------------------------
+
+
+def test_predictions_are_the_heads_probabilities(fitted_store: Store):
+    stored = fit(fitted_store)
+    done = predict(fitted_store, "a-head")
+    assert done.rows == 480
+    found = fitted_store.predictions("a-head").table().to_pandas().set_index("tile_id")
+    tiles = fitted_store.collection().tiles().to_pandas().set_index("tile_id")
+    head = Head.from_stored(stored)
+    probabilities = head.probabilities(np.stack(tiles["vector"].to_list()))
+    np.testing.assert_allclose(found.loc[tiles.index, "p_tumour"], probabilities[:, 1], rtol=1e-5)
+    threshold = stored.record["thresholds"]["tumour"]
+    assert ((found["p_tumour"] >= threshold) == (found["label"] == "tumour")).all()
+
+
+def test_predicting_some_slides_leaves_the_others(fitted_store: Store):
+    fit(fitted_store)
+    predict(fitted_store, "a-head")
+    assert predict(fitted_store, "a-head", slides=["s01.svs"]).rows == 40
+    assert predict(fitted_store, "a-head", where="site = 'B'").slides == 4
+    assert len(fitted_store.predictions("a-head")) == 480
+    with pytest.raises(SlideNotInStoreError, match=r"no slide 'nope'"):
+        predict(fitted_store, "a-head", slides=["nope"])
+    with pytest.raises(HeadNotFoundError, match="no head 'nobody'"):
+        predict(fitted_store, "nobody")
+
+
+def test_a_head_refuses_vectors_of_another_extractor(tmp_path: Path):
+    store = make_store(tmp_path)
+    fit(store)
+    Collection.create(store.uri, "other", dim=DIM, record=record("sha256:2"))
+    with pytest.raises(HeadMismatchError, match=r"sha256:1.*sha256:2"):
+        predict(store, "a-head", collection="other")
+
+
+def test_thresholds_and_temperatures_come_from_validation_alone(fitted_store: Store):
+    """Truth of the test parts may be anything without a change of what was decided there."""
+    from heads.examples import gather
+    from heads.finish import finish
+    from heads.fit import _vectors
+    from heads.splits import TEST
+    from heads.trained import train
+
+    config = FitConfig(**(QUICK | {"split": SplitConfig(kind="holdout")}))
+    collection = fitted_store.collection()
+    examples = gather(fitted_store, collection, ["tissue"], config)
+    trained = train(config, examples, _vectors(collection, examples, config, Path("unused")))
+    test = examples.split.parts[0] == TEST
+    lied = examples.targets[0].copy()
+    lied[test] = ~lied[test]
+    honest, other = (finish(config, e, trained, 0) for e in (examples, replace(examples, targets=(lied,))))
+    assert (honest.thresholds == other.thresholds).all()
+    assert (honest.members.temperature == other.members.temperature).all()
+    assert honest.report.metrics["accuracy"].value == pytest.approx(1 - other.report.metrics["accuracy"].value)

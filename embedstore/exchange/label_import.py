@@ -123,6 +123,8 @@ class LabelImport:
 def find_label_files(paths: Sequence[str | Path], form: Format = "auto") -> list[Path]:
     """The files that paths mean; of a folder, all drawings below it (tables are named one by one).
 
+    What is hidden, and the tables of a store that lies in the folder, are passed over.
+
     Raises:
         LabelFormatError: nothing stands at a path, or a folder holds no file of the format.
     """
@@ -130,8 +132,8 @@ def find_label_files(paths: Sequence[str | Path], form: Format = "auto") -> list
     for path in map(Path, paths):
         if path.is_dir():
             wanted = ("geojson", "asap") if form == "auto" else (form,)
-            below = [one for one in sorted(path.rglob("*")) if one.is_file() and not one.name.startswith(".")]
-            below = [one for one in below if _suffix_format(one) in wanted]
+            below = [one for one in sorted(path.rglob("*")) if _suffix_format(one) in wanted and one.is_file()]
+            below = [one for one in below if not any(map(_passed_over, one.relative_to(path).parts))]
             if not below:
                 raise LabelFormatError(f"folder {path} holds no file of format {' or '.join(wanted)}")
             found += below
@@ -140,6 +142,10 @@ def find_label_files(paths: Sequence[str | Path], form: Format = "auto") -> list
         else:
             raise LabelFormatError(f"no file or folder at {str(path)!r}")
     return list(dict.fromkeys(found))
+
+
+def _passed_over(part: str) -> bool:
+    return part.startswith(".") or part.endswith(".lance")
 
 
 def _suffix_format(path: Path) -> str | None:

@@ -307,3 +307,12 @@ def test_conflicts_are_reported_and_both_kept(store: Store, tmp_path: Path):
 def test_a_request_that_means_nothing_is_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         config(**options)
+
+
+def test_a_store_among_the_drawings_is_passed_over(tmp_path: Path):
+    from embedstore.exchange.label_import import find_label_files
+
+    for name in ("a.geojson", "store/slides.lance/_versions/latest_version_hint.json", ".hidden/b.geojson", "c/d.xml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("null")
+    assert [path.name for path in find_label_files([tmp_path])] == ["a.geojson", "d.xml"]

@@ -30,13 +30,14 @@ looks. Each side's F1 on the test part stands beside. Ratios are the network's s
 seconds from labels and store to the saved head, in a process that has fitted one before; for a first call, which
 compiles; and with the extraction of the tiles that are trained and validated on added to the head's.
 
-Rows go to results/fit_head_*.csv. `load_1m` is how busy the machine was before. Measure on a quiet one: threads of torch
-and OpenBLAS spin while they wait for each other, and where another process keeps a core busy the same forward pass was
-seen to take 30 times as long.
+Rows go to results/fit_head_*.csv. `load_1m` is how busy the machine was before. Measure on a quiet one: threads of
+torch and OpenBLAS spin while they wait for each other, and where another process keeps a core busy the same forward
+pass was seen to take 30 times as long.
 """
 
 import argparse
 import contextlib
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,8 +63,9 @@ def main() -> None:
     parser.add_argument("--limit-s", type=float, default=1200, help="paper: seconds of training at most")
     parser.add_argument("--every", type=int, default=20, help="paper: steps between two looks at the validation part")
     parser.add_argument("--rate", type=float, default=3e-4, help="paper: the network's learning rate")
-    parser.add_argument("rest", nargs="*", help="large: options of `embedstore fit-head`, after --")
-    args = parser.parse_args()
+    given = sys.argv[1:]
+    at = given.index("--") if "--" in given else len(given)
+    args = parser.parse_args(given[:at])
     if args.what == "quality":
         from head_quality import HEADS, TASKS, quality
 
@@ -81,7 +83,7 @@ def main() -> None:
         from head_large import large
 
         with kept(args.store) as folder:
-            large(folder, args.slides, args.tiles, args.patients, args.dim or 768, args.rest)
+            large(folder, args.slides, args.tiles, args.patients, args.dim or 768, given[at + 1 :])
     else:
         from head_paper import paper
 

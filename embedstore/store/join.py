@@ -105,18 +105,23 @@ def join_labels(
     wanted = named | np.isin(rows, rest)
     labelled[tiles[wanted]] = True
     split, split_clash = _one_each(n, tiles[wanted], own.codes["split"][rows[wanted]])
-    own_patient, patient_clash = _one_each(n, tiles, own.codes_in("patient", patients)[rows])
+    own_patient, patient_clash = _one_each(n, tiles[wanted], own.codes_in("patient", patients)[rows[wanted]])
     clash = split_clash | patient_clash
     if not multi_label:
         clash |= targets.sum(axis=1) > 1
     clash &= labelled
-    examples = _examples(places, own, clash, tiles, rows)
+    examples = _examples(places, own, clash, tiles[wanted], rows[wanted], multi_label=multi_label)
     labelled &= ~clash
     targets[~labelled] = False
 
     kept = settle_classes(
-        own, candidates, targets.sum(axis=0), given=classes is not None, multi_label=multi_label
-    )  # fmt: skip
+        own,
+        candidates,
+        targets.sum(axis=0),
+        conflicts=int(clash.sum()),
+        given=classes is not None,
+        multi_label=multi_label,
+    )
     weak = np.zeros(n, bool)
     weak[weak_pairs[0]] = True
     return Answers(
@@ -218,13 +223,22 @@ def _one_each(
 
 
 def _examples(
-    places: Places, labels: TaskLabels, clash: NDArray[np.bool_], tiles: NDArray[np.int64], rows: NDArray[np.int64]
+    places: Places,
+    labels: TaskLabels,
+    clash: NDArray[np.bool_],
+    tiles: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    *,
+    multi_label: bool,
 ) -> tuple[str, ...]:
+    columns = [("split", "split "), ("patient", "patient ")]
+    if not multi_label:
+        columns.insert(0, ("label", ""))
     told = []
     for tile in np.flatnonzero(clash)[:EXAMPLES]:
         mine = rows[tiles == tile]
         said = []
-        for column, noun in (("label", ""), ("split", "split "), ("patient", "patient ")):
+        for column, noun in columns:
             codes = np.unique(labels.codes[column][mine])
             names = [labels.values[column][i] for i in codes if i >= 0]
             if len(names) > 1:
@@ -246,7 +260,12 @@ def _why_no_hit(places: Places, labels: TaskLabels) -> str:
     if not len(there):
         close = ", ".join(sorted(named)[:3])
         theirs = ", ".join(sorted(places.slides)[:3])
-        return f"{text}; labels are on {close or 'no slide'}, tiles on {theirs or 'no slide'}; ingest the slides first"
+        text += f"; labels are on {close or 'no slide'}, tiles on {theirs or 'no slide'}"
+        if len(labels.rows_of("patient")):
+            named = list(labels.values["patient"])
+            text += f"; patients with labels are {', '.join(named[:3])}, and none of these slides is known to be theirs"
+            return f"{text}; ingest the slides with a list that has the column patient"
+        return f"{text}; ingest the slides first"
     box = _label_box(labels, np.flatnonzero(slide == there[0]))
     if box is None:
         return f"{text}; `embedstore label ls` shows what they are about"

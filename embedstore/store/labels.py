@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embedstore.errors import TaskNotFoundError
 from embedstore.store.schema import LABELS
@@ -94,7 +95,8 @@ class Labels:
         Returns:
             How many old labels are gone.
         """
-        at = now()
+        chosen = _where(task=task, author=author) + " AND " + sql_in("source", sources)
+        at = self._after(chosen) if sources else now()
         rows = [label.row(at) for label in labels]
         wrong = [row for row in rows if (row["task"], row["author"]) != (task, author) or row["source"] not in sources]
         if wrong:
@@ -104,8 +106,14 @@ class Labels:
             self._table.upsert("key", rows)
         if not sources:
             return 0
-        chosen = _where(task=task, author=author) + " AND " + sql_in("source", sources)
         return self._delete(f"{chosen} AND created_at < timestamp '{at.isoformat()}'")
+
+    def _after(self, filter_sql: str) -> dt.datetime:
+        """A time after all of those labels, whatever the clock of the machine that wrote them."""
+        if not self._table.exists():
+            return now()
+        newest = pc.max(self._table.open().to_table(filter=filter_sql, columns=["created_at"]).column(0)).as_py()
+        return now() if newest is None else max(now(), newest + dt.timedelta(microseconds=1))
 
     def remove(
         self,
@@ -128,7 +136,7 @@ class Labels:
         if slide_ids:
             self._delete(sql_in("slide_id", slide_ids))
         if patients:
-            self._delete(f"kind = 'patient' AND {sql_in('patient', patients)}")
+            self._delete(f"slide_id IS NULL AND {sql_in('patient', patients)}")
 
     def _delete(self, filter_sql: str) -> int:
         if not self._table.exists():
@@ -145,7 +153,7 @@ class Labels:
     # -- reading ----------------------------------------------------------------------------
 
     def rows(self, *, task: str | None = None, slide_id: str | None = None) -> list[dict[str, Any]]:
-        return self._table.rows(where=_where(task=task, slide_id=slide_id) or None)
+        return self.table(task=task, slide_id=slide_id).to_pylist()
 
     def table(
         self, *, task: str | None = None, slide_id: str | None = None, columns: list[str] | None = None
@@ -154,8 +162,11 @@ class Labels:
         if not self._table.exists():
             empty = LABELS.empty_table()
             return empty.select(columns) if columns else empty
+        dataset = self._table.open()
+        wanted = columns or LABELS.names
         where = _where(task=task, slide_id=slide_id) or None
-        return self._table.open().to_table(filter=where, columns=columns)
+        found = dataset.to_table(filter=where, columns=[name for name in wanted if name in dataset.schema.names])
+        return _in_full(found, wanted)
 
     def of_task(self, task: str) -> pa.Table:
         """All labels of a task.
@@ -171,6 +182,14 @@ class Labels:
     def tasks(self) -> list[str]:
         """Names of the tasks that have labels, sorted."""
         return sorted(set(self.table(columns=["task"]).column("task").unique().to_pylist()))
+
+    def patients(self) -> set[tuple[str, str]]:
+        """(slide, patient) wherever a label of a slide, or of a place on it, names the patient."""
+        rows = self.table(columns=["slide_id", "patient"]).drop_null()
+        return {
+            (row["slide_id"], row["patient"])
+            for row in rows.group_by(["slide_id", "patient"]).aggregate([]).to_pylist()
+        }
 
     def summary(self, *, task: str | None = None) -> list[dict[str, Any]]:
         """How many labels there are of each task, class, kind, author and source.
@@ -211,6 +230,17 @@ class Labels:
         columns = ["kind", "slide_id", "name", "x", "y", "edge_l0", "geometry", "patient", "label", "author", "source"]
         for batch in self.table(task=task, columns=columns).to_batches(max_chunksize=65_536):
             yield from batch.to_pylist()
+
+
+def _in_full(found: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Rows of a table that an older version made, which knew labels of tiles alone, as they would be written now."""
+    for name in columns:
+        if name not in found.column_names:
+            found = found.append_column(LABELS.field(name), pa.nulls(len(found), LABELS.field(name).type))
+    if "kind" in columns:
+        at = found.column_names.index("kind")
+        found = found.set_column(at, LABELS.field("kind"), pc.fill_null(found.column("kind"), "tile"))
+    return found.select(list(columns))
 
 
 def no_such_task(task: str, tasks: Iterable[str]) -> TaskNotFoundError:

@@ -63,7 +63,7 @@ class SlideFacts:
     """What a slide is, whichever collections it is in.
 
     Attributes:
-        bounds_x, bounds_y, bounds_width, bounds_height: The part that holds an image, level-0 pixels; what QuPath shows.
+        bounds_x, bounds_y, bounds_width, bounds_height: The part with an image, level-0 pixels; what QuPath shows.
         slide_mpp: Micrometres per level-0 pixel, as used.
         tissue_mm2: Area of tissue, mm².
         metadata: Further columns of the user's list of slides, `patient` among them.

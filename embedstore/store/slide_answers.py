@@ -123,10 +123,17 @@ def slide_answers(
         clash[i] = (not multi_label and targets[i].sum() > 1) or len(splits) > 1 or len(patients) > 1
         split[i] = splits.pop() if len(splits) == 1 else -1
         if clash[i] and len(examples) < EXAMPLES:
-            examples.append(f"{level} {name}: {said.telling(wanted)}")
+            examples.append(f"{level} {name}: {said.telling(wanted, multi_label=multi_label)}")
     labelled = targets.any(axis=1) & ~clash
     targets[~labelled] = False
-    kept = settle_classes(own, candidates, targets.sum(axis=0), given=classes is not None, multi_label=multi_label)
+    kept = settle_classes(
+        own,
+        candidates,
+        targets.sum(axis=0),
+        conflicts=int(clash.sum()),
+        given=classes is not None,
+        multi_label=multi_label,
+    )
     names = tuple(sorted({patient for patient in patient_of.values() if patient is not None}))
     index = {name: i for i, name in enumerate(names)}
     return SlideAnswers(
@@ -181,9 +188,12 @@ class _Said:
             return self.slide.get(name) or self.patient.get(patient_of[name] or "", [])
         return self.patient.get(name) or [row for slide in slides for row in self.slide.get(slide, ())]
 
-    def telling(self, rows: Sequence[int]) -> str:
+    def telling(self, rows: Sequence[int], *, multi_label: bool) -> str:
+        columns = [("split", "split "), ("patient", "patient ")]
+        if not multi_label:
+            columns.insert(0, ("label", ""))
         said = []
-        for column, noun in (("label", ""), ("split", "split "), ("patient", "patient ")):
+        for column, noun in columns:
             names = sorted({name for row in rows if (name := self._text(column, row)) is not None})
             if len(names) > 1:
                 said.append(noun + " and ".join(names))
@@ -191,10 +201,22 @@ class _Said:
 
 
 def _why_no_hit(labels: TaskLabels, known: Mapping[str, Any], level: str) -> str:
-    named = [*labels.values["slide_id"], *labels.values["patient"]]
+    whole = labels.rows_of(*KINDS)
+    named = [
+        labels.values[column][code]
+        for column in ("slide_id", "patient")
+        for code in np.unique(labels.codes[column][whole])
+        if code >= 0
+    ]
+    if level == "patient" and any(name in known for name in named):
+        what = "are about slides of which no patient is known"
+    else:
+        what = f"are about none of the {len(known)} slides or their patients ({_few(sorted(known))})"
     return (
-        f"task {labels.task!r}: its labels of whole slides and patients ({', '.join(named[:3])}, …) are about none of "
-        f"the {len(known)} slides ({', '.join(sorted(known)[:3])}, …)"
-        + ("; no patient of a slide is known" if level == "patient" else "")
-        + "; ingest the slides with a list that has the column patient, or import labels with slide_id"
+        f"task {labels.task!r}: its labels of whole slides and patients ({_few(named)}) {what}; ingest the slides with "
+        "a list that has the column patient, or import labels with slide_id"
     )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

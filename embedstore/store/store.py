@@ -13,7 +13,7 @@ from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger
 from embedstore.store.predictions import KINDS, PredictionKind, Predictions, predicted_heads
 from embedstore.store.probe import require_put_if_absent
-from embedstore.store.table import local_path, sql_in, sql_string
+from embedstore.store.table import local_path, sql_string
 
 
 class Store:
@@ -214,12 +214,13 @@ class Store:
         return removed
 
     def _patients_only_of(self, slide_ids: Sequence[str]) -> list[str]:
-        """Patients that have no slide but these."""
+        """Patients that have no slide but these, by the ledger or by their labels."""
         if not slide_ids:
             return []
-        rows = self.ledger.slides(where=sql_in("slide_id", slide_ids))
-        patients = sorted({row["patient"] for row in rows if row["patient"] is not None})
-        return [name for name in patients if set(self.ledger.slides_of_patient(name)) <= set(slide_ids)]
+        known = {(row["slide_id"], row["patient"]) for row in self.ledger.slides() if row["patient"] is not None}
+        known |= self.labels.patients()
+        stay = {patient for slide_id, patient in known if slide_id not in set(slide_ids)}
+        return sorted({patient for _, patient in known} - stay)
 
     def remove_head(self, name: str) -> None:
         """Take a head out, with its predictions.

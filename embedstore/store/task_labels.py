@@ -105,17 +105,26 @@ def candidate_classes(
 
 
 def settle_classes(
-    labels: TaskLabels, candidates: tuple[str, ...], answered: NDArray[np.int64], *, given: bool, multi_label: bool
+    labels: TaskLabels,
+    candidates: tuple[str, ...],
+    answered: NDArray[np.int64],
+    *,
+    conflicts: int,
+    given: bool,
+    multi_label: bool,
 ) -> tuple[str, ...]:
     """The candidates that answer something.
 
     Args:
         answered: (K,) how many tiles or slides are of each candidate.
+        conflicts: How many are left out.
         given: Whether the user named the classes: each must then be found.
     Raises:
         LabelError: fewer than two classes are left (with `multi_label`: none), or a given one is not found.
     """
-    found = ", ".join(f"{name} {count}" for name, count in zip(candidates, answered, strict=True))
+    found = ", ".join(f"{name} {count}" for name, count in zip(candidates, answered, strict=True)) or "no class"
+    if conflicts:
+        found += f", and {conflicts} whose labels contradict each other"
     missed = [name for name, count in zip(candidates, answered, strict=True) if not count]
     if given and missed:
         raise LabelError(
@@ -125,7 +134,7 @@ def settle_classes(
     kept = tuple(name for name in candidates if name not in missed)
     if len(kept) < (1 if multi_label else 2):
         raise LabelError(
-            f"task {labels.task!r}: a head needs two classes, found {found or 'no class'}; import labels of another "
+            f"task {labels.task!r}: a head needs two classes, found {found}; import labels of another "
             "class, or import the file again with --negative CLASS for all that is not annotated"
         )
     return kept

@@ -85,17 +85,27 @@ def test_removing_a_patient_leaves_no_trace_after_compaction(store: Store, colle
     CollectionWriter(collection).commit([deliver("secret-slide", 3), deliver("b", 4)])
     store.ledger.admit_columns([{"patient": "p"}])
     store.ledger.record(
-        [fact("secret-slide", patient="p1"), fact("b", patient="p2")], [outcome("secret-slide"), outcome("b")]
+        [fact("secret-slide", patient="secret-patient"), fact("b", patient="p2")],
+        [outcome("secret-slide"), outcome("b")],
     )
-    store.labels.record([Label(task="t", slide_id="secret-slide", name="x.png", label="tumour")])
-    chosen = store.resolve_slides(patients=["p1"])
+    store.labels.record(
+        [
+            Label(task="t", slide_id="secret-slide", name="x.png", label="tumour", patient="secret-patient"),
+            Label(task="t", slide_id="secret-slide", kind="area", geometry=b"secret-place", label="tumour"),
+            Label(task="t", kind="patient", patient="secret-patient", label="tumour"),
+            Label(task="t", kind="patient", patient="p2", label="tumour"),
+        ]
+    )
+    chosen = store.resolve_slides(patients=["secret-patient"])
     assert store.remove(chosen) == {"toy": 3}
     assert collection.slides() == {"b": 4}
-    assert store.labels.rows() == []
+    assert [row["patient"] for row in store.labels.rows()] == ["p2"]
     assert [row["slide_id"] for row in store.ledger.outcomes()] == ["b"]
     report = store.compact(keep_s=0)
     assert (report["toy"]["rows"], report["toy"]["versions"]) == (4, 1)
-    traces = [path for path in Path(store.uri).rglob("*") if path.is_file() and b"secret-slide" in path.read_bytes()]
+    files = [path for path in Path(store.uri).rglob("*") if path.is_file()]
+    secrets = (b"secret-slide", b"secret-patient", b"secret-place")
+    traces = [path for path in files if any(secret in path.read_bytes() for secret in secrets)]
     assert [str(p.relative_to(store.uri)) for p in traces] == []
 
 

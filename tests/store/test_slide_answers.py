@@ -81,3 +81,30 @@ def test_classes_that_are_given_keep_their_order():
 def test_labels_that_say_nothing_say_why(rows, message):
     with pytest.raises(LabelError, match=message):
         answered(rows)
+
+
+def test_slides_without_a_patient_are_told_from_slides_that_are_not_there():
+    rows = [label("x", "slide", "d.svs"), label("y", "slide", "d.svs"), label("x", "point", x=1.0, y=1.0)]
+    with pytest.raises(LabelError, match=r"\(d\.svs\) are about slides of which no patient is known; .*column patient"):
+        answered(rows, level="patient")
+    elsewhere = [label("x", "slide", f"{name}.svs") for name in "vwyz"]
+    with pytest.raises(LabelError, match=r"\(v\.svs, w\.svs, y\.svs, …\) are about none of the 5 slides or their"):
+        answered(elsewhere)
+
+
+@pytest.mark.parametrize("column", ["split", "patient"])
+def test_two_splits_or_patients_of_a_slide_are_a_conflict(column):
+    rows = [
+        label("x", "slide", "a.svs", **{column: "one"}), label("y", "slide", "a.svs", **{column: "two"}),
+        label("x", "slide", "b.svs"), label("y", "slide", "c.svs"),
+    ]  # fmt: skip
+    told = answered(rows, multi_label=True)  # where two classes alone would be none
+    assert said(told) == {"a.svs": None, "b.svs": "x", "c.svs": "y", "d.svs": None, "e.svs": None}
+    assert told.conflict_examples == (f"slide a.svs: {column} one and two",)
+    assert answered(rows).conflict_examples == (f"slide a.svs: x and y; {column} one and two",)
+
+
+def test_a_contradiction_is_named_where_too_few_classes_are_left():
+    rows = [label("x", "slide", "a.svs"), label("y", "slide", "a.svs"), label("y", "slide", "b.svs")]
+    with pytest.raises(LabelError, match="found x 0, y 1, and 1 whose labels contradict each other; import"):
+        answered(rows)

@@ -48,7 +48,7 @@ def command(context: click.Context, store: str | None, as_json: bool) -> None:
 @store_option
 @click.option(
     "--curves", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
-    help="Also write its ROC, precision-recall, reliability and confusion as PNG, and all four on one sheet.",
+    help="Also write its ROC, precision-recall, reliability and confusion as PNG into FOLDER/NAME.",
 )  # fmt: skip
 @click.option("--split", "split", is_flag=True, help="Print instead which part each example is in, as CSV.")
 @json_option

@@ -15,10 +15,11 @@ from heads.splits import PART_NAMES
 
 
 def write_card(head: StoredHead, folder: Path) -> list[Path]:
-    """Write a head's curves as PNG, each alone and all on a sheet, and say where."""
+    """Write a head's curves as PNG into FOLDER/NAME, each alone and all on a sheet, and say where."""
     report = Report.from_record(head.record["report"])
+    folder = folder / head.name
     folder.mkdir(parents=True, exist_ok=True)
-    sheet = folder / f"{head.name}.png"
+    sheet = folder / "sheet.png"
     sheet.write_bytes(curves_png(report, name=head.name))
     return [sheet, *write_curves(report, folder, name=head.name)]
 

@@ -74,7 +74,7 @@ class Heads:
             HeadExistsError: a head has it.
             ConfigError: it cannot name a table.
         """
-        check_collection_name(name, noun="head")
+        check_collection_name(name, noun="head", option="name")
         if name in self.names():
             raise HeadExistsError(
                 f"{self._uri} has a head {name!r} already; pass another --name, or --replace to put the new one in its "

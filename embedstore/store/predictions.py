@@ -184,7 +184,7 @@ class Predictions:
         def flush() -> None:
             nonlocal waiting
             table = pa.Table.from_batches(held, schema)
-            mode = "overwrite" if new else "append"
+            mode = "append" if not new else "overwrite" if self.exists() else "create"
             fragments.extend(write_fragments(table, self._table.uri, schema=schema, mode=mode))
             held.clear()
             waiting = 0

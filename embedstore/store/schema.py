@@ -112,12 +112,12 @@ LEASES = pa.schema(
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
-def check_collection_name(name: str, *, noun: str = "collection") -> str:
+def check_collection_name(name: str, *, noun: str = "collection", option: str | None = None) -> str:
     """Return the name of a collection, or of what `noun` says, or raise ConfigError when it cannot name a table."""
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"{noun} name {name!r} cannot name a table; expected letters, digits, '.', '_' and '-', "
-            f"at most 100, beginning with a letter or digit; pass another with --{noun}"
+            f"at most 100, beginning with a letter or digit; pass another with --{option or noun}"
         )
     return name
 

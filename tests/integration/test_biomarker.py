@@ -49,7 +49,7 @@ def test_from_annotations_to_heat_maps(labelled: Path, tmp_path: Path):
     assert "dense-linear" in listed.out
     shown = embedstore("heads", "show", "dense-linear", "-s", store, "--curves", tmp_path)
     assert "confusion" in shown.out and "extractor" in shown.out
-    assert len(list(tmp_path.glob("*.png"))) == 5
+    assert len(list((tmp_path / "dense-linear").glob("*.png"))) == 5
     split = embedstore("heads", "show", "dense-linear", "-s", store, "--split").out
     part_of = {(row["fold"], row["split"], row["patient"]) for row in csv.DictReader(split.splitlines())}
     assert len({(fold, patient) for fold, _, patient in part_of}) == len(part_of) == 16

@@ -66,7 +66,7 @@ def test_a_name_is_free_until_a_head_has_it(store: Store):
         store.heads.require_free("lesion")
     store.heads.remove("lesion")
     assert store.heads.require_free("lesion") == "lesion"
-    with pytest.raises(ConfigError, match=r"head name 'a/b' cannot name a table.*--head"):
+    with pytest.raises(ConfigError, match=r"head name 'a/b' cannot name a table.*--name"):
         store.heads.require_free("a/b")
 
 

@@ -9,6 +9,7 @@ from heads.lbfgs import fit_lbfgs
 from heads.splits import TRAIN
 from tests.heads.posed import folds_of, grid, problem_of, program_of, two_classes
 
+pytestmark = pytest.mark.slow
 STRENGTHS = (1e-3, 1e-1, 1.0)
 
 

@@ -176,6 +176,7 @@ def _fit_adamw(program: Program, problem: Problem, grid: Grid, vectors: NDArray[
 
 
 def _to_device(vectors: NDArray[Any]) -> jax.Array:
-    """Vectors with rows of zeros behind, as many as the problem has."""
-    lacking = padded(len(vectors)) - len(vectors)
-    return jnp.concatenate([jnp.asarray(vectors), jnp.zeros((lacking, *vectors.shape[1:]), vectors.dtype)])
+    """Vectors with rows of zeros behind, as many as the problem has; laid out on the host, which compiles nothing."""
+    rows = np.zeros((padded(len(vectors)), *vectors.shape[1:]), vectors.dtype)
+    rows[: len(vectors)] = vectors
+    return jnp.asarray(rows)

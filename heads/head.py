@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -175,9 +175,6 @@ class Head:
             thresholds=arrays["thresholds"],
             members=Members(network=network, parameters=state, **own),
         )
-
-    def renamed(self, name: str) -> "Head":
-        return replace(self, name=name)
 
 
 def is_binary(classes: Sequence[str], multi_label: bool) -> bool:

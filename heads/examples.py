@@ -63,6 +63,15 @@ class Bags:
         """A bag a row."""
         return cls(rows=rows, start=np.arange(len(rows) + 1))
 
+    @classmethod
+    def of_slides(cls, places: Places, entries: Sequence[Sequence[str]]) -> "Bags":
+        """A bag an entry: all tiles of its slides."""
+        order = np.argsort(places.slide, kind="stable")
+        ends = np.searchsorted(places.slide[order], np.arange(len(places.slides) + 1))
+        rows = {slide: places.row[order[ends[i] : ends[i + 1]]] for i, slide in enumerate(places.slides)}
+        bags = [np.sort(np.concatenate([rows[slide] for slide in entry])) for entry in entries]
+        return cls(rows=np.concatenate(bags), start=np.concatenate([[0], np.cumsum([len(bag) for bag in bags])]))
+
     def __len__(self) -> int:
         return len(self.start) - 1
 
@@ -285,10 +294,7 @@ class _Entries(_Described):
         super().__init__(answers, slide_rows)
         self._entry = answers[0]
         self.slide_names = sorted({slide for slides in self._entry.slides for slide in slides})
-        order = np.argsort(places.slide, kind="stable")
-        ends = np.searchsorted(places.slide[order], np.arange(len(places.slides) + 1))
-        rows = places.row[order]
-        self._rows = {s: rows[ends[i] : ends[i + 1]] for i, s in enumerate(places.slides)}
+        self._places = places
 
     def slide_of(self, labelled):
         code = {slide: i for i, slide in enumerate(self.slide_names)}
@@ -298,8 +304,7 @@ class _Entries(_Described):
         return tile_ids(self._entry.level, [self._entry.ids[i] for i in labelled])
 
     def bags(self, labelled):
-        bags = [np.sort(np.concatenate([self._rows[s] for s in self._entry.slides[i]])) for i in labelled]
-        return Bags(rows=np.concatenate(bags), start=np.concatenate([[0], np.cumsum([len(b) for b in bags])]))
+        return Bags.of_slides(self._places, [self._entry.slides[i] for i in labelled])
 
     def alone(self, labelled):
         return np.zeros(len(labelled), bool), "each slide counts as a patient"

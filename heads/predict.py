@@ -172,7 +172,7 @@ def _write_slides(
     patients = {row["slide_id"]: row["patient"] for row in store.ledger.slides()}
     places = read_places(collection)
     entries = _entries(head.level, places.slides, patients, slides)
-    bags = _bags(places, entries)
+    bags = Bags.of_slides(places, entries)
     attention: list[NDArray[np.float32]] = []
     if head.model == "abmil":
         logits, attention = _attend(head, collection, bags, places.version)
@@ -200,17 +200,6 @@ def _entries(
         return [(slide,) for slide in slides]
     wanted = dict.fromkeys(patients.get(slide) or slide for slide in slides)
     return [tuple(slide for slide in there if (patients.get(slide) or slide) == patient) for patient in wanted]
-
-
-def _bags(places: Places, entries: Sequence[Sequence[str]]) -> Bags:
-    code = {slide: i for i, slide in enumerate(places.slides)}
-    order = np.argsort(places.slide, kind="stable")
-    ends = np.searchsorted(places.slide[order], np.arange(len(places.slides) + 1))
-    rows = [
-        np.sort(np.concatenate([order[ends[code[slide]] : ends[code[slide] + 1]] for slide in entry]))
-        for entry in entries
-    ]
-    return Bags(rows=np.concatenate(rows), start=np.concatenate([[0], np.cumsum([len(r) for r in rows])]))
 
 
 def _attend(

@@ -7,6 +7,7 @@ from embedstore.store.join import Answers, join_labels
 from embedstore.store.labels import Label, Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger, Outcome, SlideFacts
+from embedstore.store.nearest import EffortConfig, nearest_tiles
 from embedstore.store.places import Places, read_places
 from embedstore.store.prediction_schema import (
     PredictionFacts,
@@ -25,6 +26,7 @@ __all__ = [
     "Collection",
     "CollectionWriter",
     "Delivery",
+    "EffortConfig",
     "Heads",
     "Label",
     "Labels",
@@ -41,6 +43,7 @@ __all__ = [
     "StoredHead",
     "attention_batch",
     "join_labels",
+    "nearest_tiles",
     "predictions_schema",
     "read_places",
     "read_vectors",

@@ -1,0 +1,118 @@
+"""What is looked for: a direction among the vectors of a collection, and where it comes from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.config import require
+from embedstore.errors import VectorError
+
+#: Of the tiles that show what a query is: enough to read them again from their slides.
+PLACE_COLUMNS = ("tile_id", "slide_id", "x", "y", "edge_l0", "name")
+SHOWN_TILES = 6
+#: Stored vectors are float16, right to one part in 2,048: a difference that is shorter than this is rounding.
+SHORTEST = 1e-3
+NAMED_NEGATIVES = 2  # in a title
+
+
+def no_tiles() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Query:
+    """What is looked for.
+
+    Attributes:
+        vector: (dim,) float32, length 1.
+        title: For people, such as "tile 42 of slide a.svs at 512, 1024".
+        slides: Slides that it was made from; none for an image or a vector.
+        tile_ids: (n,) int64, its own tiles; they are left out of what is found.
+        tiles: Rows with PLACE_COLUMNS of a few tiles that show what it is; () if none.
+        picture: The image that it was made from; None if none.
+    """
+
+    vector: NDArray[np.float32]
+    title: str
+    slides: tuple[str, ...] = ()
+    tile_ids: NDArray[np.int64] = field(default_factory=no_tiles)
+    tiles: tuple[Mapping[str, Any], ...] = ()
+    picture: Path | None = None
+
+
+def away_from(query: Query, negatives: Sequence[Query], *, weight: float = 0.5) -> Query:
+    """The query, moved away from what is not meant.
+
+    Rocchio's feedback (in Salton, The SMART Retrieval System, 1971) with the query as the only positive: the query
+    minus `weight` times the mean of the negatives, all at length 1, brought to length 1 again. The tiles of the
+    negatives are left out of what is found, as the query's own are.
+
+    Args:
+        negatives: Of the same collection; none leaves the query as it is.
+        weight: 0 or more; 0 only leaves out the negatives' tiles.
+    Raises:
+        ConfigError: the weight is negative or not finite.
+        VectorError: a negative is of another size; or no direction is left, as query and negatives are the same.
+    """
+    require(np.isfinite(weight) and weight >= 0, f"the weight of negatives is {weight}; expected 0 or more")
+    if not negatives:
+        return query
+    for negative in negatives:
+        if negative.vector.shape != query.vector.shape:
+            raise VectorError(
+                f"{query.title} has {query.vector.size} values, and {negative.title}, which it is to be moved away "
+                f"from, {negative.vector.size}; expected queries of one collection"
+            )
+    mean = np.mean([negative.vector for negative in negatives], axis=0, dtype=np.float64)
+    left = query.vector - weight * mean
+    length = float(np.linalg.norm(left))
+    if length < SHORTEST:
+        raise VectorError(
+            f"nothing is left of {query.title} without {_named(negatives)}: with weight {weight:g} they cancel out; "
+            "give other negatives or a smaller weight"
+        )
+    return replace(
+        query,
+        vector=(left / length).astype(np.float32),
+        title=f"{query.title}, not {_named(negatives)}",
+        tile_ids=np.unique(np.concatenate([query.tile_ids, *(negative.tile_ids for negative in negatives)])),
+    )
+
+
+def _named(negatives: Sequence[Query]) -> str:
+    if len(negatives) > NAMED_NEGATIVES:
+        return f"{len(negatives)} others"
+    return " and ".join(negative.title for negative in negatives)
+
+
+def mean_direction(total: NDArray[np.floating], count: int, *, what: str) -> NDArray[np.float32]:
+    """The mean of unit vectors at length 1.
+
+    Args:
+        total: (dim,) their sum.
+        count: How many they are.
+        what: They are, for errors.
+    Raises:
+        VectorError: they cancel out, or a vector is not finite.
+    """
+    mean = np.asarray(total, np.float64) / count
+    length = float(np.linalg.norm(mean))
+    if not np.isfinite(length):
+        raise VectorError(
+            f"{what}: a vector holds NaN or infinity; expected finite values; the extractor overflows half precision "
+            "there: ingest the slide again with --force in another precision"
+        )
+    if length < SHORTEST:
+        raise VectorError(f"{what}: its vectors have no direction in common; search by one tile instead")
+    return (mean / length).astype(np.float32)
+
+
+def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(n, dim) vectors at length 1 each; those of length 0 have no direction and stay."""
+    rows = np.asarray(vectors, np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths != 0)

@@ -154,6 +154,10 @@ class ExportError(EmbedStoreError, ValueError):
     """What was asked for cannot be exported that way."""
 
 
+class QueryError(EmbedStoreError, ValueError):
+    """What is given to search by cannot be used: no image, one smaller than a tile, no vector."""
+
+
 # -- the run --------------------------------------------------------------------------------
 
 

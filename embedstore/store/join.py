@@ -63,6 +63,7 @@ def join_labels(
     config: JoinConfig,
     classes: Sequence[str] | None = None,
     multi_label: bool = False,
+    min_classes: int | None = None,
 ) -> Answers:
     """Join labels with tiles.
 
@@ -82,9 +83,10 @@ def join_labels(
         config: When a tile lies in an area.
         classes: The classes in order; those that tiles are of, sorted, when None. Labels of others are ignored.
         multi_label: A tile may be of several classes.
+        min_classes: How many classes tiles must be of; what a head needs when None, two or with `multi_label` one.
     Raises:
         TaskNotFoundError: no label is of the task.
-        LabelError: an unknown class; no tile is hit; fewer than two classes are left.
+        LabelError: an unknown class; no tile is hit; fewer than `min_classes` are left.
     """
     own = task_labels(labels, task)
     candidates = candidate_classes(own, classes, multi_label=multi_label, kinds=KINDS)
@@ -121,6 +123,7 @@ def join_labels(
         conflicts=int(clash.sum()),
         given=classes is not None,
         multi_label=multi_label,
+        min_classes=min_classes,
     )
     weak = np.zeros(n, bool)
     weak[weak_pairs[0]] = True

@@ -112,6 +112,7 @@ def settle_classes(
     conflicts: int,
     given: bool,
     multi_label: bool,
+    min_classes: int | None = None,
 ) -> tuple[str, ...]:
     """The candidates that answer something.
 
@@ -119,8 +120,9 @@ def settle_classes(
         answered: (K,) how many tiles or slides are of each candidate.
         conflicts: How many are left out.
         given: Whether the user named the classes: each must then be found.
+        min_classes: So many must be left; when None two, with `multi_label` one.
     Raises:
-        LabelError: fewer than two classes are left (with `multi_label`: none), or a given one is not found.
+        LabelError: fewer classes are left, or a given one is not found.
     """
     found = ", ".join(f"{name} {count}" for name, count in zip(candidates, answered, strict=True)) or "no class"
     if conflicts:
@@ -132,7 +134,9 @@ def settle_classes(
             "import more labels of it, or leave it out of the classes"
         )
     kept = tuple(name for name in candidates if name not in missed)
-    if len(kept) < (1 if multi_label else 2):
+    if min_classes is None:
+        min_classes = 1 if multi_label else 2
+    if len(kept) < min_classes:
         raise LabelError(
             f"task {labels.task!r}: a head needs two classes, found {found}; import labels of another "
             "class, or import the file again with --negative CLASS for all that is not annotated"

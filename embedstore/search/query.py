@@ -116,3 +116,8 @@ def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     rows = np.asarray(vectors, np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths != 0)
+
+
+def counted(count: int, noun: str) -> str:
+    """A count for people: "1 tile", "6 tiles"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,7 +1,6 @@
 """Predictions as GeoJSON that QuPath opens: a tile object a tile, or an annotation for neighbours of one class."""
 
 import json
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,19 +8,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import shapely
-from numpy.typing import NDArray
 
 from embedstore.errors import ExportError
 from embedstore.exchange.class_colours import class_colours
 from embedstore.exchange.drawings import Origin
 from embedstore.exchange.export_scope import ExportScope
 from embedstore.exchange.frames import corner_l0
+from embedstore.exchange.qupath_objects import DIGITS, feature, rounded, squares, write_collection
 from embedstore.exchange.ranks import ranks
-from embedstore.exchange.whole_file import whole_file
 from embedstore.store import PredictionFacts
 from embedstore.store.prediction_schema import LABEL_JOINT, decided_classes, probability_matrix
-
-DIGITS = 5  # of a probability
 
 
 def write_geojson(
@@ -76,18 +72,7 @@ def write_geojson(
         features = _merged_features(facts, rows, corner, min_probability, slide_id)
     else:
         features = _tile_features(facts, rows, corner, min_probability)
-    return _write_collection(Path(path), about, features)
-
-
-def _write_collection(path: Path, about: Mapping[str, Any], features: Iterator[dict[str, Any]]) -> int:
-    written = 0
-    with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
-        file.write(f'{{"type": "FeatureCollection", "embedstore": {json.dumps(about)}, "features": [')
-        for feature in features:
-            file.write((",\n" if written else "\n") + json.dumps(feature, allow_nan=False))
-            written += 1
-        file.write("\n]}\n")
-    return written
+    return write_collection(Path(path), about, features)
 
 
 def _tile_features(
@@ -99,21 +84,21 @@ def _tile_features(
     nothing = ~decided.any(axis=1)  # of a multi-label task; it has no probability of its own
     keep = np.flatnonzero((likely >= min_probability) | (nothing & (min_probability <= 0)))
     labels, ids = rows["label"].to_pylist(), rows["tile_id"].to_numpy()
-    squares = _squares(rows, corner)
+    places = squares(rows, corner)
     for i in keep.tolist():
-        measurements = {f"p: {name}": p for name, p in zip(facts.classes, _rounded(probabilities[i]), strict=True)}
+        measurements = {f"p: {name}": p for name, p in zip(facts.classes, rounded(probabilities[i]), strict=True)}
         properties: dict[str, Any] = {"objectType": "tile"}
         if labels[i]:
             properties["classification"] = _classification(labels[i], colours)
-        yield _feature(f"{facts.head}/{ids[i]}", squares[i], {**properties, "measurements": measurements})
+        yield feature(f"{facts.head}/{ids[i]}", places[i], {**properties, "measurements": measurements})
 
 
 def _attention_features(facts: PredictionFacts, rows: pa.Table, corner: tuple[int, int]) -> Iterator[dict[str, Any]]:
     attention, ids = rows["attention"].to_numpy(), rows["tile_id"].to_numpy()
-    squares, rank = _squares(rows, corner), _rounded(ranks(attention))
+    places, rank = squares(rows, corner), rounded(ranks(attention))
     for i in range(len(ids)):
         measurements = {"attention": float(attention[i]), "attention rank": rank[i]}
-        yield _feature(f"{facts.head}/{ids[i]}", squares[i], {"objectType": "tile", "measurements": measurements})
+        yield feature(f"{facts.head}/{ids[i]}", places[i], {"objectType": "tile", "measurements": measurements})
 
 
 def _merged_features(
@@ -135,7 +120,7 @@ def _merged_features(
         tiles = np.bincount(part, minlength=len(parts))
         means = np.bincount(part, probabilities[chosen[tile], number], minlength=len(parts)) / np.maximum(tiles, 1)
         for i, area in enumerate(parts):
-            yield _feature(
+            yield feature(
                 f"{facts.head}/{slide_id}/{name}/{i}",
                 json.loads(shapely.to_geojson(area)),
                 {
@@ -146,25 +131,7 @@ def _merged_features(
             )
 
 
-def _feature(key: str, geometry: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
-    """A feature whose id, which QuPath wants to be a UUID, is the same in every export of the same thing."""
-    name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"embedstore:{key}"))
-    return {"type": "Feature", "id": name, "geometry": geometry, "properties": properties}
-
-
 def _classification(label: str, colours: Mapping[str, tuple[int, int, int]]) -> dict[str, Any]:
     """A class as QuPath has it; of several classes, QuPath's derived class 'a: b' in the colour of the first."""
     names = [label] if label in colours else label.split(LABEL_JOINT)
     return {"name": ": ".join(names), "color": list(colours.get(names[0], (128, 128, 128)))}
-
-
-def _squares(rows: pa.Table, corner: tuple[int, int]) -> list[dict[str, Any]]:
-    x, y, edge = (rows[name].to_numpy().astype(np.int64) for name in ("x", "y", "edge_l0"))
-    left, top = x - corner[0], y - corner[1]
-    right, bottom = left + edge, top + edge
-    rings = np.stack([left, top, right, top, right, bottom, left, bottom, left, top], axis=1).reshape(-1, 1, 5, 2)
-    return [{"type": "Polygon", "coordinates": ring} for ring in rings.tolist()]
-
-
-def _rounded(values: NDArray[np.floating]) -> list[float]:
-    return np.round(values.astype(np.float64), DIGITS).tolist()

@@ -35,7 +35,7 @@ def test_every_form_goes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(OSError, match="the disk is gone"):
         write_table(scope, out / "x.parquet", form="parquet")
     monkeypatch.undo()
-    monkeypatch.setattr("embedstore.exchange.predictions_geojson._feature", lambda *_: {"not": {"JSON"}})
+    monkeypatch.setattr("embedstore.exchange.predictions_geojson.feature", lambda *_: {"not": {"JSON"}})
     with pytest.raises(TypeError):
         write_geojson(scope, "a.svs", out / "x.geojson")
     assert list(out.iterdir()) == []

@@ -1,6 +1,5 @@
 """What predictions of tiles make of whole slides: how many, how likely, and how much tissue of each class."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,15 +8,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedstore.errors import ExportError
 from embedstore.exchange.export_scope import ExportScope, metadata_columns
 from embedstore.exchange.prediction_table import join_slides, slides_table
-from embedstore.exchange.whole_file import whole_file
+from embedstore.exchange.rows_file import rows_path, write_rows
 from embedstore.store import PredictionFacts
 from embedstore.store.prediction_schema import decided_classes, probability_matrix
 
 TOP = 10  # the mean of so many of the largest stands for the largest: one odd tile must not speak for a slide
-FORMS = (".csv", ".parquet", ".json")
 
 
 def slide_scores(scope: ExportScope) -> pa.Table:
@@ -42,24 +39,10 @@ def write_slide_scores(scope: ExportScope, path: str | Path) -> int:
     """Write `slide_scores` as the path's ending says: .csv, .parquet or .json; how many rows.
 
     Raises:
-        ExportError: it has another ending.
+        ExportError: it has another ending, or is a folder.
     """
-    path = Path(path)
-    if path.suffix.lower() not in FORMS:
-        raise ExportError(f"--out {path} ends in {path.suffix!r}; expected {', '.join(FORMS)} for a table of slides")
-    table = slide_scores(scope)
-    with whole_file(path) as part:
-        if path.suffix.lower() == ".csv":
-            import pyarrow.csv
-
-            pyarrow.csv.write_csv(table, str(part))
-        elif path.suffix.lower() == ".parquet":
-            import pyarrow.parquet
-
-            pyarrow.parquet.write_table(table, str(part))
-        else:
-            part.write_text(json.dumps(table.to_pylist(), indent=1, default=str) + "\n", encoding="utf-8")
-    return table.num_rows
+    rows_path(path, what="slides")
+    return write_rows(slide_scores(scope), path, what="slides")
 
 
 def _tile_scores(scope: ExportScope, facts: PredictionFacts) -> pa.Table:

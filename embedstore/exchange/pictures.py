@@ -1,5 +1,6 @@
 """Contact sheets: tiles in a grid with what they are below each."""
 
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 
@@ -11,6 +12,9 @@ from embedstore.errors import ConfigError
 PAPER = (250, 250, 248)
 INK = (50, 50, 55)
 FRAME = (205, 205, 208)
+ACCENT = (0, 114, 178)  # the blue of Okabe & Ito: nothing in H&E has it
+ACCENT_PX = 4  # width of an accented frame
+BLANK, BLANK_INK = (226, 226, 229), (95, 95, 100)
 GAP_PX = 14
 CAPTION_PX = 12  # height of the letters
 LINE_PX = 16
@@ -22,7 +26,13 @@ SPELT_OUT = str.maketrans(
 
 
 def contact_sheet(
-    tiles: Sequence[np.ndarray], captions: Sequence[str] = (), *, columns: int = 6, tile_px: int = 192, title: str = ""
+    tiles: Sequence[np.ndarray],
+    captions: Sequence[str] = (),
+    *,
+    columns: int = 6,
+    tile_px: int = 192,
+    title: str = "",
+    accented: int = 0,
 ) -> Image.Image:
     """Lay tiles out in a grid, row by row.
 
@@ -31,12 +41,60 @@ def contact_sheet(
         captions: One a tile, or none at all; lines are parted by a line feed, and cut where they are too long.
         columns: Tiles in a row.
         tile_px: Edge of a tile on the sheet, pixels.
-        title: A line above everything.
+        title: A line above everything; further lines are in smaller letters.
+        accented: So many tiles stand first, in rows of their own, in a frame of colour.
     Returns:
         The sheet in RGB; `.save("sheet.png")` writes it.
     Raises:
         ConfigError: no tiles, a tile that is no RGB picture, or captions that do not go with the tiles.
     """
+    _check(tiles, captions, columns, tile_px)
+    columns = min(columns, max(accented, len(tiles) - accented))
+    lead = -(-accented // columns)  # rows of accented tiles
+    rows = lead + -(-(len(tiles) - accented) // columns)
+    lines = max((caption.count("\n") + 1 for caption in captions), default=0)
+    cell = (tile_px + GAP_PX, tile_px + GAP_PX + lines * LINE_PX + (4 if lines else 0))
+    heading = title.split("\n") if title else []
+    top = GAP_PX + (LINE_PX + len(heading) * LINE_PX if heading else 0)
+    sheet = Image.new("RGB", (columns * cell[0] + GAP_PX, rows * cell[1] + top), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for line, text in enumerate(heading):
+        font = ImageFont.load_default(size=CAPTION_PX + (0 if line else 4))
+        at = (GAP_PX, GAP_PX - 2 + line * LINE_PX + (4 if line else 0))
+        draw.text(at, _shortened(text, font, sheet.width - 2 * GAP_PX), INK, font)
+    font = ImageFont.load_default(size=CAPTION_PX)
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, columns) if index < accented else divmod(index - accented, columns)
+        row += 0 if index < accented else lead
+        x, y = GAP_PX + column * cell[0], top + row * cell[1]
+        picture = _fitted(tile, tile_px)
+        at = (x + (tile_px - picture.width) // 2, y + (tile_px - picture.height) // 2)
+        sheet.paste(picture, at)
+        colour, width = (ACCENT, ACCENT_PX) if index < accented else (FRAME, 1)
+        box = (at[0] - width, at[1] - width, at[0] + picture.width + width - 1, at[1] + picture.height + width - 1)
+        draw.rectangle(box, outline=colour, width=width)
+        for line, text in enumerate(captions[index].split("\n") if captions else ()):
+            ink = ACCENT if index < accented and line == 0 else INK
+            draw.text((x, y + tile_px + 4 + line * LINE_PX), _shortened(text, font, tile_px), ink, font)
+    return sheet
+
+
+def blank_tile(text: str, tile_px: int = 192) -> np.ndarray:
+    """A grey card in place of a tile that cannot be shown, with the reason on it.
+
+    Returns:
+        (tile_px, tile_px, 3) uint8 RGB.
+    """
+    card = Image.new("RGB", (tile_px, tile_px), BLANK)
+    font = ImageFont.load_default(size=CAPTION_PX)
+    letters = max(int((tile_px - 2 * GAP_PX) / font.getlength("n")), 1)
+    written = "\n".join(textwrap.wrap(_legible(text), letters))
+    middle = (tile_px / 2, tile_px / 2)
+    ImageDraw.Draw(card).multiline_text(middle, written, BLANK_INK, font, anchor="mm", align="center", spacing=4)
+    return np.asarray(card)
+
+
+def _check(tiles: Sequence[np.ndarray], captions: Sequence[str], columns: int, tile_px: int) -> None:
     if not tiles:
         raise ConfigError("a contact sheet was asked for without tiles; expected 1 or more")
     if captions and len(captions) != len(tiles):
@@ -48,26 +106,6 @@ def contact_sheet(
     for index, tile in enumerate(tiles):
         if tile.dtype != np.uint8 or tile.ndim != 3 or tile.shape[2] != 3 or 0 in tile.shape:
             raise ConfigError(f"tile {index} of a contact sheet is {tile.dtype} {tile.shape}; expected uint8 (h, w, 3)")
-    columns = min(columns, len(tiles))
-    rows = -(-len(tiles) // columns)
-    lines = max((caption.count("\n") + 1 for caption in captions), default=0)
-    cell = (tile_px + GAP_PX, tile_px + GAP_PX + lines * LINE_PX + (4 if lines else 0))
-    top = GAP_PX + (2 * LINE_PX if title else 0)
-    sheet = Image.new("RGB", (columns * cell[0] + GAP_PX, rows * cell[1] + top), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    if title:
-        heading = ImageFont.load_default(size=CAPTION_PX + 4)
-        draw.text((GAP_PX, GAP_PX - 2), _shortened(title, heading, sheet.width - 2 * GAP_PX), INK, heading)
-    font = ImageFont.load_default(size=CAPTION_PX)
-    for index, tile in enumerate(tiles):
-        x, y = GAP_PX + index % columns * cell[0], top + index // columns * cell[1]
-        picture = _fitted(tile, tile_px)
-        at = (x + (tile_px - picture.width) // 2, y + (tile_px - picture.height) // 2)
-        sheet.paste(picture, at)
-        draw.rectangle((at[0] - 1, at[1] - 1, at[0] + picture.width, at[1] + picture.height), outline=FRAME)
-        for line, text in enumerate(captions[index].split("\n") if captions else ()):
-            draw.text((x, y + tile_px + 4 + line * LINE_PX), _shortened(text, font, tile_px), INK, font)
-    return sheet
 
 
 def _fitted(tile: np.ndarray, tile_px: int) -> Image.Image:

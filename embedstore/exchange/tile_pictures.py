@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embedstore.config import TilingConfig
-from embedstore.errors import RegionReadError, SlideNotFoundError
+from embedstore.errors import RegionReadError, SlideError, SlideNotFoundError
 from embedstore.slides import SlidePlan, SlideSource, TileReader, best_level, open_slide
 from embedstore.store import Store
 
@@ -23,20 +23,48 @@ def tile_pictures(store: Store, collection: str, rows: Sequence[Mapping[str, Any
         SlideNotFoundError: a slide is not where it was ingested from.
         RegionReadError: a tile cannot be read any more.
     """
+    pictures: list[np.ndarray] = []
+    for picture in _pictures(store, collection, rows):
+        if isinstance(picture, SlideError):
+            raise picture
+        pictures.append(picture)
+    return pictures
+
+
+def pictures_at_hand(store: Store, collection: str, rows: Sequence[Mapping[str, Any]]) -> list[np.ndarray | str]:
+    """Tiles as the extractor saw them, and a few words where one cannot be shown: a lost slide costs its own tiles.
+
+    Args:
+        rows: Rows of the collection, with at least slide_id, x, y, edge_l0 and name.
+    Returns:
+        For each row (tile_px, tile_px, 3) uint8 RGB, or why there is none, such as 'slide not at hand'.
+    """
+    reasons = {SlideNotFoundError: "slide not at hand", RegionReadError: "tile cannot be read"}
+    return [
+        reasons.get(type(picture), "slide cannot be read") if isinstance(picture, SlideError) else picture
+        for picture in _pictures(store, collection, rows)
+    ]
+
+
+def _pictures(store: Store, collection: str, rows: Sequence[Mapping[str, Any]]) -> list[np.ndarray | SlideError]:
+    """Each tile's pixels, or the error that reading it or opening its slide raised."""
     tiling = TilingConfig(**store.collection(collection).record()["tiling"])
     slides = {row["slide_id"]: row for row in store.ledger.slides()}
     readers = {row["slide_id"]: row["reader"] for row in store.ledger.outcomes(collection=collection)}
-    pictures: dict[int, np.ndarray] = {}
+    pictures: dict[int, np.ndarray | SlideError] = {}
     for slide_id in dict.fromkeys(row["slide_id"] for row in rows):
         mine = [i for i, row in enumerate(rows) if row["slide_id"] == slide_id]
-        plan = _plan(slides.get(slide_id) or {}, readers.get(slide_id), [rows[i] for i in mine], tiling)
-        with TileReader(plan, tiling) as reader:
-            pixels, readable = reader.read(0, len(mine))
-            if not readable.all():
-                raise RegionReadError(
-                    f"slide {slide_id!r}: a tile that was readable at ingest is not now: {reader.first_error}"
-                )
-        pictures.update(zip(mine, pixels, strict=True))
+        try:
+            plan = _plan(slides.get(slide_id) or {}, readers.get(slide_id), [rows[i] for i in mine], tiling)
+            with TileReader(plan, tiling) as reader:
+                pixels, readable = reader.read(0, len(mine))
+        except SlideError as error:
+            pictures.update(dict.fromkeys(mine, error))
+            continue
+        lost = RegionReadError(
+            f"slide {slide_id!r}: a tile that was readable at ingest is not now: {reader.first_error}"
+        )
+        pictures.update((i, pixels[at] if readable[at] else lost) for at, i in enumerate(mine))
     return [pictures[i] for i in range(len(rows))]
 
 

@@ -1,0 +1,101 @@
+"""Tiles that were found: a table with a face for notebooks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from embedstore.errors import ExportError
+from embedstore.store import Store
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from embedstore.search.query import Query
+
+#: What every table of hits has, in this order; the user's own columns follow.
+HIT_COLUMNS = (
+    "rank", "distance", "tile_id", "slide_id", "patient", "x", "y", "edge_l0", "name", "tissue",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Hits:
+    """Tiles that were found, nearest first.
+
+    Attributes:
+        store: Where they are.
+        collection: Its name.
+        query: What was looked for.
+        table: A row a tile: `HIT_COLUMNS`, then columns of slides that were asked for. `rank` counts from 1,
+            `distance` is 1 - cosine, 0 to 2; `x`, `y` and `edge_l0` are level-0 pixels.
+        note: What the user should know; '' if nothing.
+    """
+
+    store: Store
+    collection: str
+    query: "Query"
+    table: pa.Table
+    note: str = ""
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The rows, nearest first."""
+        return iter(self.to_pylist())
+
+    def __repr__(self) -> str:
+        return f"<{self.summary()} in collection {self.collection!r} for {self.query.title}>"
+
+    def summary(self) -> str:
+        """How much was found, in words: '10 tiles of 3 slides of 2 patients'."""
+        slides = set(self.table["slide_id"].to_pylist())
+        patients = set(self.table["patient"].to_pylist()) - {None}
+        counts = [_counted(len(self), "tile"), _counted(len(slides), "slide"), _counted(len(patients), "patient")]
+        return " of ".join(counts[: 3 if patients else 2 if slides else 1])
+
+    def to_arrow(self) -> pa.Table:
+        """The rows as an Arrow table."""
+        return self.table
+
+    def to_pylist(self) -> list[dict[str, Any]]:
+        """The rows as dictionaries."""
+        return self.table.to_pylist()
+
+    def to_pandas(self) -> Any:
+        """The rows as a pandas data frame.
+
+        Raises:
+            ExportError: pandas is not installed.
+        """
+        try:
+            import pandas  # noqa: F401
+        except ImportError as error:
+            raise ExportError(
+                "a data frame needs the package pandas, which is not installed; pip install pandas, "
+                "or take .to_arrow() or .to_pylist()"
+            ) from error
+        return self.table.to_pandas()
+
+    def show(self, columns: int = 6, tile_px: int = 192) -> "Image.Image":
+        """A picture of the query and of the tiles found: see `embedstore.exchange.draw_montage`.
+
+        Args:
+            columns: Tiles in a row.
+            tile_px: Edge of a tile on the sheet, pixels.
+        """
+        from embedstore.exchange.hits_sheet import draw_montage
+
+        return draw_montage(self, columns=columns, tile_px=tile_px)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first tiles as cards."""
+        from embedstore.exchange.hits_page import notebook_html
+
+        return notebook_html(self)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

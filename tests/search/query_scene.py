@@ -1,0 +1,69 @@
+"""A small store whose tiles and vectors are known, for the tests of queries."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embedstore.config import as_record
+from embedstore.extractors import Extractor, ExtractorConfig
+from embedstore.store import Collection, CollectionWriter, SlideFacts, SlideWriter, Store
+
+DIM = 8
+EDGE = 512
+
+
+def record(tile_px: int = 256, **extractor: Any) -> dict[str, Any]:
+    return {
+        "tiling": {"tile_px": tile_px, "mpp": 0.5},
+        "tissue": {"method": "otsu"},
+        "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:1", **extractor},
+    }
+
+
+def add_slide(
+    store: Store,
+    collection: Collection,
+    slide_id: str,
+    vectors: np.ndarray,
+    xy_l0: Sequence[tuple[int, int]] | None = None,
+    *,
+    names: tuple[str, ...] | None = None,
+    edge_l0: int = EDGE,
+) -> None:
+    """A slide whose tiles lie in a row, unless said otherwise; with names it is a folder of ready-made tiles."""
+    n = len(vectors)
+    if names is not None:
+        xy_l0, edge_l0 = [(0, 0)] * n, 0
+    places = np.array(xy_l0 or [(i * EDGE, 0) for i in range(n)], np.int32)
+    writer = SlideWriter(
+        table_uri=collection.table.uri, schema=collection.schema, collection=collection.name, slide_id=slide_id,
+        xy_l0=places, edge_l0=edge_l0, tissue=np.ones(n, np.float32), names=names,
+    )  # fmt: skip
+    writer.put(np.arange(n), np.asarray(vectors, np.float16))
+    CollectionWriter(collection).commit([writer.delivery()])
+    kind = "wsi" if names is None else "tiles"
+    store.ledger.record([SlideFacts(slide_id=slide_id, path=f"/{slide_id}", kind=kind, metadata={})], [])
+
+
+def new_collection(folder: Path, *, name: str = "toy", dim: int = DIM, **values: Any) -> tuple[Store, Collection]:
+    store = Store.create(folder / "store")
+    return store, Collection.create(store.uri, name, dim=dim, record=values or record())
+
+
+def image_collection(folder: Path, extractor: Extractor, config: ExtractorConfig) -> tuple[Store, Collection]:
+    """A collection that says how its extractor is loaded, as ingest writes it."""
+    made: Mapping[str, Any] = extractor.record()
+    request = {"extractor": as_record(config)}
+    values = record(extractor.tile_px) | {"extractor": made, "request": request}
+    return new_collection(folder, dim=extractor.dim, **values)
+
+
+def noise(seed: int, n: int, dim: int = DIM) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, dim)).astype(np.float16)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    rows = np.asarray(vectors, np.float64)
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)

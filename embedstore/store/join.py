@@ -84,6 +84,7 @@ def join_labels(
         classes: The classes in order; those that tiles are of, sorted, when None. Labels of others are ignored.
         multi_label: A tile may be of several classes.
         min_classes: How many classes tiles must be of; what a head needs when None, two or with `multi_label` one.
+            With 0 labels may hit no tile at all.
     Raises:
         TaskNotFoundError: no label is of the task.
         LabelError: an unknown class; no tile is hit; fewer than `min_classes` are left.
@@ -96,7 +97,7 @@ def join_labels(
     slide_patient, patients = _patients(places, own, slide_rows)
     pairs, weak_pairs, patient = _all_pairs(places, own, config, slide_patient, patients)
     tiles, rows = join_pairs([pairs, weak_pairs])
-    if not len(tiles):
+    if not len(tiles) and min_classes != 0:
         raise LabelError(_why_no_hit(places, own))
 
     n = len(places)

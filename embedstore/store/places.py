@@ -64,6 +64,11 @@ def read_places(collection: Collection, *, slides: AnyOf[str] | None = None) -> 
     if slides is not None:  # a scan and a mask are quicker than a filter on many slides
         chosen = pc.is_in(rows.column("slide_id"), value_set=pa.array(sorted(slides), pa.string()))
         rows, row = rows.filter(chosen), row[chosen.to_numpy()]
+    return places_of(rows, row=row, version=version, collection=collection.name)
+
+
+def places_of(rows: pa.Table, *, row: NDArray[np.int64], version: int, collection: str) -> Places:
+    """Where tiles lie, of rows of a collection with at least tile_id, slide_id, x, y, edge_l0 and name."""
     encoded = rows.column("slide_id").combine_chunks().dictionary_encode()
     names = rows.column("name")
     return Places(
@@ -75,5 +80,5 @@ def read_places(collection: Collection, *, slides: AnyOf[str] | None = None) -> 
         xy_l0=np.stack([rows.column(axis).to_numpy() for axis in ("x", "y")], axis=1),
         edge_l0=rows.column("edge_l0").to_numpy(),
         names=None if names.null_count == len(names) else names.to_numpy(),
-        collection=collection.name,
+        collection=collection,
     )

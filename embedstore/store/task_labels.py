@@ -136,6 +136,11 @@ def settle_classes(
     kept = tuple(name for name in candidates if name not in missed)
     if min_classes is None:
         min_classes = 1 if multi_label else 2
+    if not kept and min_classes == 1:
+        raise LabelError(
+            f"task {labels.task!r}: no class answers anything without a conflict; found {found}; "
+            "`embedstore label ls` shows what its labels are about"
+        )
     if len(kept) < min_classes:
         raise LabelError(
             f"task {labels.task!r}: a head needs two classes, found {found}; import labels of another "

@@ -118,3 +118,10 @@ def test_labels_that_hit_nothing(scene):
     store.labels.record([area("far", "a.svs", 50, 60, task="far")])
     with pytest.raises(LabelError, match="hit no tile of collection 'toy'"):
         prototype_query(store, collection, "far", "far")
+
+
+def test_labels_that_contradict_each_other_leave_nothing(scene):
+    store, collection = scene
+    store.labels.record([area(label, "a.svs", 1, 1, task="clash") for label in ("x", "y")])
+    with pytest.raises(LabelError, match="no class answers anything without a conflict; found x 0, y 0, and 1 whose"):
+        prototype_query(store, collection, "clash", "x")

@@ -75,7 +75,10 @@ class Table:
                     f"no table {self.name!r} at {self.uri}; `embedstore ls` shows what is there"
                 ) from error
         else:
-            self._open.checkout_latest()
+            # Not `checkout_latest`: that changes the dataset in place, and Lance refuses while another thread reads it.
+            newest = self._open.latest_version
+            if newest != self._open.version:
+                self._open = self._open.checkout_version(newest)
         return self._open
 
     def create(self, schema: pa.Schema) -> lance.LanceDataset:

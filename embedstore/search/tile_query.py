@@ -1,5 +1,6 @@
 """Queries by tiles of the collection: one by its id, one by its place, or those of a region."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,11 @@ def tile_query(store: Store, collection: Collection, tile_id: int) -> Query:
         TileNotFoundError: the collection does not have it; the message says which one does.
         VectorError: its vector is zero, or not finite.
     """
+    if abs(tile_id) >= 1 << 63:  # Lance's SQL has no literal for it
+        raise TileNotFoundError(
+            f"no tile {tile_id} in collection {collection.name!r}: ids are signed 64-bit integers, as "
+            "`embedstore ls --tiles` shows them"
+        )
     try:
         row = store.tile(tile_id, collection=collection.name)
     except TileNotFoundError as error:
@@ -53,9 +59,10 @@ def place_query(store: Store, collection: Collection, slide_id: str, xy_l0: tupl
         SlideNotInStoreError: the store has no such slide.
         VectorError: its vector is zero, or not finite.
     """
-    x, y = (int(value) for value in xy_l0)
+    x, y = (math.floor(value) for value in xy_l0)
     where = f"{_on(slide_id)} AND x <= {x} AND x + edge_l0 > {x} AND y <= {y} AND y + edge_l0 > {y}"
-    there = collection.tiles(where=where).to_pylist()
+    on_any_slide = max(abs(x), abs(y)) < 1 << 31  # beyond, Lance's SQL does not compare
+    there = collection.tiles(where=where).to_pylist() if on_any_slide else []
     if not there:
         raise _nothing_at(store, collection, slide_id, f"at {x}, {y}")
 

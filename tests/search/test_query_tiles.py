@@ -74,6 +74,12 @@ def test_an_unknown_tile(scene):
         tile_query(store, collection, 7)
 
 
+@pytest.mark.parametrize("tile", [2**63, -(2**63), 2**80])
+def test_an_id_that_no_tile_can_have(scene, tile):
+    with pytest.raises(TileNotFoundError, match="ids are signed 64-bit integers"):
+        tile_query(*scene, tile)
+
+
 def test_a_tile_of_another_collection_is_told(tmp_path: Path):
     store, collection = new_collection(tmp_path)
     _, other = new_collection(tmp_path, name="other", **record(128))
@@ -119,6 +125,12 @@ def test_a_place_without_a_tile_says_where_tiles_are(scene):
         match=r"no tile at 99, 50 in collection 'toy'; its 12 tiles lie in x 100 to 2148, y 50 to 1586",
     ):
         place_query(*scene, "a.svs", (99, 50))
+
+
+@pytest.mark.parametrize("place", [(2**31, 0), (0, -(2**70)), (99.9, 50), (100, 49.5)])
+def test_a_place_off_the_tiles(scene, place):
+    with pytest.raises(TileNotFoundError, match="has no tile at"):
+        place_query(*scene, "a.svs", place)
 
 
 def test_a_slide_with_an_apostrophe(scene):

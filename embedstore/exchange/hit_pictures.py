@@ -38,7 +38,7 @@ def query_pictures(hits: "Hits") -> list[tuple[Picture, Mapping[str, Any] | None
 
 def place_text(row: Mapping[str, Any]) -> str:
     """Where a tile is: its top left in level-0 pixels, or its file in a folder of ready-made tiles."""
-    return row["name"] if row["name"] is not None else f"at {row['x']}, {row['y']}"
+    return row["name"] if row["name"] is not None else f"x {row['x']}, y {row['y']}"
 
 
 def distance_text(row: Mapping[str, Any]) -> str:

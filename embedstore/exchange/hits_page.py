@@ -49,9 +49,11 @@ STYLE = """
 .es .es-blank { display: grid; place-items: center; text-align: center; color: var(--quiet); background: var(--line); }
 .es .es-said { padding: .55rem .7rem .7rem; }
 .es .es-head { display: flex; justify-content: space-between; font-weight: 600; font-variant-numeric: tabular-nums; }
+.es .es-head span + span { font-weight: 400; }
 .es .es-query .es-head { color: var(--accent); }
 .es .es-slide { overflow-wrap: anywhere; }
 .es dl { display: grid; grid-template-columns: auto 1fr; gap: 0 .6rem; margin: .3rem 0 0; font-size: .86rem; }
+.es .es-id { margin-top: .3rem; color: var(--quiet); font-size: .76rem; overflow-wrap: anywhere; }
 .es dt { color: var(--quiet); }
 .es dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 """
@@ -101,7 +103,7 @@ def _body(hits: "Hits", most: int) -> Iterator[str]:
         left = f", the first {len(rows)} of {len(hits)}" if len(rows) < len(hits) else ""
         yield f'<section class="es-found">\n<h2>Found{left}</h2>\n<ol>\n'
         for picture, row in zip(found_pictures(hits, rows), rows, strict=True):
-            yield _card(picture, str(row["rank"]), distance_text(row), row)
+            yield _card(picture, str(row["rank"]), f"distance {distance_text(row)}", row)
         yield "</ol>\n<p>Distance is 1 − cosine, from 0 (the same direction) to 2; places are level-0 pixels.</p>\n"
         yield "</section>\n"
     yield "</div>\n"
@@ -115,15 +117,14 @@ def _card(picture: Picture, left: str, right: str, row: Mapping[str, Any]) -> st
         lines.append(f'<div class="es-slide">{escape(row["slide_id"])}</div>')
         lines.append("<dl>")
         lines += [f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in _known(row).items()]
-        lines.append("</dl>")
+        lines.append(f'</dl>\n<div class="es-id">tile {row["tile_id"]}</div>')
     return "\n".join([*lines, "</div>\n</li>\n"])
 
 
 def _known(row: Mapping[str, Any]) -> dict[str, str]:
-    """What there is to say of a tile, by name."""
+    """What there is to say of a tile besides its slide and id, by name."""
     known: dict[str, Any] = {"place": place_text(row), "patient": row.get("patient")}
     known |= {name: value for name, value in row.items() if name not in SAID}
-    known["tile"] = row["tile_id"]
     return {name: _text(value) for name, value in known.items() if value is not None}
 
 

@@ -111,6 +111,16 @@ class Ledger:
     def slides(self, *, where: str | None = None) -> list[dict[str, Any]]:
         return sorted(self._slides.rows(where=where), key=lambda row: row["slide_id"])
 
+    def slide_schema(self) -> pa.Schema:
+        """The columns of slides, the user's own among them."""
+        return self._slides.open().schema if self._slides.exists() else SLIDES
+
+    def slide_table(self, columns: Sequence[str]) -> pa.Table:
+        """Some columns of all slides as an Arrow table."""
+        if not self._slides.exists():
+            return SLIDES.empty_table().select(list(columns))
+        return self._slides.open().to_table(columns=list(columns))
+
     def outcomes(
         self, *, collection: str | None = None, states: Sequence[State] = (), slide_id: str | None = None
     ) -> list[dict[str, Any]]:

@@ -1,0 +1,42 @@
+"""Lance's SQL over a table in memory, so that a condition means the same wherever the columns come from."""
+
+import re
+
+import lance
+import pyarrow as pa
+
+from embedstore.errors import ConfigError
+
+NULL_SQL = "CAST(NULL AS BOOLEAN)"
+
+
+def filter_rows(table: pa.Table, where: str) -> pa.Table:
+    """The rows of a table for which a condition is true, in their order; where it is NULL a row is left out.
+
+    Args:
+        table: Names of its columns are distinct but for their case, and without dots.
+        where: Lance's SQL over the table's columns.
+    Raises:
+        ConfigError: `where` cannot be understood, or fails on a value.
+    """
+    try:
+        return lance.write_dataset(table, "memory://").to_table(filter=where)
+    except (ValueError, OSError, RuntimeError) as error:  # Lance says of all three that a filter is wrong
+        raise ConfigError(f"{where!r} cannot be evaluated: {lance_reason(error)}") from error
+
+
+def holds_for_nulls(schema: pa.Schema, where: str) -> bool:
+    """Whether a condition is true of a row that has nothing, such as `p IS NULL` is.
+
+    Raises:
+        ConfigError: `where` cannot be understood.
+    """
+    nullable = pa.schema([pa.field(each.name, each.type) for each in schema])
+    row = pa.table([pa.nulls(1, each.type) for each in nullable], schema=nullable)
+    return filter_rows(row, where).num_rows == 1
+
+
+def lance_reason(error: Exception) -> str:
+    """What Lance says of a filter, without the places in its own source."""
+    text = re.sub(r",? */\S*\.rs:\d+:\d+", "", str(error)).strip()
+    return re.sub(r"^(Invalid user input: |External error: |Query Execution error: )+", "", text)

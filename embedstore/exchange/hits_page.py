@@ -42,6 +42,8 @@ STYLE = """
 .es p.es-note { color: var(--ink); border-left: 3px solid var(--accent); padding-left: .6rem; }
 .es ol { list-style: none; margin: 0; padding: 0; display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(13rem, 100%), 1fr)); }
+.es .es-several ol { gap: .75rem; grid-template-columns: repeat(auto-fill, minmax(min(9rem, 100%), 11rem)); }
+.es .es-several li { font-size: .86em; }
 .es li { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 6px; overflow: hidden;
   break-inside: avoid; }
 .es .es-query li { border: 3px solid var(--accent); }
@@ -94,8 +96,10 @@ def _body(hits: "Hits", most: int) -> Iterator[str]:
     yield f"<p>{escape(' · '.join(facts(hits)))}</p>\n"
     if hits.note:
         yield f'<p class="es-note">{escape(hits.note)}</p>\n'
-    yield '</header>\n<section class="es-query">\n<h2>Query</h2>\n<ol>\n'
-    for picture, tile in query_pictures(hits):
+    asked = query_pictures(hits)
+    several = " es-several" if len(asked) > 1 else ""  # smaller, so that what was found is not far below
+    yield f'</header>\n<section class="es-query{several}">\n<h2>Query</h2>\n<ol>\n'
+    for picture, tile in asked:
         yield _card(picture, "query", "", tile or {})
     yield "</ol>\n</section>\n"
     rows = hits.table.slice(0, most).to_pylist()

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,14 +69,16 @@ class Answer:
     decision: np.ndarray
 
 
-def stores(data: Path, folder: Path, tasks: list[str]) -> Iterator[tuple[str, Store]]:
+def stores(
+    data: Path, folder: Path, tasks: list[str], about: Mapping[str, tuple[int, float, str]] = TASKS
+) -> Iterator[tuple[str, Store]]:
     """A store for each task, made in a folder unless it is there, with stain-texture and the two shared networks."""
     weights = data.resolve() / "weights"
     recipe = folder / "extractors.toml"
     for task in tasks:
         if not (folder / task).exists():
             recipe.write_text(_RECIPE.format(weights=weights, script=HERE / "stain_texture.py"))
-            tile_px, mpp, _ = TASKS[task]
+            tile_px, mpp, _ = about[task]
             command = [
                 sys.executable, "-m", "cli.main", "ingest", str(data.resolve() / "tiles" / task),
                 "--store", str(folder / task), "--config", str(recipe), "--in-process",

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from search_data import TUNED, Bench, K, recall
+from search_data import COLLECTION, TUNED, Bench, K, recall
 
+from embedstore.search.filters import select_tiles
 from embedstore.store import nearest_tiles
-from embedstore.store.table import sql_in
 
 ALL = "all"
 
@@ -50,7 +50,7 @@ class Ours(Side):
         from embedstore.store.index import build_index
 
         clock = Clock()
-        with self.bench.store().lease(self.bench.collection().name):
+        with self.bench.store().lease(COLLECTION):
             facts = build_index(self.bench.collection())
         spent = clock.spent()
         everything = sum(path.stat().st_size for path in Path(self.bench.collection().table.uri).rglob("*.*"))
@@ -64,12 +64,13 @@ class Ours(Side):
         }
 
     def open(self) -> None:
-        self.collection = self.bench.collection()
+        self.store = self.bench.store()
+        self.collection = self.store.collection(COLLECTION)
 
     def ask(self, query: NDArray[np.float32], kept: str) -> NDArray[np.int64]:
         where = None
         if kept != ALL:
-            where = sql_in("slide_id", self.bench.cohort_slides(kept))
+            where = select_tiles(self.store, self.collection, f"cohort = '{kept}'").where
         return nearest_tiles(self.collection, query, k=K, where=where).column("tile_id").to_numpy()
 
 

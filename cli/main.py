@@ -20,6 +20,7 @@ COMMANDS = {
     "fit-head": ("cli.fit_head", "Fit a head for a task from stored vectors."),
     "heads": ("cli.heads", "List heads, show their cards, remove them."),
     "predict": ("cli.predict", "Stream collections through a head."),
+    "audit": ("cli.audit", "Find leaks, outliers and duplicate slides."),
     "rm": ("cli.rm", "Take slides or patients out of a store."),
     "compact": ("cli.compact", "Merge small files and purge what was removed."),
     "doctor": ("cli.doctor", "Check versions, devices, the store and the hub."),

@@ -1,0 +1,189 @@
+"""`embedstore audit`."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from cli.options import collection_option, json_option, print_json, print_table, store_option
+
+SHOWN = 10  # rows of each finding that are printed; --json has all of them
+
+
+@click.command(epilog="Example:  embedstore audit --store my-store --leaks --sample 5000")
+@store_option
+@collection_option
+@click.option("--leaks", is_flag=True, help="Near-duplicate tiles of different patients, or parts of a split (--head).")
+@click.option("--outliers", is_flag=True, help="Tiles far from everything in other slides: artefacts, another stain.")
+@click.option("--duplicates", is_flag=True, help="Slides that are there twice, under two names.")
+@click.option("--head", metavar="NAME", help="Look for leaks between the parts of this head's split, not patients.")
+@click.option(
+    "--distance",
+    type=click.FloatRange(0, 2),
+    metavar="D",
+    help="Cosine distance within which two tiles are the same.  [default: a quarter of what is usual between patients]",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(0),
+    default=2000,
+    show_default=True,
+    metavar="N",
+    help="Tiles to look at, spread evenly over slides; 0 for all.",
+)
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    store: str,
+    collection: str | None,
+    leaks: bool,
+    outliers: bool,
+    duplicates: bool,
+    head: str | None,
+    distance: float | None,
+    sample: int,
+    as_json: bool,
+) -> None:
+    """Find leaks, outliers and duplicate slides; all three where none is named.
+
+    Exit code 0 where nothing was found, 3 where something was. Tiles of flat colour are alike everywhere: look at what
+    was found before you act on it, with `embedstore show`.
+    """
+    from embedstore.store import Store
+
+    opened = Store.open(store)
+    if head is not None:
+        leaks = leaks or not (outliers or duplicates)
+        if not leaks:
+            raise click.UsageError("--head is for --leaks; give both, or leave --head out")
+    elif not (leaks or outliers or duplicates):
+        leaks = outliers = duplicates = True
+    parts, collection = _split(opened, head, collection)
+    chosen = opened.collection(collection)
+    report: dict[str, Any] = {"store": opened.uri, "collection": chosen.name}
+    found = 0
+    if leaks:
+        from embedstore.search.leaks import find_leaks
+
+        leaking = find_leaks(opened, chosen, parts=parts, distance=distance, sample=sample, tell=_progress("leaks"))
+        report["leaks"] = _leaks_record(leaking, head)
+        found += len(leaking)
+    if duplicates:
+        from embedstore.search.duplicates import find_duplicates
+
+        twice = find_duplicates(opened, chosen, distance=distance, sample=sample, tell=_progress("duplicates"))
+        report["duplicates"] = {**vars(twice), "pairs": [vars(pair) for pair in twice.pairs]}
+        found += len(twice)
+    if outliers:
+        from embedstore.search.outliers import find_outliers
+
+        far = find_outliers(chosen, sample=sample, tell=_progress("outliers"))
+        report["outliers"] = _outliers_record(far)
+        found += len(far)
+    if sys.stderr.isatty():
+        click.echo("\r\033[K", nl=False, err=True)
+    if as_json:
+        print_json(report)
+    else:
+        for name, show in (("leaks", _show_leaks), ("duplicates", _show_duplicates), ("outliers", _show_outliers)):
+            if name in report:
+                show(report[name])
+                for note in report[name]["notes"]:
+                    click.echo(f"note: {note}", err=True)
+    ctx.exit(3 if found else 0)
+
+
+def _split(store: Any, head: str | None, collection: str | None) -> tuple[Any, str | None]:
+    """The parts of a head's split, and the collection that it was fitted on."""
+    if head is None:
+        return None, collection
+    from heads.split_sides import split_sides
+
+    stored = store.heads.get(head)
+    if collection not in (None, stored.collection):
+        raise click.UsageError(f"head {head} was fitted on collection {stored.collection}, not {collection}")
+    return split_sides(store, stored), stored.collection
+
+
+def _progress(what: str) -> Callable[[int], None]:
+    """A line that is redrawn on a terminal."""
+
+    def tell(tiles: int) -> None:
+        if sys.stderr.isatty() and tiles % 10 == 0:
+            sys.stderr.write(f"\r\033[K{what}: {tiles:,} tiles looked at")
+            sys.stderr.flush()
+
+    return tell
+
+
+def _leaks_record(leaks: Any, head: str | None) -> dict[str, Any]:
+    return {
+        "across": "patients" if head is None else f"parts of the split of {head}",
+        "sampled": leaks.sampled,
+        "of": leaks.of,
+        "distance": leaks.distance,
+        "leaking": len(leaks),
+        "between": [{"side": one, "other_side": other, "tiles": n} for one, other, n in leaks.between],
+        "pairs": leaks.pairs.to_pylist(),
+        "notes": leaks.notes,
+    }
+
+
+def _outliers_record(outliers: Any) -> dict[str, Any]:
+    return {
+        "sampled": len(outliers.tiles),
+        "of": outliers.of,
+        "neighbours": outliers.neighbours,
+        "limit": outliers.limit,
+        "outliers": len(outliers),
+        "slides": outliers.slides.to_pylist(),
+        "tiles": [row for row in outliers.tiles.to_pylist() if row["outlier"]],
+        "notes": outliers.notes,
+    }
+
+
+def _show_leaks(record: dict[str, Any]) -> None:
+    click.echo(
+        f"leaks: {record['leaking']:,} of {record['sampled']:,} tiles looked at ({record['of']:,} in all) have a "
+        f"near-duplicate across {record['across']} (distance {record['distance']:.2g} or less)"
+    )
+    if record["leaking"]:
+        _table([[b["side"], b["other_side"], b["tiles"]] for b in record["between"]], ["side", "other side", "tiles"])
+        rows = [
+            [p["distance"], p["tile_id"], _place(p), p["other_tile_id"], _place(p, "other_")] for p in record["pairs"]
+        ]
+        _table(rows, ["distance", "tile", "place", "other tile", "place"])
+
+
+def _show_duplicates(record: dict[str, Any]) -> None:
+    click.echo(f"duplicates: {len(record['pairs']):,} pair(s) of slides are the same")
+    if record["pairs"]:
+        rows = [[p["slide_id"], p["other"], p["share"], "yes" if p["same_file"] else "no"] for p in record["pairs"]]
+        _table(rows, ["slide", "other slide", "share of tiles", "same file"])
+
+
+def _show_outliers(record: dict[str, Any]) -> None:
+    click.echo(
+        f"outliers: {record['outliers']:,} of {record['sampled']:,} tiles looked at ({record['of']:,} in all) are far "
+        "from all other slides"
+    )
+    if record["outliers"]:
+        slides = [s for s in record["slides"] if s["outliers"]]
+        _table([[s["slide_id"], s["outliers"], s["tiles"], s["share"], s["distance"]] for s in slides],
+               ["slide", "outliers", "tiles", "share", "median distance"])  # fmt: skip
+        rows = [[t["distance"], t["score"], t["tile_id"], _place(t)] for t in record["tiles"]]
+        _table(rows, ["distance", "score", "tile", "place"])
+
+
+def _place(row: dict[str, Any], prefix: str = "") -> str:
+    name = row[f"{prefix}name"]
+    return f"{row[f'{prefix}slide_id']} " + (name or f"{row[f'{prefix}x']}, {row[f'{prefix}y']}")
+
+
+def _table(rows: list[list[Any]], header: list[str]) -> None:
+    print_table(rows[:SHOWN], header)
+    if len(rows) > SHOWN:
+        click.echo(f"… and {len(rows) - SHOWN:,} more; --json has them all")
+    click.echo()

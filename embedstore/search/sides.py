@@ -1,0 +1,116 @@
+"""What must not be alike: tiles of different patients, or of different parts of a split."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from embedstore.store import Store
+from embedstore.store.table import sql_in
+
+#: Slides of one patient that a search is told to leave out; of more, the search passes over their tiles itself.
+NAMED_SLIDES = 100
+
+
+class Sides(Protocol):
+    """Which side each tile is on."""
+
+    def of(self, tiles: pa.Table) -> NDArray[Any]:
+        """(n, checks) of the sides of tiles with tile_id, slide_id and name."""
+
+    def apart(self, one: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which of the others (n, checks) are on another side than one (checks,)."""
+
+    def elsewhere(self, tile: Mapping[str, Any]) -> str | None:
+        """SQL that leaves out tiles that are surely on a tile's own side; None where there is no such."""
+
+    def names(self, one: NDArray[Any], other: NDArray[Any]) -> tuple[str, str]:
+        """What two sides that are apart are called."""
+
+
+class PatientSides:
+    """A side is a patient.
+
+    The patient of a slide is that of the ledger; of a ready-made tile that of its labels, else of the ledger. Where
+    none is known, a slide counts as a patient, and a ready-made tile as one of its own.
+    """
+
+    def __init__(self, store: Store):
+        self._slide = {row["slide_id"]: row["patient"] for row in store.ledger.slides() if row["patient"] is not None}
+        self._slides_of: dict[str, list[str]] = {}
+        for slide, patient in self._slide.items():
+            self._slides_of.setdefault(patient, []).append(slide)
+        labelled = store.labels.table(columns=["slide_id", "name", "patient"])
+        self._tile = {
+            (row["slide_id"], row["name"]): row["patient"]
+            for row in labelled.filter(pc.is_valid(labelled["name"])).to_pylist()
+            if row["patient"] is not None
+        }
+
+    def of(self, tiles: pa.Table) -> NDArray[Any]:
+        slides, names = tiles.column("slide_id").to_pylist(), tiles.column("name").to_pylist()
+        pairs = zip(slides, names, strict=True)
+        return np.array([self._side(slide, name) for slide, name in pairs], object).reshape(-1, 1)
+
+    def _side(self, slide: str, name: str | None) -> str:
+        patient = self._tile.get((slide, name)) if name is not None else None
+        patient = self._slide.get(slide) if patient is None else patient
+        if patient is not None:
+            return f"patient {patient}"
+        return f"slide {slide}" if name is None else f"tile {name} of {slide}"
+
+    def apart(self, one: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
+        return others[:, 0] != one[0]
+
+    def elsewhere(self, tile: Mapping[str, Any]) -> str | None:
+        if tile["name"] is not None:
+            return None
+        own = self._slides_of.get(self._slide.get(tile["slide_id"], ""), [tile["slide_id"]])
+        return f"NOT {sql_in('slide_id', own if len(own) <= NAMED_SLIDES else [tile['slide_id']])}"
+
+    def names(self, one: NDArray[Any], other: NDArray[Any]) -> tuple[str, str]:
+        return one[0], other[0]
+
+    def without_patient(self, slides: Sequence[str]) -> list[str]:
+        """Those of some slides that have no patient in the ledger, and no tile with one in its label."""
+        labelled = {slide for slide, _ in self._tile}
+        return [slide for slide in slides if slide not in self._slide and slide not in labelled]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PartSides:
+    """A side is a part of a split, fold by fold; tiles that are in no part are on no side.
+
+    Attributes:
+        tile_ids: (n,) int64, ascending.
+        parts: (n, folds) int8, -1 where a tile is in no part of a fold.
+        part_names: What the parts are called.
+        fold_names: What the folds are called.
+        whole: Slides that have all of their tiles in the same parts.
+    """
+
+    tile_ids: NDArray[np.int64]
+    parts: NDArray[np.int8]
+    part_names: Mapping[int, str]
+    fold_names: Sequence[str]
+    whole: frozenset[str] = field(default_factory=frozenset)
+
+    def of(self, tiles: pa.Table) -> NDArray[Any]:
+        ids = tiles.column("tile_id").to_numpy()
+        at = np.minimum(np.searchsorted(self.tile_ids, ids), len(self.tile_ids) - 1)
+        return np.where((self.tile_ids[at] == ids)[:, None], self.parts[at], np.int8(-1))
+
+    def apart(self, one: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
+        return ((others != one) & (others >= 0) & (one >= 0)).any(axis=1)
+
+    def elsewhere(self, tile: Mapping[str, Any]) -> str | None:
+        return f"NOT {sql_in('slide_id', [tile['slide_id']])}" if tile["slide_id"] in self.whole else None
+
+    def names(self, one: NDArray[Any], other: NDArray[Any]) -> tuple[str, str]:
+        fold = int(np.flatnonzero((one != other) & (one >= 0) & (other >= 0))[0])
+        where = f" of {self.fold_names[fold]}" if len(self.fold_names) > 1 else ""
+        return f"{self.part_names[int(one[fold])]}{where}", f"{self.part_names[int(other[fold])]}{where}"

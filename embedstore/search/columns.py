@@ -192,7 +192,7 @@ class Columns:
             if path.casefold().startswith(f"{head.casefold()}.") and head not in self._heads:
                 hint = f"; head {head!r} has predicted nothing yet, `embedstore predict --head {head}` does"
         return ConfigError(
-            f"no column {path!r} for the filter of collection {self._collection.name!r}{hint}. There are "
+            f"no column {path!r} for the filter of collection {self._collection.name!r}{hint}. Columns are, "
             f"{self._listed(every)}. Text stands in single quotes, such as name = 'a'"
         )
 
@@ -200,7 +200,8 @@ class Columns:
         by_origin: dict[str, list[str]] = {}
         for column in every:
             by_origin.setdefault(column.origin, []).append(column.text)
-        listed = [f"of {origin}: {', '.join(texts)}" for origin, texts in by_origin.items()]
+        said = {"tile": "of the tile", "slide": "of its slide", "label": "of labels"}
+        listed = [f"{said.get(origin, f'of {origin}')}: {', '.join(texts)}" for origin, texts in by_origin.items()]
         nothing = [what for what, there in (("labels", self._labels), ("predictions", self._heads)) if not there]
         if nothing:
             listed.append(f"no {' and no '.join(nothing)}")

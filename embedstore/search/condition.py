@@ -28,6 +28,7 @@ ALLOWED = (
 AGGREGATES = frozenset(
     name.lower() for kind in exp.ALL_FUNCTIONS if issubclass(kind, exp.AggFunc) for name in kind.sql_names()
 )
+_EXPECTED = "expected one condition on a tile, such as \"cohort = 'A' AND x > 1000\""
 _QUOTING = "names with a space, a '-' or of a word of SQL stand in double quotes, text in single ones"
 
 
@@ -108,7 +109,9 @@ def split_filter(where: str) -> list[Condition]:
     """
     try:
         tokens = LanceFilter().tokenize(where)
-        trees = LanceFilter().parser().parse(tokens, where)
+        if any(token.token_type is TokenType.SEMICOLON for token in tokens):
+            raise ConfigError(f"the filter {where!r} has a semicolon; {_EXPECTED}")
+        trees = LanceFilter().parser().parse_into(exp.Condition, tokens, where)
     except SqlglotError as error:
         found = getattr(error, "errors", None) or [{}]
         near = found[0].get("highlight")
@@ -118,11 +121,8 @@ def split_filter(where: str) -> list[Condition]:
         raise ConfigError(
             f"the filter of {len(where)} characters is nested too deeply; write it with IN (…)"
         ) from error
-    if len(trees) != 1 or trees[0] is None or any(token.token_type is TokenType.SEMICOLON for token in tokens):
-        raise ConfigError(
-            f"the filter {where!r} is not one condition; expected SQL such as \"cohort = 'A' AND x > 1000\", "
-            "without a semicolon"
-        )
+    if len(trees) != 1 or trees[0] is None:
+        raise ConfigError(f"the filter {where!r} is empty; {_EXPECTED}")
     _check(trees[0], where)
     return [Condition(node) for node in _conjuncts(trees[0])]
 

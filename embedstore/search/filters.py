@@ -59,8 +59,10 @@ def select_tiles(store: Store, collection: Collection, where: str | None) -> Sel
 
     Names with other signs than letters, digits and '_' stand in double quotes: `label."atypical mitosis" = 'yes'`,
     `"tumour-linear".p_tumour > 0.9`. Upper and lower case are told apart only where two names differ by nothing else.
+    Times are written `timestamp '2026-01-31'`.
 
-    Conditions on slides become a list of slides, as the ledger has them at this moment. Those on labels and predictions
+    Conditions on slides become a list of slides, as the ledger has them at this moment: it has all that were ingested.
+    Those on labels and predictions
     become a list of tiles, of those alone that the other conditions leave.
 
     Raises:
@@ -179,6 +181,8 @@ class _Filter:
             ids = np.sort(said.column("tile_id").to_numpy())
             found = ids if found is None else np.intersect1d(found, ids, assume_unique=True)
         if rest:
+            said_of = [clause for each in rest if (clause := self._slides_said_of(each))]
+            pushed = " AND ".join([*([pushed] if pushed else []), *said_of]) or None
             columns = list(dict.fromkeys(column for each in rest for column in self._columns(each)))
             tiles = tile_table(self._store, self._collection, columns, where=pushed, among=found)
             where = " AND ".join(f"({self._aliased(each)})" for each in rest)
@@ -186,14 +190,29 @@ class _Filter:
         assert found is not None
         return found
 
+    def _slides_said_of(self, condition: "Condition") -> str | None:
+        """The slides that labels name, where a condition can be true of no other tiles; None where it can."""
+        columns = self._columns(condition)
+        if any(column.source != "label" for column in columns) or self._holds_for_nulls(condition):
+            return None
+        slides: set[str | None] = set()
+        for column in columns:
+            named = self._store.labels.table(task=column.name, columns=["slide_id"])
+            slides |= set(named.column("slide_id").unique().to_pylist())
+        return None if None in slides else sql_in("slide_id", sorted(map(str, slides)))
+
+    def _holds_for_nulls(self, condition: "Condition") -> bool:
+        columns = dict.fromkeys(self._columns(condition))
+        schema = pa.schema([pa.field(column.alias, column.kind) for column in columns])
+        return holds_for_nulls(schema, self._aliased(condition))
+
     def _table_of(self, condition: "Condition") -> tuple[str, PredictionKind] | None:
         """The table of a head that finds a condition's tiles by itself: those it lacks are none of them."""
         columns = self._columns(condition)
         tables = {(column.prefix, column.source) for column in columns}
         if len(tables) != 1 or columns[0].source not in ("predictions", "attention") or columns[0].per_slide:
             return None
-        schema = pa.schema([pa.field(column.alias, column.kind) for column in dict.fromkeys(columns)])
-        if holds_for_nulls(schema, self._aliased(condition)):
+        if self._holds_for_nulls(condition):
             return None
         return tables.pop()  # type: ignore[return-value]
 

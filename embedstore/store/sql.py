@@ -8,6 +8,8 @@ import pyarrow as pa
 from embedstore.errors import ConfigError
 
 NULL_SQL = "CAST(NULL AS BOOLEAN)"
+#: Characters at either end of a long text that an error shows.
+CLIP = 200
 
 
 def filter_rows(table: pa.Table, where: str) -> pa.Table:
@@ -22,7 +24,7 @@ def filter_rows(table: pa.Table, where: str) -> pa.Table:
     try:
         return lance.write_dataset(table, "memory://").to_table(filter=where)
     except (ValueError, OSError, RuntimeError) as error:  # Lance says of all three that a filter is wrong
-        raise ConfigError(f"{where!r} cannot be evaluated: {lance_reason(error)}") from error
+        raise ConfigError(f"{_clipped(where)!r} cannot be evaluated: {lance_reason(error)}") from error
 
 
 def holds_for_nulls(schema: pa.Schema, where: str) -> bool:
@@ -39,4 +41,9 @@ def holds_for_nulls(schema: pa.Schema, where: str) -> bool:
 def lance_reason(error: Exception) -> str:
     """What Lance says of a filter, without the places in its own source."""
     text = re.sub(r",? */\S*\.rs:\d+:\d+", "", str(error)).strip()
-    return re.sub(r"^(Invalid user input: |External error: |Query Execution error: )+", "", text)
+    return _clipped(re.sub(r"^(Invalid user input: |External error: |Query Execution error: )+", "", text))
+
+
+def _clipped(text: str) -> str:
+    """Without the middle of what is long, such as a list of thousands of slides."""
+    return text if len(text) <= 2 * CLIP else f"{text[:CLIP]} … {text[-CLIP:]}"

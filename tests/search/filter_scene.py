@@ -43,6 +43,7 @@ LESION: dict[str, list[str | None]] = {
     "f": ["tumour", None, None],
 }
 MITOSIS: dict[str, list[str | None]] = {"d.svs": [None, "yes", None]}
+GRADING: dict[str, list[str | None]] = {"a.svs": ["high"] * 6, "b.svs": ["low"] * 4, "f": ["high"] * 3}
 TUMOUR = {"a.svs": [0.0, 0.25, 0.5, 0.75, 1.0, 0.875], "c's.svs": [0.5, 0.625, 0.75, 0.25, 0.125]}
 GRADE = {"a.svs": 0.75, "b.svs": 0.25, "e.svs": 1.0}
 ATTENTION = {"a.svs": [0.0, 0.5, 0.0, 0.25, 0.25, 0.0]}
@@ -89,6 +90,8 @@ def _labels() -> list[Label]:
         Label(task="lesion", label="tumour", slide_id="f", name="x1.png"),
         Label(task="atypical mitosis", label="yes", kind="point", slide_id="d.svs", x=150, y=50, author="ann"),
         Label(task="elsewhere", label="yes", kind="point", slide_id="unknown.svs", x=150, y=50, author="ann"),
+        Label(task="grading", label="high", kind="patient", patient="P1", author="ann"),
+        Label(task="grading", label="low", kind="slide", slide_id="b.svs", author="ann"),
     ]
 
 
@@ -130,7 +133,7 @@ def sqlite(collection: Collection) -> sqlite3.Connection:
         i = place[slide_id] = place.get(slide_id, -1) + 1
         none: list[None] = [None] * 6
         tables["tile"].append(row)
-        said = {"lesion": LESION, "atypical mitosis": MITOSIS, "elsewhere": {}}
+        said = {"lesion": LESION, "atypical mitosis": MITOSIS, "elsewhere": {}, "grading": GRADING}
         tables["label"].append({**tile, **{task: by.get(slide_id, none)[i] for task, by in said.items()}})
         p = TUMOUR.get(slide_id, none)[i]
         tables["tumour-linear"].append({**tile, **_said(p)})
@@ -170,6 +173,7 @@ def let_through(collection: Collection, selection: Selection) -> list[int]:
     """Ids of the tiles that pass."""
     found = collection.tiles(where=selection.where, columns=["tile_id"]).column(0).to_numpy()
     if selection.tile_ids is not None:
-        assert (np.diff(selection.tile_ids) > 0).all() and selection.tile_ids.dtype == np.int64
+        ids = selection.tile_ids
+        assert (ids[1:] > ids[:-1]).all() and ids.dtype == np.int64
         found = found[np.isin(found, selection.tile_ids)]
     return sorted(found.tolist())

@@ -67,7 +67,7 @@ class Column:
 
 
 def _quoted(name: str) -> str:
-    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and name.lower() not in RESERVED
+    plain = re.fullmatch(r"([A-Za-z_][A-Za-z0-9_]*)?", name) and name.lower() not in RESERVED
     return name if plain else '"' + name.replace('"', '""') + '"'
 
 
@@ -187,7 +187,8 @@ class Columns:
         near = difflib.get_close_matches(path.casefold(), folded, n=1, cutoff=0.5)
         if not near and "." in path:
             near = difflib.get_close_matches(path.rpartition(".")[2].casefold(), folded, n=1, cutoff=0.5)
-        hint = f"; did you mean {folded[near[0]].text}" if near else ""
+        guess = self._without_quotes(path, every) or (folded[near[0]] if near else None)
+        hint = f"; did you mean {guess.text}" if guess else ""
         for head in self._store.heads.names():
             if path.casefold().startswith(f"{head.casefold()}.") and head not in self._heads:
                 hint = f"; head {head!r} has predicted nothing yet, `embedstore predict --head {head}` does"
@@ -195,6 +196,14 @@ class Columns:
             f"no column {path!r} for the filter of collection {self._collection.name!r}{hint}. Columns are, "
             f"{self._listed(every)}. Text stands in single quotes, such as name = 'a'"
         )
+
+    def _without_quotes(self, path: str, every: Sequence[Column]) -> Column | None:
+        """A column of a head such as `tumour-linear`, of whose name SQL saw `tumour` alone."""
+        first = path.partition(".")[0].casefold()
+        for column in reversed(every):  # probabilities come last
+            if _quoted(column.prefix) != column.prefix and first in re.split(r"\W+", column.prefix.casefold()):
+                return column
+        return None
 
     def _listed(self, every: Sequence[Column]) -> str:
         by_origin: dict[str, list[str]] = {}

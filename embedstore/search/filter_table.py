@@ -96,6 +96,8 @@ def _by_head(columns: Sequence[Column], kind: PredictionKind = "predictions") ->
 
 def _rows_of(wanted: pa.ChunkedArray, keys: pa.ChunkedArray) -> pa.Array:
     """Where each value stands among the keys, NULL where it does not."""
+    if wanted.equals(keys):  # a table of predictions in the order of its collection: 100 ms less a million
+        return pa.array(np.arange(len(keys)))
     return pc.index_in(wanted, value_set=keys.combine_chunks()).combine_chunks()
 
 

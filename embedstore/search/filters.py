@@ -25,7 +25,7 @@ class Selection:
     """Tiles that a filter lets through: those for which both hold.
 
     Attributes:
-        where: SQL over the collection's own columns, for Lance; None where it asks for nothing.
+        where: Lance's SQL over the collection's own columns, to which more may be joined by AND; None for no condition.
         tile_ids: (n,) int64, ascending; None where every tile may do. Some may no longer be in the collection.
     """
 
@@ -62,8 +62,7 @@ def select_tiles(store: Store, collection: Collection, where: str | None) -> Sel
     Times are written `timestamp '2026-01-31'`.
 
     Conditions on slides become a list of slides, as the ledger has them at this moment: it has all that were ingested.
-    Those on labels and predictions
-    become a list of tiles, of those alone that the other conditions leave.
+    Those on labels and predictions become a list of tiles, of those alone that the other conditions leave.
 
     Raises:
         ConfigError: the condition is not SQL, has a query, an aggregate or a semicolon in it, compares what cannot be
@@ -146,7 +145,7 @@ class _Filter:
         """The slides for which a condition is true, by id: all, none, those that are or those that are not."""
         assert self._slides is not None
         every = self._slides.column("slide_id").to_pylist()
-        chosen = set(filter_rows(self._slides, where).column("slide_id").to_pylist())
+        chosen = set(filter_rows(self._slides, where, columns=["slide_id"]).column(0).to_pylist())
         if not chosen:
             return "false"
         others = [slide_id for slide_id in every if slide_id not in chosen]
@@ -186,7 +185,7 @@ class _Filter:
             columns = list(dict.fromkeys(column for each in rest for column in self._columns(each)))
             tiles = tile_table(self._store, self._collection, columns, where=pushed, among=found)
             where = " AND ".join(f"({self._aliased(each)})" for each in rest)
-            found = np.sort(filter_rows(tiles, where).column("tile_id").to_numpy())
+            found = np.sort(filter_rows(tiles, where, columns=["tile_id"]).column(0).to_numpy())
         assert found is not None
         return found
 

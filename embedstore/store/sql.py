@@ -1,6 +1,7 @@
 """Lance's SQL over a table in memory, so that a condition means the same wherever the columns come from."""
 
 import re
+from collections.abc import Sequence
 
 import lance
 import pyarrow as pa
@@ -12,17 +13,20 @@ NULL_SQL = "CAST(NULL AS BOOLEAN)"
 CLIP = 200
 
 
-def filter_rows(table: pa.Table, where: str) -> pa.Table:
+def filter_rows(table: pa.Table, where: str, *, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of a table for which a condition is true, in their order; where it is NULL a row is left out.
 
     Args:
         table: Names of its columns are distinct but for their case, and without dots.
         where: Lance's SQL over the table's columns.
+        columns: Of the result; all when None.
     Raises:
         ConfigError: `where` cannot be understood, or fails on a value.
     """
     try:
-        return lance.write_dataset(table, "memory://").to_table(filter=where)
+        return lance.write_dataset(table, "memory://").to_table(
+            filter=where, columns=None if columns is None else list(columns)
+        )
     except (ValueError, OSError, RuntimeError) as error:  # Lance says of all three that a filter is wrong
         raise ConfigError(f"{_clipped(where)!r} cannot be evaluated: {lance_reason(error)}") from error
 

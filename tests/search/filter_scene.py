@@ -45,6 +45,8 @@ LESION: dict[str, list[str | None]] = {
 MITOSIS: dict[str, list[str | None]] = {"d.svs": [None, "yes", None]}
 GRADING: dict[str, list[str | None]] = {"a.svs": ["high"] * 6, "b.svs": ["low"] * 4, "f": ["high"] * 3}
 TUMOUR = {"a.svs": [0.0, 0.25, 0.5, 0.75, 1.0, 0.875], "c's.svs": [0.5, 0.625, 0.75, 0.25, 0.125]}
+#: Of a head that has looked at every tile.
+WHOLE = {s: np.linspace(0, 1, n).round(2).tolist() for s, (n, _) in SLIDES.items() if n}
 GRADE = {"a.svs": 0.75, "b.svs": 0.25, "e.svs": 1.0}
 ATTENTION = {"a.svs": [0.0, 0.5, 0.0, 0.25, 0.25, 0.0]}
 
@@ -116,6 +118,10 @@ def _predict(store: Store) -> None:
     of_tiles = facts("tumour-linear")
     batches = [tile_batch(of_tiles, tiles(s), *_two(p)) for s, p in TUMOUR.items()]
     store.predictions("tumour-linear").write(of_tiles, batches, slides=list(TUMOUR))
+    of_all = facts("whole")
+    store.predictions("whole").write(
+        of_all, [tile_batch(of_all, tiles(s), *_two(p)) for s, p in WHOLE.items()], slides=list(WHOLE)
+    )
     of_slides = facts("Grade", level="slide")
     batch = slide_batch(of_slides, list(GRADE), [None] * len(GRADE), *_two(list(GRADE.values())))
     store.predictions("Grade").write(of_slides, [batch], slides=list(GRADE))
@@ -126,7 +132,7 @@ def _predict(store: Store) -> None:
 
 def sqlite(collection: Collection) -> sqlite3.Connection:
     """What is known of each tile, in tables under the names that filters use."""
-    tables: dict[str, list[dict[str, Any]]] = {"tile": [], "label": [], "tumour-linear": [], "Grade": []}
+    tables: dict[str, list[dict[str, Any]]] = {"tile": [], "label": [], "tumour-linear": [], "whole": [], "Grade": []}
     place: dict[str, int] = {}
     for row in collection.tiles(columns=["tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue"]).to_pylist():
         slide_id, tile = row["slide_id"], {"t": row["tile_id"]}
@@ -137,6 +143,7 @@ def sqlite(collection: Collection) -> sqlite3.Connection:
         tables["label"].append({**tile, **{task: by.get(slide_id, none)[i] for task, by in said.items()}})
         p = TUMOUR.get(slide_id, none)[i]
         tables["tumour-linear"].append({**tile, **_said(p)})
+        tables["whole"].append({**tile, **_said(WHOLE[slide_id][i])})
         looked = ATTENTION.get(slide_id, none)[i]
         tables["Grade"].append({**tile, **_said(GRADE.get(slide_id)), "attention": looked})
     tables["slide"] = [
@@ -164,6 +171,7 @@ def by_sqlite(database: sqlite3.Connection, where: str) -> list[int]:
         "SELECT tile.tile_id FROM tile LEFT JOIN slide ON slide.s = tile.slide_id "
         "LEFT JOIN label ON label.t = tile.tile_id "
         'LEFT JOIN "tumour-linear" ON "tumour-linear".t = tile.tile_id '
+        "LEFT JOIN whole ON whole.t = tile.tile_id "
         f'LEFT JOIN "Grade" ON "Grade".t = tile.tile_id WHERE {where}'
     )
     return sorted(row[0] for row in rows)

@@ -33,9 +33,7 @@ SHOWN = 10  # rows of each finding that are printed; --json has all of them
     help="Tiles to look at, spread evenly over slides; 0 for all.",
 )
 @json_option
-@click.pass_context
 def command(
-    ctx: click.Context,
     store: str,
     collection: str | None,
     leaks: bool,
@@ -92,7 +90,8 @@ def command(
                 show(report[name])
                 for note in report[name]["notes"]:
                     click.echo(f"note: {note}", err=True)
-    ctx.exit(3 if found else 0)
+    if found:
+        sys.exit(3)
 
 
 def _split(store: Any, head: str | None, collection: str | None) -> tuple[Any, str | None]:

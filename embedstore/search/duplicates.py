@@ -10,6 +10,7 @@ import numpy as np
 from embedstore.config import require
 from embedstore.search.many import ask_many
 from embedstore.search.near_duplicate import near_duplicate_distance
+from embedstore.search.nearest_elsewhere import nearest_elsewhere
 from embedstore.search.tile_sample import TileSample, sample_tiles
 from embedstore.store import Collection, Store, nearest_tiles
 from embedstore.store.table import sql_string
@@ -101,16 +102,14 @@ def find_duplicates(
 def _pointed_to(
     collection: Collection, drawn: TileSample, within: float, tell: Callable[[int], None] | None
 ) -> set[tuple[str, str]]:
-    rows = drawn.tiles.to_pylist()
-
-    def ask(i: int) -> set[tuple[str, str]]:
-        own = rows[i]["slide_id"]
-        where = f"slide_id != {sql_string(own)}"
-        found = nearest_tiles(collection, drawn.vectors[i], k=FETCH, where=where, columns=("slide_id",))
-        near = found.column("distance").to_numpy() <= within
-        return {(own, other) for other in np.array(found.column("slide_id").to_pylist(), object)[near]}
-
-    return set().union(*ask_many(ask, range(len(rows)), tell=tell))
+    slides = drawn.tiles["slide_id"].to_pylist()
+    nearest = nearest_elsewhere(collection, drawn, [(slide,) for slide in slides], k=FETCH, tell=tell)
+    return {
+        (slide, other)
+        for slide, found in zip(slides, nearest, strict=True)
+        for other, distance in zip(found["slide_id"].to_pylist(), found["distance"].to_pylist(), strict=True)
+        if distance <= within
+    }
 
 
 def _share(collection: Collection, slide_id: str, other: str, within: float) -> float:

@@ -7,25 +7,27 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from embedstore.config import require
 from embedstore.search.many import ask_many
 from embedstore.search.near_duplicate import near_duplicate_distance
+from embedstore.search.nearest_elsewhere import COLUMNS, nearest_elsewhere
 from embedstore.search.sides import PartSides, PatientSides, Sides
 from embedstore.search.tile_sample import TileSample, sample_tiles
 from embedstore.store import Collection, Store, nearest_tiles
+from embedstore.store.table import sql_in
 
 #: Neighbours asked for at first, and at most: a tile whose own side has so many that are nearer is given up.
 FETCH, FETCH_MOST = 16, 1_024
-TOLD = ("tile_id", "slide_id", "x", "y", "name")
 _TYPES = {"tile_id": pa.int64(), "slide_id": pa.string(), "x": pa.int64(), "y": pa.int64(), "name": pa.string()}
 PAIRS = pa.schema(
     [
         pa.field("distance", pa.float64()),
         pa.field("side", pa.string()),
-        *(pa.field(name, _TYPES[name]) for name in TOLD),
+        *(pa.field(name, _TYPES[name]) for name in COLUMNS),
         pa.field("other_side", pa.string()),
-        *(pa.field(f"other_{name}", _TYPES[name]) for name in TOLD),
+        *(pa.field(f"other_{name}", _TYPES[name]) for name in COLUMNS),
     ]
 )
 
@@ -91,10 +93,13 @@ def find_leaks(
     own = sides.of(drawn.tiles)
     rows = drawn.tiles.to_pylist()
 
-    def ask(i: int) -> tuple[dict[str, Any] | None, bool]:
-        return _other_side(collection, rows[i], drawn.vectors[i], own[i], sides, within)
+    away_from = [sides.own_slides(row) for row in rows]
+    first = nearest_elsewhere(collection, drawn, away_from, k=FETCH, tell=tell)
 
-    answers = ask_many(ask, range(len(rows)), tell=tell)
+    def ask(i: int) -> tuple[dict[str, Any] | None, bool]:
+        return _other_side(collection, rows[i], drawn.vectors[i], own[i], sides, first[i], within)
+
+    answers = ask_many(ask, range(len(rows)))
     given_up = sum(gave_up for _, gave_up in answers)
     if given_up:
         notes += (
@@ -112,17 +117,21 @@ def find_leaks(
 
 
 def _other_side(
-    collection: Collection, tile: Mapping[str, Any], vector: Any, own: Any, sides: Sides, within: float
+    collection: Collection,
+    tile: Mapping[str, Any],
+    vector: NDArray[np.float32],
+    own: NDArray[Any],
+    sides: Sides,
+    found: pa.Table,
+    within: float,
 ) -> tuple[dict[str, Any] | None, bool]:
     """A tile with its near-duplicate on another side, or None; and whether the search was given up."""
-    fetch, where = FETCH, sides.elsewhere(tile)
+    fetch = FETCH
+    passed_over = sides.own_slides(tile)
+    where = f"tile_id != {tile['tile_id']}" + (f" AND NOT {sql_in('slide_id', passed_over)}" if passed_over else "")
     while True:
-        found = nearest_tiles(collection, vector, k=fetch, where=where, columns=TOLD)
-        away = found.column("distance").to_numpy()
-        theirs = sides.of(found)
-        hits = np.flatnonzero(
-            sides.apart(own, theirs) & (away <= within) & (found["tile_id"].to_numpy() != tile["tile_id"])
-        )
+        away, theirs = found.column("distance").to_numpy(), sides.of(found)
+        hits = np.flatnonzero(sides.apart(own, theirs) & (away <= within))
         if len(hits):
             return _pair(tile, found.slice(int(hits[0]), 1).to_pylist()[0], *sides.names(own, theirs[hits[0]])), False
         if len(found) < fetch or away[-1] > within:
@@ -130,15 +139,16 @@ def _other_side(
         if fetch >= FETCH_MOST:
             return None, True
         fetch *= 4
+        found = nearest_tiles(collection, vector, k=fetch, where=where, columns=COLUMNS)
 
 
 def _pair(tile: Mapping[str, Any], other: Mapping[str, Any], side: str, other_side: str) -> dict[str, Any]:
     return {
         "distance": max(0.0, float(other["distance"])),
         "side": side,
-        **{name: tile[name] for name in TOLD},
+        **{name: tile[name] for name in COLUMNS},
         "other_side": other_side,
-        **{f"other_{name}": other[name] for name in TOLD},
+        **{f"other_{name}": other[name] for name in COLUMNS},
     }
 
 

@@ -1,18 +1,16 @@
 """Outliers: tiles far from everything, such as artefacts and slides of another stain."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedstore.config import require
-from embedstore.search.many import ask_many
+from embedstore.search.nearest_elsewhere import nearest_elsewhere
 from embedstore.search.tile_sample import sample_tiles
-from embedstore.store import Collection, nearest_tiles
-from embedstore.store.table import sql_string
+from embedstore.store import Collection
 
 #: Standard deviations of the logarithm of the distance, by median and MAD, beyond which a tile is an outlier. 3.5 is
 #: usual (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993), which 1 of 4,300 normal values exceeds;
@@ -76,11 +74,9 @@ def find_outliers(
     if drawn.pointless:
         notes += (f"{drawn.pointless:,} tile(s) of the sample have a vector of zeros, NaN or infinity; left out",)
 
-    def ask(i: int) -> float:
-        found = nearest_tiles(collection, drawn.vectors[i], k=neighbours, where=_others(rows[i]), columns=("tile_id",))
-        return float(np.mean(found.column("distance").to_numpy())) if len(found) else np.nan
-
-    distance = np.array(ask_many(ask, range(len(rows)), tell=tell), float)
+    away_from = [() if row["name"] is not None else (row["slide_id"],) for row in rows]
+    nearest = nearest_elsewhere(collection, drawn, away_from, k=neighbours, tell=tell)
+    distance = np.array([np.mean(found["distance"].to_numpy()) if len(found) else np.nan for found in nearest])
     alone = np.isnan(distance)
     if alone.any():
         notes += (
@@ -94,12 +90,6 @@ def find_outliers(
         tiles = tiles.append_column(name, pa.array(values))
     tiles = tiles.take(order)
     return Outliers(tiles=tiles, slides=_by_slide(tiles), limit=limit, neighbours=neighbours, of=drawn.of, notes=notes)
-
-
-def _others(tile: Mapping[str, Any]) -> str:
-    if tile["name"] is not None:
-        return f"tile_id != {tile['tile_id']}"
-    return f"slide_id != {sql_string(tile['slide_id'])}"
 
 
 def _scores(distance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedstore.store import Store
-from embedstore.store.table import sql_in
 
 #: Slides of one patient that a search is told to leave out; of more, the search passes over their tiles itself.
 NAMED_SLIDES = 100
@@ -25,8 +24,8 @@ class Sides(Protocol):
     def apart(self, one: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
         """Which of the others (n, checks) are on another side than one (checks,)."""
 
-    def elsewhere(self, tile: Mapping[str, Any]) -> str | None:
-        """SQL that leaves out tiles that are surely on a tile's own side; None where there is no such."""
+    def own_slides(self, tile: Mapping[str, Any]) -> Sequence[str]:
+        """Slides that lie wholly on a tile's own side: a search passes over them."""
 
     def names(self, one: NDArray[Any], other: NDArray[Any]) -> tuple[str, str]:
         """What two sides that are apart are called."""
@@ -66,11 +65,11 @@ class PatientSides:
     def apart(self, one: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
         return others[:, 0] != one[0]
 
-    def elsewhere(self, tile: Mapping[str, Any]) -> str | None:
+    def own_slides(self, tile: Mapping[str, Any]) -> Sequence[str]:
         if tile["name"] is not None:
-            return None
+            return ()
         own = self._slides_of.get(self._slide.get(tile["slide_id"], ""), [tile["slide_id"]])
-        return f"NOT {sql_in('slide_id', own if len(own) <= NAMED_SLIDES else [tile['slide_id']])}"
+        return own if len(own) <= NAMED_SLIDES else (tile["slide_id"],)
 
     def names(self, one: NDArray[Any], other: NDArray[Any]) -> tuple[str, str]:
         return one[0], other[0]
@@ -107,8 +106,8 @@ class PartSides:
     def apart(self, one: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
         return ((others != one) & (others >= 0) & (one >= 0)).any(axis=1)
 
-    def elsewhere(self, tile: Mapping[str, Any]) -> str | None:
-        return f"NOT {sql_in('slide_id', [tile['slide_id']])}" if tile["slide_id"] in self.whole else None
+    def own_slides(self, tile: Mapping[str, Any]) -> Sequence[str]:
+        return (tile["slide_id"],) if tile["slide_id"] in self.whole else ()
 
     def names(self, one: NDArray[Any], other: NDArray[Any]) -> tuple[str, str]:
         fold = int(np.flatnonzero((one != other) & (one >= 0) & (other >= 0))[0])

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.audit import command
+from cli.main import main
 from embedstore.errors import HeadNotFoundError
 from tests.heads.test_split_sides import head
 from tests.search.planted import noise, plant
@@ -81,6 +82,14 @@ def test_leaks_across_the_split_of_a_head(tmp_path: Path):
     done = audit("-s", store.uri, "--head", "h", "--json")
     assert done.exit_code == 3 and set(json.loads(done.stdout)) == {"store", "collection", "leaks"}
     assert json.loads(done.stdout)["leaks"]["between"] == [{"side": "test", "other_side": "train", "tiles": 50}]
+
+
+def test_the_exit_code_reaches_the_shell(tmp_path: Path, monkeypatch):
+    store, _ = plant(tmp_path, slides(leak=True), patients=PATIENTS)
+    monkeypatch.setattr("sys.argv", ["embedstore", "audit", "--store", store.uri, "--duplicates"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 3
 
 
 def test_refusals(tmp_path: Path):

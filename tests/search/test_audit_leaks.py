@@ -70,7 +70,7 @@ def test_patients_of_ready_made_tiles_are_those_of_their_labels(tmp_path: Path):
     vectors[39] = vectors[38]
     store, collection = plant(tmp_path, {"patches": vectors}, named=frozenset({"patches"}))
     store.labels.record([
-        Label(task="t", label="x", kind="named", slide_id="patches", name=f"{i}.png", patient="A" if i < 23 else "B",
+        Label(task="t", label="x", kind="tile", slide_id="patches", name=f"{i}.png", patient="A" if i < 23 else "B",
               author="me", source="l.csv")
         for i in range(38)
     ])  # fmt: skip

@@ -81,19 +81,25 @@ class Committer:
         self._store.ledger.record((), group.outcomes)
         for writer in self._writers.values():
             if writer.commits >= self._compact_every:
-                self._compact(writer)
+                self._compact(writer, busy=True)
         return added
 
-    def _compact(self, writer: CollectionWriter) -> None:
-        writer.compact(keep_s=KEEP_S)
+    def _compact(self, writer: CollectionWriter, *, busy: bool) -> None:
+        try:
+            writer.compact(keep_s=KEEP_S, busy=busy)
+        except (OSError, RuntimeError, ValueError) as error:  # of Lance; the rows are there, and searched one by one
+            log.warning(
+                "collection %s could not be tidied, or its index not be built: %s; all rows are committed, and "
+                "`embedstore index` and `embedstore compact` do it by hand", writer.collection.name, error,
+            )  # fmt: skip
         self._store.ledger.tidy(keep_s=KEEP_S)
         writer.commits = 0
 
     def close(self) -> None:
-        """Leave the tables tidy and let go of the leases."""
+        """Leave the tables tidy and indexed, and let go of the leases."""
         for writer in self._writers.values():
-            if writer.commits > 1:
-                self._compact(writer)
+            if writer.commits:
+                self._compact(writer, busy=False)
         self.release()
 
     def release(self) -> None:

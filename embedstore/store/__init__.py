@@ -1,8 +1,17 @@
 """The store: tables, collections, the ledger and their upkeep. The only home of Lance and LanceDB."""
 
-from embedstore.store.collection import Collection, CollectionWriter
+from embedstore.store.collection import Collection
 from embedstore.store.fragments import Delivery, SlideWriter
 from embedstore.store.heads import Heads, StoredHead
+from embedstore.store.index import (
+    IndexConfig,
+    IndexFacts,
+    build_index,
+    choose_index,
+    drop_index,
+    index_facts,
+    keep_index,
+)
 from embedstore.store.join import Answers, join_labels
 from embedstore.store.labels import Label, Labels
 from embedstore.store.lease import Lease
@@ -20,6 +29,7 @@ from embedstore.store.predictions import Predictions
 from embedstore.store.slide_answers import SlideAnswers, slide_answers
 from embedstore.store.store import Store
 from embedstore.store.vectors import read_vectors
+from embedstore.store.writer import CollectionWriter
 
 __all__ = [
     "Answers",
@@ -28,6 +38,8 @@ __all__ = [
     "Delivery",
     "EffortConfig",
     "Heads",
+    "IndexConfig",
+    "IndexFacts",
     "Label",
     "Labels",
     "Ledger",
@@ -42,7 +54,12 @@ __all__ = [
     "Store",
     "StoredHead",
     "attention_batch",
+    "build_index",
+    "choose_index",
+    "drop_index",
+    "index_facts",
     "join_labels",
+    "keep_index",
     "nearest_tiles",
     "predictions_schema",
     "read_places",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from embedstore.errors import SlideNotInStoreError, StoreError, StoreNotFoundError, TileNotFoundError
-from embedstore.store.collection import PREFIX, Collection, CollectionWriter, collection_names
+from embedstore.store.collection import PREFIX, Collection, collection_names
 from embedstore.store.heads import Heads
 from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease
@@ -14,6 +14,7 @@ from embedstore.store.ledger import Ledger
 from embedstore.store.predictions import KINDS, PredictionKind, Predictions, predicted_heads
 from embedstore.store.probe import require_put_if_absent
 from embedstore.store.table import local_path, sql_string
+from embedstore.store.writer import CollectionWriter
 
 
 class Store:

@@ -3,7 +3,7 @@
 import datetime as dt
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,11 @@ class Table:
             if newest != self._open.version:
                 self._open = self._open.checkout_version(newest)
         return self._open
+
+    def own(self) -> lance.LanceDataset:
+        """The newest version for the caller alone, to be changed: what changes a dataset shuts out its readers."""
+        dataset = self.open()
+        return dataset.checkout_version(dataset.version)
 
     def create(self, schema: pa.Schema) -> lance.LanceDataset:
         """Open the table; where there is none, make an empty one. Safe to race: one creator wins.
@@ -194,27 +199,29 @@ class Table:
             return []
         return self.open().to_table(filter=where, columns=columns).to_pylist()
 
-    def tidy(self, *, keep_s: float, purge: bool = False) -> None:
+    def tidy(self, *, keep_s: float, purge: bool = False, keep_indexes: Callable[[], object] | None = None) -> None:
         """Merge small files, take new rows into indexes and forget versions older than `keep_s` seconds.
 
-        Files that a writer has yet to commit are left alone: only week-old ones count as leftovers. With `purge`,
-        deleted rows leave the files too, however few they are; otherwise once they are a tenth of a file.
+        How indexes are kept up is Lance's choice, or that of `keep_indexes`. Files that a writer has yet to commit are
+        left alone: only week-old ones count as leftovers. With `purge`, deleted rows leave the files too, however few
+        they are; otherwise once they are a tenth of a file.
         Where another process writes to the table at that moment, the tidying is left to the next time.
         """
         try:
-            self._tidy(keep_s, purge)
+            self._tidy(keep_s, purge, keep_indexes)
         except OSError as error:
             if not is_conflict(error):
                 raise
             log.info("table %s is being written to; it is tidied another time", self.name)
 
-    def _tidy(self, keep_s: float, purge: bool) -> None:
-        dataset = self.open()
+    def _tidy(self, keep_s: float, purge: bool, keep_indexes: Callable[[], object] | None) -> None:
+        dataset = self.own()
         dataset.optimize.compact_files(materialize_deletions_threshold=0.0 if purge else 0.1, num_threads=2)
-        if dataset.describe_indices():
-            dataset.optimize.optimize_indices()
-        dataset.checkout_latest()
-        dataset.cleanup_old_versions(
+        if keep_indexes is not None:
+            keep_indexes()
+        elif dataset.describe_indices():
+            self.own().optimize.optimize_indices()
+        self.own().cleanup_old_versions(
             dt.timedelta(seconds=keep_s), delete_unverified=False, error_if_tagged_old_versions=False
         )
 

@@ -23,6 +23,7 @@ ROW_US, RUN_US = 0.5, 9.0
 COMPARE_US = 50_000.0
 #: Filters that let fewer rows than this share pass look into more partitions, in proportion.
 PROBE_SHARE = 0.01
+ALL_PROBES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +80,16 @@ def nearest_tiles(
         probes = effort.probes
         if where is not None and not effort.exact and _has_index(dataset):
             few = _few_rows(dataset, where)
-            if few is None:
-                return _search(dataset, direction, k, where, columns, effort, effort.probes)
-            if _is_quick(few):
+            if few is not None and _is_quick(few):
                 return _compare(dataset, direction, k, few, columns, collection.dim)
-            share = len(few) / dataset.count_rows()
-            probes = round(effort.probes * min(max(PROBE_SHARE / share, 1), 10))
-        return _search(dataset, direction, k, where, columns, effort, probes)
+            if few is not None:
+                share = len(few) / dataset.count_rows()
+                probes = round(effort.probes * min(max(PROBE_SHARE / share, 1), 10))
+        found = _search(dataset, direction, k, where, columns, effort, probes)
+        if len(found) < min(k, dataset.count_rows()) and not effort.exact and _has_index(dataset):
+            # Too few in the partitions that were looked into, as most rows do not pass: look into all of them.
+            found = _search(dataset, direction, k, where, columns, effort, ALL_PROBES)
+        return found
     except ValueError as error:
         if where is None:
             raise

@@ -1,0 +1,213 @@
+"""The nearest tiles of a query: what passes the filter, without what is known already, as different as asked."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from embedstore.config import require
+from embedstore.errors import ConfigError, QueryError
+from embedstore.search.diversity import first_of_each, marginal_relevance
+from embedstore.search.filters import Selection, select_tiles
+from embedstore.search.hits import HIT_COLUMNS, Hits
+from embedstore.search.query import Query, unit_rows
+from embedstore.store import Collection, EffortConfig, Store, nearest_tiles
+from embedstore.store.schema import SLIDES
+from embedstore.store.table import sql_in
+from embedstore.store.vectors import matrix
+
+#: Tile ids that are handed to Lance as a list: 10,000 cost 24 ms. More are looked up in what was found.
+LISTED_IDS = 20_000
+#: Among so many times k neighbours are those chosen that differ.
+DIVERSE_AMONG = 10
+#: Neighbours fetched at most to fill a limit a slide, or to find tiles of a long list.
+MOST_FETCHED = 50_000
+TILE_COLUMNS = ("tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """What of the neighbours is wanted.
+
+    Attributes:
+        k: How many.
+        where: SQL over tiles, slides, labels and predictions: see `select_tiles`.
+        exclude_same: Leave out tiles of the query's own slides, or of all slides of their patients.
+        per_slide: At most so many of one slide.
+        diverse: 0 takes the nearest; towards 1, neighbours that differ more from each other; see `marginal_relevance`.
+        columns: Columns of slides that stand beside each neighbour.
+        effort: How hard the index is looked at.
+    """
+
+    k: int = 10
+    where: str | None = None
+    exclude_same: Literal["slide", "patient"] | None = None
+    per_slide: int | None = None
+    diverse: float = 0.0
+    columns: tuple[str, ...] = ()
+    effort: EffortConfig = field(default_factory=EffortConfig)
+
+    def __post_init__(self) -> None:
+        require(self.k >= 1, f"k is {self.k}; expected 1 or more neighbours")
+        require(
+            self.exclude_same in (None, "slide", "patient"),
+            f"exclude_same is {self.exclude_same!r}; expected slide or patient",
+        )
+        require(self.per_slide is None or self.per_slide >= 1, f"per_slide is {self.per_slide}; expected 1 or more")
+        require(0 <= self.diverse <= 1, f"diverse is {self.diverse}; expected 0 to 1")
+
+
+def search(store: Store, collection: Collection, query: Query, config: SearchConfig | None = None) -> Hits:
+    """Find the tiles of a collection that are nearest to a query, by the cosine of their embeddings.
+
+    The query's own tiles are left out. A filter holds before the search: the nearest of what passes are found.
+
+    Raises:
+        ConfigError: a filter or a column that there is not.
+        QueryError: the collection is empty, or slides of the query's own patient are to be left out and none is known.
+        VectorError: the query is of another extractor.
+    """
+    config = config or SearchConfig()
+    slides = {row["slide_id"]: row for row in store.ledger.slides()}
+    _check_columns(store, config.columns)
+    if not len(collection):
+        raise QueryError(
+            f"collection {collection.name!r} has no tile to find; `embedstore ingest` fills it, and "
+            "`embedstore status` tells what became of its slides"
+        )
+    selection = select_tiles(store, collection, config.where)
+    excluded = _excluded(query, config.exclude_same, {name: row["patient"] for name, row in slides.items()})
+    found = _Candidates(collection, query, selection, excluded, config)
+    table, note = found.best()
+    return Hits(store=store, collection=collection.name, query=query, table=_rows(table, slides, config), note=note)
+
+
+class _Candidates:
+    """Neighbours that pass the filter, as many as are needed."""
+
+    def __init__(
+        self, collection: Collection, query: Query, selection: Selection, excluded: Sequence[str], config: SearchConfig
+    ):
+        self._collection, self._query, self._config = collection, query, config
+        self._ids = selection.tile_ids
+        self._own = np.unique(np.asarray(query.tile_ids, np.int64))
+        clauses = [f"({selection.where})"] if selection.where is not None else []
+        if excluded:
+            clauses.append(f"NOT {sql_in('slide_id', excluded)}")
+        if self._ids is not None and len(self._ids) <= LISTED_IDS:
+            clauses.append(_id_list(self._ids) if len(self._ids) else "false")
+            self._ids = None
+        if LISTED_IDS >= len(self._own) > config.k:
+            clauses.append(f"NOT {_id_list(self._own)}")
+            self._own = self._own[:0]
+        self._where = " AND ".join(clauses) or None
+
+    def best(self) -> tuple[pa.Table, str]:
+        """Up to k rows with a distance, and what the user should know."""
+        config = self._config
+        wanted = config.k * (DIVERSE_AMONG if config.diverse else 1)
+        fetch = self._first_fetch(wanted)
+        while True:
+            found = self._fetch(fetch)
+            exhausted = found.num_rows < fetch
+            kept = self._kept(found)
+            if len(kept) >= wanted or exhausted or fetch >= MOST_FETCHED:
+                break
+            fetch = min(fetch * 4, MOST_FETCHED)
+        chosen = found.take(kept[:wanted])
+        if config.diverse and chosen.num_rows:
+            vectors = unit_rows(matrix(chosen["vector"].combine_chunks(), self._collection.dim))
+            order = marginal_relevance(vectors, chosen["distance"].to_numpy(), config.k, weight=config.diverse)
+            chosen = chosen.take(order)
+        note = ""
+        if chosen.num_rows < config.k:
+            why = "no more tiles pass" if exhausted else f"looked at the nearest {fetch}"
+            note = f"{chosen.num_rows} of {config.k} neighbours were found: {why}"
+        return chosen.slice(0, config.k), note
+
+    def _first_fetch(self, wanted: int) -> int:
+        fetch = wanted + len(self._own)
+        if self._config.per_slide is not None:
+            fetch *= 4
+        if self._ids is not None:
+            fetch = math.ceil(fetch * 1.5 * len(self._collection) / len(self._ids)) + 10
+        return min(fetch, MOST_FETCHED)
+
+    def _fetch(self, k: int) -> pa.Table:
+        columns = [*TILE_COLUMNS, *(["vector"] if self._config.diverse else [])]
+        effort = self._config.effort
+        if k > 100 * self._config.k:  # far down the list the index's order is good enough
+            effort = dataclasses.replace(effort, refine=min(effort.refine, 2))
+        query, where = self._query.vector, self._where
+        return nearest_tiles(self._collection, query, k=k, where=where, columns=columns, effort=effort)
+
+    def _kept(self, found: pa.Table) -> NDArray[np.int64]:
+        """Positions of what may stay, nearest first."""
+        ids = found["tile_id"].to_numpy()
+        stays = ~np.isin(ids, self._own)
+        if self._ids is not None:
+            at = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+            stays &= self._ids[at] == ids
+        kept = np.flatnonzero(stays)
+        if self._config.per_slide is None:
+            return kept
+        slides = found["slide_id"].take(kept).to_pylist()
+        return kept[first_of_each(slides, self._config.per_slide)]
+
+
+def _id_list(ids: NDArray[np.int64]) -> str:
+    return f"tile_id IN ({', '.join(map(str, ids.tolist()))})"
+
+
+def _excluded(
+    query: Query, same: Literal["slide", "patient"] | None, patient_of: dict[str, str | None]
+) -> list[str]:  # fmt: skip
+    """Slides that are left out, as they are the query's own."""
+    if same is None:
+        return []
+    if not query.slides:
+        raise QueryError(
+            f"{query.title} is of no slide, so nothing of the same {same} can be left out; leave --exclude-same out"
+        )
+    own = set(query.slides)
+    if same == "patient":
+        patients = {patient_of.get(slide_id) for slide_id in own}
+        if None in patients:
+            unknown = next(slide_id for slide_id in sorted(own) if patient_of.get(slide_id) is None)
+            raise QueryError(
+                f"the patient of slide {unknown!r} is not known, so slides of the same patient cannot be left out; "
+                "ingest with a list of slides that has the column patient, or use --exclude-same slide"
+            )
+        own |= {slide_id for slide_id, patient in patient_of.items() if patient in patients}
+    return sorted(own)
+
+
+def _check_columns(store: Store, columns: Sequence[str]) -> None:
+    known = store.ledger.slide_schema().names
+    for name in columns:
+        if name not in known or name in HIT_COLUMNS:
+            raise ConfigError(
+                f"slides have no further column {name!r} to show; they have "
+                f"{', '.join(each for each in known if each not in HIT_COLUMNS)}"
+            )
+
+
+def _rows(found: pa.Table, slides: dict[str, dict], config: SearchConfig) -> pa.Table:
+    """`HIT_COLUMNS`, and the columns of slides that were asked for."""
+    of = [slides.get(slide_id, {}) for slide_id in found["slide_id"].to_pylist()]
+    columns = {name: found[name] for name in TILE_COLUMNS} | {
+        "rank": pa.array(range(1, found.num_rows + 1), pa.int64()),
+        "distance": pc.max_element_wise(found["distance"], pa.scalar(0.0, pa.float32())),  # rounding below 0
+        "patient": pa.array([row.get("patient") for row in of], pa.string()),
+    }
+    table = pa.table({name: columns[name] for name in HIT_COLUMNS})
+    for name in config.columns:
+        kind = SLIDES.field(name).type if name in SLIDES.names else None
+        table = table.append_column(name, pa.array([row.get(name) for row in of], kind))
+    return table

@@ -13,6 +13,7 @@ COMMANDS = {
     "ls": ("cli.ls", "Show the collections of a store."),
     "status": ("cli.status", "Show what became of each slide."),
     "show": ("cli.show", "Show a tile: its picture and its row."),
+    "search": ("cli.search", "Find the nearest tiles of the whole collection, or slides."),
     "label": ("cli.label", "Import, list, export and remove labels."),
     "tissue": ("cli.tissue", "Show the tissue that ingest would find on a slide."),
     "extractors": ("cli.extractors", "List the extractors that embedstore knows."),
@@ -21,6 +22,7 @@ COMMANDS = {
     "heads": ("cli.heads", "List heads, show their cards, remove them."),
     "predict": ("cli.predict", "Stream collections through a head."),
     "audit": ("cli.audit", "Find leaks, outliers and duplicate slides."),
+    "index": ("cli.index", "Bring the search index up to date, or choose another."),
     "rm": ("cli.rm", "Take slides or patients out of a store."),
     "compact": ("cli.compact", "Merge small files and purge what was removed."),
     "doctor": ("cli.doctor", "Check versions, devices, the store and the hub."),
@@ -55,7 +57,7 @@ class LazyGroup(click.Group):
 def app() -> None:
     """An embedding database for whole-slide pathology: embed once, ask for ever.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some slides failed, 130 interrupted.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but something failed or was found, 130 interrupted.
     """
 
 

@@ -9,6 +9,7 @@ from embedstore.store.index import (
     build_index,
     choose_index,
     drop_index,
+    index_choice,
     index_facts,
     keep_index,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "build_index",
     "choose_index",
     "drop_index",
+    "index_choice",
     "index_facts",
     "join_labels",
     "keep_index",

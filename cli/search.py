@@ -1,0 +1,205 @@
+"""`embedstore search`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options import collection_option, json_option, print_json, print_table, store_option
+
+OUTPUTS = ("montage", "html", "geojson", "table")
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True},  # half of all tile ids begin with a minus sign
+    epilog="Example:  embedstore search --store my-store --slide a.svs --at 20480 10240 -k 20 --montage like.png",
+)
+@click.argument("tile", type=int, required=False)
+@store_option
+@collection_option
+@click.option("--slide", metavar="ID", help="With --at or --region: where to look; alone: find slides like this one.")
+@click.option("--at", nargs=2, type=int, metavar="X Y", help="By the tile that holds this level-0 pixel.")
+@click.option(
+    "--region", nargs=4, type=int, metavar="X Y W H", help="By the tiles with their centre in this box, level-0 pixels."
+)
+@click.option("--image", type=click.Path(path_type=Path), help="By an image, embedded as the collection was.")
+@click.option("--mpp", type=click.FloatRange(0.02, 100), help="Of --image, µm/px.  [default: the collection's]")
+@click.option("--vector", type=click.Path(path_type=Path), help="By a vector: .npy, or numbers as .csv, .txt or .json.")
+@click.option("--task", metavar="TASK", help="With --label: the task that it is of.")
+@click.option("--label", metavar="CLASS", help="By the mean of the tiles that labels say are of this class.")
+@click.option("--not", "negatives", type=int, multiple=True, metavar="TILE", help="Away from this tile; repeatable.")
+@click.option("--not-weight", type=click.FloatRange(0), default=0.5, show_default=True, help="How far away from them.")
+@click.option("-k", "k", type=int, default=10, show_default=True, help="How many to find.")
+@click.option(
+    "--where", metavar="SQL",
+    help="Only tiles that pass, as \"cohort = 'A' AND label.tumour IS NULL AND \\\"my-head\\\".p_tumour > 0.9\"; "
+    "--list-columns lists what there is. With --slide alone: SQL over columns of slides.",
+)  # fmt: skip
+@click.option(
+    "--exclude-same", type=click.Choice(["slide", "patient"]), help="Leave out the query's own slide, patient."
+)
+@click.option("--per-slide", type=click.IntRange(1), metavar="N", help="At most N of one slide.")
+@click.option(
+    "--diverse", type=click.FloatRange(0, 1), default=0.0, metavar="W",
+    help="Neighbours that differ from each other: 0 the nearest, 0.3 to 0.7 sensible, 1 the most different.",
+)  # fmt: skip
+@click.option("--columns", metavar="A,B", help="Columns of slides to show beside each neighbour.")
+@click.option("--list-columns", is_flag=True, help="Print what --where may name, and end.")
+@click.option("--probes", type=click.IntRange(1), help="Partitions of the index to look into.  [default: 20]")
+@click.option("--exact", is_flag=True, help="Compare every vector, without the index.")
+@click.option("--montage", type=click.Path(path_type=Path), metavar="PNG", help="Draw the query and what was found.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page of it that needs no other file.")
+@click.option(
+    "--geojson", type=click.Path(path_type=Path), help="Write it for QuPath: a file, or a folder of one a slide."
+)
+@click.option("--table", type=click.Path(path_type=Path), help="Write it as .csv, .parquet or .json.")
+@json_option
+def command(tile: int | None, store: str, collection: str | None, as_json: bool, **options: Any) -> None:
+    """Find the nearest tiles in the whole collection: by TILE, a place, a region, an image, a vector or a label.
+
+    Distances are 1 - cosine: 0 the same, 1 unlike. The query's own tiles are left out. With --slide alone, slides are
+    ranked by how well they match a few representative tiles of it.
+    """
+    from embedstore.store import Store
+
+    opened = Store.open(store)
+    chosen = opened.collection(collection)
+    if options["list_columns"]:
+        _print_columns(opened, chosen, as_json)
+    elif _is_slide_search(tile, options):
+        _search_slides(opened, chosen, as_json, options)
+    else:
+        _search_tiles(opened, chosen, tile, as_json, options)
+
+
+def _is_slide_search(tile: int | None, options: dict[str, Any]) -> bool:
+    return options["slide"] is not None and tile is None and not (options["at"] or options["region"])
+
+
+def _search_tiles(store: Any, collection: Any, tile: int | None, as_json: bool, options: dict[str, Any]) -> None:
+    from embedstore.search import SearchConfig, away_from, search, tile_query
+    from embedstore.store import EffortConfig
+
+    probes = {} if options["probes"] is None else {"probes": options["probes"]}
+    config = SearchConfig(
+        k=options["k"],
+        where=options["where"],
+        exclude_same=options["exclude_same"],
+        per_slide=options["per_slide"],
+        diverse=options["diverse"],
+        columns=tuple(filter(None, (options["columns"] or "").split(","))),
+        effort=EffortConfig(exact=options["exact"], **probes),
+    )
+    query = _query(store, collection, tile, options)
+    if options["negatives"]:
+        negatives = [tile_query(store, collection, each) for each in options["negatives"]]
+        query = away_from(query, negatives, weight=options["not_weight"])
+    hits = search(store, collection, query, config)
+    written = _write(hits, options)
+    if as_json:
+        found = {"collection": hits.collection, "query": query.title, "note": hits.note}
+        print_json({**found, "hits": hits.to_pylist(), "files": written})
+        return
+    click.echo(f"{hits.summary()}, nearest to {query.title}", err=True)
+    if len(hits):
+        names = [name for name in hits.table.column_names if hits.table[name].null_count < len(hits)]
+        print_table([[row[name] for name in names] for row in hits], names)
+    if hits.note:
+        click.echo(f"note: {hits.note}", err=True)
+    for path in written:
+        click.echo(f"wrote {path}", err=True)
+
+
+def _query(store: Any, collection: Any, tile: int | None, options: dict[str, Any]) -> Any:
+    from embedstore import search
+
+    slide, at, region = options["slide"], options["at"], options["region"]
+    ways = {
+        "TILE": tile, "--at": at or None, "--region": region or None, "--image": options["image"],
+        "--vector": options["vector"], "--label": options["label"],
+    }  # fmt: skip
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) != 1:
+        raise click.UsageError(
+            f"search by one of {', '.join(ways)}; {' and '.join(given) or 'none'} given" if given else
+            f"say what to search by: {', '.join(ways)}, or --slide alone for slides"
+        )  # fmt: skip
+    if (slide is not None) != (given[0] in ("--at", "--region")):
+        raise click.UsageError("--at and --region are places on a --slide; give them together")
+    if (options["task"] is not None) != (given[0] == "--label"):
+        raise click.UsageError("--task and --label belong together")
+    if options["mpp"] is not None and given[0] != "--image":
+        raise click.UsageError("--mpp is the resolution of an --image")
+    match given[0]:
+        case "TILE":
+            return search.tile_query(store, collection, int(tile or 0))
+        case "--at":
+            return search.place_query(store, collection, slide, at)
+        case "--region":
+            return search.region_query(store, collection, slide, region)
+        case "--image":
+            return search.image_query(store, collection, options["image"], mpp=options["mpp"])
+        case "--vector":
+            return search.vector_query(collection, options["vector"])
+        case _:
+            return search.prototype_query(store, collection, options["task"], options["label"])
+
+
+def _write(hits: Any, options: dict[str, Any]) -> list[str]:
+    """Write what was asked for; the paths."""
+    from embedstore import exchange
+
+    written: list[str] = []
+    if options["montage"] is not None:
+        exchange.write_montage(hits, options["montage"])
+        written.append(str(options["montage"]))
+    if options["html"] is not None:
+        exchange.write_page(hits, options["html"])
+        written.append(str(options["html"]))
+    if options["geojson"] is not None:
+        files = exchange.write_hits_geojson(hits, options["geojson"])
+        written += [str(path) for path in files.paths.values()]
+        for note in files.notes:
+            click.echo(f"note: {note}", err=True)
+    if options["table"] is not None:
+        exchange.write_hits_table(hits, options["table"])
+        written.append(str(options["table"]))
+    return written
+
+
+def _search_slides(store: Any, collection: Any, as_json: bool, options: dict[str, Any]) -> None:
+    from embedstore.search import similar_slides
+
+    tiles_only = [
+        f"--{name.replace('_', '-')}" for name in (*OUTPUTS, "image", "vector", "label", "task", "mpp", "per_slide")
+        if options[name] is not None
+    ]  # fmt: skip
+    if tiles_only or options["negatives"] or options["diverse"]:
+        raise click.UsageError(
+            f"--slide alone finds slides, to which {', '.join(tiles_only) or '--not and --diverse'} does not apply; "
+            "add --at or --region to search for tiles"
+        )
+    found = similar_slides(
+        store,
+        collection,
+        options["slide"],
+        k=options["k"],
+        where=options["where"],
+        exclude_same_patient=options["exclude_same"] == "patient",
+    )
+    if as_json:
+        print_json({"collection": collection.name, "slide": options["slide"], "slides": found.to_pylist()})
+    elif found.num_rows:
+        print_table([list(row.values()) for row in found.to_pylist()], found.column_names)
+    else:
+        click.echo(f"no other slide of collection {collection.name} passes", err=True)
+
+
+def _print_columns(store: Any, collection: Any, as_json: bool) -> None:
+    from embedstore.search import filter_columns
+
+    columns = filter_columns(store, collection)
+    if as_json:
+        print_json(columns)
+    else:
+        print_table([[name, origin] for name, origin in columns.items()], ["column", "of"])

@@ -24,6 +24,11 @@ OUTPUTS = ("montage", "html", "geojson", "table")
 )
 @click.option("--image", type=click.Path(path_type=Path), help="By an image, embedded as the collection was.")
 @click.option("--mpp", type=click.FloatRange(0.02, 100), help="Of --image, µm/px.  [default: the collection's]")
+@click.option(
+    "--trust-extractor",
+    is_flag=True,
+    help="With --image: run the function that the store names as its extractor, where it is not one of embedstore's.",
+)
 @click.option("--vector", type=click.Path(path_type=Path), help="By a vector: .npy, or numbers as .csv, .txt or .json.")
 @click.option("--task", metavar="TASK", help="With --label: the task that it is of.")
 @click.option("--label", metavar="CLASS", help="By the mean of the tiles that labels say are of this class.")
@@ -130,6 +135,8 @@ def _query(store: Any, collection: Any, tile: int | None, options: dict[str, Any
         raise click.UsageError("--task and --label belong together")
     if options["mpp"] is not None and given[0] != "--image":
         raise click.UsageError("--mpp is the resolution of an --image")
+    if options["trust_extractor"] and given[0] != "--image":
+        raise click.UsageError("--trust-extractor is for an --image; nothing else runs the extractor")
     match given[0]:
         case "TILE":
             return search.tile_query(store, collection, int(tile or 0))
@@ -138,7 +145,9 @@ def _query(store: Any, collection: Any, tile: int | None, options: dict[str, Any
         case "--region":
             return search.region_query(store, collection, slide, region)
         case "--image":
-            return search.image_query(store, collection, options["image"], mpp=options["mpp"])
+            return search.image_query(
+                store, collection, options["image"], mpp=options["mpp"], trust_extractor=options["trust_extractor"]
+            )
         case "--vector":
             return search.vector_query(collection, options["vector"])
         case _:

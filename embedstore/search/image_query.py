@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.config import TilingConfig, require
-from embedstore.errors import CollectionMismatchError, QueryError, ResolutionError, UnknownExtractorError, WeightsError
+from embedstore.errors import (
+    CollectionMismatchError,
+    ExtractorError,
+    QueryError,
+    ResolutionError,
+    UnknownExtractorError,
+    WeightsError,
+)
 from embedstore.search.image_file import read_image
 from embedstore.search.query import Query, mean_direction, unit_rows
 from embedstore.slides.plan import edge_and_stride
@@ -22,7 +29,13 @@ if TYPE_CHECKING:
 
 
 def image_query(
-    store: Store, collection: Collection, path: str | Path, *, mpp: float | None = None, device: str = "auto"
+    store: Store,
+    collection: Collection,
+    path: str | Path,
+    *,
+    mpp: float | None = None,
+    device: str = "auto",
+    trust_extractor: bool = False,
 ) -> Query:
     """An image, embedded with the collection's own extractor and preprocessing.
 
@@ -32,14 +45,17 @@ def image_query(
     A collection of ready-made tiles alone took whole files for tiles, of whatever size: there an image without an mpp
     is one, too.
 
-    The extractor is loaded as the collection's record says: a user's own function is called.
+    The extractor is loaded as the collection's record says. Where that is a function of somebody's own, it is called
+    only with `trust_extractor`: a store from elsewhere could name any function, and loading one runs its code.
 
     Args:
         path: PNG, JPEG, TIFF or what else Pillow decodes.
         mpp: Resolution of the image, µm/px; None where it is the collection's own.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        trust_extractor: Run the function that the collection names, if its extractor is one.
     Raises:
         QueryError: it is no image, or smaller than a tile.
+        ExtractorError: the extractor is a function that was not trusted.
         ResolutionError: it is more than 10 % coarser than the collection.
         ConfigError: mpp is no resolution.
         CollectionMismatchError: the extractor is not what it was when the collection was made.
@@ -54,7 +70,7 @@ def image_query(
         tiles = fit_square(pixels, tiling.tile_px)[None]
     else:
         tiles = cover(pixels, _edge_px(path, mpp, tiling), tiling, name=str(path))
-    extractor = load_own_extractor(collection.name, record, device=device)
+    extractor = load_own_extractor(collection.name, record, device=device, trusted=trust_extractor)
     title = f"image {path.name}" + (f" (mean of {len(tiles)} tiles)" if len(tiles) > 1 else "")
     vectors = unit_rows(_embed(extractor, tiles))
     vector = mean_direction(vectors.sum(axis=0, dtype=np.float64), len(vectors), what=title)
@@ -106,24 +122,35 @@ def cover(pixels: Pixels, edge_px: int, tiling: TilingConfig, *, name: str = "im
     return tiles
 
 
-def load_own_extractor(name: str, record: dict[str, Any], *, device: str = "auto") -> "Extractor":
+def load_own_extractor(
+    name: str, record: dict[str, Any], *, device: str = "auto", trusted: bool = False
+) -> "Extractor":
     """The extractor that made a collection.
 
     Args:
         name: Of the collection.
         record: As the collection keeps it.
         device: Where to load it.
+        trusted: A function of somebody's own may be run.
     Raises:
+        ExtractorError: it is such a function, and not trusted; nothing of it was imported.
         CollectionMismatchError: the record does not say how it was loaded, or what loads now has another digest.
         WeightsError, UnknownExtractorError, DeviceError, ConfigError: it cannot be loaded here.
     """
     from embedstore.extractors import ExtractorConfig, load_extractor  # loads torch when it builds a network
+    from embedstore.extractors.custom import is_custom
 
     made, asked = record["extractor"], (record.get("request") or {}).get("extractor")
     if asked is None:
         raise CollectionMismatchError(
             f"collection {name!r} does not say how its extractor {made['name']!r} was loaded, so no image can be "
             "embedded for it; search by tile or vector, or ingest its slides anew into another collection"
+        )
+    if not trusted and is_custom(asked["ref"]):
+        raise ExtractorError(
+            f"to search collection {name!r} by image, the function {asked['ref']!r} must be run, which the store names "
+            "as its extractor: a store of a stranger could name anything; pass --trust-extractor (trust_extractor=True "
+            "in Python) if you know that function, or search by tile, which runs nothing"
         )
     try:
         extractor = load_extractor(ExtractorConfig(**asked), device=device)

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from embedstore.config import TilingConfig
-from embedstore.errors import CollectionMismatchError, ConfigError, QueryError, ResolutionError, WeightsError
+from embedstore.errors import (
+    CollectionMismatchError,
+    ConfigError,
+    ExtractorError,
+    QueryError,
+    ResolutionError,
+    WeightsError,
+)
 from embedstore.extractors import Extractor, ExtractorConfig, load_extractor
 from embedstore.search import image_file
 from embedstore.search.image_file import read_image
@@ -234,7 +241,7 @@ def custom_collection(folder: Path) -> tuple[Store, Collection, Path]:
 def test_a_users_own_extractor(tmp_path: Path):
     store, collection, _ = custom_collection(tmp_path)
     pixels = picture(32, 32)
-    query = image_query(store, collection, saved(tmp_path / "a.png", pixels))
+    query = image_query(store, collection, saved(tmp_path / "a.png", pixels), trust_extractor=True)
     np.testing.assert_allclose(query.vector, unit(pixels.reshape(-1, 3).mean(axis=0)), atol=1e-3)
 
 
@@ -243,13 +250,40 @@ def test_another_digest_is_refused(tmp_path: Path):
     code.write_text(CUSTOM.format(digest="2"))
     said = r"made by extractor 'toy' with digest sha256:1; what loads as '.*toy_query.py:make' now has sha256:2"
     with pytest.raises(CollectionMismatchError, match=said):
-        image_query(store, collection, saved(tmp_path / "a.png", picture(32, 32)))
+        image_query(store, collection, saved(tmp_path / "a.png", picture(32, 32)), trust_extractor=True)
 
 
 def test_a_function_that_is_gone_is_said_to_be_for_searching_by_image(tmp_path: Path):
     store, collection, code = custom_collection(tmp_path)
     code.unlink()
     with pytest.raises(LookupError, match=r"to search collection 'toy' by image, .*there is no file .*toy_query.py"):
+        image_query(store, collection, saved(tmp_path / "a.png", picture(32, 32)), trust_extractor=True)
+
+
+def test_a_function_that_the_store_names_is_not_run_unless_it_is_trusted(tmp_path: Path):
+    store, collection, code = custom_collection(tmp_path)
+    code.write_text("raise SystemExit('the code of a stranger was run')")
+    path = saved(tmp_path / "a.png", picture(32, 32))
+    with pytest.raises(ExtractorError, match=r"toy_query.py:make' must be run, .* pass --trust-extractor") as refused:
+        image_query(store, collection, path)
+    assert "search by tile" in str(refused.value)
+    with pytest.raises(SystemExit, match="code of a stranger"):
+        image_query(store, collection, path, trust_extractor=True)
+
+
+@pytest.mark.parametrize("ref", ["os:system", "posix:_exit", "mine"])
+def test_no_spelling_of_a_function_gets_by(tmp_path: Path, monkeypatch, ref: str):
+    from importlib.metadata import EntryPoint
+
+    from embedstore.extractors import custom
+
+    monkeypatch.setattr(
+        custom, "entry_points", lambda: {"mine": EntryPoint("mine", "os:abort", "embedstore.extractors")}
+    )
+    values = record(TILE) | {"request": {"extractor": {"ref": ref}}}
+    store, collection = new_collection(tmp_path, **values)
+    add_slide(store, collection, "a.svs", noise(0, 3))
+    with pytest.raises(ExtractorError, match="a store of a stranger could name anything"):
         image_query(store, collection, saved(tmp_path / "a.png", picture(32, 32)))
 
 

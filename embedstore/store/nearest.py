@@ -24,6 +24,9 @@ COMPARE_US = 50_000.0
 #: Filters that let fewer rows than this share pass look into more partitions, in proportion.
 PROBE_SHARE = 0.01
 ALL_PROBES = 1 << 16
+#: Lance's distances of float16 vectors are right to 1e-4, which reorders neighbours at 0.005: up to so many are ranked
+#: again in float32, with a few to spare.
+RANKED_AGAIN, SPARE = 1000, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +121,14 @@ def _search(
         "refine_factor": effort.refine,
         "use_index": not effort.exact,
     }
-    found = dataset.to_table(columns=[*columns, "_distance"], nearest=nearest, filter=where, prefilter=True)
-    return found.rename_columns([*columns, "distance"])
+    again = k <= RANKED_AGAIN
+    asked = list(dict.fromkeys([*columns, *(["vector"] if again else [])]))
+    nearest["k"] = k + (SPARE if again else 0)
+    found = dataset.to_table(columns=[*asked, "_distance"], nearest=nearest, filter=where, prefilter=True)
+    if not again:
+        return found.rename_columns([*columns, "distance"])
+    distance = _distances(matrix(found["vector"].combine_chunks(), len(direction)), direction)
+    return _ranked(found.select(list(columns)), distance, k)
 
 
 def _has_index(dataset: lance.LanceDataset) -> bool:
@@ -147,17 +156,27 @@ def _compare(
     dim: int,
 ) -> pa.Table:
     """By NumPy, on rows that are read for it."""
-    if len(rows):
-        vectors = matrix(dataset.take(rows.tolist(), columns=["vector"]).column(0).combine_chunks(), dim)
-        wide = vectors.astype(np.float32)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            distance = 1 - (wide @ direction) / np.linalg.norm(wide, axis=1)
-        order = np.argsort(distance, kind="stable")[:k]
-        order = order[np.isfinite(distance[order])]
-    else:
-        distance, order = np.empty(0, np.float32), np.empty(0, np.int64)
-    found = dataset.take(rows[order].tolist(), columns=list(columns))
-    return found.append_column(pa.field("distance", pa.float32()), pa.array(distance[order], pa.float32()))
+    vectors = dataset.take(rows.tolist(), columns=["vector"]).column(0).combine_chunks()
+    distance = _distances(matrix(vectors, dim), direction)
+    order = _order(distance, k)
+    return _ranked(dataset.take(rows[order].tolist(), columns=list(columns)), distance[order], k)
+
+
+def _distances(vectors: NDArray[np.float16], direction: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cosine distances, in float32; NaN where a vector has no direction."""
+    wide = vectors.astype(np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 1 - (wide @ direction) / np.linalg.norm(wide, axis=1)
+
+
+def _order(distance: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    order = np.argsort(distance, kind="stable")[:k]
+    return order[np.isfinite(distance[order])]
+
+
+def _ranked(rows: pa.Table, distance: NDArray[np.float32], k: int) -> pa.Table:
+    order = _order(distance, k)
+    return rows.take(order).append_column(pa.field("distance", pa.float32()), pa.array(distance[order], pa.float32()))
 
 
 def unit_vector(vector: NDArray[np.floating], dim: int, *, where: str) -> NDArray[np.float32]:

@@ -3,7 +3,8 @@
 It is LanceDB's IVF_RQ: vectors in partitions, one bit a dimension, and the nearest candidates compared by their stored
 vectors. Lance's own build takes 384 s for 1,000,000 x 768 on two cores, almost all of it in finding the partition of
 each float16 vector; here Lance trains the partitions on a float32 sample, NumPy finds each vector's by matrix
-products, and Lance does the rest: 47 s, and the same recall.
+products, and Lance does the rest: 47 s, and the same recall. IVF_RQ takes multiples of 8 dimensions; vectors of other
+lengths, as the built-in features are, get LanceDB's IVF_FLAT: the same partitions, with whole vectors in them.
 """
 
 import dataclasses
@@ -37,6 +38,8 @@ KINDS = ("auto", "ivf_rq", "flat")
 CHOICE_KEY = "embedstore.index"
 #: Exact lookups: a slide's rows among 1,000,000 take 9 ms with a bitmap, a tile's 1 ms with a tree.
 SCALAR_INDEXES: dict[str, Literal["BITMAP", "BTREE"]] = {"slide_id": "BITMAP", "tile_id": "BTREE"}
+#: IVF_RQ packs a bit a dimension into bytes.
+CODED_DIMENSIONS = 8
 #: Runs of rows that a sample is read in: a run costs as much to fetch as a row.
 RUN_ROWS = 16
 #: Rows whose partitions are found at once, times partitions: 32 MB of float32.
@@ -59,7 +62,7 @@ class IndexConfig:
         kind: `auto` has an index above `flat_rows`; `ivf_rq` always has; `flat` never, every vector is compared.
         flat_rows: 100,000 x 768 are compared in 61 ms.
         partitions: Of the index; the square root of the rows when None.
-        bits: Bits a dimension, of which 1 needs the least memory.
+        bits: Bits a dimension, of which 1 needs the least memory; an IVF_FLAT has none.
         sample_rows: Rows a partition that it is trained on.
     """
 
@@ -94,10 +97,10 @@ class IndexFacts:
     """The index of a collection as it is.
 
     Attributes:
-        kind: `IVF_RQ`, or `flat` where every vector is compared.
+        kind: `IVF_RQ` or `IVF_FLAT`; `flat` where there is none and every vector is compared.
         rows: Of the collection.
         indexed: Rows that the index has; the others are compared one by one.
-        partitions, bits: Of the index; 0 where there is none.
+        partitions, bits: Of the index; 0 where there are none.
         parts: Pieces of the index that are searched one after the other.
         size_bytes: On disk.
     """
@@ -125,7 +128,7 @@ def index_facts(collection: Collection) -> IndexFacts:
         rows=rows,
         indexed=details["num_indexed_rows"],
         partitions=parts[0]["num_partitions"],
-        bits=parts[0].get("sub_index", {}).get("num_bits", 1),
+        bits=parts[0].get("sub_index", {}).get("num_bits", 1) if details["index_type"] == "IVF_RQ" else 0,
         parts=len(parts),
         size_bytes=found.total_size_bytes or 0,
     )
@@ -167,12 +170,12 @@ def build_index(collection: Collection, config: IndexConfig | None = None) -> In
         lance.write_dataset(batches, assigned, schema=_ASSIGNED, max_rows_per_file=1 << 31)
         collection.table.own().create_index(
             "vector",
-            "IVF_RQ",
+            "IVF_RQ" if collection.dim % CODED_DIMENSIONS == 0 else "IVF_FLAT",
             name=VECTOR_INDEX,
             metric="cosine",
             replace=True,
             num_partitions=len(centroids),
-            num_bits=config.bits,
+            num_bits=config.bits,  # an IVF_FLAT has no use for it
             ivf_centroids=centroids.astype(np.float16),
             precomputed_partition_dataset=assigned,
         )

@@ -307,3 +307,22 @@ def test_readers_see_no_half_written_slide(store: Store) -> None:
                 CollectionWriter(made).compact(keep_s=3600)
         done.set()
         assert all(reader.result(timeout=60) >= 1 for reader in readers)
+
+
+@pytest.mark.parametrize("dim", [12, 81])
+def test_vectors_of_any_length_have_an_index(store: Store, dim: int):
+    """Lance's IVF_RQ takes multiples of 8 alone, which the built-in features are not."""
+    made = Collection.create(store.uri, "odd", dim=dim, record=RECORD)
+    rng = np.random.default_rng(0)
+    vectors = {f"s{i}": rng.normal(size=(600, dim)).astype(np.float16) for i in range(5)}
+    add(made, dict(list(vectors.items())[:3]))
+    facts = choose_index(made, IndexConfig(kind="ivf_rq", partitions=8))
+    assert (facts.kind, facts.indexed, facts.partitions, facts.bits) == ("IVF_FLAT", 1800, 8, 0)
+    add(made, dict(list(vectors.items())[3:]))
+    assert keep_index(made).indexed == 3000
+    every = made.tiles(columns=["tile_id", "vector"])
+    rows = np.array(every["vector"].to_pylist(), np.float64)
+    query = rows[2999] + 0.1
+    order = np.argsort(1 - rows @ query / np.linalg.norm(rows, axis=1), kind="stable")[:10]
+    found = nearest_tiles(made, query, k=10, effort=EffortConfig(probes=8))
+    assert found["tile_id"].to_pylist() == every["tile_id"].to_numpy()[order].tolist()

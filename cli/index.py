@@ -44,18 +44,21 @@ def command(
         with opened.lease(name, wait_s=0):
             if asked:
                 before = {**dataclasses.asdict(index_choice(chosen)), **asked}
-                if "kind" not in asked and before["kind"] == "flat":
-                    raise click.UsageError(f"collection {name} is to have no index; add --kind ivf_rq or auto")
+                if before["kind"] == "flat" and asked.keys() != {"kind"}:
+                    raise click.UsageError(
+                        f"collection {name} is to have no index, so there are no partitions or bits to choose; "
+                        "add --kind ivf_rq or auto"
+                    )
                 facts = choose_index(chosen, IndexConfig(**before))
             elif rebuild:
                 facts = build_index(chosen)
             else:
                 facts = keep_index(chosen)
-        report.append({"collection": name, **dataclasses.asdict(facts)})
+        report.append({"collection": name, "choice": index_choice(chosen).kind, **dataclasses.asdict(facts)})
     if as_json:
         print_json(report)
         return
     print_table(
         [[*list(row.values())[:-1], human_bytes(row["size_bytes"])] for row in report],
-        ["collection", "index", "tiles", "indexed", "partitions", "bits", "parts", "size"],
+        ["collection", "choice", "index", "tiles", "indexed", "partitions", "bits", "parts", "size"],
     )

@@ -1,6 +1,7 @@
 """Options that several commands share, and how tables and JSON are printed."""
 
 import datetime as dt
+import difflib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,23 @@ collection_option = click.option(
     "--collection", "-c", metavar="NAME", help="Which collection; the only one by default."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class TileId(click.ParamType[int]):
+    """A tile's id. Half of them begin with a minus sign, so a command that takes one must let unknown options pass
+    (`ignore_unknown_options`); a mistyped option then arrives here, and is named as such."""
+
+    name = "tile"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return int(value)
+        except ValueError:
+            if str(value).startswith("-"):
+                names = [name for each in ctx.command.params for name in each.opts] if ctx else []
+                close = difflib.get_close_matches(value, [name for name in names if name.startswith("-")])
+                raise click.NoSuchOption(value, possibilities=close, ctx=ctx) from None
+            self.fail(f"{value!r} is no tile's id; `embedstore ls --tiles N` shows them", param, ctx)
 
 
 def print_json(value: Any) -> None:

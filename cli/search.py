@@ -5,16 +5,20 @@ from typing import Any
 
 import click
 
-from cli.options import collection_option, json_option, print_json, print_table, store_option
+from cli.options import TileId, collection_option, json_option, print_json, print_table, store_option
 
-OUTPUTS = ("montage", "html", "geojson", "table")
+#: Options that mean nothing where slides are looked for.
+TILES_ONLY = (
+    "image", "mpp", "trust_extractor", "vector", "task", "label", "negatives", "per_slide", "diverse", "columns",
+    "probes", "exact", "montage", "html", "geojson", "table",
+)  # fmt: skip
 
 
 @click.command(
     context_settings={"ignore_unknown_options": True},  # half of all tile ids begin with a minus sign
     epilog="Example:  embedstore search --store my-store --slide a.svs --at 20480 10240 -k 20 --montage like.png",
 )
-@click.argument("tile", type=int, required=False)
+@click.argument("tile", type=TileId(), required=False)
 @store_option
 @collection_option
 @click.option("--slide", metavar="ID", help="With --at or --region: where to look; alone: find slides like this one.")
@@ -32,7 +36,9 @@ OUTPUTS = ("montage", "html", "geojson", "table")
 @click.option("--vector", type=click.Path(path_type=Path), help="By a vector: .npy, or numbers as .csv, .txt or .json.")
 @click.option("--task", metavar="TASK", help="With --label: the task that it is of.")
 @click.option("--label", metavar="CLASS", help="By the mean of the tiles that labels say are of this class.")
-@click.option("--not", "negatives", type=int, multiple=True, metavar="TILE", help="Away from this tile; repeatable.")
+@click.option(
+    "--not", "negatives", type=TileId(), multiple=True, metavar="TILE", help="Away from this tile; repeatable."
+)
 @click.option("--not-weight", type=click.FloatRange(0), default=0.5, show_default=True, help="How far away from them.")
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many to find.")
 @click.option(
@@ -105,7 +111,7 @@ def _search_tiles(store: Any, collection: Any, tile: int | None, as_json: bool, 
         found = {"collection": hits.collection, "query": query.title, "note": hits.note}
         print_json({**found, "hits": hits.to_pylist(), "files": written})
         return
-    click.echo(f"{hits.summary()}, nearest to {query.title}", err=True)
+    click.echo(f"{hits.summary() if len(hits) else 'nothing found'}, nearest to {query.title}", err=True)
     if len(hits):
         names = [name for name in hits.table.column_names if hits.table[name].null_count < len(hits)]
         print_table([[row[name] for name in names] for row in hits], names)
@@ -117,6 +123,7 @@ def _search_tiles(store: Any, collection: Any, tile: int | None, as_json: bool, 
 
 def _query(store: Any, collection: Any, tile: int | None, options: dict[str, Any]) -> Any:
     from embedstore import search
+    from embedstore.store.table import sql_string
 
     slide, at, region = options["slide"], options["at"], options["region"]
     ways = {
@@ -124,19 +131,22 @@ def _query(store: Any, collection: Any, tile: int | None, options: dict[str, Any
         "--vector": options["vector"], "--label": options["label"],
     }  # fmt: skip
     given = [name for name, value in ways.items() if value is not None]
-    if len(given) != 1:
+    if (options["task"] is not None) != (options["label"] is not None):
+        raise click.UsageError("--task and --label belong together: the class LABEL of the task TASK")
+    if len(given) > 1:
+        raise click.UsageError(f"search by one thing; {' and '.join(given)} are given")
+    if not given:
+        raise click.UsageError(f"say what to search by: {', '.join(ways)}, or --slide alone for slides")
+    if given[0] in ("--at", "--region") and slide is None:
+        raise click.UsageError(f"{given[0]} is a place on a slide; name the slide with --slide")
+    if slide is not None and given[0] not in ("--at", "--region"):
         raise click.UsageError(
-            f"search by one of {', '.join(ways)}; {' and '.join(given) or 'none'} given" if given else
-            f"say what to search by: {', '.join(ways)}, or --slide alone for slides"
-        )  # fmt: skip
-    if (slide is not None) != (given[0] in ("--at", "--region")):
-        raise click.UsageError("--at and --region are places on a --slide; give them together")
-    if (options["task"] is not None) != (given[0] == "--label"):
-        raise click.UsageError("--task and --label belong together")
-    if options["mpp"] is not None and given[0] != "--image":
-        raise click.UsageError("--mpp is the resolution of an --image")
-    if options["trust_extractor"] and given[0] != "--image":
-        raise click.UsageError("--trust-extractor is for an --image; nothing else runs the extractor")
+            f"--slide says where --at or --region is, and {given[0]} is given; to find tiles of one slide alone, "
+            f'add --where "slide_id = {sql_string(slide)}"'
+        )
+    for name in ("mpp", "trust_extractor"):
+        if options[name] and given[0] != "--image":
+            raise click.UsageError(f"--{name.replace('_', '-')} is of an --image; give both")
     match given[0]:
         case "TILE":
             return search.tile_query(store, collection, int(tile or 0))
@@ -179,14 +189,11 @@ def _write(hits: Any, options: dict[str, Any]) -> list[str]:
 def _search_slides(store: Any, collection: Any, as_json: bool, options: dict[str, Any]) -> None:
     from embedstore.search import similar_slides
 
-    tiles_only = [
-        f"--{name.replace('_', '-')}" for name in (*OUTPUTS, "image", "vector", "label", "task", "mpp", "per_slide")
-        if options[name] is not None
-    ]  # fmt: skip
-    if tiles_only or options["negatives"] or options["diverse"]:
+    tiles_only = [name for name in TILES_ONLY if options[name] not in (None, False, 0, ())]
+    if tiles_only:
+        named = ", ".join("--not" if name == "negatives" else f"--{name.replace('_', '-')}" for name in tiles_only)
         raise click.UsageError(
-            f"--slide alone finds slides, to which {', '.join(tiles_only) or '--not and --diverse'} does not apply; "
-            "add --at or --region to search for tiles"
+            f"--slide alone finds slides, for which {named} is not meant; add --at or --region to search for tiles"
         )
     found = similar_slides(
         store,

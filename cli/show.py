@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from cli.options import collection_option, json_option, print_json, store_option
+from cli.options import TileId, collection_option, json_option, print_json, store_option
 
 
 @click.command(
     context_settings={"ignore_unknown_options": True},  # half of all tile ids begin with a minus sign
     epilog="Example:  embedstore show --slide synthetic-01-colon.svs --store demo/store",
 )
-@click.argument("tile", type=int, required=False)
+@click.argument("tile", type=TileId(), required=False)
 @store_option
 @collection_option
 @click.option("--slide", metavar="ID", help="Instead of TILE: the slide's first tile, or with --at that one.")

@@ -47,9 +47,9 @@ def rows_path(path: str | Path, *, what: str) -> Path:
     """
     path = Path(path)
     if path.suffix.lower() not in FORMS:
-        raise ExportError(f"--out {path} ends in {path.suffix!r}; expected {', '.join(FORMS)} for a table of {what}")
+        raise ExportError(f"{path} ends in {path.suffix!r}; expected {', '.join(FORMS)} for a table of {what}")
     if path.is_dir():
-        raise ExportError(f"--out {path} is a folder; a table of {what} is one file, such as {path / 'table.csv'}")
+        raise ExportError(f"{path} is a folder; a table of {what} is one file, such as {path / 'table.csv'}")
     return path
 
 

@@ -19,13 +19,13 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")  # some writers go by the ending
+    if path.is_dir():
+        raise ExportError(f"cannot write to {str(path)!r}: it is a folder; name a file, or another place")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.touch()
     except OSError as error:
-        raise ExportError(
-            f"cannot write to {str(path)!r}: {error.strerror or error}; give another place with --out"
-        ) from error
+        raise ExportError(f"cannot write to {str(path)!r}: {error.strerror or error}; name another place") from error
     try:
         yield part
         part.replace(path)

@@ -44,7 +44,14 @@ def test_every_form_goes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(ExportError, match=r"cannot write to '.*x\.csv': .*; give another place with --out"),
+        pytest.raises(ExportError, match=r"cannot write to '.*x\.csv': .*; name another place"),
         whole_file(tmp_path / "file" / "x.csv"),
     ):
         pass
+
+
+def test_a_folder_in_the_way_is_named(tmp_path: Path):
+    (tmp_path / "x.html").mkdir()
+    with pytest.raises(ExportError, match=r"x\.html': it is a folder; name a file"), whole_file(tmp_path / "x.html"):
+        raise AssertionError("nothing is to be written")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.html"]

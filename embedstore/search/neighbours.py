@@ -66,7 +66,8 @@ class SearchConfig:
 def search(store: Store, collection: Collection, query: Query, config: SearchConfig | None = None) -> Hits:
     """Find the tiles of a collection that are nearest to a query, by the cosine of their embeddings.
 
-    The query's own tiles are left out. A filter holds before the search: the nearest of what passes are found.
+    The query's own tiles are left out. A filter holds before the search: the nearest of what passes are found. All of
+    it is of one version of the collection: of a slide that a run commits meanwhile, every tile counts or none.
 
     Raises:
         ConfigError: a filter or a column that there is not.
@@ -74,6 +75,8 @@ def search(store: Store, collection: Collection, query: Query, config: SearchCon
         VectorError: the query is of another extractor.
     """
     config = config or SearchConfig()
+    # In this order: a run records a slide before its tiles, so that the ledger knows every slide of the pinned tiles.
+    collection = collection.pinned()
     slides = {row["slide_id"]: row for row in store.ledger.slides()}
     _check_columns(store, config.columns)
     if not len(collection):

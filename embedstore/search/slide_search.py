@@ -70,6 +70,7 @@ def similar_slides(
     """
     require(k >= 1, f"k is {k}; expected 1 or more slides")
     require(representatives >= 1, f"representatives is {representatives}; expected 1 or more tiles")
+    collection = collection.pinned()
     queries = _representatives(collection, slide_id, representatives)
     patient = {row["slide_id"]: row["patient"] for row in store.ledger.slides()}
     left_out = [slide_id, *(_same_patient(slide_id, patient) if exclude_same_patient else [])]

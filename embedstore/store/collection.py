@@ -1,5 +1,6 @@
 """A collection: the embeddings of one extractor under one tiling, and what is read of it."""
 
+import copy
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,13 @@ class Collection:
                 f"the store has no collection {self.name!r} (looked at {self.table.uri}); "
                 "`embedstore ls` names those it has"
             ) from error
+
+    def pinned(self) -> "Collection":
+        """The collection as it is now: what is committed or removed later changes nothing of what is read of it."""
+        self.dataset()
+        collection = copy.copy(self)
+        collection.table = self.table.pinned()
+        return collection
 
     @property
     def schema(self) -> pa.Schema:

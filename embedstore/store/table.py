@@ -1,5 +1,6 @@
 """The few things that every table of a store needs of Lance."""
 
+import copy
 import datetime as dt
 import logging
 import os
@@ -49,6 +50,7 @@ class Table:
         self.name = name
         self.uri = f"{store_uri.rstrip('/')}/{name}.lance"
         self._open: lance.LanceDataset | None = None
+        self._pinned = False
 
     def exists(self) -> bool:
         if "://" not in self.uri and not (Path(self.uri) / "_versions").is_dir():
@@ -60,7 +62,7 @@ class Table:
         return True
 
     def open(self) -> lance.LanceDataset:
-        """The newest version."""
+        """The newest version; of a pinned table, always the same."""
         if self._open is None:
             try:
                 self._open = lance.dataset(
@@ -74,12 +76,18 @@ class Table:
                 raise StoreNotFoundError(
                     f"no table {self.name!r} at {self.uri}; `embedstore ls` shows what is there"
                 ) from error
-        else:
+        elif not self._pinned:
             # Not `checkout_latest`: that changes the dataset in place, and Lance refuses while another thread reads it.
             newest = self._open.latest_version
             if newest != self._open.version:
                 self._open = self._open.checkout_version(newest)
         return self._open
+
+    def pinned(self) -> "Table":
+        """The table as it is now, to be read alone: for several reads that belong together."""
+        table = copy.copy(self)
+        table._open, table._pinned = self.open(), True
+        return table
 
     def own(self) -> lance.LanceDataset:
         """The newest version for the caller alone, to be changed: what changes a dataset shuts out its readers."""

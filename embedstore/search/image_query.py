@@ -149,8 +149,8 @@ def load_own_extractor(
     if not trusted and is_custom(asked["ref"]):
         raise ExtractorError(
             f"to search collection {name!r} by image, the function {asked['ref']!r} must be run, which the store names "
-            "as its extractor: a store of a stranger could name anything; pass --trust-extractor (trust_extractor=True "
-            "in Python) if you know that function, or search by tile, which runs nothing"
+            "as its extractor: a store of a stranger could name anything; pass --trust-extractor (image_query with "
+            "trust_extractor=True in Python) if you know that function, or search by tile, which runs nothing"
         )
     try:
         extractor = load_extractor(ExtractorConfig(**asked), device=device)

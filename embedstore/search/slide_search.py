@@ -128,9 +128,10 @@ def _slides_where(store: Store, where: str) -> list[str]:
         return [row["slide_id"] for row in store.ledger.slides(where=where)]
     except ValueError as error:
         columns = sorted({name for row in store.ledger.slides() for name in row})
+        said = str(error).split(", /")[0].split(". ")[0].split(": ")[-1]
         raise ConfigError(
-            f"slides cannot be filtered by {where!r}: {str(error).split(', /')[0]}; the columns are "
-            f"{', '.join(columns)}"
+            f"slides cannot be filtered by {where!r}: {said}. Their columns are {', '.join(columns)}; what labels and "
+            "heads say is of tiles, and filters these alone"
         ) from error
 
 

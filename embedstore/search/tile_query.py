@@ -64,7 +64,7 @@ def place_query(store: Store, collection: Collection, slide_id: str, xy_l0: tupl
     on_any_slide = max(abs(x), abs(y)) < 1 << 31  # beyond, Lance's SQL does not compare
     there = collection.tiles(where=where).to_pylist() if on_any_slide else []
     if not there:
-        raise _nothing_at(store, collection, slide_id, f"at {x}, {y}")
+        raise _nothing_at(store, collection, slide_id, f"at {x}, {y}", (x, y))
 
     def off_centre(row: Mapping[str, Any]) -> int:
         return (2 * (x - row["x"]) - row["edge_l0"]) ** 2 + (2 * (y - row["y"]) - row["edge_l0"]) ** 2
@@ -114,7 +114,7 @@ def region_query(
         where += f" AND {centre} >= {low!r} AND {centre} < {low + size!r}"
     rows = collection.tiles(where=where, columns=[*PLACE_COLUMNS, "vector"])
     if not len(rows):
-        raise _nothing_at(store, collection, slide_id, f"with its centre in {named}")
+        raise _nothing_at(store, collection, slide_id, f"with its centre in {named}", (x + width / 2, y + height / 2))
     title = f"{len(rows)} tiles of slide {slide_id} in {named}" if len(rows) > 1 else tile_title(rows.to_pylist()[0])
     return _of_rows(collection, rows, title)
 
@@ -145,8 +145,10 @@ def _on(slide_id: str) -> str:
     return f"slide_id = {sql_string(slide_id)}"
 
 
-def _nothing_at(store: Store, collection: Collection, slide_id: str, place: str) -> Exception:
-    """The error for a place of a slide without a tile, with where the slide has some."""
+def _nothing_at(
+    store: Store, collection: Collection, slide_id: str, place: str, xy_l0: tuple[float, float]
+) -> Exception:
+    """The error for a place of a slide without a tile, with where the slide has some, and which is nearest."""
     tiles = collection.tiles(where=_on(slide_id), columns=["x", "y", "edge_l0", "name"])
     if not len(tiles):
         try:
@@ -167,5 +169,12 @@ def _nothing_at(store: Store, collection: Collection, slide_id: str, place: str)
     high = [pc.max(pc.add(tiles.column(axis), tiles.column("edge_l0"))).as_py() for axis in ("x", "y")]
     return TileNotFoundError(
         f"{head}; its {len(tiles)} tiles lie in x {low[0]} to {high[0]}, y {low[1]} to {high[1]} (level-0 pixels), on "
-        "tissue only"
+        f"tissue only; the nearest has its centre at {_nearest_centre(tiles, xy_l0)}"
     )
+
+
+def _nearest_centre(tiles: pa.Table, xy_l0: tuple[float, float]) -> str:
+    half = tiles.column("edge_l0").to_numpy() // 2
+    centres = np.stack([tiles.column(axis).to_numpy() + half for axis in ("x", "y")], axis=1)
+    x, y = centres[((centres - np.array(xy_l0, np.float64)) ** 2).sum(axis=1).argmin()].tolist()
+    return f"{x}, {y}"

@@ -1,5 +1,6 @@
 """Queries by a tile, a place and a region."""
 
+import math
 import re
 from pathlib import Path
 
@@ -122,9 +123,20 @@ def test_of_overlapping_tiles_the_one_that_has_the_place_in_its_middle(scene, x,
 def test_a_place_without_a_tile_says_where_tiles_are(scene):
     with pytest.raises(
         TileNotFoundError,
-        match=r"no tile at 99, 50 in collection 'toy'; its 12 tiles lie in x 100 to 2148, y 50 to 1586",
+        match=r"no tile at 99, 50 in collection 'toy'; its 12 tiles lie in x 100 to 2148, y 50 to 1586 .*"
+        r"the nearest has its centre at 356, 306$",
     ):
         place_query(*scene, "a.svs", (99, 50))
+
+
+@pytest.mark.parametrize("place", [(5000, 700), (-3, 1200), (1500, 1600), (10**8, -(10**8))])
+def test_the_nearest_tile_that_is_named_is_found_there(scene, place):
+    with pytest.raises(TileNotFoundError) as refused:
+        place_query(*scene, "a.svs", place)
+    named = tuple(map(int, str(refused.value).rpartition(" at ")[2].split(", ")))
+    nearest = min(GRID, key=lambda corner: math.dist((corner[0] + 256, corner[1] + 256), place))
+    tile = place_query(*scene, "a.svs", named).tiles[0]
+    assert (tile["x"], tile["y"]) == tuple(nearest)
 
 
 @pytest.mark.parametrize("place", [(2**31, 0), (0, -(2**70)), (99.9, 50), (100, 49.5)])

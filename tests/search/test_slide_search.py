@@ -100,7 +100,7 @@ def test_refusals(scene, tmp_path: Path):
         similar_slides(store, collection, "q", representatives=0)
     with pytest.raises(SlideNotInStoreError, match="no tile of slide 'nowhere'"):
         similar_slides(store, collection, "nowhere")
-    with pytest.raises(ConfigError, match=r"the columns are .*patient"):
+    with pytest.raises(ConfigError, match=r"No field named colour\. Their columns are .*patient"):
         similar_slides(store, collection, "q", where="colour = 'red'")
     store, collection = plant(tmp_path, {"a": noise(5, 0), "b": noise(5, 1)})
     with pytest.raises(ConfigError, match="slide 'a' has no patient"):

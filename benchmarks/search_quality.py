@@ -43,9 +43,8 @@ def quality(data: Path, folder: Path, tasks: list[str]) -> None:
     for task, store in head_quality.stores(data, folder, tasks, TASKS):
         for name in store.collection_names():
             collection = store.collection(name)
-            if collection.dim % 8 == 0:  # others have none: Lance's IVF_RQ takes no other dimensions
-                with store.lease(name):
-                    build_index(collection)
+            with store.lease(name):
+                build_index(collection)
             tiles = labelled(store, collection, task)
             drawn = np.random.default_rng(0).permutation(len(tiles.ids))[:QUERIES]
             exact = brute_force(tiles, drawn)

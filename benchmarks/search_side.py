@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from search_data import COLLECTION, TUNED, Bench, K, recall
 
-from embedstore.search.filters import select_tiles
+from embedstore.search import SearchConfig, search, vector_query
 from embedstore.store import nearest_tiles
 
 ALL = "all"
@@ -44,7 +44,7 @@ class Side(ABC):
 
 
 class Ours(Side):
-    """Search as a user has it: the filter is SQL over the slides, the effort is the default."""
+    """Search as a notebook has it: the filter is SQL over the slides, the effort is the default."""
 
     def build(self) -> dict[str, Any]:
         from embedstore.store.index import build_index
@@ -68,10 +68,13 @@ class Ours(Side):
         self.collection = self.store.collection(COLLECTION)
 
     def ask(self, query: NDArray[np.float32], kept: str) -> NDArray[np.int64]:
-        where = None
-        if kept != ALL:
-            where = select_tiles(self.store, self.collection, f"cohort = '{kept}'").where
-        return nearest_tiles(self.collection, query, k=K, where=where).column("tile_id").to_numpy()
+        config = SearchConfig(k=K, where=None if kept == ALL else f"cohort = '{kept}'")
+        found = search(self.store, self.collection, vector_query(self.collection, query), config)
+        return found.to_arrow().column("tile_id").to_numpy()
+
+    def ask_index(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The same of all rows, without what `search` adds: the slides' metadata and the checks."""
+        return nearest_tiles(self.collection, query, k=K).column("tile_id").to_numpy()
 
 
 class Clock:

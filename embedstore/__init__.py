@@ -1,21 +1,7 @@
 """embedstore: an embedding database for whole-slide pathology."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from embedstore.store import Store
+from embedstore.entry import open
 
 __version__ = "0.1.0"
 
-
-def open(uri: "str | Path") -> "Store":
-    """Open a store: a directory, or the URI of an object store.
-
-    Raises:
-        StoreNotFoundError: nothing there was written by embedstore.
-    """
-    from embedstore.store import Store  # Lance takes half a second to import
-
-    return Store.open(uri)
+__all__ = ["__version__", "open"]

@@ -16,6 +16,7 @@ HOMES = {
     "timm": "embedstore/extractors/",
     "lance": "embedstore/store/",
     "lancedb": "embedstore/store/",
+    "sqlglot": "embedstore/search/",
     "ray": "actors/",
     "jax": "heads/",
     "jaxlib": "heads/",

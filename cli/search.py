@@ -98,7 +98,7 @@ def _search_tiles(store: Any, collection: Any, tile: int | None, as_json: bool, 
         exclude_same=options["exclude_same"],
         per_slide=options["per_slide"],
         diverse=options["diverse"],
-        columns=tuple(filter(None, (options["columns"] or "").split(","))),
+        columns=tuple(dict.fromkeys(filter(None, map(str.strip, (options["columns"] or "").split(","))))),
         effort=EffortConfig(exact=options["exact"], **probes),
     )
     query = _query(store, collection, tile, options)

@@ -95,7 +95,7 @@ def test_by_a_tile_of_either_sign_its_nearest_are_found(store: Store, tiles):
 
 def test_what_json_holds(store: Store, tiles):
     tile = tiles[3]
-    shown = json.loads(search(store, tile["tile_id"], "-k", 3, "--columns", "kind", "--json").stdout)
+    shown = json.loads(search(store, tile["tile_id"], "-k", 3, "--columns", "kind, kind,", "--json").stdout)
     assert list(shown) == ["collection", "query", "note", "hits", "files"]
     assert shown["collection"] == "toy" and shown["files"] == [] and shown["note"] == ""
     assert shown["query"] == f"tile {tile['tile_id']} of slide a.svs at {3 * EDGE}, 0"

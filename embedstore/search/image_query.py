@@ -138,7 +138,6 @@ def load_own_extractor(
         WeightsError, UnknownExtractorError, DeviceError, ConfigError: it cannot be loaded here.
     """
     from embedstore.extractors import ExtractorConfig, load_extractor  # loads torch when it builds a network
-    from embedstore.extractors.custom import is_custom
 
     made, asked = record["extractor"], (record.get("request") or {}).get("extractor")
     if asked is None:
@@ -146,11 +145,11 @@ def load_own_extractor(
             f"collection {name!r} does not say how its extractor {made['name']!r} was loaded, so no image can be "
             "embedded for it; search by tile or vector, or ingest its slides anew into another collection"
         )
-    if not trusted and is_custom(asked["ref"]):
+    if not trusted and (code := _code_of(asked)):
         raise ExtractorError(
-            f"to search collection {name!r} by image, the function {asked['ref']!r} must be run, which the store names "
-            "as its extractor: a store of a stranger could name anything; pass --trust-extractor (image_query with "
-            "trust_extractor=True in Python) if you know that function, or search by tile, which runs nothing"
+            f"to search collection {name!r} by image, {code}, which the store names as its extractor: a store of a "
+            "stranger could name anything; pass --trust-extractor (image_query with trust_extractor=True in Python) "
+            "if you know it, or search by tile, which runs nothing"
         )
     try:
         extractor = load_extractor(ExtractorConfig(**asked), device=device)
@@ -166,6 +165,17 @@ def load_own_extractor(
             "vectors mean something else; bring the old weights back, or ingest into a new collection with the new ones"
         )
     return extractor
+
+
+def _code_of(asked: dict[str, Any]) -> str | None:
+    """What of an extractor is code of somebody's own; None where all that runs is embedstore's and timm's."""
+    from embedstore.extractors.custom import is_custom
+
+    if is_custom(asked["ref"]):
+        return f"the function {asked['ref']!r} must be run"
+    checkpoint = (asked.get("arch_args") or {}).get("checkpoint_path")
+    # timm reads it by itself, in some versions with pickle; weights that are given beside it are read as tensors alone
+    return None if checkpoint is None else f"the checkpoint {checkpoint!r} must be unpickled"
 
 
 def _weights(asked: dict[str, Any]) -> str:

@@ -271,8 +271,13 @@ def test_a_function_that_the_store_names_is_not_run_unless_it_is_trusted(tmp_pat
         image_query(store, collection, path, trust_extractor=True)
 
 
-@pytest.mark.parametrize("ref", ["os:system", "posix:_exit", "mine"])
-def test_no_spelling_of_a_function_gets_by(tmp_path: Path, monkeypatch, ref: str):
+@pytest.mark.parametrize(
+    "asked",
+    [{"ref": "os:system"}, {"ref": "posix:_exit"}, {"ref": "mine"},
+     {"ref": "resnet18", "weights": "random", "arch_args": {"checkpoint_path": "pickle.pt"}}],
+    ids=["module", "builtin", "entry point", "checkpoint"],
+)  # fmt: skip
+def test_no_way_to_name_code_gets_by(tmp_path: Path, monkeypatch, asked: dict):
     from importlib.metadata import EntryPoint
 
     from embedstore.extractors import custom
@@ -280,7 +285,7 @@ def test_no_spelling_of_a_function_gets_by(tmp_path: Path, monkeypatch, ref: str
     monkeypatch.setattr(
         custom, "entry_points", lambda: {"mine": EntryPoint("mine", "os:abort", "embedstore.extractors")}
     )
-    values = record(TILE) | {"request": {"extractor": {"ref": ref}}}
+    values = record(TILE) | {"request": {"extractor": asked}}
     store, collection = new_collection(tmp_path, **values)
     add_slide(store, collection, "a.svs", noise(0, 3))
     with pytest.raises(ExtractorError, match="a store of a stranger could name anything"):

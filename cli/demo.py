@@ -28,9 +28,9 @@ def command(
 ) -> None:
     """Run all of it on six synthetic slides, or the ingest on SLIDES of yours: no network, no GPU, no account.
 
-    Makes the slides, ingests them, prints what is in the store, and writes a contact sheet of tiles and a tissue
-    overlay of each slide. Then it imports the synthetic slides' ground truth as labels, fits a head that finds dense
-    nuclei, and draws what it says of each slide.
+    Makes the slides, ingests them, prints what is in the store, and writes a contact sheet of tiles, a tissue overlay
+    of each slide, and the nearest tiles of one tile. Then it imports the synthetic slides' ground truth as labels, fits
+    a head that finds dense nuclei, and draws what it says of each slide.
     """
     from actors.crew import Where
     from actors.ingest import ingest, plan_collections
@@ -57,6 +57,8 @@ def command(
     rows = store.ledger.outcomes(collection=summary.collections[0])
     pictures = [_sheet(store, summary.collections[0], folder, say)] if summary.done or summary.already else []
     pictures += _overlays(sources, plans[0].tiling, folder, say)
+    if pictures and (summary.done or summary.already):
+        pictures.append(_neighbours(store, summary.collections[0], folder, say))
     head = _fit(store, summary.collections[0], folder / "slides", say) if synthetic else None
     if head is not None:
         pictures += _heat_maps(store, head, folder, say)
@@ -76,7 +78,7 @@ def command(
             _print_head(head)
         for picture in pictures:
             click.echo(f"look at {picture}")
-        click.echo(f"next: embedstore ls --store {store.uri} --tiles 5")
+        click.echo(f"next: embedstore search --store {store.uri} --slide SLIDE --at X Y --montage like.png")
 
 
 class _Steps:
@@ -142,6 +144,24 @@ def _overlays(sources: Any, tiling: Any, folder: Path, say: _Steps) -> list[Path
         write_png(draw_overlay(report.thumbnail, report.tissue), path)
         made.append(path)
     return made
+
+
+def _neighbours(store: Any, name: str, folder: Path, say: _Steps) -> Path:
+    from embedstore.exchange import write_montage
+
+    collection = store.collection(name)
+    columns = ["tile_id", "slide_id"]
+    rows = collection.tiles(columns=columns, where="tissue > 0.9", limit=2000)
+    rows = rows if len(rows) else collection.tiles(columns=columns)
+    tile = rows["tile_id"][len(rows) // 2].as_py()
+    several = len(collection.slides()) > 1
+    say("the nearest tiles of one tile, in the other slides" if several else "the nearest tiles of one tile")
+    began = time.monotonic()
+    hits = collection.search(tile, k=12, exclude_same="slide" if several else None)
+    say(f"  the search took {1000 * (time.monotonic() - began):.0f} ms, the first of this process")
+    path = folder / "neighbours.png"
+    write_montage(hits, path)
+    return path
 
 
 def _fit(store: Any, collection: str, truths: Path, say: _Steps) -> Any:

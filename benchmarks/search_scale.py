@@ -14,6 +14,7 @@ from scipy.optimize import nnls
 
 from embedstore.store import EffortConfig
 from embedstore.store.index import MAX_PARTITIONS, IndexConfig
+from embedstore.store.nearest import SPARE
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "scale.md"
 DIM, K = 768, 10
@@ -32,7 +33,8 @@ class Slopes:
         row_bytes: Vectors and the other columns, a row.
         code_bytes, partition_bytes: Of the index, a row and a partition.
         base_mb: Of a process that answers, without the index.
-        build_us, assign_ns: Of a build: a row, and a row times partitions.
+        build_us, assign_ns, train_ns: Of a build: a row; a row times partitions, which is a matrix product; and the
+            square of partitions, as k-means looks at a number of rows a partition.
         peak_mb, peak_bytes: Memory of a build: at no rows, and a row.
         ask_ms, scan_ns, centre_ns, refine_us: Of a query: always; a row in the partitions looked into; a partition;
             a candidate whose stored vector is compared.
@@ -47,6 +49,7 @@ class Slopes:
     base_mb: float
     build_us: float
     assign_ns: float
+    train_ns: float
     peak_mb: float
     peak_bytes: float
     ask_ms: float
@@ -62,14 +65,14 @@ class Slopes:
         return (
             self.ask_ms
             + (self.scan_ns * scanned + self.centre_ns * partitions) / 1e6
-            + self.refine_us * refine * K / 1e3
+            + self.refine_us * refine * (K + SPARE) / 1e3
         )
 
     def index_bytes(self, rows: float, partitions: int) -> float:
         return self.code_bytes * rows + self.partition_bytes * partitions
 
     def build_s(self, rows: float, partitions: int) -> float:
-        return self.build_us * rows / 1e6 + self.assign_ns * rows * partitions / 1e9
+        return self.build_us * rows / 1e6 + (self.assign_ns * rows + self.train_ns * partitions) * partitions / 1e9
 
 
 Row = dict[str, str]
@@ -79,16 +82,17 @@ def scale() -> None:
     """Write the tables of the page anew."""
     speed = [row for row in _read("search_speed") if row["side"] == "embedstore" and row["kept"] == "1.0"]
     text = PAGE.read_text()
-    made = blocks(_last(speed), _last(_read("search_reads")), _of_last(_read("search_effort")))
+    effort, builds = _of_last(_read("search_effort")), _of_last(_read("search_build"))
+    made = blocks(_last(speed), _last(_read("search_reads")), effort, builds)
     for name, block in made.items():
         text = filled(text, name, block)
     PAGE.write_text(text)
     print(f"wrote {', '.join(made)} in {PAGE}")
 
 
-def blocks(speed: Sequence[Row], reads: Sequence[Row], effort: Sequence[Row]) -> dict[str, str]:
+def blocks(speed: Sequence[Row], reads: Sequence[Row], effort: Sequence[Row], builds: Sequence[Row]) -> dict[str, str]:
     """The tables by name."""
-    slopes = fit(speed, reads, effort)
+    slopes = fit(speed, reads, effort, builds)
     return {
         "measured": table(_measured(speed, reads)),
         "slopes": table(_slopes(slopes)),
@@ -97,17 +101,21 @@ def blocks(speed: Sequence[Row], reads: Sequence[Row], effort: Sequence[Row]) ->
     }
 
 
-def fit(speed: Sequence[Row], reads: Sequence[Row], effort: Sequence[Row]) -> Slopes:
+def fit(speed: Sequence[Row], reads: Sequence[Row], effort: Sequence[Row], builds: Sequence[Row]) -> Slopes:
     """Least squares without negative coefficients, each equation divided by what was measured: errors are shares."""
-    rows, partitions = _column(speed, "rows"), _column(speed, "partitions")
+    rows = _column(speed, "rows")
     index, disk = _column(speed, "index_mb") * 1e6, _column(speed, "disk_mb") * 1e6
-    code, partition = _nnls(np.stack([rows, partitions], 1), index)
-    build, assign = _nnls(np.stack([rows / 1e6, rows * partitions / 1e9], 1), _column(speed, "build_s"))
+    built, partitions, build_s = (_column(builds, name) for name in ("rows", "partitions", "build_s"))
+    code, partition = _nnls(np.stack([built, partitions], 1), _column(builds, "index_mb") * 1e6)
+    assign, centre = (float(np.median(_column(builds, name))) for name in ("assign_ns", "centre_ns"))
+    products_s = np.minimum(assign * built * partitions / 1e9, 0.9 * build_s)
+    build, train = _nnls(np.stack([built / 1e6, partitions**2 / 1e9], 1), build_s - products_s, build_s)
     peak, peak_row = _nnls(np.stack([np.ones_like(rows), rows / 1e6], 1), _column(speed, "build_peak_mb"))
     by_index = [row for row in effort if row["probes"] and row["kept"] == "1.0"]
     n, p, probes, refine = (_column(by_index, name) for name in ("rows", "partitions", "probes", "refine"))
-    terms = np.stack([np.ones_like(n), probes * n / p / 1e6, p / 1e6, refine * K / 1e3], 1)
-    ask, scan, centre, candidate = _nnls(terms, _column(by_index, "p50_ms"))
+    terms = np.stack([np.ones_like(n), probes * n / p / 1e6, refine * (K + SPARE) / 1e3], 1)
+    took = _column(by_index, "p50_ms")
+    ask, scan, candidate = _nnls(terms, took - centre * p / 1e6, took)
     exact = [row for row in effort if not row["probes"] and row["kept"] == "1.0"]
     return Slopes(
         row_bytes=float(np.sum(disk - index) / np.sum(rows)),
@@ -116,6 +124,7 @@ def fit(speed: Sequence[Row], reads: Sequence[Row], effort: Sequence[Row]) -> Sl
         base_mb=float(np.median(_column(speed, "resident_mb") - index / 1e6)),
         build_us=build,
         assign_ns=assign,
+        train_ns=train,
         peak_mb=peak,
         peak_bytes=peak_row,
         ask_ms=ask,
@@ -152,11 +161,12 @@ def _slopes(s: Slopes) -> Iterator[list[str]]:
     yield ["`d` bytes of the index a partition", f"{s.partition_bytes:.0f}"]
     yield ["`m` MB of a process that answers, without the index", f"{s.base_mb:.0f}"]
     yield ["`b` µs of the build a row", f"{s.build_us:.1f}"]
-    yield ["`a` ns of the build a row and partition", f"{s.assign_ns:.1f}"]
+    yield ["`a` ns of the build a row and partition: a matrix product, measured by itself", f"{s.assign_ns:.1f}"]
+    yield ["`u` ns of the build a partition squared: k-means", f"{s.train_ns:,.0f}"]
     yield ["`h` MB and `g` bytes a row: memory of the build", f"{s.peak_mb:.0f} and {s.peak_bytes:.0f}"]
     yield ["`q` ms of every query", f"{s.ask_ms:.2f}"]
     yield ["`s` ns of a row in the partitions that are looked into", f"{s.scan_ns:.1f}"]
-    yield ["`t` ns of a partition, to find the nearest", f"{s.centre_ns:.0f}"]
+    yield ["`t` ns of a partition, to find the nearest: measured by itself", f"{s.centre_ns:.0f}"]
     yield ["`v` µs of a candidate's stored vector", f"{s.refine_us:.1f}"]
     yield ["`w` ms more from a cold disk", f"{s.cold_ms:.1f}"]
     yield ["`f` reads a query", f"{s.reads:.0f}"]
@@ -211,12 +221,12 @@ def table(lines: Iterator[list[str]]) -> str:
 
 def filled(text: str, name: str, block: str) -> str:
     """The page with another block between its marks."""
-    opening, closing = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+    opening, closing = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     before, _, rest = text.partition(opening)
     _, mark, after = rest.partition(closing)
     if not mark:
         raise SystemExit(f"{PAGE} has no {opening.strip()} … {closing.strip()}")
-    return before + opening + block + mark + after
+    return before + opening + block + "\n" + mark + after
 
 
 def _count(n: int) -> str:
@@ -256,14 +266,17 @@ def _last(rows: Sequence[Row]) -> list[Row]:
 
 
 def _of_last(rows: Sequence[Row]) -> list[Row]:
-    """Of each size and effort the last row."""
-    return list({(row["rows"], row["kept"], row["probes"], row["refine"]): row for row in rows}.values())
+    """Of each size, number of partitions and effort the last row."""
+    names = ("rows", "partitions", "kept", "probes", "refine")
+    return list({tuple(row.get(name) for name in names): row for row in rows}.values())
 
 
 def _column(rows: Sequence[Row], name: str) -> np.ndarray:
     return np.array([float(row[name]) for row in rows])
 
 
-def _nnls(terms: np.ndarray, measured: np.ndarray) -> tuple[float, ...]:
-    found, _ = nnls(terms / measured[:, None], np.ones_like(measured))
+def _nnls(terms: np.ndarray, measured: np.ndarray, weight: np.ndarray | None = None) -> tuple[float, ...]:
+    """Coefficients; errors count as shares of `weight`, of what was measured when None."""
+    weight = measured if weight is None else weight
+    found, _ = nnls(terms / weight[:, None], measured / weight)
     return tuple(float(each) for each in found)

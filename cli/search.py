@@ -56,7 +56,7 @@ TILES_ONLY = (
 )  # fmt: skip
 @click.option("--columns", metavar="A,B", help="Columns of slides to show beside each neighbour.")
 @click.option("--list-columns", is_flag=True, help="Print what --where may name, and end.")
-@click.option("--probes", type=click.IntRange(1), help="Partitions of the index to look into.  [default: 20]")
+@click.option("--probes", type=click.IntRange(1), help="Partitions of the index to look into.  [default: 40]")
 @click.option("--exact", is_flag=True, help="Compare every vector, without the index.")
 @click.option("--montage", type=click.Path(path_type=Path), metavar="PNG", help="Draw the query and what was found.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page of it that needs no other file.")

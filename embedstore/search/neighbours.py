@@ -18,7 +18,6 @@ from embedstore.search.filters import Selection, select_tiles
 from embedstore.search.hits import HIT_COLUMNS, Hits
 from embedstore.search.query import Query, unit_rows
 from embedstore.store import Collection, EffortConfig, Store, nearest_tiles
-from embedstore.store.schema import SLIDES
 from embedstore.store.table import sql_in
 from embedstore.store.vectors import matrix
 
@@ -77,15 +76,15 @@ def search(store: Store, collection: Collection, query: Query, config: SearchCon
     config = config or SearchConfig()
     # In this order: a run records a slide before its tiles, so that the ledger knows every slide of the pinned tiles.
     collection = collection.pinned()
-    slides = {row["slide_id"]: row for row in store.ledger.slides()}
     _check_columns(store, config.columns)
+    slides = store.ledger.slide_table(["slide_id", "patient", *config.columns])
     if not len(collection):
         raise QueryError(
             f"collection {collection.name!r} has no tile to find; `embedstore ingest` fills it, and "
             "`embedstore status` tells what became of its slides"
         )
     selection = select_tiles(store, collection, config.where)
-    excluded = _excluded(query, config.exclude_same, {name: row["patient"] for name, row in slides.items()})
+    excluded = _excluded(query, config.exclude_same, slides)
     found = _Candidates(collection, query, selection, excluded, config)
     table, note = found.best()
     return Hits(store=store, collection=collection.name, query=query, table=_rows(table, slides, config), note=note)
@@ -168,9 +167,7 @@ def _id_list(ids: NDArray[np.int64]) -> str:
     return f"tile_id IN ({', '.join(map(str, ids.tolist()))})"
 
 
-def _excluded(
-    query: Query, same: Literal["slide", "patient"] | None, patient_of: dict[str, str | None]
-) -> list[str]:  # fmt: skip
+def _excluded(query: Query, same: Literal["slide", "patient"] | None, slides: pa.Table) -> list[str]:
     """Slides that are left out, as they are the query's own."""
     if same is None:
         return []
@@ -180,6 +177,7 @@ def _excluded(
         )
     own = set(query.slides)
     if same == "patient":
+        patient_of = dict(zip(slides["slide_id"].to_pylist(), slides["patient"].to_pylist(), strict=True))
         patients = {patient_of.get(slide_id) for slide_id in own}
         if None in patients:
             unknown = next(slide_id for slide_id in sorted(own) if patient_of.get(slide_id) is None)
@@ -201,16 +199,12 @@ def _check_columns(store: Store, columns: Sequence[str]) -> None:
             )
 
 
-def _rows(found: pa.Table, slides: dict[str, dict], config: SearchConfig) -> pa.Table:
+def _rows(found: pa.Table, slides: pa.Table, config: SearchConfig) -> pa.Table:
     """`HIT_COLUMNS`, and the columns of slides that were asked for."""
-    of = [slides.get(slide_id, {}) for slide_id in found["slide_id"].to_pylist()]
+    of = slides.take(pc.index_in(found["slide_id"], value_set=slides["slide_id"]))
     columns = {name: found[name] for name in TILE_COLUMNS} | {
         "rank": pa.array(range(1, found.num_rows + 1), pa.int64()),
         "distance": pc.max_element_wise(found["distance"], pa.scalar(0.0, pa.float32())),  # rounding below 0
-        "patient": pa.array([row.get("patient") for row in of], pa.string()),
+        "patient": of["patient"],
     }
-    table = pa.table({name: columns[name] for name in HIT_COLUMNS})
-    for name in config.columns:
-        kind = SLIDES.field(name).type if name in SLIDES.names else None
-        table = table.append_column(name, pa.array([row.get(name) for row in of], kind))
-    return table
+    return pa.table({name: columns[name] for name in HIT_COLUMNS} | {name: of[name] for name in config.columns})

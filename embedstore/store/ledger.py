@@ -101,6 +101,7 @@ class Ledger:
     def __init__(self, store_uri: str):
         self._slides = Table(store_uri, "slides")
         self._outcomes = Table(store_uri, "outcomes")
+        self._kept_slides: tuple[tuple[int, tuple[str, ...]], pa.Table] | None = None
 
     def create(self) -> None:
         self._slides.create(SLIDES)
@@ -116,10 +117,15 @@ class Ledger:
         return self._slides.open().schema if self._slides.exists() else SLIDES
 
     def slide_table(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of all slides as an Arrow table."""
+        """Some columns of all slides as an Arrow table; read again only where the ledger has changed."""
         if not self._slides.exists():
             return SLIDES.empty_table().select(list(columns))
-        return self._slides.open().to_table(columns=list(columns))
+        dataset = self._slides.open()
+        asked = (dataset.version, tuple(columns))
+        kept = self._kept_slides
+        if kept is None or kept[0] != asked:
+            kept = self._kept_slides = asked, dataset.to_table(columns=list(columns))
+        return kept[1]
 
     def outcomes(
         self, *, collection: str | None = None, states: Sequence[State] = (), slide_id: str | None = None

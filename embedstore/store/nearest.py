@@ -1,7 +1,7 @@
 """Nearest neighbours of a vector among the tiles of a collection."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lance
@@ -21,6 +21,8 @@ FEW_ROWS = 20_000
 #: Reading a vector costs so much where the one before it is read too, and where it stands alone; µs, local disk.
 ROW_US, RUN_US = 0.5, 9.0
 COMPARE_US = 50_000.0
+#: Rows in so few pieces, such as those of some slides, are compared by Lance where an index finds them: 10,000 in 6 ms.
+FEW_RUNS = 64
 #: Filters that let fewer rows than this share pass look into more partitions, in proportion.
 PROBE_SHARE = 0.01
 ALL_PROBES = 1 << 16
@@ -34,13 +36,14 @@ class EffortConfig:
     """How hard an index is looked at; without an index every vector is compared, and these mean nothing.
 
     Attributes:
-        probes: Partitions of the index that are looked into. With 20 of 1,000, recall@10 is 1.0 on 1,000,000 tiles.
+        probes: Partitions of the index that are looked into. On 100,000 tiles in 316 partitions recall@10 is .981 with
+            10, .992 with 20, .997 with 40, and a query takes 4.7, 5.0 and 5.3 ms.
         refine: Candidates a neighbour whose stored vectors are compared exactly, after the index's one bit a dimension.
         exact: Compare every vector, whatever index there is.
     """
 
-    probes: int = 20
-    refine: int = 5
+    probes: int = 40
+    refine: int = 4
     exact: bool = False
 
     def __post_init__(self) -> None:
@@ -83,8 +86,10 @@ def nearest_tiles(
         if where is not None and not effort.exact and _has_index(dataset):
             few = _few_rows(dataset, where)
             if few is not None and _is_quick(few):
-                return _compare(dataset, direction, k, few, where, columns)
-            if few is not None:
+                if _runs(few) > FEW_RUNS or not _is_indexed(dataset, where):
+                    return _compare(dataset, direction, k, few, where, columns)
+                effort = replace(effort, exact=True)  # Lance goes straight to these rows
+            elif few is not None:
                 share = len(few) / dataset.count_rows()
                 probes = round(effort.probes * min(max(PROBE_SHARE / share, 1), 10))
         found = _search(dataset, direction, k, where, columns, effort, probes)
@@ -138,8 +143,17 @@ def _few_rows(dataset: lance.LanceDataset, where: str) -> NDArray[np.int64] | No
 
 def _is_quick(rows: NDArray[np.int64]) -> bool:
     """Whether comparing these rows one by one takes less than about 50 ms."""
-    runs = int((np.diff(rows) > 1).sum()) + 1
-    return runs * RUN_US + len(rows) * ROW_US <= COMPARE_US
+    return _runs(rows) * RUN_US + len(rows) * ROW_US <= COMPARE_US
+
+
+def _runs(rows: NDArray[np.int64]) -> int:
+    """How many pieces rows lie in that follow each other."""
+    return int((np.diff(rows) != 1).sum()) + 1
+
+
+def _is_indexed(dataset: lance.LanceDataset, where: str) -> bool:
+    """Whether Lance finds the rows that pass by an index on slides or tiles, and not by reading a column."""
+    return "ScalarIndexQuery" in dataset.scanner(columns=["vector"], filter=where).explain_plan()
 
 
 def _compare(

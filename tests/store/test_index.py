@@ -75,7 +75,7 @@ def recall(collection: Collection, *, where: str | None = None, k: int = 10, **e
     rng = np.random.default_rng(1)
     shares = []
     for vector in clustered(rng, 30).astype(np.float64):
-        found = nearest_tiles(collection, vector, k=k, where=where, effort=EffortConfig(**effort))
+        found = nearest_tiles(collection, vector, k=k, where=where, effort=EffortConfig(**{"refine": 20} | effort))
         wanted = reference(collection, vector, k, where)
         shares.append(len(set(found["tile_id"].to_pylist()) & set(wanted)) / len(wanted))
     return float(np.mean(shares))

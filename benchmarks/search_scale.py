@@ -21,6 +21,8 @@ DIM, K = 768, 10
 SIZES = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 #: Bytes a second of a disk, milliseconds to the first byte from an object store, requests at once, its bytes a second.
 NVME_BYTES_S, FIRST_BYTE_MS, AT_ONCE, STORE_BYTES_S = 2e9, 30.0, 64, 1e9
+#: Of each row while an index is built: its id and its partition.
+PARTITION_NUMBER_BYTES = 12
 #: US dollars: a GB a month in an object store, and a thousand requests.
 GB_MONTH, THOUSAND_GETS = 0.023, 0.0004
 
@@ -35,7 +37,7 @@ class Slopes:
         base_mb: Of a process that answers, without the index.
         build_us, assign_ns, train_ns: Of a build: a row; a row times partitions, which is a matrix product; and the
             square of partitions, as k-means looks at a number of rows a partition.
-        peak_mb, peak_bytes: Memory of a build: at no rows, and a row.
+        peak_mb: Most memory that a build took.
         ask_ms, scan_ns, centre_ns, refine_us: Of a query: always; a row in the partitions looked into; a partition;
             a candidate whose stored vector is compared.
         cold_ms: What a query takes longer where its vectors are read from the disk.
@@ -51,7 +53,6 @@ class Slopes:
     assign_ns: float
     train_ns: float
     peak_mb: float
-    peak_bytes: float
     ask_ms: float
     scan_ns: float
     centre_ns: float
@@ -70,6 +71,9 @@ class Slopes:
 
     def index_bytes(self, rows: float, partitions: int) -> float:
         return self.code_bytes * rows + self.partition_bytes * partitions
+
+    def build_bytes(self, rows: float) -> float:
+        return self.peak_mb * 1e6 + (self.code_bytes + PARTITION_NUMBER_BYTES) * rows
 
     def build_s(self, rows: float, partitions: int) -> float:
         return self.build_us * rows / 1e6 + (self.assign_ns * rows + self.train_ns * partitions) * partitions / 1e9
@@ -107,10 +111,9 @@ def fit(speed: Sequence[Row], reads: Sequence[Row], effort: Sequence[Row], build
     index, disk = _column(speed, "index_mb") * 1e6, _column(speed, "disk_mb") * 1e6
     built, partitions, build_s = (_column(builds, name) for name in ("rows", "partitions", "build_s"))
     code, partition = _nnls(np.stack([built, partitions], 1), _column(builds, "index_mb") * 1e6)
-    assign, centre = (float(np.median(_column(builds, name))) for name in ("assign_ns", "centre_ns"))
+    assign, centre = (float(np.min(_column(builds, name))) for name in ("assign_ns", "centre_ns"))
     products_s = np.minimum(assign * built * partitions / 1e9, 0.9 * build_s)
     build, train = _nnls(np.stack([built / 1e6, partitions**2 / 1e9], 1), build_s - products_s, build_s)
-    peak, peak_row = _nnls(np.stack([np.ones_like(rows), rows / 1e6], 1), _column(speed, "build_peak_mb"))
     by_index = [row for row in effort if row["probes"] and row["kept"] == "1.0"]
     n, p, probes, refine = (_column(by_index, name) for name in ("rows", "partitions", "probes", "refine"))
     terms = np.stack([np.ones_like(n), probes * n / p / 1e6, refine * (K + SPARE) / 1e3], 1)
@@ -125,8 +128,7 @@ def fit(speed: Sequence[Row], reads: Sequence[Row], effort: Sequence[Row], build
         build_us=build,
         assign_ns=assign,
         train_ns=train,
-        peak_mb=peak,
-        peak_bytes=peak_row,
+        peak_mb=float(np.max(_column(speed, "build_peak_mb"))),
         ask_ms=ask,
         scan_ns=scan,
         centre_ns=centre,
@@ -163,7 +165,7 @@ def _slopes(s: Slopes) -> Iterator[list[str]]:
     yield ["`b` µs of the build a row", f"{s.build_us:.1f}"]
     yield ["`a` ns of the build a row and partition: a matrix product, measured by itself", f"{s.assign_ns:.1f}"]
     yield ["`u` ns of the build a partition squared: k-means", f"{s.train_ns:,.0f}"]
-    yield ["`h` MB and `g` bytes a row: memory of the build", f"{s.peak_mb:.0f} and {s.peak_bytes:.0f}"]
+    yield ["`h` MB: the most that a build took", f"{s.peak_mb:.0f}"]
     yield ["`q` ms of every query", f"{s.ask_ms:.2f}"]
     yield ["`s` ns of a row in the partitions that are looked into", f"{s.scan_ns:.1f}"]
     yield ["`t` ns of a partition, to find the nearest: measured by itself", f"{s.centre_ns:.0f}"]
@@ -176,20 +178,20 @@ def _slopes(s: Slopes) -> Iterator[list[str]]:
 def chosen(rows: int) -> list[int]:
     """Partitions: what `embedstore index` takes by itself, and more where it stops before the square root."""
     own = IndexConfig().partitions_for(rows)
-    return [own] if own < MAX_PARTITIONS else [own, 65_536 if rows >= 500_000_000 else 16_384]
+    return [own] if own < MAX_PARTITIONS else [own, 4 * own]
 
 
 def _sizes(s: Slopes) -> Iterator[list[str]]:
     yield ["tiles", "slides", "partitions", "vectors and columns", "index", "memory to answer", "object store a month",
-           "build on 2 cores", "build on 32 cores", "memory of the build"]  # fmt: skip
+           "build on 2 cores", "build on 32 cores", "memory to allow it"]  # fmt: skip
     for rows in SIZES:
         for partitions in chosen(rows):
             vectors, index = s.row_bytes * rows, s.index_bytes(rows, partitions)
             seconds = s.build_s(rows, partitions)
             yield [
                 _count(rows), _count(rows // 5000), f"{partitions:,}", _bytes(vectors), _bytes(index),
-                _bytes(s.base_mb * 1e6 + index), f"{(vectors + index) / 1e9 * GB_MONTH:,.0f} $", _time(seconds),
-                _time(seconds * 2 / (32 * 0.7)), _bytes(s.peak_mb * 1e6 + s.peak_bytes * rows),
+                _bytes(s.base_mb * 1e6 + index), f"{(vectors + index) / 1e9 * GB_MONTH:,.2f} $", _time(seconds),
+                _time(seconds * 2 / (32 * 0.7)), _bytes(s.build_bytes(rows)),
             ]  # fmt: skip
 
 

@@ -81,13 +81,14 @@ def test_slopes_that_were_planted_come_out_again(scripts):
     planted = {
         "row_bytes": 1560, "code_bytes": 112, "partition_bytes": 1600, "base_mb": 180, "build_us": 20,
         "assign_ns": 15, "train_ns": 5000,
-        "peak_mb": 300, "peak_bytes": 100, "ask_ms": 1.5, "scan_ns": 40, "centre_ns": 200, "refine_us": 8,
+        "peak_mb": 400, "ask_ms": 1.5, "scan_ns": 40, "centre_ns": 200, "refine_us": 8,
         "cold_ms": 4, "reads": 118, "exact_ms": 500,
     }  # fmt: skip
     for name, value in planted.items():
         assert getattr(found, name) == pytest.approx(value, rel=1e-3), name
     # 20 of 4,096 partitions of 100 million tiles: 488,281 codes, 4,096 centres, candidates of 8 µs
     assert found.query_ms(1e8, 4096, 20, 10) == pytest.approx(1.5 + 19.53 + 0.82 + 0.08 * (10 + SPARE), abs=0.01)
+    assert found.build_bytes(1e8) == pytest.approx(400e6 + 124e8, rel=1e-3)
     assert found.build_s(1e8, 4096) == pytest.approx(2000 + 6144 + 83.9, rel=1e-3)
 
 

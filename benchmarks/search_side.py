@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from search_data import COLLECTION, TUNED, Bench, K, recall
 
 from embedstore.search import SearchConfig, search, vector_query
-from embedstore.store import nearest_tiles
+from embedstore.store import EffortConfig, nearest_tiles
 
 ALL = "all"
 
@@ -36,7 +36,7 @@ class Side(ABC):
 
     def choose(self, kept: str) -> str:
         """Settle how hard to look, on the first TUNED queries. Returns the settings, for the row."""
-        return "defaults"
+        raise NotImplementedError
 
     def tuned_recall(self, kept: str) -> float:
         near = self.bench.truths[f"near_{kept}"][:TUNED]
@@ -71,6 +71,10 @@ class Ours(Side):
         config = SearchConfig(k=K, where=None if kept == ALL else f"cohort = '{kept}'")
         found = search(self.store, self.collection, vector_query(self.collection, query), config)
         return found.to_arrow().column("tile_id").to_numpy()
+
+    def choose(self, kept: str) -> str:
+        effort = EffortConfig()
+        return f"defaults: probes {effort.probes}, refine {effort.refine}"
 
     def ask_index(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
         """The same of all rows, without what `search` adds: the slides' metadata and the checks."""

@@ -15,7 +15,7 @@ from cli.options import collection_option, human_bytes, json_option, print_json,
     help="auto: an index above 50,000 tiles; ivf_rq: always; flat: none, every vector is compared. It is kept.",
 )  # fmt: skip
 @click.option("--partitions", type=click.IntRange(1, 65_536), help="Of the index.  [default: the root of the tiles]")
-@click.option("--bits", type=click.IntRange(1, 9), help="Bits a dimension.  [default: 1]")
+@click.option("--bits", type=click.IntRange(1, 9), help="Bits a dimension.  [default: 1, or 2 below 128 dimensions]")
 @click.option("--rebuild", is_flag=True, help="Build it anew, whatever there is.")
 @json_option
 def command(

@@ -250,6 +250,12 @@ def test_lancedb_uses_the_same_index(large: Collection, store: Store) -> None:
     assert "ANN" in query.explain_plan()
 
 
+@pytest.mark.parametrize(("dim", "bits"), [(32, 2), (120, 2), (128, 1), (1536, 1)])
+def test_short_vectors_have_more_bits(dim: int, bits: int) -> None:
+    assert IndexConfig().bits_for(dim) == bits
+    assert IndexConfig(bits=5).bits_for(dim) == 5
+
+
 @pytest.mark.parametrize(("rows", "partitions"), [(60_000, 245), (1_000_000, 1000), (10**9, 4096), (500, 7), (1, 1)])
 def test_partitions_follow_the_rows(rows: int, partitions: int) -> None:
     assert IndexConfig().partitions_for(rows) == partitions

@@ -44,7 +44,7 @@ TILES_ONLY = (
 @click.option(
     "--where", metavar="SQL",
     help="Only tiles that pass, as \"cohort = 'A' AND label.tumour IS NULL AND \\\"my-head\\\".p_tumour > 0.9\"; "
-    "--list-columns lists what there is. With --slide alone: SQL over columns of slides.",
+    "--list-columns lists what there is. With --slide alone: over what is of slides.",
 )  # fmt: skip
 @click.option(
     "--exclude-same", type=click.Choice(["slide", "patient"]), help="Leave out the query's own slide, patient."

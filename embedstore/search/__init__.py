@@ -2,7 +2,7 @@
 
 from embedstore.search.asked import as_query
 from embedstore.search.duplicates import Duplicates, find_duplicates
-from embedstore.search.filters import Selection, filter_columns, select_tiles
+from embedstore.search.filters import Selection, filter_columns, select_slides, select_tiles
 from embedstore.search.hits import Hits
 from embedstore.search.image_query import image_query
 from embedstore.search.leaks import Leaks, find_leaks
@@ -33,6 +33,7 @@ __all__ = [
     "prototype_query",
     "region_query",
     "search",
+    "select_slides",
     "select_tiles",
     "similar_slides",
     "tile_query",

@@ -84,6 +84,34 @@ def select_tiles(store: Store, collection: Collection, where: str | None) -> Sel
         ) from error
 
 
+def select_slides(store: Store, collection: Collection, where: str) -> list[str]:
+    """The slides of the ledger for which a condition is true, by id.
+
+    Args:
+        where: As for `select_tiles`, over what is the same for all tiles of a slide: the slide's own columns, and what
+            heads for slides said of it.
+    Raises:
+        ConfigError: as `select_tiles`; or the condition names a column that differs from tile to tile.
+    """
+    from embedstore.search.condition import split_filter
+
+    conditions = split_filter(where)
+    columns = Columns(store, collection)
+    known = {name: columns.find(name) for condition in conditions for name in condition.names}
+    of_tiles = [column.text for column in known.values() if not column.per_slide]
+    if of_tiles:
+        raise ConfigError(
+            f"slides cannot be filtered by {where!r}: {', '.join(of_tiles)} may differ from tile to tile; expected "
+            f"columns of slides: {', '.join(column.text for column in columns if column.per_slide)}"
+        )
+    table = slide_table(store, dict.fromkeys(known.values()))
+    every = " AND ".join(f"({each.sql(lambda name: known[name].alias)})" for each in conditions)
+    try:
+        return filter_rows(table, every, columns=["slide_id"]).column(0).to_pylist()
+    except ConfigError as error:
+        raise ConfigError(f"slides cannot be filtered by {where!r}: {error}") from error
+
+
 class _Filter:
     """Conditions on the tiles of a collection, with the columns that they name."""
 

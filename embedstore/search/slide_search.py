@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from embedstore.config import require
 from embedstore.errors import ConfigError, SlideNotInStoreError
+from embedstore.search.filters import select_slides
 from embedstore.search.many import ask_many
 from embedstore.search.representatives import representatives as choose
 from embedstore.search.tile_sample import sample_tiles, unit_rows
@@ -58,14 +59,14 @@ def similar_slides(
         slide_id: A slide of the collection; it is not among those found.
         k: How many slides.
         representatives: Tiles that stand for the slide, at most.
-        where: SQL over the slides' columns; only slides that it holds for.
+        where: Only slides that it holds for; see `select_slides`.
         exclude_same_patient: Leave out other slides of its patient.
     Returns:
         Up to k rows: rank from 1, slide_id, patient, distance (0 to 2), coverage (share of the representatives that
         had a tile of it among their nearest), tiles (how many were compared).
     Raises:
         ConfigError: k or representatives is below 1; the slide has no patient, and its patient is to be left out; or
-            `where` cannot be understood.
+            `where` cannot be understood, or is of tiles.
         SlideNotInStoreError: the collection has no tile of the slide.
     """
     require(k >= 1, f"k is {k}; expected 1 or more slides")
@@ -76,7 +77,7 @@ def similar_slides(
     left_out = [slide_id, *(_same_patient(slide_id, patient) if exclude_same_patient else [])]
     allowed = [f"NOT {sql_in('slide_id', left_out)}"]
     if where is not None:
-        chosen = _slides_where(store, where)
+        chosen = select_slides(store, collection, where)
         if not chosen:
             return COLUMNS.empty_table()
         allowed.append(sql_in("slide_id", chosen))
@@ -121,18 +122,6 @@ def _same_patient(slide_id: str, patient: dict[str, str | None]) -> list[str]:
             "give a column `patient` in the list of slides and ingest again, or search without that exclusion"
         )
     return sorted(name for name, value in patient.items() if value == own and name != slide_id)
-
-
-def _slides_where(store: Store, where: str) -> list[str]:
-    try:
-        return [row["slide_id"] for row in store.ledger.slides(where=where)]
-    except ValueError as error:
-        columns = sorted({name for row in store.ledger.slides() for name in row})
-        said = str(error).split(", /")[0].split(". ")[0].split(": ")[-1]
-        raise ConfigError(
-            f"slides cannot be filtered by {where!r}: {said}. Their columns are {', '.join(columns)}; what labels and "
-            "heads say is of tiles, and filters these alone"
-        ) from error
 
 
 def _bounds(

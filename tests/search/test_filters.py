@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from embedstore.errors import ConfigError
 from embedstore.search import filters as module
-from embedstore.search.filters import filter_columns, select_tiles
+from embedstore.search.filters import filter_columns, select_slides, select_tiles
 from embedstore.store import Collection, Store
 
 from .filter_scene import build, by_sqlite, let_through, sqlite
@@ -163,6 +163,53 @@ def test_conditions_on_slides_and_tiles_need_no_list_of_tiles(scene: Scene, wher
     selection = select_tiles(*scene[:2], where)
     assert selection.where == pushed
     assert selection.tile_ids is None or not len(selection.tile_ids)
+
+
+@pytest.mark.parametrize(
+    ("where", "passes"),
+    [
+        ("\"cohort\" = 'A'", ["a.svs", "d.svs"]),
+        ("NOT cohort = 'A'", ["b.svs", "e.svs", "f"]),
+        ("cohort IS NULL OR slide.name = 'first'", ["a.svs", "c's.svs"]),
+        ("Grade.p_tumour > 0.5 AND stage > 2", ["e.svs"]),
+        ("slide_id LIKE 'd%'", ["d.svs"]),
+        ("stage > 9", []),
+    ],
+)
+def test_slides_are_filtered_by_what_is_theirs(scene: Scene, where: str, passes: list[str]):
+    store, collection, _ = scene
+    assert sorted(select_slides(store, collection, where)) == passes
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("tissue > 0.5 AND cohort = 'A'", "tissue may differ from tile to tile; expected .* slide_id, .*cohort"),
+        ("label.lesion = 'tumour'", "label.lesion may differ"),
+        ("cohort = 'A'; SELECT 1", "semicolon"),
+        ("CAST(patient AS INT) > 1", "slides cannot be filtered by .*Cannot cast string 'P1'"),
+    ],
+)
+def test_slides_are_not_filtered_by_what_is_of_tiles(scene: Scene, where: str, message: str):
+    store, collection, _ = scene
+    with pytest.raises(ConfigError, match=message):
+        select_slides(store, collection, where)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "CAST(slide_id AS INT) > 1 AND label.lesion = 'tumour'",
+        "CAST(slide_id AS INT) > 1 AND label.lesion IS NULL",
+        'CAST("tumour-linear".label AS INT) > 1',
+        'CAST("tumour-linear".label AS INT) > 1 AND x > 100',
+        "100 / x > 1 AND Grade.attention > 0.1 OR 100 / x > 2 AND label.lesion = 'tumour'",
+    ],
+)
+def test_what_fails_on_a_value_is_told(scene: Scene, where: str):
+    store, collection, _ = scene
+    with pytest.raises(ConfigError, match=r"cannot be (filtered|evaluated)"):
+        select_tiles(store, collection, where)
 
 
 def test_without_a_filter_every_tile_may_do(scene: Scene):

@@ -85,6 +85,8 @@ def test_filters_and_exclusion_of_the_patient(scene):
     some = similar_slides(store, collection, "q", where="patient IN ('P0', 'P5', 'P6')")
     assert set(some["slide_id"].to_pylist()) == {"like", "s03", "s04"}
     assert len(similar_slides(store, collection, "q", where="patient = 'nobody'")) == 0
+    for same in ("\"patient\" = 'P5'", "slide.patient = 'P5'", "PATIENT = 'P5' AND slide_id LIKE 's%'"):  # as for tiles
+        assert similar_slides(store, collection, "q", where=same)["slide_id"].to_pylist() == ["s03"]
 
 
 def test_same_in_same_out(scene):
@@ -100,7 +102,7 @@ def test_refusals(scene, tmp_path: Path):
         similar_slides(store, collection, "q", representatives=0)
     with pytest.raises(SlideNotInStoreError, match="no tile of slide 'nowhere'"):
         similar_slides(store, collection, "nowhere")
-    with pytest.raises(ConfigError, match=r"No field named colour\. Their columns are .*patient"):
+    with pytest.raises(ConfigError, match=r"no column 'colour' .* of its slide: .*patient"):
         similar_slides(store, collection, "q", where="colour = 'red'")
     store, collection = plant(tmp_path, {"a": noise(5, 0), "b": noise(5, 1)})
     with pytest.raises(ConfigError, match="slide 'a' has no patient"):

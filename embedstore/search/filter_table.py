@@ -9,10 +9,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedstore.config import JoinConfig
+from embedstore.errors import ConfigError
 from embedstore.search.columns import Column
 from embedstore.store import Collection, Store, join_labels
 from embedstore.store.places import places_of
 from embedstore.store.predictions import PredictionKind
+from embedstore.store.sql import lance_reason
 
 PLACE = ("x", "y", "edge_l0", "name")
 
@@ -50,12 +52,15 @@ def tile_table(
     Returns:
         `tile_id`, `slide_id`, and each column under its alias; NULL where nothing is said of a tile.
     Raises:
-        ConfigError: `where` cannot be understood.
+        ConfigError: `where` cannot be understood, or fails on a value.
     """
     own = [column.name for column in columns if column.source == "tile"]
     labelled = [column for column in columns if column.source == "label"]
     needed = dict.fromkeys(("tile_id", "slide_id", *own, *(PLACE if labelled else ())))
-    table = collection.tiles(where=where, columns=list(needed))
+    try:
+        table = collection.tiles(where=where, columns=list(needed))
+    except ValueError as error:  # a condition that fails on a value, such as a cast
+        raise ConfigError(f"{where!r} cannot be evaluated: {lance_reason(error)}") from error
     if among is not None:
         table = table.filter(pc.is_in(table.column("tile_id"), value_set=pa.array(among)))
     of_slides = [column for column in columns if column.per_slide and column.source != "tile"]

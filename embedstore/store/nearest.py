@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from embedstore.config import require
 from embedstore.errors import ConfigError, VectorError
 from embedstore.store.collection import Collection
+from embedstore.store.sql import clipped, lance_reason
 from embedstore.store.vectors import matrix
 
 #: What is given of a neighbour; `distance` is 1 - cosine, 0 to 2.
@@ -101,8 +102,8 @@ def nearest_tiles(
         if where is None:
             raise
         raise ConfigError(
-            f"the tiles of collection {collection.name!r} cannot be filtered by {where!r}: "
-            f"{str(error).split(', /')[0]}; the columns are {', '.join(dataset.schema.names)}"
+            f"the tiles of collection {collection.name!r} cannot be filtered by {clipped(where)!r}: "
+            f"{lance_reason(error)}; the columns are {', '.join(dataset.schema.names)}"
         ) from error
 
 

@@ -28,7 +28,7 @@ def filter_rows(table: pa.Table, where: str, *, columns: Sequence[str] | None = 
             filter=where, columns=None if columns is None else list(columns)
         )
     except (ValueError, OSError, RuntimeError) as error:  # Lance says of all three that a filter is wrong
-        raise ConfigError(f"{_clipped(where)!r} cannot be evaluated: {lance_reason(error)}") from error
+        raise ConfigError(f"{clipped(where)!r} cannot be evaluated: {lance_reason(error)}") from error
 
 
 def holds_for_nulls(schema: pa.Schema, where: str) -> bool:
@@ -45,9 +45,9 @@ def holds_for_nulls(schema: pa.Schema, where: str) -> bool:
 def lance_reason(error: Exception) -> str:
     """What Lance says of a filter, without the places in its own source."""
     text = re.sub(r",? */\S*\.rs:\d+:\d+", "", str(error)).strip()
-    return _clipped(re.sub(r"^(Invalid user input: |External error: |Query Execution error: )+", "", text))
+    return clipped(re.sub(r"^(Invalid user input: |External error: |Query Execution error: )+", "", text))
 
 
-def _clipped(text: str) -> str:
-    """Without the middle of what is long, such as a list of thousands of slides."""
+def clipped(text: str) -> str:
+    """A text without the middle of what is long, such as a list of thousands of slides."""
     return text if len(text) <= 2 * CLIP else f"{text[:CLIP]} … {text[-CLIP:]}"

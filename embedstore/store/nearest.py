@@ -198,13 +198,14 @@ def unit_vector(vector: NDArray[np.floating], dim: int, *, where: str) -> NDArra
     Raises:
         VectorError: it is of another size, zero, or not finite.
     """
-    given = np.asarray(vector, np.float32)
+    given = np.asarray(vector, np.float64)  # of which the squares neither overflow nor vanish as those of float32 do
     if given.shape != (dim,):
         raise VectorError(
             f"{where} has vectors of {dim} values; the query has shape {given.shape}; "
             "expected one vector of the same extractor"
         )
-    length = float(np.linalg.norm(given))
+    with np.errstate(over="ignore"):
+        length = float(np.linalg.norm(given))
     if not np.isfinite(length) or length == 0:
         raise VectorError(f"a query of length {length} for {where} has no direction; expected finite values, not all 0")
-    return given / np.float32(length)
+    return (given / length).astype(np.float32)

@@ -34,6 +34,13 @@ def test_an_array(collection: Collection, values: np.ndarray):
     assert (query.title, query.slides, len(query.tile_ids), query.tiles) == ("a given vector", (), 0, ())
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e30, 1e100])
+def test_of_any_length(collection: Collection, scale: float):
+    np.testing.assert_allclose(
+        vector_query(collection, VALUES.astype(np.float64) * scale).vector, unit(VALUES), atol=1e-6
+    )
+
+
 @given(st.lists(st.integers(-9, 9), min_size=DIM, max_size=DIM).filter(any))
 def test_whole_numbers(collection: Collection, values: list[int]):
     np.testing.assert_allclose(vector_query(collection, np.array(values)).vector, unit(values), atol=1e-6)

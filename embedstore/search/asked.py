@@ -10,10 +10,8 @@ from embedstore.errors import QueryError
 from embedstore.search.image_query import image_query
 from embedstore.search.query import Query
 from embedstore.search.tile_query import place_query, tile_query
-from embedstore.search.vector_file import vector_query
+from embedstore.search.vector_file import FORMATS, vector_query
 from embedstore.store import Collection, Store
-
-VECTOR_FILES = (".npy", ".csv", ".txt", ".json")
 
 
 def as_query(store: Store, collection: Collection, what: Any) -> Query:
@@ -28,17 +26,31 @@ def as_query(store: Store, collection: Collection, what: Any) -> Query:
     if isinstance(what, (int, np.integer)) and not isinstance(what, bool):
         return tile_query(store, collection, int(what))
     if isinstance(what, dict) and "tile_id" in what:
-        return tile_query(store, collection, int(what["tile_id"]))
+        return tile_query(store, collection, _whole(what["tile_id"], "the row's tile_id"))
     if isinstance(what, (str, Path)):
         path = Path(what)
-        if path.suffix.lower() in VECTOR_FILES:
+        if path.suffix.lower() in FORMATS:
             return vector_query(collection, path)
         return image_query(store, collection, path)
     if isinstance(what, tuple) and len(what) == 3 and isinstance(what[0], str):
-        return place_query(store, collection, what[0], (int(what[1]), int(what[2])))
+        return place_query(store, collection, what[0], (_whole(what[1], "x"), _whole(what[2], "y")))
     if isinstance(what, (np.ndarray, Sequence)):
-        return vector_query(collection, np.asarray(what))
+        return vector_query(collection, _numbers(what))
     raise QueryError(
         f"a {type(what).__name__} cannot be searched by; expected a tile's id, (slide, x, y), a vector, the path of an "
         "image or a vector, or a Query"
     )
+
+
+def _whole(value: Any, name: str) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise QueryError(f"{name} is {value!r}; expected a whole number") from error
+
+
+def _numbers(values: np.ndarray | Sequence[Any]) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # rows of several lengths
+        raise QueryError(f"a list that is searched by is no vector: {error}; expected one list of numbers") from error

@@ -18,6 +18,7 @@ from embedstore.search.filters import Selection, select_tiles
 from embedstore.search.hits import HIT_COLUMNS, Hits
 from embedstore.search.query import Query, unit_rows
 from embedstore.store import Collection, EffortConfig, Store, nearest_tiles
+from embedstore.store.nearest import TILE_COLUMNS
 from embedstore.store.table import sql_in
 from embedstore.store.vectors import matrix
 
@@ -27,7 +28,6 @@ LISTED_IDS = 20_000
 DIVERSE_AMONG = 10
 #: Neighbours fetched at most to fill a limit a slide, or to find tiles of a long list.
 MOST_FETCHED = 50_000
-TILE_COLUMNS = ("tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def search(store: Store, collection: Collection, query: Query, config: SearchCon
     # In this order: a run records a slide before its tiles, so that the ledger knows every slide of the pinned tiles.
     collection = collection.pinned()
     _check_columns(store, config.columns)
-    slides = store.ledger.slide_table(["slide_id", "patient", *config.columns])
+    slides = store.ledger.slide_table(["slide_id", "patient", *dict.fromkeys(config.columns)])
     if not len(collection):
         raise QueryError(
             f"collection {collection.name!r} has no tile to find; `embedstore ingest` fills it, and "

@@ -167,6 +167,8 @@ def test_shows_columns_of_slides(scene: tuple[Store, Collection]) -> None:
     query = tile_query(store, collection, a_tile(collection, "s0"))
     hits = search(store, collection, query, SearchConfig(k=3, columns=("kind",)))
     assert hits.table.column_names[-1] == "kind"
+    twice = search(store, collection, query, SearchConfig(k=3, columns=("kind", "kind")))
+    assert twice.table.equals(hits.table)
     for bad in ("cohort", "patient"):
         with pytest.raises(ConfigError, match=f"no further column '{bad}'.*kind"):
             search(store, collection, query, SearchConfig(columns=(bad,)))
@@ -206,7 +208,13 @@ def test_the_face_for_notebooks(scene: tuple[Store, Collection], tmp_path: Path)
         assert collection.search(vector, k=6).table["tile_id"].to_pylist() == [tile, *expected]
     only = collection.search(tile, k=5, where="slide_id = 's5'", per_slide=2)
     assert only.table["slide_id"].to_pylist() == ["s5", "s5"]
-    with pytest.raises(QueryError, match="a bool cannot be searched by"):
-        collection.search(True)
+    for wrong, message in (
+        (True, "a bool cannot be searched by"),
+        (("s4", float("nan"), 0), "x is nan; expected a whole number"),
+        ({"tile_id": None}, "tile_id is None; expected a whole number"),
+        ([[1.0, 2.0], [3.0]], "no vector: .*; expected one list of numbers"),
+    ):
+        with pytest.raises(QueryError, match=message):
+            collection.search(wrong)
     with pytest.raises(TileNotFoundError):
         collection.search(12345)

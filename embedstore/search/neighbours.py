@@ -24,6 +24,8 @@ from embedstore.store.vectors import matrix
 
 #: Tile ids that are handed to Lance as a list: 10,000 cost 24 ms. More are looked up in what was found.
 LISTED_IDS = 20_000
+#: Of so many Lance is asked all the same where too little was found: 200,000 cost 1.9 s.
+MOST_LISTED = 500_000
 #: Among so many times k neighbours are those chosen that differ.
 DIVERSE_AMONG = 10
 #: Neighbours fetched at most to fill a limit a slide, or to find tiles of a long list.
@@ -119,9 +121,14 @@ class _Candidates:
             found = self._fetch(fetch)
             exhausted = found.num_rows < fetch
             kept = self._kept(found)
-            if len(kept) >= wanted or exhausted or fetch >= MOST_FETCHED:
+            if len(kept) >= wanted or exhausted:
                 break
-            fetch = min(fetch * 4, MOST_FETCHED)
+            if fetch < MOST_FETCHED:
+                fetch = min(fetch * 4, MOST_FETCHED)
+            elif self._list_all():  # what passes is far from the query, or the query's own tiles are all that is near
+                fetch = self._first_fetch(wanted)
+            else:
+                break
         chosen = found.take(kept[:wanted])
         if config.diverse and chosen.num_rows:
             vectors = unit_rows(matrix(chosen["vector"].combine_chunks(), self._collection.dim))
@@ -140,6 +147,21 @@ class _Candidates:
         if self._ids is not None:
             fetch = math.ceil(fetch * 1.5 * len(self._collection) / len(self._ids)) + 10
         return min(fetch, MOST_FETCHED)
+
+    def _list_all(self) -> bool:
+        """Hand Lance the ids that were looked up in what was found; False where it is no help, or they are too many."""
+        if self._ids is not None:
+            listed = np.setdiff1d(self._ids, self._own, assume_unique=True)
+            clause = _id_list(listed) if len(listed) else "false"
+        else:
+            listed = self._own
+            clause = f"NOT {_id_list(listed)}"
+        few_own = self._ids is None and len(self._own) <= self._config.k  # which keep nothing from being found
+        if few_own or len(listed) > MOST_LISTED:
+            return False
+        self._where = clause if self._where is None else f"{self._where} AND {clause}"
+        self._ids, self._own = None, self._own[:0]
+        return True
 
     def _fetch(self, k: int) -> pa.Table:
         columns = [*TILE_COLUMNS, *(["vector"] if self._config.diverse else [])]

@@ -1,5 +1,6 @@
 """The nearest tiles of a query, against NumPy over everything."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,31 @@ def test_a_long_list_of_tiles_is_looked_up_in_what_was_found(
     allowed = {row["tile_id"] for row in labelled}
     expected = [tile for _, _, tile in everything(collection, query) if tile in allowed][:9]
     assert hits.table["tile_id"].to_pylist() == expected
+
+
+@pytest.mark.parametrize("diverse", [0.0, 0.2])
+def test_what_passes_may_be_far_from_the_query(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, diverse: float) -> None:
+    """More tiles are nearer than are fetched: those that do not pass the filter, or the query's own."""
+    store, collection = plant(tmp_path, {"near": noise(90, 1), "far": -noise(60, 2)})
+    store.labels.record([Label(task="t", label="yes", kind="slide", slide_id="far", author="a")])
+    monkeypatch.setattr(neighbours, "LISTED_IDS", 20)
+    monkeypatch.setattr(neighbours, "MOST_FETCHED", 70)
+    one = tile_query(store, collection, a_tile(collection, "near"))
+    all_near = collection.tiles(where="slide_id = 'near'", columns=["tile_id"])["tile_id"].to_numpy()
+    many = dataclasses.replace(one, tile_ids=all_near)
+    far = [tile for _, slide, tile in everything(collection, one) if slide == "far"]
+    for query, where in ((one, "label.t = 'yes'"), (many, None), (many, "label.t = 'yes'")):
+        hits = search(store, collection, query, SearchConfig(k=5, where=where, diverse=diverse))
+        if not diverse:
+            assert hits.table["tile_id"].to_pylist() == far[:5]
+        assert set(hits.table["slide_id"].to_pylist()) == {"far"} and (len(hits), hits.note) == (5, "")
+    own = dataclasses.replace(one, tile_ids=np.array(far))
+    assert search(store, collection, own, SearchConfig(k=5, where="label.t = 'yes'")).note.endswith(
+        "no more tiles pass"
+    )
+    monkeypatch.setattr(neighbours, "MOST_LISTED", 40)
+    told = search(store, collection, many, SearchConfig(k=5)).note
+    assert told == "0 of 5 neighbours were found: looked at the nearest 70"
 
 
 def test_filters_reach_slides_and_tiles(scene: tuple[Store, Collection]) -> None:

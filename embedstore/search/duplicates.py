@@ -115,6 +115,8 @@ def _pointed_to(
 def _share(collection: Collection, slide_id: str, other: str, within: float) -> float:
     """Share of a slide's tiles that have a near-duplicate in another."""
     checked = sample_tiles(collection, CHECKED, slides=[slide_id])
+    if not len(checked):
+        return 0.0  # it was taken out meanwhile, or nearly all of its vectors are zero
     where = f"slide_id = {sql_string(other)}"
 
     def ask(i: int) -> bool:

@@ -47,6 +47,15 @@ def test_some_tiles_in_common_are_no_duplicate(tmp_path: Path):
     assert pairs(find_duplicates(*plant(tmp_path, slides), sample=0)) == []
 
 
+def test_a_slide_of_zeros_but_for_one_tile_is_no_duplicate(tmp_path: Path):
+    """The tile points to another slide, and is not among those that are then checked."""
+    slides = clean(tiles=200)
+    slides["s0"][:150] = slides["s0"][151:] = 0
+    slides["s0"][150] = slides["s1"][150]
+    found = find_duplicates(*plant(tmp_path, slides), sample=0)
+    assert pairs(found) == []
+
+
 def test_files_with_one_fingerprint_are_found_whatever_their_tiles(tmp_path: Path):
     slides = clean()
     slides["copy"] = slides["s1"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from embedstore.errors import ExportError
+from embedstore.search.query import counted
 from embedstore.store import Store
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Hits:
         """How much was found, in words: '10 tiles of 3 slides of 2 patients'."""
         slides = set(self.table["slide_id"].to_pylist())
         patients = set(self.table["patient"].to_pylist()) - {None}
-        counts = [_counted(len(self), "tile"), _counted(len(slides), "slide"), _counted(len(patients), "patient")]
+        counts = [counted(len(self), "tile"), counted(len(slides), "slide"), counted(len(patients), "patient")]
         return " of ".join(counts[: 3 if patients else 2 if slides else 1])
 
     def to_arrow(self) -> pa.Table:
@@ -95,7 +96,3 @@ class Hits:
         from embedstore.exchange.hits_page import notebook_html
 
         return notebook_html(self)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

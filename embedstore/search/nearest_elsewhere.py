@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedstore.search.many import ask_many
-from embedstore.search.tile_sample import TileSample, unit_rows
+from embedstore.search.tile_sample import TileSample, directions
 from embedstore.store import Collection, nearest_tiles
 from embedstore.store.index import index_facts
 from embedstore.store.table import sql_in
@@ -69,7 +69,7 @@ def _scan(
     best, row = np.full((n, k), -np.inf, np.float32), np.zeros((n, k), np.int64)
     done = 0
     for batch in dataset.to_batches(columns=["tile_id", "slide_id", "vector"], batch_size=max(1, _SIMILARITIES // n)):
-        vectors, whole = unit_rows(matrix(batch.column("vector"), collection.dim))
+        vectors, whole = directions(matrix(batch.column("vector"), collection.dim))
         similar = np.full((n, len(whole)), -np.inf, np.float32)
         similar[:, whole] = sample.vectors @ vectors.T
         for first, last, slide in _runs(batch.column("slide_id").to_pylist()):

@@ -119,5 +119,5 @@ def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def counted(count: int, noun: str) -> str:
-    """A count for people: "1 tile", "6 tiles"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """A count for people: "1 tile", "6,000 tiles"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -9,7 +9,7 @@ from embedstore.errors import ConfigError, SlideNotInStoreError
 from embedstore.search.filters import select_slides
 from embedstore.search.many import ask_many
 from embedstore.search.representatives import representatives as choose
-from embedstore.search.tile_sample import sample_tiles, unit_rows
+from embedstore.search.tile_sample import directions, sample_tiles
 from embedstore.store import Collection, Store, nearest_tiles
 from embedstore.store.table import sql_in, sql_string
 from embedstore.store.vectors import matrix
@@ -165,7 +165,7 @@ def _compare(collection: Collection, queries: NDArray[np.float32], slide_id: str
     tiles = 0
     dataset = collection.dataset()
     for batch in dataset.to_batches(columns=["vector"], filter=f"slide_id = {sql_string(slide_id)}"):
-        vectors, _ = unit_rows(matrix(batch.column(0), collection.dim))
+        vectors, _ = directions(matrix(batch.column(0), collection.dim))
         if len(vectors):
             best = np.maximum(best, (queries @ vectors.T).max(axis=1))
             tiles += len(vectors)

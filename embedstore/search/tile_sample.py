@@ -78,7 +78,7 @@ def sample_tiles(
         for start in range(0, len(rows), _TAKE_ROWS)
     ]
     found = pa.concat_tables(parts) if parts else dataset.to_table(columns=[*TILE_COLUMNS, "vector"], filter="false")
-    vectors, whole = unit_rows(matrix(found.column("vector").combine_chunks(), collection.dim))
+    vectors, whole = directions(matrix(found.column("vector").combine_chunks(), collection.dim))
     return TileSample(
         tiles=found.drop_columns(["vector"]).filter(pa.array(whole)),
         vectors=vectors,
@@ -88,7 +88,7 @@ def sample_tiles(
     )
 
 
-def unit_rows(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def directions(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Vectors (n, dim) at length 1, without those that are 0 or not finite, and which are left (n,)."""
     given = vectors.astype(np.float32)
     length = np.linalg.norm(given, axis=1)

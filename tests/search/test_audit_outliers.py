@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from embedstore.errors import ConfigError
 from embedstore.search.outliers import find_outliers
-from embedstore.search.tile_sample import unit_rows
+from embedstore.search.tile_sample import directions
 from tests.search.planted import DIM, noise, plant
 
 
@@ -70,7 +70,7 @@ def test_ready_made_tiles_are_compared_with_their_own_folder(tmp_path: Path):
 
 
 def test_exact_copies_everywhere_have_no_outlier(tmp_path: Path):
-    one = unit_rows(noise(1, 0))[0]
+    one = directions(noise(1, 0))[0]
     found = find_outliers(plant(tmp_path, {"a": np.repeat(one, 9, axis=0), "b": np.repeat(one, 9, axis=0)})[1])
     assert len(found) == 0 and found.tiles["score"].to_pylist() == [0.0] * 18
 

@@ -9,7 +9,7 @@ from embedstore.errors import ConfigError, SlideNotInStoreError
 from embedstore.search import slide_search
 from embedstore.search.representatives import representatives
 from embedstore.search.slide_search import similar_slides
-from embedstore.search.tile_sample import unit_rows
+from embedstore.search.tile_sample import directions
 from tests.search.planted import DIM, noise, plant
 
 KINDS = np.linalg.qr(np.random.default_rng(1).normal(size=(DIM, DIM)))[0][:6] * 12
@@ -33,8 +33,8 @@ def scene(tmp_path_factory):
 
 
 def brute_force(slides: dict[str, np.ndarray], slide: str, n: int) -> list[tuple[float, str]]:
-    unit = {name: unit_rows(vectors.astype(np.float16))[0].astype(np.float64) for name, vectors in slides.items()}
-    queries = unit[slide][representatives(unit_rows(slides[slide].astype(np.float16))[0], n)[0]]
+    unit = {name: directions(vectors.astype(np.float16))[0].astype(np.float64) for name, vectors in slides.items()}
+    queries = unit[slide][representatives(directions(slides[slide].astype(np.float16))[0], n)[0]]
     return sorted(
         (float(np.median([min(1 - query @ tile for tile in tiles) for query in queries])), name)
         for name, tiles in unit.items()
@@ -111,13 +111,13 @@ def test_refusals(scene, tmp_path: Path):
 
 def test_representatives_cover_rare_tissue_and_say_how_many_they_stand_for():
     kind = np.array([0] * 200 + [1] * 50 + [2])  # of the last there is one tile
-    vectors, _ = unit_rows(np.random.default_rng(3).normal(size=(251, DIM)) * 0.1 + KINDS[kind])
+    vectors, _ = directions(np.random.default_rng(3).normal(size=(251, DIM)) * 0.1 + KINDS[kind])
     chosen, sizes = representatives(vectors, 3)
     assert kind[chosen].tolist() == [0, 1, 2] and sizes.tolist() == [200, 50, 1]
 
 
 def test_representatives_are_fewer_where_fewer_tiles_differ():
-    vectors, _ = unit_rows(np.repeat(KINDS[:2], 30, axis=0))
+    vectors, _ = directions(np.repeat(KINDS[:2], 30, axis=0))
     chosen, sizes = representatives(vectors, 24)
     assert len(chosen) == 2 and sizes.tolist() == [30, 30]
     assert representatives(vectors[:1], 24)[0].tolist() == [0]

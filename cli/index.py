@@ -16,7 +16,7 @@ from cli.options import collection_option, human_bytes, json_option, print_json,
 )  # fmt: skip
 @click.option("--partitions", type=click.IntRange(1, 65_536), help="Of the index.  [default: the root of the tiles]")
 @click.option("--bits", type=click.IntRange(1, 9), help="Bits a dimension.  [default: 1, or 2 below 128 dimensions]")
-@click.option("--rebuild", is_flag=True, help="Build it anew, whatever there is.")
+@click.option("--rebuild", is_flag=True, help="Build it anew, whatever there is; not where flat was chosen.")
 @json_option
 def command(
     store: str,
@@ -50,7 +50,7 @@ def command(
                         "add --kind ivf_rq or auto"
                     )
                 facts = choose_index(chosen, IndexConfig(**before))
-            elif rebuild:
+            elif rebuild and index_choice(chosen).kind != "flat":
                 facts = build_index(chosen)
             else:
                 facts = keep_index(chosen)

@@ -260,6 +260,7 @@ def _assign(dataset: lance.LanceDataset, centroids: NDArray[np.float32], dim: in
     for batch in dataset.to_batches(columns=["vector"], with_row_id=True, batch_size=batch_rows):
         vectors = matrix(batch.column("vector"), dim).astype(np.float32)
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors /= np.where(length > 0, length, 1)
+        vectors[~np.isfinite(length[:, 0])] = 0  # which have no direction either, and are never found
+        vectors /= np.where(np.isfinite(length) & (length > 0), length, 1)
         nearest = (vectors @ centroids.T - half).argmax(axis=1).astype(np.uint32)
         yield pa.record_batch([batch.column("_rowid"), pa.array(nearest)], schema=_ASSIGNED)

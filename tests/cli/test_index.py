@@ -60,6 +60,7 @@ def test_flat_takes_it_away_and_is_kept(store: Store):
     index(store, "--kind", "ivf_rq")
     assert facts(store, "--kind", "flat")["kind"] == "flat"
     assert facts(store)["kind"] == "flat"
+    assert facts(store, "--rebuild")["kind"] == "flat"
     assert index_facts(store.collection()).indexed == 0
     assert facts(store, "--kind", "auto")["choice"] == "auto"
 

@@ -215,7 +215,7 @@ def test_vectors_without_direction_do_not_break_the_index(store: Store) -> None:
     made = Collection.create(store.uri, "odd", dim=DIM, record=RECORD)
     vectors = clustered(np.random.default_rng(0), 600)
     vectors[::50] = 0
-    vectors[7] = np.nan
+    vectors[7], vectors[8, 3] = np.nan, np.inf  # of a half that overflowed
     add(made, {"a": vectors})
     facts = build_index(made, IndexConfig(partitions=8))
     assert facts.rows == 600

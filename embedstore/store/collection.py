@@ -14,6 +14,7 @@ from embedstore.store.table import Table, sql_in
 
 if TYPE_CHECKING:
     from embedstore.search.hits import Hits
+    from embedstore.store.store import Store
 
 PREFIX = "tiles-"
 #: What of a collection's record says that its rows mean the same.
@@ -26,6 +27,7 @@ class Collection:
     def __init__(self, store_uri: str, name: str):
         self.name, self.store_uri = check_collection_name(name), store_uri
         self.table = Table(store_uri, PREFIX + name)
+        self._store: Store | None = None
 
     @classmethod
     def create(cls, store_uri: str, name: str, *, dim: int, record: dict[str, Any]) -> "Collection":
@@ -107,8 +109,9 @@ class Collection:
         from embedstore.search import SearchConfig, as_query, search  # which stands on the store
         from embedstore.store.store import Store
 
-        store = Store(self.store_uri)
-        return search(store, self, as_query(store, self, what), SearchConfig(k=k, where=where, **wanted))
+        if self._store is None:  # kept, with what it has read of the ledger
+            self._store = Store(self.store_uri)
+        return search(self._store, self, as_query(self._store, self, what), SearchConfig(k=k, where=where, **wanted))
 
     def vectors_bytes(self) -> int:
         return 2 * self.dim * len(self)

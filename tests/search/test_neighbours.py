@@ -14,6 +14,7 @@ from embedstore.search import Query, SearchConfig, as_query, neighbours, search,
 from embedstore.search.diversity import marginal_relevance
 from embedstore.search.hits import HIT_COLUMNS
 from embedstore.store import Collection, CollectionWriter, IndexConfig, Label, Store, build_index
+from embedstore.store.ledger import Ledger
 from tests.search.planted import DIM, noise, plant
 
 SLIDES = {f"s{i}": noise(40, i) + 3 for i in range(8)}
@@ -217,6 +218,18 @@ def test_bad_questions_are_named(scene: tuple[Store, Collection], tmp_path: Path
     CollectionWriter(other).remove(["only"])
     with pytest.raises(QueryError, match="has no tile to find"):
         search(emptied, other, lonely)
+
+
+def test_the_face_for_notebooks_reads_the_ledger_once(
+    scene: tuple[Store, Collection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Ledger] = []
+    monkeypatch.setattr("embedstore.store.store.Ledger", lambda uri: opened.append(Ledger(uri)) or opened[-1])
+    collection = embedstore.open(scene[0].uri).collection()
+    tile, before = a_tile(collection, "s4"), len(opened)
+    first = collection.search(tile, k=3)
+    assert collection.search(tile, k=3).table.equals(first.table)
+    assert len(opened) == before + 1
 
 
 def test_the_face_for_notebooks(scene: tuple[Store, Collection], tmp_path: Path) -> None:

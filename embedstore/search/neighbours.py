@@ -138,7 +138,7 @@ class _Candidates:
         if chosen.num_rows < config.k:
             why = "no more tiles pass" if exhausted else f"looked at the nearest {fetch}"
             note = f"{chosen.num_rows} of {config.k} neighbours were found: {why}"
-        return chosen.slice(0, config.k), note
+        return chosen.slice(0, min(config.k, chosen.num_rows)), note
 
     def _first_fetch(self, wanted: int) -> int:
         fetch = wanted + len(self._own)

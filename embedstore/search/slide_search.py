@@ -128,7 +128,7 @@ def _bounds(
     collection: Collection, queries: NDArray[np.float32], where: str, k: int
 ) -> tuple[dict[str, float], dict[str, float]]:
     """A distance that each slide found cannot be below, and the share of the queries that found it."""
-    fetch = max(FETCH, 10 * k)
+    fetch = min(max(FETCH, 10 * k), len(collection))
     found = _fetch(collection, queries, where, fetch)
     slides = _slides_of(found)
     while len(slides) < 3 * k and fetch < FETCH_MOST and any(len(table) == fetch for table in found):

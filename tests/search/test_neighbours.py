@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import embedstore
 from embedstore.errors import ConfigError, QueryError, TileNotFoundError
-from embedstore.search import Query, SearchConfig, as_query, neighbours, search, tile_query
+from embedstore.search import Query, SearchConfig, as_query, neighbours, search, similar_slides, tile_query
 from embedstore.search.diversity import marginal_relevance
 from embedstore.search.hits import HIT_COLUMNS
 from embedstore.store import Collection, CollectionWriter, IndexConfig, Label, Store, build_index
@@ -59,6 +59,13 @@ def test_finds_the_nearest_without_the_query_itself(which: str, request: pytest.
     assert hits.table["patient"].to_pylist() == [PATIENTS[slide] for _, slide, _ in expected]
     assert tuple(hits.table.column_names) == HIT_COLUMNS
     assert hits.note == ""
+
+
+def test_more_may_be_asked_for_than_there_are(scene: tuple[Store, Collection]) -> None:
+    store, collection = scene
+    query = tile_query(store, collection, a_tile(collection, "s2"))
+    assert len(search(store, collection, query, SearchConfig(k=10**30))) == 8 * 40 - 1
+    assert len(similar_slides(store, collection, "s2", k=10**30)) == 7
 
 
 @pytest.mark.parametrize("same", ["slide", "patient"])

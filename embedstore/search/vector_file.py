@@ -54,13 +54,18 @@ def _read(path: Path) -> NDArray[Any]:
         raise QueryError(f"vector file {path} ends in {suffix or 'nothing'}; expected {', '.join(FORMATS)}")
     try:
         if suffix == ".npy":
-            return np.load(path, allow_pickle=False)
+            return _array(path)
         text = path.read_text(encoding="utf-8-sig")
         return np.array(json.loads(text)) if suffix == ".json" else _numbers(text)
     except OSError as error:
         raise QueryError(f"vector file {path} cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError) as error:
         raise QueryError(f"vector file {path} cannot be read: {error}; expected one vector of numbers") from error
+
+
+def _array(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:  # np.load takes whatever is no array for a pickle, and says how to load that
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _numbers(text: str) -> NDArray[np.float64]:

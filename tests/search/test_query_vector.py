@@ -102,6 +102,16 @@ def test_a_file_that_is_not_there(collection: Collection, tmp_path: Path):
         vector_query(collection, tmp_path / "none.csv")
 
 
+@pytest.mark.parametrize("content", ["zip", "text"])
+def test_what_only_ends_in_npy(collection: Collection, tmp_path: Path, content: str):
+    """NumPy would open an archive, and for a text tell how pickles are read."""
+    np.savez(tmp_path / "zip", VALUES)
+    data = (tmp_path / "zip.npz").read_bytes() if content == "zip" else b"some text"
+    (tmp_path / "q.npy").write_bytes(data)
+    with pytest.raises(QueryError, match="magic string is not correct.*; expected one vector of numbers"):
+        vector_query(collection, tmp_path / "q.npy")
+
+
 def test_a_pickle_is_not_opened(collection: Collection, tmp_path: Path):
     np.save(tmp_path / "q.npy", np.array([{"a": 1}], object), allow_pickle=True)
     with pytest.raises(QueryError, match="cannot be read"):

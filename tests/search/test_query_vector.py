@@ -108,7 +108,7 @@ def test_what_only_ends_in_npy(collection: Collection, tmp_path: Path, content: 
     np.savez(tmp_path / "zip", VALUES)
     data = (tmp_path / "zip.npz").read_bytes() if content == "zip" else b"some text"
     (tmp_path / "q.npy").write_bytes(data)
-    with pytest.raises(QueryError, match="magic string is not correct.*; expected one vector of numbers"):
+    with pytest.raises(QueryError, match=r"magic string is not correct.*; expected one vector of numbers"):
         vector_query(collection, tmp_path / "q.npy")
 
 

@@ -3,7 +3,7 @@
 It is LanceDB's IVF_RQ: vectors in partitions, one bit a dimension, and the nearest candidates compared by their stored
 vectors. Lance's own build takes 384 s for 1,000,000 x 768 on two cores, almost all of it in finding the partition of
 each float16 vector; here Lance trains the partitions on a float32 sample, NumPy finds each vector's by matrix
-products, and Lance does the rest: 47 s, and the same recall. IVF_RQ takes multiples of 8 dimensions; vectors of other
+products, and Lance does the rest: 26 s, and the same recall. IVF_RQ takes multiples of 8 dimensions; vectors of other
 lengths, as the built-in features are, get LanceDB's IVF_FLAT: the same partitions, with whole vectors in them.
 """
 

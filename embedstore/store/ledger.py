@@ -16,6 +16,8 @@ from embedstore.store.table import Table, now, sql_in, sql_string
 
 State = Literal["done", "empty", "failed"]
 Scalar = str | int | float | bool | None
+#: Selections of slides' columns that are kept between searches: what a filter asks for, and what is shown.
+KEPT_TABLES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,7 @@ class Ledger:
     def __init__(self, store_uri: str):
         self._slides = Table(store_uri, "slides")
         self._outcomes = Table(store_uri, "outcomes")
-        self._kept_slides: tuple[tuple[int, tuple[str, ...]], pa.Table] | None = None
+        self._kept_slides: dict[tuple[Any, ...], pa.Table] = {}
 
     def create(self) -> None:
         self._slides.create(SLIDES)
@@ -121,11 +123,13 @@ class Ledger:
         if not self._slides.exists():
             return SLIDES.empty_table().select(list(columns))
         dataset = self._slides.open()
-        asked = (dataset.version, tuple(columns))
-        kept = self._kept_slides
-        if kept is None or kept[0] != asked:
-            kept = self._kept_slides = asked, dataset.to_table(columns=list(columns))
-        return kept[1]
+        asked = (dataset.version, *columns)
+        if asked not in self._kept_slides:
+            read = dataset.to_table(columns=list(columns))
+            of_now = {key: table for key, table in self._kept_slides.items() if key[0] == dataset.version}
+            self._kept_slides = {**dict(list(of_now.items())[1 - KEPT_TABLES :]), asked: read}
+            return read
+        return self._kept_slides[asked]
 
     def outcomes(
         self, *, collection: str | None = None, states: Sequence[State] = (), slide_id: str | None = None

@@ -225,3 +225,14 @@ def test_a_store_that_loses_commits_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(probe.lance, "write_dataset", forgetful)
     with pytest.raises(StoreError, match="lost 3 of 8 commits"):
         require_put_if_absent(str(tmp_path))
+
+
+def test_the_ledger_is_read_again_where_it_has_changed(store: Store) -> None:
+    for columns in (["slide_id"], ["slide_id", "patient"], ["path"], ["kind"], ["vendor"]):
+        assert len(store.ledger.slide_table(columns)) == 0
+    store.ledger.record([SlideFacts(slide_id="a", path="/a", kind="wsi", metadata={"patient": "P1"})], [])
+    assert store.ledger.slide_table(["slide_id", "patient"]).to_pylist() == [{"slide_id": "a", "patient": "P1"}]
+    kept = store.ledger.slide_table(["slide_id"])
+    assert store.ledger.slide_table(["slide_id"]) is kept
+    Store.open(store.uri).ledger.record([SlideFacts(slide_id="b", path="/b", kind="wsi")], [])
+    assert store.ledger.slide_table(["slide_id"])["slide_id"].to_pylist() == ["a", "b"]

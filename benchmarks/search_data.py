@@ -184,7 +184,7 @@ def slide_writer(collection: Collection, name: str, tiles: int) -> SlideWriter:
         slide_id=name,
         xy_l0=(np.stack([at % 70, at // 70], axis=1) * EDGE_L0).astype(np.int32),
         edge_l0=EDGE_L0,
-        tissue=np.ones(tiles, np.float32),
+        tissue=np.random.default_rng(tiles).uniform(0.5, 1, tiles).astype(np.float32),
     )
 
 

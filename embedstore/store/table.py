@@ -21,6 +21,9 @@ INDEX_CACHE_BYTES = 256 << 20
 METADATA_CACHE_BYTES = 64 << 20
 
 
+#: Files are merged up to so many rows. Lance unpacks a column of one value, such as the edge of tiles, a whole file at
+#: a time to read one row: 1.8 ms at 1,000,000 rows, 0.4 at 250,000, in a search of 6.
+FRAGMENT_ROWS = 250_000
 #: Tries of a deletion that another writer was quicker than.
 CONFLICT_RETRIES = 10
 
@@ -225,7 +228,11 @@ class Table:
 
     def _tidy(self, keep_s: float, purge: bool, keep_indexes: Callable[[], object] | None) -> None:
         dataset = self.own()
-        dataset.optimize.compact_files(materialize_deletions_threshold=0.0 if purge else 0.1, num_threads=2)
+        dataset.optimize.compact_files(
+            target_rows_per_fragment=FRAGMENT_ROWS,
+            materialize_deletions_threshold=0.0 if purge else 0.1,
+            num_threads=2,
+        )
         if keep_indexes is not None:
             keep_indexes()
         elif dataset.describe_indices():

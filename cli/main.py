@@ -1,5 +1,6 @@
 """`embedstore`: the group of commands, each imported only when it is asked for."""
 
+import os
 import sys
 
 import click
@@ -63,6 +64,8 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line; an error that embedstore foresees is one line on stderr and exit code 1."""
+    # Lance warns thousands of times while it builds an index of more than 1,024 partitions; it reads this when imported.
+    os.environ.setdefault("LANCE_LOG", "error")
     try:
         app(standalone_mode=False)
     except click.exceptions.Exit as done:

@@ -64,7 +64,7 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line; an error that embedstore foresees is one line on stderr and exit code 1."""
-    # Lance warns thousands of times while it builds an index of more than 1,024 partitions; it reads this when imported.
+    # Lance warns thousands of times while it builds an index of over 1,024 partitions; it reads this when imported.
     os.environ.setdefault("LANCE_LOG", "error")
     try:
         app(standalone_mode=False)

@@ -112,7 +112,8 @@ def test_each_filter_has_a_row_of_embedstore(tmp_path):
     )  # fmt: skip
     rows = found["search_speed"]
     assert [row["kept"] for row in rows] == ["1.0", "0.01", "0.001"]
-    assert all(float(row["qps_8_threads"]) > 0 and float(row["qps_8_processes"]) > 0 for row in rows)
+    assert all(float(row["qps_8_threads"]) > 0 for row in rows)
+    assert [row["qps_8_processes"] != "" for row in rows] == [True, False, False]  # processes ask without a filter
     assert all(float(row["recall_at_10"]) > 0.95 for row in rows[1:])
 
 

@@ -50,7 +50,7 @@ MIN_PARTITIONS, MAX_PARTITIONS = 32, 4096
 #: index that lacks more than this share of its rows is built anew.
 REBUILD_SHARE = 0.125
 #: Fewer new rows than this are left to be searched one by one, which takes a millisecond for 2,000.
-FEW_ROWS = 2_000
+LEFT_ROWS = 2_000
 #: While slides are still coming, an index is brought up to date only when it lacks this share of the rows.
 BUSY_SHARE = 0.3
 
@@ -195,13 +195,11 @@ def keep_index(collection: Collection, *, busy: bool = False) -> IndexFacts:
         busy: Slides are still coming: do only what would be missed.
     """
     config, facts = index_choice(collection), index_facts(collection)
-    build_scalar_indexes(collection)
-    if not config.wants_index(facts.rows):
-        return facts
-    lacking = facts.rows - facts.indexed
-    if facts.kind == FLAT or lacking > (BUSY_SHARE if busy else REBUILD_SHARE) * facts.rows:
+    wanted, lacking = config.wants_index(facts.rows), facts.rows - facts.indexed
+    if wanted and (facts.kind == FLAT or lacking > (BUSY_SHARE if busy else REBUILD_SHARE) * facts.rows):
         return build_index(collection, config)
-    if busy or lacking <= FEW_ROWS:
+    build_scalar_indexes(collection)
+    if not wanted or busy or lacking <= LEFT_ROWS:
         return facts
     collection.table.own().optimize.optimize_indices(index_names=[VECTOR_INDEX])
     return index_facts(collection)

@@ -103,7 +103,7 @@ class Ledger:
     def __init__(self, store_uri: str):
         self._slides = Table(store_uri, "slides")
         self._outcomes = Table(store_uri, "outcomes")
-        self._kept_slides: dict[tuple[Any, ...], pa.Table] = {}
+        self._kept_slides: tuple[int, dict[tuple[str, ...], pa.Table]] = -1, {}  # of a version, by columns
 
     def create(self) -> None:
         self._slides.create(SLIDES)
@@ -123,13 +123,16 @@ class Ledger:
         if not self._slides.exists():
             return SLIDES.empty_table().select(list(columns))
         dataset = self._slides.open()
-        asked = (dataset.version, *columns)
-        if asked not in self._kept_slides:
-            read = dataset.to_table(columns=list(columns))
-            of_now = {key: table for key, table in self._kept_slides.items() if key[0] == dataset.version}
-            self._kept_slides = {**dict(list(of_now.items())[1 - KEPT_TABLES :]), asked: read}
-            return read
-        return self._kept_slides[asked]
+        version, kept = self._kept_slides
+        if version != dataset.version:
+            kept = {}
+            self._kept_slides = dataset.version, kept
+        table = kept.get(tuple(columns))
+        if table is None:
+            if len(kept) >= KEPT_TABLES:
+                kept.clear()
+            table = kept[tuple(columns)] = dataset.to_table(columns=list(columns))
+        return table
 
     def outcomes(
         self, *, collection: str | None = None, states: Sequence[State] = (), slide_id: str | None = None

@@ -83,18 +83,18 @@ def nearest_tiles(
     dataset = collection.dataset()
     direction = unit_vector(vector, collection.dim, where=f"collection {collection.name!r}")
     try:
-        probes = effort.probes
-        if where is not None and not effort.exact and _has_index(dataset):
+        probes, indexed = effort.probes, not effort.exact and _has_index(dataset)
+        if where is not None and indexed:
             few = _few_rows(dataset, where)
             if few is not None and _is_quick(few):
                 if _runs(few) > FEW_RUNS or not _is_indexed(dataset, where):
                     return _compare(dataset, direction, k, few, where, columns)
-                effort = replace(effort, exact=True)  # Lance goes straight to these rows
+                effort, indexed = replace(effort, exact=True), False  # Lance goes straight to these rows
             elif few is not None:
                 share = len(few) / dataset.count_rows()
                 probes = round(effort.probes * min(max(PROBE_SHARE / share, 1), 10))
         found = _search(dataset, direction, k, where, columns, effort, probes)
-        if len(found) < min(k, dataset.count_rows()) and not effort.exact and _has_index(dataset):
+        if indexed and len(found) < min(k, dataset.count_rows()):
             # Too few in the partitions that were looked into, as most rows do not pass: look into all of them.
             found = _search(dataset, direction, k, where, columns, effort, ALL_PROBES)
         return found

@@ -202,7 +202,7 @@ def test_an_index_is_built_anew_when_much_is_new(large: Collection, monkeypatch:
     add(large, {"some": clustered(rng, 300)})
     keep_index(large)  # a few new rows stay outside
     assert (built, index_facts(large).indexed) == ([], 3000)
-    monkeypatch.setattr("embedstore.store.index.FEW_ROWS", 100)
+    monkeypatch.setattr("embedstore.store.index.LEFT_ROWS", 100)
     keep_index(large)  # these are added by Lance
     assert (built, index_facts(large).indexed) == ([], 3300)
     add(large, {"more": clustered(rng, 700)})

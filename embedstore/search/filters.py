@@ -1,6 +1,6 @@
 """Which tiles a filter lets through: SQL over everything that is known of a tile."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,11 +71,7 @@ def select_tiles(store: Store, collection: Collection, where: str | None) -> Sel
     """
     if where is None:
         return Selection()
-    from embedstore.search.condition import split_filter
-
-    conditions = split_filter(where)
-    columns = Columns(store, collection)
-    known = {name: columns.find(name) for condition in conditions for name in condition.names}
+    conditions, known, _ = _understood(store, collection, where)
     try:
         return _Filter(store, collection, known).select(conditions)
     except ConfigError as error:
@@ -93,11 +89,7 @@ def select_slides(store: Store, collection: Collection, where: str) -> list[str]
     Raises:
         ConfigError: as `select_tiles`; or the condition names a column that differs from tile to tile.
     """
-    from embedstore.search.condition import split_filter
-
-    conditions = split_filter(where)
-    columns = Columns(store, collection)
-    known = {name: columns.find(name) for condition in conditions for name in condition.names}
+    conditions, known, columns = _understood(store, collection, where)
     of_tiles = [column.text for column in known.values() if not column.per_slide]
     if of_tiles:
         raise ConfigError(
@@ -105,11 +97,29 @@ def select_slides(store: Store, collection: Collection, where: str) -> list[str]
             f"columns of slides: {', '.join(column.text for column in columns if column.per_slide)}"
         )
     table = slide_table(store, dict.fromkeys(known.values()))
-    every = " AND ".join(f"({each.sql(lambda name: known[name].alias)})" for each in conditions)
     try:
-        return filter_rows(table, every, columns=["slide_id"]).column(0).to_pylist()
+        return (
+            filter_rows(table, _all_of(conditions, lambda name: known[name].alias), columns=["slide_id"])
+            .column(0)
+            .to_pylist()
+        )
     except ConfigError as error:
         raise ConfigError(f"slides cannot be filtered by {where!r}: {error}") from error
+
+
+def _understood(
+    store: Store, collection: Collection, where: str
+) -> tuple[list["Condition"], dict[str, Column], Columns]:
+    """The parts of a condition, the columns that they name by their names, and all that there are."""
+    from embedstore.search.condition import split_filter
+
+    conditions = split_filter(where)
+    columns = Columns(store, collection)
+    return conditions, {name: columns.find(name) for each in conditions for name in each.names}, columns
+
+
+def _all_of(conditions: Sequence["Condition"], column_of: Callable[[str], str]) -> str:
+    return " AND ".join(f"({each.sql(column_of)})" for each in conditions)
 
 
 class _Filter:
@@ -124,7 +134,7 @@ class _Filter:
         of_slides = [each for each in conditions if self._is_of_slides(each)]
         clauses = []
         if of_slides:
-            clause = self._slides_where(" AND ".join(f"({self._aliased(each)})" for each in of_slides))
+            clause = self._slides_where(_all_of(of_slides, self._alias))
             if clause == "false":
                 return NOTHING
             clauses += [] if clause == "true" else [clause]
@@ -148,8 +158,8 @@ class _Filter:
     def _columns(self, condition: "Condition") -> list[Column]:
         return [self._known[name] for name in condition.names]
 
-    def _aliased(self, condition: "Condition") -> str:
-        return condition.sql(lambda name: self._known[name].alias)
+    def _alias(self, name: str) -> str:
+        return self._known[name].alias
 
     def _is_of_slides(self, condition: "Condition") -> bool:
         """Whether all tiles of a slide are alike to it, for reasons that the collection itself does not have."""
@@ -165,7 +175,7 @@ class _Filter:
             return condition.sql(lambda name: self._known[name].name)
         if not self._is_of_slides(condition):
             return None
-        where = self._aliased(condition)
+        where = condition.sql(self._alias)
         true, unknown = self._slides_where(where), self._slides_where(f"({where}) IS NULL")
         return true if unknown == "false" else f"({true}) OR (({unknown}) AND {NULL_SQL})"
 
@@ -203,7 +213,7 @@ class _Filter:
             else:
                 by_head.setdefault(table, []).append(condition)
         for (head, kind), theirs in by_head.items():
-            where = " AND ".join(f"({each.sql(lambda name: self._known[name].name)})" for each in theirs)
+            where = _all_of(theirs, lambda name: self._known[name].name)
             said = self._store.predictions(head, kind).table(where=where, columns=["tile_id"])
             ids = np.sort(said.column("tile_id").to_numpy())
             found = ids if found is None else np.intersect1d(found, ids, assume_unique=True)
@@ -212,8 +222,7 @@ class _Filter:
             pushed = " AND ".join([*([pushed] if pushed else []), *said_of]) or None
             columns = list(dict.fromkeys(column for each in rest for column in self._columns(each)))
             tiles = tile_table(self._store, self._collection, columns, where=pushed, among=found)
-            where = " AND ".join(f"({self._aliased(each)})" for each in rest)
-            found = np.sort(filter_rows(tiles, where, columns=["tile_id"]).column(0).to_numpy())
+            found = np.sort(filter_rows(tiles, _all_of(rest, self._alias), columns=["tile_id"]).column(0).to_numpy())
         assert found is not None
         return found
 
@@ -231,7 +240,7 @@ class _Filter:
     def _holds_for_nulls(self, condition: "Condition") -> bool:
         columns = dict.fromkeys(self._columns(condition))
         schema = pa.schema([pa.field(column.alias, column.kind) for column in columns])
-        return holds_for_nulls(schema, self._aliased(condition))
+        return holds_for_nulls(schema, condition.sql(self._alias))
 
     def _table_of(self, condition: "Condition") -> tuple[str, PredictionKind] | None:
         """The table of a head that finds a condition's tiles by itself: those it lacks are none of them."""

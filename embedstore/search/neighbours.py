@@ -105,7 +105,7 @@ class _Candidates:
         if excluded:
             clauses.append(f"NOT {sql_in('slide_id', excluded)}")
         if self._ids is not None and len(self._ids) <= LISTED_IDS:
-            clauses.append(_id_list(self._ids) if len(self._ids) else "false")
+            clauses.append(_id_list(self._ids))
             self._ids = None
         if LISTED_IDS >= len(self._own) > config.k:
             clauses.append(f"NOT {_id_list(self._own)}")
@@ -151,14 +151,14 @@ class _Candidates:
     def _list_all(self) -> bool:
         """Hand Lance the ids that were looked up in what was found; False where it is no help, or they are too many."""
         if self._ids is not None:
-            listed = np.setdiff1d(self._ids, self._own, assume_unique=True)
-            clause = _id_list(listed) if len(listed) else "false"
-        else:
-            listed = self._own
-            clause = f"NOT {_id_list(listed)}"
-        few_own = self._ids is None and len(self._own) <= self._config.k  # which keep nothing from being found
-        if few_own or len(listed) > MOST_LISTED:
+            listed, no = np.setdiff1d(self._ids, self._own, assume_unique=True), ""
+        elif len(self._own) > self._config.k:
+            listed, no = self._own, "NOT "
+        else:  # so few of its own keep nothing from being found
             return False
+        if len(listed) > MOST_LISTED:
+            return False
+        clause = f"{no}{_id_list(listed)}"
         self._where = clause if self._where is None else f"{self._where} AND {clause}"
         self._ids, self._own = None, self._own[:0]
         return True
@@ -186,6 +186,8 @@ class _Candidates:
 
 
 def _id_list(ids: NDArray[np.int64]) -> str:
+    if not len(ids):
+        return "false"
     return f"tile_id IN ({', '.join(map(str, ids.tolist()))})"
 
 

@@ -7,9 +7,8 @@ from itertools import combinations
 
 import numpy as np
 
-from embedstore.config import require
 from embedstore.search.many import ask_many
-from embedstore.search.near_duplicate import near_duplicate_distance
+from embedstore.search.near_duplicate import check_distance, near_duplicate_distance
 from embedstore.search.nearest_elsewhere import nearest_elsewhere
 from embedstore.search.tile_sample import TileSample, sample_tiles
 from embedstore.store import Collection, Store, nearest_tiles
@@ -80,7 +79,7 @@ def find_duplicates(
     Raises:
         ConfigError: the sample or the distance is negative.
     """
-    require(distance is None or 0 <= distance <= 2, f"the distance is {distance}; expected 0 to 2")
+    check_distance(distance)
     drawn = sample_tiles(collection, max(sample, len(collection.slides())) if sample else 0)
     slides = np.array(drawn.tiles.column("slide_id").to_pylist(), object)
     if not len(drawn):

@@ -9,14 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedstore.config import require
 from embedstore.search.many import ask_many
-from embedstore.search.near_duplicate import near_duplicate_distance
-from embedstore.search.nearest_elsewhere import COLUMNS, nearest_elsewhere
+from embedstore.search.near_duplicate import check_distance, near_duplicate_distance
+from embedstore.search.nearest_elsewhere import COLUMNS, elsewhere_sql, nearest_elsewhere
 from embedstore.search.sides import PartSides, PatientSides, Sides
 from embedstore.search.tile_sample import TileSample, sample_tiles
 from embedstore.store import Collection, Store, nearest_tiles
-from embedstore.store.table import sql_in
 
 #: Neighbours asked for at first, and at most: a tile whose own side has so many that are nearer is given up.
 FETCH, FETCH_MOST = 16, 1_024
@@ -82,7 +80,7 @@ def find_leaks(
     Raises:
         ConfigError: the sample or the distance is negative.
     """
-    require(distance is None or 0 <= distance <= 2, f"the distance is {distance}; expected 0 to 2")
+    check_distance(distance)
     patients = PatientSides(store)
     sides: Sides = patients if parts is None else parts
     drawn = sample_tiles(collection, sample, tile_ids=None if parts is None else parts.tile_ids)
@@ -127,8 +125,7 @@ def _other_side(
 ) -> tuple[dict[str, Any] | None, bool]:
     """A tile with its near-duplicate on another side, or None; and whether the search was given up."""
     fetch = FETCH
-    passed_over = sides.own_slides(tile)
-    where = f"tile_id != {tile['tile_id']}" + (f" AND NOT {sql_in('slide_id', passed_over)}" if passed_over else "")
+    where = elsewhere_sql(tile["tile_id"], sides.own_slides(tile))
     while True:
         away, theirs = found.column("distance").to_numpy(), sides.of(found)
         hits = np.flatnonzero(sides.apart(own, theirs) & (away <= within))
@@ -153,9 +150,7 @@ def _pair(tile: Mapping[str, Any], other: Mapping[str, Any], side: str, other_si
 
 
 def _notes(drawn: TileSample, patients: PatientSides, parts: PartSides | None) -> tuple[str, ...]:
-    notes: tuple[str, ...] = ()
-    if drawn.pointless:
-        notes += (f"{drawn.pointless:,} tile(s) of the sample have a vector of zeros, NaN or infinity; left out",)
+    notes = drawn.notes
     unknown = patients.without_patient(sorted(set(drawn.tiles.column("slide_id").to_pylist())))
     if parts is None and unknown:
         notes += (

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from embedstore.config import require
 from embedstore.search.tile_sample import TileSample
 
 #: Nearer than this share of what is usual between patients counts as the same place. Measured on the distance of a
@@ -22,6 +23,11 @@ SHARE = 0.25
 ROUNDING = 1e-5
 #: Tiles that are compared with each other for it.
 COMPARED = 1_000
+
+
+def check_distance(distance: float | None) -> None:
+    """Raise ConfigError unless a distance that the user gave is one."""
+    require(distance is None or 0 <= distance <= 2, f"the distance is {distance}; expected 0 to 2")
 
 
 def near_duplicate_distance(sample: TileSample, patients: NDArray[np.object_]) -> float:

@@ -45,12 +45,15 @@ def nearest_elsewhere(
     ids = sample.tiles["tile_id"].to_pylist()
 
     def ask(i: int) -> pa.Table:
-        where = f"tile_id != {ids[i]}"
-        if away_from[i]:
-            where += f" AND NOT {sql_in('slide_id', away_from[i])}"
+        where = elsewhere_sql(ids[i], away_from[i])
         return nearest_tiles(collection, sample.vectors[i], k=k, where=where, columns=COLUMNS)
 
     return ask_many(ask, range(len(ids)), tell=tell)
+
+
+def elsewhere_sql(tile_id: int, slides: Sequence[str]) -> str:
+    """All tiles but one, and but those of some slides."""
+    return f"tile_id != {tile_id}" + (f" AND NOT {sql_in('slide_id', slides)}" if slides else "")
 
 
 def _scan(

@@ -70,10 +70,7 @@ def find_outliers(
     require(limit > 0, f"the limit is {limit}; expected more than 0 standard deviations")
     drawn = sample_tiles(collection, sample)
     rows = drawn.tiles.to_pylist()
-    notes: tuple[str, ...] = ()
-    if drawn.pointless:
-        notes += (f"{drawn.pointless:,} tile(s) of the sample have a vector of zeros, NaN or infinity; left out",)
-
+    notes = drawn.notes
     away_from = [() if row["name"] is not None else (row["slide_id"],) for row in rows]
     nearest = nearest_elsewhere(collection, drawn, away_from, k=neighbours, tell=tell)
     distance = np.array([np.mean(found["distance"].to_numpy()) if len(found) else np.nan for found in nearest])

@@ -11,7 +11,7 @@ from embedstore.search.many import ask_many
 from embedstore.search.representatives import representatives as choose
 from embedstore.search.tile_sample import directions, sample_tiles
 from embedstore.store import Collection, Store, nearest_tiles
-from embedstore.store.table import sql_in, sql_string
+from embedstore.store.table import sql_in
 from embedstore.store.vectors import matrix
 
 #: Tiles of the slide among which its representatives are chosen: a slide of 50,000 takes as long as one of 4,000.
@@ -73,7 +73,8 @@ def similar_slides(
     require(representatives >= 1, f"representatives is {representatives}; expected 1 or more tiles")
     collection = collection.pinned()
     queries = _representatives(collection, slide_id, representatives)
-    patient = {row["slide_id"]: row["patient"] for row in store.ledger.slides()}
+    known = store.ledger.slide_table(["slide_id", "patient"])
+    patient = dict(zip(known["slide_id"].to_pylist(), known["patient"].to_pylist(), strict=True))
     left_out = [slide_id, *(_same_patient(slide_id, patient) if exclude_same_patient else [])]
     allowed = [f"NOT {sql_in('slide_id', left_out)}"]
     if where is not None:
@@ -163,8 +164,7 @@ def _compare(collection: Collection, queries: NDArray[np.float32], slide_id: str
     """The median of the queries' distances to their nearest tile of a slide, and the slide's tiles."""
     best = np.full(len(queries), -np.inf, np.float32)
     tiles = 0
-    dataset = collection.dataset()
-    for batch in dataset.to_batches(columns=["vector"], filter=f"slide_id = {sql_string(slide_id)}"):
+    for batch in collection.batches(slides=[slide_id], columns=["vector"]):
         vectors, _ = directions(matrix(batch.column(0), collection.dim))
         if len(vectors):
             best = np.maximum(best, (queries @ vectors.T).max(axis=1))

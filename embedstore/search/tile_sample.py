@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from embedstore.config import require
 from embedstore.store import Collection
 from embedstore.store.nearest import TILE_COLUMNS
+from embedstore.store.schema import batch_rows
 from embedstore.store.vectors import matrix
-
-#: Rows taken at once: 8 MB of vectors at 768 dimensions in half precision.
-_TAKE_ROWS = 5_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,6 +35,13 @@ class TileSample:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the sample."""
+        if not self.pointless:
+            return ()
+        return (f"{self.pointless:,} tile(s) of the sample have a vector of zeros, NaN or infinity; left out",)
+
 
 def sample_tiles(
     collection: Collection,
@@ -48,7 +53,8 @@ def sample_tiles(
 ) -> TileSample:
     """Draw tiles, of each slide as many, and all of a slide that has fewer.
 
-    The ids of slides are read of every tile (4 bytes of memory each), vectors of those drawn only.
+    The ids of slides are read of every tile that may be drawn (4 bytes of memory each, 12 where slides are given),
+    vectors of those drawn only.
 
     Args:
         n: How many; 0 takes all.
@@ -58,24 +64,30 @@ def sample_tiles(
         ConfigError: n is negative.
     """
     require(n >= 0, f"the sample is of {n} tiles; expected 1 or more, or 0 for all")
-    dataset = collection.dataset()
-    columns = ["slide_id"] if tile_ids is None else ["slide_id", "tile_id"]
-    codes, keep, names = [], [], dict[str, int]()
-    for batch in dataset.to_batches(columns=columns, batch_size=1 << 20):
+    collection = collection.pinned()  # positions hold for one version
+    columns = [
+        "slide_id",
+        *(["tile_id"] if tile_ids is not None else []),
+        *(["_rowoffset"] if slides is not None else []),
+    ]
+    codes, keep, offsets, names = [], [], [], dict[str, int]()
+    for batch in collection.batches(slides=slides, columns=columns, batch_size=1 << 20):
         slide = batch.column("slide_id").dictionary_encode()
         known = np.array([names.setdefault(name, len(names)) for name in slide.dictionary.to_pylist()], np.int32)
         codes.append(known[slide.indices.to_numpy()] if len(known) else np.empty(0, np.int32))
         if tile_ids is not None:
             keep.append(np.isin(batch.column("tile_id").to_numpy(), tile_ids))
+        if slides is not None:
+            offsets.append(batch.column("_rowoffset").to_numpy())
     code = np.concatenate(codes) if codes else np.empty(0, np.int32)
     wanted = np.ones(len(code), bool) if tile_ids is None else np.concatenate([*keep, np.empty(0, bool)])
-    if slides is not None:
-        wanted &= np.isin(code, [names[name] for name in slides if name in names])
     candidates = np.flatnonzero(wanted)
     rows = candidates[_drawn(code[candidates], n or len(candidates), np.random.default_rng(seed))]
+    rows = np.concatenate(offsets)[rows] if offsets else rows
+    dataset, step = collection.dataset(), batch_rows(collection.dim)
     parts = [
-        dataset.take(rows[start : start + _TAKE_ROWS].tolist(), columns=[*TILE_COLUMNS, "vector"])
-        for start in range(0, len(rows), _TAKE_ROWS)
+        dataset.take(rows[start : start + step].tolist(), columns=[*TILE_COLUMNS, "vector"])
+        for start in range(0, len(rows), step)
     ]
     found = pa.concat_tables(parts) if parts else dataset.to_table(columns=[*TILE_COLUMNS, "vector"], filter="false")
     vectors, whole = directions(matrix(found.column("vector").combine_chunks(), collection.dim))

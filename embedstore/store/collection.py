@@ -91,11 +91,15 @@ class Collection:
         return self.dataset().to_table(filter=where, columns=columns, limit=limit)
 
     def batches(
-        self, *, slides: Sequence[str] | None = None, columns: list[str] | None = None
+        self,
+        *,
+        slides: Sequence[str] | None = None,
+        columns: list[str] | None = None,
+        batch_size: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Rows of all slides, or of some, in the order of `tiles`, a batch at a time."""
         where = None if slides is None else sql_in("slide_id", slides) if slides else "false"
-        yield from self.dataset().to_batches(filter=where, columns=columns)
+        yield from self.dataset().to_batches(filter=where, columns=columns, batch_size=batch_size)
 
     def search(self, what: Any, *, k: int = 10, where: str | None = None, **wanted: Any) -> "Hits":
         """The tiles that are nearest to a tile, a place, a vector or an image: see `embedstore.search`.

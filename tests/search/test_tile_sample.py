@@ -8,6 +8,7 @@ import pytest
 
 from embedstore.errors import ConfigError
 from embedstore.search.tile_sample import sample_tiles
+from embedstore.store import CollectionWriter
 from tests.search.planted import noise, plant
 
 
@@ -65,3 +66,14 @@ def test_an_empty_collection_has_an_empty_sample(tmp_path: Path):
     assert len(sample_tiles(collection, 10)) == 0
     with pytest.raises(ConfigError, match="sample is of -1 tiles"):
         sample_tiles(collection, -1)
+
+
+def test_a_slide_behind_removed_ones_is_drawn_where_it_lies(tmp_path: Path):
+    slides = {name: noise(30, i) for i, name in enumerate(("a", "b", "c", "d"))}
+    _, collection = plant(tmp_path, slides)
+    CollectionWriter(collection).remove(["a", "c"])
+    sample = sample_tiles(collection, 8, slides=["d"])
+    assert counts(sample) == {"d": 8} and sample.of == 30
+    for row, vector in zip(sample.tiles.to_pylist(), sample.vectors, strict=True):
+        stored = slides["d"][row["y"] // 512 * 8 + row["x"] // 512].astype(np.float16).astype(float)
+        np.testing.assert_allclose(vector, stored / np.linalg.norm(stored), atol=1e-6)

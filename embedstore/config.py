@@ -121,6 +121,42 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ViewConfig:
+    """Which augmented copies of each tile are embedded beside it. The same tile gets the same copies again.
+
+    Every copy is mirrored and turned at random; of the rest, each comes with the chance that is noted.
+
+    Attributes:
+        count: Views of a tile.
+        crop: Largest share of a tile's area that is cut away (half of the views); the rest is enlarged to the tile.
+        stain: Largest change of the amounts of haematoxylin and eosin (all views): a factor of 1 ± stain and an offset
+            of ± stain, in units of optical density (Tellez et al. 2018, doi 10.1109/TMI.2018.2820199).
+        brightness: Largest change of brightness, as a share of white (half of the views).
+        contrast: Largest change of contrast about the tile's mean (half of the views).
+        blur: Largest standard deviation of a Gaussian blur, pixels (a quarter of the views).
+        jpeg: Lowest quality of a JPEG that a view goes through, 1 to 100 (a quarter of the views); 100 is off.
+        seed: Another one, other views.
+    """
+
+    count: int = 4
+    crop: float = 0.3
+    stain: float = 0.1
+    brightness: float = 0.1
+    contrast: float = 0.2
+    blur: float = 1.5
+    jpeg: int = 30
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(1 <= self.count <= 64, f"views is {self.count}; expected 1 to 64 of each tile")
+        for name, most in (("crop", 0.9), ("stain", 0.9), ("brightness", 0.9), ("contrast", 0.9), ("blur", 20)):
+            value = getattr(self, name)
+            require(0 <= value <= most, f"{name} of views is {value}; expected 0 to {most}")
+        require(1 <= self.jpeg <= 100, f"jpeg of views is {self.jpeg}; expected a quality from 1 to 100")
+        require(0 <= self.seed < 2**32, f"seed of views is {self.seed}; expected 0 to {2**32 - 1}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class IngestConfig:
     """Everything that decides what the rows of a slide are, beside the extractor itself.
 
@@ -128,11 +164,13 @@ class IngestConfig:
         tiling: How slides are cut into tiles.
         tissue: How tissue is found.
         reading: How pixels are read.
+        views: Which augmented copies of tiles are embedded too; none when None.
     """
 
     tiling: TilingConfig = field(default_factory=TilingConfig)
     tissue: TissueConfig = field(default_factory=TissueConfig)
     reading: ReadingConfig = field(default_factory=ReadingConfig)
+    views: ViewConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

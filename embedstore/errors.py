@@ -146,6 +146,30 @@ class HeadExistsError(StoreError, FileExistsError):
     """A head of that name is in the store already."""
 
 
+class ViewsNotFoundError(StoreError, LookupError):
+    """The collection has no stored views."""
+
+
+class AugmenterNotFoundError(StoreError, LookupError):
+    """The store has no such augmenter."""
+
+
+class AugmenterMismatchError(StoreError, ValueError):
+    """An augmenter was made for vectors of another extractor, or is no longer the one that a head was fitted with."""
+
+
+class AugmenterExistsError(StoreError, FileExistsError):
+    """An augmenter of that name is in the store already."""
+
+
+class AugmenterRefusedError(EmbedStoreError, ValueError):
+    """An augmenter predicts augmented tiles no better than the original tile does; it was not saved."""
+
+
+class CandidatesError(EmbedStoreError, ValueError):
+    """Not one of the candidates for an extractor could be tried."""
+
+
 class PredictionsNotFoundError(StoreError, LookupError):
     """The store has no predictions of that head."""
 

@@ -81,6 +81,56 @@ class AugmentConfig:
         return any((self.noise, self.dropout, self.mixup, self.interpolate, self.extrapolate, self.views))
 
 
+@dataclass(frozen=True, kw_only=True)
+class AugmenterConfig:
+    """How a latent augmenter is trained on a collection's stored views.
+
+    Attributes:
+        chunks: Tokens that an embedding is cut into.
+        width: Length of a token inside.
+        layers: Blocks of cross-attention to the transforms and a small MLP.
+        heads: Attention heads; they divide `width`.
+        identity: Weight of the term that a tile with nothing done to it must stay as it is.
+        learning_rate: Of AdamW, with a short warm-up and a cosine to zero.
+        weight_decay: Decoupled, of kernels.
+        steps: Steps.
+        batch: Views a step.
+        test_share: Share of the tiles that it is judged on, by patient.
+        valid_share: Share of the tiles that decide which steps' parameters are kept, by patient.
+        evaluate_every: Steps between two looks at them.
+        bootstrap: Resamples for the intervals.
+        seed: Of the split, the start and the batches.
+    """
+
+    chunks: int = 16
+    width: int = 64
+    layers: int = 1
+    heads: int = 4
+    identity: float = 0.1
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    steps: int = 3000
+    batch: int = 256
+    test_share: float = 0.2
+    valid_share: float = 0.1
+    evaluate_every: int = 250
+    bootstrap: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("chunks", "width", "layers", "heads", "steps", "batch", "evaluate_every"):
+            require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; expected 1 or more")
+        require(self.width % self.heads == 0, f"width {self.width} is no multiple of {self.heads} attention heads")
+        require(self.identity >= 0, f"identity is {self.identity}; expected 0 or more")
+        require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; expected more than 0")
+        require(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; expected 0 or more")
+        require(self.bootstrap >= 0, f"bootstrap is {self.bootstrap}; expected 0 (no intervals) or more")
+        for name in ("test_share", "valid_share"):
+            value = getattr(self, name)
+            require(0 < value < 1, f"{name} is {value}; expected a share between 0 and 1")
+        require(self.test_share + self.valid_share < 1, "test_share and valid_share leave nothing to train on")
+
+
 #: What a model is fitted with unless something else is asked for.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "tile": {"learning_rates": (1e-3,), "weight_decays": (1e-4, 1e-2, 1.0), "steps": 2000, "batch": 256},

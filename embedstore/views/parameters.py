@@ -1,0 +1,60 @@
+"""What is done to a tile to make a view of it, as numbers that are stored with the view."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.config import ViewConfig
+
+#: In the order in which they are applied; all 0 leaves a tile as it is.
+#:
+#: crop: share of the area that is cut away; crop_x, crop_y: where the rest lies, 0 (left, top) to 1.
+#: mirror: 1 where left and right change sides; turns: quarter turns against the clock, after mirroring.
+#: haematoxylin_gain, eosin_gain: relative change of a stain's amount; …_shift: what is added, optical density.
+#: blur: standard deviation, pixels. contrast: relative change about the mean; brightness: added, share of white.
+#: jpeg: 100 less the quality of the JPEG that it goes through.
+PARAMETERS = (
+    "crop", "crop_x", "crop_y", "mirror", "turns", "haematoxylin_gain", "haematoxylin_shift", "eosin_gain",
+    "eosin_shift", "blur", "contrast", "brightness", "jpeg",
+)  # fmt: skip
+#: Chance that a view is cropped, changed in brightness, in contrast; and that it is blurred, compressed.
+_OFTEN, _SELDOM = 0.5, 0.25
+#: A parameter of its own whether each of these happens.
+_CHANCES = {"crop": _OFTEN, "brightness": _OFTEN, "contrast": _OFTEN, "blur": _SELDOM, "jpeg": _SELDOM}
+
+
+def unchanged() -> NDArray[np.float32]:
+    """(parameters,) of a view that is the tile itself."""
+    return np.zeros(len(PARAMETERS), np.float32)
+
+
+def draw_parameters(tile_ids: NDArray[np.int64], config: ViewConfig) -> NDArray[np.float32]:
+    """Draw the views of some tiles: each from its tile's id and the seed alone, whatever else is drawn.
+
+    The first views are the same however many are asked for.
+
+    Args:
+        tile_ids: (n,) int64.
+    Returns:
+        (n, count, parameters), in the order of `PARAMETERS`.
+    """
+    size = config.count, len(PARAMETERS) + len(_CHANCES)
+    uniform = np.empty((len(tile_ids), *size))
+    for i, tile_id in enumerate(tile_ids.astype(np.uint64).tolist()):
+        uniform[i] = np.random.Generator(np.random.Philox(key=[config.seed, tile_id])).random(size)
+    value = dict(zip(PARAMETERS, np.moveaxis(uniform, -1, 0), strict=False))
+    happens = {name: uniform[..., len(PARAMETERS) + i] < chance for i, (name, chance) in enumerate(_CHANCES.items())}
+    either = {name: 2 * at - 1 for name, at in value.items()}  # -1 to 1
+    stains = [name for name in PARAMETERS if name.endswith(("_gain", "_shift"))]
+    drawn = {
+        "crop": happens["crop"] * value["crop"] * config.crop,
+        "crop_x": happens["crop"] * value["crop_x"] * (config.crop > 0),
+        "crop_y": happens["crop"] * value["crop_y"] * (config.crop > 0),
+        "mirror": value["mirror"] < 0.5,
+        "turns": np.floor(4 * value["turns"]),
+        **{name: either[name] * config.stain for name in stains},
+        "blur": happens["blur"] * value["blur"] * config.blur,
+        "contrast": happens["contrast"] * either["contrast"] * config.contrast,
+        "brightness": happens["brightness"] * either["brightness"] * config.brightness,
+        "jpeg": happens["jpeg"] * np.round(value["jpeg"] * (100 - config.jpeg)),
+    }
+    return np.stack([drawn[name] for name in PARAMETERS], axis=-1).astype(np.float32)

@@ -148,7 +148,9 @@ def quality(data: Path, folder: Path, tasks: list[str], heads: list[str]) -> Non
                 row = {
                     "head": head,
                     "optimizer": stored.record["optimizer"],
-                    "chosen": " ".join(f"{k}={v:g}" for k, v in chosen.items() if k not in ("score", "chosen")),
+                    "chosen": " ".join(
+                        f"{k}={v:g}" for k, v in chosen.items() if k not in ("score", "chosen", "augment")
+                    ),
                     "first_s": round(took[0], 2),
                     "second_s": round(took[1], 2),
                     "f1": _text(stored.record["report"]["metrics"]["f1"]),

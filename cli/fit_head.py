@@ -65,8 +65,11 @@ def _list_of(kind: Any) -> Any:
 @click.option("--balanced-sampling", is_flag=True, default=None, help="Draw classes equally often instead.")
 @click.option("--focal", type=float, help="Exponent of the focal loss; 0 is cross-entropy.")
 @click.option("--hidden", type=int, help="Width of the hidden layer of mlp and abmil.  [default: 256]")
-@click.option("--augment", metavar="KIND=STRENGTH,…",
-              help="noise, dropout, mixup, interpolate, extrapolate; as in noise=0.3,mixup=0.2.")  # fmt: skip
+@click.option("--augment", "augment", multiple=True, metavar="KIND=STRENGTH,…",
+              help="noise, dropout, mixup, interpolate, extrapolate, views (of ingest --views), learned (of "
+              "fit-augmenter), or none; as in noise=0.3,views=0.5. Given several times, the best by validation is "
+              "kept; `search` tries a set of each kind that is at hand.  [default: none]")  # fmt: skip
+@click.option("--augmenter", metavar="NAME", help="With learned: which.  [default: the only one of the extractor]")
 @click.option("--no-calibrate", is_flag=True, help="Leave probabilities as they come.")
 @json_option
 def command(
@@ -90,7 +93,6 @@ def command(
     from cli.fit_settings import resolve_fit
     from heads.devices import prepare_jax
 
-    config = resolve_fit(options)
     prepare_jax()
     from embedstore.store import Store
     from heads.fit import fit_again, fit_heads
@@ -99,6 +101,7 @@ def command(
         click.echo(text, err=True)
 
     opened = Store.open(store)
+    config = resolve_fit(options, lambda: _policies(opened, opened.collection(collection)))
     if again is not None:
         _again(*fit_again(opened, again, tell=tell), as_json)
         return
@@ -116,6 +119,15 @@ def command(
     spent = made[0].record["seconds"]
     click.echo(", ".join(f"{name} {human_time(seconds)}" for name, seconds in spent.items()), err=True)
     click.echo(f"next: embedstore predict --store {store} --head {made[0].name}", err=True)
+
+
+def _policies(store: Any, collection: Any) -> Any:
+    """What a search tries: what the collection has the means for."""
+    from heads.policies import search_policies
+
+    digest = collection.record()["extractor"]["digest"]
+    learned = [one for one in store.augmenters.summaries() if one.record["extractor"]["digest"] == digest]
+    return search_policies(views=store.views(collection.name).exists(), learned=len(learned) == 1)
 
 
 def _again(stored: Any, head: Any, as_json: bool) -> None:

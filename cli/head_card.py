@@ -60,8 +60,25 @@ def _split(record: dict[str, Any]) -> str:
 
 def _chosen(record: dict[str, Any]) -> str:
     chosen = next(cell for cell in record["selection"] if cell["chosen"])
-    values = ", ".join(f"{name} {value:g}" for name, value in chosen.items() if name not in ("score", "chosen"))
+    values = ", ".join(
+        f"{name} {value if isinstance(value, str) else f'{value:g}'}"
+        for name, value in chosen.items()
+        if name not in ("score", "chosen")
+    )
     return f"{record['optimizer']} with {values} of {len(record['selection'])} tried"
+
+
+def _augmentation(record: dict[str, Any]) -> str:
+    """What vectors were augmented by, and with which views and augmenter."""
+    from heads.fit import config_from_record
+
+    policies = config_from_record(record["config"]).augment
+    text = str(policies[0]) if len(policies) == 1 else f"by one of {'; '.join(map(str, policies))}"
+    if views := record.get("views"):
+        text += f"; {views['count']} views of {views['tiles']:,} tiles"
+    if augmenter := record.get("augmenter"):
+        text += f"; augmenter {augmenter['name']} {augmenter['digest']}"
+    return text
 
 
 def _interval(metric: dict[str, Any]) -> str:
@@ -98,6 +115,7 @@ def _print_record(head: Any) -> None:
         ("vectors", f"collection version {record['collection_version']}, {extractor['dim']} dimensions"),
         ("extractor", f"{extractor['name']} {extractor['digest']}"),
         ("slides", record["where"] or "all"),
+        ("augmented", _augmentation(record)),
         ("seconds", ", ".join(f"{part} {seconds:g}" for part, seconds in record["seconds"].items())),
     ):
         click.echo(f"{name:<10} {value}")

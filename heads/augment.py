@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from heads.config import AugmentConfig
 
-KINDS = ("noise", "dropout", "mixup", "interpolate", "extrapolate", "views")
+KINDS = ("noise", "dropout", "mixup", "interpolate", "extrapolate", "views", "learned")
 
 
 class Strengths(NamedTuple):
@@ -23,6 +23,7 @@ class Strengths(NamedTuple):
     interpolate: Float[Array, ""]
     extrapolate: Float[Array, ""]
     views: Float[Array, ""]
+    learned: Float[Array, ""]
 
     @classmethod
     def of(cls, config: AugmentConfig) -> "Strengths":
@@ -59,7 +60,7 @@ def augment(
     Args:
         x: Standardised vectors.
         targets: Shares of each class.
-        kinds: Which kinds to apply (static); `views` has been by then.
+        kinds: Which kinds to apply (static); `views` and `learned` have been by then.
     """
     keys = dict(zip(KINDS, jax.random.split(key, len(KINDS)), strict=True))
     if "interpolate" in kinds:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Float16, Int
 from numpy.typing import NDArray
 
 from heads.augment import Strengths
-from heads.config import FitConfig
+from heads.config import AugmentConfig, FitConfig
 from heads.examples import Bags, Examples
 from heads.head import Members
 from heads.losses import loss_and_weight, mask_logits
@@ -125,7 +125,7 @@ def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> 
     seeds = range(config.seed, config.seed + config.seeds)
     grid = grid_of(
         len(examples.tasks), config.learning_rates or (), config.weight_decays or (),
-        [Strengths.of(config.augment)], seeds,
+        [Strengths.of(AugmentConfig())], seeds,
     )  # fmt: skip
     shape = len(grid.keys), len(examples.split.parts), len(grid.task)
     heads = _flatten(grid, shape)
@@ -157,6 +157,7 @@ def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> 
         network=program.network,
         problem=problem,
         cells=cells_of(grid, ("learning_rate", "weight_decay")),
+        seeds=len(seeds),
         fitted=fitted,
         logits=lambda members, rows: bag_logits(members, vectors, bags, rows),
     )

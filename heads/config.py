@@ -1,5 +1,6 @@
 """The configuration of fitting, checked where it is made and stored with the head."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -59,7 +60,8 @@ class AugmentConfig:
         mixup: Alpha of mixup's beta distribution (Zhang et al. 2018); 0 is off.
         interpolate: z + λ(z' − z) with λ uniform up to this, z' of the same class (DeVries & Taylor 2017).
         extrapolate: z + λ(z − z') with λ uniform up to this, z' of the same class.
-        views: Share of draws that take a stored view instead of the original.
+        views: Share of draws that take a stored view (`ingest --views`) instead of the original.
+        learned: Share of draws that a latent augmenter (`fit-augmenter`) takes to a view of the tile, drawn anew.
     """
 
     noise: float = 0.0
@@ -68,17 +70,24 @@ class AugmentConfig:
     interpolate: float = 0.0
     extrapolate: float = 0.0
     views: float = 0.0
+    learned: float = 0.0
 
     def __post_init__(self) -> None:
         for name, most in (
-            ("noise", 10), ("dropout", 0.99), ("mixup", 10), ("interpolate", 1), ("extrapolate", 10), ("views", 1)
+            ("noise", 10), ("dropout", 0.99), ("mixup", 10), ("interpolate", 1), ("extrapolate", 10), ("views", 1),
+            ("learned", 1),
         ):  # fmt: skip
             value = getattr(self, name)
             require(0 <= value <= most, f"augmentation {name} is {value}; expected 0 to {most}")
 
     @property
     def is_on(self) -> bool:
-        return any((self.noise, self.dropout, self.mixup, self.interpolate, self.extrapolate, self.views))
+        return any(dataclasses.astuple(self))
+
+    def __str__(self) -> str:
+        """'noise=0.3,mixup=0.2', as `--augment` takes it; 'none' where nothing is on."""
+        on = [f"{name}={value:g}" for name, value in dataclasses.asdict(self).items() if value]
+        return ",".join(on) or "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +179,8 @@ class FitConfig:
         bootstrap: Resamples for the intervals of the metrics.
         split: How patients are parted.
         join: When a tile lies in an annotated area.
-        augment: Augmentation of vectors.
+        augment: Augmentation of vectors, or several: heads are fitted with each, the best by validation is kept.
+        augmenter: The latent augmenter of `learned`; the only one of the collection's extractor when None.
     """
 
     model: Model = "linear"
@@ -199,7 +209,8 @@ class FitConfig:
     bootstrap: int = 1000
     split: SplitConfig = field(default_factory=SplitConfig)
     join: JoinConfig = field(default_factory=JoinConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    augment: tuple[AugmentConfig, ...] = (AugmentConfig(),)
+    augmenter: str | None = None
 
     def __post_init__(self) -> None:
         models = ("linear", "mlp", "mean", "max", "abmil")
@@ -228,7 +239,30 @@ class FitConfig:
         require(0 <= self.dropout < 1, f"dropout is {self.dropout}; expected 0 to below 1")
         require(self.bag_tiles >= 0, f"bag_tiles is {self.bag_tiles}; expected 0 (all) or more")
         require(self.bootstrap >= 0, f"bootstrap is {self.bootstrap}; expected 0 (no intervals) or more")
+        require(len(self.augment) > 0, "augment is empty; expected one AugmentConfig or several")
+        require(len(set(self.augment)) == len(self.augment), "augment holds the same twice; expected each once")
+        require(
+            self.model != "abmil" or not self.augments,
+            "abmil draws tiles of its bags anew in each step, and augments no vectors; leave augment out",
+        )
+        require(
+            self.model in TILE_MODELS or not self.uses("views", "learned"),
+            f"model {self.model!r} looks at pooled tiles, which have no views; views and learned are of linear, mlp",
+        )
+        require(
+            self.augmenter is None or self.uses("learned"),
+            f"augmenter {self.augmenter!r} goes with learned, the share of draws that it takes: augment learned=0.5",
+        )
         if self.optimizer == "lbfgs":
             require(self.model in ("linear", "mean", "max"), "lbfgs fits linear, mean and max heads; use adamw")
-            require(not self.augment.is_on, "lbfgs sees all vectors at once and cannot augment; use adamw")
+            require(not self.augments, "lbfgs sees all vectors at once and cannot augment; use adamw")
             require(self.focal == 0, "lbfgs minimises cross-entropy; use adamw with the focal loss")
+
+    @property
+    def augments(self) -> bool:
+        """Whether any augmentation is on."""
+        return any(policy.is_on for policy in self.augment)
+
+    def uses(self, *kinds: str) -> bool:
+        """Whether any of some kinds of augmentation is on."""
+        return any(getattr(policy, kind) for policy in self.augment for kind in kinds)

@@ -88,7 +88,7 @@ class _Fold:
     def __init__(self, config: FitConfig, examples: Examples, trained: Trained, task: int, cell: int, fold: int):
         self._examples, self._trained, self._task, self._cell = examples, trained, task, cell
         self._name = examples.split.names[fold]
-        self._seeds = range(config.seed, config.seed + len(trained.fitted.score))
+        self._seeds = range(config.seed, config.seed + trained.seeds)
         self._parts = np.where(examples.known[task], examples.split.parts[fold], -1)
         classes, several = examples.classes[task], config.multi_label
         self._softmax, self._binary = is_softmax(len(classes), several), is_binary(classes, several)
@@ -130,13 +130,14 @@ class _Fold:
         return found, self._examples.targets[self._task][rows], rows
 
     def records(self, fold: int) -> list[dict[str, Any]]:
-        fitted = self._trained.fitted
+        trained, fitted = self._trained, self._trained.fitted
+        steps, scores = (trained.of_cell(a, self._cell)[:, fold] for a in (fitted.best_step, fitted.score))
         return [
             {
                 "fold": self._name,
                 "seed": int(seed),
-                "best_step": int(fitted.best_step[s, fold, self._cell]),
-                "score": float(fitted.score[s, fold, self._cell]),
+                "best_step": int(steps[s]),
+                "score": float(scores[s]),
                 "temperature": float(self.members.temperature[s]),
             }
             for s, seed in enumerate(self._seeds)

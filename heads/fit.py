@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from embedstore import __version__
 from embedstore.config import JoinConfig, as_record
 from embedstore.errors import ConfigError, HeadMismatchError, LabelError
-from embedstore.store import Collection, Store, StoredHead, read_places, read_vectors
+from embedstore.store import Collection, Store, StoredHead, read_places
 from embedstore.store.schema import FORMAT_VERSION, tile_ids
 from heads.config import AugmentConfig, FitConfig, SplitConfig
-from heads.devices import device_bytes, jax_devices
+from heads.devices import jax_devices
 from heads.examples import Bags, Examples, gather
 from heads.finish import Finished, finish
 from heads.head import Head
-from heads.pooling import pool
+from heads.material import Material, gather_material
 from heads.splits import Split, count_parts
 from heads.trained import Trained, train
 
@@ -77,11 +77,11 @@ def fit_heads(
         )
     for note in examples.notes:
         tell(f"note: {note}")
-    trained, finished = _fit(collection, examples, config, seconds, tell)
+    material, trained, finished = _fit(store, collection, examples, config, seconds, tell)
     heads = []
     for t, name in enumerate(names):
         head = _head(name, collection, examples, config, finished[t], t)
-        record = _record(collection, examples, config, where, trained, finished[t], t, seconds)
+        record = _record(collection, examples, config, where, material, trained, finished[t], t, seconds)
         heads.append(_stored(head, examples, record))
     for made in heads:
         store.heads.save(made)
@@ -101,7 +101,7 @@ def fit_again(store: Store, name: str, *, tell: Tell = lambda text: None) -> tup
         The head as it is stored, and as it came out now: on the same kind of device their digests are equal.
     Raises:
         HeadNotFoundError: there is no such head.
-        HeadMismatchError: the store no longer holds what it was fitted on.
+        HeadMismatchError: the store no longer holds what it was fitted on, or with.
     """
     stored = store.heads.get(name)
     record = stored.record
@@ -109,45 +109,38 @@ def fit_again(store: Store, name: str, *, tell: Tell = lambda text: None) -> tup
     _require_extractor(stored, collection)
     config = config_from_record(record["config"])
     examples = _examples_again(store, stored, collection)
-    _, finished = _fit(collection, examples, config, {}, tell)
+    material, _, finished = _fit(store, collection, examples, config, {}, tell)
+    for kind in ("views", "augmenter"):
+        if record.get(kind) != (made_with := material.record.get(kind)):
+            raise HeadMismatchError(
+                f"head {name!r} was fitted with {kind} {record.get(kind)}; the store has {made_with} now, so it cannot "
+                "be fitted again to the same numbers; fit a new one with "
+                f"`embedstore fit-head --task {stored.task} --replace`"
+            )
     t = record["task_index"]
     return stored, _head(stored.name, collection, examples, config, finished[t], t)
 
 
 def _fit(
-    collection: Collection, examples: Examples, config: FitConfig, seconds: dict[str, float], tell: Tell
-) -> tuple[Trained, list[Finished]]:
+    store: Store, collection: Collection, examples: Examples, config: FitConfig, seconds: dict[str, float], tell: Tell
+) -> tuple[Material, Trained, list[Finished]]:
     with TemporaryDirectory(prefix="embedstore-") as scratch:
         tell(f"read {len(examples.bags.rows):,} vectors of {collection.dim}")
         with _timed(seconds, "read"):
-            vectors = _vectors(collection, examples, config, Path(scratch))
+            material = gather_material(store, collection, examples, config, Path(scratch))
+        for note in material.notes:
+            tell(f"note: {note}")
         tell(f"fit on {jax_devices()[0]}")
         with _timed(seconds, "fit"):
             if config.model == "abmil":
                 from heads.bags import train_bags
 
-                trained = train_bags(config, examples, vectors)
+                trained = train_bags(config, examples, material.vectors)
             else:
-                trained = train(config, examples, vectors)
+                trained = train(config, examples, material.vectors, augmenter=material.augmenter)
         with _timed(seconds, "evaluate"):
             finished = [finish(config, examples, trained, t) for t in range(len(examples.tasks))]
-    return trained, finished
-
-
-def _vectors(collection: Collection, examples: Examples, config: FitConfig, scratch: Path) -> NDArray[Any]:
-    """What the model looks at: a vector an example, or those of all bags one after the other."""
-    bags = examples.bags
-    if config.model in ("mean", "max"):
-        return pool(collection, bags, version=examples.version, how=config.model)
-    rows = bags.rows
-    memory_map = scratch / "vectors.npy" if 2 * collection.dim * len(rows) > 2 * device_bytes() else None
-    if (np.diff(rows) > 0).all():
-        return read_vectors(collection, rows, version=examples.version, memory_map=memory_map)
-    order = np.argsort(rows, kind="stable")  # slides of a patient, or a table that was compacted since
-    read = read_vectors(collection, rows[order], version=examples.version, memory_map=memory_map)
-    back = np.empty(len(rows), np.int64)
-    back[order] = np.arange(len(rows))
-    return read[back]
+    return material, trained, finished
 
 
 @contextmanager
@@ -179,8 +172,8 @@ def _head(
 
 
 def _record(
-    collection: Collection, examples: Examples, config: FitConfig, where: str | None, trained: Trained,
-    finished: Finished, task: int, seconds: dict[str, float],
+    collection: Collection, examples: Examples, config: FitConfig, where: str | None, material: Material,
+    trained: Trained, finished: Finished, task: int, seconds: dict[str, float],
 ) -> dict[str, Any]:  # fmt: skip
     classes = examples.classes[task]
     extractor = collection.record()["extractor"]
@@ -198,6 +191,7 @@ def _record(
         "collection_version": examples.version,
         "extractor": {name: extractor[name] for name in ("name", "digest", "dim")},
         "config": as_record(config),
+        **material.record,
         "where": where,
         "optimizer": trained.optimizer,
         "device": jax_devices()[0],
@@ -211,7 +205,7 @@ def _record(
         "selection": finished.selection,
         "members": finished.member_records,
         "report": finished.report.as_record(),
-        "notes": [*examples.notes, *finished.report.notes],
+        "notes": [*examples.notes, *material.notes, *finished.report.notes],
         "seconds": dict(seconds),
     }
 
@@ -247,8 +241,13 @@ def _pack(examples: Examples) -> bytes:
 def config_from_record(record: dict[str, Any]) -> FitConfig:
     """A configuration from what `as_record` made of it, after a way through JSON."""
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-    nested = {"split": SplitConfig, "join": JoinConfig, "augment": AugmentConfig}
-    return FitConfig(**{**values, **{name: kind(**record[name]) for name, kind in nested.items()}})
+    augment = record["augment"]
+    nested: dict[str, Any] = {
+        "split": SplitConfig(**record["split"]),
+        "join": JoinConfig(**record["join"]),
+        "augment": tuple(AugmentConfig(**one) for one in (augment if isinstance(augment, list) else [augment])),
+    }
+    return FitConfig(**{**values, **nested})
 
 
 def _require_extractor(stored: StoredHead, collection: Collection) -> None:

@@ -5,7 +5,7 @@ nothing anew.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +54,7 @@ class Problem(NamedTuple):
         valid_rows: Rows that each fold is validated on while fitting; -1 is padding.
         valid_x: Their vectors.
         groups: How batches are drawn.
+        latent: What takes vectors to those of views, where that is asked for.
     """
 
     targets: Int8[Array, "tasks rows k"]
@@ -69,6 +70,7 @@ class Problem(NamedTuple):
     valid_rows: Int[Array, "folds valid"]
     valid_x: Float16[Array, "folds valid dim"]
     groups: Groups
+    latent: Any = None
 
 
 class Draw(NamedTuple):

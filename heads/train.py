@@ -39,6 +39,8 @@ class Program:
         losses: Kinds of loss that its tasks need.
         kinds: Kinds of augmentation in use.
         views: Stored views of a row, the original among them.
+        latent: The latent augmenter's network, where `learned` is on.
+        learned: Streams that it augments.
         batch: Rows of a step.
         steps: Most steps.
         every: Steps between two looks at the validation rows.
@@ -62,6 +64,8 @@ class Program:
     patience: int
     metric: str
     focal: float
+    latent: Network | None = None
+    learned: tuple[int, ...] = ()
 
     @property
     def rounds(self) -> int:
@@ -100,7 +104,7 @@ class _State(NamedTuple):
 class _Raw(NamedTuple):
     """Vectors of a batch as stored."""
 
-    x: Float16[Array, "*n dim"]
+    x: Float16[Array, "*n dim"] | Float[Array, "*n dim"]
     same: Float16[Array, "*n dim"] | None
     any: Float16[Array, "*n dim"] | None
 
@@ -248,6 +252,7 @@ def _like(flags: jax.Array, array: jax.Array) -> jax.Array:
 
 def _step(program: Program, problem: Problem, grid: Grid, parameters, optimizer, number, draws: Draw, raw: _Raw):
     """One step of every head."""
+    raw = _with_latent(program, problem, grid, number, raw)
 
     def of_stream(parameters, optimizer, key, strengths, draws: Draw, raw: _Raw):
         key = jax.random.fold_in(key, 2 * number + 1)
@@ -276,6 +281,25 @@ def _step(program: Program, problem: Problem, grid: Grid, parameters, optimizer,
         )  # fmt: skip
 
     return jax.vmap(of_stream)(parameters, optimizer, grid.keys, grid.strengths, draws, raw)
+
+
+def _with_latent(program: Program, problem: Problem, grid: Grid, number, raw: _Raw) -> _Raw:
+    """A share of the vectors of some streams taken to those of views of their tiles, drawn anew."""
+    if not program.learned:
+        return raw
+
+    from heads.latent import apply_latent
+
+    def of_stream(x, share, key):
+        which, whether = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, 2 * number + 1), 2))
+        bank = problem.latent.bank
+        views = bank[jax.random.randint(which, (len(x),), 0, len(bank))]
+        taken = jax.random.uniform(whether, (len(x), 1)) < share
+        return jnp.where(taken, apply_latent(program.latent, problem.latent, x, views), x)
+
+    at, x = np.asarray(program.learned), raw.x.astype(jnp.float32)
+    changed = jax.vmap(of_stream)(x[at], grid.strengths.learned[at], grid.keys[at])
+    return raw._replace(x=x.at[at].set(changed))
 
 
 def _batch(program: Program, problem: Problem, strengths: Strengths, draws: Draw, raw: _Raw, key):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heads.augment import Strengths, kinds_on
-from heads.config import FitConfig
+from heads.config import AugmentConfig, FitConfig
 from heads.devices import device_bytes
 from heads.examples import Examples
 from heads.head import Members
@@ -28,13 +28,15 @@ _CAN_LBFGS = ("linear", "mean", "max")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
-    """All heads of a fit: seeds × folds × (tasks × hyper-parameters).
+    """All heads of a fit: (augmentations × seeds) × folds × (tasks × hyper-parameters).
 
     Attributes:
         optimizer: What fitted them.
         network: Their network.
         problem: What they were fitted on.
-        cells: Task and hyper-parameters of each head of a fold and seed.
+        cells: Task and hyper-parameters of each head of a fold and seed: all of the first augmentation, then those of
+            the second. Where there are several, which it is stands under 'augment'.
+        seeds: Seeds of each.
         fitted: Their parameters and validation scores.
         logits: From members, a fold and rows of the examples to logits (members, n, columns).
     """
@@ -43,23 +45,27 @@ class Trained:
     network: Network
     problem: Problem
     cells: tuple[dict[str, Any], ...]
+    seeds: int
     fitted: Fitted
     logits: Callable[[Members, NDArray[np.intp]], NDArray[np.float32]]
 
     def scores(self, task: int) -> dict[int, NDArray[np.float32]]:
         """Validation scores (seeds, folds) of each of a task's cells; smaller is better."""
-        found = np.asarray(self.fitted.score)
-        return {i: found[:, :, i] for i, cell in enumerate(self.cells) if cell["task"] == task}
+        return {i: self.of_cell(self.fitted.score, i) for i, cell in enumerate(self.cells) if cell["task"] == task}
+
+    def of_cell(self, values: Any, cell: int) -> NDArray[Any]:
+        """What is of a cell, (seeds, folds, …), in an array over all heads (streams, folds, heads, …)."""
+        policy, head = divmod(cell, self.fitted.score.shape[2])
+        return np.asarray(values[policy * self.seeds : (policy + 1) * self.seeds, :, head])
 
     def members(self, cell: int, folds: Sequence[int], columns: int) -> Members:
         """The heads of a cell, of all seeds and some folds; without offset and temperature."""
-        chosen = jnp.asarray(folds)
+        chosen, seeds = np.asarray(folds), self.seeds
         parameters = jax.tree.map(
-            lambda a: np.asarray(a[:, chosen, cell].reshape(-1, *a.shape[3:])), self.fitted.parameters
+            lambda a: self.of_cell(a, cell)[:, chosen].reshape(-1, *a.shape[3:]), self.fitted.parameters
         )
         parameters = first_columns(parameters, columns)
-        seeds = len(self.fitted.score)
-        shift, scale = (np.asarray(a[chosen]) for a in (self.problem.shift, self.problem.scale))
+        shift, scale = (np.asarray(a)[chosen] for a in (self.problem.shift, self.problem.scale))
         m = seeds * len(folds)
         return Members(
             network=self.network,
@@ -86,7 +92,10 @@ def pose_examples(config: FitConfig, examples: Examples, vectors: NDArray[Any]) 
     )  # fmt: skip
 
 
-def program_of(config: FitConfig, examples: Examples, dim: int, *, views: int = 1, steps: int | None = None) -> Program:
+def program_of(
+    config: FitConfig, examples: Examples, dim: int, *, views: int = 1, steps: int | None = None,
+    latent: Network | None = None,
+) -> Program:  # fmt: skip
     """What is compiled for a fit."""
     columns = max(columns_of(len(classes), config.multi_label) for classes in examples.classes)
     softmax = {is_softmax(len(classes), config.multi_label) for classes in examples.classes}
@@ -98,8 +107,12 @@ def program_of(config: FitConfig, examples: Examples, dim: int, *, views: int = 
         hidden=config.hidden,
         dropout=config.dropout,
         losses=frozenset("softmax" if one else "sigmoid" for one in softmax),
-        kinds=kinds_on(config.augment),
+        kinds=kinds_on(*config.augment),
         views=views,
+        latent=latent,
+        learned=tuple(
+            p * config.seeds + s for p, one in enumerate(config.augment) if one.learned for s in range(config.seeds)
+        ),
         batch=config.batch or 1,
         steps=steps or config.steps or 1,
         every=config.evaluate_every,
@@ -113,15 +126,19 @@ def choose_optimizer(config: FitConfig, rows: int) -> str:
     """`auto` resolved."""
     if config.optimizer != "auto":
         return config.optimizer
-    can = config.model in _CAN_LBFGS and not config.augment.is_on and config.focal == 0
+    can = config.model in _CAN_LBFGS and not config.augments and config.focal == 0
     return "lbfgs" if can and not config.balanced_sampling and rows <= LBFGS_ROWS else "adamw"
 
 
-def train(config: FitConfig, examples: Examples, vectors: NDArray[Any], *, on_device: bool | None = None) -> Trained:
+def train(
+    config: FitConfig, examples: Examples, vectors: NDArray[Any], *, augmenter: Any = None,
+    on_device: bool | None = None,
+) -> Trained:  # fmt: skip
     """Fit all heads of a configuration to examples of one vector each.
 
     Args:
-        vectors: (n, dim), or with stored views (n, views, dim); may be a memory map.
+        vectors: (n, dim), or with stored views (n, 1 + views, dim), the original first; may be a memory map.
+        augmenter: What takes vectors to those of views; needed where `learned` is on.
         on_device: Whether all vectors are brought to the device; by what is free there when None.
     """
     dim, views = vectors.shape[-1], vectors.shape[1] if vectors.ndim == 3 else 1
@@ -129,12 +146,14 @@ def train(config: FitConfig, examples: Examples, vectors: NDArray[Any], *, on_de
     optimizer = choose_optimizer(config, len(vectors))
     if optimizer == "lbfgs":
         program = program_of(config, examples, dim, steps=min(config.steps or LBFGS_STEPS, LBFGS_STEPS))
-        grid = _grid(config, examples, rates=config.c, decays=(0.0,), seeds=(config.seed,))
+        seeds = range(config.seed, config.seed + 1)  # it starts at zero and draws nothing: all seeds are alike
+        grid = _grid(config, examples, rates=config.c, decays=(0.0,), seeds=seeds)
         first = vectors if vectors.ndim == 2 else vectors[:, 0]
         fitted = fit_lbfgs(program, problem, grid, first)
         names: tuple[str, ...] = ("c",)
     else:
-        program = program_of(config, examples, dim, views=views)
+        program = program_of(config, examples, dim, views=views, latent=augmenter and augmenter.network)
+        problem = problem._replace(latent=augmenter and augmenter.latent)
         seeds = range(config.seed, config.seed + config.seeds)
         rates, decays = config.learning_rates or (), config.weight_decays or ()
         grid = _grid(config, examples, rates=rates, decays=decays, seeds=seeds)
@@ -146,22 +165,27 @@ def train(config: FitConfig, examples: Examples, vectors: NDArray[Any], *, on_de
         optimizer=optimizer,
         network=program.network,
         problem=problem,
-        cells=cells_of(grid, names),
+        cells=cells_of(grid, names, config.augment),
+        seeds=len(seeds),
         fitted=fitted,
         logits=lambda members, rows: members.logits(first[rows]),
     )
 
 
 def _grid(config: FitConfig, examples: Examples, *, rates, decays, seeds) -> Grid:
-    return grid_of(len(examples.tasks), rates, decays, [Strengths.of(config.augment)], seeds)
+    return grid_of(len(examples.tasks), rates, decays, [Strengths.of(one) for one in config.augment], seeds)
 
 
-def cells_of(grid: Grid, names: Sequence[str]) -> tuple[dict[str, Any], ...]:
-    """What each head of a grid is, by the names of its hyper-parameters."""
+def cells_of(
+    grid: Grid, names: Sequence[str], policies: Sequence[AugmentConfig] = (AugmentConfig(),)
+) -> tuple[dict[str, Any], ...]:
+    """What each head of a grid is, by the names of its hyper-parameters and, where there are several, augmentation."""
     values = {"learning_rate": grid.learning_rate, "weight_decay": grid.weight_decay, "c": grid.learning_rate}
     columns = {name: np.asarray(values[name]).tolist() for name in names}
     return tuple(
         {"task": task, **{name: float(f"{columns[name][i]:.6g}") for name in names}}
+        | ({"augment": str(policy)} if len(policies) > 1 else {})
+        for policy in policies
         for i, task in enumerate(np.asarray(grid.task).tolist())
     )
 

@@ -71,7 +71,7 @@ def test_bag_heads_find_the_signal(tmp_path: Path, model: str, level: str):
     [
         {},
         {"model": "mlp", "seeds": 2},
-        {"optimizer": "adamw", "augment": AugmentConfig(noise=0.2, mixup=0.3, interpolate=0.3)},
+        {"optimizer": "adamw", "augment": (AugmentConfig(noise=0.2, mixup=0.3, interpolate=0.3),)},
         {"multi_label": True, "balanced_sampling": True, "focal": 2.0},
     ],
 )
@@ -113,7 +113,12 @@ def test_several_tasks_share_one_pass_and_keep_their_own_heads(fitted_store: Sto
 
 
 def test_a_configuration_comes_back_from_its_record():
-    config = FitConfig(model="mlp", classes=("a", "b"), learning_rates=(1e-3, 1e-2), augment=AugmentConfig(mixup=0.2))
+    config = FitConfig(
+        model="mlp",
+        classes=("a", "b"),
+        learning_rates=(1e-3, 1e-2),
+        augment=(AugmentConfig(), AugmentConfig(mixup=0.2)),
+    )
     assert config_from_record(json.loads(json.dumps(as_record(config)))) == config
 
 
@@ -220,7 +225,7 @@ def test_thresholds_and_temperatures_come_from_validation_alone(fitted_store: St
     """Truth of the test parts may be anything without a change of what was decided there."""
     from heads.examples import gather
     from heads.finish import finish
-    from heads.fit import _vectors
+    from heads.material import _vectors
     from heads.splits import TEST
     from heads.trained import train
 

@@ -1,0 +1,124 @@
+"""What a head is fitted from: vectors, with stored views where they are asked for, and a latent augmenter."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.config import as_record
+from embedstore.errors import ViewsNotFoundError
+from embedstore.store import Collection, Store, read_vectors
+from heads.config import FitConfig
+from heads.devices import device_bytes
+from heads.examples import Examples
+from heads.pooling import pool
+
+#: Rows that are laid beside their views at once.
+_BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """What the examples of a fit are made of.
+
+    Attributes:
+        vectors: What the model looks at: a vector an example (n, dim), or with views (n, 1 + views, dim), the original
+            first; or the vectors of all bags (tiles, dim), one bag after the other.
+        augmenter: What takes a vector to that of a view, where that is asked for.
+        record: Views and augmenter, as a head keeps them to be fitted again.
+        notes: What the user should know.
+    """
+
+    vectors: NDArray[Any]
+    augmenter: Any = None
+    record: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def gather_material(
+    store: Store, collection: Collection, examples: Examples, config: FitConfig, scratch: Path
+) -> Material:
+    """Read what a fit needs.
+
+    Args:
+        scratch: A folder for what does not fit into memory; it must outlive the material.
+    Raises:
+        VectorError: a vector or view holds NaN or infinity.
+        ViewsNotFoundError: views are asked for, and no example has any.
+        AugmenterNotFoundError, AugmenterMismatchError: see `load_augmenter`.
+    """
+    augmenter, notes = None, tuple[str, ...]()
+    record: dict[str, Any] = {}
+    vectors = _vectors(collection, examples, config, scratch)
+    if config.uses("learned"):
+        from heads.augmenter import load_augmenter
+
+        augmenter = load_augmenter(store, collection, config.augmenter)
+        record["augmenter"] = {"name": augmenter.name, "digest": augmenter.digest}
+    if config.uses("views"):
+        vectors, record["views"], notes = _with_views(store, collection, examples, vectors, scratch)
+    return Material(vectors=vectors, augmenter=augmenter, record=record, notes=notes)
+
+
+def _with_views(
+    store: Store, collection: Collection, examples: Examples, vectors: NDArray[Any], scratch: Path
+) -> tuple[NDArray[Any], dict[str, Any], tuple[str, ...]]:
+    """Vectors and their views, what is recorded of them, and notes."""
+    from embedstore.store import read_views
+
+    views = store.views(collection.name)
+    if not views.exists():
+        raise ViewsNotFoundError(
+            f"collection {collection.name!r} has no stored views; expected some for augmentation by views; make them "
+            "with `embedstore ingest … --views 4` over the same slides, or leave views out of --augment"
+        )
+    config = views.config()
+    read = read_views(views, examples.ids, memory_map=_mapped(scratch / "views.npy", config.count * vectors.nbytes))
+    found, n = int(read.found.sum()), len(examples)
+    if not found:
+        raise ViewsNotFoundError(
+            f"not one of {n:,} labelled tiles of collection {collection.name!r} has stored views; make them with "
+            "`embedstore ingest … --views` over their slides, or leave views out of --augment"
+        )
+    note = (
+        f"{n - found:,} of {n:,} labelled tiles have no stored views, and are drawn as they are; "
+        "`embedstore ingest … --views` over their slides makes them"
+    )
+    both = _beside(vectors, read.vectors, read.found, scratch / "with-views.npy")
+    return both, {**as_record(config), "tiles": found}, (note,) if found < n else ()
+
+
+def _vectors(collection: Collection, examples: Examples, config: FitConfig, scratch: Path) -> NDArray[Any]:
+    bags = examples.bags
+    if config.model in ("mean", "max"):
+        return pool(collection, bags, version=examples.version, how=config.model)
+    rows = bags.rows
+    memory_map = _mapped(scratch / "vectors.npy", 2 * collection.dim * len(rows))
+    if (np.diff(rows) > 0).all():
+        return read_vectors(collection, rows, version=examples.version, memory_map=memory_map)
+    order = np.argsort(rows, kind="stable")  # slides of a patient, or a table that was compacted since
+    read = read_vectors(collection, rows[order], version=examples.version, memory_map=memory_map)
+    back = np.empty(len(rows), np.int64)
+    back[order] = np.arange(len(rows))
+    return read[back]
+
+
+def _beside(vectors: NDArray[Any], views: NDArray[Any], found: NDArray[np.bool_], path: Path) -> NDArray[Any]:
+    """(n, 1 + views, dim): each vector and its views, or itself again where it has none."""
+    n, count, dim = views.shape
+    shape, mapped = (n, 1 + count, dim), _mapped(path, 2 * n * (1 + count) * dim)
+    out = np.empty(shape, np.float16)
+    if mapped is not None:
+        out = np.lib.format.open_memmap(mapped, mode="w+", dtype=np.float16, shape=shape)
+    for start in range(0, n, _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        out[block, 0] = vectors[block]
+        out[block, 1:] = np.where(found[block, None, None], views[block], vectors[block, None])
+    return out
+
+
+def _mapped(path: Path, size: int) -> Path | None:
+    """The path where so many bytes are too many for memory."""
+    return path if size > 2 * device_bytes() else None

@@ -1,0 +1,111 @@
+"""Several augmentations are one more axis of the grid: each as if it were fitted alone, the best by validation kept."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from cli.fit_settings import resolve_fit
+from cli.main import app
+from embedstore.errors import ConfigError
+from embedstore.store import Store
+from heads.config import AugmentConfig, FitConfig, SplitConfig
+from heads.examples import gather
+from heads.fit import fit_again, fit_heads
+from heads.policies import search_policies
+from heads.trained import train
+
+NOISE = AugmentConfig(noise=0.5)
+MIXED = AugmentConfig(mixup=0.4, interpolate=0.3)
+QUICK = FitConfig(
+    optimizer="adamw", split=SplitConfig(folds=3), steps=60, evaluate_every=20, batch=64, seeds=2, bootstrap=20
+)
+
+
+def posed(store: Store, config: FitConfig):
+    collection = store.collection()
+    examples = gather(store, collection, ["tissue"], config)
+    return examples, np.stack(collection.tiles().column("vector").to_pylist()).astype(np.float16)
+
+
+def test_each_policy_is_fitted_as_if_alone(fitted_store: Store):
+    policies = (AugmentConfig(), NOISE, MIXED)
+    together = replace(QUICK, augment=policies)
+    examples, vectors = posed(fitted_store, together)
+    found = train(together, examples, vectors)
+    cells = len(QUICK.weight_decays or ())
+    assert [cell["augment"] for cell in found.cells] == [str(one) for one in policies for _ in range(cells)]
+    for p, policy in enumerate(policies):
+        alone = train(replace(QUICK, augment=(policy,)), examples, vectors)
+        for cell, scores in alone.scores(0).items():
+            assert scores.shape == (2, 3)
+            np.testing.assert_allclose(found.scores(0)[p * cells + cell], scores, rtol=1e-4)
+            ours, theirs = (
+                one.members(at, [0, 2], 1).logits(vectors[:50])
+                for one, at in ((found, p * cells + cell), (alone, cell))
+            )
+            np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_best_by_validation_is_kept_and_fitted_again(fitted_store: Store):
+    config = replace(QUICK, augment=(AugmentConfig(), AugmentConfig(noise=10), MIXED))
+    kept = fit_heads(fitted_store, fitted_store.collection(), ["tissue"], config, names=["p"], replace_heads=True)[0]
+    tried = kept.record["selection"]
+    assert len(tried) == 3 * len(config.weight_decays or ())
+    best = min(tried, key=lambda cell: cell["score"])
+    assert best["chosen"] and best["augment"] != "noise=10"
+    assert fit_again(fitted_store, "p")[1].digest == kept.digest
+
+
+def test_policies_from_flags_and_file(tmp_path: Path):
+    assert resolve_fit({}).augment == (AugmentConfig(),)
+    flags = {"augment": ("none", "noise=0.5", "mixup=0.4,interpolate=0.3", "noise=0.5")}
+    assert resolve_fit(flags).augment == (AugmentConfig(), NOISE, MIXED)
+    assert resolve_fit({"augment": ("search",)}, lambda: (NOISE, MIXED)).augment == (NOISE, MIXED)
+    one, several = tmp_path / "one.toml", tmp_path / "several.toml"
+    one.write_text("[augment]\nnoise = 0.5\n")
+    several.write_text("[[augment]]\n[[augment]]\nmixup = 0.4\ninterpolate = 0.3\n")
+    assert resolve_fit({"config_file": str(one)}).augment == (NOISE,)
+    assert resolve_fit({"config_file": str(several)}).augment == (AugmentConfig(), MIXED)
+    assert resolve_fit({"config_file": str(several), "augment": ("noise=0.5",)}).augment == (NOISE,)
+    one.write_text("[augment]\nblur = 0.5\n")
+    with pytest.raises(ConfigError, match=r"\[augment\] has blur; expected of dropout, .*views"):
+        resolve_fit({"config_file": str(one)})
+
+
+def test_a_search_tries_what_is_at_hand():
+    plain, all_of_it = search_policies(views=False, learned=False), search_policies(views=True, learned=True)
+    assert AugmentConfig() in plain and not any(one.views or one.learned for one in plain)
+    assert set(plain) < set(all_of_it) and any(one.views for one in all_of_it) and any(one.learned for one in all_of_it)
+    assert len(set(all_of_it)) == len(all_of_it)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "abmil", "level": "slide", "augment": (NOISE,)}, "abmil"),
+        ({"model": "mean", "level": "slide", "augment": (AugmentConfig(views=0.5),)}, "pooled tiles"),
+        ({"optimizer": "lbfgs", "augment": (AugmentConfig(), NOISE)}, "cannot augment"),
+        ({"augment": ()}, "empty"),
+        ({"augment": (NOISE, NOISE)}, "twice"),
+        ({"augmenter": "mine"}, "learned"),
+    ],
+)
+def test_augmentation_that_cannot_be_is_refused(options: dict, message: str):
+    with pytest.raises(ConfigError, match=message):
+        FitConfig(**options)
+
+
+def test_a_policy_says_itself_as_the_option_takes_it():
+    assert str(AugmentConfig()) == "none"
+    assert resolve_fit({"augment": (str(MIXED),)}).augment == (MIXED,)
+
+
+def test_a_kind_that_there_is_not_is_named(fitted_store: Store):
+    asked = ["fit-head", "--store", fitted_store.uri, "--task", "tissue", "--augment", "rotate=1"]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 2
+    assert "noise, dropout, mixup, interpolate, extrapolate, views, learned; or none, search" in result.output

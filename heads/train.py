@@ -5,6 +5,7 @@ rows that are in its own training data and have an answer to its own task, so th
 augmented once, and a step is one matrix product however many heads there are.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,10 +38,9 @@ class Program:
         network: The heads' network, without its parameters.
         model, dim, columns, hidden, dropout: What it was made from; see `models.initial`.
         losses: Kinds of loss that its tasks need.
-        kinds: Kinds of augmentation in use.
+        kinds: Kinds of augmentation that each policy uses; the streams are policies × seeds.
         views: Stored views of a row, the original among them.
-        latent: The latent augmenter's network, where `learned` is on.
-        learned: Streams that it augments.
+        latent: The latent augmenter's network, where a stream uses `learned`.
         batch: Rows of a step.
         steps: Most steps.
         every: Steps between two looks at the validation rows.
@@ -56,7 +56,7 @@ class Program:
     hidden: int
     dropout: float
     losses: frozenset[str]
-    kinds: frozenset[str]
+    kinds: tuple[frozenset[str], ...]
     views: int
     batch: int
     steps: int
@@ -65,7 +65,6 @@ class Program:
     metric: str
     focal: float
     latent: Network | None = None
-    learned: tuple[int, ...] = ()
 
     @property
     def rounds(self) -> int:
@@ -211,7 +210,8 @@ def _draw_round(program: Program, problem: Problem, grid: Grid, number) -> Draw:
 
 
 def _wants(program: Program) -> tuple[bool, bool]:
-    return bool(program.kinds & {"interpolate", "extrapolate"}), "mixup" in program.kinds
+    kinds = frozenset().union(*program.kinds)
+    return bool(kinds & {"interpolate", "extrapolate"}), "mixup" in kinds
 
 
 def _fetch(program: Program, flat: jax.Array, draws: Draw) -> _Raw:
@@ -252,12 +252,9 @@ def _like(flags: jax.Array, array: jax.Array) -> jax.Array:
 
 def _step(program: Program, problem: Problem, grid: Grid, parameters, optimizer, number, draws: Draw, raw: _Raw):
     """One step of every head."""
-    raw = _with_latent(program, problem, grid, number, raw)
+    keys = jax.vmap(lambda key: jax.random.fold_in(key, 2 * number + 1))(grid.keys)
 
-    def of_stream(parameters, optimizer, key, strengths, draws: Draw, raw: _Raw):
-        key = jax.random.fold_in(key, 2 * number + 1)
-        x, targets, counted = _batch(program, problem, strengths, draws, raw, key)
-
+    def of_stream(parameters, optimizer, key, x, targets, counted):
         def of_head(parameters, optimizer, task, rate, decay, weights, counted, shift, scale):
             def mean_loss(parameters):
                 raw = apply(program.network, parameters, x, shift, scale, key)
@@ -280,44 +277,56 @@ def _step(program: Program, problem: Problem, grid: Grid, parameters, optimizer,
             problem.weights, counted, problem.shift, problem.scale,
         )  # fmt: skip
 
-    return jax.vmap(of_stream)(parameters, optimizer, grid.keys, grid.strengths, draws, raw)
+    return jax.vmap(of_stream)(parameters, optimizer, keys, *_batches(program, problem, grid, draws, raw, keys))
 
 
-def _with_latent(program: Program, problem: Problem, grid: Grid, number, raw: _Raw) -> _Raw:
-    """A share of the vectors of some streams taken to those of views of their tiles, drawn anew."""
-    if not program.learned:
-        return raw
-
-    from heads.latent import apply_latent
-
-    def of_stream(x, share, key):
-        which, whether = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, 2 * number + 1), 2))
-        bank = problem.latent.bank
-        views = bank[jax.random.randint(which, (len(x),), 0, len(bank))]
-        taken = jax.random.uniform(whether, (len(x), 1)) < share
-        return jnp.where(taken, apply_latent(program.latent, problem.latent, x, views), x)
-
-    at, x = np.asarray(program.learned), raw.x.astype(jnp.float32)
-    changed = jax.vmap(of_stream)(x[at], grid.strengths.learned[at], grid.keys[at])
-    return raw._replace(x=x.at[at].set(changed))
+def _batches(program: Program, problem: Problem, grid: Grid, draws: Draw, raw: _Raw, keys):
+    """Batches of all streams. Those of the same kinds go together; what a stream does not use costs nothing."""
+    given = grid.strengths, draws, raw, keys
+    seeds = len(keys) // len(program.kinds)
+    parts, start = [], 0
+    for kinds, run in itertools.groupby(program.kinds):
+        mine = slice(start, start := start + seeds * len(list(run)))
+        parts.append(
+            jax.vmap(partial(_batch, program, problem, kinds))(*jax.tree.map(lambda a, mine=mine: a[mine], given))
+        )
+    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
 
 
-def _batch(program: Program, problem: Problem, strengths: Strengths, draws: Draw, raw: _Raw, key):
+def _batch(
+    program: Program, problem: Problem, kinds: frozenset[str], strengths: Strengths, draws: Draw, raw: _Raw, key
+):
     """Standardised and augmented vectors, their targets, and which rows count in which fold and task."""
 
     def standard(vectors):
-        return None if vectors is None else standardise(vectors, problem.mean, problem.std)
+        return standardise(vectors, problem.mean, problem.std)
 
-    x, targets = standard(raw.x), problem.targets[:, draws.rows].astype(jnp.float32)
+    x, targets = raw.x, problem.targets[:, draws.rows].astype(jnp.float32)
     known = problem.known[:, draws.rows]
-    any_targets = None
-    if raw.any is not None:
-        any_targets = problem.targets[:, draws.any].astype(jnp.float32)
+    if "learned" in kinds:
+        x = _through_latent(program, problem, x, strengths.learned, key=jax.random.fold_in(key, 2))
+    same = any_ = any_targets = None
+    if kinds & {"interpolate", "extrapolate"}:
+        same = standard(raw.same)
+    if "mixup" in kinds:
+        any_, any_targets = standard(raw.any), problem.targets[:, draws.any].astype(jnp.float32)
         known = known & problem.known[:, draws.any]
-    partners = Partners(standard(raw.same), standard(raw.any), any_targets)
-    x, targets = augment(x, targets, partners, strengths, program.kinds, key=jax.random.fold_in(key, 1))
+    partners = Partners(same, any_, any_targets)
+    x, targets = augment(standard(x), targets, partners, strengths, kinds, key=jax.random.fold_in(key, 1))
     trained = problem.parts[:, draws.rows] == TRAIN
     return x, targets, trained[:, None] & known[None]
+
+
+def _through_latent(program: Program, problem: Problem, x, share, *, key: PRNGKeyArray):
+    """A share of the vectors taken to those of views of their tiles, drawn anew."""
+    from heads.latent import apply_latent
+
+    which, whether = jax.random.split(key)
+    bank = problem.latent.bank
+    views = bank[jax.random.randint(which, (len(x),), 0, len(bank))]
+    taken = jax.random.uniform(whether, (len(x), 1)) < share
+    x = x.astype(jnp.float32)
+    return jnp.where(taken, apply_latent(program.latent, problem.latent, x, views), x)
 
 
 def validate(program: Program, problem: Problem, grid: Grid, parameters) -> Float[Array, "streams folds heads"]:

@@ -107,12 +107,9 @@ def program_of(
         hidden=config.hidden,
         dropout=config.dropout,
         losses=frozenset("softmax" if one else "sigmoid" for one in softmax),
-        kinds=kinds_on(*config.augment),
+        kinds=tuple(kinds_on(one) for one in config.augment),
         views=views,
         latent=latent,
-        learned=tuple(
-            p * config.seeds + s for p, one in enumerate(config.augment) if one.learned for s in range(config.seeds)
-        ),
         batch=config.batch or 1,
         steps=steps or config.steps or 1,
         every=config.evaluate_every,

@@ -39,7 +39,7 @@ def program_of(dim: int, *, columns: int = 1, model: str = "linear", augment: Au
         network=network_of(model, dim=dim, classes=columns, hidden=16, dropout=0.2),
         model=model, dim=dim, columns=columns, hidden=16, dropout=0.2,
         losses=frozenset({"sigmoid" if columns == 1 else "softmax"}),
-        kinds=kinds_on(augment or AugmentConfig()), **(asked | options),
+        kinds=(kinds_on(augment or AugmentConfig()),), **(asked | options),
     )  # fmt: skip
 
 

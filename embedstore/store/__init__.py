@@ -1,5 +1,6 @@
 """The store: tables, collections, the ledger and their upkeep. The only home of Lance and LanceDB."""
 
+from embedstore.store.augmenters import Augmenters, StoredAugmenter
 from embedstore.store.collection import Collection
 from embedstore.store.fragments import Delivery, SlideWriter
 from embedstore.store.heads import Heads, StoredHead
@@ -34,6 +35,7 @@ from embedstore.store.writer import CollectionWriter
 
 __all__ = [
     "Answers",
+    "Augmenters",
     "Collection",
     "CollectionWriter",
     "Delivery",
@@ -53,6 +55,7 @@ __all__ = [
     "SlideFacts",
     "SlideWriter",
     "Store",
+    "StoredAugmenter",
     "StoredHead",
     "attention_batch",
     "build_index",

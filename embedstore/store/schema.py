@@ -98,6 +98,17 @@ HEADS = pa.schema(
     ]
 )
 
+AUGMENTERS = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+        pa.field("collection", pa.string()),
+        pa.field("digest", pa.string()),
+        pa.field("record", pa.large_string()),  # JSON
+        pa.field("parameters", pa.large_binary()),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
 LEASES = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False, metadata=_PRIMARY_KEY),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from embedstore.errors import SlideNotInStoreError, StoreError, StoreNotFoundError, TileNotFoundError
+from embedstore.store.augmenters import Augmenters
 from embedstore.store.collection import PREFIX, Collection, collection_names
 from embedstore.store.heads import Heads
 from embedstore.store.labels import Labels
@@ -30,6 +31,7 @@ class Store:
         self.ledger = Ledger(self.uri)
         self.labels = Labels(self.uri)
         self.heads = Heads(self.uri)
+        self.augmenters = Augmenters(self.uri)
 
     @classmethod
     def open(cls, uri: str | Path) -> "Store":
@@ -252,6 +254,7 @@ class Store:
         self.ledger.tidy(keep_s=keep_s)
         self.labels.tidy(keep_s=keep_s)
         self.heads.tidy(keep_s=keep_s)
+        self.augmenters.tidy(keep_s=keep_s)
         return report
 
 

@@ -32,10 +32,15 @@ RESULTS = ROOT / "benchmarks" / "results" / "stain_texture.csv"
 CONSTANTS = ROOT / "embedstore" / "extractors" / "stain_texture.json"
 
 
+def read_labels(folder: Path) -> list[dict[str, str]]:
+    """Rows of a task's labels.csv: file, label, split, group."""
+    with (folder / "labels.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
 def read_task(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (n, 96, 96, 3) uint8 and labels (n,) str of one split."""
-    with (folder / "labels.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    rows = [row for row in read_labels(folder) if row["split"] == split]
     tiles = [cv2.cvtColor(cv2.imread(str(folder / row["file"])), cv2.COLOR_BGR2RGB) for row in rows]
     return np.stack(tiles), np.array([row["label"] for row in rows])
 

@@ -1,0 +1,219 @@
+"""Heads on every extractor × label budget × augmentation: what each says of the test tiles, seed by seed."""
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from at_hand import recipe
+from measure import run_measured
+from numpy.typing import NDArray
+from scipy.special import expit
+from stain_texture import read_labels
+
+from embedstore.errors import AugmenterRefusedError
+from embedstore.store import Collection, Store
+from heads.calibration import choose_threshold
+from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
+from heads.examples import Bags, Examples, gather
+from heads.fit_augmenter import fit_augmenter
+from heads.material import Material, gather_material
+from heads.policies import ARITHMETIC, LEARNED, VIEWS
+from heads.splits import TEST, TRAIN, VALID, Split
+from heads.trained import Trained, train
+
+HERE = Path(__file__).resolve().parent
+#: Of each task: edge of its tiles, their resolution, and the class that is looked for.
+TASKS = {
+    "lymph_node_metastasis_pcam": (96, 0.972, "metastasis"),
+    "mitosis_atypical_vs_normal": (128, 0.25, "atypical"),
+    "lymph_node_metastasis_camelyon16_256": (256, 0.243, "metastasis"),
+}
+#: Those that are measured; the third has 89 tiles and is a proxy only.
+TARGETS = tuple(TASKS)[:2]
+BUDGETS = (25, 100, 500, 0)
+PARTS = ("train", "valid", "test")
+#: A grid wide enough for 12 dimensions and 1,280, 25 labels a class and 3,000.
+FIT = FitConfig(
+    optimizer="adamw", learning_rates=(1e-3, 1e-2), weight_decays=(1e-2, 1.0, 10.0), steps=1000, patience=8, bootstrap=0
+)
+NONE = (AugmentConfig(),)
+#: What is fitted for each family; from it, and from no augmentation at all, validation chooses.
+FAMILIES: dict[str, tuple[AugmentConfig, ...]] = {
+    "none": NONE,
+    "arithmetic": ARITHMETIC,
+    "views": NONE + VIEWS,
+    "learned": NONE + LEARNED,
+    "any": tuple(dict.fromkeys(ARITHMETIC + VIEWS + LEARNED)),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """What heads of one task, extractor, budget and family say of the test tiles.
+
+    Attributes:
+        decided: (seeds, n) bool: of the positive class.
+        truth: (n,) bool; group: (n,) patient of each tile, its own where none is known.
+        chosen: The augmentation that each seed's validation tiles chose.
+    """
+
+    task: str
+    extractor: str
+    budget: int
+    family: str
+    decided: NDArray[np.bool_]
+    truth: NDArray[np.bool_]
+    group: NDArray[np.intp]
+    chosen: tuple[str, ...]
+
+
+def make_stores(data: Path, folder: Path, views: int) -> dict[str, Store]:
+    """A store a task, made unless it is there: every extractor at hand, in one pass over the tiles with their views.
+
+    The parts of a task are slides of their own, so that an augmenter can be kept from the test tiles.
+    """
+    made = {}
+    for task, (tile_px, mpp, _) in TASKS.items():
+        place = folder / task
+        if not place.exists():
+            config = recipe(data, folder / "extractors.toml")
+            parts = [str(part) for part in _parted(data / "tiles" / task, folder / "tiles" / task)]
+            command = [
+                sys.executable, "-m", "cli.main", "ingest", *parts, "--store", str(place), "--config", str(config),
+                "--in-process", "--tile-px", str(tile_px), "--tile-mpp", str(mpp), "--mpp", str(mpp),
+                *(["--views", str(views)] if task in TARGETS else []),
+            ]  # fmt: skip
+            usage = run_measured(command, cwd=str(HERE.parent))
+            if usage.returncode:
+                shutil.rmtree(place, ignore_errors=True)
+                raise SystemExit(f"ingest of {task} ended with {usage.returncode}: {usage.stdout}")
+            print(f"{task}: ingested in {usage.wall_s:.0f} s, {usage.cpu_s:.0f} CPU-s", flush=True)
+        made[task] = Store.open(place)
+    return made
+
+
+def _parted(tiles: Path, folder: Path) -> Iterator[Path]:
+    """A folder a part, of links to its tiles, with its own labels.csv."""
+    rows = read_labels(tiles)
+    for part in dict.fromkeys(row["split"] for row in rows):
+        place = folder / part
+        place.mkdir(parents=True, exist_ok=True)
+        lines = ["file,label,split,group"]
+        for number, row in enumerate(row for row in rows if row["split"] == part):
+            link = place / f"{number:05}{Path(row['file']).suffix}"
+            if not link.exists():
+                link.symlink_to((tiles / row["file"]).resolve())
+            lines.append(f"{link.name},{row['label']},{part},{row['group']}")
+        (place / "labels.csv").write_text("\n".join(lines) + "\n")
+        yield place
+
+
+def fit_augmenters(store: Store, config: AugmenterConfig) -> Iterator[dict[str, Any]]:
+    """A latent augmenter for each collection, from tiles that are not tested on; a row each on how good it is.
+
+    One that is no better than the original is kept all the same, under a name that says so: its use is measured too.
+    """
+    for name in store.collection_names():
+        collection = store.collection(name)
+        if name not in store.augmenters.names():
+            began = time.perf_counter()
+            refused = False
+            where = "slide_id <> 'test'"
+            try:
+                fit_augmenter(store, collection, config, name=name, where=where)
+            except AugmenterRefusedError:
+                refused = True
+                fit_augmenter(store, collection, config, name=name, where=where, force=True)
+            yield {"collection": name, "refused": refused, "seconds": round(time.perf_counter() - began, 1)} | (
+                store.augmenters.get(name).record
+            )
+
+
+def answers_of(store: Store, task: str, budgets: Sequence[int], seeds: int) -> Iterator[Answers]:
+    """Every extractor of a store, budget by budget, family by family."""
+    for name in store.collection_names():
+        collection = store.collection(name)
+        config = replace(
+            FIT, split=SplitConfig(kind="given"), positive=TASKS[task][2], augment=FAMILIES["any"], augmenter=name
+        )
+        examples = gather(store, collection, [task], config)
+        with tempfile.TemporaryDirectory() as scratch:
+            material = gather_material(store, collection, examples, config, Path(scratch))
+            for budget in budgets:
+                began = time.perf_counter()
+                yield from _answers(collection, task, examples, material, config, budget, seeds)
+                print(f"{task} {name} {budget or 'all'}: {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def _answers(
+    collection: Collection, task: str, examples: Examples, material: Material, config: FitConfig, budget: int,
+    seeds: int,
+) -> Iterator[Answers]:  # fmt: skip
+    positive = examples.classes[0].index(TASKS[task][2])
+    truth = examples.targets[0][:, positive]
+    if positive != 1:
+        config = replace(config, classes=examples.classes[0][::-1])
+        examples = replace(examples, classes=(examples.classes[0][::-1],), targets=(examples.targets[0][:, ::-1],))
+    parts = examples.split.parts[0]
+    drawn = _draw(parts, truth, budget, seeds)
+    rows = np.flatnonzero((drawn != TEST).any(axis=0) & (drawn >= 0).any(axis=0))
+    used = replace(
+        examples,
+        ids=examples.ids[rows],
+        bags=Bags.single(examples.bags.rows[rows]),
+        targets=(examples.targets[0][rows],),
+        known=(examples.known[0][rows],),
+        group=examples.group[rows],
+        split=Split(parts=drawn[:, rows], names=tuple(f"seed {seed}" for seed in range(len(drawn)))),
+    )
+    config = replace(config, seeds=seeds // len(drawn))
+    trained = train(config, used, material.vectors[rows], augmenter=material.augmenter)
+    first = material.vectors[:, 0]
+    tests = np.flatnonzero(parts == TEST)
+    extractor = collection.record()["extractor"]["name"]
+    _, group = np.unique(examples.group[tests], return_inverse=True)
+    for family, policies in FAMILIES.items():
+        decided, chosen = [], []
+        for fold, own in enumerate(drawn):
+            valid = np.flatnonzero(own == VALID)
+            for seed in range(config.seeds):
+                cell = _best(trained, policies, seed, fold)
+                members = trained.members(cell, [fold], 1)
+                of_valid, of_test = (expit(members.logits(first[at])[seed, :, 0]) for at in (valid, tests))
+                decided.append(of_test >= choose_threshold(of_valid, truth[valid]))
+                chosen.append(trained.cells[cell]["augment"])
+        yield Answers(
+            task=task, extractor=extractor, budget=budget, family=family, decided=np.stack(decided),
+            truth=truth[tests], group=group, chosen=tuple(chosen),
+        )  # fmt: skip
+
+
+def _draw(parts: NDArray[np.int8], truth: NDArray[np.bool_], budget: int, seeds: int) -> NDArray[np.int8]:
+    """Parts (seeds, n): for each seed so many tiles a class to train on, and as many to validate on where there are.
+
+    With all tiles there is nothing to draw, and one row; seeds are then those of the fit.
+    """
+    if not budget:
+        return parts[None]
+    drawn = np.full((seeds, len(parts)), -1, np.int8)
+    for seed, own in enumerate(drawn):
+        rng = np.random.default_rng(seed)
+        for part in (TRAIN, VALID):
+            for of_class in (truth, ~truth):
+                at = rng.permutation(np.flatnonzero((parts == part) & of_class))[:budget]
+                own[at] = part
+    return drawn
+
+
+def _best(trained: Trained, policies: Sequence[AugmentConfig], seed: int, fold: int) -> int:
+    """The cell of a family with the best validation score of a seed and fold."""
+    allowed = {str(policy) for policy in policies}
+    scores = {cell: found[seed, fold] for cell, found in trained.scores(0).items()}
+    own = [cell for cell in scores if trained.cells[cell]["augment"] in allowed]
+    return min(own, key=lambda cell: (scores[cell], cell))

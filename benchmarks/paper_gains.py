@@ -1,4 +1,4 @@
-"""From what heads said to F1 with intervals, and to what selection and augmentation bring, paired by patient and seed."""
+"""From what heads said to F1 with intervals, and to what selection and augmentation bring: paired, by patient, seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -3,10 +3,7 @@
 import torch
 from torch import Tensor
 
-# Optical densities of haematoxylin and eosin in R, G, B: Ruifrok & Johnston, Quantification of histochemical
-# staining by color deconvolution, Anal. Quant. Cytol. Histol. 23 (2001); the third is what neither explains.
-HAEMATOXYLIN = (0.650, 0.704, 0.286)
-EOSIN = (0.072, 0.990, 0.105)
+from embedstore.views.stains import EOSIN, HAEMATOXYLIN
 
 
 def stain_matrix() -> Tensor:

@@ -39,8 +39,11 @@ def draw_parameters(tile_ids: NDArray[np.int64], config: ViewConfig) -> NDArray[
     """
     size = config.count, len(PARAMETERS) + len(_CHANCES)
     uniform = np.empty((len(tile_ids), *size))
-    for i, tile_id in enumerate(tile_ids.astype(np.uint64).tolist()):
-        uniform[i] = np.random.Generator(np.random.Philox(key=[config.seed, tile_id])).random(size)
+    key = np.empty(2, np.uint64)  # a list of the two would become float64, and near ids the same
+    key[0] = config.seed
+    for i, tile_id in enumerate(tile_ids.astype(np.uint64)):
+        key[1] = tile_id
+        uniform[i] = np.random.Generator(np.random.Philox(key=key)).random(size)
     value = dict(zip(PARAMETERS, np.moveaxis(uniform, -1, 0), strict=False))
     happens = {name: uniform[..., len(PARAMETERS) + i] < chance for i, (name, chance) in enumerate(_CHANCES.items())}
     either = {name: 2 * at - 1 for name, at in value.items()}  # -1 to 1

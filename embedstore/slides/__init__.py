@@ -12,7 +12,7 @@ from embedstore.slides.source import MetadataValue, SlideSource
 from embedstore.slides.threads import single_thread
 from embedstore.slides.thumbnail import Thumbnail, read_thumbnail
 from embedstore.slides.tile_folder import TileLabel, list_tiles, read_tile
-from embedstore.slides.tiles import TileReader
+from embedstore.slides.tiles import TileReader, read_square
 from embedstore.slides.tissue import find_tissue, tissue_of
 from embedstore.slides.tissue_mask import TissueMask, whole_slide
 from embedstore.slides.tissue_report import TissueReport, report_tissue
@@ -41,6 +41,7 @@ __all__ = [
     "open_slide",
     "plan_slide",
     "read_mask",
+    "read_square",
     "read_thumbnail",
     "read_tile",
     "report_tissue",

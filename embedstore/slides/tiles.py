@@ -16,6 +16,24 @@ from embedstore.slides.slide import Pixels, Slide
 from embedstore.slides.tile_folder import read_tile
 
 
+def read_square(slide: Slide, xy_l0: tuple[int, int], level: int, *, region: Pixels, out: Pixels) -> None:
+    """Read a square of a level and bring it to a tile's size.
+
+    Args:
+        xy_l0: Its top-left corner, level-0 pixels.
+        region: (edge, edge, 3) uint8, the square's size at the level: room for what is read.
+        out: (tile_px, tile_px, 3) uint8 to fill.
+    Raises:
+        RegionReadError: it cannot be decoded.
+    """
+    edge = len(region)
+    if edge == len(out):
+        slide.read_region(xy_l0, level, (edge, edge), out=out)
+        return
+    slide.read_region(xy_l0, level, (edge, edge), out=region)
+    fit_square(region, len(out), out=out)
+
+
 class TileReader:
     """Reads any run of a plan's tiles; one thread at a time.
 
@@ -64,12 +82,7 @@ class TileReader:
         if self._slide is None:
             raise RegionReadError(f"slide {plan.slide_id!r}: the reader is closed")
         x, y = int(plan.xy_l0[index, 0]), int(plan.xy_l0[index, 1])
-        edge_px = self._region.shape[0]
-        if edge_px == self._tile_px:
-            self._slide.read_region((x, y), plan.level, (edge_px, edge_px), out=out)
-            return
-        self._slide.read_region((x, y), plan.level, (edge_px, edge_px), out=self._region)
-        fit_square(self._region, self._tile_px, out=out)
+        read_square(self._slide, (x, y), plan.level, region=self._region, out=out)
 
     def close(self) -> None:
         """Give the slide back; a second call does nothing."""

@@ -4,7 +4,8 @@ from embedstore.extractors.catalogue import CatalogueEntry, catalogue
 from embedstore.extractors.config import ExtractorConfig
 from embedstore.extractors.custom import CustomNetwork
 from embedstore.extractors.extractor import Extractor
-from embedstore.extractors.load import ExtractorDescription, describe_extractor, load_extractor
+from embedstore.extractors.load import ExtractorDescription, check_device, describe_extractor, load_extractor
+from embedstore.extractors.release import release_memory
 from embedstore.extractors.stream import BatchStream
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "ExtractorConfig",
     "ExtractorDescription",
     "catalogue",
+    "check_device",
     "describe_extractor",
     "load_extractor",
+    "release_memory",
 ]

@@ -71,6 +71,15 @@ def load_extractor(config: ExtractorConfig | str, *, device: str = "auto") -> Ex
     return _load_network(spec, config, on)
 
 
+def check_device(device: str) -> None:
+    """Raise DeviceError where an asked device is not there; `auto` and `cpu` always are."""
+    if device in ("auto", "cpu"):  # without torch, whose import takes 3 CPU-seconds
+        return
+    from embedstore.extractors.device import resolve_device
+
+    resolve_device(device)
+
+
 def as_config(config: ExtractorConfig | str) -> ExtractorConfig:
     """A configuration; a string is a `ref` with nothing overridden."""
     return ExtractorConfig(ref=config) if isinstance(config, str) else config

@@ -39,9 +39,11 @@ PURE = {
     "embedstore.errors": EVERYTHING_HEAVY,
     "embedstore.slides": RAY | JAX | TORCH | LANCE,
     "embedstore.synthetic": RAY | JAX | TORCH | LANCE,
+    "embedstore.candidates": RAY | JAX | TORCH,
     "embedstore.exchange": RAY | JAX | TORCH,
     "embedstore.extractors": RAY | JAX | TORCH | LANCE,
     "embedstore.store": RAY | JAX | TORCH,
+    "embedstore.views": RAY | JAX | TORCH | LANCE,
     "heads": RAY | TORCH,
     "cli.main": EVERYTHING_HEAVY,
 }

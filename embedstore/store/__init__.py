@@ -2,7 +2,7 @@
 
 from embedstore.store.augmenters import Augmenters, StoredAugmenter
 from embedstore.store.collection import Collection
-from embedstore.store.fragments import Delivery, SlideWriter
+from embedstore.store.fragments import Delivery, SlideWriter, ViewRows
 from embedstore.store.heads import Heads, StoredHead
 from embedstore.store.index import (
     IndexConfig,
@@ -31,7 +31,8 @@ from embedstore.store.predictions import Predictions
 from embedstore.store.slide_answers import SlideAnswers, slide_answers
 from embedstore.store.store import Store
 from embedstore.store.vectors import read_vectors
-from embedstore.store.writer import CollectionWriter
+from embedstore.store.views import StoredViews, Views, read_views, record_of_views
+from embedstore.store.writer import CollectionWriter, ViewsWriter
 
 __all__ = [
     "Answers",
@@ -57,6 +58,10 @@ __all__ = [
     "Store",
     "StoredAugmenter",
     "StoredHead",
+    "StoredViews",
+    "ViewRows",
+    "Views",
+    "ViewsWriter",
     "attention_batch",
     "build_index",
     "choose_index",
@@ -69,6 +74,8 @@ __all__ = [
     "predictions_schema",
     "read_places",
     "read_vectors",
+    "read_views",
+    "record_of_views",
     "slide_answers",
     "slide_batch",
     "tile_batch",

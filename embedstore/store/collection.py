@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import lance
@@ -38,10 +38,10 @@ class Collection:
         """
         collection = cls(store_uri, name)
         collection.table.create(tiles_schema(dim, record))
-        differences = list(_differences(collection.record(), record, IDENTITY))
-        if differences:
+        found = list(differences(collection.record(), record, IDENTITY))
+        if found:
             raise CollectionMismatchError(
-                f"collection {name!r} was made with another configuration: {'; '.join(differences)}; "
+                f"collection {name!r} was made with another configuration: {'; '.join(found)}; "
                 "use the same, or give the new embeddings a collection of their own with --collection"
             )
         return collection
@@ -121,13 +121,16 @@ class Collection:
         return 2 * self.dim * len(self)
 
 
-def _differences(stored: dict[str, Any], asked: dict[str, Any], keys: Sequence[str], path: str = "") -> Iterator[str]:
+def differences(
+    stored: Mapping[str, Any], asked: Mapping[str, Any], keys: Sequence[str], path: str = ""
+) -> Iterator[str]:
+    """What two records say differently under some keys, in words."""
     for key in keys:
         old, new = stored.get(key), asked.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             if "digest" in old and old["digest"] == new.get("digest"):
                 continue  # the same network and preprocessing, however it was named or loaded
-            yield from _differences(old, new, sorted(old.keys() | new.keys()), f"{path}{key}.")
+            yield from differences(old, new, sorted(old.keys() | new.keys()), f"{path}{key}.")
         elif json.dumps(old) != json.dumps(new):
             yield f"{path}{key} is {old!r} there and {new!r} here"
 

@@ -1,14 +1,16 @@
 """Writing a slide's rows: fragments of a collection that nobody sees until the committer commits them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from lance.fragment import write_fragments
 
+from embedstore.config import ViewConfig
 from embedstore.store.schema import BLOCK_ROWS, batch_rows, place, tile_ids
+from embedstore.views import draw_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +22,31 @@ class Delivery:
         slide_id: Whose rows these are.
         fragments: The fragments' metadata as JSON, in the order of the slide's tiles.
         rows: How many rows they hold together.
+        views: Likewise of the table of views; none where no views are made.
+        view_rows: How many rows these hold.
     """
 
     collection: str
     slide_id: str
     fragments: tuple[str, ...]
     rows: int
+    views: tuple[str, ...] = ()
+    view_rows: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ViewRows:
+    """Where a slide's views go, and what is drawn of each tile.
+
+    Attributes:
+        table_uri: Where the table of views is.
+        schema: Its schema.
+        config: What is drawn.
+    """
+
+    table_uri: str
+    schema: pa.Schema
+    config: ViewConfig
 
 
 class SlideWriter:
@@ -43,6 +64,8 @@ class SlideWriter:
         edge_l0: A tile's edge, level-0 pixels.
         tissue: (n,) float32, share of tissue of every tile.
         names: File of every tile, for folders of ready-made tiles.
+        views: Where views go, where there are any.
+        tiles: Whether tiles have rows to be written; not where they are in the collection, and their views are not.
     """
 
     def __init__(
@@ -56,25 +79,27 @@ class SlideWriter:
         edge_l0: int,
         tissue: np.ndarray,
         names: tuple[str, ...] | None = None,
+        views: ViewRows | None = None,
+        tiles: bool = True,
         block_rows: int = BLOCK_ROWS,
     ):
-        self._uri, self._schema = table_uri, schema
         self.collection, self.slide_id = collection, slide_id
         self._xy, self._edge, self._tissue, self._names = xy_l0, edge_l0, tissue, names
-        self._dim = schema.field("vector").type.list_size
-        self._block_rows = block_rows
-        self._blocks: dict[int, _Block] = {}
-        self._written: dict[int, tuple[str, ...]] = {}
-        self._rows = 0
-        self._seen = 0
+        self._tiles = self._views = None
+        if tiles:
+            self._tiles = _Rows(table_uri, schema, len(xy_l0), self._tile_columns, block_rows)
+        if views is not None:
+            self._drawn, count = views.config, views.config.count
+            whole_tiles = max(1, block_rows // count) * count
+            self._views = _Rows(views.table_uri, views.schema, len(xy_l0) * count, self._view_columns, whole_tiles)
 
     def __len__(self) -> int:
         return len(self._xy)
 
     @property
     def complete(self) -> bool:
-        """Every planned tile has come, as an embedding or as unreadable, and every block is written."""
-        return self._seen == len(self) and not self._blocks
+        """Every planned tile and view has come, as an embedding or as unreadable, and every block is written."""
+        return all(rows.complete for rows in (self._tiles, self._views) if rows is not None)
 
     def put(self, rows: np.ndarray, embeddings: np.ndarray | None) -> None:
         """Take embeddings of some tiles, or None for tiles that could not be read.
@@ -83,11 +108,86 @@ class SlideWriter:
             rows: (m,) int, the tiles' positions in the plan.
             embeddings: (m, dim) float16.
         """
+        if self._tiles is not None:
+            self._tiles.put(rows, embeddings)
+
+    def put_views(self, rows: np.ndarray, embeddings: np.ndarray | None) -> None:
+        """Take embeddings of some views, or None for those of tiles that could not be read.
+
+        Args:
+            rows: (m,) int, a tile's position in the plan times the number of views, plus the view's, from 0.
+            embeddings: (m, dim) float16.
+        """
+        if self._views is not None:
+            self._views.put(rows, embeddings)
+
+    def _ids(self, planned: np.ndarray) -> np.ndarray:
+        names = None if self._names is None else tuple(self._names[i] for i in planned)
+        return tile_ids(self.slide_id, place(self._xy[planned], names))
+
+    def _tile_columns(self, planned: np.ndarray) -> list[pa.Array]:
+        xy, n = self._xy[planned], len(planned)
+        names = None if self._names is None else [self._names[i] for i in planned]
+        return [
+            pa.array(self._ids(planned)),
+            pa.repeat(self.slide_id, n),
+            pa.array(np.ascontiguousarray(xy[:, 0], dtype=np.int32)),
+            pa.array(np.ascontiguousarray(xy[:, 1], dtype=np.int32)),
+            pa.array(np.full(n, self._edge, dtype=np.int32)),
+            pa.nulls(n, pa.string()) if names is None else pa.array(names, pa.string()),
+            pa.array(self._tissue[planned].astype(np.float32)),
+        ]
+
+    def _view_columns(self, planned: np.ndarray) -> list[pa.Array]:
+        tiles, at = np.unique(planned // self._drawn.count, return_inverse=True)
+        ids, view = self._ids(tiles), planned % self._drawn.count
+        drawn = draw_parameters(ids, self._drawn)[at, view]
+        return [
+            pa.array(ids[at]),
+            pa.repeat(self.slide_id, len(planned)),
+            pa.array((view + 1).astype(np.int16)),
+            *(pa.array(np.ascontiguousarray(column)) for column in drawn.T),
+        ]
+
+    def delivery(self) -> Delivery:
+        """The finished slide; call it once complete."""
+        tiles, views = ((rows.result() if rows is not None else ((), 0)) for rows in (self._tiles, self._views))
+        return Delivery(
+            collection=self.collection, slide_id=self.slide_id, fragments=tiles[0], rows=tiles[1], views=views[0],
+            view_rows=views[1],
+        )  # fmt: skip
+
+
+class _Rows:
+    """Rows of one table, written block by block as each is complete.
+
+    Args:
+        total: Planned rows.
+        columns: From planned rows to every column but the last, which is the vector.
+    """
+
+    def __init__(
+        self, table_uri: str, schema: pa.Schema, total: int, columns: Callable[[np.ndarray], list[pa.Array]],
+        block_rows: int,
+    ):  # fmt: skip
+        self._uri, self._schema, self._total, self._columns = table_uri, schema, total, columns
+        self._dim = schema.field("vector").type.list_size
+        self._block_rows = block_rows
+        self._blocks: dict[int, _Block] = {}
+        self._written: dict[int, tuple[str, ...]] = {}
+        self._rows = 0
+        self._seen = 0
+
+    @property
+    def complete(self) -> bool:
+        return self._seen == self._total and not self._blocks
+
+    def put(self, rows: np.ndarray, embeddings: np.ndarray | None) -> None:
         for number in np.unique(rows // self._block_rows):
             chosen = rows // self._block_rows == number
             start = int(number) * self._block_rows
             block = self._blocks.setdefault(
-                int(number), _Block(min(self._block_rows, len(self) - start), self._dim, start)
+                int(number), _Block(min(self._block_rows, self._total - start), self._dim, start)
             )
             block.put(rows[chosen] - start, None if embeddings is None else embeddings[chosen])
             if block.missing == 0:
@@ -98,36 +198,17 @@ class SlideWriter:
         keep = np.flatnonzero(block.readable)
         if len(keep) == 0:
             return ()
-        planned = keep + block.start
-        table = self._table(planned, block.vectors[keep])
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.vectors[keep].reshape(-1)), self._dim)
+        table = pa.Table.from_arrays([*self._columns(keep + block.start), vectors], schema=self._schema)
         reader = pa.RecordBatchReader.from_batches(self._schema, table.to_batches(max_chunksize=batch_rows(self._dim)))
         fragments = write_fragments(reader, self._uri, schema=self._schema, mode="append")
         self._rows += len(keep)
         return tuple(json.dumps(fragment.to_json()) for fragment in fragments)
 
-    def _table(self, planned: np.ndarray, vectors: np.ndarray) -> pa.Table:
-        xy = self._xy[planned]
-        names = None if self._names is None else tuple(self._names[i] for i in planned)
-        n = len(planned)
-        return pa.Table.from_arrays(
-            [
-                pa.array(tile_ids(self.slide_id, place(xy, names))),
-                pa.repeat(self.slide_id, n),
-                pa.array(np.ascontiguousarray(xy[:, 0], dtype=np.int32)),
-                pa.array(np.ascontiguousarray(xy[:, 1], dtype=np.int32)),
-                pa.array(np.full(n, self._edge, dtype=np.int32)),
-                pa.nulls(n, pa.string()) if names is None else pa.array(names, pa.string()),
-                pa.array(self._tissue[planned].astype(np.float32)),
-                pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), self._dim),
-            ],
-            schema=self._schema,
-        )
-
-    def delivery(self) -> Delivery:
-        """The finished slide; call it once complete."""
-        assert self.complete, f"slide {self.slide_id!r}: {self._seen} of {len(self)} tiles have come"
-        ordered: Sequence[str] = [f for number in sorted(self._written) for f in self._written[number]]
-        return Delivery(collection=self.collection, slide_id=self.slide_id, fragments=tuple(ordered), rows=self._rows)
+    def result(self) -> tuple[tuple[str, ...], int]:
+        """The fragments in the order of the rows, and how many rows they hold."""
+        assert self.complete, f"{self._seen} of {self._total} rows of {self._uri} have come"
+        return tuple(f for number in sorted(self._written) for f in self._written[number]), self._rows
 
 
 class _Block:

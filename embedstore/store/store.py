@@ -15,7 +15,8 @@ from embedstore.store.ledger import Ledger
 from embedstore.store.predictions import KINDS, PredictionKind, Predictions, predicted_heads
 from embedstore.store.probe import require_put_if_absent
 from embedstore.store.table import local_path, sql_string
-from embedstore.store.writer import CollectionWriter
+from embedstore.store.views import Views
+from embedstore.store.writer import CollectionWriter, ViewsWriter
 
 
 class Store:
@@ -110,6 +111,10 @@ class Store:
 
     def lease(self, collection: str, *, wait_s: float = 20.0) -> Lease:
         return Lease(self.uri, PREFIX + collection, wait_s=wait_s)
+
+    def views(self, collection: str) -> Views:
+        """The table of a collection's stored views; there may be none yet."""
+        return Views(self.uri, collection)
 
     # -- predictions ------------------------------------------------------------------------
 
@@ -209,6 +214,8 @@ class Store:
                 collection = self.collection(name)
                 before = len(collection)
                 CollectionWriter(collection).remove(slide_ids)
+                if (views := self.views(name)).exists():
+                    ViewsWriter(views).remove(slide_ids)
                 removed[name] = before - len(collection)
             for table in predictions:
                 table.forget(list(slide_ids))
@@ -236,6 +243,20 @@ class Store:
             if table.head == name:
                 table.drop()
 
+    def remove_views(self, collection: str) -> int:
+        """Take all views of a collection out, with their table.
+
+        Returns:
+            Rows removed.
+        Raises:
+            ViewsNotFoundError: there are none.
+        """
+        views = self.views(collection)
+        rows = len(views)
+        with self.lease(collection, wait_s=0):
+            views.table.drop()
+        return rows
+
     def compact(self, *, keep_s: float = 3600.0) -> dict[str, dict[str, int]]:
         """Merge small files, purge removed rows and forget versions older than `keep_s` seconds.
 
@@ -248,6 +269,8 @@ class Store:
                 collection = self.collection(name)
                 before = _size(collection)
                 CollectionWriter(collection).compact(keep_s=keep_s, purge=True)
+                if (views := self.views(name)).exists():
+                    ViewsWriter(views).compact(keep_s=keep_s, purge=True)
                 report[name] = {f"{k}_before": v for k, v in before.items()} | _size(collection)
         for table in self._prediction_tables():
             table.tidy(keep_s=keep_s)

@@ -37,7 +37,7 @@ def read_vectors(
     done = 0
     for block in _blocks(collection, rows, version):
         out[done : done + len(block)] = block
-        bad = np.flatnonzero(((block.view(np.uint16) & _EXPONENT) == _EXPONENT).any(axis=1))
+        bad = bad_rows(block)
         if len(bad):
             raise VectorError(_what_is_bad(collection, int(rows[done + bad[0]]), len(bad), version))
         done += len(block)
@@ -65,6 +65,12 @@ def _blocks(collection: Collection, rows: NDArray[np.int64], version: int) -> It
 def matrix(column: pa.FixedSizeListArray, dim: int) -> NDArray[np.float16]:
     """A column of vectors as (n, dim), without a copy."""
     return column.flatten().to_numpy(zero_copy_only=True).reshape(-1, dim)
+
+
+def bad_rows(block: NDArray[np.float16]) -> NDArray[np.intp]:
+    """Rows of (n, dim) that hold NaN or infinity."""
+    bits = np.ascontiguousarray(block).view(np.uint16)
+    return np.flatnonzero(((bits & _EXPONENT) == _EXPONENT).any(axis=1))
 
 
 def _what_is_bad(collection: Collection, row: int, count: int, version: int) -> str:

@@ -1,6 +1,7 @@
 """How slides enter and leave a collection: whole, once, and by one writer."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import lance
@@ -11,23 +12,31 @@ from embedstore.store.collection import Collection
 from embedstore.store.fragments import Delivery
 from embedstore.store.index import build_scalar_indexes, keep_index
 from embedstore.store.table import sql_in
+from embedstore.store.views import Views
 
 log = logging.getLogger(__name__)
 
 
-class CollectionWriter:
-    """The only one who commits to a collection; hold its lease while using it.
+class SlidesWriter(ABC):
+    """The only one who commits to a table of slides' rows; hold the lease of its collection while using it.
 
     Args:
-        collection: An existing collection.
+        rows: An existing collection, or its views.
     """
 
-    def __init__(self, collection: Collection):
-        self.collection = collection
-        dataset = collection.dataset()
-        self._version = dataset.version
-        self._present = set(collection.slides())
+    def __init__(self, rows: Collection | Views):
+        self._rows = rows
+        self._version = rows.dataset().version
+        self._present = set(rows.slides())
         self.commits = 0
+
+    @abstractmethod
+    def _fragments(self, delivery: Delivery) -> tuple[tuple[str, ...], int]:
+        """What a delivery has for this table: fragments, and how many rows they hold."""
+
+    @abstractmethod
+    def compact(self, *, keep_s: float, purge: bool = False, busy: bool = False) -> None:
+        """Merge small fragments and forget versions older than `keep_s` seconds: see `Table.tidy`."""
 
     def present(self) -> set[str]:
         """Slides whose rows are in the table."""
@@ -35,9 +44,9 @@ class CollectionWriter:
         return set(self._present)
 
     def _refresh(self) -> lance.LanceDataset:
-        dataset = self.collection.dataset()
+        dataset = self._rows.dataset()
         if dataset.version != self._version:  # a deletion, or a predecessor's last commit
-            self._present = set(self.collection.slides())
+            self._present = set(self._rows.slides())
             self._version = dataset.version
         return dataset
 
@@ -53,19 +62,17 @@ class CollectionWriter:
             CommitError: a delivery does not hold the rows it says; nothing was committed.
         """
         dataset = self._refresh()
-        fresh: dict[str, tuple[Delivery, list[FragmentMetadata]]] = {}
+        fresh: dict[str, list[FragmentMetadata]] = {}
         for delivery in deliveries:
             if delivery.slide_id in replacing or delivery.slide_id not in self._present:
-                fresh[delivery.slide_id] = (delivery, _check(delivery))
+                fresh[delivery.slide_id] = self._check(delivery)
             else:
-                log.info(
-                    "slide %s is already in %s; its second delivery is left", delivery.slide_id, self.collection.name
-                )
+                log.info("slide %s is already in %s; its second delivery is left", delivery.slide_id, self._rows.name)
         if not fresh:
             return []
-        fragments = [fragment for _, made in fresh.values() for fragment in made]
+        fragments = [fragment for made in fresh.values() for fragment in made]
         replaced = sorted(set(fresh) & set(replacing) & self._present)
-        table = self.collection.table
+        table = self._rows.table
         operation: lance.LanceOperation.BaseOperation = lance.LanceOperation.Append(fragments)
         if replaced:
             operation = table.replacement(sql_in("slide_id", replaced), fragments)
@@ -75,13 +82,35 @@ class CollectionWriter:
         self.commits += 1
         return list(fresh)
 
+    def _check(self, delivery: Delivery) -> list[FragmentMetadata]:
+        texts, rows = self._fragments(delivery)
+        fragments = [FragmentMetadata.from_json(text) for text in texts]
+        held = sum(fragment.physical_rows for fragment in fragments)
+        if held != rows or held == 0:
+            raise CommitError(
+                f"slide {delivery.slide_id!r}, {self._rows.name}: its fragments hold {held} rows; expected {rows} and "
+                "at least 1; nothing was committed, ingest it again"
+            )
+        return fragments
+
     def remove(self, slide_ids: Iterable[str]) -> int:
         """Take slides out; gone from reads and searches at once, from the files after `compact`."""
         chosen = sorted(set(slide_ids) & self.present())
         if not chosen:
             return 0
-        self.collection.table.delete(sql_in("slide_id", chosen))
+        self._rows.table.delete(sql_in("slide_id", chosen))
         return len(chosen)
+
+
+class CollectionWriter(SlidesWriter):
+    """Commits tiles to a collection."""
+
+    def __init__(self, collection: Collection):
+        super().__init__(collection)
+        self.collection = collection
+
+    def _fragments(self, delivery: Delivery) -> tuple[tuple[str, ...], int]:
+        return delivery.fragments, delivery.rows
 
     def compact(self, *, keep_s: float, purge: bool = False, busy: bool = False) -> None:
         """Merge small fragments, keep the index up and forget versions older than `keep_s` seconds: see `Table.tidy`.
@@ -100,12 +129,16 @@ class CollectionWriter:
         self._version = self.collection.dataset().version
 
 
-def _check(delivery: Delivery) -> list[FragmentMetadata]:
-    fragments = [FragmentMetadata.from_json(text) for text in delivery.fragments]
-    held = sum(fragment.physical_rows for fragment in fragments)
-    if held != delivery.rows or held == 0:
-        raise CommitError(
-            f"slide {delivery.slide_id!r}, collection {delivery.collection!r}: its fragments hold {held} rows; "
-            f"expected {delivery.rows} and at least 1; nothing was committed, ingest it again"
-        )
-    return fragments
+class ViewsWriter(SlidesWriter):
+    """Commits views to the table of a collection's views."""
+
+    def __init__(self, views: Views):
+        super().__init__(views)
+        self.views = views
+
+    def _fragments(self, delivery: Delivery) -> tuple[tuple[str, ...], int]:
+        return delivery.views, delivery.view_rows
+
+    def compact(self, *, keep_s: float, purge: bool = False, busy: bool = False) -> None:
+        self.views.table.tidy(keep_s=keep_s, purge=purge)
+        self._version = self.views.dataset().version

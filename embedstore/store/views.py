@@ -1,0 +1,183 @@
+"""Stored views: the embeddings of augmented copies of a collection's tiles, in a table beside it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lance
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embedstore.config import ViewConfig, as_record
+from embedstore.errors import CollectionMismatchError, StoreNotFoundError, VectorError, ViewsNotFoundError
+from embedstore.store.collection import IDENTITY, differences
+from embedstore.store.schema import CONFIG_KEY, FORMAT_VERSION, batch_rows, check_collection_name, read_record
+from embedstore.store.table import Table
+from embedstore.store.vectors import bad_rows, matrix
+from embedstore.views import PARAMETERS
+
+PREFIX = "views-"
+
+
+def views_schema(dim: int, record: Mapping[str, Any]) -> pa.Schema:
+    """The schema of a table of views, a row a view.
+
+    Args:
+        dim: Size of an embedding.
+        record: The record of the collection, with the `ViewConfig` under 'views'.
+    """
+    return pa.schema(
+        [
+            pa.field("tile_id", pa.int64(), nullable=False),
+            pa.field("slide_id", pa.string(), nullable=False),
+            pa.field("view", pa.int16(), nullable=False),
+            *(pa.field(name, pa.float32(), nullable=False) for name in PARAMETERS),
+            pa.field("vector", pa.list_(pa.float16(), dim), nullable=False),
+        ],
+        metadata={CONFIG_KEY: json.dumps({"format": FORMAT_VERSION, **record}, sort_keys=True).encode()},
+    )
+
+
+class Views:
+    """The views of one collection; there may be none."""
+
+    def __init__(self, store_uri: str, collection: str):
+        self.collection = check_collection_name(collection)
+        self.table = Table(store_uri, PREFIX + collection)
+
+    @property
+    def name(self) -> str:
+        return f"views of {self.collection}"
+
+    def create(self, *, dim: int, record: Mapping[str, Any]) -> None:
+        """Make the table, or make sure that the one there is was made alike.
+
+        Args:
+            record: As in `views_schema`.
+        Raises:
+            CollectionMismatchError: it holds other views, or those of another tiling or extractor.
+        """
+        self.table.create(views_schema(dim, record))
+        found = list(differences(self.record(), record, (*IDENTITY, "views")))
+        if found:
+            raise CollectionMismatchError(
+                f"the views of collection {self.collection!r} were made with another configuration: "
+                f"{'; '.join(found)}; use the same, or take them out with "
+                f"`embedstore rm --views {self.collection}` to make them anew"
+            )
+
+    def exists(self) -> bool:
+        return self.table.exists()
+
+    def dataset(self, version: int | None = None) -> lance.LanceDataset:
+        """The table at a version; the newest when None.
+
+        Raises:
+            ViewsNotFoundError: there is none.
+        """
+        try:
+            newest = self.table.open()
+        except StoreNotFoundError as error:
+            raise ViewsNotFoundError(
+                f"collection {self.collection!r} has no stored views; `embedstore ingest … --views 4` makes them"
+            ) from error
+        return newest if version in (None, newest.version) else newest.checkout_version(version)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.dataset().schema
+
+    @property
+    def dim(self) -> int:
+        return self.schema.field("vector").type.list_size
+
+    def record(self) -> dict[str, Any]:
+        """The configuration and the extractor that made them."""
+        return read_record(self.schema, self.name)
+
+    def config(self) -> ViewConfig:
+        """What was drawn of each tile."""
+        return ViewConfig(**self.record()["views"])
+
+    def __len__(self) -> int:
+        return self.dataset().count_rows()
+
+    def slides(self) -> dict[str, int]:
+        """Rows of each slide that has views."""
+        return self.table.counts("slide_id") if self.exists() else {}
+
+
+def record_of_views(record: Mapping[str, Any], config: ViewConfig) -> dict[str, Any]:
+    """The record of a table of views, from that of its collection."""
+    return {**{name: record[name] for name in IDENTITY}, "views": as_record(config)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredViews:
+    """Views of n tiles.
+
+    Attributes:
+        vectors: (n, count, dim) float16.
+        parameters: (n, count, parameters) float32: what was done to each tile.
+        found: (n,) whether a tile has all of its views; where not, its rows are zeros.
+        version: Of the table.
+    """
+
+    vectors: NDArray[np.float16]
+    parameters: NDArray[np.float32]
+    found: NDArray[np.bool_]
+    version: int
+
+
+def read_views(
+    views: Views, tile_ids: NDArray[np.int64], *, version: int | None = None, memory_map: Path | None = None
+) -> StoredViews:
+    """Read the views of some tiles, in one pass over the table.
+
+    Args:
+        tile_ids: (n,), each once.
+        version: Of the table; the newest when None.
+        memory_map: A file to lay the vectors out in instead of memory; its parent must exist.
+    Raises:
+        ViewsNotFoundError: the collection has none.
+        VectorError: a vector holds NaN or infinity; the message names the tile and the view.
+    """
+    dataset = views.dataset(version)
+    count, dim = views.config().count, views.dim
+    shape = len(tile_ids), count, dim
+    if memory_map is None:
+        vectors = np.zeros(shape, np.float16)
+    else:
+        vectors = np.lib.format.open_memmap(memory_map, mode="w+", dtype=np.float16, shape=shape)
+    parameters = np.zeros((len(tile_ids), count, len(PARAMETERS)), np.float32)
+    there = np.zeros((len(tile_ids), count), bool)
+    order = np.argsort(tile_ids)
+    known = tile_ids[order]
+    columns = ["tile_id", "view", *PARAMETERS, "vector"]
+    for batch in dataset.to_batches(columns=columns, batch_size=batch_rows(dim)):
+        if not len(known):
+            break
+        of_tile = batch.column("tile_id").to_numpy()
+        at = np.minimum(np.searchsorted(known, of_tile), len(known) - 1)
+        rows = np.flatnonzero(known[at] == of_tile)
+        if not len(rows):
+            continue
+        tile, view = order[at[rows]], batch.column("view").to_numpy()[rows] - 1
+        block = matrix(batch.column("vector"), dim)[rows]
+        bad = bad_rows(block)
+        if len(bad):
+            first = bad[0]
+            raise VectorError(
+                f"{views.name}: view {int(view[first]) + 1} of tile {int(of_tile[rows[first]])} holds NaN or infinity "
+                f"({len(bad)} such in its block); expected finite float16; the extractor overflows half precision "
+                f"there: take the views out with `embedstore rm --views {views.collection}`"
+            )
+        vectors[tile, view] = block
+        parameters[tile, view] = np.stack([batch.column(name).to_numpy()[rows] for name in PARAMETERS], axis=1)
+        there[tile, view] = True
+    found: NDArray[np.bool_] = np.asarray(there.all(axis=1))
+    vectors[~found], parameters[~found] = 0, 0
+    return StoredViews(vectors=vectors, parameters=parameters, found=found, version=dataset.version)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embedstore.config import as_record
 from embedstore.errors import ViewsNotFoundError
-from embedstore.store import Collection, Store, read_vectors
+from embedstore.store import Collection, Store, read_vectors, read_views
 from heads.config import FitConfig
 from heads.devices import device_bytes
 from heads.examples import Examples
@@ -66,8 +66,6 @@ def _with_views(
     store: Store, collection: Collection, examples: Examples, vectors: NDArray[Any], scratch: Path
 ) -> tuple[NDArray[Any], dict[str, Any], tuple[str, ...]]:
     """Vectors and their views, what is recorded of them, and notes."""
-    from embedstore.store import read_views
-
     views = store.views(collection.name)
     if not views.exists():
         raise ViewsNotFoundError(

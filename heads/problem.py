@@ -5,7 +5,7 @@ nothing anew.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float16, Int, Int8, PRNGKeyArray
 from numpy.typing import NDArray
 
+from heads.latent import Latent
 from heads.splits import TRAIN, VALID
 
 #: Rows of each fold that validation looks at while fitting; calibration and thresholds see all of them.
@@ -70,7 +71,7 @@ class Problem(NamedTuple):
     valid_rows: Int[Array, "folds valid"]
     valid_x: Float16[Array, "folds valid dim"]
     groups: Groups
-    latent: Any = None
+    latent: Latent | None = None
 
 
 class Draw(NamedTuple):

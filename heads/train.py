@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Float16, Int, PRNGKeyArray
 from numpy.typing import NDArray
 
 from heads.augment import Partners, Strengths, augment
+from heads.latent import apply_latent
 from heads.losses import loss_and_weight, mask_logits
 from heads.models import Network, Parameters, apply, decays, initial
 from heads.problem import Draw, Problem, draw, standardise
@@ -319,8 +320,7 @@ def _batch(
 
 def _through_latent(program: Program, problem: Problem, x, share, *, key: PRNGKeyArray):
     """A share of the vectors taken to those of views of their tiles, drawn anew."""
-    from heads.latent import apply_latent
-
+    assert program.latent is not None, "a policy has learned on, and there is no augmenter"
     which, whether = jax.random.split(key)
     bank = problem.latent.bank
     views = bank[jax.random.randint(which, (len(x),), 0, len(bank))]

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embedstore.store import CollectionWriter, Delivery, Label, Outcome, SlideFacts, Store
+from embedstore.store import CollectionWriter, Delivery, Label, Outcome, SlideFacts, SlidesWriter, Store, ViewsWriter
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +48,16 @@ class Committer:
         with contextlib.ExitStack() as leases:
             self._leases = {name: leases.enter_context(self._store.lease(name)) for name in collections}
             self._writers = {name: CollectionWriter(self._store.collection(name)) for name in collections}
+            views = {name: self._store.views(name) for name in collections}
+            self._views = {name: ViewsWriter(one) for name, one in views.items() if one.exists()}
             self._close = leases.pop_all()
 
     def ping(self) -> None:
         """Answer: the worker lives."""
+
+    def views_present(self) -> dict[str, set[str]]:
+        """Slides of each collection whose views are stored."""
+        return {name: writer.present() for name, writer in self._views.items()}
 
     def present(self, run_id: str) -> dict[str, set[str]]:
         """Slides of each collection whose rows are in it; mends the ledger where a crash left it behind."""
@@ -75,29 +81,35 @@ class Committer:
         self._store.ledger.record(group.facts, ())
         for name, writer in self._writers.items():
             mine = [delivery for delivery in group.deliveries if delivery.collection == name]
-            if mine:
-                self._leases[name].check()
-                added += len(writer.commit(mine, replacing=group.replacing))
+            # Views first: a slide whose tiles are there and whose views are not would look as if it never had any.
+            for rows, deliveries in (
+                (self._views.get(name), [delivery for delivery in mine if delivery.view_rows]),
+                (writer, [delivery for delivery in mine if delivery.rows]),
+            ):
+                if rows is not None and deliveries:
+                    self._leases[name].check()
+                    committed = rows.commit(deliveries, replacing=group.replacing)
+                    added += len(committed) if rows is writer else 0
         self._store.ledger.record((), group.outcomes)
-        for writer in self._writers.values():
-            if writer.commits >= self._compact_every:
-                self._compact(writer, busy=True)
+        for each in (*self._writers.values(), *self._views.values()):
+            if each.commits >= self._compact_every:
+                self._compact(each, busy=True)
         return added
 
-    def _compact(self, writer: CollectionWriter, *, busy: bool) -> None:
+    def _compact(self, writer: SlidesWriter, *, busy: bool) -> None:
         try:
             writer.compact(keep_s=KEEP_S, busy=busy)
         except (OSError, RuntimeError, ValueError) as error:  # of Lance; the rows are there, and searched one by one
             log.warning(
-                "collection %s could not be tidied, or its index not be built: %s; all rows are committed, and "
-                "`embedstore index` and `embedstore compact` do it by hand", writer.collection.name, error,
+                "%s could not be tidied, or its index not be built: %s; all rows are committed, and "
+                "`embedstore index` and `embedstore compact` do it by hand", writer.name, error,
             )  # fmt: skip
         self._store.ledger.tidy(keep_s=KEEP_S)
         writer.commits = 0
 
     def close(self) -> None:
         """Leave the tables tidy and indexed, and let go of the leases."""
-        for writer in self._writers.values():
+        for writer in (*self._writers.values(), *self._views.values()):
             if writer.commits:
                 self._compact(writer, busy=False)
         self.release()

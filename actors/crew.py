@@ -78,7 +78,9 @@ def crew(
     make_reader = functools.partial(Reader, config)
     # Ray shows an actor its own GPU only, as the first one.
     device = "cuda" if where.device.startswith("cuda") and not where.in_process else where.device
-    make_extractor = functools.partial(ExtractorWorker, store_uri, targets, device=device, batch_tiles=run.batch_tiles)
+    make_extractor = functools.partial(
+        ExtractorWorker, store_uri, targets, device=device, batch_tiles=run.batch_tiles, views=config.views
+    )
     make_committer = functools.partial(
         Committer, store_uri, sorted(target.collection for target in targets), compact_every=run.compact_every
     )

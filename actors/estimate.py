@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from actors.ingest import Plan, jobs_of, present_in
+from actors.ingest import Plan, jobs_of, present_in, views_in
 from embedstore.config import IngestConfig, RunConfig
 from embedstore.errors import NoTileError
 from embedstore.extractors import load_extractor
 from embedstore.slides import SlidePlan, SlideSource, TileReader, plan_slide, single_thread
 from embedstore.store import Store
+from embedstore.views import draw_parameters, with_views
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,12 @@ def estimate(
     """
     found: dict[str, Any] = {"passes": [], "unfit": [], "warned": []}
     store = Store(store_uri)
+    copies = 1 + (config.views.count if config.views is not None else 0)
     for plan in plans:
-        jobs, already, left = jobs_of(sources, store, plan, present_in(store, plan), retry_failed, frozenset(force))
+        views = views_in(store, plan) if config.views else None
+        jobs, already, left = jobs_of(
+            sources, store, plan, present_in(store, plan), views, retry_failed, frozenset(force)
+        )
         todo = [job.source for job in jobs][:limit]
         tiling_config = replace(config, tiling=plan.tiling)
         planned, largest, unfit = _plan_all(todo, tiling_config)
@@ -64,7 +69,7 @@ def estimate(
                 "tiles": tiles,
                 "tiles_per_s": rate,
                 "hours": tiles / rate / 3600 if rate else 0.0,
-                "bytes": tiles * sum(2 * dim + ROW_BYTES for dim in dims),
+                "bytes": tiles * copies * sum(2 * dim + ROW_BYTES for dim in dims),
             }
         )
         found["unfit"] += [entry for entry in unfit if entry not in found["unfit"]]
@@ -113,6 +118,7 @@ def _speed(
     largest: SlidePlan | None, plan: Plan, config: IngestConfig, run: RunConfig, device: str
 ) -> tuple[float, list[int]]:
     """Tiles per second of the slower of reading (on all cores but one) and extracting; and the embeddings' sizes."""
+    copies = 1 + (config.views.count if config.views is not None else 0)
     extractors = [load_extractor(target.extractor, device=device) for target in plan.targets]
     dims = [extractor.dim for extractor in extractors]
     if largest is None:
@@ -121,6 +127,8 @@ def _speed(
     n = min(SAMPLE_TILES, len(largest))
     began = time.perf_counter()
     pixels, _ = reader.read(0, n)
+    if config.views is not None:
+        pixels = with_views(pixels, draw_parameters(np.arange(n), config.views)).reshape(-1, *pixels.shape[1:])
     read_s = (time.perf_counter() - began) / n
     reader.close()
     pixels = np.resize(pixels, (run.batch_tiles or extractors[0].batch_tiles, *pixels.shape[1:]))
@@ -129,6 +137,6 @@ def _speed(
         extractor.embed(pixels)  # the first pass of a network also sets it up
         began = time.perf_counter()
         extractor.embed(pixels)
-        extract_s += (time.perf_counter() - began) / len(pixels)
+        extract_s += copies * (time.perf_counter() - began) / len(pixels)
     readers = run.readers or max(1, (os.cpu_count() or 1) - 1)
     return 1 / max(read_s / readers, extract_s), dims

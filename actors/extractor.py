@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from actors.reader import Chunk, Planned
+from embedstore.config import ViewConfig
 from embedstore.errors import UnknownKeyError
 from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor
 from embedstore.extractors.threads import set_threads
-from embedstore.store import Collection, Delivery, SlideWriter
+from embedstore.store import Collection, Delivery, SlideWriter, ViewRows, Views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ class ExtractorWorker:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         batch_tiles: Tiles a forward pass; each network's own default when None.
         threads: Threads for torch on the CPU; torch's default when None.
+        views: What is drawn of each tile, where its views are embedded too.
     """
 
     def __init__(
@@ -60,8 +62,9 @@ class ExtractorWorker:
         device: str = "auto",
         batch_tiles: int | None = None,
         threads: int | None = None,
+        views: ViewConfig | None = None,
     ):
-        self._branches = [_Branch(store_uri, target, device, batch_tiles) for target in targets]
+        self._branches = [_Branch(store_uri, target, device, batch_tiles, views) for target in targets]
         if threads is not None:
             set_threads(threads)
 
@@ -72,11 +75,13 @@ class ExtractorWorker:
         """What each network is, in the order of the targets: to be stored with its collection."""
         return [branch.extractor.record() for branch in self._branches]
 
-    def open(self, key: str, slide_id: str, planned: Planned, collections: Sequence[str]) -> None:
-        """Get ready for a slide's tiles, for those collections that lack it."""
+    def open(
+        self, key: str, slide_id: str, planned: Planned, collections: Sequence[str], views_only: Sequence[str] = ()
+    ) -> None:
+        """Get ready for a slide's tiles, for those collections that lack it, or its views alone."""
         for branch in self._branches:
-            if branch.collection.name in collections:
-                branch.open(key, slide_id, planned)
+            if (name := branch.collection.name) in collections:
+                branch.open(key, slide_id, planned, tiles=name not in views_only)
 
     def feed(self, chunk: Chunk, pixels: np.ndarray) -> list[Finished]:
         """Embed tiles as soon as they fill a batch.
@@ -101,25 +106,34 @@ class ExtractorWorker:
 
 @dataclass(kw_only=True, eq=False)
 class _Slide:
+    """A slide on its way; `first` is 1 where its views alone are wanted."""
+
     writer: SlideWriter
+    first: int
     extract_s: float = 0.0
     write_s: float = 0.0
 
 
 @dataclass(kw_only=True, eq=False)
 class _Waiting:
-    """Tiles that are somewhere in the stream, in the order in which they went in."""
+    """Tiles and views that are somewhere in the stream, in the order in which they went in.
+
+    Attributes:
+        copies: A tile's position in the plan times 1 + views, plus 0 for the tile itself or its view's number.
+    """
 
     key: str
-    rows: np.ndarray
+    copies: np.ndarray
     taken: int = field(default=0)
 
 
 class _Branch:
     """One network, its stream of batches, and the slides that are on their way through it."""
 
-    def __init__(self, store_uri: str, target: Target, device: str, batch_tiles: int | None):
+    def __init__(self, store_uri: str, target: Target, device: str, batch_tiles: int | None, drawn: ViewConfig | None):
         self.collection = Collection(store_uri, target.collection)
+        self._views, self._drawn = Views(store_uri, target.collection), drawn
+        self._copies = 1 + (drawn.count if drawn is not None else 0)
         self.extractor = load_extractor(target.extractor, device=device)
         self._stream = BatchStream(self.extractor, batch_tiles)
         self._waiting: deque[_Waiting] = deque()
@@ -129,10 +143,16 @@ class _Branch:
     def _schema(self) -> pa.Schema:
         return self.collection.schema  # the collection is made once the run knows the extractor's record
 
+    @cached_property
+    def _view_rows(self) -> ViewRows | None:
+        if self._drawn is None:
+            return None
+        return ViewRows(table_uri=self._views.table.uri, schema=self._views.schema, config=self._drawn)
+
     def wants(self, key: str) -> bool:
         return key in self.slides
 
-    def open(self, key: str, slide_id: str, planned: Planned) -> None:
+    def open(self, key: str, slide_id: str, planned: Planned, *, tiles: bool) -> None:
         plan = planned.plan
         self.slides[key] = _Slide(
             writer=SlideWriter(
@@ -144,20 +164,27 @@ class _Branch:
                 edge_l0=plan.edge_l0,
                 tissue=plan.tissue,
                 names=plan.names,
-            )
+                views=self._view_rows,
+                tiles=tiles,
+            ),
+            first=0 if tiles else 1,
         )
 
     def feed(self, chunk: Chunk, pixels: np.ndarray) -> list[Finished]:
-        rows = chunk.start + np.arange(len(chunk.readable))
-        readable, lost = rows[chunk.readable], rows[~chunk.readable]
+        rows, first = chunk.start + np.arange(len(chunk.readable)), self.slides[chunk.key].first
+        copies = rows[:, None] * self._copies + np.arange(first, self._copies)
+        readable, lost = copies[chunk.readable].ravel(), copies[~chunk.readable].ravel()
         touched: list[str] = []
         if len(lost):
             self._put(chunk.key, lost, None)
             touched.append(chunk.key)
         if len(readable):
-            self._waiting.append(_Waiting(key=chunk.key, rows=readable))
+            self._waiting.append(_Waiting(key=chunk.key, copies=readable))
+            pixels = pixels if not len(lost) else pixels[chunk.readable]
+            if self._drawn is not None:
+                pixels = pixels[:, first:].reshape(-1, *pixels.shape[2:])
             began = time.perf_counter()
-            embeddings = self._stream.push(pixels if not len(lost) else pixels[chunk.readable])
+            embeddings = self._stream.push(pixels)
             touched += self._hand_out(embeddings, time.perf_counter() - began)
         return self._finished(touched)
 
@@ -172,22 +199,28 @@ class _Branch:
         given = 0
         while given < len(embeddings):
             waiting = self._waiting[0]
-            n = min(len(waiting.rows) - waiting.taken, len(embeddings) - given)
-            rows = waiting.rows[waiting.taken : waiting.taken + n]
+            n = min(len(waiting.copies) - waiting.taken, len(embeddings) - given)
+            copies = waiting.copies[waiting.taken : waiting.taken + n]
             if waiting.key in self.slides:
                 self.slides[waiting.key].extract_s += took_s * n / len(embeddings)
-                self._put(waiting.key, rows, embeddings[given : given + n])
+                self._put(waiting.key, copies, embeddings[given : given + n])
                 touched.append(waiting.key)
             given += n
             waiting.taken += n
-            if waiting.taken == len(waiting.rows):
+            if waiting.taken == len(waiting.copies):
                 self._waiting.popleft()
         return touched
 
-    def _put(self, key: str, rows: np.ndarray, embeddings: np.ndarray | None) -> None:
+    def _put(self, key: str, copies: np.ndarray, embeddings: np.ndarray | None) -> None:
         slide = self.slides[key]
         began = time.perf_counter()
-        slide.writer.put(rows, embeddings)
+        rows, view = np.divmod(copies, self._copies)
+        for put, chosen, at in (
+            (slide.writer.put, view == 0, rows),
+            (slide.writer.put_views, view > 0, rows * (self._copies - 1) + view - 1),
+        ):
+            if chosen.any():
+                put(at[chosen], None if embeddings is None else embeddings[chosen])
         slide.write_s += time.perf_counter() - began
 
     def _finished(self, touched: list[str]) -> list[Finished]:

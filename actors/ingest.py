@@ -13,11 +13,11 @@ from actors.extractor import Target
 from actors.jobs import Job
 from actors.progress import Progress
 from actors.run import Run
-from embedstore.config import IngestConfig, RunConfig, TilingConfig, as_record
+from embedstore.config import IngestConfig, RunConfig, TilingConfig, ViewConfig, as_record
 from embedstore.errors import ConfigError
 from embedstore.extractors import ExtractorConfig, describe_extractor
 from embedstore.slides import SlideSource
-from embedstore.store import Collection, Store
+from embedstore.store import Collection, Store, record_of_views
 
 log = logging.getLogger(__name__)
 
@@ -188,15 +188,17 @@ def _ingest_tiling(
     began = time.monotonic()
     summary = Summary(run_id=f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}", collections=plan.collections)
     if _made_alike(store, plan, config):
+        views = views_in(store, plan) if config.views else None
         jobs, summary.already, summary.left_failed = jobs_of(
-            sources, store, plan, present_in(store, plan), retry_failed, force
+            sources, store, plan, present_in(store, plan), views, retry_failed, force
         )
         if not jobs:  # nothing need be started
             return summary
     with crew(store.uri, plan.targets, config, run, where) as hired:
         _create_collections(store, plan, config, hired)
         present = hired.ask(hired.committer, "present", summary.run_id)
-        jobs, summary.already, summary.left_failed = jobs_of(sources, store, plan, present, retry_failed, force)
+        views = hired.ask(hired.committer, "views_present") if config.views else None
+        jobs, summary.already, summary.left_failed = jobs_of(sources, store, plan, present, views, retry_failed, force)
         if limit is not None:
             jobs = jobs[:limit]
         progress = Progress(slides=len(jobs), tell=tell)
@@ -229,6 +231,11 @@ def present_in(store: Store, plan: Plan) -> dict[str, set[str]]:
     return {n: set(store.collection(n).slides()) if n in existing else set() for n in plan.collections}
 
 
+def views_in(store: Store, plan: Plan) -> dict[str, set[str]]:
+    """Slides that have views in each of the plan's collections."""
+    return {name: set(store.views(name).slides()) for name in plan.collections}
+
+
 def _made_alike(store: Store, plan: Plan, config: IngestConfig) -> bool:
     """Every collection is there, and was made by the same request.
 
@@ -238,8 +245,14 @@ def _made_alike(store: Store, plan: Plan, config: IngestConfig) -> bool:
     return all(
         target.collection in existing
         and store.collection(target.collection).record().get("request") == _request(target, config)
+        and (config.views is None or _views_alike(store, target, config.views))
         for target in plan.targets
     )
+
+
+def _views_alike(store: Store, target: Target, config: ViewConfig) -> bool:
+    views = store.views(target.collection)
+    return views.exists() and views.config() == config
 
 
 def _request(target: Target, config: IngestConfig) -> dict[str, Any]:
@@ -259,10 +272,16 @@ def jobs_of(
     store: Store,
     plan: Plan,
     present: Mapping[str, set[str]],
+    views: Mapping[str, set[str]] | None,
     retry_failed: bool,
     force: frozenset[str],
 ) -> tuple[list[Job], int, list[tuple[str, str]]]:
-    """Slides to do, how many are complete, and those that failed before and are left so."""
+    """Slides to do, how many are complete, and those that failed before and are left so.
+
+    Args:
+        present: Slides that have rows in each collection.
+        views: Slides that have views in each; None where views are not asked for.
+    """
     unfit: dict[str, dict[str, Any]] = {}
     if not retry_failed:
         for name in plan.collections:
@@ -271,7 +290,10 @@ def jobs_of(
             }
     jobs, already, left = [], 0, []
     for source in sources:
-        lacking = tuple(name for name in plan.collections if source.slide_id not in present[name])
+        slide = source.slide_id
+        without = tuple(n for n in plan.collections if views is not None and slide not in views.get(n, ()))
+        lacking = tuple(n for n in plan.collections if slide not in present[n] or n in without)
+        views_only = tuple(n for n in without if slide in present[n])
         if source.slide_id in force:
             jobs.append(Job(source=source, wanted=plan.collections))
         elif not lacking:
@@ -283,7 +305,7 @@ def jobs_of(
             else:
                 already += 1
         else:
-            jobs.append(Job(source=source, wanted=lacking))
+            jobs.append(Job(source=source, wanted=lacking, views_only=views_only))
     return jobs, already, left
 
 
@@ -294,13 +316,17 @@ def _create_collections(store: Store, plan: Plan, config: IngestConfig, hired: C
         raise ConfigError(
             f"the cluster's machines loaded different extractors: {records}; bring the same weights to each"
         )
+    own = {name: value for name, value in as_record(config).items() if name != "views"}
     for target, record in zip(plan.targets, records[0], strict=True):
         Collection.create(
             store.uri,
             target.collection,
             dim=record["dim"],
-            record={**as_record(config), "extractor": record, "request": _request(target, config)},
+            record={**own, "extractor": record, "request": _request(target, config)},
         )
+        if config.views is not None:
+            of_views = record_of_views({**own, "extractor": record}, config.views)
+            store.views(target.collection).create(dim=record["dim"], record=of_views)
 
 
 def _stage_seconds(store: Store, plan: Plan, run_id: str) -> dict[str, float]:

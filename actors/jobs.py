@@ -15,13 +15,15 @@ class Job:
     """A slide to be ingested.
 
     Attributes:
-        wanted: Collections that lack it.
+        wanted: Collections that lack it, or its views.
+        views_only: Those of them that have its tiles.
         attempt: How often it was begun; part of its key, so that what an earlier attempt left is told apart.
         strikes: Workers that died while they were at it.
     """
 
     source: SlideSource
     wanted: tuple[str, ...]
+    views_only: tuple[str, ...] = ()
     attempt: int = 0
     strikes: int = 0
 

@@ -42,7 +42,7 @@ class Outbox:
                     slide_id=job.slide_id,
                     path=job.source.path,
                     state="done",
-                    tiles=one.delivery.rows,
+                    tiles=one.delivery.rows or slide.tiles - slide.unreadable,  # of views alone no tile is delivered
                     unreadable=slide.unreadable,
                     reader=plan.reader,
                     plan_s=slide.plan_s,
@@ -71,6 +71,8 @@ class Outbox:
         """A slide that has no rows, and why; a `new` one gets a row of its own in the ledger as well."""
         plan = slide.facts if slide else None
         for collection in job.wanted:
+            if collection in job.views_only:
+                continue  # its tiles are there, whatever became of its views
             self._note(
                 Outcome(
                     collection=collection,

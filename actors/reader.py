@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from embedstore.config import IngestConfig
+from embedstore.config import IngestConfig, ViewConfig
 from embedstore.errors import UnknownKeyError
 from embedstore.slides import SlidePlan, SlideSource, TileReader, plan_slide, single_thread
+from embedstore.store.schema import place, tile_ids
+from embedstore.views import draw_parameters, with_views
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,7 +48,7 @@ class Reader:
     def __init__(self, config: IngestConfig):
         single_thread()
         self._config = config
-        self._open: dict[str, TileReader] = {}
+        self._open: dict[str, _OpenSlide] = {}
 
     def ping(self) -> None:
         """Answer: the worker lives."""
@@ -59,28 +61,44 @@ class Reader:
 
     def open(self, key: str, planned: Planned) -> None:
         """Make a slide ready to be read, under a key that names this attempt at it."""
-        self._open[key] = TileReader(planned.plan, self._config.tiling)
+        self._open[key] = _OpenSlide(TileReader(planned.plan, self._config.tiling), planned.plan)
 
     def read(self, key: str, start: int, stop: int) -> tuple[Chunk, np.ndarray]:
         """Read tiles `start` to `stop` of a slide that was opened.
 
         Returns:
-            What was read, and the pixels, (n, tile_px, tile_px, 3) uint8.
+            What was read, and the pixels, (n, tile_px, tile_px, 3) uint8; with views (n, 1 + views, …), the tile first.
         """
         began = time.perf_counter()
         if key not in self._open:
             raise UnknownKeyError(f"this reader has not opened {key!r}")
         slide = self._open[key]
-        pixels, readable = slide.read(start, stop)
+        pixels, readable = slide.reader.read(start, stop)
+        if self._config.views is not None:
+            pixels = with_views(pixels, slide.parameters(start, stop, self._config.views))
         chunk = Chunk(
-            key=key, start=start, readable=readable, read_s=time.perf_counter() - began, error=slide.first_error
+            key=key, start=start, readable=readable, read_s=time.perf_counter() - began, error=slide.reader.first_error
         )
         return chunk, pixels
 
     def close(self, key: str) -> None:
-        reader = self._open.pop(key, None)
-        if reader is not None:
-            reader.close()
+        slide = self._open.pop(key, None)
+        if slide is not None:
+            slide.reader.close()
+
+
+@dataclass(frozen=True, eq=False)
+class _OpenSlide:
+    """A slide that is being read, and its plan."""
+
+    reader: TileReader
+    plan: SlidePlan
+
+    def parameters(self, start: int, stop: int, config: ViewConfig) -> np.ndarray:
+        """(n, views, parameters): what is drawn of some of its tiles."""
+        plan = self.plan
+        names = None if plan.names is None else plan.names[start:stop]
+        return draw_parameters(tile_ids(plan.slide_id, place(plan.xy_l0[start:stop], names)), config)
 
 
 def without_arrays(plan: SlidePlan) -> SlidePlan:

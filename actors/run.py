@@ -73,7 +73,8 @@ class Run:
         self._dispatch = Dispatch(
             pool, seats, max_restarts=config.max_restarts, on_death=self._on_death, on_loss=self._on_loss
         )
-        self._tile_bytes = 3 * ingest.tiling.tile_px**2
+        copies = 1 + (ingest.views.count if ingest.views is not None else 0)
+        self._tile_bytes = copies * 3 * ingest.tiling.tile_px**2
 
     # -- the loop ---------------------------------------------------------------------------
 
@@ -273,7 +274,9 @@ class Run:
             slide.opened = True
             job = slide.job
             unplanned = functools.partial(self._unplanned, lane, key)
-            self._dispatch.call(lane.extractor, "open", key, job.slide_id, slide.planned, job.wanted, failed=unplanned)
+            self._dispatch.call(
+                lane.extractor, "open", key, job.slide_id, slide.planned, job.wanted, job.views_only, failed=unplanned
+            )
         if reader.name not in slide.readers:
             slide.readers.add(reader.name)
             self._open(lane, reader, slide)
@@ -411,7 +414,7 @@ class Run:
 
     def _finish(self, slide: ActiveSlide) -> None:
         job = slide.job
-        if any(one.delivery.rows == 0 for one in slide.finished):
+        if any(one.delivery.rows + one.delivery.view_rows == 0 for one in slide.finished):
             why = UnreadableTilesError(f"slide {job.slide_id!r}: not one of {slide.tiles} tiles could be read")
             self._fail(job, why, slide)
             return

@@ -46,6 +46,12 @@ from cli.options import human_bytes, human_time, json_option, print_json, print_
     "--reader", help="Force a reader (tiff, dicom, fastslide, openslide).  [default: the fastest that is right]"
 )
 @click.option("--max-unreadable", type=float, help="Share of unreadable tiles that fails a slide.  [default: 0.01]")
+@click.option(
+    "--views",
+    type=click.IntRange(0),
+    metavar="K",
+    help="Embed K augmented copies of each tile beside it.  [default: 0]",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--batch-tiles", type=int, help="Tiles in one forward pass.")
 @click.option("--readers", type=int, help="Readers beside each extractor.  [default: cores less one]")

@@ -26,13 +26,13 @@ def command(store: str, collection: str | None, tiles: int | None, slide: str | 
     elif not rows:
         click.echo(f"{opened.uri} has no collection yet; `embedstore ingest SLIDES --store {store}` makes one")
     else:
-        columns = ("name", "extractor", "dim", "tile_px", "mpp", "slides", "tiles")
+        columns = ("name", "extractor", "dim", "tile_px", "mpp", "slides", "tiles", "views")
         cells = [[*(row[column] for column in columns), human_bytes(row["bytes"])] for row in rows]
         print_table(cells, ["collection", *columns[1:], "vectors"])
 
 
 def _describe(store, name: str) -> dict:
-    collection = store.collection(name)
+    collection, views = store.collection(name), store.views(name)
     record = collection.record()
     return {
         "name": name,
@@ -44,6 +44,8 @@ def _describe(store, name: str) -> dict:
         "mpp": record["tiling"]["mpp"],
         "slides": len(collection.slides()),
         "tiles": len(collection),
+        "views": views.config().count if views.exists() else 0,
+        "slides_with_views": len(views.slides()),
         "bytes": collection.vectors_bytes(),
         "version": collection.dataset().version,
     }

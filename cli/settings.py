@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from embedstore.config import IngestConfig, ReadingConfig, RunConfig, TilingConfig, TissueConfig
+from embedstore.config import IngestConfig, ReadingConfig, RunConfig, TilingConfig, TissueConfig, ViewConfig
 from embedstore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from actors.ingest import Plan
 
 DEFAULT_EXTRACTOR = "stain-texture"
-_STAGES = {"tiling": TilingConfig, "tissue": TissueConfig, "reading": ReadingConfig, "run": RunConfig}
+_STAGES = {
+    "tiling": TilingConfig, "tissue": TissueConfig, "reading": ReadingConfig, "views": ViewConfig, "run": RunConfig,
+}  # fmt: skip
 #: Flags that set a field of a stage, where its name is not the field's.
 _FLAGS = {
     "tiling": {"tile_px": "tile_px", "tile_mpp": "mpp", "stride_px": "stride_px", "min_tissue": "min_tissue"},
     "tissue": {"tissue_method": "method"},
     "reading": {"reader": "reader", "max_unreadable": "max_unreadable"},
+    "views": {"views": "count"},
     "run": {"readers": "readers", "extractor_workers": "extractors", "batch_tiles": "batch_tiles"},
 }
 
@@ -39,8 +42,8 @@ class Settings:
 def resolve(options: Mapping[str, Any]) -> Settings:
     """Merge flags over the TOML file over defaults.
 
-    The file has the tables [tiling], [tissue], [reading] and [run], with the fields of the configuration of that name,
-    and [[extractor]] for each extractor, with the fields of ExtractorConfig and its `collection`.
+    The file has the tables [tiling], [tissue], [reading], [views] and [run], with the fields of the configuration of
+    that name, and [[extractor]] for each extractor, with the fields of ExtractorConfig and its `collection`.
 
     Raises:
         ConfigError: the file has a table or field that does not exist, or a value that cannot be.
@@ -51,7 +54,10 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     given = _read_toml(options["config_file"]) if options.get("config_file") else {}
     listed = given.pop("extractor", [])
     stages = {stage: {**given.get(stage, {}), **_flags(stage, options)} for stage in _STAGES}
-    ingest = IngestConfig(tissue=TissueConfig(**stages["tissue"]), reading=ReadingConfig(**stages["reading"]))
+    views = ViewConfig(**stages["views"]) if stages["views"] and stages["views"].get("count") != 0 else None
+    ingest = IngestConfig(
+        tissue=TissueConfig(**stages["tissue"]), reading=ReadingConfig(**stages["reading"]), views=views
+    )
     if options["extractors"] or not listed:
         extractors, names = _from_flags(options), list(options["collections"])
     else:

@@ -5,7 +5,7 @@ nothing anew.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -137,7 +137,8 @@ def pose(
         "weights": weights, "mean": mean, "std": std, "shift": shift, "scale": scale,
         "valid_rows": valid_rows, "valid_x": valid_x,
     }  # fmt: skip
-    return Problem(**{name: jnp.asarray(array) for name, array in arrays.items()}, groups=groups)
+    on_device: dict[str, Any] = {name: jnp.asarray(array) for name, array in arrays.items()}
+    return Problem(**on_device, groups=groups)
 
 
 def moments(vectors: NDArray[np.float16], train: NDArray[np.bool_]) -> tuple[NDArray[np.float32], ...]:

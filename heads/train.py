@@ -320,13 +320,14 @@ def _batch(
 
 def _through_latent(program: Program, problem: Problem, x, share, *, key: PRNGKeyArray):
     """A share of the vectors taken to those of views of their tiles, drawn anew."""
-    assert program.latent is not None, "a policy has learned on, and there is no augmenter"
+    latent = problem.latent
+    assert program.latent is not None and latent is not None, "a policy has learned on, and there is no augmenter"
     which, whether = jax.random.split(key)
-    bank = problem.latent.bank
+    bank = latent.bank
     views = bank[jax.random.randint(which, (len(x),), 0, len(bank))]
     taken = jax.random.uniform(whether, (len(x), 1)) < share
     x = x.astype(jnp.float32)
-    return jnp.where(taken, apply_latent(program.latent, problem.latent, x, views), x)
+    return jnp.where(taken, apply_latent(program.latent, latent, x, views), x)
 
 
 def validate(program: Program, problem: Problem, grid: Grid, parameters) -> Float[Array, "streams folds heads"]:

@@ -32,7 +32,7 @@ from embedstore.store.slide_answers import SlideAnswers, slide_answers
 from embedstore.store.store import Store
 from embedstore.store.vectors import read_vectors
 from embedstore.store.views import StoredViews, Views, read_views, record_of_views
-from embedstore.store.writer import CollectionWriter, ViewsWriter
+from embedstore.store.writer import CollectionWriter, SlidesWriter, ViewsWriter
 
 __all__ = [
     "Answers",
@@ -55,6 +55,7 @@ __all__ = [
     "SlideAnswers",
     "SlideFacts",
     "SlideWriter",
+    "SlidesWriter",
     "Store",
     "StoredAugmenter",
     "StoredHead",

@@ -30,6 +30,10 @@ class SlidesWriter(ABC):
         self._present = set(rows.slides())
         self.commits = 0
 
+    @property
+    def name(self) -> str:
+        return self._rows.name
+
     @abstractmethod
     def _fragments(self, delivery: Delivery) -> tuple[tuple[str, ...], int]:
         """What a delivery has for this table: fragments, and how many rows they hold."""

@@ -54,11 +54,12 @@ def embed_sample(
     Raises:
         CandidatesError: there is no candidate, or not one could be tried.
         DeviceError: the asked device is not there.
-        ConfigError: `scratch` has no room.
+        ConfigError: tiles that cannot be, or `scratch` has no room.
         SlideNotFoundError, RegionReadError and other SlideErrors: not one tile of the sample can be read.
     """
     check_device(device)
     stored = TilingConfig(**collection.record()["tiling"])
+    TilingConfig(tile_px=tile_px or stored.tile_px, mpp=mpp or stored.mpp)  # checks what is asked
     ready_made = all(not row["edge_l0"] for row in rows)
     planned = plan_candidates(candidates, stored, tile_px=tile_px, mpp=mpp, ready_made=ready_made)
     _require_one(planned)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from embedstore.candidates.trial import NotTried
 from embedstore.config import TilingConfig
-from embedstore.extractors import ExtractorConfig, describe_extractor
+from embedstore.errors import ConfigError
+from embedstore.extractors import ExtractorConfig, ExtractorDescription, describe_extractor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +39,11 @@ def plan_candidates(
 ) -> list[Candidate | NotTried]:
     """Describe each candidate and decide on its tiles, in their order; one that cannot be described is not tried.
 
+    A candidate's tiles are what is asked for all, else its own, else the collection's.
+
     Args:
         stored: The tiling of the collection.
-        tile_px, mpp: Asked for all candidates; None leaves each its own.
+        tile_px, mpp: Asked for all candidates, checked by the caller; None leaves each its own.
         ready_made: Every tile of the sample is an image of its own, of which nothing else can be cut: candidates are
             given what the collection was made with.
     """
@@ -56,19 +59,35 @@ def reason(error: BaseException) -> str:
 def _plan(
     config: ExtractorConfig, stored: TilingConfig, *, tile_px: int | None, mpp: float | None, ready_made: bool
 ) -> Candidate | NotTried:
+    asked = tile_px or config.tile_px or (stored.tile_px if ready_made else None)
+    loaded = config if asked is None else replace(config, tile_px=asked)
     try:
-        asked = tile_px or config.tile_px or (stored.tile_px if ready_made else None)
-        loaded = config if asked is None else replace(config, tile_px=asked)
-        described = describe_extractor(loaded)
+        loaded, described = _described(loaded, stored)
         if tile_px is None and described.tile_px != loaded.tile_px:  # one that takes no other: tiles are resized to it
             loaded = config
         resolution = mpp or (stored.mpp if ready_made else described.mpp or stored.mpp)
-        TilingConfig(tile_px=described.tile_px, mpp=resolution)  # checks both
     except Exception as error:  # a user's own function may raise anything
-        return NotTried(config=config, name=config.name or config.ref, error=reason(error))
+        return NotTried(config=config, name=config.name or _short(config.ref), error=reason(error))
     return Candidate(
         config=config, loaded=loaded, name=described.name, tile_px=described.tile_px, mpp=float(resolution)
     )
+
+
+def _described(config: ExtractorConfig, stored: TilingConfig) -> tuple[ExtractorConfig, ExtractorDescription]:
+    """An extractor's facts; one that does not say which tiles it takes is given the collection's."""
+    try:
+        return config, describe_extractor(config)
+    except ConfigError:
+        if config.tile_px is not None:
+            raise
+        config = replace(config, tile_px=stored.tile_px)
+        return config, describe_extractor(config)
+
+
+def _short(ref: str) -> str:
+    """A reference without the folder of a user's file."""
+    file, _, function = ref.rpartition(":")
+    return f"{Path(file).name}:{function}" if file.endswith(".py") else ref
 
 
 def _own_names(planned: Sequence[Candidate | NotTried]) -> list[str]:

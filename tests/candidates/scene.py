@@ -61,6 +61,10 @@ TOYS = """
             def forward(self, images):
                 return scale * torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
         return CustomNetwork(module=Pool(), tile_px=48, mpp=0.5)
+
+    def bare():
+        import torch
+        return torch.nn.Flatten()
 """
 
 

@@ -246,6 +246,8 @@ def test_what_stops_the_run_before_any_work(scene: Scene, file: Path, tmp_path: 
     store, collection, rows = scene
     with pytest.raises(DeviceError, match="expected auto, cpu, cuda"):
         embed_sample(store, collection, rows, [toy(file, "Blocks")], device="tpu", scratch=tmp_path)
+    with pytest.raises(ConfigError, match="tile_px is 9; expected 16 to 8192"):
+        embed_sample(store, collection, rows, [toy(file, "Blocks")], tile_px=9, scratch=tmp_path)
     monkeypatch.setattr(sample_pixels.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(ConfigError, match=r"take 0\.0 GB, and .* set TMPDIR to a roomier folder"):
         embed_sample(store, collection, rows, [toy(file, "Blocks")], scratch=tmp_path)

@@ -46,9 +46,19 @@ def test_an_extractor_that_takes_no_other_tiles_keeps_its_own(tmp_path: Path):
     assert isinstance(one, Candidate) and one.tile_px == 64 and one.loaded == one.config
 
 
-def test_tiles_that_cannot_be(tmp_path: Path):
-    (one,) = planned(ExtractorConfig(ref="colour-12"), tile_px=9)
-    assert isinstance(one, NotTried) and one.error.startswith("ConfigError: tile_px is 9; expected 16 to 8192")
+def test_one_that_does_not_say_which_tiles_it_takes_is_given_the_collections(tmp_path: Path):
+    file = toys(tmp_path)
+    (one,) = planned(toy(file, "bare"))
+    assert isinstance(one, Candidate) and (one.tile_px, one.mpp, one.loaded.tile_px) == (200, 0.7, 200)
+    (one,) = planned(toy(file, "bare"), tile_px=96)
+    assert isinstance(one, Candidate) and (one.tile_px, one.mpp) == (96, 0.7)
+
+
+def test_one_that_cannot_be_described_goes_by_what_was_written(tmp_path: Path):
+    (one,) = planned(toy(toys(tmp_path), "odd"))
+    assert isinstance(one, NotTried) and (one.name, one.error) == ("toys.py:odd", 'KeyError: "a user\'s own mistake"')
+    (one,) = planned(ExtractorConfig(ref="colour-12", pooling="cls"))
+    assert isinstance(one, NotTried) and one.error.startswith("ConfigError: extractor 'colour-12' is built in and has")
 
 
 def test_names_are_told_apart_by_weights_then_tiles_then_numbers():

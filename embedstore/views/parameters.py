@@ -9,7 +9,8 @@ from embedstore.config import ViewConfig
 #:
 #: crop: share of the area that is cut away; crop_x, crop_y: where the rest lies, 0 (left, top) to 1.
 #: mirror: 1 where left and right change sides; turns: quarter turns against the clock, after mirroring.
-#: haematoxylin_gain, eosin_gain: relative change of a stain's amount; …_shift: what is added, optical density.
+#: haematoxylin_gain, eosin_gain: relative change of a stain's amount; …_shift: what is added where there is enough of
+#: the stain, less where there is little of it, none on glass; optical density.
 #: blur: standard deviation, pixels. contrast: relative change about the mean; brightness: added, share of white.
 #: jpeg: 100 less the quality of the JPEG that it goes through.
 PARAMETERS = (

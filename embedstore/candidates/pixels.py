@@ -104,12 +104,16 @@ def read_sample(
             return _SlideRead(lost=error)
 
     with ThreadPoolExecutor(READERS) as threads:
-        for slide_id, done in zip(places, threads.map(read, places), strict=True):
-            sample.too_coarse = {**done.too_coarse, **sample.too_coarse}
-            if done.lost is not None:
-                sample.lost[slide_id] = done.lost
-            if done.broken is not None:
-                sample.broken[slide_id] = done.broken
+        try:
+            for slide_id, done in zip(places, threads.map(read, places), strict=True):
+                sample.too_coarse = {**done.too_coarse, **sample.too_coarse}
+                if done.lost is not None:
+                    sample.lost[slide_id] = done.lost
+                if done.broken is not None:
+                    sample.broken[slide_id] = done.broken
+        except BaseException:  # an interrupt does not wait for the slides that are still queued
+            threads.shutdown(cancel_futures=True)
+            raise
     for tiles in sample.too_coarse:
         del sample.pixels[tiles]
     return sample

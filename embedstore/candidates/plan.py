@@ -53,7 +53,8 @@ def plan_candidates(
 
 def reason(error: BaseException) -> str:
     """An error's class and message in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def _plan(

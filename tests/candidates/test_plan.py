@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from embedstore.candidates.plan import Candidate, plan_candidates
+from embedstore.candidates.plan import Candidate, plan_candidates, reason
 from embedstore.candidates.trial import NotTried
 from embedstore.config import TilingConfig
 from embedstore.extractors import ExtractorConfig
@@ -78,3 +78,8 @@ def test_names_are_told_apart_by_weights_then_tiles_then_numbers():
     ]  # fmt: skip
     mine = [ExtractorConfig(ref=resnet, name="mine"), ExtractorConfig(ref="nothing", name="mine")]
     assert named(*mine, ExtractorConfig(ref="nothing")) == ["mine-224px-0.7mpp", "mine", "nothing"]
+
+
+def test_a_reason_is_one_line():
+    assert reason(ValueError("a\n  b")) == "ValueError: a b"
+    assert reason(MemoryError()) == "MemoryError"

@@ -80,3 +80,13 @@ def test_what_is_switched_off_stays_zero():
 
 def test_unchanged_is_all_zero():
     assert unchanged().shape == (len(PARAMETERS),) and not unchanged().any()
+
+
+def test_views_of_a_tile_are_those_of_every_version():
+    """Stored views are drawn again by their tile's id: these numbers may never change."""
+    drawn = draw_parameters(np.array([7, -8]), ViewConfig(count=2, seed=3))
+    expected = [
+        [0.04827, 0.82296, 0.73257, 0, 2, -0.08674, -0.04103, 0.00613, -0.02155, 0, 0, 0, 58],
+        [0.01987, 0.26023, 0.64889, 1, 3, -0.08703, 0.05386, 0.00138, 0.03038, 0, 0, -0.04123, 0],
+    ]
+    np.testing.assert_allclose(drawn[[0, 1], [0, 1]], expected, atol=1e-5)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from embedstore.config import as_record
 from embedstore.errors import ViewsNotFoundError
 from embedstore.store import Collection, Store, read_vectors, read_views
+from heads.augmenter import Augmenter, load_augmenter
 from heads.config import FitConfig
 from heads.devices import device_bytes
 from heads.examples import Examples
@@ -32,7 +33,7 @@ class Material:
     """
 
     vectors: NDArray[Any]
-    augmenter: Any = None
+    augmenter: Augmenter | None = None
     record: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -53,8 +54,6 @@ def gather_material(
     record: dict[str, Any] = {}
     vectors = _vectors(collection, examples, config, scratch)
     if config.uses("learned"):
-        from heads.augmenter import load_augmenter
-
         augmenter = load_augmenter(store, collection, config.augmenter)
         record["augmenter"] = {"name": augmenter.name, "digest": augmenter.digest}
     if config.uses("views"):

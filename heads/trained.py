@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heads.augment import Strengths, kinds_on
+from heads.augmenter import Augmenter
 from heads.config import AugmentConfig, FitConfig
 from heads.devices import device_bytes
 from heads.examples import Examples
@@ -128,7 +129,7 @@ def choose_optimizer(config: FitConfig, rows: int) -> str:
 
 
 def train(
-    config: FitConfig, examples: Examples, vectors: NDArray[Any], *, augmenter: Any = None,
+    config: FitConfig, examples: Examples, vectors: NDArray[Any], *, augmenter: Augmenter | None = None,
     on_device: bool | None = None,
 ) -> Trained:  # fmt: skip
     """Fit all heads of a configuration to examples of one vector each.
@@ -149,8 +150,9 @@ def train(
         fitted = fit_lbfgs(program, problem, grid, first)
         names: tuple[str, ...] = ("c",)
     else:
-        program = program_of(config, examples, dim, views=views, latent=augmenter and augmenter.network)
-        problem = problem._replace(latent=augmenter and augmenter.latent)
+        network, latent = (augmenter.network, augmenter.latent) if augmenter is not None else (None, None)
+        program = program_of(config, examples, dim, views=views, latent=network)
+        problem = problem._replace(latent=latent)
         seeds = range(config.seed, config.seed + config.seeds)
         rates, decays = config.learning_rates or (), config.weight_decays or ()
         grid = _grid(config, examples, rates=rates, decays=decays, seeds=seeds)

@@ -55,7 +55,7 @@ def main() -> None:
         stores = make_stores(args.data, folder, args.views)
         for task in TARGETS:
             for row in fit_augmenters(stores[task], AugmenterConfig()):
-                write_row("paper_augmenters", {"task": task} | _augmenter_row(row))
+                write_row("paper_augmenters", {"task": task} | row)
         answers = [one for task in TARGETS for one in _answers(folder, stores[task], task, args.seeds)]
         f1 = f1_of(answers)
         for one in answers:
@@ -76,10 +76,6 @@ def _answers(folder: Path, store: Store, task: str, seeds: int) -> list[Answers]
     if not kept_at.exists():
         kept_at.write_bytes(pickle.dumps(list(answers_of(store, task, BUDGETS, seeds))))
     return pickle.loads(kept_at.read_bytes())
-
-
-def _augmenter_row(row: dict[str, Any]) -> dict[str, Any]:
-    return row
 
 
 def _f1_row(one: Answers, f1: dict[Key, Drawn]) -> dict[str, Any]:

@@ -2,15 +2,13 @@
 
 from heads.config import AugmentConfig
 
-#: None; each kind of arithmetic on vectors at a strength that is small against their spread, and one that is not.
+#: None; and each kind of arithmetic on vectors.
 ARITHMETIC = (
     AugmentConfig(),
     AugmentConfig(noise=0.3),
     AugmentConfig(noise=1.0),
-    AugmentConfig(dropout=0.2),
-    AugmentConfig(dropout=0.5),
-    AugmentConfig(mixup=0.2),
-    AugmentConfig(mixup=1.0),
+    AugmentConfig(dropout=0.3),
+    AugmentConfig(mixup=0.4),
     AugmentConfig(interpolate=0.5),
     AugmentConfig(extrapolate=0.5),
 )

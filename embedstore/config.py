@@ -130,7 +130,8 @@ class ViewConfig:
         count: Views of a tile.
         crop: Largest share of a tile's area that is cut away (half of the views); the rest is enlarged to the tile.
         stain: Largest change of the amounts of haematoxylin and eosin (all views): a factor of 1 ± stain and an offset
-            of ± stain, in units of optical density (Tellez et al. 2018, doi 10.1109/TMI.2018.2820199).
+            of ± stain, in units of optical density (Tellez et al. 2018, doi 10.1109/TMI.2018.2820199); glass has no
+            stain to change, and stays as it is.
         brightness: Largest change of brightness, as a share of white (half of the views).
         contrast: Largest change of contrast about the tile's mean (half of the views).
         blur: Largest standard deviation of a Gaussian blur, pixels (a quarter of the views).

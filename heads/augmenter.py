@@ -91,7 +91,7 @@ class Augmenter:
         record, arrays = stored.record, load(stored.parameters)
         if tuple(record["parameters"]) != PARAMETERS:
             raise AugmenterMismatchError(
-                f"augmenter {stored.name!r}, made by embedstore {record['embedstore']}, is for views with the parameters "
+                f"augmenter {stored.name!r}, made by embedstore {record['embedstore']}, takes the parameters of views "
                 f"{', '.join(record['parameters'])}; expected {', '.join(PARAMETERS)}; make it anew with "
                 "`embedstore fit-augmenter --replace`"
             )

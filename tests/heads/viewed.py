@@ -1,0 +1,116 @@
+"""Small stores whose views follow a known rule: what latent augmenters are trained on in the tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.config import ViewConfig, as_record
+from embedstore.store import (
+    Collection,
+    CollectionWriter,
+    Label,
+    SlideFacts,
+    SlideWriter,
+    Store,
+    ViewRows,
+    ViewsWriter,
+    record_of_views,
+)
+from embedstore.store.schema import place, tile_ids
+from embedstore.views import PARAMETERS, draw_parameters
+
+DIM = 12
+EDGE = 512
+COLLECTION = "toy"
+VIEWS = ViewConfig(count=4)
+#: From vectors (n, dim) and parameters (n, P), scaled to about ±1, to those of views.
+Rule = Callable[[NDArray[np.float64], NDArray[np.float64], np.random.Generator], NDArray[np.float64]]
+
+
+def known_rule(vectors, done, rng):
+    """A change by the stains and one that turns the vector where the tile is mirrored, and little noise."""
+    mixing = np.random.default_rng(5)
+    by_stain, by_mirror = mixing.normal(size=(len(PARAMETERS), DIM)), mixing.normal(size=(DIM, DIM)) / np.sqrt(DIM)
+    stains = done * np.array([name.endswith(("_gain", "_shift")) for name in PARAMETERS])
+    mirror = done[:, PARAMETERS.index("mirror"), None]
+    return vectors + stains @ by_stain + mirror * (vectors @ by_mirror) + 0.05 * rng.normal(size=vectors.shape)
+
+
+def noise_rule(vectors, done, rng):
+    """Noise that nothing foretells."""
+    return vectors + rng.normal(size=vectors.shape)
+
+
+def make_viewed(
+    folder: Path,
+    *,
+    rule: Rule = known_rule,
+    slides: int = 12,
+    tiles: int = 60,
+    patients: bool = True,
+    views: bool = True,
+    without: tuple[str, ...] = (),
+    named: bool = False,
+    broken: bool = False,
+    seed: int = 0,
+) -> Store:
+    """A store of slides with views; two slides are of one patient.
+
+    Args:
+        patients: Whether the ledger knows them.
+        views: Whether there are any.
+        without: Slides that have none.
+        named: Slides are folders of ready-made tiles, whose labels say that two tiles after each other are of a patient.
+        broken: A view holds NaN.
+    """
+    rng = np.random.default_rng(seed)
+    store = Store.create(folder / "store")
+    record = {"tiling": {"tile_px": 256}, "tissue": {}, "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:1"}}
+    collection = Collection.create(store.uri, COLLECTION, dim=DIM, record=record)
+    table = store.views(COLLECTION)
+    if views:
+        table.create(dim=DIM, record=record_of_views(record, VIEWS))
+    store.ledger.admit_columns([{"patient": "p", "site": "s"}])
+    deliveries, labels = [], []
+    for s in range(slides):
+        slide = f"s{s:02}.svs"
+        xy = np.stack([np.arange(tiles) % 8, np.arange(tiles) // 8], axis=1).astype(np.int32) * EDGE
+        names = tuple(f"{i}.png" for i in range(tiles)) if named else None
+        vectors = rng.normal(size=(tiles, DIM)) * np.linspace(0.5, 3, DIM) + 1
+        viewed = views and slide not in without
+        writer = SlideWriter(
+            table_uri=collection.table.uri, schema=collection.schema, collection=COLLECTION, slide_id=slide, xy_l0=xy,
+            edge_l0=EDGE, tissue=np.ones(tiles, np.float32), names=names,
+            views=ViewRows(table_uri=table.table.uri, schema=table.schema, config=VIEWS) if viewed else None,
+        )  # fmt: skip
+        writer.put(np.arange(tiles), vectors.astype(np.float16))
+        if viewed:
+            drawn = draw_parameters(tile_ids(slide, place(xy, names)), VIEWS).reshape(tiles * VIEWS.count, -1)
+            made = rule(np.repeat(vectors, VIEWS.count, axis=0), drawn / _scale(), rng)
+            if broken and s == 0:
+                made[5, 3] = np.nan
+            writer.put_views(np.arange(len(made)), made.astype(np.float16))
+        deliveries.append(writer.delivery())
+        metadata = {"patient": f"P{s // 2:02}" if patients else None, "site": "AB"[s % 2]}
+        store.ledger.record([SlideFacts(slide_id=slide, path=f"/{slide}", kind="wsi", metadata=metadata)], [])
+        labels += [
+            Label(task="t", label="x", slide_id=slide, name=name, patient=f"{slide} {i // 2}", author="a", source="l")
+            for i, name in enumerate(names or ())
+        ]
+    CollectionWriter(collection).commit(deliveries)
+    if views:
+        ViewsWriter(table).commit([delivery for delivery in deliveries if delivery.view_rows])
+    store.labels.record(labels)
+    return store
+
+
+def _scale() -> NDArray[np.float64]:
+    """What drawn parameters are at most."""
+    most = as_record(VIEWS)
+    found = {"crop": most["crop"], "blur": most["blur"], "contrast": most["contrast"], "brightness": most["brightness"],
+             "turns": 3.0, "jpeg": 100.0 - most["jpeg"]}  # fmt: skip
+    return np.array(
+        [most["stain"] if name.endswith(("_gain", "_shift")) else found.get(name, 1) for name in PARAMETERS]
+    )

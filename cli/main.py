@@ -20,6 +20,8 @@ COMMANDS = {
     "extractors": ("cli.extractors", "List the extractors that embedstore knows."),
     "export": ("cli.export", "Write predictions and embeddings for QuPath, pandas, AnnData and people."),
     "fit-head": ("cli.fit_head", "Fit a head for a task from stored vectors."),
+    "fit-augmenter": ("cli.fit_augmenter", "Learn what augmenting a tile does to its vector."),
+    "augmenters": ("cli.augmenters", "List latent augmenters, show their cards, remove them."),
     "heads": ("cli.heads", "List heads, show their cards, remove them."),
     "predict": ("cli.predict", "Stream collections through a head."),
     "audit": ("cli.audit", "Find leaks, outliers and duplicate slides."),

@@ -62,7 +62,7 @@ def make_viewed(
         patients: Whether the ledger knows them.
         views: Whether there are any.
         without: Slides that have none.
-        named: Slides are folders of ready-made tiles, whose labels say that two tiles after each other are of a patient.
+        named: Slides are folders of ready-made tiles, whose labels give each two tiles a patient.
         broken: A view holds NaN.
     """
     rng = np.random.default_rng(seed)

@@ -1,0 +1,67 @@
+"""`embedstore augmenters`."""
+
+import click
+
+from cli.options import json_option, print_json, print_table, store_option
+
+
+@click.group(invoke_without_command=True, epilog="Example:  embedstore augmenters --store my-store")
+@click.option("--store", "-s", metavar="PATH|URI", help="The store, to list its augmenters.")
+@json_option
+@click.pass_context
+def command(context: click.Context, store: str | None, as_json: bool) -> None:
+    """List the latent augmenters of a store, or with a command show one or remove it."""
+    if context.invoked_subcommand is not None:
+        return
+    if store is None:
+        raise click.UsageError("name the store with --store")
+    from embedstore.store import Store
+
+    opened = Store.open(store)
+    there = opened.augmenters.summaries()
+    if as_json:
+        print_json([{"name": a.name, "collection": a.collection, "digest": a.digest, **a.record} for a in there])
+        return
+    if not there:
+        click.echo(f"{opened.uri} has no augmenter yet; `embedstore fit-augmenter --store {store}` makes one")
+        return
+    rows = []
+    for one in there:
+        scores = one.record["report"]["scores"]["all"]
+        cosines = (f"{scores[kind]['value']:.4f}" for kind in ("original", "predicted"))
+        better = "yes" if one.record["beats_original"] else "NO"
+        rows.append([one.name, one.record["extractor"]["name"], one.collection, one.record["tiles"], *cosines, better])
+    print_table(rows, ["augmenter", "extractor", "views of", "tiles", "cosine, tile's own", "predicted", "better"])
+
+
+@command.command("show", epilog="Example:  embedstore augmenters show uni-augmenter --store my-store")
+@click.argument("name")
+@store_option
+@json_option
+def show(name: str, store: str, as_json: bool) -> None:
+    """Show an augmenter's card: how well it predicts views, by transform, and how it was made."""
+    from embedstore.store import Store
+
+    one = Store.open(store).augmenters.get(name)
+    if as_json:
+        print_json({"name": one.name, "collection": one.collection, "digest": one.digest, **one.record})
+        return
+    from cli.augmenter_card import print_augmenter
+
+    print_augmenter(one)
+
+
+@command.command("rm", epilog="Example:  embedstore augmenters rm uni-augmenter --store my-store --yes")
+@click.argument("name")
+@store_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(name: str, store: str, yes: bool) -> None:
+    """Remove an augmenter; heads that it helped to fit stay, and can no longer be fitted again."""
+    from embedstore.store import Store
+
+    opened = Store.open(store)
+    opened.augmenters.get(name)
+    if not yes:
+        click.confirm(f"Remove augmenter {name} from {opened.uri}?", abort=True, err=True)
+    opened.augmenters.remove(name)
+    click.echo(f"{name} removed", err=True)

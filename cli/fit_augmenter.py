@@ -1,0 +1,82 @@
+"""`embedstore fit-augmenter`."""
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options import collection_option, json_option, print_json, store_option
+from embedstore.errors import ConfigError
+
+
+@click.command(epilog="Example:  embedstore fit-augmenter --store my-store")
+@store_option
+@collection_option
+@click.option("--name", help="What to call it.  [default: COLLECTION-augmenter]")
+@click.option("--replace", is_flag=True, help="One of the same name gives way.")
+@click.option("--force", is_flag=True, help="Save it even where it is no better than the tile's own vector.")
+@click.option("--where", metavar="SQL", help="Only slides with such columns, as in \"stain = 'HE'\".")
+@click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False),
+              help="TOML with a table [augmenter]; flags win over it.")  # fmt: skip
+@click.option("--steps", type=int, help="Steps of training.  [default: 3000]")
+@click.option("--width", type=int, help="Length of a token inside.  [default: 64]")
+@click.option("--layers", type=int, help="Blocks of attention.  [default: 1]")
+@click.option("--seed", type=int, help="Of split, start and batches.  [default: 0]")
+@json_option
+def command(
+    store: str,
+    collection: str | None,
+    name: str | None,
+    replace: bool,
+    force: bool,
+    where: str | None,
+    config_file: str | None,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Train a small network that takes a tile's vector to that of the tile augmented.
+
+    It learns from the views that `embedstore ingest --views` stored, is judged on patients that it has not seen, and is
+    refused where it predicts no better than the untouched vector. `fit-head --augment learned=0.5` uses it, for every
+    tile of the same extractor, with views or not.
+    """
+    from heads.devices import prepare_jax
+
+    config = _config(config_file, flags)
+    prepare_jax()
+    from embedstore.store import Store
+    from heads.fit_augmenter import fit_augmenter
+
+    opened = Store.open(store)
+    made = fit_augmenter(
+        opened, opened.collection(collection), config, name=name, force=force, replace=replace, where=where,
+        tell=lambda text: click.echo(text, err=True),
+    )  # fmt: skip
+    if as_json:
+        print_json({"name": made.name, "collection": made.collection, "digest": made.digest, **made.record})
+        return
+    from cli.augmenter_card import print_augmenter
+
+    print_augmenter(made, brief=True)
+    click.echo(f"next: embedstore fit-head --store {store} --task TASK --augment none --augment learned=0.5", err=True)
+
+
+def _config(path: str | None, flags: dict[str, Any]) -> Any:
+    """Defaults < file < flags."""
+    from heads.config import AugmenterConfig
+
+    given: dict[str, Any] = {}
+    if path is not None:
+        try:
+            given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path} is not TOML: {error}") from error
+        if set(given) - {"augmenter"} or not isinstance(given.get("augmenter", {}), dict):
+            raise ConfigError(f"{path} has {', '.join(sorted(given))}; expected one table [augmenter]")
+    own = given.get("augmenter", {})
+    known = {field.name for field in fields(AugmenterConfig)}
+    if unknown := sorted(set(own) - known):
+        raise ConfigError(f"{path}: [augmenter] has {', '.join(unknown)}; expected of {', '.join(sorted(known))}")
+    return AugmenterConfig(**{**own, **{flag: value for flag, value in flags.items() if value is not None}})

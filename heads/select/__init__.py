@@ -1,0 +1,23 @@
+"""Choosing an extractor: real probes of candidates on a labelled proxy task."""
+
+from heads.select.agreement import agreement
+from heads.select.compare import Scores, auroc, compare
+from heads.select.config import SelectConfig, few_shot_name
+from heads.select.probes import Outcome, probe
+from heads.select.robustness import consistency, site_index
+from heads.select.sample import sample_examples, take
+
+__all__ = [
+    "Outcome",
+    "Scores",
+    "SelectConfig",
+    "agreement",
+    "auroc",
+    "compare",
+    "consistency",
+    "few_shot_name",
+    "probe",
+    "sample_examples",
+    "site_index",
+    "take",
+]

@@ -1,0 +1,100 @@
+"""Scores of candidates with intervals, and whether one is ahead by more than noise: paired, by patient."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heads.bootstrap import GroupSums, Statistic, bootstrap, interval
+from heads.examples import Examples
+from heads.metrics import evaluate
+from heads.report import Metric
+from heads.select.probes import Outcome
+
+Key = tuple[str, str]  # candidate, probe
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores:
+    """Balanced accuracy of every candidate and probe.
+
+    Attributes:
+        values: Over all tested rows.
+        samples: For each resample of patients; the same resamples for all.
+    """
+
+    values: Mapping[Key, float]
+    samples: Mapping[Key, NDArray[np.float64]]
+
+    def metric(self, candidate: str, probe: str) -> Metric:
+        return _metric(self.values[candidate, probe], self.samples[candidate, probe])
+
+    def difference(self, one: str, other: str, probe: str) -> Metric:
+        """How much better one candidate is than another, with the interval of the paired difference."""
+        value = self.values[one, probe] - self.values[other, probe]
+        return _metric(value, self.samples[one, probe] - self.samples[other, probe])
+
+    def ranked(self, candidates: Sequence[str], probe: str) -> list[str]:
+        """From the best down; ties as they stand."""
+        return sorted(candidates, key=lambda name: -self.values[name, probe])
+
+    def first_shares(self, candidates: Sequence[str], probe: str) -> dict[str, float]:
+        """Share of the resamples in which each comes first; those that tie share it."""
+        if not len(self.samples[candidates[0], probe]):
+            return {}
+        drawn = np.nan_to_num(np.stack([self.samples[name, probe] for name in candidates]), nan=-1)
+        first = drawn >= drawn.max(axis=0) - 1e-12
+        return dict(zip(candidates, (first / first.sum(axis=0)).mean(axis=1).tolist(), strict=True))
+
+
+def compare(outcomes: Mapping[str, Mapping[str, Outcome]], examples: Examples, *, resamples: int, seed: int) -> Scores:
+    """Score every candidate on every probe.
+
+    Balanced accuracy is a mean over rows within each class, so resampling patients is adding their sums up anew.
+
+    Args:
+        outcomes: Of each candidate, by probe.
+    """
+    codes, group = np.unique(examples.group, return_inverse=True)
+    k = len(examples.classes[0])
+    statistics = [
+        _statistic((candidate, name), outcome, group, len(codes), k)
+        for candidate, probes in outcomes.items()
+        for name, outcome in probes.items()
+    ]
+    values = {key: value for each in statistics for key, value in each.whole().items()}
+    drawn = bootstrap(statistics, len(codes), resamples=resamples if len(codes) > 1 else 0, seed=seed)
+    return Scores(values=values, samples={key: drawn.get(key, np.empty(0)) for key in values})
+
+
+def _statistic(key: Key, outcome: Outcome, group: NDArray[np.intp], groups: int, k: int) -> Statistic:
+    tested = np.flatnonzero(outcome.truth >= 0)
+    truth = outcome.truth[tested]
+    right = GroupSums(group[tested], truth, outcome.correct[tested], groups=groups, cells=k)
+    count = GroupSums(group[tested], truth, groups=groups, cells=k)
+
+    def balanced(right: NDArray[np.float64], count: NDArray[np.float64]) -> dict[Key, NDArray[np.float64]]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return {key: (right / count).mean(axis=-1)}  # a resample without a class has no balanced accuracy
+
+    return Statistic(sums=[right, count], metrics=balanced)
+
+
+def auroc(outcome: Outcome, examples: Examples, *, resamples: int, seed: int) -> Metric:
+    """AUROC of the linear probe, of more than two classes the mean over them."""
+    assert outcome.probability is not None
+    rows = np.flatnonzero(outcome.truth >= 0)
+    k = len(examples.classes[0])
+    found = outcome.probability[rows]
+    report = evaluate(
+        found.astype(np.float32), examples.targets[0][rows], np.arange(k) == found.argmax(axis=1)[:, None],
+        examples.group[rows], classes=examples.classes[0], multi_label=False,
+        positive=examples.classes[0][1] if k == 2 else None, resamples=resamples, seed=seed,
+    )  # fmt: skip
+    return report.metrics["auroc"]
+
+
+def _metric(value: float, samples: NDArray[np.float64]) -> Metric:
+    low, high = (interval(samples) if len(samples) else None) or (None, None)
+    return Metric(value=float(value), low=low, high=high)

@@ -1,0 +1,68 @@
+"""The tiles that candidates are compared on: a part of a task's labelled tiles."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.errors import LabelError
+from heads.examples import Bags, Examples
+from heads.splits import Split
+
+
+def sample_examples(examples: Examples, most: int, *, seed: int) -> NDArray[np.intp]:
+    """Rows of a sample: classes as even as they can be, each spread over its patients.
+
+    Every part of every fold keeps at least one tile of each class that it had.
+
+    Args:
+        examples: Of one task.
+        most: Rows at most, but for what keeping classes takes.
+    Raises:
+        LabelError: the task has one class only.
+    """
+    targets, rng = examples.targets[0], np.random.default_rng(seed)
+    there = np.flatnonzero(targets.any(axis=0))
+    if len(there) < 2:
+        raise LabelError(
+            f"task {examples.tasks[0]!r} has tiles of {examples.classes[0][there[0]] if len(there) else 'no class'} "
+            "alone; expected two classes or more to tell extractors apart by; label another class, or take another task"
+        )
+    spread = {int(k): rows_over_groups(np.flatnonzero(targets[:, k]), examples.group, rng) for k in there}
+    chosen: set[int] = set()
+    left = most
+    for number, rows in enumerate(sorted(spread.values(), key=len)):  # what a rare class leaves goes to the others
+        taken = rows[: left // (len(spread) - number)]
+        chosen.update(taken.tolist())
+        left -= len(taken)
+    for part in examples.split.parts:
+        for value in np.unique(part[part >= 0]):
+            for rows in spread.values():
+                inside = rows[part[rows] == value]
+                if len(inside) and not chosen.intersection(inside.tolist()):
+                    chosen.add(int(inside[0]))
+    return np.array(sorted(chosen), np.intp)
+
+
+def rows_over_groups(rows: NDArray[np.intp], group: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.intp]:
+    """The rows in random order such that each group has one before any has two, and so on."""
+    shuffled = rng.permutation(rows)
+    by_group = np.argsort(group[shuffled], kind="stable")
+    sizes = np.unique(group[shuffled], return_counts=True)[1]
+    turn = np.empty(len(rows), np.intp)
+    turn[by_group] = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return shuffled[np.argsort(turn, kind="stable")]
+
+
+def take(examples: Examples, rows: NDArray[np.intp]) -> Examples:
+    """The examples of some rows."""
+    split = examples.split
+    return replace(
+        examples,
+        ids=examples.ids[rows],
+        bags=Bags.single(examples.bags.rows[rows]),
+        targets=tuple(targets[rows] for targets in examples.targets),
+        known=tuple(known[rows] for known in examples.known),
+        group=examples.group[rows],
+        split=Split(parts=split.parts[:, rows], names=split.names, notes=split.notes),
+    )

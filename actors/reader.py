@@ -8,7 +8,7 @@ import numpy as np
 from embedstore.config import IngestConfig, ViewConfig
 from embedstore.errors import UnknownKeyError
 from embedstore.slides import SlidePlan, SlideSource, TileReader, plan_slide, single_thread
-from embedstore.store.schema import place, tile_ids
+from embedstore.tile_id import place, tile_ids
 from embedstore.views import draw_parameters, with_views
 
 

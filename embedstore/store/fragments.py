@@ -9,7 +9,8 @@ import pyarrow as pa
 from lance.fragment import write_fragments
 
 from embedstore.config import ViewConfig
-from embedstore.store.schema import BLOCK_ROWS, batch_rows, place, tile_ids
+from embedstore.store.schema import BLOCK_ROWS, batch_rows
+from embedstore.tile_id import place, tile_ids
 from embedstore.views import draw_parameters
 
 

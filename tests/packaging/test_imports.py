@@ -34,6 +34,7 @@ EVERYTHING_HEAVY = RAY | JAX | TORCH | LANCE | {"cv2", "numpy", "pyarrow", "PIL"
 
 # What a fresh interpreter must not hold after an import.
 PURE = {
+    "actors.reader": RAY | JAX | TORCH | LANCE,  # up to 16 processes beside each extractor
     "embedstore": EVERYTHING_HEAVY,
     "embedstore.config": EVERYTHING_HEAVY,
     "embedstore.errors": EVERYTHING_HEAVY,

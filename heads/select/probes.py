@@ -106,7 +106,7 @@ def _knn(x: NDArray[np.float32], classes: NDArray[np.intp], examples: Examples, 
 
 
 def _nearest_mean(x: NDArray[np.float32], classes: NDArray[np.intp], examples: Examples) -> NDArray[np.float64]:
-    """Nearest class mean of vectors that are centred and of length 1 (SimpleShot, Wang et al. 2019, arXiv 1911.04623)."""
+    """Nearest class mean of centred vectors of length 1 (SimpleShot: Wang et al. 2019, arXiv 1911.04623)."""
     correct, k = np.zeros(len(x)), len(examples.classes[0])
     for _, train_rows, test in _folds(examples):
         unit = _unit(x - x[train_rows].mean(axis=0))
@@ -151,7 +151,7 @@ def nearest_of(x: NDArray[np.float32], means: NDArray[np.float32]) -> NDArray[np
     """(n, draws): which of the means (draws, K, dim) is nearest to each x (n, dim); one that is not finite never is."""
     draws, k, dim = means.shape
     flat = means.reshape(-1, dim)
-    finite = np.isfinite(flat).all(axis=1)
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(flat).all(axis=1))
     flat = np.where(finite[:, None], flat, 0)
     score = x @ flat.T - 0.5 * (flat * flat).sum(axis=1)
     return np.where(finite, score, -np.inf).reshape(-1, draws, k).argmax(axis=2)

@@ -81,20 +81,28 @@ class Committer:
         self._store.ledger.record(group.facts, ())
         for name, writer in self._writers.items():
             mine = [delivery for delivery in group.deliveries if delivery.collection == name]
-            # Views first: a slide whose tiles are there and whose views are not would look as if it never had any.
-            for rows, deliveries in (
-                (self._views.get(name), [delivery for delivery in mine if delivery.view_rows]),
-                (writer, [delivery for delivery in mine if delivery.rows]),
-            ):
-                if rows is not None and deliveries:
-                    self._leases[name].check()
-                    committed = rows.commit(deliveries, replacing=group.replacing)
-                    added += len(committed) if rows is writer else 0
+            # Views first: a slide whose tiles are there has the views that were asked for with them.
+            self._commit_views(name, mine, group.replacing)
+            if tiles := [delivery for delivery in mine if delivery.rows]:
+                self._leases[name].check()
+                added += len(writer.commit(tiles, replacing=group.replacing))
         self._store.ledger.record((), group.outcomes)
         for each in (*self._writers.values(), *self._views.values()):
             if each.commits >= self._compact_every:
                 self._compact(each, busy=True)
         return added
+
+    def _commit_views(self, name: str, mine: Sequence[Delivery], forced: frozenset[str]) -> None:
+        """Make views visible; those of an earlier making of the same tiles give way."""
+        writer = self._views.get(name)
+        if writer is None or not mine:
+            return
+        self._leases[name].check()
+        # Views without tiles are of a commit that was cut short; the file may have become another since.
+        there = self._writers[name].present()
+        anew = {delivery.slide_id for delivery in mine if delivery.rows} & (forced | (writer.present() - there))
+        writer.remove(anew - {delivery.slide_id for delivery in mine if delivery.view_rows})
+        writer.commit([delivery for delivery in mine if delivery.view_rows], replacing=forced | anew)
 
     def _compact(self, writer: SlidesWriter, *, busy: bool) -> None:
         try:

@@ -1,19 +1,35 @@
 """The committer: what it writes first, so that a death in the middle loses nothing."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from actors.committer import Committer, Group
-from embedstore.store import Collection, CollectionWriter, Label, SlideFacts, SlideWriter, Store
+from embedstore.config import ViewConfig
+from embedstore.store import (
+    Collection,
+    CollectionWriter,
+    Label,
+    SlideFacts,
+    SlideWriter,
+    Store,
+    ViewRows,
+    ViewsWriter,
+    record_of_views,
+)
 
+from .scene import RECORD
 from .toys import DIM, expected, plan, source
 
+TWO = ViewConfig(count=2)
 
-def group(store: Store) -> Group:
+
+def group(store: Store, *, views: float | None = None) -> Group:
+    """A slide of three tiles; with `views`, each of them two, which hold that number."""
     planned = plan(source("a:3"), 3)
-    collection = store.collection("c")
+    collection, table = store.collection("c"), store.views("c")
     writer = SlideWriter(
         table_uri=collection.table.uri,
         schema=collection.schema,
@@ -22,13 +38,99 @@ def group(store: Store) -> Group:
         xy_l0=planned.xy_l0,
         edge_l0=planned.edge_l0,
         tissue=planned.tissue,
+        views=None if views is None else ViewRows(table_uri=table.table.uri, schema=table.schema, config=TWO),
     )
     writer.put(np.arange(3), expected("a:3", 3))
+    if views is not None:
+        writer.put_views(np.arange(6), np.full((6, DIM), views, np.float16))
     return Group(
         deliveries=(writer.delivery(),),
         facts=(SlideFacts(slide_id="a:3", path="/toys/a:3", kind="wsi", metadata={"patient": "p"}),),
         labels=(Label(task="t", slide_id="a:3", name="x.png", label="tumour"),),
     )
+
+
+@pytest.fixture
+def viewed(tmp_path: Path) -> Store:
+    """A collection and its table of views, both empty."""
+    store = Store.create(tmp_path / "store")
+    Collection.create(store.uri, "c", dim=DIM, record=RECORD)
+    store.views("c").create(dim=DIM, record=record_of_views(RECORD, TWO))
+    return store
+
+
+class Killed(BaseException):
+    pass
+
+
+def dies_in(monkeypatch: pytest.MonkeyPatch, writer: type, *, after: bool) -> None:
+    """The next commit of a writer is its last, whether it comes about or not."""
+    commit = writer.commit
+
+    def last(self, *args, **kwargs):
+        if after:
+            commit(self, *args, **kwargs)
+        monkeypatch.setattr(writer, "commit", commit)
+        raise Killed
+
+    monkeypatch.setattr(writer, "commit", last)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("writer", [ViewsWriter, CollectionWriter])
+@pytest.mark.parametrize("forced", [False, True])
+def test_a_commit_cut_short_anywhere_is_finished_by_the_next(viewed: Store, monkeypatch, writer, after, forced):
+    once = dataclasses.replace(group(viewed, views=1.0), replacing=frozenset({"a:3"} if forced else ()))
+    if forced:
+        committer = Committer(viewed.uri, ["c"], compact_every=4)
+        committer.commit(group(viewed, views=7.0))
+        committer.release()
+    committer = Committer(viewed.uri, ["c"], compact_every=4)
+    dies_in(monkeypatch, writer, after=after)
+    with pytest.raises(Killed):
+        committer.commit(once)
+    if not forced:
+        assert viewed.collection("c").slides().keys() <= viewed.views("c").slides().keys()
+    committer.release()
+    committer = Committer(viewed.uri, ["c"], compact_every=4)
+    committer.commit(once)
+    committer.commit(once)
+    assert viewed.collection("c").slides() == {"a:3": 3}
+    assert values(viewed) == [1.0] * 6
+    committer.close()
+    assert values(viewed) == [1.0] * 6
+
+
+def values(store: Store) -> list[float]:
+    """What the views hold, one number each."""
+    return [vector[0] for vector in store.views("c").dataset().to_table()["vector"].to_pylist()]
+
+
+@pytest.mark.parametrize(("views", "left"), [(2.0, [2.0] * 6), (None, [])])
+def test_views_that_a_cut_short_commit_left_give_way_to_those_that_come_with_the_tiles(
+    viewed: Store, monkeypatch: pytest.MonkeyPatch, views: float | None, left: list[float]
+):
+    """The file may have become another since."""
+    committer = Committer(viewed.uri, ["c"], compact_every=4)
+    dies_in(monkeypatch, CollectionWriter, after=False)
+    with pytest.raises(Killed):
+        committer.commit(group(viewed, views=1.0))
+    assert values(viewed) == [1.0] * 6
+    committer.commit(group(viewed, views=views))
+    assert values(viewed) == left
+    assert viewed.collection("c").slides() == {"a:3": 3}
+    committer.release()
+
+
+def test_the_table_of_views_is_kept_small(viewed: Store):
+    committer = Committer(viewed.uri, ["c"], compact_every=2)
+    first = group(viewed, views=1.0)
+    for name in ("a:3", "b", "c"):
+        delivery = dataclasses.replace(group(viewed, views=1.0).deliveries[0], slide_id=name)
+        committer.commit(dataclasses.replace(first, deliveries=(delivery,)))
+    committer.close()
+    assert len(viewed.views("c").dataset().get_fragments()) == 1
+    assert viewed.views("c").slides().keys() == {"a:3"}
 
 
 def test_what_only_the_run_knows_is_written_before_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,6 @@
 """The run's promises, with workers killed at seeded moments: every tile once, in order, whatever died."""
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -7,114 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.committer import Committer
-from actors.extractor import ExtractorWorker, Target
-from actors.ingest import _fingerprints
-from actors.jobs import Job, Lane, Seat
-from actors.progress import Progress
+from actors.extractor import ExtractorWorker
+from actors.jobs import Lane
 from actors.reader import Chunk
 from actors.run import Run
 from embedstore.config import RunConfig
 from embedstore.errors import RunError, WorkerDiedError
-from embedstore.extractors import ExtractorConfig
-from embedstore.store import Collection, Store
 
-from .simulation import SimPool, SimWorker
-from .toys import CONFIG, DIM, TILE_PX, ToyExtractor, ToyReader, expected, pixels_of, source
-
-FAST = RunConfig(chunk_bytes=5 * 3 * TILE_PX**2, in_flight_bytes=30 * 3 * TILE_PX**2, group_slides=3, group_s=0.0)
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("actors.dispatch.TICK_S", 0.0)
-    monkeypatch.setattr("actors.extractor.load_extractor", lambda config, device: ToyExtractor())
-    # A committer that the simulation kills leaves its lease behind in a process that lives on: let it be taken.
-    monkeypatch.setattr("embedstore.store.lease._lives", lambda held: False)
-
-
-class Scene:
-    """A store, and a crew of simulated workers for it."""
-
-    def __init__(self, folder: Path, collections: tuple[str, ...] = ("c",)):
-        self.store = Store.create(folder / "store")
-        self.names = collections
-        for name in collections:
-            record = {"extractor": {"name": "toy", "dim": DIM, "digest": "sha256:toy"}}
-            Collection.create(self.store.uri, name, dim=DIM, record=record)
-        self.progress = Progress(slides=0)
-        self.extractor: type[ExtractorWorker] = ExtractorWorker
-        self.workers: list[SimWorker] = []
-        self.lost: dict[str, int] = {}
-
-    def run(
-        self,
-        slides: list[str],
-        *,
-        seed: int = 0,
-        death_rate: float = 0.0,
-        lanes: int = 2,
-        readers: int = 2,
-        config: RunConfig = FAST,
-        reader: Any = ToyReader,
-        spare: tuple[str, ...] = (),
-        stop: Any = lambda: False,
-        replacing: frozenset[str] = frozenset(),
-    ) -> SimPool:
-        pool = SimPool(seed, death_rate, spare)
-        self.workers, pool.lost = pool.workers, self.lost
-        targets = [Target(extractor=ExtractorConfig(ref="toy"), collection=name) for name in self.names]
-        make_extractor = functools.partial(self.extractor, self.store.uri, targets)
-        make_committer = functools.partial(Committer, self.store.uri, self.names, compact_every=4)
-        seats = [
-            Lane(
-                extractor=Seat(worker=SimWorker(make_extractor, f"extractor-{i}", pool)),
-                readers=[Seat(worker=SimWorker(reader, f"reader-{i}-{j}", pool)) for j in range(readers)],
-            )
-            for i in range(lanes)
-        ]
-        committer = SimWorker(make_committer, "committer", pool)
-        present = {name: set(self.store.collection(name).slides()) for name in self.names}
-        jobs = []
-        for name in slides:
-            wanted = tuple(c for c in self.names if name not in present[c] or name in replacing)
-            if wanted:
-                jobs.append(Job(source=source(name), wanted=wanted))
-        self.progress = Progress(slides=len(jobs))
-        Run(
-            pool=pool,
-            lanes=seats,
-            committer=Seat(worker=committer),
-            jobs=jobs,
-            ingest=CONFIG,
-            config=config,
-            run_id="r",
-            progress=self.progress,
-            known_fingerprints=_fingerprints(self.store),
-            replacing=replacing,
-            stop=stop,
-        ).run()
-        if committer.object is not None:
-            committer.object.close()
-        return pool
-
-    def rows(self, collection: str, slide_id: str) -> np.ndarray:
-        table = self.store.collection(collection).tiles(where=f"slide_id = '{slide_id}'", columns=["x", "vector"])
-        assert table.column("x").to_pylist() == sorted(table.column("x").to_pylist())
-        return np.asarray(table.column("vector").combine_chunks().flatten()).reshape(-1, DIM)
-
-    def states(self) -> dict[str, str]:
-        return {row["slide_id"]: row["state"] for row in self.store.ledger.outcomes()}
-
-
-SLIDES = ["a:1", "b:7", "c:40", "d:8", "e:33", "f:16"]
-
-
-def assert_complete(scene: Scene, slides: list[str]) -> None:
-    for name in scene.names:
-        assert scene.store.collection(name).slides() == {s: int(s.split(":")[1]) for s in slides}
-        for slide in slides:
-            np.testing.assert_array_equal(scene.rows(name, slide), expected(slide, int(slide.split(":")[1])))
+from .scene import FAST, SLIDES, Scene, assert_complete
+from .toys import CONFIG, ToyReader, expected, pixels_of
 
 
 def test_every_tile_is_there_once_and_in_order(tmp_path: Path):
@@ -141,13 +43,10 @@ def test_unreadable_tiles_are_counted_and_past_a_share_fail_the_slide(tmp_path: 
     assert len(scene.store.collection("c")) == 7
 
 
-def test_a_slide_with_few_unreadable_tiles_keeps_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    import dataclasses
-
+def test_a_slide_with_few_unreadable_tiles_keeps_the_others(tmp_path: Path):
     lenient = dataclasses.replace(CONFIG, reading=dataclasses.replace(CONFIG.reading, max_unreadable=0.2))
-    monkeypatch.setattr("tests.actors.test_run.CONFIG", lenient)
     scene = Scene(tmp_path)
-    scene.run(["holes:50"])
+    scene.run(["holes:50"], ingest=lenient)
     np.testing.assert_array_equal(scene.rows("c", "holes:50"), expected("holes:50", 50, range(3, 50, 10)))
     assert [(r["tiles"], r["unreadable"]) for r in scene.store.ledger.outcomes()] == [(45, 5)]
 
@@ -362,6 +261,4 @@ def _mended(self: ToyReader, key: str, start: int, stop: int):
 
 
 def _other_file(one, tiles, *, original):
-    import dataclasses
-
     return dataclasses.replace(original(one, tiles), fingerprint="other")

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from actors.reader import Chunk, Planned
-from embedstore.config import IngestConfig, TilingConfig
+from embedstore.config import IngestConfig, TilingConfig, ViewConfig
 from embedstore.errors import NoTileError, SlideFormatError, UnknownKeyError
 from embedstore.extractors import Extractor
 from embedstore.slides import SlidePlan, SlideSource
+from embedstore.tile_id import place, tile_ids
+from embedstore.views import draw_parameters, with_views
 
 TILE_PX = 16
 DIM = 4
@@ -50,11 +52,17 @@ def pixels_of(slide_id: str, start: int, stop: int) -> np.ndarray:
     return np.stack(values)
 
 
+def parameters_of(made: SlidePlan, config: ViewConfig) -> np.ndarray:
+    """(tiles, count, parameters) of all views of a slide."""
+    return draw_parameters(tile_ids(made.slide_id, place(made.xy_l0, None)), config)
+
+
 @dataclass
 class ToyReader:
     """A reader of slides named 'NAME:TILES', of which 'torn' cannot be opened, 'blank' has no tile, and a slide
     with 'holes' has unreadable tiles at every 10th place."""
 
+    views: ViewConfig | None = None
     open_slides: dict[str, SlidePlan] = field(default_factory=dict)
 
     def ping(self) -> None: ...
@@ -77,7 +85,10 @@ class ToyReader:
         readable = np.ones(stop - start, bool)
         if "holes" in slide_id:
             readable[np.arange(start, stop) % 10 == 3] = False
-        return Chunk(key=key, start=start, readable=readable, read_s=0.0), pixels_of(slide_id, start, stop)
+        pixels = pixels_of(slide_id, start, stop)
+        if self.views is not None:
+            pixels = with_views(pixels, parameters_of(self.open_slides[key], self.views)[start:stop])
+        return Chunk(key=key, start=start, readable=readable, read_s=0.0), pixels
 
     def close(self, key: str) -> None:
         self.open_slides.pop(key, None)

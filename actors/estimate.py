@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from actors.ingest import Plan, jobs_of, present_in, views_in
+from actors.jobs import Job
 from embedstore.config import IngestConfig, RunConfig
 from embedstore.errors import NoTileError
 from embedstore.extractors import load_extractor
@@ -21,8 +22,8 @@ from embedstore.views import draw_parameters, with_views
 
 log = logging.getLogger(__name__)
 
-#: Columns of a row beside its vector, bytes.
-ROW_BYTES = 32
+#: Columns of a tile's row beside its vector, bytes; and of a view's, with its parameters.
+ROW_BYTES, VIEW_BYTES = 32, 76
 #: Tiles that are read and embedded to learn the speed of this machine.
 SAMPLE_TILES = 64
 
@@ -44,20 +45,20 @@ def estimate(
     Arguments as in `ingest`.
 
     Returns:
-        `passes`: for each tiling its collections, slides, tiles, tiles/s, hours and bytes of vectors; `unfit`: slides
-        that would fail or have no tile, and why; `warned`: warnings on the others.
+        `passes`: for each tiling its collections, slides, tiles, views (rows of one collection), tiles/s, hours and
+        bytes of vectors; `unfit`: slides that would fail or have no tile, and why; `warned`: warnings on the others.
     """
     found: dict[str, Any] = {"passes": [], "unfit": [], "warned": []}
     store = Store(store_uri)
-    copies = 1 + (config.views.count if config.views is not None else 0)
+    count = config.views.count if config.views is not None else 0
     for plan in plans:
         views = views_in(store, plan) if config.views else None
         jobs, already, left = jobs_of(
             sources, store, plan, present_in(store, plan), views, retry_failed, frozenset(force)
         )
-        todo = [job.source for job in jobs][:limit]
+        todo = {job.slide_id: job for job in jobs[:limit]}
         tiling_config = replace(config, tiling=plan.tiling)
-        planned, largest, unfit = _plan_all(todo, tiling_config)
+        planned, largest, unfit = _plan_all([job.source for job in todo.values()], tiling_config)
         rate, dims = _speed(largest, plan, tiling_config, run, device)
         tiles = sum(one.tiles for one in planned)
         found["passes"].append(
@@ -67,9 +68,10 @@ def estimate(
                 "slides_done": already,
                 "slides_failed_earlier": len(left),
                 "tiles": tiles,
+                "views": tiles * count,
                 "tiles_per_s": rate,
                 "hours": tiles / rate / 3600 if rate else 0.0,
-                "bytes": tiles * copies * sum(2 * dim + ROW_BYTES for dim in dims),
+                "bytes": sum(one.tiles * _tile_bytes(todo[one.slide_id], plan, dims, count) for one in planned),
             }
         )
         found["unfit"] += [entry for entry in unfit if entry not in found["unfit"]]
@@ -77,6 +79,15 @@ def estimate(
             notes = [{"slide_id": one.slide_id, "warning": warning} for warning in one.warnings]
             found["warned"] += [note for note in notes if note not in found["warned"]]
     return found
+
+
+def _tile_bytes(job: Job, plan: Plan, dims: Sequence[int], views: int) -> int:
+    """Of the rows that a tile of a slide gets, in all collections that lack it or its views."""
+    sizes = {
+        name: (name not in job.views_only) * (2 * dim + ROW_BYTES) + views * (2 * dim + VIEW_BYTES)
+        for name, dim in zip(plan.collections, dims, strict=True)
+    }
+    return sum(sizes[name] for name in job.wanted)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ class Summary:
         tiles: Tiles embedded, each counted once however many extractors saw it.
         tiles_per_s: From the first tile embedded to the last; of the last tiling where there are several.
         stage_s: Seconds in planning, reading, extracting and writing, summed over workers.
+        without_views: Slides of each collection that has stored views which have none.
     """
 
     run_id: str
@@ -50,6 +51,7 @@ class Summary:
     tiles_per_s: float = 0.0
     seconds: float = 0.0
     stage_s: dict[str, float] = field(default_factory=dict)
+    without_views: dict[str, int] = field(default_factory=dict)
     stopped: bool = False
 
     @property
@@ -66,6 +68,7 @@ class Summary:
             getattr(self, name).extend(getattr(other, name))
         for stage, seconds in other.stage_s.items():
             self.stage_s[stage] = self.stage_s.get(stage, 0.0) + seconds
+        self.without_views |= other.without_views
         self.stopped |= other.stopped
 
 
@@ -193,6 +196,7 @@ def _ingest_tiling(
             sources, store, plan, present_in(store, plan), views, retry_failed, force
         )
         if not jobs:  # nothing need be started
+            summary.without_views = _without_views(store, plan)
             return summary
     with crew(store.uri, plan.targets, config, run, where) as hired:
         _create_collections(store, plan, config, hired)
@@ -222,6 +226,7 @@ def _ingest_tiling(
     summary.stopped = stop() and summary.remaining > 0  # asked to stop at the very end, it had nothing left to drop
     summary.seconds = time.monotonic() - began
     summary.stage_s = _stage_seconds(store, plan, summary.run_id)
+    summary.without_views = _without_views(store, plan)
     return summary
 
 
@@ -234,6 +239,12 @@ def present_in(store: Store, plan: Plan) -> dict[str, set[str]]:
 def views_in(store: Store, plan: Plan) -> dict[str, set[str]]:
     """Slides that have views in each of the plan's collections."""
     return {name: set(store.views(name).slides()) for name in plan.collections}
+
+
+def _without_views(store: Store, plan: Plan) -> dict[str, int]:
+    """How many slides of each collection that has views have none."""
+    there, viewed = present_in(store, plan), views_in(store, plan)
+    return {n: len(there[n] - viewed[n]) for n in plan.collections if there[n] - viewed[n] and store.views(n).exists()}
 
 
 def _made_alike(store: Store, plan: Plan, config: IngestConfig) -> bool:

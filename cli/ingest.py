@@ -167,6 +167,8 @@ def _print_summary(summary: Any, store: str) -> None:
         spent = ", ".join(f"{stage} {human_time(seconds)}" for stage, seconds in summary.stage_s.items())
         click.echo(f"worker time: {spent}")
     click.echo(f"collections in {store}: {', '.join(summary.collections)}")
+    for name, slides in summary.without_views.items():
+        click.echo(f"{name} has stored views, but not of {slides} slide(s); --views makes them", err=True)
 
 
 def _dry_run(sources: Any, store: str, settings: Any, options: Mapping[str, Any], as_json: bool) -> None:
@@ -194,13 +196,24 @@ def _dry_run(sources: Any, store: str, settings: Any, options: Mapping[str, Any]
                 one["slides_done"],
                 one["slides_failed_earlier"],
                 one["tiles"],
+                one["views"],
                 one["tiles_per_s"],
                 human_time(3600 * one["hours"]),
                 human_bytes(one["bytes"]),
             ]
             for one in found["passes"]
         ],
-        ["collections", "slides", "already there", "failed earlier", "tiles", "tiles/s here", "time", "vectors"],
+        [
+            "collections",
+            "slides",
+            "already there",
+            "failed earlier",
+            "tiles",
+            "views",
+            "tiles/s here",
+            "time",
+            "vectors",
+        ],
     )
     for slide in found["unfit"]:
         click.echo(f"{slide['state']}  {slide['slide_id']}: {slide['reason']}")

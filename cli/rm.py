@@ -28,22 +28,21 @@ def command(
     if not slides and not patients and not views:
         raise click.UsageError("name what to remove with --slide, --patient or --views")
     opened = Store.open(store)
-    for name in views:
-        rows = len(opened.views(opened.collection(name).name))
-        if not yes:
-            click.confirm(f"Remove {rows:,} views of {name} from {opened.uri}?", abort=True, err=True)
-        opened.remove_views(name)
-        click.echo(f"{name}: {rows:,} views removed", err=as_json)
-    if not slides and not patients:
-        return
     chosen = opened.resolve_slides(slides=slides, patients=patients)
+    held = {name: len(opened.views(opened.collection(name).name)) for name in views}
     if not yes:
-        click.echo("\n".join(chosen), err=True)
-        click.confirm(f"Remove these {len(chosen)} slide(s) from {opened.uri}?", abort=True, err=True)
-    removed = opened.remove(chosen)
+        said = [f"{rows:,} views of {name}" for name, rows in held.items()]
+        click.echo("\n".join([*chosen, *said]), err=True)
+        what = " and ".join([f"these {len(chosen)} slide(s)"] * bool(chosen) + ["these views"] * bool(held))
+        click.confirm(f"Remove {what} from {opened.uri}?", abort=True, err=True)
+    dropped = {name: opened.remove_views(name) for name in held}
+    removed = opened.remove(chosen) if chosen else {}
     if as_json:
-        print_json({"slides": chosen, "rows": removed})
-    else:
+        print_json({"slides": chosen, "rows": removed, "views": dropped})
+        return
+    for name, rows in dropped.items():
+        click.echo(f"{name}: {rows:,} views removed")
+    if chosen:
         for name, rows in removed.items():
             click.echo(f"{name}: {rows} tiles removed")
         click.echo(

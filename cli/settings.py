@@ -43,7 +43,8 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     """Merge flags over the TOML file over defaults.
 
     The file has the tables [tiling], [tissue], [reading], [views] and [run], with the fields of the configuration of
-    that name, and [[extractor]] for each extractor, with the fields of ExtractorConfig and its `collection`.
+    that name, and [[extractor]] for each extractor, with the fields of ExtractorConfig and its `collection`. Views are
+    made where [views] is there, even empty, unless their count is 0.
 
     Raises:
         ConfigError: the file has a table or field that does not exist, or a value that cannot be.
@@ -54,14 +55,15 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     given = _read_toml(options["config_file"]) if options.get("config_file") else {}
     listed = given.pop("extractor", [])
     stages = {stage: {**given.get(stage, {}), **_flags(stage, options)} for stage in _STAGES}
-    views = ViewConfig(**stages["views"]) if stages["views"] and stages["views"].get("count") != 0 else None
+    wanted = ("views" in given or stages["views"]) and stages["views"].get("count") != 0
+    views = ViewConfig(**stages["views"]) if wanted else None
     ingest = IngestConfig(
         tissue=TissueConfig(**stages["tissue"]), reading=ReadingConfig(**stages["reading"]), views=views
     )
     if options["extractors"] or not listed:
-        extractors, names = _from_flags(options), list(options["collections"])
+        extractors, names = extractors_from_flags(options), list(options["collections"])
     else:
-        extractors, names = _from_file(listed, options["config_file"])
+        extractors, names = extractors_from_tables(listed, options["config_file"])
     return Settings(
         plans=plan_collections(extractors, stages["tiling"], names),
         ingest=ingest,
@@ -82,11 +84,12 @@ def _read_toml(path: str) -> dict[str, Any]:
         elif stage not in _STAGES or not isinstance(values, dict):
             raise ConfigError(f"{path} has {stage!r}; expected the tables {', '.join(_STAGES)} and [[extractor]]")
         else:
-            _require_fields(path, stage, values, [field.name for field in fields(_STAGES[stage])])
+            require_fields(path, stage, values, [field.name for field in fields(_STAGES[stage])])
     return given
 
 
-def _require_fields(path: str, table: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
+def require_fields(path: str, table: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise ConfigError where a table of a TOML file has a field that is not known."""
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(f"{path}: [{table}] has {', '.join(unknown)}; expected of {', '.join(sorted(known))}")
@@ -96,13 +99,14 @@ def _flags(stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {field: options[flag] for flag, field in _FLAGS[stage].items() if options.get(flag) is not None}
 
 
-def _from_file(listed: Sequence[dict[str, Any]], path: str) -> tuple[list[Any], list[str]]:
+def extractors_from_tables(listed: Sequence[dict[str, Any]], path: str) -> tuple[list[Any], list[str]]:
+    """Extractors of [[extractor]] tables, and the names of their collections: of all of them or of none."""
     from embedstore.extractors import ExtractorConfig
 
     known = [*(field.name for field in fields(ExtractorConfig)), "collection"]
     configs, names = [], []
     for table in listed:
-        _require_fields(path, "[extractor]", table, known)
+        require_fields(path, "[extractor]", table, known)
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k != "collection"
         }
@@ -115,7 +119,8 @@ def _from_file(listed: Sequence[dict[str, Any]], path: str) -> tuple[list[Any], 
     return configs, [name for name in names if name]
 
 
-def _from_flags(options: Mapping[str, Any]) -> list[Any]:
+def extractors_from_flags(options: Mapping[str, Any]) -> list[Any]:
+    """Extractors of --extractor, --weights, --arch-arg, --mean and --std; `stain-texture` where none is named."""
     from embedstore.extractors import ExtractorConfig
 
     refs, weights = options["extractors"] or (DEFAULT_EXTRACTOR,), options["weights"]

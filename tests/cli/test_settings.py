@@ -14,7 +14,7 @@ def options(**given: Any) -> dict[str, Any]:
     nothing: dict[str, Any] = dict.fromkeys(
         (
             "tile_px", "tile_mpp", "stride_px", "min_tissue", "tissue_method", "reader", "max_unreadable",
-            "readers", "extractor_workers", "batch_tiles", "address", "config_file", "mean", "std",
+            "views", "readers", "extractor_workers", "batch_tiles", "address", "config_file", "mean", "std",
         )
     )  # fmt: skip
     lists = {"extractors": (), "weights": (), "arch_args": (), "collections": ()}
@@ -39,6 +39,26 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path):
     assert (tiling.min_tissue, tiling.mpp, tiling.tile_px) == (0.7, 1.0, 256)
     assert settings.run.readers == 3
     assert settings.ingest.tissue.exclude_pen is False
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "count"),
+    [
+        ("", {}, None),
+        ("", {"views": 0}, None),
+        ("", {"views": 3}, 3),
+        ("[views]\n", {}, 4),
+        ("[views]\nblur = 0.5\n", {}, 4),
+        ("[views]\ncount = 2\n", {}, 2),
+        ("[views]\ncount = 2\n", {"views": 6}, 6),
+        ("[views]\ncount = 2\n", {"views": 0}, None),
+        ("[views]\ncount = 0\n", {}, None),
+    ],
+)
+def test_views_are_made_where_flag_or_file_asks_for_them(tmp_path: Path, text: str, given: dict, count: int | None):
+    views = from_file(tmp_path, text, **given).ingest.views
+    assert (views and views.count) == count
+    assert views is None or views.blur == (0.5 if "blur" in text else 1.5)
 
 
 def test_extractors_of_the_file_each_have_their_own_settings(tmp_path: Path):
@@ -68,7 +88,7 @@ def test_extractors_given_by_flag_replace_those_of_the_file(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[tilling]\n", r"'tilling'; expected the tables tiling, tissue, reading, run and \[\[extractor\]\]"),
+        ("[tilling]\n", r"'tilling'; expected the tables tiling, tissue, reading, views, run and \[\[extractor\]\]"),
         ("[tiling]\ntile = 3\n", r"\[tiling\] has tile; expected of min_tissue, mpp, stride_px, tile_px"),
         ("tiling = 3\n", "'tiling'; expected the tables"),
         ("[tiling\n", "is not TOML"),
@@ -77,6 +97,8 @@ def test_extractors_given_by_flag_replace_those_of_the_file(tmp_path: Path):
         ('[[extractor]]\nrefs = "x"\n', "has refs; expected of"),
         ('[[extractor]]\nref="colour-12"\n[[extractor]]\nref="stain-texture"\ncollection="s"\n', "name all or none"),
         ("[tiling]\ntile_px = 3\n", "tile_px is 3; expected 16 to 8192"),
+        ("[views]\ncount = 65\n", "views is 65; expected 1 to 64"),
+        ("[views]\ncolour = 1\n", r"\[views\] has colour; expected of blur, brightness, contrast, count, crop"),
     ],
 )
 def test_a_file_that_means_nothing_is_refused(tmp_path: Path, text: str, said: str):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from stain_texture import read_labels
 
-from embedstore.store import Collection, Store
+from embedstore.store import Collection, Label, Store
 from heads.augmenter_report import AugmenterReport
 from heads.calibration import choose_threshold
 from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
@@ -97,7 +97,20 @@ def make_stores(data: Path, folder: Path, views: int) -> dict[str, Store]:
                 raise SystemExit(f"ingest of {task} ended with {usage.returncode}: {usage.stdout}")
             print(f"{task}: ingested in {usage.wall_s:.0f} s, {usage.cpu_s:.0f} CPU-s", flush=True)
         made[task] = Store.open(place)
+        _label(made[task], task, folder / "tiles" / task)
     return made
+
+
+def _label(store: Store, task: str, folder: Path) -> None:
+    """One task over all parts: a folder's own labels are a task of its own. Writing them again changes nothing."""
+    store.labels.record(
+        [
+            Label(task=task, label=row["label"], slide_id=part.name, name=row["file"], split=row["split"],
+                  patient=row["group"] or None, author="labels.csv", source=f"{part.name}/labels.csv")
+            for part in folder.iterdir()
+            for row in read_labels(part)
+        ]
+    )  # fmt: skip
 
 
 def _parted(tiles: Path, folder: Path) -> Iterator[Path]:

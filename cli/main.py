@@ -19,6 +19,7 @@ COMMANDS = {
     "tissue": ("cli.tissue", "Show the tissue that ingest would find on a slide."),
     "extractors": ("cli.extractors", "List the extractors that embedstore knows."),
     "export": ("cli.export", "Write predictions and embeddings for QuPath, pandas, AnnData and people."),
+    "select-extractor": ("cli.select_extractor", "Compare candidates for an extractor on a labelled task."),
     "fit-head": ("cli.fit_head", "Fit a head for a task from stored vectors."),
     "fit-augmenter": ("cli.fit_augmenter", "Learn what augmenting a tile does to its vector."),
     "augmenters": ("cli.augmenters", "List latent augmenters, show their cards, remove them."),

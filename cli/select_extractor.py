@@ -1,0 +1,115 @@
+"""`embedstore select-extractor`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options import collection_option, json_option, print_json, print_table, store_option
+
+
+@click.command(
+    epilog="Example:  embedstore select-extractor --store my-store --task tumour -e stain-texture -e colour-12"
+)
+@store_option
+@collection_option
+@click.option("--task", "-t", required=True, metavar="NAME", help="Whose labels the candidates are tried on.")
+@click.option("--extractor", "-e", "extractors", multiple=True, metavar="NAME",
+              help="A candidate: of `embedstore extractors`, any timm name, or module:function.")  # fmt: skip
+@click.option(
+    "--weights", multiple=True, metavar="FILE", help="Local weights, one for each --extractor ('-' for none)."
+)
+@click.option("--arch-arg", "arch_args", multiple=True, metavar="K=V", help="Argument of the architectures.")
+@click.option("--mean", metavar="R,G,B", help="Normalisation of local networks, on the scale 0..1.")
+@click.option("--std", metavar="R,G,B", help="Likewise.")
+@click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False),
+              help="TOML: [[extractor]] tables as for ingest, and [select]; flags win over it.")  # fmt: skip
+@click.option("--tiles", type=int, help="Most tiles of the sample.  [default: 2000]")
+@click.option("--rank-by", metavar="PROBE", help="linear, knn, nearest_mean, 5-shot …  [default: linear]")
+@click.option("--site", metavar="COLUMN", help="Column of the slides that names site or scanner: robustness index.")
+@click.option("--rank-check", multiple=True, metavar="TASK", help="Also rank on this task, and say how far both agree.")
+@click.option("--where", metavar="SQL", help="Only slides with such columns, as in \"stain = 'HE'\".")
+@click.option("--split", type=click.Choice(["kfold", "holdout", "given", "column", "file"]),
+              help="How patients are parted.  [default: kfold]")  # fmt: skip
+@click.option("--folds", type=int, help="With kfold: how many, 3 or more.  [default: 5]")
+@click.option("--split-column", metavar="COLUMN", help="With column: a fold a value, such as a site.")
+@click.option("--split-file", type=click.Path(exists=True, dir_okay=False), help="With file: a CSV, as for fit-head.")
+@click.option("--group-by", metavar="COLUMN", help="What must not be parted.  [default: patient]")
+@click.option("--tile-px", type=int, help="Edge of tiles for every candidate, pixels.  [default: each its own]")
+@click.option("--tile-mpp", type=float, help="Their resolution, µm/px.  [default: each its own]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--seed", type=int, help="Of sample, draws and resamples.  [default: 0]")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+              help="Write report.json, report.png and report.html here.")  # fmt: skip
+@json_option
+def command(
+    store: str, collection: str | None, task: str, rank_check: tuple[str, ...], where: str | None, tile_px: int | None,
+    tile_mpp: float | None, device: str, out: Path | None, as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Compare candidates for an extractor on a labelled proxy task of your own slides.
+
+    A sample of the labelled tiles goes through every candidate in one pass over the pixels; linear heads, neighbours,
+    class means and a few examples say how well each tells the classes apart on patients that they have not seen, with
+    intervals, beside what each costs and how robust it is. The places come from a collection that has the labelled
+    slides: `ingest -e stain-texture` makes one without any weights. Exit code 3: a candidate could not be tried.
+    """
+    from cli.select_settings import resolve_select
+
+    candidates, config = resolve_select(options)
+    from embedstore.store import Store
+    from heads.devices import prepare_jax
+
+    prepare_jax()
+    from heads.select import select_extractor
+
+    opened = Store.open(store)
+    report = select_extractor(
+        opened, opened.collection(collection), task, candidates, config, rank_check=rank_check, where=where,
+        tile_px=tile_px, mpp=tile_mpp, device=device, tell=lambda text: click.echo(text, err=True),
+    )  # fmt: skip
+    if out is not None:
+        _write(report, out)
+    if as_json:
+        print_json(report.as_record())
+    else:
+        _print(report)
+    if report.failed:
+        sys.exit(3)
+
+
+def _write(report: Any, out: Path) -> None:
+    from heads.select.page import report_page
+    from heads.select.picture import report_png
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(json.dumps(report.as_record(), indent=2, ensure_ascii=False), encoding="utf-8")
+    (out / "report.png").write_bytes(report_png(report))
+    (out / "report.html").write_text(report_page(report), encoding="utf-8")
+    click.echo(f"{out / 'report.html'}, report.png, report.json", err=True)
+
+
+def _print(report: Any) -> None:
+    from heads.select.report import title_of
+
+    tried = report.tried
+    probes = list(tried[0].scores)
+    robust = [name for name in tried[0].robustness if not name.endswith("_found")]
+    rows = [
+        [
+            one.rank, one.name, *(str(one.scores[probe]) for probe in probes), str(one.behind or ""),
+            round(one.tiles_per_s), one.hours, one.gigabytes,
+            *(one.robustness[name].value if name in one.robustness else None for name in robust),
+        ]
+        for one in tried
+    ]  # fmt: skip
+    heads = ["", "extractor", *map(title_of, probes), "behind", "tiles/s", "hours", "GB", *map(title_of, robust)]
+    print_table(rows, heads)
+    for one in report.failed:
+        click.echo(f"–  {one.name}: {one.error}")
+    for check in report.rank_checks:
+        click.echo(f"ranking on {check.task}: Kendall's tau {check.tau} over {len(check.scores)} candidates")
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(report.verdict, err=True)

@@ -243,8 +243,12 @@ def views_in(store: Store, plan: Plan) -> dict[str, set[str]]:
 
 def _without_views(store: Store, plan: Plan) -> dict[str, int]:
     """How many slides of each collection that has views have none."""
-    there, viewed = present_in(store, plan), views_in(store, plan)
-    return {n: len(there[n] - viewed[n]) for n in plan.collections if there[n] - viewed[n] and store.views(n).exists()}
+    lacking = {}
+    for name in plan.collections:
+        views = store.views(name)
+        if views.exists():
+            lacking[name] = len(store.collection(name).slides().keys() - views.slides().keys())
+    return {name: slides for name, slides in lacking.items() if slides}
 
 
 def _made_alike(store: Store, plan: Plan, config: IngestConfig) -> bool:

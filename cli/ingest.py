@@ -50,7 +50,7 @@ from cli.options import human_bytes, human_time, json_option, print_json, print_
     "--views",
     type=click.IntRange(0),
     metavar="K",
-    help="Embed K augmented copies of each tile beside it.  [default: 0]",
+    help="Embed K augmented copies of each tile beside it, for fit-head and fit-augmenter.  [default: 0]",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--batch-tiles", type=int, help="Tiles in one forward pass.")

@@ -5,15 +5,14 @@ from heads.config import AugmentConfig
 #: None; and each kind of arithmetic on vectors.
 ARITHMETIC = (
     AugmentConfig(),
-    AugmentConfig(noise=0.3),
-    AugmentConfig(noise=1.0),
+    AugmentConfig(noise=0.5),
     AugmentConfig(dropout=0.3),
     AugmentConfig(mixup=0.4),
     AugmentConfig(interpolate=0.5),
     AugmentConfig(extrapolate=0.5),
 )
-VIEWS = (AugmentConfig(views=0.5), AugmentConfig(views=0.8))
-LEARNED = (AugmentConfig(learned=0.5), AugmentConfig(learned=0.8))
+VIEWS = (AugmentConfig(views=0.7),)
+LEARNED = (AugmentConfig(learned=0.7),)
 
 
 def search_policies(*, views: bool, learned: bool) -> tuple[AugmentConfig, ...]:

@@ -143,6 +143,6 @@ def test_search_takes_what_is_at_hand(tmp_path: Path):
     asked = ["fit-head", "--store", store.uri, "--task", "size", "--folds", "3", "--steps", "20", "--augment", "search"]
     assert CliRunner().invoke(app, asked, catch_exceptions=False).exit_code == 0
     tried = {cell["augment"] for cell in store.heads.get("size-linear").record["selection"]}
-    assert {"none", "views=0.5"} <= tried and not any("learned" in text for text in tried)
+    assert {"none", "views=0.7"} <= tried and not any("learned" in text for text in tried)
     shown = CliRunner().invoke(app, ["heads", "show", "size-linear", "--store", store.uri]).output
     assert f"{VIEWS.count} views of 160 tiles" in shown

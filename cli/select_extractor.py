@@ -10,9 +10,7 @@ import click
 from cli.options import collection_option, json_option, print_json, print_table, store_option
 
 
-@click.command(
-    epilog="Example:  embedstore select-extractor --store my-store --task tumour -e stain-texture -e colour-12"
-)
+@click.command(epilog="Example:  embedstore select-extractor --store my-store -t tumour -e colour-12 -e stain-texture")
 @store_option
 @collection_option
 @click.option("--task", "-t", required=True, metavar="NAME", help="Whose labels the candidates are tried on.")

@@ -41,9 +41,10 @@ class Scores:
 
     def first_shares(self, candidates: Sequence[str], probe: str) -> dict[str, float]:
         """Share of the resamples in which each comes first; those that tie share it."""
-        if not len(self.samples[candidates[0], probe]):
+        drawn = np.stack([self.samples[name, probe] for name in candidates])
+        drawn = drawn[:, np.isfinite(drawn).all(axis=0)]  # a resample without a class says nothing of who is first
+        if not drawn.shape[1]:
             return {}
-        drawn = np.nan_to_num(np.stack([self.samples[name, probe] for name in candidates]), nan=-1)
         first = drawn >= drawn.max(axis=0) - 1e-12
         return dict(zip(candidates, (first / first.sum(axis=0)).mean(axis=1).tolist(), strict=True))
 
@@ -51,29 +52,28 @@ class Scores:
 def compare(outcomes: Mapping[str, Mapping[str, Outcome]], examples: Examples, *, resamples: int, seed: int) -> Scores:
     """Score every candidate on every probe.
 
-    Balanced accuracy is a mean over rows within each class, so resampling patients is adding their sums up anew.
+    Balanced accuracy is a mean over rows within each class, so resampling patients is adding their sums up anew. It is
+    over the classes that are tested, and the patients that are.
 
     Args:
-        outcomes: Of each candidate, by probe.
+        outcomes: Of each candidate, by probe; all of the same tested rows.
     """
-    codes, group = np.unique(examples.group, return_inverse=True)
-    k = len(examples.classes[0])
+    pairs = {(one, name): outcome for one, probes in outcomes.items() for name, outcome in probes.items()}
+    truth = next(iter(pairs.values())).truth
+    tested = np.flatnonzero(truth >= 0)
+    codes, group = np.unique(examples.group[tested], return_inverse=True)
+    classes, cell = np.unique(truth[tested], return_inverse=True)
+    count = GroupSums(group, cell, groups=len(codes), cells=len(classes))
     statistics = [
-        _statistic((candidate, name), outcome, group, len(codes), k)
-        for candidate, probes in outcomes.items()
-        for name, outcome in probes.items()
+        _statistic(key, GroupSums(group, cell, outcome.correct[tested], groups=len(codes), cells=len(classes)), count)
+        for key, outcome in pairs.items()
     ]
     values = {key: value for each in statistics for key, value in each.whole().items()}
     drawn = bootstrap(statistics, len(codes), resamples=resamples if len(codes) > 1 else 0, seed=seed)
     return Scores(values=values, samples={key: drawn.get(key, np.empty(0)) for key in values})
 
 
-def _statistic(key: Key, outcome: Outcome, group: NDArray[np.intp], groups: int, k: int) -> Statistic:
-    tested = np.flatnonzero(outcome.truth >= 0)
-    truth = outcome.truth[tested]
-    right = GroupSums(group[tested], truth, outcome.correct[tested], groups=groups, cells=k)
-    count = GroupSums(group[tested], truth, groups=groups, cells=k)
-
+def _statistic(key: Key, right: GroupSums, count: GroupSums) -> Statistic:
     def balanced(right: NDArray[np.float64], count: NDArray[np.float64]) -> dict[Key, NDArray[np.float64]]:
         with np.errstate(invalid="ignore", divide="ignore"):
             return {key: (right / count).mean(axis=-1)}  # a resample without a class has no balanced accuracy
@@ -88,7 +88,7 @@ def auroc(outcome: Outcome, examples: Examples, *, resamples: int, seed: int) ->
     k = len(examples.classes[0])
     found = outcome.probability[rows]
     report = evaluate(
-        found.astype(np.float32), examples.targets[0][rows], np.arange(k) == found.argmax(axis=1)[:, None],
+        found, examples.targets[0][rows], np.arange(k) == found.argmax(axis=1)[:, None],
         examples.group[rows], classes=examples.classes[0], multi_label=False,
         positive=examples.classes[0][1] if k == 2 else None, resamples=resamples, seed=seed,
     )  # fmt: skip

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from heads.bootstrap import GroupSums, Statistic, bootstrap, interval
 from heads.report import Metric
 
+_BLOCK_ROWS = 1024
+_ALIKE = 1e-6  # a mean cosine nearer to 1 than this is one vector for all tiles, rounded to float16
+
 
 def site_index(
     vectors: NDArray[np.float16], classes: NDArray[np.intp], site: NDArray[np.intp], group: NDArray[np.intp], *,
@@ -35,14 +38,17 @@ def site_index(
     if all(len({c for s, c in pairs if s == one}) < 2 for one in sites.tolist()):
         return None, "each site has tiles of one class alone, so class and site cannot be told apart"
     unit = _unit(vectors[known])
-    similar = unit @ unit.T
-    similar[group[:, None] == group] = -np.inf
     count = min(neighbours, len(known) - 1)
-    near = np.argpartition(-similar, count - 1, axis=1)[:, :count]
-    real = np.isfinite(np.take_along_axis(similar, near, axis=1))
-    same_class, same_site = classes[near] == classes[:, None], site[near] == site[:, None]
-    so = (same_class & ~same_site & real).sum(axis=1)
-    os = (~same_class & same_site & real).sum(axis=1)
+    so, os = np.zeros(len(known), np.intp), np.zeros(len(known), np.intp)
+    for start in range(0, len(known), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        similar = unit[rows] @ unit.T
+        similar[group[rows, None] == group] = -np.inf
+        near = np.argpartition(-similar, count - 1, axis=1)[:, :count]
+        real = np.isfinite(np.take_along_axis(similar, near, axis=1))
+        same_class, same_site = classes[near] == classes[rows, None], site[near] == site[rows, None]
+        so[rows] = (same_class & ~same_site & real).sum(axis=1)
+        os[rows] = (~same_class & same_site & real).sum(axis=1)
     cell = np.repeat([0, 1], len(known))
     sums = GroupSums(np.tile(group, 2), cell, np.concatenate([so, os]), groups=int(group.max()) + 1, cells=2)
 
@@ -71,20 +77,22 @@ def consistency(
     Returns:
         For each change `CHANGE`, the cosine of a tile and its changed self, 0 where they are as far apart as tiles of
         different patients are and 1 where they are the same; and `CHANGE_found`, the share of changed tiles whose
-        nearest vector in the sample is their own.
+        nearest vector in the sample is their own, not that of another tile that is just as near. Undefined where all
+        vectors are alike.
     """
     unit, groups = _unit(vectors), int(group.max()) + 1
     sums = np.stack([np.bincount(group, column, groups) for column in unit.T], axis=1)
     sizes = np.bincount(group, minlength=groups)
-    across = (unit.sum(axis=0) ** 2).sum() - (sums**2).sum()
+    across = (sums.sum(axis=0) ** 2).sum() - (sums**2).sum()
     random = float(across / max(len(unit) ** 2 - (sizes**2).sum(), 1))
     found: dict[str, Metric] = {}
     for name, these in changed.items():
         other = _unit(these)
         similar = other @ unit.T
         own = similar[np.arange(len(rows)), rows]
-        scaled = (own - random) / max(1 - random, 1e-9)
-        first = own >= similar.max(axis=1) - 1e-6
+        scaled = (own - random) / (1 - random) if 1 - random > _ALIKE else np.full(len(rows), np.nan)
+        similar[np.arange(len(rows)), rows] = -np.inf
+        first = own > similar.max(axis=1)
         for key, values in ((name, scaled), (f"{name}_found", first.astype(np.float64))):
             total = GroupSums(group[rows], np.zeros(len(rows), np.intp), values, groups=groups, cells=1)
             count = GroupSums(group[rows], np.zeros(len(rows), np.intp), groups=groups, cells=1)

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
+from embedstore.errors import SplitError
 from heads.examples import Examples
 from heads.select.config import SelectConfig, few_shot_name
 from heads.select.sample import rows_over_groups
-from heads.splits import TEST, TRAIN
+from heads.splits import PART_NAMES, TEST, TRAIN
 from heads.trained import columns_of, train
 
 _BLOCK_ROWS = 1024
@@ -40,7 +41,10 @@ def probe(vectors: NDArray[np.float16], examples: Examples, config: SelectConfig
 
     Args:
         vectors: (n, dim) of the examples, which are of one task whose classes exclude each other.
+    Raises:
+        SplitError: a part of a fold has no tile.
     """
+    _require_parts(examples)
     classes = examples.targets[0].argmax(axis=1)
     tested = (examples.split.parts == TEST).any(axis=0)
     truth = np.where(tested, classes, -1)
@@ -62,6 +66,17 @@ def probe(vectors: NDArray[np.float16], examples: Examples, config: SelectConfig
         )
         for name, correct in right.items()
     }  # fmt: skip
+
+
+def _require_parts(examples: Examples) -> None:
+    for name, parts in zip(examples.split.names, examples.split.parts, strict=True):
+        for code, part in PART_NAMES.items():
+            if not (parts == code).any():
+                raise SplitError(
+                    f"task {examples.tasks[0]!r}: the {part} part of {name} has no tile of the sample that could be "
+                    "read; expected one or more; bring its slides back to where they were ingested from, or pass "
+                    "fewer --folds"
+                )
 
 
 def _folds(examples: Examples) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:

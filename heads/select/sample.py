@@ -19,9 +19,14 @@ def sample_examples(examples: Examples, most: int, *, seed: int) -> NDArray[np.i
         examples: Of one task.
         most: Rows at most, but for what keeping classes takes.
     Raises:
-        LabelError: the task has one class only.
+        LabelError: the task has one class only, or tiles of several.
     """
     targets, rng = examples.targets[0], np.random.default_rng(seed)
+    if several := int((targets.sum(axis=1) > 1).sum()):
+        raise LabelError(
+            f"task {examples.tasks[0]!r}: {several:,} of {len(targets):,} tiles are of several classes; expected one "
+            "each, as probes tell classes apart; choose by a task whose classes exclude each other"
+        )
     there = np.flatnonzero(targets.any(axis=0))
     if len(there) < 2:
         raise LabelError(

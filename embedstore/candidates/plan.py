@@ -61,11 +61,13 @@ def _plan(
     config: ExtractorConfig, stored: TilingConfig, *, tile_px: int | None, mpp: float | None, ready_made: bool
 ) -> Candidate | NotTried:
     asked = tile_px or config.tile_px or (stored.tile_px if ready_made else None)
-    loaded = config if asked is None else replace(config, tile_px=asked)
     try:
-        loaded, described = _described(loaded, stored)
-        if tile_px is None and described.tile_px != loaded.tile_px:  # one that takes no other: tiles are resized to it
-            loaded = config
+        loaded, described = _described(config, stored)
+        if asked is not None and described.tile_px != asked:  # one that takes these is not told so: it may be fixed
+            own, loaded = loaded, replace(loaded, tile_px=asked)
+            described = describe_extractor(loaded)
+            if tile_px is None and described.tile_px != asked:  # one that takes no other: tiles are resized to it
+                loaded = own
         resolution = mpp or (stored.mpp if ready_made else described.mpp or stored.mpp)
     except Exception as error:  # a user's own function may raise anything
         return NotTried(config=config, name=config.name or _short(config.ref), error=reason(error))

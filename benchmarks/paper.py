@@ -47,7 +47,9 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="folder to keep stores and answers in; a temporary one by default")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--views", type=int, default=4)
-    parser.add_argument("--limit-s", type=float, default=600, help="seconds of training all of the network at most")
+    parser.add_argument(
+        "--limit-s", type=float, default=600, help="seconds of training all of the network at most; 0 leaves it out"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs"))
     args = parser.parse_args()
     prepare_jax()
@@ -64,7 +66,9 @@ def main() -> None:
         rows = list(_gain_rows(f1, selected))
         for row in rows:
             write_row("paper_gains", row)
-        beside_training(args.data, folder / "time", args.limit_s, 20, 32, 3e-4)
+        if args.limit_s:
+            (folder / "time").mkdir(exist_ok=True)
+            beside_training(args.data, folder / "time", args.limit_s, 20, 32, 3e-4)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "paper.md").write_text(table(f1, rows))
     draw(f1, rows, args.out / "paper.png")

@@ -81,28 +81,32 @@ class Committer:
         self._store.ledger.record(group.facts, ())
         for name, writer in self._writers.items():
             mine = [delivery for delivery in group.deliveries if delivery.collection == name]
-            # Views first: a slide whose tiles are there has the views that were asked for with them.
-            self._commit_views(name, mine, group.replacing)
+            forced = group.replacing & {delivery.slide_id for delivery in mine if delivery.rows}
+            # Views last, and old ones out first: a kill in between leaves tiles without views, which the next run with
+            # --views makes, and never views of one file beside tiles of another.
+            self._clear_views(name, mine, forced)
             if tiles := [delivery for delivery in mine if delivery.rows]:
                 self._leases[name].check()
                 added += len(writer.commit(tiles, replacing=group.replacing))
+            if viewed := [delivery for delivery in mine if delivery.view_rows]:
+                self._leases[name].check()
+                self._views[name].commit(viewed)
         self._store.ledger.record((), group.outcomes)
         for each in (*self._writers.values(), *self._views.values()):
             if each.commits >= self._compact_every:
                 self._compact(each, busy=True)
         return added
 
-    def _commit_views(self, name: str, mine: Sequence[Delivery], forced: frozenset[str]) -> None:
-        """Make views visible; those of an earlier making of the same tiles give way."""
+    def _clear_views(self, name: str, mine: Sequence[Delivery], forced: frozenset[str]) -> None:
+        """Take out views that are not of the tiles to come: of slides made anew, and any that are without tiles."""
         writer = self._views.get(name)
         if writer is None or not mine:
             return
-        self._leases[name].check()
-        # Views without tiles are of a commit that was cut short; the file may have become another since.
-        there = self._writers[name].present()
-        anew = {delivery.slide_id for delivery in mine if delivery.rows} & (forced | (writer.present() - there))
-        writer.remove(anew - {delivery.slide_id for delivery in mine if delivery.view_rows})
-        writer.commit([delivery for delivery in mine if delivery.view_rows], replacing=forced | anew)
+        coming = {delivery.slide_id for delivery in mine if delivery.rows}
+        stale = forced | (coming & (writer.present() - self._writers[name].present()))
+        if stale:
+            self._leases[name].check()
+            writer.remove(stale)
 
     def _compact(self, writer: SlidesWriter, *, busy: bool) -> None:
         try:

@@ -213,9 +213,9 @@ class Store:
             for name in names:
                 collection = self.collection(name)
                 before = len(collection)
-                CollectionWriter(collection).remove(slide_ids)
-                if (views := self.views(name)).exists():
+                if (views := self.views(name)).exists():  # first: views never outlive their tiles
                     ViewsWriter(views).remove(slide_ids)
+                CollectionWriter(collection).remove(slide_ids)
                 removed[name] = before - len(collection)
             for table in predictions:
                 table.forget(list(slide_ids))

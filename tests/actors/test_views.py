@@ -96,8 +96,8 @@ def test_a_driver_killed_at_random_resumes_to_the_undisturbed_views(tmp_path: Pa
         try:
             scene.run(SLIDES, views=TWO, seed=seed, death_rate=0.02, config=FORGIVING, stop=countdown)
         except DriverKilled:
-            for name in scene.names:  # whatever was cut short: no tile without its views
-                assert scene.store.collection(name).slides().keys() <= scene.store.views(name).slides().keys()
+            for name in scene.names:  # whatever was cut short: no view without its tile
+                assert scene.store.views(name).slides().keys() <= scene.store.collection(name).slides().keys()
             continue
         break
     else:

@@ -36,6 +36,15 @@ class _Pairs(NamedTuple):
     valid_weight: Float[Array, " views"]
 
 
+class _Wanted(NamedTuple):
+    """What is asked of training, as values: another choice compiles nothing."""
+
+    steps: Int[Array, ""]
+    learning_rate: Float[Array, ""]
+    weight_decay: Float[Array, ""]
+    identity: Float[Array, ""]
+
+
 class _State(NamedTuple):
     """Where training is, and the parameters of the best look so far."""
 
@@ -75,14 +84,18 @@ def train_latent(
     key = jax.random.key(config.seed)
     start = latent_parameters(jax.random.fold_in(key, 0), dim, config)
     on_device = _to_device(config, pairs)
+    wanted = _Wanted(
+        jnp.int32(config.steps), *map(jnp.float32, (config.learning_rate, config.weight_decay, config.identity))
+    )
     unchanged = float(_score(network, latent._replace(parameters=start), on_device))  # the start changes nothing
     state = _State(
-        parameters=start, optimizer=_optimizer(config, start).init(start), step=jnp.int32(0), best=start,
+        parameters=start, optimizer=_optimizer(wanted, start).init(start), step=jnp.int32(0), best=start,
         best_score=jnp.float32(unchanged), best_step=jnp.int32(0),
     )  # fmt: skip
+    run = partial(_round, network, config.batch, config.evaluate_every, latent, on_device, wanted)
     looks = []
     for _ in range(-(-config.steps // config.evaluate_every)):
-        state, score = _round(config, network, latent, on_device, state, jax.random.fold_in(key, 1))
+        state, score = run(state, jax.random.fold_in(key, 1))
         explained = 1 - float(score) / max(unchanged, 1e-12)
         looks.append((int(state.step), round(explained, 4)))
         tell(f"step {looks[-1][0]:,} of {config.steps:,}: {explained:.1%} of the change explained on validation tiles")
@@ -114,32 +127,40 @@ def _to_device(config: AugmenterConfig, pairs: ViewPairs) -> _Pairs:
     )
 
 
-def _optimizer(config: AugmenterConfig, parameters: Parameters) -> optax.GradientTransformation:
-    warm_up = max(1, int(_WARM_UP * config.steps))
-    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warm_up, max(config.steps, warm_up + 1))
+def _optimizer(wanted: _Wanted, parameters: Parameters) -> optax.GradientTransformation:
+    """AdamW (Loshchilov & Hutter 2019) with a short warm-up and a cosine to zero, gradients clipped to length 1."""
+
+    def rate(step):
+        warm_up = jnp.maximum(1.0, _WARM_UP * wanted.steps)
+        along = jnp.clip((step - warm_up) / jnp.maximum(wanted.steps - warm_up, 1.0), 0.0, 1.0)
+        return wanted.learning_rate * jnp.minimum((step + 1) / warm_up, 0.5 * (1 + jnp.cos(jnp.pi * along)))
+
     return optax.chain(
         optax.clip_by_global_norm(1.0),
-        optax.adamw(rate, weight_decay=config.weight_decay, mask=decays(parameters)),
+        optax.adamw(rate, weight_decay=wanted.weight_decay, mask=decays(parameters)),
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _round(config: AugmenterConfig, network: Network, latent: Latent, pairs: _Pairs, state: _State, key: PRNGKeyArray):
-    """`evaluate_every` steps, or what is left of them, and a look: the state, and the score."""
-    optimizer = _optimizer(config, state.parameters)
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _round(
+    network: Network, batch: int, every: int, latent: Latent, pairs: _Pairs, wanted: _Wanted, state: _State,
+    key: PRNGKeyArray,
+) -> tuple[_State, Float[Array, ""]]:  # fmt: skip
+    """So many steps, or what is left of them, and a look: the state, and the score."""
+    optimizer = _optimizer(wanted, state.parameters)
 
     def step(carry, _):
         parameters, moments, number = carry
-        batch = _batch(config, pairs, jax.random.fold_in(key, number))
-        gradient = jax.grad(partial(_loss, config, network, latent))(parameters, *batch)
+        drawn = _batch(batch, pairs, jax.random.fold_in(key, number))
+        gradient = jax.grad(partial(_loss, network, latent, wanted.identity))(parameters, *drawn)
         updates, moments = optimizer.update(gradient, moments, parameters)
         return optax.apply_updates(parameters, updates), moments, number + 1
 
     def step_or_not(carry, nothing):
-        return jax.lax.cond(carry[2] < config.steps, step, lambda carry, _: carry, carry, nothing), None
+        return jax.lax.cond(carry[2] < wanted.steps, step, lambda carry, _: carry, carry, nothing), None
 
     carry = (state.parameters, state.optimizer, state.step)
-    (parameters, moments, number), _ = jax.lax.scan(step_or_not, carry, length=config.evaluate_every)
+    (parameters, moments, number), _ = jax.lax.scan(step_or_not, carry, length=every)
     score = _score(network, latent._replace(parameters=parameters), pairs)
     better = score < state.best_score
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), parameters, state.best)
@@ -147,22 +168,21 @@ def _round(config: AugmenterConfig, network: Network, latent: Latent, pairs: _Pa
     return _State(parameters, moments, number, best, best_score, best_step), score
 
 
-def _batch(config: AugmenterConfig, pairs: _Pairs, key: PRNGKeyArray):
+def _batch(n: int, pairs: _Pairs, key: PRNGKeyArray):
     """Vectors of tiles, of one view of each, and its parameters; drawn with replacement."""
     of_tile, of_view = jax.random.split(key)
-    tiles = pairs.train[jax.random.randint(of_tile, (config.batch,), 0, pairs.train_count)]
-    view = jax.random.randint(of_view, (config.batch,), 0, pairs.views.shape[1])
+    tiles = pairs.train[jax.random.randint(of_tile, (n,), 0, pairs.train_count)]
+    view = jax.random.randint(of_view, (n,), 0, pairs.views.shape[1])
     return pairs.vectors[tiles], pairs.views[tiles, view], pairs.parameters[tiles, view]
 
 
-def _loss(config: AugmenterConfig, network: Network, latent: Latent, parameters: Parameters, vectors, views, done):
+def _loss(network: Network, latent: Latent, identity, parameters: Parameters, vectors, views, done):
+    """Squared error of the views, and `identity` times that of tiles with nothing done to them."""
     latent = latent._replace(parameters=parameters)
-    loss = _squared_error(latent, apply_latent(network, latent, vectors, done), views).mean()
-    if config.identity == 0:
-        return loss
     some = vectors[: -(-len(vectors) // _IDENTITY_PART)]
-    same = apply_latent(network, latent, some, jnp.zeros((len(some), done.shape[1])))
-    return loss + config.identity * _squared_error(latent, same, some).mean()
+    given = jnp.concatenate([vectors, some]), jnp.concatenate([done, jnp.zeros((len(some), done.shape[1]))])
+    error = _squared_error(latent, apply_latent(network, latent, *given), jnp.concatenate([views, some]))
+    return error[: len(vectors)].mean() + identity * error[len(vectors) :].mean()
 
 
 def _squared_error(latent: Latent, predicted, true) -> Float[Array, " n"]:
@@ -176,4 +196,4 @@ def _score(network: Network, latent: Latent, pairs: _Pairs) -> Float[Array, ""]:
     tile, view = jnp.divmod(pairs.valid, pairs.views.shape[1])
     predicted = apply_latent(network, latent, pairs.vectors[tile], pairs.parameters[tile, view])
     error = _squared_error(latent, predicted, pairs.views[tile, view])
-    return (error * pairs.valid_weight).sum() / pairs.valid_weight.sum()
+    return jnp.where(pairs.valid_weight > 0, error, 0.0).sum() / pairs.valid_weight.sum()

@@ -127,12 +127,10 @@ def part_by_group(
     shares = (1 - config.valid_share - config.test_share, config.valid_share, config.test_share)
     part = np.empty(len(sizes), np.int8)
     part[order] = deal(sizes[order, None].astype(np.float64), shares, np.random.default_rng(config.seed))
-    if (part == TEST).sum() < 2 < len(sizes):
-        train = np.flatnonzero(part == TRAIN)
-        if len(train) < 2:  # four patients, of which two came to be validated on
-            part[np.flatnonzero(part == VALID)[0]] = TEST
-        else:
-            part[train[np.lexsort([first[train], sizes[train]])[0]]] = TEST
+    if (part == TEST).sum() < 2:  # the smallest patient of a part that has another to spare
+        spare = np.flatnonzero((part == TRAIN) & ((part == TRAIN).sum() > 1))
+        spare = spare if len(spare) else np.flatnonzero(part == VALID)
+        part[spare[np.lexsort([first[spare], sizes[spare]])[0]]] = TEST
     return part[group]
 
 

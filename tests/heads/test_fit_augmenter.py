@@ -1,9 +1,9 @@
-"""Latent augmenters: start as nothing, learn what can be learnt, are refused where there is nothing to learn."""
+"""Latent augmenters: learn what can be learnt, are refused where there is nothing to learn."""
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -19,46 +19,15 @@ from embedstore.errors import (
     ViewsNotFoundError,
 )
 from embedstore.store import Collection, read_views
-from embedstore.views import PARAMETERS, draw_parameters, unchanged
+from embedstore.views import PARAMETERS
 from heads.augmenter import Augmenter, load_augmenter
 from heads.augmenter_report import AugmenterReport
 from heads.config import AugmenterConfig
 from heads.fit_augmenter import fit_augmenter
-from heads.latent import Latent, apply_latent, encode, latent_network, latent_parameters, parameter_scale
 from tests.heads.viewed import DIM, VIEWS, make_viewed, noise_rule
 
 QUICK = AugmenterConfig(chunks=4, width=32, steps=500, batch=128, evaluate_every=100, learning_rate=3e-3, bootstrap=200)
 TINY = replace(QUICK, width=8, heads=2, steps=30, evaluate_every=30, bootstrap=20)
-
-
-def latent_of(dim: int, config: AugmenterConfig, seed: int = 0) -> Latent:
-    bank = draw_parameters(np.arange(50), VIEWS).reshape(-1, len(PARAMETERS))
-    rng = np.random.default_rng(seed)
-    return Latent(
-        parameters=latent_parameters(jax.random.key(seed), dim, config),
-        mean=rng.normal(size=dim).astype(np.float32),
-        std=rng.uniform(0.5, 2, dim).astype(np.float32),
-        scale=parameter_scale(bank),
-        bank=bank,
-    )
-
-
-@pytest.mark.parametrize("dim", [12, 60, 256, 294])
-def test_an_untrained_network_changes_nothing(dim: int):
-    config = AugmenterConfig()
-    latent = latent_of(dim, config)
-    vectors = np.random.default_rng(1).normal(size=(20, dim)).astype(np.float32)
-    found = apply_latent(latent_network(dim, config), latent, vectors, latent.bank[:20])
-    np.testing.assert_allclose(found, vectors, rtol=1e-6)
-
-
-def test_a_view_that_is_the_tile_is_encoded_as_zeros_and_others_apart():
-    scale = latent_of(DIM, QUICK).scale
-    assert not np.asarray(encode(unchanged(), scale)).any()
-    bank = draw_parameters(np.arange(40), VIEWS).reshape(-1, len(PARAMETERS))
-    tokens = np.asarray(encode(bank, scale)).reshape(len(bank), -1)
-    assert np.abs(tokens).max() <= 1 + 1e-5
-    assert len(np.unique(tokens.round(6), axis=0)) == len(np.unique(bank, axis=0))
 
 
 @pytest.mark.slow
@@ -70,7 +39,7 @@ def test_it_learns_what_views_do_and_says_how_well(tmp_path: Path):
     assert made.record["beats_original"] and scores.gain.low > 0 and scores.explained.value > 0.5
     assert scores.hears.value > 0.5 * scores.gain.value
     assert report.scores["stain"].views == scores.views  # every view has its stains changed
-    assert report.groups == 2 or report.groups == 1  # a fifth of six patients
+    assert report.groups == 2  # of six patients: a fifth of the tiles is one's, and one alone gives no interval
 
     # the figures are those of the cosines of what `augment` gives, on the tiles of the test part
     augmenter = Augmenter.from_stored(store.augmenters.get("a"))
@@ -86,10 +55,9 @@ def test_it_learns_what_views_do_and_says_how_well(tmp_path: Path):
 
     gain = cosine(predicted, truth) - cosine(np.repeat(own, VIEWS.count, axis=0), truth)
     slides = np.repeat(np.array(tiles.column("slide_id").to_pylist()), VIEWS.count)
-    by_patient = {p: gain[[s in (f"s{2 * p:02}.svs", f"s{2 * p + 1:02}.svs") for s in slides]].mean() for p in range(6)}
-    assert min(by_patient.values()) > 0
-    if report.groups == 1:
-        assert any(abs(value - scores.gain.value) < 1e-4 for value in by_patient.values())
+    by_patient = [gain[np.isin(slides, [f"s{2 * p:02}.svs", f"s{2 * p + 1:02}.svs"])].mean() for p in range(6)]
+    assert min(by_patient) > 0
+    assert any(abs((one + other) / 2 - scores.gain.value) < 1e-4 for one, other in combinations(by_patient, 2))
 
 
 @pytest.mark.slow
@@ -107,7 +75,7 @@ def test_the_same_seed_gives_the_same_augmenter(tmp_path: Path):
 def test_noise_cannot_be_learnt_and_what_pretends_to_is_refused_unless_forced(tmp_path: Path):
     store = make_viewed(tmp_path, rule=noise_rule)
     bad = replace(QUICK, learning_rate=0.3, steps=40, evaluate_every=40)
-    with pytest.raises(AugmenterRefusedError, match=r"cosine .* --force"):
+    with pytest.raises(AugmenterRefusedError, match=r"no better than .* 2 unseen patients the cosine .* --force"):
         fit_augmenter(store, store.collection(), bad, name="a")
     assert store.augmenters.names() == []
     forced = fit_augmenter(store, store.collection(), bad, name="a", force=True)

@@ -63,6 +63,8 @@ def command(
     from heads.select import select_extractor
 
     opened = Store.open(store)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before the work
     report = select_extractor(
         opened, opened.collection(collection), task, candidates, config, rank_check=rank_check, where=where,
         tile_px=tile_px, mpp=tile_mpp, device=device, tell=lambda text: click.echo(text, err=True),
@@ -81,7 +83,6 @@ def _write(report: Any, out: Path) -> None:
     from heads.select.page import report_page
     from heads.select.picture import report_png
 
-    out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(report.as_record(), indent=2, ensure_ascii=False), encoding="utf-8")
     (out / "report.png").write_bytes(report_png(report))
     (out / "report.html").write_text(report_page(report), encoding="utf-8")
@@ -89,25 +90,37 @@ def _write(report: Any, out: Path) -> None:
 
 
 def _print(report: Any) -> None:
+    """The ranking with its cost, then the other probes, then robustness: three tables, each as wide as a screen."""
     from heads.select.report import title_of
 
-    tried = report.tried
-    probes = list(tried[0].scores)
-    robust = [name for name in tried[0].robustness if not name.endswith("_found")]
+    tried, by = report.tried, report.rank_by
     rows = [
         [
-            one.rank, one.name, *(str(one.scores[probe]) for probe in probes), str(one.behind or ""),
+            one.rank, one.name, str(one.scores[by]), str(one.behind or ""), _percent(one.first_share),
             round(one.tiles_per_s), one.hours, one.gigabytes,
-            *(one.robustness[name].value if name in one.robustness else None for name in robust),
         ]
         for one in tried
     ]  # fmt: skip
-    heads = ["", "extractor", *map(title_of, probes), "behind", "tiles/s", "hours", "GB", *map(title_of, robust)]
-    print_table(rows, heads)
+    print_table(rows, ["", "extractor", title_of(by), "behind", "first in", "tiles/s", "hours", "GB"])
     for one in report.failed:
         click.echo(f"–  {one.name}: {one.error}")
+    for found in ("scores", "robustness"):
+        names = [name for name in getattr(tried[0], found) if name != by and not name.endswith("_found")]
+        if names:
+            click.echo()
+            metrics = [(one, getattr(one, found)) for one in tried]
+            rows = [[one.rank, one.name, *(str(of.get(name, "")) for name in names)] for one, of in metrics]
+            print_table(rows, ["", "extractor" if found == "scores" else found, *map(title_of, names)])
+    if report.rank_checks:
+        click.echo()
     for check in report.rank_checks:
         click.echo(f"ranking on {check.task}: Kendall's tau {check.tau} over {len(check.scores)} candidates")
+    area = f"the area of {report.collection_tiles:,} tiles of {report.collection}"
+    click.echo(f"hours and GB are for {area}; hours of embedding alone, on {tried[0].device}", err=True)
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
     click.echo(report.verdict, err=True)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from heads.select import SelectConfig
 
 _SPLIT = {"split": "kind", "folds": "folds", "split_column": "column", "split_file": "file", "group_by": "group_by"}
+_OF_EXTRACTORS = {"--weights": "weights", "--arch-arg": "arch_args", "--mean": "mean", "--std": "std"}
 _SELECT = ("tiles", "rank_by", "site", "seed")
 
 
@@ -52,12 +53,21 @@ def resolve_select(options: Mapping[str, Any]) -> "tuple[list[ExtractorConfig], 
         return extractors_from_flags(options), config
     if not given.get("extractor"):
         raise click.UsageError("name candidates with --extractor, or in [[extractor]] tables of --config")
+    if lost := [flag for flag, name in _OF_EXTRACTORS.items() if options.get(name)]:
+        raise click.UsageError(f"{', '.join(lost)} goes with --extractor; the candidates are those of {path}")
     return extractors_from_tables(given["extractor"], path)[0], config
 
 
 def candidates_of_file(path: str) -> "list[ExtractorConfig]":
-    """The extractors of a TOML file's [[extractor]] tables."""
-    return extractors_from_tables(_read(path)["extractor"], path)[0]
+    """The extractors of a TOML file's [[extractor]] tables.
+
+    Raises:
+        ConfigError: the file has none, or one that cannot be.
+    """
+    given = _read(path).get("extractor")
+    if not given:
+        raise ConfigError(f"{path} has no extractor; expected [[extractor]] tables, each with a ref")
+    return extractors_from_tables(given, path)[0]
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 
 from embedstore.candidates import CHANGES, Embedded, NotTried, Trial, embed_sample
 from embedstore.config import as_record
-from embedstore.errors import ConfigError, LabelError, SplitError
+from embedstore.errors import CandidatesError, ConfigError, LabelError, SlideError, SplitError
 from embedstore.extractors import ExtractorConfig
 from embedstore.store import Collection, Store
 from heads.examples import Examples, gather
 from heads.report import Metric
 from heads.select.agreement import agreement
 from heads.select.compare import Scores, auroc, compare
-from heads.select.config import SelectConfig
-from heads.select.probes import Outcome, probe
+from heads.select.config import SelectConfig, few_shot_name
+from heads.select.probes import Outcome, draw_shots, probe
 from heads.select.report import CandidateReport, RankCheck, SelectionReport
 from heads.select.robustness import consistency, site_index
 from heads.select.sample import sample_examples, take
+from heads.select.verdict import above_zero, verdict
 
 Tell = Callable[[str], None]
 GB = 1e9
@@ -51,7 +52,7 @@ def select_extractor(
         collection: Whose tiles say which places are looked at; its extractor need not be a candidate.
         task: Labels of the store answer it.
         candidates: One that cannot be loaded costs its row, not the run.
-        rank_check: Further tasks, on which the same candidates are ranked.
+        rank_check: Further tasks, on which the same candidates are ranked; one whose tiles cannot be read costs a note.
         where: SQL over the slides' columns; only slides that it holds for.
         tile_px, mpp: Tiles for every candidate; its own when None, and in folders of ready-made tiles the collection's.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -69,11 +70,15 @@ def select_extractor(
     asked = [_posed(store, collection, name, config, where) for name in (task, *rank_check)]  # errors before any work
     tiling: dict[str, Any] = {"tile_px": tile_px, "mpp": mpp, "device": device}
     proxy = _tried(store, collection, asked[0], candidates, config, CHANGES, tiling, tell)
-    others = [
-        _tried(store, collection, one, [e.config for e in proxy.trial.embedded], config, {}, tiling, tell)
-        for one in asked[1:]
-    ]
-    return _report(store, collection, config, proxy, others, site)
+    embedded = [one.config for one in proxy.trial.embedded]
+    others, notes = [], []
+    for one in asked[1:]:
+        try:
+            others.append(_tried(store, collection, one, embedded, config, {}, tiling, tell))
+            notes += [f"{one.tasks[0]}: {note}" for note in (*one.notes, *others[-1].trial.notes)]
+        except (CandidatesError, LabelError, SlideError, SplitError) as error:  # the proxy's own results are kept
+            notes.append(f"the ranking is not checked on {one.tasks[0]}: {error}")
+    return _report(collection, config, proxy, others, site, notes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,7 +101,9 @@ class _Tried:
 def _posed(store: Store, collection: Collection, task: str, config: SelectConfig, where: str | None) -> Examples:
     """The sample, before a pixel is read."""
     examples = gather(store, collection, [task], config.fit(), where)
-    return take(examples, sample_examples(examples, config.tiles, seed=config.seed))
+    sample = take(examples, sample_examples(examples, config.tiles, seed=config.seed))
+    _require_shots(sample, config)
+    return sample
 
 
 def _tried(
@@ -117,6 +124,7 @@ def _tried(
     readable = np.flatnonzero(trial.readable)
     examples = take(examples, readable)
     _require_tests(examples)
+    _require_shots(examples, config)
     outcomes = {}
     for one in trial.embedded:
         tell(f"{one.name}: probes")
@@ -142,21 +150,26 @@ def _require_tests(examples: Examples) -> None:
         raise SplitError(f"task {examples.tasks[0]!r}: the tiles that could be read are of one patient; expected more")
 
 
-def _report(
-    store: Store, collection: Collection, config: SelectConfig, proxy: _Tried, others: Sequence[_Tried],
-    site: Mapping[str, int] | None,
-) -> SelectionReport:  # fmt: skip
-    names = [one.name for one in proxy.trial.embedded]
-    ranked = proxy.scores.ranked(names, config.rank_by) if _has(proxy, config.rank_by) else []
-    if not ranked:
+def _require_shots(examples: Examples, config: SelectConfig) -> None:
+    """Raise where there are too few examples of a class for the few-shot probe that is to rank."""
+    shot = {few_shot_name(shot): shot for shot in config.shots}.get(config.rank_by)
+    if shot is not None and draw_shots(examples, shot, 1, seed=config.seed) is None:
         raise LabelError(
-            f"task {proxy.examples.tasks[0]!r} has too few tiles of a class for {config.rank_by}; rank by 'linear'"
+            f"task {examples.tasks[0]!r} has a class of fewer than {shot} tiles to train on in some fold; rank by "
+            f"'linear' instead of {config.rank_by!r}, or label more"
         )
+
+
+def _report(
+    collection: Collection, config: SelectConfig, proxy: _Tried, others: Sequence[_Tried],
+    site: Mapping[str, int] | None, other_notes: Sequence[str],
+) -> SelectionReport:  # fmt: skip
+    ranked = proxy.scores.ranked([one.name for one in proxy.trial.embedded], config.rank_by)
     notes = [*proxy.examples.notes, *proxy.trial.notes]
     notes += [
         f"{shot}-shot is left out: a class has fewer tiles to train on in some fold"
         for shot in config.shots
-        if not _has(proxy, f"{shot}-shot")
+        if not _has(proxy, few_shot_name(shot))
     ]
     tiles = len(collection)
     embedded = {one.name: one for one in proxy.trial.embedded}
@@ -167,7 +180,7 @@ def _report(
         notes += [note for note in said if note not in notes]
         rows.append(_row(embedded[name], rank, ranked[0], proxy, config, shares, robustness, collection, tiles))
     rows += [_failed(one) for one in proxy.trial.failed]
-    decisive = len(ranked) > 1 and _above_zero(proxy.scores.difference(ranked[0], ranked[1], config.rank_by))
+    decisive = len(ranked) > 1 and above_zero(proxy.scores.difference(ranked[0], ranked[1], config.rank_by))
     return SelectionReport(
         task=proxy.examples.tasks[0],
         collection=collection.name,
@@ -180,7 +193,7 @@ def _report(
         candidates=tuple(rows),
         collection_tiles=tiles,
         rank_checks=tuple(_check(proxy, other, config.rank_by) for other in others),
-        notes=tuple(notes),
+        notes=(*notes, *other_notes),
         config=as_record(config),
     )
 
@@ -277,28 +290,3 @@ def _site_codes(store: Store, config: SelectConfig) -> dict[str, int] | None:
         for row in slides
         if row.get(config.site) is not None
     }
-
-
-def _above_zero(metric: Metric) -> bool:
-    return metric.low is not None and metric.low > 0
-
-
-def verdict(rows: Sequence[CandidateReport], rank_by: str) -> str:
-    """Who leads, whether by more than noise, and what is as good and cheaper."""
-    tried = [row for row in rows if row.error is None]
-    leader = tried[0]
-    said = f"{leader.name} leads by {rank_by}: {leader.scores[rank_by]}"
-    if len(tried) == 1:
-        return f"{said}; it is the only candidate that could be tried"
-    second = tried[1]
-    assert second.behind is not None
-    if _above_zero(second.behind):
-        said += f", {second.behind} ahead of {second.name}, more than noise"
-    else:
-        said += f", {second.behind} ahead of {second.name}: NO MORE THAN NOISE"
-    alike = [row for row in tried[1:] if row.behind is not None and not _above_zero(row.behind)]
-    cheapest = max(alike, key=lambda row: row.tiles_per_s or 0, default=None)
-    if cheapest is not None and (cheapest.tiles_per_s or 0) > 1.2 * (leader.tiles_per_s or 0):
-        times = (cheapest.tiles_per_s or 0) / max(leader.tiles_per_s or 0, 1e-9)
-        said += f"; {cheapest.name} cannot be told from it and is {times:.1f} times as fast"
-    return said

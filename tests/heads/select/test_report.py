@@ -10,7 +10,7 @@ from heads.report import Metric
 from heads.select import CandidateReport, RankCheck, SelectionReport
 from heads.select.page import report_page
 from heads.select.picture import report_png
-from heads.select.select import verdict
+from heads.select.verdict import verdict
 
 EVIL = '<script>alert("x")</script>'
 
@@ -20,8 +20,8 @@ def candidate(name: str, rank: int, score: float, *, behind: Metric | None, spee
     return CandidateReport(
         name=name, ref=name, digest="sha256:1", dim=8, tile_px=224, mpp=0.5, device="cpu", rank=rank,
         scores={"linear": metric, "knn": Metric(value=score), "linear_auroc": metric}, behind=behind, first_share=0.5,
-        tiles_per_s=speed, hours=1.5, gigabytes=0.1,
-        **({"robustness": {"stain": metric, "stain_found": metric}} | others),
+        tiles_per_s=speed, gigabytes=0.1,
+        **({"hours": 300 / speed, "robustness": {"stain": metric, "stain_found": metric}} | others),
     )  # fmt: skip
 
 
@@ -88,4 +88,10 @@ def test_the_verdict_tells_noise_from_a_lead_and_names_what_is_cheaper():
     assert "cannot be told from it and is 5.0 times as fast" in said and "three" not in said
     ahead = verdict((candidate("one", 1, 0.8, behind=None), candidate("two", 2, 0.7, behind=LEAD)), "linear")
     assert "more than noise" in ahead and "NO MORE" not in ahead
+    unknown = verdict(
+        (candidate("one", 1, 0.8, behind=None), candidate("two", 2, 0.7, behind=Metric(value=0.1))), "linear"
+    )
+    assert "without an interval" in unknown and "NOISE" not in unknown
+    large_tiles = candidate("two", 2, 0.79, behind=NOISE, speed=50.0, hours=1.0)  # slower a tile, of fewer tiles
+    assert "two cannot be told" in verdict((candidate("one", 1, 0.8, behind=None), large_tiles), "linear")
     assert "only candidate" in verdict((candidate("one", 1, 0.8, behind=None),), "linear")

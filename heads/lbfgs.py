@@ -5,6 +5,8 @@ standardised by each fold's training rows; divided by C · Σ wᵢ, so that all 
 
 Dimensions of an embedding are correlated, and L-BFGS is slow on that: 420 iterations for MobileNetV2 at C = 1. It works
 on other coordinates, in which the bound of the loss's Hessian (Böhning 1992) is the identity; the optimum is the same.
+They are the principal axes, scaled for each strength: all heads share the one large matrix, so that going from one to
+the other is one matrix product for all of them (30 heads with a matrix each took ten times as long).
 They are found on the host: LAPACK within a JAX program on the CPU was seen to wait for ever (jaxlib 0.10.2).
 """
 
@@ -33,12 +35,13 @@ CURVATURE_ROWS = 8192
 
 
 class _Rows(NamedTuple):
-    """Rows that are trained on in any fold, padded; and from each head's coordinates of the search to its kernel."""
+    """Rows that any fold trains on, padded; and from the coordinates of the search to kernels: axes @ (scale · …)."""
 
     vectors: Float[Array, "rows dim"]
     targets: Int8[Array, "tasks rows k"]
     counted: Bool[Array, "folds tasks rows"]
-    to_natural: Float[Array, "heads dim dim"]
+    axes: Float[Array, "dim dim"]
+    scale: Float[Array, "heads dim"]
 
 
 class _State(NamedTuple):
@@ -63,11 +66,13 @@ def fit_lbfgs(program: Program, problem: Problem, grid: Grid, vectors: NDArray) 
     counted = (parts[:, None, trained] == TRAIN) & np.asarray(problem.known)[None, :, trained]
     some = trained[:: -(-len(trained) // CURVATURE_ROWS)]
     x = (np.asarray(vectors[some], np.float32) - np.asarray(problem.mean)) / np.asarray(problem.std)
+    axes, scale = _coordinates(x, len(trained), np.asarray(grid.learning_rate))
     rows = _Rows(
         vectors=jnp.asarray(np.pad(np.asarray(vectors[trained]), ((0, lacking), (0, 0)))),
         targets=jnp.asarray(np.pad(np.asarray(problem.targets)[:, trained], ((0, 0), (0, lacking), (0, 0)))),
         counted=jnp.asarray(np.pad(counted, ((0, 0), (0, 0), (0, lacking)))),
-        to_natural=jnp.asarray(_to_natural(x, len(trained), np.asarray(grid.learning_rate))),
+        axes=jnp.asarray(axes),
+        scale=jnp.asarray(scale),
     )
     return _fit(program, problem, grid, rows)
 
@@ -78,12 +83,12 @@ def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> Fitted:
     targets = rows.targets.astype(jnp.float32)
     start = program.start(grid.keys[0])
 
-    def of_head(task, strength, to_natural, counted, weights, shift, scale):
+    def of_head(task, strength, axis_scale, counted, weights, shift, scale):
         present, softmax = problem.present[task], problem.softmax[task]
 
         def natural(parameters):
             """From the coordinates of the search to those of the head."""
-            return with_kernel(parameters, to_natural @ parameters["kernel"][...])
+            return with_kernel(parameters, rows.axes @ (axis_scale[:, None] * parameters["kernel"][...]))
 
         def objective(parameters):
             head = natural(parameters)
@@ -100,21 +105,19 @@ def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> Fitted:
     heads = jax.vmap(of_head, in_axes=(0, 0, 0, None, None, None, None))
     folds = jax.vmap(heads, in_axes=(None, None, None, 0, 0, 0, 0))
     parameters, steps = folds(
-        grid.task, grid.learning_rate, rows.to_natural, rows.counted, problem.weights, problem.shift, problem.scale
+        grid.task, grid.learning_rate, rows.scale, rows.counted, problem.weights, problem.shift, problem.scale
     )
     parameters = jax.tree.map(lambda a: a[None], parameters)
     return Fitted(parameters, validate(program, problem, grid, parameters), steps[None])
 
 
-def _to_natural(x: NDArray[np.float32], n: int, strengths: NDArray[np.float32]) -> NDArray[np.float32]:
-    """L⁻ᵀ (heads, dim, dim) of L Lᵀ = XᵀX / 4n + I / Cn, for some of n rows and each strength C."""
-    gram = (x.T @ x).astype(np.float64) / (4 * len(x))
-    eye = np.eye(len(gram))
-    found: dict[float, NDArray[np.float32]] = {}
-    for strength in np.unique(strengths).tolist():
-        root = scipy.linalg.cholesky(gram + (1 / (strength * n) + 1e-6) * eye, lower=True)
-        found[strength] = scipy.linalg.solve_triangular(root, eye, lower=True).T.astype(np.float32)
-    return np.stack([found[strength] for strength in strengths.tolist()])
+def _coordinates(
+    x: NDArray[np.float32], n: int, strengths: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """V (dim, dim) and 1/√(λ + 1/Cn) (heads, dim) of V λ Vᵀ = XᵀX / 4n, for some of n rows and each strength C."""
+    values, axes = scipy.linalg.eigh((x.T @ x).astype(np.float64) / (4 * len(x)))
+    floor = 1 / (strengths.astype(np.float64)[:, None] * n) + 1e-6
+    return axes.astype(np.float32), (1 / np.sqrt(np.maximum(values, 0) + floor)).astype(np.float32)
 
 
 def _minimise(objective, start, most: int):
@@ -127,6 +130,8 @@ def _minimise(objective, start, most: int):
 
     def step(state: _State) -> _State:
         value, gradient = value_and_grad(state.parameters, state=state.optimizer)
+        # A head that is done is stepped on, unheard, while others are not: without a slope its line search is short.
+        gradient = jax.tree.map(lambda g: jnp.where(goes_on(state), g, 0), gradient)
         updates, opt_state = optimizer.update(
             gradient, state.optimizer, state.parameters, value=value, grad=gradient, value_fn=objective
         )

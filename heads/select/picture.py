@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
 DPI = 110
 NAME_CHARS = 28
+TITLE_PAD = 20  # points: a line of the legend stands between a title and its axes, where it hides nothing
 
 
 def report_png(report: SelectionReport) -> bytes:
@@ -45,8 +46,8 @@ def _draw_scores(axes: "Axes", report: SelectionReport) -> None:
     axes.set_yticks(range(len(tried)), [f"{one.rank}  {_short(one.name)}" for one in tried])
     axes.set_ylim(len(tried) - 0.5, -0.5)
     axes.set_xlabel("balanced accuracy, 95 % interval by patient (dotted: chance)")
-    axes.set_title(f"probes; ranked by {title_of(report.rank_by)}", loc="left", fontsize=10)
-    axes.legend(fontsize=7, frameon=False, loc="best")
+    axes.set_title(f"probes; ranked by {title_of(report.rank_by)}", loc="left", fontsize=10, pad=TITLE_PAD)
+    _legend(axes)
 
 
 def _draw_cost(axes: "Axes", report: SelectionReport) -> None:
@@ -60,7 +61,7 @@ def _draw_cost(axes: "Axes", report: SelectionReport) -> None:
     axes.set_xscale("log")
     axes.set_xlabel(f"tiles a second on {report.tried[0].device or 'this machine'}")
     axes.set_ylabel(title_of(report.rank_by))
-    axes.set_title("cost beside accuracy; numbers are ranks", loc="left", fontsize=10)
+    axes.set_title("cost beside accuracy; numbers are ranks", loc="left", fontsize=10, pad=TITLE_PAD)
 
 
 def _draw_robustness(axes: "Axes", tried: tuple[CandidateReport, ...]) -> None:
@@ -77,8 +78,15 @@ def _draw_robustness(axes: "Axes", tried: tuple[CandidateReport, ...]) -> None:
     axes.set_yticks(range(len(tried)), [str(one.rank) for one in tried])
     axes.set_ylim(len(tried) - 0.5, -0.5)
     axes.set_xlabel("1: unmoved (site index: follows tissue)")
-    axes.set_title("robustness; 0 is another patient's tile", loc="left", fontsize=10)
-    axes.legend(fontsize=7, frameon=False, loc="best")
+    axes.set_title("robustness; 0 is another patient's tile", loc="left", fontsize=10, pad=TITLE_PAD)
+    _legend(axes)
+
+
+def _legend(axes: "Axes") -> None:
+    axes.legend(
+        fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(-0.01, 0.99), ncols=8, columnspacing=1,
+        handletextpad=0.1, borderaxespad=0.2,
+    )  # fmt: skip
 
 
 def _point(axes: "Axes", metric: Metric, at: float, colour: str, label: str | None, *, strong: bool) -> None:

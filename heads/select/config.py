@@ -22,7 +22,7 @@ class SelectConfig:
         c: A grid of inverse strengths of the linear probe, as in `FitConfig`.
         robust_tiles: Tiles of the sample that are changed (stain, blur, JPEG, rotation) and embedded again.
         site: A column of the slides that names their site or scanner, for the robustness index.
-        classes: The classes; those that the labels name when None.
+        classes: The classes of the proxy task; those that its labels name when None.
         bootstrap: Resamples for the intervals.
         seed: Of the sample, the draws and the resamples.
         split: How patients are parted.

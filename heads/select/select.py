@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,13 @@ def select_extractor(
     if len({task, *rank_check}) < 1 + len(rank_check):
         raise ConfigError(f"tasks to check the ranking on are {', '.join(rank_check)}; expected others than {task!r}")
     site = _site_codes(store, config)
-    asked = [_posed(store, collection, name, config, where) for name in (task, *rank_check)]  # errors before any work
+    other_config = replace(config, classes=None)  # those that are named are the proxy's
+    asked = [_posed(store, collection, task, config, where)]  # errors before any work
+    asked += [_posed(store, collection, name, other_config, where) for name in rank_check]
     tiling: dict[str, Any] = {"tile_px": tile_px, "mpp": mpp, "device": device}
     proxy = _tried(store, collection, asked[0], candidates, config, CHANGES, tiling, tell)
-    embedded = [one.config for one in proxy.trial.embedded]
+    # By the names that they have here: without the candidates that failed, they would be told apart in another way.
+    embedded = [replace(one.config, name=one.name) for one in proxy.trial.embedded]
     others, notes = [], []
     for one in asked[1:]:
         try:

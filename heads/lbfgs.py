@@ -6,7 +6,7 @@ standardised by each fold's training rows; divided by C · Σ wᵢ, so that all 
 Dimensions of an embedding are correlated, and L-BFGS is slow on that: 420 iterations for MobileNetV2 at C = 1. It works
 on other coordinates, in which the bound of the loss's Hessian (Böhning 1992) is the identity; the optimum is the same.
 They are the principal axes, scaled for each strength: all heads share the one large matrix, so that going from one to
-the other is one matrix product for all of them (30 heads with a matrix each took ten times as long).
+the other is one matrix product for all of them.
 They are found on the host: LAPACK within a JAX program on the CPU was seen to wait for ever (jaxlib 0.10.2).
 """
 

@@ -20,46 +20,72 @@ def site_index(
 
     Among the nearest neighbours of each tile, from other patients: those of its class from another site (SO) against
     those of another class from its own site (OS), as SO / (SO + OS) over all tiles. 1: neighbourhoods follow the
-    tissue; 0: they follow the site.
+    tissue; 0: they follow the site. Only tiles whose class is found at another site, and whose site has another class,
+    are looked at, as of the others it is known before how they count. Which value says nothing hangs on how many tiles
+    of each class each site has; the note gives it.
 
     Args:
         vectors: (n, dim).
         site: (n,) code of each tile's site; -1 where it is not known, and the tile is left out.
         group: (n,) code of each tile's patient, resampled for the interval.
     Returns:
-        The index, and a note where it cannot be told (then None) or is to be read with care.
+        The index, None where it cannot be told, and a note: why, or what random neighbours would give.
     """
     known = np.flatnonzero(site >= 0)
-    classes, site, group = classes[known], site[known], np.unique(group[known], return_inverse=True)[1]
-    pairs = {(s, c) for s, c in zip(site.tolist(), classes.tolist(), strict=True)}
-    sites = np.unique(site)
-    if len(sites) < 2:
-        return None, f"the labelled tiles are of {len(sites)} site(s); expected two or more for the robustness index"
-    if all(len({c for s, c in pairs if s == one}) < 2 for one in sites.tolist()):
-        return None, "each site has tiles of one class alone, so class and site cannot be told apart"
-    unit = _unit(vectors[known])
-    count = min(neighbours, len(known) - 1)
-    so, os = np.zeros(len(known), np.intp), np.zeros(len(known), np.intp)
-    for start in range(0, len(known), _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
-        similar = unit[rows] @ unit.T
-        similar[group[rows, None] == group] = -np.inf
-        near = np.argpartition(-similar, count - 1, axis=1)[:, :count]
-        real = np.isfinite(np.take_along_axis(similar, near, axis=1))
-        same_class, same_site = classes[near] == classes[rows, None], site[near] == site[rows, None]
-        so[rows] = (same_class & ~same_site & real).sum(axis=1)
-        os[rows] = (~same_class & same_site & real).sum(axis=1)
-    cell = np.repeat([0, 1], len(known))
-    sums = GroupSums(np.tile(group, 2), cell, np.concatenate([so, os]), groups=int(group.max()) + 1, cells=2)
+    sites = len(np.unique(site[known]))
+    if sites < 2:
+        return None, f"the labelled tiles are of {sites} site(s); expected two or more for the robustness index"
+    rows = known[_crossed(classes[known], site[known])]
+    if not len(rows):
+        return None, (
+            "no robustness index: each site has tiles of one class alone, or each class tiles of one site, so class "
+            "and site cannot be told apart"
+        )
+    group = np.unique(group[rows], return_inverse=True)[1]
+    groups = int(group.max()) + 1
+    found, chance = _across_sites(vectors[rows], classes[rows], site[rows], group, neighbours)
+    cell = np.repeat([0, 1], len(rows))
+    sums = GroupSums(np.tile(group, 2), cell, found.ravel(), groups=groups, cells=2)
 
     def index(total: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         with np.errstate(invalid="ignore", divide="ignore"):
             return {"index": total[..., 0] / total.sum(axis=-1)}
 
-    statistic = Statistic(sums=[sums], metrics=index)
-    lone = [s for s in sites.tolist() if len({c for t, c in pairs if t == s}) < 2]
-    note = f"{len(lone)} of {len(sites)} sites have tiles of one class alone" if lone else ""
-    return _bootstrapped(statistic, "index", int(group.max()) + 1, resamples, seed), note
+    notes = [f"robustness index: neighbours at random would give {chance:.2f}"]
+    if left_out := len(known) - len(rows):
+        notes.append(f"{left_out:,} tiles are left out of it, as their site has one class or their class one site")
+    return _bootstrapped(Statistic(sums=[sums], metrics=index), "index", groups, resamples, seed), "; ".join(notes)
+
+
+def _crossed(classes: NDArray[np.intp], site: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Rows whose class is at two sites and whose site has two classes, counting such rows alone."""
+    rows, before = np.arange(len(classes)), -1
+    while len(rows) not in (0, before):
+        before = len(rows)
+        pairs = np.unique(np.stack([classes[rows], site[rows]]), axis=1)
+        of_class, of_site = (np.bincount(codes) for codes in pairs)
+        rows = rows[(of_class[classes[rows]] > 1) & (of_site[site[rows]] > 1)]
+    return rows
+
+
+def _across_sites(
+    vectors: NDArray[np.float16], classes: NDArray[np.intp], site: NDArray[np.intp], group: NDArray[np.intp],
+    neighbours: int,
+) -> tuple[NDArray[np.intp], float]:  # fmt: skip
+    """How many nearest neighbours of each tile are SO and OS, (2, n); and the index of neighbours drawn at random."""
+    unit, n = _unit(vectors), len(vectors)
+    count = min(neighbours, n - 1)
+    found, chance = np.zeros((2, n), np.intp), np.zeros(2)
+    for start in range(0, n, _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        others = group[rows, None] != group
+        similar = np.where(others, unit[rows] @ unit.T, -np.inf)
+        near = np.argpartition(-similar, count - 1, axis=1)[:, :count]
+        same_class, same_site = classes[rows, None] == classes, site[rows, None] == site
+        for i, kind in enumerate((same_class & ~same_site & others, ~same_class & same_site & others)):
+            found[i, rows] = np.take_along_axis(kind, near, axis=1).sum(axis=1)
+            chance[i] += (kind.sum(axis=1) / np.maximum(others.sum(axis=1), 1)).sum()
+    return found, float(chance[0] / max(chance.sum(), 1e-9))
 
 
 def consistency(

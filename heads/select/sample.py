@@ -13,7 +13,7 @@ from heads.splits import Split
 def sample_examples(examples: Examples, most: int, *, seed: int) -> NDArray[np.intp]:
     """Rows of a sample: classes as even as they can be, each spread over its patients.
 
-    Every part of every fold keeps at least one tile of each class that it had.
+    Every part of every fold keeps at least one tile of each class that it had. Tiles that are in no part are not taken.
 
     Args:
         examples: Of one task.
@@ -27,13 +27,14 @@ def sample_examples(examples: Examples, most: int, *, seed: int) -> NDArray[np.i
             f"task {examples.tasks[0]!r}: {several:,} of {len(targets):,} tiles are of several classes; expected one "
             "each, as probes tell classes apart; choose by a task whose classes exclude each other"
         )
-    there = np.flatnonzero(targets.any(axis=0))
+    used = (examples.split.parts >= 0).any(axis=0)
+    there = np.flatnonzero(targets[used].any(axis=0))
     if len(there) < 2:
         raise LabelError(
             f"task {examples.tasks[0]!r} has tiles of {examples.classes[0][there[0]] if len(there) else 'no class'} "
             "alone; expected two classes or more to tell extractors apart by; label another class, or take another task"
         )
-    spread = {int(k): rows_over_groups(np.flatnonzero(targets[:, k]), examples.group, rng) for k in there}
+    spread = {int(k): rows_over_groups(np.flatnonzero(targets[:, k] & used), examples.group, rng) for k in there}
     chosen: set[int] = set()
     left = most
     for number, rows in enumerate(sorted(spread.values(), key=len)):  # what a rare class leaves goes to the others
@@ -60,13 +61,15 @@ def rows_over_groups(rows: NDArray[np.intp], group: NDArray[np.int32], rng: np.r
 
 
 def take(examples: Examples, rows: NDArray[np.intp]) -> Examples:
-    """The examples of some rows."""
+    """The examples of some rows, and of the classes that these are of."""
     split = examples.split
+    there = [np.flatnonzero(targets[rows].any(axis=0)) for targets in examples.targets]
     return replace(
         examples,
         ids=examples.ids[rows],
         bags=Bags.single(examples.bags.rows[rows]),
-        targets=tuple(targets[rows] for targets in examples.targets),
+        classes=tuple(tuple(names[k] for k in found) for names, found in zip(examples.classes, there, strict=True)),
+        targets=tuple(targets[rows][:, found] for targets, found in zip(examples.targets, there, strict=True)),
         known=tuple(known[rows] for known in examples.known),
         group=examples.group[rows],
         split=Split(parts=split.parts[:, rows], names=split.names, notes=split.notes),

@@ -85,7 +85,9 @@ def test_the_site_index_by_brute_force_is_low_where_vectors_follow_sites(by_site
     follow = np.eye(3)[site] if by_site else np.eye(3)[classes]
     x = (np.concatenate([3 * follow, np.ones((120, 1))], axis=1) + rng.normal(size=(120, 4))).astype(np.float16)
     found, note = site_index(x, classes, site, group, neighbours=6, resamples=200, seed=0)
-    assert note == "" and found.value == pytest.approx(brute_site_index(x.astype(np.float64), classes, site, group, 6))
+    everyone = brute_site_index(x.astype(np.float64), classes, site, group, len(x) - 1)
+    assert note == f"robustness index: neighbours at random would give {everyone:.2f}"
+    assert found.value == pytest.approx(brute_site_index(x.astype(np.float64), classes, site, group, 6))
     assert (found.high < 0.5) if by_site else (found.low > 0.5)
 
 

@@ -8,9 +8,20 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from embedstore.errors import LabelError, SplitError
-from heads.select import Outcome, Scores, SelectConfig, auroc, compare, consistency, probe, sample_examples, take
+from heads.select import (
+    Outcome,
+    Scores,
+    SelectConfig,
+    auroc,
+    compare,
+    consistency,
+    probe,
+    sample_examples,
+    site_index,
+    take,
+)
 from heads.splits import TEST, VALID, Split
-from tests.heads.select.posed import sample, vectors_of
+from tests.heads.select.posed import examples_of, sample, vectors_of
 
 
 def outcome_of(examples, *, tested, seed: int = 0) -> Outcome:
@@ -82,3 +93,35 @@ def test_a_part_without_a_tile_is_named(part: int, name: str):
     lacking = replace(examples, split=Split(parts=parts, names=examples.split.names))
     with pytest.raises(SplitError, match=f"the {name} part of fold 2/3"):
         probe(vectors_of(examples, signal=1), lacking, SelectConfig(shots=()))
+
+
+def test_a_class_that_no_tile_is_of_costs_no_probe():
+    examples = examples_of(np.arange(120) % 2 * 2, np.arange(120) // 2 % 12, names=("a", "nowhere", "b"))
+    taken = take(examples, sample_examples(examples, 100, seed=0))
+    assert taken.classes == (("a", "b"),) and taken.targets[0].sum(axis=0).tolist() == [50, 50]
+    config = SelectConfig(shots=(5,), draws=2, c=(0.1,), bootstrap=0)
+    found = probe(vectors_of(taken, signal=4), taken, config)
+    assert found["5-shot"].correct.mean() > 0.9 and found["linear"].probability.shape == (100, 2)
+
+
+def test_tiles_of_no_part_are_not_sampled():
+    examples = sample(300)
+    parts = examples.split.parts.copy()
+    parts[:, examples.group < 15] = -1
+    given = replace(examples, split=Split(parts=parts, names=examples.split.names))
+    rows = sample_examples(given, 60, seed=0)
+    assert len(rows) >= 60 and (examples.group[rows] >= 15).all()
+
+
+def test_the_site_index_looks_at_tiles_that_could_count_either_way():
+    rng = np.random.default_rng(0)
+    classes = np.array([0, 1, 0, 1, 2, 3]).repeat(20)  # class 2 is at site 1 alone, class 3 is all that site 2 has
+    site = np.array([0, 0, 1, 1, 1, 2]).repeat(20)
+    x, group = rng.normal(size=(120, 8)).astype(np.float16), np.arange(120)
+    asked = {"neighbours": 9, "resamples": 50, "seed": 0}
+    found, note = site_index(x, classes, site, group, **asked)
+    alone, _ = site_index(x[:80], classes[:80], site[:80], group[:80], **asked)
+    assert found == alone and "40 tiles are left out" in note
+    apart = np.array([0, 1, 2, 3]).repeat(20)  # two classes a site, none of them at both: 0 whatever the vectors
+    none, note = site_index(x[:80], apart, apart // 2, group[:80], **asked)
+    assert none is None and "each class tiles of one site" in note

@@ -27,7 +27,7 @@ def report_png(report: SelectionReport) -> bytes:
     _draw_scores(scores, report)
     _draw_cost(cost, report)
     _draw_robustness(robustness, tried)
-    figure.suptitle(f"{report.task}: {report.tiles:,} tiles of {report.patients:,} patients", x=0.01, ha="left")
+    figure.suptitle(f"{_plain(report.task)}: {report.tiles:,} tiles of {report.patients:,} patients", x=0.01, ha="left")
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
@@ -98,4 +98,9 @@ def _point(axes: "Axes", metric: Metric, at: float, colour: str, label: str | No
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= NAME_CHARS else f"{name[: NAME_CHARS - 1]}…"
+    return _plain(name if len(name) <= NAME_CHARS else f"{name[: NAME_CHARS - 1]}…")
+
+
+def _plain(name: str) -> str:
+    """A name whose dollars are no mathematics to matplotlib."""
+    return name.replace("$", r"\$")

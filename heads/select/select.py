@@ -15,6 +15,7 @@ from embedstore.errors import CandidatesError, ConfigError, LabelError, SlideErr
 from embedstore.extractors import ExtractorConfig
 from embedstore.store import Collection, Store
 from heads.examples import Examples, gather
+from heads.metrics import FEW_GROUPS
 from heads.report import Metric
 from heads.select.agreement import agreement
 from heads.select.compare import Scores, auroc, compare
@@ -169,6 +170,12 @@ def _report(
 ) -> SelectionReport:  # fmt: skip
     ranked = proxy.scores.ranked([one.name for one in proxy.trial.embedded], config.rank_by)
     notes = [*proxy.examples.notes, *proxy.trial.notes]
+    patients = len(np.unique(proxy.examples.group))
+    if patients < FEW_GROUPS:
+        notes.append(
+            f"intervals are resampled from {patients} patients or groups only: they are rough, and rather too narrow, "
+            "so that a lead of more than noise may still be noise"
+        )
     notes += [
         f"{shot}-shot is left out: a class has fewer tiles to train on in some fold"
         for shot in config.shots
@@ -189,7 +196,7 @@ def _report(
         collection=collection.name,
         classes=proxy.examples.classes[0],
         tiles=len(proxy.examples),
-        patients=len(np.unique(proxy.examples.group)),
+        patients=patients,
         rank_by=config.rank_by,
         decisive=decisive,
         verdict=verdict(rows, config.rank_by),

@@ -1,6 +1,7 @@
 """What a ranking comes to, in a sentence."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from heads.report import Metric
 from heads.select.report import CandidateReport, title_of
@@ -11,6 +12,8 @@ CHEAPER = 1.2
 
 def verdict(rows: Sequence[CandidateReport], rank_by: str) -> str:
     """Who leads, whether by more than noise, and what cannot be told from it and is cheaper.
+
+    A candidate that is noisier than one before it, which is told from the leader, is not named as being as good.
 
     Args:
         rows: Best first; those that could not be tried are passed over.
@@ -27,7 +30,7 @@ def verdict(rows: Sequence[CandidateReport], rank_by: str) -> str:
     if behind.low is None:
         return f"{said}; without an interval, nobody can say whether that is more than noise"
     said += ", more than noise" if above_zero(behind) else ": NO MORE THAN NOISE"
-    alike = [row for row in tried[1:] if row.behind is not None and not above_zero(row.behind)]
+    alike = takewhile(lambda row: row.behind is not None and not above_zero(row.behind), tried[1:])
     cheapest = min(alike, key=lambda row: row.hours or 0, default=None)
     if cheapest is not None and cheapest.hours and (leader.hours or 0) > CHEAPER * cheapest.hours:
         times = (leader.hours or 0) / cheapest.hours

@@ -76,6 +76,7 @@ def test_scores_on_two_tasks_are_those_of_the_same_candidate(tmp_path: Path):
     report = select_extractor(store, store.collection(), "shade", candidates, config, rank_check=["again"])
     assert [one.name for one in report.failed] == ["own"]
     assert {one.name: one.ref.rpartition(":")[2] for one in report.tried} == {"own-2": "mean", "own-3": "spread"}
+    assert report.patients == 8 and any("from 8 patients" in note for note in report.notes)
     (check,) = report.rank_checks
     assert set(check.scores) == {"own-2", "own-3"} and check.tau.value == 1
     assert check.scores["own-2"].value > check.scores["own-3"].value

@@ -82,6 +82,12 @@ def test_pictures_are_drawn_of_one_candidate_and_of_many(tmp_path):
         assert pixels.shape[1] == 1540 and (pixels < 128).mean() > 0.005
 
 
+def test_dollars_in_names_are_no_mathematics():
+    odd = r"a$\frac{$"
+    drawn = report_png(report(candidate(odd, 1, 0.8, behind=None), task=odd))
+    assert drawn.startswith(b"\x89PNG")
+
+
 def test_the_verdict_tells_noise_from_a_lead_and_names_what_is_cheaper():
     said = FULL.verdict
     assert "one leads by linear: 0.800" in said and "NO MORE THAN NOISE" in said
@@ -94,4 +100,7 @@ def test_the_verdict_tells_noise_from_a_lead_and_names_what_is_cheaper():
     assert "without an interval" in unknown and "NOISE" not in unknown
     large_tiles = candidate("two", 2, 0.79, behind=NOISE, speed=50.0, hours=1.0)  # slower a tile, of fewer tiles
     assert "two cannot be told" in verdict((candidate("one", 1, 0.8, behind=None), large_tiles), "linear")
+    noisy = candidate("three", 3, 0.5, behind=Metric(value=0.3, low=0.0, high=0.6), speed=9000.0)
+    behind = candidate("two", 2, 0.7, behind=LEAD)
+    assert "three" not in verdict((candidate("one", 1, 0.8, behind=None), behind, noisy), "linear")
     assert "only candidate" in verdict((candidate("one", 1, 0.8, behind=None),), "linear")

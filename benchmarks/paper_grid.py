@@ -20,10 +20,11 @@ from embedstore.store import Collection, Label, Store
 from heads.augmenter_report import AugmenterReport
 from heads.calibration import choose_threshold
 from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
-from heads.examples import Bags, Examples, gather
+from heads.examples import Examples, gather
 from heads.fit_augmenter import fit_augmenter
 from heads.material import Material, gather_material
 from heads.policies import ARITHMETIC, LEARNED, VIEWS
+from heads.select import take
 from heads.splits import TEST, TRAIN, VALID, Split
 from heads.trained import Trained, train
 
@@ -177,15 +178,8 @@ def _answers(
     parts = examples.split.parts[0]
     drawn = _draw(parts, truth, budget, seeds)
     rows = np.flatnonzero((drawn != TEST).any(axis=0) & (drawn >= 0).any(axis=0))
-    used = replace(
-        examples,
-        ids=examples.ids[rows],
-        bags=Bags.single(examples.bags.rows[rows]),
-        targets=(examples.targets[0][rows],),
-        known=(examples.known[0][rows],),
-        group=examples.group[rows],
-        split=Split(parts=drawn[:, rows], names=tuple(f"seed {seed}" for seed in range(len(drawn)))),
-    )
+    names = tuple(f"seed {seed}" for seed in range(len(drawn)))
+    used = replace(take(examples, rows), split=Split(parts=drawn[:, rows], names=names))
     vectors = material.vectors[rows]
     trained = train(config, used, vectors, augmenter=material.augmenter)
     exact_config = replace(config, optimizer="lbfgs", augment=NONE, augmenter=None)

@@ -106,8 +106,10 @@ def _beside(vectors: NDArray[Any], views: NDArray[Any], found: NDArray[np.bool_]
     """(n, 1 + views, dim): each vector and its views, or itself again where it has none."""
     n, count, dim = views.shape
     shape, mapped = (n, 1 + count, dim), _mapped(path, 2 * n * (1 + count) * dim)
-    out = np.empty(shape, np.float16)
-    if mapped is not None:
+    out: NDArray[Any]
+    if mapped is None:
+        out = np.empty(shape, np.float16)
+    else:
         out = np.lib.format.open_memmap(mapped, mode="w+", dtype=np.float16, shape=shape)
     for start in range(0, n, _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)

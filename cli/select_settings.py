@@ -41,7 +41,7 @@ def resolve_select(options: Mapping[str, Any]) -> "tuple[list[ExtractorConfig], 
     tables: dict[str, dict[str, Any]] = {}
     for name, kind in kinds.items():
         values = given.get(name, {})
-        require_fields(path, f"[{name}]", values, [field.name for field in fields(kind) if field.name not in kinds])
+        require_fields(path, name, values, [field.name for field in fields(kind) if field.name not in kinds])
         tables[name] = {field: tuple(v) if isinstance(v, list) else v for field, v in values.items()}
     tables["split"] |= {field: options[flag] for flag, field in _SPLIT.items() if options.get(flag) is not None}
     split = tables["split"]

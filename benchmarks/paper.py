@@ -99,10 +99,10 @@ def _f1_row(one: Answers, f1: dict[Key, Drawn]) -> dict[str, Any]:
 
 def _selection(data: Path, folder: Path, store: Store, proxy: str) -> dict[str, float]:
     """Score of each extractor on a proxy, by `select-extractor`'s linear probe, from the best down."""
-    from cli.select_settings import candidates_of_file
+    from cli.select_settings import resolve_select
     from heads.select import SelectConfig, select_extractor
 
-    candidates = candidates_of_file(str(recipe(data, folder / "extractors.toml")))
+    candidates, _ = resolve_select({"config_file": str(recipe(data, folder / "extractors.toml"))})
     collection = store.collection(store.collection_names()[0])
     split = SplitConfig(group_by="patient", folds=5)
     report = select_extractor(store, collection, proxy, candidates, SelectConfig(split=split), tell=print)

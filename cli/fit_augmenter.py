@@ -1,14 +1,11 @@
 """`embedstore fit-augmenter`."""
 
-import tomllib
-from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import click
 
 from cli.options import collection_option, json_option, print_json, store_option
-from embedstore.errors import ConfigError
+from cli.tables import fields_of, merged, read_tables
 
 
 @click.command(epilog="Example:  embedstore fit-augmenter --store my-store")
@@ -67,16 +64,5 @@ def _config(path: str | None, flags: dict[str, Any]) -> Any:
     """Defaults < file < flags."""
     from heads.config import AugmenterConfig
 
-    given: dict[str, Any] = {}
-    if path is not None:
-        try:
-            given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path} is not TOML: {error}") from error
-        if set(given) - {"augmenter"} or not isinstance(given.get("augmenter", {}), dict):
-            raise ConfigError(f"{path} has {', '.join(sorted(given))}; expected one table [augmenter]")
-    own = given.get("augmenter", {})
-    known = {field.name for field in fields(AugmenterConfig)}
-    if unknown := sorted(set(own) - known):
-        raise ConfigError(f"{path}: [augmenter] has {', '.join(unknown)}; expected of {', '.join(sorted(known))}")
-    return AugmenterConfig(**{**own, **{flag: value for flag, value in flags.items() if value is not None}})
+    tables = read_tables(path, fields_of({"augmenter": AugmenterConfig}))
+    return AugmenterConfig(**merged(tables["augmenter"], flags, {flag: flag for flag in flags}))

@@ -1,13 +1,12 @@
 """From flags and a TOML file to the configuration of a run: defaults < file < flags."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.tables import Table, fields_of, merged, read_tables
 from embedstore.config import IngestConfig, ReadingConfig, RunConfig, TilingConfig, TissueConfig, ViewConfig
 from embedstore.errors import ConfigError
 
@@ -52,18 +51,18 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     from actors.crew import Where
     from actors.ingest import plan_collections
 
-    given = _read_toml(options["config_file"]) if options.get("config_file") else {}
-    listed = given.pop("extractor", [])
-    stages = {stage: {**given.get(stage, {}), **_flags(stage, options)} for stage in _STAGES}
-    wanted = ("views" in given or stages["views"]) and stages["views"].get("count") != 0
+    path = options.get("config_file")
+    tables = read_tables(path, fields_of(_STAGES) | {"extractor": extractor_fields()}, several=["extractor"])
+    stages = {stage: merged(tables[stage], options, _FLAGS[stage]) for stage in _STAGES}
+    wanted = (tables["views"] or stages["views"]) and stages["views"].get("count") != 0
     views = ViewConfig(**stages["views"]) if wanted else None
     ingest = IngestConfig(
         tissue=TissueConfig(**stages["tissue"]), reading=ReadingConfig(**stages["reading"]), views=views
     )
-    if options["extractors"] or not listed:
+    if options["extractors"] or not tables["extractor"]:
         extractors, names = extractors_from_flags(options), list(options["collections"])
     else:
-        extractors, names = extractors_from_tables(listed, options["config_file"])
+        extractors, names = extractors_from_tables(tables["extractor"], path)
     return Settings(
         plans=plan_collections(extractors, stages["tiling"], names),
         ingest=ingest,
@@ -72,47 +71,22 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     )
 
 
-def _read_toml(path: str) -> dict[str, Any]:
-    try:
-        given = tomllib.loads(Path(path).read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    for stage, values in given.items():
-        if stage == "extractor":
-            if not isinstance(values, list):
-                raise ConfigError(f"{path}: [{stage}] is one table; expected [[extractor]] for each extractor")
-        elif stage not in _STAGES or not isinstance(values, dict):
-            raise ConfigError(f"{path} has {stage!r}; expected the tables {', '.join(_STAGES)} and [[extractor]]")
-        else:
-            require_fields(path, stage, values, [field.name for field in fields(_STAGES[stage])])
-    return given
+def extractor_fields() -> list[str]:
+    """What an [[extractor]] table may have."""
+    from embedstore.extractors import ExtractorConfig
+
+    return [*fields_of({"extractor": ExtractorConfig})["extractor"], "collection"]
 
 
-def require_fields(path: str, table: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Raise ConfigError where a table of a TOML file has a field that is not known."""
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ConfigError(f"{path}: [{table}] has {', '.join(unknown)}; expected of {', '.join(sorted(known))}")
-
-
-def _flags(stage: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {field: options[flag] for flag, field in _FLAGS[stage].items() if options.get(flag) is not None}
-
-
-def extractors_from_tables(listed: Sequence[dict[str, Any]], path: str) -> tuple[list[Any], list[str]]:
+def extractors_from_tables(tables: Sequence[Table], path: str | None) -> tuple[list[Any], list[str]]:
     """Extractors of [[extractor]] tables, and the names of their collections: of all of them or of none."""
     from embedstore.extractors import ExtractorConfig
 
-    known = [*(field.name for field in fields(ExtractorConfig)), "collection"]
     configs, names = [], []
-    for table in listed:
-        require_fields(path, "[extractor]", table, known)
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k != "collection"
-        }
-        if "ref" not in values:
+    for table in tables:
+        if "ref" not in table:
             raise ConfigError(f"{path}: an [[extractor]] has no ref; expected a name of `embedstore extractors`")
-        configs.append(ExtractorConfig(**values))
+        configs.append(ExtractorConfig(**{field: v for field, v in table.items() if field != "collection"}))
         names.append(table.get("collection"))
     if any(names) and not all(names):
         raise ConfigError(f"{path}: some [[extractor]] have a collection and some have not; name all or none")

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from cli.select_settings import candidates_of_file, resolve_select
+from cli.select_settings import resolve_select
 from embedstore.errors import ConfigError
 
 
@@ -20,7 +20,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path):
         tmp_path, '[[extractor]]\nref = "colour-12"\n[select]\ntiles = 50\nseed = 3\nshots = [2]\n[split]\nfolds = 4\n'
     )
     candidates, config = resolve_select({"config_file": path, "tiles": 60, "split_column": "site"})
-    assert [one.ref for one in candidates] == ["colour-12"] == [one.ref for one in candidates_of_file(path)]
+    assert [one.ref for one in candidates] == ["colour-12"]
     assert (config.tiles, config.seed, config.shots, config.draws) == (60, 3, (2,), 50)
     assert (config.split.kind, config.split.column, config.split.folds) == ("column", "site", 4)
 
@@ -28,7 +28,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[selection]\n", "selection; expected"),
+        ("[selection]\n", r"'selection'; expected the tables \[select\], \[split\], \[join\], \[\[extractor\]\]"),
         ("[select]\ntile = 5\n", "tile"),
         ("[select\n", "is not TOML"),
         ("[select]\nrank_by = 'k-NN'\n", "rank_by is 'k-NN'"),
@@ -44,5 +44,3 @@ def test_flags_of_extractors_do_not_vanish_beside_those_of_a_file(tmp_path: Path
     path = written(tmp_path, '[[extractor]]\nref = "colour-12"\n')
     with pytest.raises(click.UsageError, match="--mean goes with --extractor"):
         resolve_select({"config_file": path, "mean": "0,0,0"})
-    with pytest.raises(ConfigError, match="no extractor; expected"):
-        candidates_of_file(written(tmp_path, ""))

@@ -85,14 +85,19 @@ def test_extractors_given_by_flag_replace_those_of_the_file(tmp_path: Path):
     assert settings.plans[0].collections == ("colour-12-256px-0.5mpp",)
 
 
+def test_one_extractor_needs_one_pair_of_brackets(tmp_path: Path):
+    settings = from_file(tmp_path, '[extractor]\nref = "colour-12"\n')
+    assert settings.plans[0].collections == ("colour-12-256px-0.5mpp",)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[tilling]\n", r"'tilling'; expected the tables tiling, tissue, reading, views, run and \[\[extractor\]\]"),
+        ("[tilling]\n", r"'tilling'; expected the tables \[tiling\], .*\[run\], \[\[extractor\]\]"),
         ("[tiling]\ntile = 3\n", r"\[tiling\] has tile; expected of min_tissue, mpp, stride_px, tile_px"),
         ("tiling = 3\n", "'tiling'; expected the tables"),
         ("[tiling\n", "is not TOML"),
-        ('[extractor]\nref = "uni"\n', r"expected \[\[extractor\]\]"),
+        ('extractor = ["uni"]\n', r"'extractor'; expected .*\[\[extractor\]\]"),
         ('[[extractor]]\nname = "x"\n', "has no ref"),
         ('[[extractor]]\nrefs = "x"\n', "has refs; expected of"),
         ('[[extractor]]\nref="colour-12"\n[[extractor]]\nref="stain-texture"\ncollection="s"\n', "name all or none"),

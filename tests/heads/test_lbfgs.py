@@ -1,11 +1,13 @@
 """Linear heads at their optimum, beside scikit-learn's LogisticRegression on the same objective."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from heads.lbfgs import fit_lbfgs
+from heads.lbfgs import _lowest, fit_lbfgs
 from heads.splits import TRAIN
 from tests.heads.posed import folds_of, grid, problem_of, program_of, two_classes
 
@@ -41,3 +43,32 @@ def test_correlated_dimensions_do_not_slow_it_down():
     problem = problem_of(x, targets, folds_of(400, 1))
     fitted = fit_lbfgs(program_of(40, steps=200), problem, grid(rates=(0.1,)), x)
     assert int(fitted.best_step[0, 0, 0]) < 40
+
+
+@pytest.mark.parametrize(
+    "along",
+    [
+        lambda t: (t - 0.01) ** 2,
+        lambda t: (t - 3.0) ** 2 + (t - 3.0) ** 4,
+        lambda t: jnp.logaddexp(0.0, -5 * t) + 0.01 * t**2,  # flat beyond: Newton's step from 1 is long
+        lambda t: jnp.logaddexp(0.0, -40 * t) + jnp.logaddexp(0.0, 40 * (t - 1.2)) + 1e-4 * t**2,  # bends sharply
+        lambda t: jnp.abs(t - 0.3) ** 1.2,
+    ],
+)
+def test_the_search_along_a_line_ends_near_the_lowest_point(along):
+    found = minimize_scalar(lambda t: float(along(t)), bounds=(0, 10), method="bounded", options={"xatol": 1e-6})
+    fall, most = float(along(0.0) - along(_lowest(along))), float(along(0.0)) - found.fun
+    assert 0.9 * most < fall <= most + 1e-5
+
+
+@pytest.mark.parametrize(
+    ("slopes", "at"),
+    [((0.05, -2.4, 17.1, -1.04), (3.2, 3.3, 5.87, -1.14)), ((-2.21, 116.8, -1.96, 1.86), (0.85, 4.61, 0.89, 5.47))],
+)
+def test_a_search_that_would_end_uphill_ends_where_it_last_fell(slopes, at):
+    slopes, at = jnp.array(slopes), jnp.array(at)
+
+    def along(t):
+        return jnp.logaddexp(0.0, slopes * (t - at)).sum()
+
+    assert float(along(_lowest(along))) < 0.2 * float(along(0.0))

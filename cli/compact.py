@@ -2,7 +2,8 @@
 
 import click
 
-from cli.options import human_bytes, json_option, print_json, store_option
+from cli.options import json_option, print_json, store_option
+from embedstore.quantities import human_bytes
 
 
 @click.command(epilog="Example:  embedstore compact --store my-store --keep-hours 0")

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from cli.options import human_bytes, human_time, json_option, print_json, print_table
+from cli.options import json_option, print_json, print_table
+from embedstore.quantities import human_bytes, human_time
 
 #: Three patients of two slides each: one to fit on, one to validate on, one to test on, in turn.
 DEMO_SLIDES = 6

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from cli.options import human_bytes, json_option, print_json
+from cli.options import json_option, print_json
+from embedstore.quantities import human_bytes
 
 PACKAGES = (
     "embedstore", "lancedb", "pylance", "pyarrow", "ray", "torch", "torchvision", "timm", "jax", "flax", "optax",

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from cli.options import collection_option, human_time, json_option, print_json, store_option
+from cli.options import collection_option, json_option, print_json, store_option
+from embedstore.quantities import human_time
 
 
 def _list_of(kind: Any) -> Any:

@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from cli.options import collection_option, human_bytes, json_option, print_json, print_table, store_option
+from cli.options import collection_option, json_option, print_json, print_table, store_option
+from embedstore.quantities import human_bytes
 
 
 @click.command(epilog="Example:  embedstore index --store my-store")

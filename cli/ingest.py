@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from cli.options import human_bytes, human_time, json_option, print_json, print_table, store_option
+from cli.options import json_option, print_json, print_table, store_option
+from embedstore.quantities import human_bytes, human_time
 
 
 @click.command(epilog="Example:  embedstore ingest slides/ --store my-store --extractor stain-texture")

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import click
 
-from cli.options import human_time, json_option, print_json, store_option
+from cli.options import json_option, print_json, store_option
+from embedstore.quantities import human_time
 
 
 @click.command(epilog="Example:  embedstore predict --store my-store --head tumour-linear")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.options import collection_option, json_option, print_json, print_table, store_option
+from embedstore.quantities import human_bytes, human_time
 
 
 @click.command(epilog="Example:  embedstore select-extractor --store my-store -t tumour -e colour-12 -e stain-texture")
@@ -56,6 +57,7 @@ def command(
     from cli.select_settings import resolve_select
 
     candidates, config = resolve_select(options)
+    from embedstore.exchange import require_folder
     from embedstore.store import Store
     from heads.devices import prepare_jax
 
@@ -64,7 +66,7 @@ def command(
 
     opened = Store.open(store)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before the work
+        require_folder(out)  # what cannot be written is said before the work
     report = select_extractor(
         opened, opened.collection(collection), task, candidates, config, rank_check=rank_check, where=where,
         tile_px=tile_px, mpp=tile_mpp, device=device, tell=lambda text: click.echo(text, err=True),
@@ -80,12 +82,19 @@ def command(
 
 
 def _write(report: Any, out: Path) -> None:
+    from embedstore.exchange import whole_file
     from heads.select.page import report_page
     from heads.select.picture import report_png
 
-    (out / "report.json").write_text(json.dumps(report.as_record(), indent=2, ensure_ascii=False), encoding="utf-8")
-    (out / "report.png").write_bytes(report_png(report))
-    (out / "report.html").write_text(report_page(report), encoding="utf-8")
+    record = json.dumps(report.as_record(), indent=2, ensure_ascii=False)
+    files = {
+        "report.html": report_page(report).encode(),
+        "report.png": report_png(report),
+        "report.json": record.encode(),
+    }
+    for name, content in files.items():
+        with whole_file(out / name) as part:
+            part.write_bytes(content)
     click.echo(f"{out / 'report.html'}, report.png, report.json", err=True)
 
 
@@ -97,11 +106,11 @@ def _print(report: Any) -> None:
     rows = [
         [
             one.rank, one.name, str(one.scores[by]), str(one.behind or ""), _percent(one.first_share),
-            round(one.tiles_per_s), one.hours, one.gigabytes,
+            round(one.tiles_per_s), human_time(3600 * one.hours), human_bytes(1e9 * one.gigabytes),
         ]
         for one in tried
     ]  # fmt: skip
-    print_table(rows, ["", "extractor", title_of(by), "behind", "first in", "tiles/s", "hours", "GB"])
+    print_table(rows, ["", "extractor", title_of(by), "behind", "first in", "tiles/s", "embed all", "vectors"])
     for one in report.failed:
         click.echo(f"–  {one.name}: {one.error}")
     for found in ("scores", "robustness"):
@@ -116,7 +125,7 @@ def _print(report: Any) -> None:
     for check in report.rank_checks:
         click.echo(f"ranking on {check.task}: Kendall's tau {check.tau} over {len(check.scores)} candidates")
     area = f"the area of {report.collection_tiles:,} tiles of {report.collection}"
-    click.echo(f"hours and GB are for {area}; hours of embedding alone, on {tried[0].device}", err=True)
+    click.echo(f"embed all, vectors: for {area}; time of embedding alone, on {tried[0].device}", err=True)
     for note in report.notes:
         click.echo(f"note: {note}", err=True)
     click.echo(report.verdict, err=True)

@@ -17,6 +17,7 @@ from embedstore.exchange.prediction_table import write_table
 from embedstore.exchange.predictions_geojson import write_geojson
 from embedstore.exchange.slide_scores import slide_scores, write_slide_scores
 from embedstore.exchange.tile_pictures import pictures_at_hand, tile_pictures
+from embedstore.exchange.whole_file import require_folder, whole_file
 
 __all__ = [
     "ExportScope",
@@ -32,9 +33,11 @@ __all__ = [
     "read_asap",
     "read_geojson",
     "read_labels",
+    "require_folder",
     "slide_path",
     "slide_scores",
     "tile_pictures",
+    "whole_file",
     "write_anndata",
     "write_geojson",
     "write_heat_map",

@@ -21,13 +21,28 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")  # some writers go by the ending
     if path.is_dir():
         raise ExportError(f"cannot write to {str(path)!r}: it is a folder; name a file, or another place")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-    except OSError as error:
-        raise ExportError(f"cannot write to {str(path)!r}: {error.strerror or error}; name another place") from error
+    _touch(part, path)
     try:
         yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def require_folder(path: str | Path) -> None:
+    """Make a folder that is to be written to once some work is done.
+
+    Raises:
+        ExportError: nothing can be written there.
+    """
+    part = Path(path) / f".{os.getpid()}.part"
+    _touch(part, path)
+    part.unlink()
+
+
+def _touch(part: Path, path: str | Path) -> None:
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    except OSError as error:
+        raise ExportError(f"cannot write to {str(path)!r}: {error.strerror or error}; name another place") from error

@@ -13,6 +13,8 @@ from heads.select.compare import Scores
 def agreement(proxy: Scores, task: Scores, candidates: Sequence[str], probe: str) -> Metric:
     """Kendall's τ-b between the scores of candidates on two tasks, with its interval by patients of both.
 
+    The scores must be of resamples drawn apart: patients of two tasks are taken to be different people.
+
     1: the same order; 0: no more alike than chance; undefined with fewer than two candidates. With few candidates even
     a τ of 1 says little: among four, one order in 24 is right by chance.
     """

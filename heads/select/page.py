@@ -4,10 +4,12 @@ import base64
 from collections.abc import Iterator
 from html import escape
 
+from embedstore.quantities import human_bytes, human_time
 from heads.report import Metric
 from heads.select.picture import report_png
 from heads.select.report import CandidateReport, SelectionReport, title_of
 
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
 :root { --paper: #fafaf8; --card: #ffffff; --ink: #26262b; --quiet: #64646c; --line: #dcdce0; --accent: #0072b2;
   color-scheme: light; }
@@ -37,6 +39,7 @@ def report_page(report: SelectionReport) -> str:
 def _parts(report: SelectionReport) -> Iterator[str]:
     title = f"Extractors for {report.task}"
     yield f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     yield f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
     yield f"<h1>{escape(title)}</h1>"
     yield (
@@ -65,12 +68,13 @@ def _parts(report: SelectionReport) -> Iterator[str]:
 
 _HOW = (
     "Every candidate embedded the same tiles, cut around the same places. Probes are trained and tested on different "
-    "patients; scores are balanced accuracy, intervals are of 95 % by resampling patients, and candidates are compared "
-    "on the same resamples. Few-shot probes are means of several draws, the same for all. Hours are of embedding alone "
-    "on this device, for as many tiles of the candidate's size as cover the collection's tissue; reading slides runs "
-    "beside it and may take longer. Robustness to a change is the cosine of a tile and its changed self, on a scale "
-    "where 0 is a tile of another patient and 1 is no change. The site index is that of PathoROB: among the nearest "
-    "neighbours, those of the same class from another site against those of another class from the same site."
+    "patients; scores are balanced accuracy, intervals are of 95 % by resampling patients, and candidates are "
+    "compared on the same resamples. Few-shot probes are means of several draws, the same for all. The time to embed "
+    "all is of embedding alone on this device, for as many tiles of the candidate's size as cover the collection's "
+    "tissue; reading slides runs beside it and may take longer. Robustness to a change is the cosine of a tile and "
+    "its changed self, on a scale where 0 is a tile of another patient and 1 is no change. The site index is that of "
+    "PathoROB: among the nearest neighbours, those of the same class from another site against those of another class "
+    "from the same site."
 )
 
 
@@ -78,7 +82,7 @@ def _table(report: SelectionReport) -> Iterator[str]:
     tried = report.tried
     probes = list(tried[0].scores)
     robust = [name for name in tried[0].robustness if not name.endswith("_found")]
-    heads = ["", "extractor", *map(title_of, probes), "behind", "first in", "tiles/s", "hours", "GB"]
+    heads = ["", "extractor", *map(title_of, probes), "behind", "first in", "tiles/s", "embed all", "vectors"]
     heads += map(title_of, robust)
     yield (
         '<div class="wide"><table><thead><tr>' + "".join(f"<th>{escape(head)}</th>" for head in heads) + "</tr></thead>"
@@ -106,4 +110,5 @@ def _metric(metric: Metric | None) -> str:
 
 
 def _cost(one: CandidateReport) -> list[str]:
-    return [f"{one.tiles_per_s or 0:,.0f}", f"{one.hours or 0:.3g}", f"{one.gigabytes or 0:.3g}"]
+    costs = human_time(3600 * (one.hours or 0)), human_bytes(1e9 * (one.gigabytes or 0))
+    return [f"{one.tiles_per_s or 0:,.0f}", *costs]

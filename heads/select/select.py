@@ -76,9 +76,10 @@ def select_extractor(
     # By the names that they have here: without the candidates that failed, they would be told apart in another way.
     embedded = [replace(one.config, name=one.name) for one in proxy.trial.embedded]
     others, notes = [], []
-    for one in asked[1:]:
+    for number, one in enumerate(asked[1:], start=1):
+        own = replace(other_config, seed=config.seed + number)  # or draws would pair patients who are not the same
         try:
-            others.append(_tried(store, collection, one, embedded, config, {}, tiling, tell))
+            others.append(_tried(store, collection, one, embedded, own, {}, tiling, tell))
             notes += [f"{one.tasks[0]}: {note}" for note in (*one.notes, *others[-1].trial.notes)]
         except (CandidatesError, LabelError, SlideError, SplitError) as error:  # the proxy's own results are kept
             notes.append(f"the ranking is not checked on {one.tasks[0]}: {error}")

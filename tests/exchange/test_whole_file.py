@@ -6,7 +6,7 @@ import pytest
 
 from embedstore.errors import ExportError
 from embedstore.exchange import export_scope, write_geojson, write_table
-from embedstore.exchange.whole_file import whole_file
+from embedstore.exchange.whole_file import require_folder, whole_file
 from tests.store.predicted import facts, predict, two
 
 from .exported import grid, make_store
@@ -48,6 +48,14 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path):
         whole_file(tmp_path / "file" / "x.csv"),
     ):
         pass
+
+
+def test_a_folder_is_made_before_it_is_written_to_or_said_not_to_be(tmp_path: Path):
+    require_folder(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new").iterdir()) == [tmp_path / "new" / "folder"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match=r"cannot write to '.*file': .*; name another place"):
+        require_folder(tmp_path / "file")
 
 
 def test_a_folder_in_the_way_is_named(tmp_path: Path):

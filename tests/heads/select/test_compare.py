@@ -55,15 +55,18 @@ def test_a_better_candidate_wins_and_twins_are_not_told_apart(compared):
     assert min(shares["strong"], shares["twin"]) > 0
 
 
-def test_agreement_is_kendalls_tau(compared):
-    _, _, scores = compared
+def test_agreement_is_kendalls_tau_resampled_by_patients_of_both(compared):
+    examples, outcomes, scores = compared
     names = ["none", "weak", "twin", "strong"]
-    assert agreement(scores, scores, names, "linear").value == pytest.approx(1)
-    other, _ = scores, None
-    found = agreement(scores, other, names, "knn")
-    values = [scores.values[name, "knn"] for name in names]
-    assert found.value == pytest.approx(kendalltau(values, values).statistic)
-    assert agreement(scores, scores, names[:1], "linear").value is None
+    swapped = {"none": "strong", "weak": "twin", "twin": "none", "strong": "weak"}
+    other = compare({name: outcomes[swapped[name]] for name in names}, examples, resamples=300, seed=1)
+    found = agreement(scores, other, names, "linear")
+    both = [[each.values[name, "linear"] for name in names] for each in (scores, other)]
+    assert found.value == pytest.approx(kendalltau(*both).statistic) and found.value < 0
+    drawn = [[each.samples[name, "linear"] for name in names] for each in (scores, other)]
+    by_hand = [kendalltau(*pair).statistic for pair in zip(*np.transpose(drawn, (0, 2, 1)), strict=True)]
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(by_hand, (2.5, 97.5))))
+    assert agreement(scores, other, names[:1], "linear").value is None
 
 
 def brute_site_index(x, classes, site, group, k):

@@ -1,0 +1,19 @@
+"""Sizes and times as people read them."""
+
+
+def human_bytes(size: float) -> str:
+    """'1.5 GB', in powers of 1000."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def human_time(seconds: float) -> str:
+    """'12.3 s', '45 min' or '6.7 h'."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

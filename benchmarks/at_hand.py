@@ -1,15 +1,28 @@
-"""Every extractor that can be had without a hub: the shared weights, the built-in ones, and untrained networks.
+"""The labelled tasks, and every extractor that can be had without a hub: shared weights, built-in ones, untrained ones.
 
 `recipe` writes them as the configuration file that `embedstore ingest` and `select-extractor` take; the functions are
 the extractors that timm has no name for, as a user's own functions would give them.
 """
 
 import sys
+import tempfile
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from embedstore.extractors import CustomNetwork
+from cli.select_settings import resolve_select
+from embedstore.extractors import CustomNetwork, ExtractorConfig
 
 HERE = Path(__file__).resolve()
+#: Of each task: edge of its tiles, their resolution, and the class that is looked for.
+TASKS = {
+    "lymph_node_metastasis_pcam": (96, 0.972, "metastasis"),
+    "mitosis_atypical_vs_normal": (128, 0.25, "atypical"),
+    "lymph_node_metastasis_camelyon16_256": (256, 0.243, "metastasis"),
+}
+#: Those with parts to train, validate and test on; the third has 89 tiles.
+TARGETS = tuple(TASKS)[:2]
 #: The one that a user would take who chooses nothing: trained on everyday photographs, and the largest here.
 REFERENCE = "mobilenetv2-imagenet"
 #: Untrained networks: what any trained one must beat.
@@ -55,48 +68,65 @@ def squeezenet() -> CustomNetwork:
     )
 
 
-def recipe(data: Path, path: Path) -> Path:
+def recipe(data: Path, path: Path, names: Collection[str] = ()) -> Path:
     """Write the configuration file.
 
     Args:
         data: The folder that holds weights/.
         path: The file.
+        names: Those that are wanted; all when empty.
     """
-    path.write_text(_RECIPE.format(weights=data.resolve() / "weights", script=HERE))
+    places = {"weights": data.resolve() / "weights", "script": HERE}
+    tables = [table for name, table in _TABLES.items() if not names or name in names]
+    path.write_text("\n".join(f"[[extractor]]{table.format(**places)}" for table in tables))
     return path
 
 
-_RECIPE = """
-[[extractor]]
-ref = "colour-12"
-[[extractor]]
-ref = "stain-texture"
-[[extractor]]
+def configs(data: Path, names: Collection[str], **tiles: Any) -> list[ExtractorConfig]:
+    """The same as configurations, all of them of the same tiles: `tile_px`, `mpp`."""
+    with tempfile.TemporaryDirectory() as folder:
+        found, _ = resolve_select({"config_file": str(recipe(data, Path(folder) / "extractors.toml", names))})
+    return [replace(one, **tiles) for one in found]
+
+
+_MOBILENETV2 = """
 ref = "mobilenetv2_100"
-name = "mobilenetv2-imagenet"
-weights = "{weights}/timm_mobilenetv2_100_imagenet_dequantised.safetensors"
 arch_args = {{ pad_type = "same" }}
 mean = [0.5, 0.5, 0.5]
 std = [0.5, 0.5, 0.5]
-[[extractor]]
+"""
+_TABLES = {
+    "colour-12": """
+ref = "colour-12"
+""",
+    "stain-texture": """
+ref = "stain-texture"
+""",
+    "mobilenetv2-imagenet": f"""{_MOBILENETV2}
+name = "mobilenetv2-imagenet"
+weights = "{{weights}}/timm_mobilenetv2_100_imagenet_dequantised.safetensors"
+""",
+    "mobilenetv1-imagenet": """
 ref = "{script}:mobilenetv1"
 weights = "{weights}/timm_mobilenetv1_025_imagenet.safetensors"
-[[extractor]]
+""",
+    "squeezenet-imagenet": """
 ref = "{script}:squeezenet"
 weights = "{weights}/torchvision_squeezenet1_1_features_imagenet.safetensors"
-[[extractor]]
+""",
+    "shufflenet-histology": """
 ref = "{script}:shufflenet"
+name = "shufflenet-histology"
 weights = "{weights}/kather_shufflenetv1_msih.safetensors"
 arch_args = {{ folder = "{weights}" }}
-[[extractor]]
-ref = "mobilenetv2_100"
+""",
+    "mobilenetv2-random": f"""{_MOBILENETV2}
 name = "mobilenetv2-random"
 weights = "random"
-arch_args = {{ pad_type = "same" }}
-mean = [0.5, 0.5, 0.5]
-std = [0.5, 0.5, 0.5]
-[[extractor]]
+""",
+    "shufflenet-random": """
 ref = "{script}:shufflenet"
 name = "shufflenet-random"
 arch_args = {{ folder = "{weights}", name = "shufflenet-random" }}
-"""
+""",
+}

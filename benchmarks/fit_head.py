@@ -62,15 +62,17 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=40)
     parser.add_argument("--limit-s", type=float, default=1200, help="paper: seconds of training at most")
     parser.add_argument("--every", type=int, default=20, help="paper: steps between two looks at the validation part")
+    parser.add_argument("--seeds", type=int, default=3, help="paper: of the network's start and batches")
     parser.add_argument("--rate", type=float, default=3e-4, help="paper: the network's learning rate")
     given = sys.argv[1:]
     at = given.index("--") if "--" in given else len(given)
     args = parser.parse_args(given[:at])
     if args.what == "quality":
-        from head_quality import HEADS, TASKS, quality
+        from at_hand import TARGETS
+        from head_quality import HEADS, quality
 
         with kept(args.store) as folder:
-            quality(args.data, folder, args.task or list(TASKS), args.head or list(HEADS))
+            quality(args.data, folder, args.task or list(TARGETS), args.head or list(HEADS))
     elif args.what == "grid":
         from head_grid import grid
 
@@ -88,7 +90,7 @@ def main() -> None:
         from head_paper import paper
 
         with kept(args.store) as folder:
-            paper(args.data, folder, args.limit_s, args.every, args.batch or 32, args.rate)
+            paper(args.data, folder, args.limit_s, args.every, args.batch or 32, args.rate, args.seeds)
 
 
 @contextlib.contextmanager

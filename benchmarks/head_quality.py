@@ -2,12 +2,13 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from at_hand import REFERENCE, TASKS, recipe
 from measure import run_measured, write_row
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
@@ -25,11 +26,6 @@ from heads.report import Metric
 from heads.splits import TEST, TRAIN, VALID
 
 HERE = Path(__file__).resolve().parent
-#: Of each task: edge of its tiles, their resolution, and the class that is looked for.
-TASKS = {
-    "lymph_node_metastasis_pcam": (96, 0.972, "metastasis"),
-    "mitosis_atypical_vs_normal": (128, 0.25, "atypical"),
-}
 #: The default heads, and what else a user would try first.
 HEADS: dict[str, dict[str, Any]] = {
     "linear": {},
@@ -69,42 +65,20 @@ class Answer:
     decision: np.ndarray
 
 
-def stores(
-    data: Path, folder: Path, tasks: list[str], about: Mapping[str, tuple[int, float, str]] = TASKS
-) -> Iterator[tuple[str, Store]]:
+def stores(data: Path, folder: Path, tasks: list[str]) -> Iterator[tuple[str, Store]]:
     """A store for each task, made in a folder unless it is there, with stain-texture and the two shared networks."""
-    weights = data.resolve() / "weights"
-    recipe = folder / "extractors.toml"
+    config = recipe(data, folder / "extractors.toml", ("stain-texture", REFERENCE, "shufflenet-histology"))
     for task in tasks:
         if not (folder / task).exists():
-            recipe.write_text(_RECIPE.format(weights=weights, script=HERE / "stain_texture.py"))
-            tile_px, mpp, _ = about[task]
+            tile_px, mpp, _ = TASKS[task]
             command = [
                 sys.executable, "-m", "cli.main", "ingest", str(data.resolve() / "tiles" / task),
-                "--store", str(folder / task), "--config", str(recipe), "--in-process",
+                "--store", str(folder / task), "--config", str(config), "--in-process",
                 "--tile-px", str(tile_px), "--tile-mpp", str(mpp), "--mpp", str(mpp),
             ]  # fmt: skip
             if (usage := run_measured(command, cwd=str(HERE.parent))).returncode:
                 raise SystemExit(f"ingest of {task} ended with {usage.returncode}: {usage.stdout}")
         yield task, Store.open(folder / task)
-
-
-_RECIPE = """
-[[extractor]]
-ref = "stain-texture"
-[[extractor]]
-ref = "mobilenetv2_100"
-name = "mobilenetv2-imagenet"
-weights = "{weights}/timm_mobilenetv2_100_imagenet_dequantised.safetensors"
-arch_args = {{ pad_type = "same" }}
-mean = [0.5, 0.5, 0.5]
-std = [0.5, 0.5, 0.5]
-[[extractor]]
-ref = "{script}:shufflenet"
-name = "shufflenet-histology"
-weights = "{weights}/kather_shufflenetv1_msih.safetensors"
-arch_args = {{ folder = "{weights}" }}
-"""
 
 
 def pose_task(store: Store, collection: Collection, task: str, config: FitConfig) -> Posed:

@@ -1,8 +1,9 @@
-"""What `embedstore ingest` costs a tile, beside LazySlide; how much of a network's speed is left; and memory.
+"""What `embedstore ingest` costs a tile, beside LazySlide; how much of a network's speed is left; memory; views.
 
     python benchmarks/ingest.py cost [SLIDE...] [--lazyslide PYTHON] [--rounds 3] [--in-process]
     python benchmarks/ingest.py network SLIDE [--model resnet50] [--rounds 3] [--limit-s 60]
     python benchmarks/ingest.py memory SMALL LARGE
+    python benchmarks/ingest.py views [SLIDE...] [--model colour-12] [--views 4] [--rounds 3]
 
 `cost`: CPU-milliseconds a tile, 256 px at 0.5 mpp, with an extractor that costs next to nothing (twelve colour
 statistics), everything included: start-up, tissue, reading, Ray, the commit. The slides are one collection, ingested by
@@ -15,6 +16,9 @@ synthetic slide is made.
 network, on batches of the same size and with the same number of threads, in turn.
 
 `memory`: peak private memory of each kind of process on a small and on a large slide.
+
+`views`: CPU-milliseconds a view, made and embedded, and bytes of the store a view: runs with and without, in turn, in
+one process. With `colour-12` it is next to all what making views costs.
 
 Slides of any size come from a mosaic of real tissue; pass whatever slides you have.
 """
@@ -46,7 +50,8 @@ def ingest(slides: Sequence[str], extractor: str, *extra: str) -> tuple[Usage, d
         usage = run_measured(command, cwd=str(HERE.parent))
         if usage.returncode:
             raise SystemExit(f"ingest ended with {usage.returncode}: {usage.stdout}")
-        return usage, json.loads(usage.stdout)
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+        return usage, {"store_bytes": size, **json.loads(usage.stdout)}
 
 
 def last_line(usage: Usage, what: str) -> dict[str, Any]:
@@ -124,6 +129,30 @@ def network(slide: str, model: str, rounds: int) -> None:
     )
 
 
+def views(slides: Sequence[str], model: str, count: int, rounds: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        slides = slides or [str(write_slide(f"{folder}/synthetic.svs", size_px=(12_000, 10_000)).path)]
+        each, tile_ms, tiles, size = [], [], 0, 0
+        for _ in range(rounds):
+            without, few = ingest(slides, model, "--in-process", "--weights", "random")
+            beside, many = ingest(slides, model, "--in-process", "--weights", "random", "--views", str(count))
+            tiles, size = few["tiles"], many["store_bytes"] - few["store_bytes"]
+            each.append(1000 * (beside.cpu_s - without.cpu_s) / (tiles * count))
+            tile_ms.append(1000 * without.cpu_s / tiles)
+    row = {
+        "slides": " ".join(Path(slide).name for slide in slides),
+        "model": model,
+        "tiles": tiles,
+        "views": count,
+        "tile_cpu_ms": round(statistics.median(tile_ms), 2),
+        "view_cpu_ms": round(statistics.median(each), 2),
+        "range": f"{min(each):.2f}-{max(each):.2f}",
+        "view_bytes": round(size / (tiles * count)),
+        "rounds": rounds,
+    }
+    write_row("ingest_views", row)
+
+
 def memory(small: str, large: str) -> None:
     peaks = []
     for slide in (small, large):
@@ -144,17 +173,20 @@ def memory(small: str, large: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["cost", "network", "memory"])
+    parser.add_argument("what", choices=["cost", "network", "memory", "views"])
     parser.add_argument("slides", nargs="*")
     parser.add_argument("--lazyslide", metavar="PYTHON", help="Python of an environment with lazyslide.")
-    parser.add_argument("--model", default="resnet50")
+    parser.add_argument("--model", help="of network resnet50, of views colour-12 unless given")
+    parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--in-process", action="store_true")
     args = parser.parse_args()
     if args.what == "cost":
         cost(args.slides, args.lazyslide, args.rounds, args.in_process)
     elif args.what == "network":
-        network(args.slides[0], args.model, args.rounds)
+        network(args.slides[0], args.model or "resnet50", args.rounds)
+    elif args.what == "views":
+        views(args.slides, args.model or "colour-12", args.views, args.rounds)
     else:
         memory(*args.slides[:2])
 

@@ -27,12 +27,13 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from at_hand import REFERENCE, recipe
+import jax
+from at_hand import REFERENCE, TARGETS, TASKS, recipe
 from fit_head import kept
 from head_paper import paper as beside_training
 from measure import write_row
 from paper_gains import Drawn, Key, difference, f1_of, gains
-from paper_grid import BUDGETS, FAMILIES, TARGETS, TASKS, Answers, answers_of, fit_augmenters, make_stores
+from paper_grid import BUDGETS, FAMILIES, Answers, answers_of, fit_augmenters, make_stores
 from paper_picture import draw, table
 from scipy.stats import kendalltau
 
@@ -68,7 +69,7 @@ def main() -> None:
             write_row("paper_gains", row)
         if args.limit_s:
             (folder / "time").mkdir(exist_ok=True)
-            beside_training(args.data, folder / "time", args.limit_s, 20, 32, 3e-4)
+            beside_training(args.data, folder / "time", args.limit_s, 20, 32, 3e-4, 3)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "paper.md").write_text(table(f1, rows))
     draw(f1, rows, args.out / "paper.png")
@@ -81,6 +82,7 @@ def _answers(folder: Path, store: Store, task: str, seeds: int) -> list[Answers]
         kept_at = folder / f"answers-{task}-{name}-{seeds}.pickle"
         if not kept_at.exists():
             kept_at.write_bytes(pickle.dumps(list(answers_of(store, task, name, BUDGETS, seeds))))
+            jax.clear_caches()  # each compiled program holds maps of memory, of which a process may have 65,530
         found += pickle.loads(kept_at.read_bytes())
     return found
 

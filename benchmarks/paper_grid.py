@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from at_hand import recipe
+from at_hand import TARGETS, TASKS, recipe
 from measure import run_measured
 from numpy.typing import NDArray
 from scipy.special import expit
@@ -29,14 +29,6 @@ from heads.splits import TEST, TRAIN, VALID, Split
 from heads.trained import Trained, train
 
 HERE = Path(__file__).resolve().parent
-#: Of each task: edge of its tiles, their resolution, and the class that is looked for.
-TASKS = {
-    "lymph_node_metastasis_pcam": (96, 0.972, "metastasis"),
-    "mitosis_atypical_vs_normal": (128, 0.25, "atypical"),
-    "lymph_node_metastasis_camelyon16_256": (256, 0.243, "metastasis"),
-}
-#: Those that are measured; the third has 89 tiles and is a proxy only.
-TARGETS = tuple(TASKS)[:2]
 BUDGETS = (25, 100, 500, 0)
 PARTS = ("train", "valid", "test")
 #: A grid wide enough for 12 dimensions and 1,280, 25 labels a class and 3,000.

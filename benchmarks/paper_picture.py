@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from at_hand import CONTROLS, REFERENCE
+from at_hand import CONTROLS, REFERENCE, TARGETS
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from paper_gains import Drawn, Key
-from paper_grid import BUDGETS, FAMILIES, TARGETS
+from paper_grid import BUDGETS, FAMILIES
 
 NAMES = {
     "lymph_node_metastasis_pcam": "lymph-node metastasis",
@@ -42,13 +42,13 @@ def table(f1: Mapping[Key, Drawn], gain_rows: Sequence[Mapping[str, Any]]) -> st
     ]
     for row in gain_rows:
         if row["augmentation"] == _FAMILY:
-            cells = " | ".join(
+            found = " | ".join(
                 f"{row[f'{gain}_points']:+.1f} [{row[f'{gain}_low']:+.1f}, {row[f'{gain}_high']:+.1f}] "
                 f"({row[f'{gain}_per_cent']:+.1f} %)"
                 for gain in _GAINS
             )
             chosen = f"{NAMES[row['proxy']]} → {row['selected']} ({row['tau']:.2f})"
-            lines.append(f"| {NAMES[row['target']]} | {chosen} | {row['budget']} | {cells} |")
+            lines.append(f"| {NAMES[row['target']]} | {chosen} | {row['budget']} | {found} |")
     return "\n".join(lines) + "\n"
 
 

@@ -57,7 +57,8 @@ def main() -> None:
 
         scale()
     elif args.what == "quality":
-        from search_quality import TASKS, quality
+        from at_hand import TASKS
+        from search_quality import quality
 
         with kept(args.store) as folder:
             quality(args.data, folder, args.task or list(TASKS))

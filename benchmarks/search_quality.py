@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from embedstore.store import Collection, Store, nearest_tiles
 from embedstore.store.index import build_index, index_facts
 
-#: Of each set: edge of its tiles, their resolution, and the class that is looked for.
-TASKS = {**head_quality.TASKS, "lymph_node_metastasis_camelyon16_256": (256, 0.243, "metastasis")}
 K = 10
 #: Neighbours that are asked for at first, so that enough are left without those of the query's own patient.
 FETCHED = 40
@@ -40,7 +38,7 @@ class Labelled:
 
 def quality(data: Path, folder: Path, tasks: list[str]) -> None:
     """A row for each set, extractor and class, and one for the mean of the classes."""
-    for task, store in head_quality.stores(data, folder, tasks, TASKS):
+    for task, store in head_quality.stores(data, folder, tasks):
         for name in store.collection_names():
             collection = store.collection(name)
             with store.lease(name):

@@ -16,7 +16,6 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +23,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from embedstore.extractors import CustomNetwork, Extractor, ExtractorConfig, load_extractor  # noqa: E402
+from at_hand import configs  # noqa: E402
+
+from embedstore.extractors import Extractor, load_extractor  # noqa: E402
 
 TASK = "tiles/lymph_node_metastasis_pcam"
 TILE_PX, MPP, NEIGHBOURS = 96, 0.972, 20
@@ -60,39 +61,9 @@ def balanced_accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean([(predicted[labels == label] == label).mean() for label in np.unique(labels)]))
 
 
-def shufflenet(folder: str) -> CustomNetwork:
-    """The shared histology network, as a user's own function would give it."""
-    sys.path.insert(0, folder)
-    from shufflenet_v1 import ShuffleNetV1  # type: ignore[import-not-found]
-
-    network = ShuffleNetV1()
-    mean, std = (tuple(value / 255 for value in values) for values in (network.mean, network.std))
-    return CustomNetwork(module=network, embed=network.features, name="shufflenet-histology", mean=mean, std=std)
-
-
 def extractors(data: Path) -> list[Extractor]:
-    weights = data / "weights"
-    own_size: dict[str, Any] = {"tile_px": TILE_PX, "mpp": MPP}
-    configs = [
-        ExtractorConfig(ref="colour-12", **own_size),
-        ExtractorConfig(ref="stain-texture", **own_size),
-        ExtractorConfig(
-            ref="mobilenetv2_100",
-            name="mobilenetv2-imagenet",
-            weights=str(weights / "timm_mobilenetv2_100_imagenet_dequantised.safetensors"),
-            arch_args={"pad_type": "same"},
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-            **own_size,
-        ),
-        ExtractorConfig(
-            ref=f"{Path(__file__).resolve()}:shufflenet",
-            weights=str(weights / "kather_shufflenetv1_msih.safetensors"),
-            arch_args={"folder": str(weights)},
-            **own_size,
-        ),
-    ]
-    return [load_extractor(config, device="cpu") for config in configs]
+    names = ("colour-12", "stain-texture", "mobilenetv2-imagenet", "shufflenet-histology")
+    return [load_extractor(one, device="cpu") for one in configs(data, names, tile_px=TILE_PX, mpp=MPP)]
 
 
 def write_constants(folder: Path) -> None:

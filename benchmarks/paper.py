@@ -24,6 +24,8 @@ Rows go to results/paper_*.csv, the table and the picture to --out as paper.md a
 
 import argparse
 import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +39,11 @@ from paper_grid import BUDGETS, FAMILIES, Answers, answers_of, fit_augmenters, m
 from paper_picture import draw, table
 from scipy.stats import kendalltau
 
+from cli.select_settings import resolve_select
 from embedstore.store import Store
 from heads.config import AugmenterConfig, SplitConfig
 from heads.devices import prepare_jax
+from heads.select import SelectConfig, SelectionReport, select_extractor
 
 
 def main() -> None:
@@ -63,7 +67,13 @@ def main() -> None:
         f1 = f1_of(answers)
         for one in answers:
             write_row("paper_f1", _f1_row(one, f1))
-        selected = {proxy: _selection(args.data, folder, stores[proxy], proxy) for proxy in TASKS}
+        reports = {
+            proxy: _kept(
+                folder / f"selection-{proxy}.pickle", partial(_selection, args.data, folder, stores[proxy], proxy)
+            )
+            for proxy in TASKS
+        }
+        selected = {proxy: _selected(proxy, report) for proxy, report in reports.items()}
         rows = list(_gain_rows(f1, selected))
         for row in rows:
             write_row("paper_gains", row)
@@ -76,15 +86,19 @@ def main() -> None:
 
 
 def _answers(folder: Path, store: Store, task: str, seeds: int) -> list[Answers]:
-    """What heads say, kept beside the store: an interrupted run goes on where it was."""
-    found = []
+    found: list[Answers] = []
     for name in store.collection_names():
-        kept_at = folder / f"answers-{task}-{name}-{seeds}.pickle"
-        if not kept_at.exists():
-            kept_at.write_bytes(pickle.dumps(list(answers_of(store, task, name, BUDGETS, seeds))))
-            jax.clear_caches()  # each compiled program holds maps of memory, of which a process may have 65,530
-        found += pickle.loads(kept_at.read_bytes())
+        path = folder / f"answers-{task}-{name}-{seeds}.pickle"
+        found += _kept(path, lambda name=name: list(answers_of(store, task, name, BUDGETS, seeds)))
     return found
+
+
+def _kept(path: Path, make: Callable[[], Any]) -> Any:
+    """What was made, kept in a file: an interrupted run goes on where it was."""
+    if not path.exists():
+        path.write_bytes(pickle.dumps(make()))
+        jax.clear_caches()  # each compiled program holds maps of memory, of which a process may have 65,530
+    return pickle.loads(path.read_bytes())
 
 
 def _f1_row(one: Answers, f1: dict[Key, Drawn]) -> dict[str, Any]:
@@ -99,19 +113,20 @@ def _f1_row(one: Answers, f1: dict[Key, Drawn]) -> dict[str, Any]:
     return row | {f"gain_{name}": value for name, value in gain.items()}
 
 
-def _selection(data: Path, folder: Path, store: Store, proxy: str) -> dict[str, float]:
-    """Score of each extractor on a proxy, by `select-extractor`'s linear probe, from the best down."""
-    from cli.select_settings import resolve_select
-    from heads.select import SelectConfig, select_extractor
-
+def _selection(data: Path, folder: Path, store: Store, proxy: str) -> SelectionReport:
+    """`select-extractor` on a proxy. CAMELYON16's tiles are of four patients."""
     candidates, _ = resolve_select({"config_file": str(recipe(data, folder / "extractors.toml"))})
     collection = store.collection(store.collection_names()[0])
-    split = SplitConfig(group_by="patient", folds=5)
-    report = select_extractor(store, collection, proxy, candidates, SelectConfig(split=split), tell=print)
-    scores = {one.name: one.scores["linear"].value for one in report.candidates}
+    split = SplitConfig(group_by="patient", folds=5 if proxy in TARGETS else 4)
+    return select_extractor(store, collection, proxy, candidates, SelectConfig(split=split), tell=print)
+
+
+def _selected(proxy: str, report: SelectionReport) -> dict[str, float]:
+    """Score of each extractor on a proxy, by the linear probe, from the best down."""
     for one in report.candidates:
         row = {"proxy": proxy, "extractor": one.name, "rank": one.rank, "tiles_per_s": round(one.tiles_per_s or 0)}
         write_row("paper_selection", row | {name: str(metric) for name, metric in one.scores.items()})
+    scores = {one.name: one.scores["linear"].value for one in report.candidates}
     return {name: float(value) for name, value in scores.items() if value is not None}
 
 

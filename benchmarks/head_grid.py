@@ -139,7 +139,7 @@ def program(config: FitConfig, examples: Examples, x: np.ndarray) -> Callable[[]
     compiled = program_of(config, examples, x.shape[1])
     seeds = range(config.seed, config.seed + config.seeds)
     cells = grid_of(
-        1, config.learning_rates or (), config.weight_decays or (), [Strengths.of(config.augment[0])], seeds
+        1, config.learning_rates or (), config.weight_decays or (), [Strengths.of(config.policies[0])], seeds
     )
     on_device = jnp.asarray(np.pad(x, ((0, padded(len(x)) - len(x)), (0, 0))))
     test = examples.split.rows(0, TEST)

@@ -1,22 +1,24 @@
-"""From what heads said to F1 with intervals, and to what selection and augmentation bring: paired, by patient, seed."""
+"""From what heads said to scores with intervals, and what selection and augmentation bring: paired by patient, seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from paper_grid import Answers
+from paper_grid import FAMILIES, Answers
 
 from heads.bootstrap import interval, resample
+from heads.ranking import rank_metrics
 
 RESAMPLES = 1000
+METRICS = ("f1", "auroc")
 Key = tuple[str, str, int, str]  # task, extractor, budget, family
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """F1 over all test tiles and seeds, and over each resample of patients and seeds.
+    """A score over all test tiles and seeds, and over each resample of patients and seeds.
 
     Attributes:
         value: Mean over the seeds.
@@ -33,55 +35,89 @@ class Drawn:
         return interval(self.samples) or (np.nan, np.nan)
 
 
-def f1_of(answers: Sequence[Answers]) -> dict[Key, Drawn]:
-    """F1 of each of some answers."""
-    found: dict[Key, Drawn] = {}
+Scores = Mapping[Key, Drawn]
+
+
+def scores_of(answers: Sequence[Answers]) -> dict[str, dict[Key, Drawn]]:
+    """F1 and AUROC of each of some answers."""
+    found: dict[str, dict[Key, Drawn]] = {metric: {} for metric in METRICS}
     for task in dict.fromkeys(one.task for one in answers):
         mine = [one for one in answers if one.task == task]
-        groups = int(mine[0].group.max()) + 1
-        counts = np.concatenate(list(resample(groups, resamples=RESAMPLES, seed=0)))
+        counts = np.concatenate(list(resample(int(mine[0].group.max()) + 1, resamples=RESAMPLES, seed=0)))
         n_seeds = len(mine[0].decided)
         seeds = np.random.default_rng(1).integers(0, n_seeds, (RESAMPLES, n_seeds))
         for one in mine:
-            hit, said = one.decided & one.truth, one.decided
-            true = np.broadcast_to(one.truth, said.shape)
-            sums = np.stack([_by_group(flags, one.group, groups) for flags in (hit, said, true)])
-            whole = _f1(*sums.sum(axis=2))
-            drawn = _f1(*(counts @ each.T for each in sums))  # (resamples, seeds)
-            samples = np.take_along_axis(drawn, seeds, axis=1).mean(axis=1)
-            key = (one.task, one.extractor, one.budget, one.family)
-            found[key] = Drawn(value=float(whole.mean()), seeds=whole, samples=samples)
+            for metric, of in (("f1", _f1), ("auroc", _auroc)):
+                whole, drawn = of(one, counts)
+                samples = np.take_along_axis(drawn, seeds, axis=1).mean(axis=1)
+                key = (one.task, one.extractor, one.budget, one.family)
+                found[metric][key] = Drawn(value=float(whole.mean()), seeds=whole, samples=samples)
     return found
 
 
-def _by_group(flags: NDArray[np.bool_], group: NDArray[np.intp], groups: int) -> NDArray[np.float64]:
-    """(seeds, groups): how many of each group's tiles are so."""
-    return np.stack([np.bincount(group, each, groups) for each in flags])
+def _f1(one: Answers, counts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(seeds,) over all rows and (resamples, seeds)."""
+
+    def f1(hit, said, true):
+        return 2 * hit / np.maximum(said + true, 1)
+
+    true = np.broadcast_to(one.truth, one.decided.shape)
+    groups = counts.shape[1]
+    sums = [
+        np.stack([np.bincount(one.group, each, groups) for each in flags])
+        for flags in (one.decided & one.truth, one.decided, true)
+    ]
+    return f1(*(each.sum(axis=1) for each in sums)), f1(*(counts @ each.T for each in sums))
 
 
-def _f1(hit, said, true) -> NDArray[np.float64]:
-    return 2 * hit / np.maximum(said + true, 1)
+def _auroc(one: Answers, counts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(seeds,) over all rows and (resamples, seeds)."""
+    drawn = []
+    for score in one.score:
+        order = np.argsort(-score, kind="stable")
+        starts = np.flatnonzero(np.diff(score[order], prepend=np.inf))  # rows of one score are one grade
+        weight, true = np.vstack([np.ones(len(score)), counts[:, one.group[order]]]), one.truth[order]
+        sides = (np.add.reduceat(weight * side, starts, axis=1) for side in (true, ~true))
+        drawn.append(rank_metrics(*sides)[0])
+    both = np.stack(drawn, axis=1)
+    return both[0], both[1:]
 
 
-def difference(one: Drawn, other: Drawn) -> dict[str, Any]:
-    """One less the other, in points and per cent of the other, with the 95 % interval in points."""
-    low, high = interval(one.samples - other.samples) or (np.nan, np.nan)
-    points = 100 * (one.value - other.value)
+def difference(one: Sequence[Drawn], other: Sequence[Drawn]) -> dict[str, Any]:
+    """The mean of some less that of others, in points and per cent of the others, with the 95 % interval in points."""
+    values, samples = (
+        [np.mean([getattr(each, name) for each in side], axis=0) for side in (one, other)]
+        for name in ("value", "samples")
+    )
+    low, high = interval(samples[0] - samples[1]) or (np.nan, np.nan)
+    points = 100 * (values[0] - values[1])
     return {
-        "points": round(points, 1),
+        "points": round(float(points), 1),
         "low": round(100 * low, 1),
         "high": round(100 * high, 1),
-        "per_cent": round(points / other.value, 1),
+        "per_cent": round(float(points / values[1]), 1),
     }
 
 
-def gains(
-    f1: Mapping[Key, Drawn], task: str, budget: int, selected: str, reference: str, family: str
-) -> dict[str, Any]:
+def gains(scores: Scores, task: str, budget: int, selected: str, reference: str, family: str) -> dict[str, Any]:
     """What selection alone, augmentation alone, and both bring over the reference extractor without augmentation."""
-    plain = f1[task, reference, budget, "none"]
+    plain = [scores[task, reference, budget, "none"]]
     return {
-        "selection": difference(f1[task, selected, budget, "none"], plain),
-        "augmentation": difference(f1[task, reference, budget, family], plain),
-        "both": difference(f1[task, selected, budget, family], plain),
+        "selection": difference([scores[task, selected, budget, "none"]], plain),
+        "augmentation": difference([scores[task, reference, budget, family]], plain),
+        "both": difference([scores[task, selected, budget, family]], plain),
     }
+
+
+def family_gains(scores: Scores, task: str, names: Sequence[str], budgets: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """What a family brings over its base: the mean of some extractors, and of how many it raised the score."""
+    for budget in budgets:
+        for family in FAMILIES:
+            if family.startswith("none"):
+                continue
+            one, other = ([scores[task, name, budget, of] for name in names] for of in (family, FAMILIES[family].base))
+            better = sum(a.value > b.value for a, b in zip(one, other, strict=True))
+            yield {
+                "target": task, "budget": budget or "all", "augmentation": family, **difference(one, other),
+                "better": better, "extractors": len(names),
+            }  # fmt: skip

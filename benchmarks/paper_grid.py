@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from at_hand import TARGETS, TASKS, recipe
@@ -23,28 +23,42 @@ from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
 from heads.examples import Examples, gather
 from heads.fit_augmenter import fit_augmenter
 from heads.material import Material, gather_material
-from heads.policies import ARITHMETIC, LEARNED, VIEWS
+from heads.policies import ARITHMETIC, BOTH, LEARNED, NONE, VIEWS, search_policies
 from heads.select import take
 from heads.splits import TEST, TRAIN, VALID, Split
 from heads.trained import Trained, train
 
 HERE = Path(__file__).resolve().parent
 BUDGETS = (25, 100, 500, 0)
-PARTS = ("train", "valid", "test")
-#: A grid wide enough for 12 dimensions and 1,280, 25 labels a class and 3,000.
-FIT = FitConfig(
-    optimizer="adamw", learning_rates=(1e-3, 1e-2), weight_decays=(1e-2, 1.0, 10.0), steps=600, patience=8, bootstrap=0
-)
-NONE = (AugmentConfig(),)
-#: The default of `fit-head`: no augmentation, to the optimum.
-EXACT = "none, l-bfgs"
-#: What is fitted by AdamW for each family; from it, and from no augmentation at all, validation chooses.
-FAMILIES: dict[str, tuple[AugmentConfig, ...]] = {
-    "none": NONE,
-    "arithmetic": ARITHMETIC,
-    "views": NONE + VIEWS,
-    "learned": NONE + LEARNED,
-    "any": tuple(dict.fromkeys(ARITHMETIC + VIEWS + LEARNED)),
+_SEARCH = search_policies(views=True, learned=True)
+_DRAWN = (*NONE, *ARITHMETIC, VIEWS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A way to augment.
+
+    Attributes:
+        optimizer: What fits it.
+        policies: Among these validation chooses.
+        base: The family that it is compared with.
+    """
+
+    optimizer: Literal["lbfgs", "adamw"]
+    policies: tuple[AugmentConfig, ...]
+    base: str = "none"
+
+
+#: 'both' is the default of `fit-head` where there are views and an augmenter, 'none' where there are not.
+FAMILIES = {
+    "none": Family(optimizer="lbfgs", policies=NONE),
+    "views": Family(optimizer="lbfgs", policies=(VIEWS,)),
+    "learned": Family(optimizer="lbfgs", policies=(LEARNED,)),
+    "both": Family(optimizer="lbfgs", policies=(BOTH,)),
+    "search": Family(optimizer="lbfgs", policies=_SEARCH),
+    "none, drawn": Family(optimizer="adamw", policies=NONE),
+    "arithmetic": Family(optimizer="adamw", policies=NONE + ARITHMETIC, base="none, drawn"),
+    "views, drawn": Family(optimizer="adamw", policies=(VIEWS,), base="none, drawn"),
 }
 
 
@@ -54,6 +68,7 @@ class Answers:
 
     Attributes:
         decided: (seeds, n) bool: of the positive class.
+        score: (seeds, n) float32: its logit.
         truth: (n,) bool; group: (n,) patient of each tile, its own where none is known.
         chosen: The augmentation that each seed's validation tiles chose.
     """
@@ -63,6 +78,7 @@ class Answers:
     budget: int
     family: str
     decided: NDArray[np.bool_]
+    score: NDArray[np.float32]
     truth: NDArray[np.bool_]
     group: NDArray[np.intp]
     chosen: tuple[str, ...]
@@ -142,19 +158,20 @@ def fit_augmenters(store: Store, config: AugmenterConfig) -> Iterator[dict[str, 
         }
 
 
-def answers_of(store: Store, task: str, name: str, budgets: Sequence[int], seeds: int) -> Iterator[Answers]:
+def answers_of(store: Store, task: str, name: str, budgets: Sequence[int], seeds: int) -> list[Answers]:
     """A collection, that is an extractor, budget by budget, family by family."""
     collection = store.collection(name)
     config = replace(
-        FIT, split=SplitConfig(kind="given"), positive=TASKS[task][2], augment=FAMILIES["any"], augmenter=name
+        FitConfig(), split=SplitConfig(kind="given"), positive=TASKS[task][2], augment=_SEARCH, augmenter=name
     )
-    examples = gather(store, collection, [task], config)
+    examples, found = gather(store, collection, [task], config), list[Answers]()
     with tempfile.TemporaryDirectory() as scratch:
         material = gather_material(store, collection, examples, config, Path(scratch))
         for budget in budgets:
             began = time.perf_counter()
-            yield from _answers(collection, task, examples, material, config, budget, seeds)
+            found += _answers(collection, task, examples, material, config, budget, seeds)
             print(f"{task} {name} {budget or 'all'}: {time.perf_counter() - began:.0f} s", flush=True)
+    return found
 
 
 def _answers(
@@ -173,26 +190,28 @@ def _answers(
     names = tuple(f"seed {seed}" for seed in range(len(drawn)))
     used = replace(take(examples, rows), split=Split(parts=drawn[:, rows], names=names))
     vectors = material.vectors[rows]
-    trained = train(config, used, vectors, augmenter=material.augmenter)
-    exact_config = replace(config, optimizer="lbfgs", augment=NONE, augmenter=None)
-    exact = train(exact_config, used, vectors[:, 0])
+    fits = {
+        "lbfgs": train(replace(config, optimizer="lbfgs"), used, vectors, augmenter=material.augmenter),
+        "adamw": train(replace(config, optimizer="adamw", augment=_DRAWN, augmenter=None), used, vectors),
+    }
     first = material.vectors[:, 0]
     tests = np.flatnonzero(parts == TEST)
     extractor = collection.record()["extractor"]["name"]
     _, group = np.unique(examples.group[tests], return_inverse=True)
-    for family in (*FAMILIES, EXACT):
-        fitted, policies = (exact, NONE) if family == EXACT else (trained, FAMILIES[family])
-        decided, chosen = [], []
+    for name, family in FAMILIES.items():
+        fitted = fits[family.optimizer]
+        decided, logits, chosen = [], [], []
         for fold, own in enumerate(drawn):
             valid = np.flatnonzero(own == VALID)
-            cell = _best(fitted, policies, fold)
+            cell = _best(fitted, family.policies, fold)
             members = fitted.members(cell, [fold], 1)
-            of_valid, of_test = (expit(members.logits(first[at])[0, :, 0]) for at in (valid, tests))
-            decided.append(of_test >= choose_threshold(of_valid, truth[valid]))
+            of_valid, of_test = (members.logits(first[at])[0, :, 0] for at in (valid, tests))
+            decided.append(expit(of_test) >= choose_threshold(expit(of_valid), truth[valid]))
+            logits.append(of_test)
             chosen.append(fitted.cells[cell].get("augment", "none"))
         yield Answers(
-            task=task, extractor=extractor, budget=budget, family=family, decided=np.stack(decided),
-            truth=truth[tests], group=group, chosen=tuple(chosen),
+            task=task, extractor=extractor, budget=budget, family=name, decided=np.stack(decided),
+            score=np.stack(logits), truth=truth[tests], group=group, chosen=tuple(chosen),
         )  # fmt: skip
 
 

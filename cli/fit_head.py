@@ -51,7 +51,7 @@ def _list_of(kind: Any) -> Any:
               help="With file: a CSV of patient or slide_id, and split or fold.")  # fmt: skip
 @click.option("--group-by", metavar="COLUMN", help="What must not be parted.  [default: patient]")
 @click.option("--optimizer", type=click.Choice(["auto", "adamw", "lbfgs"]),
-              help="auto: lbfgs for linear heads of up to 50,000 vectors.  [default: auto]")  # fmt: skip
+              help="auto: lbfgs for linear heads of up to 50,000 vectors, views counted.  [default: auto]")  # fmt: skip
 @click.option("--learning-rate", "learning_rates", callback=_list_of(float), metavar="A,B,…", help="A grid, for adamw.")
 @click.option("--weight-decay", "weight_decays", callback=_list_of(float), metavar="A,B,…", help="A grid, for adamw.")
 @click.option("--c", "c", callback=_list_of(float), metavar="A,B,…", help="A grid of inverse strengths, for lbfgs.")
@@ -69,7 +69,7 @@ def _list_of(kind: Any) -> Any:
 @click.option("--augment", "augment", multiple=True, metavar="KIND=STRENGTH,…",
               help="noise, dropout, mixup, interpolate, extrapolate, views (of ingest --views), learned (of "
               "fit-augmenter), or none; as in noise=0.3,views=0.5. Given several times, the best by validation is "
-              "kept; `search` tries a set of each kind that is at hand.  [default: none]")  # fmt: skip
+              "kept; `search` tries a set.  [default: the views and augmenter that there are, else none]")  # fmt: skip
 @click.option("--augmenter", metavar="NAME", help="With learned: which.  [default: the only one of the extractor]")
 @click.option("--no-calibrate", is_flag=True, help="Leave probabilities as they come.")
 @json_option
@@ -124,11 +124,11 @@ def command(
 
 def _policies(store: Any, collection: Any) -> Any:
     """What a search tries: what the collection has the means for."""
+    from heads.augmenter import augmenters_for
     from heads.policies import search_policies
 
-    digest = collection.record()["extractor"]["digest"]
-    learned = [one for one in store.augmenters.summaries() if one.record["extractor"]["digest"] == digest]
-    return search_policies(views=store.views(collection.name).exists(), learned=len(learned) == 1)
+    learned = len(augmenters_for(store, collection)) == 1
+    return search_policies(views=store.views(collection.name).exists(), learned=learned)
 
 
 def _again(stored: Any, head: Any, as_json: bool) -> None:

@@ -42,13 +42,13 @@ def resolve_fit(
         fit["classes"] = tuple(part.strip() for part in options["classes"].split(","))
     if options.get("no_calibrate"):
         fit["calibrate"] = False
-    policies = tuple(AugmentConfig(**table) for table in tables["augment"]) or (AugmentConfig(),)
+    policies = tuple(AugmentConfig(**table) for table in tables["augment"])
     if options.get("augment"):
         policies = tuple(one for text in options["augment"] for one in _policies(text, AugmentConfig, search))
     model = fit.get("model", "linear")
     fit.setdefault("level", "tile" if model in TILE_MODELS else "slide")
     split, join = split_and_join(tables, options)
-    return FitConfig(**fit, split=split, join=join, augment=tuple(dict.fromkeys(policies)))
+    return FitConfig(**fit, split=split, join=join, augment=tuple(dict.fromkeys(policies)) or None)
 
 
 def _policies(text: str, config: Any, search: "Callable[[], tuple[AugmentConfig, ...]]") -> "tuple[AugmentConfig, ...]":

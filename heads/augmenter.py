@@ -132,9 +132,14 @@ def load_augmenter(store: Store, collection: Collection, name: str | None) -> Au
     return Augmenter.from_stored(stored)
 
 
+def augmenters_for(store: Store, collection: Collection) -> list[str]:
+    """Names of the augmenters of a collection's extractor."""
+    digest = collection.record()["extractor"]["digest"]
+    return [one.name for one in store.augmenters.summaries() if one.record["extractor"]["digest"] == digest]
+
+
 def _only_one(store: Store, collection: Collection, extractor: dict[str, Any]) -> str:
-    there = store.augmenters.summaries()
-    fitting = [one.name for one in there if one.record["extractor"]["digest"] == extractor["digest"]]
+    fitting = augmenters_for(store, collection)
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
@@ -142,6 +147,7 @@ def _only_one(store: Store, collection: Collection, extractor: dict[str, Any]) -
             f"{store.uri} has {len(fitting)} augmenters for {extractor['name']}: {', '.join(fitting)}; name one with "
             "--augmenter"
         )
+    there = store.augmenters.summaries()
     others = ", ".join(f"{one.name} (of {one.record['extractor']['name']})" for one in there) or "none"
     raise AugmenterNotFoundError(
         f"no augmenter for vectors of {extractor['name']}, which collection {collection.name!r} has, in {store.uri}; "

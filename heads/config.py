@@ -9,6 +9,8 @@ from embedstore.config import JoinConfig, require
 Model = Literal["linear", "mlp", "mean", "max", "abmil"]
 #: Models that look at one tile; the others look at all tiles of a slide or patient.
 TILE_MODELS = ("linear", "mlp")
+#: Models that L-BFGS fits: they are linear in what it optimises.
+LBFGS_MODELS = ("linear", "mean", "max")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,8 +159,8 @@ class FitConfig:
         multi_label: A place may be of several classes.
         positive: The class whose probability is thresholded in a task of two; the second by name when None.
         classes: The classes in order; those that the labels name, sorted, when None.
-        optimizer: `adamw`, `lbfgs` (linear, mean and max heads without augmentation), or `auto`: `lbfgs` where it can
-            be and there are at most 50,000 vectors, else `adamw`.
+        optimizer: `adamw`, `lbfgs` (linear, mean and max heads; of augmentation `views` and `learned`), or `auto`:
+            `lbfgs` where it can be and there are at most 50,000 vectors, copies counted, else `adamw`.
         learning_rates: A grid; the best by validation is kept. Not used by `lbfgs`.
         weight_decays: A grid, decoupled decay (AdamW).
         c: A grid of inverse strengths of regularisation, as scikit-learn's LogisticRegression has it; for `lbfgs`.
@@ -179,7 +181,8 @@ class FitConfig:
         bootstrap: Resamples for the intervals of the metrics.
         split: How patients are parted.
         join: When a tile lies in an annotated area.
-        augment: Augmentation of vectors, or several: heads are fitted with each, the best by validation is kept.
+        augment: Augmentation of vectors, or several: heads are fitted with each, the best by validation is kept. Where
+            it is None, linear and MLP heads take the views and the augmenter that the store has for the collection.
         augmenter: The latent augmenter of `learned`; the only one of the collection's extractor when None.
     """
 
@@ -209,7 +212,7 @@ class FitConfig:
     bootstrap: int = 1000
     split: SplitConfig = field(default_factory=SplitConfig)
     join: JoinConfig = field(default_factory=JoinConfig)
-    augment: tuple[AugmentConfig, ...] = (AugmentConfig(),)
+    augment: tuple[AugmentConfig, ...] | None = None
     augmenter: str | None = None
 
     def __post_init__(self) -> None:
@@ -239,8 +242,8 @@ class FitConfig:
         require(0 <= self.dropout < 1, f"dropout is {self.dropout}; expected 0 to below 1")
         require(self.bag_tiles >= 0, f"bag_tiles is {self.bag_tiles}; expected 0 (all) or more")
         require(self.bootstrap >= 0, f"bootstrap is {self.bootstrap}; expected 0 (no intervals) or more")
-        require(len(self.augment) > 0, "augment is empty; expected one AugmentConfig or several")
-        require(len(set(self.augment)) == len(self.augment), "augment holds the same twice; expected each once")
+        require(len(self.policies) > 0, "augment is empty; expected one AugmentConfig or several")
+        require(len(set(self.policies)) == len(self.policies), "augment holds the same twice; expected each once")
         require(
             self.model != "abmil" or not self.augments,
             "abmil draws tiles of its bags anew in each step, and augments no vectors; leave augment out",
@@ -254,15 +257,27 @@ class FitConfig:
             f"augmenter {self.augmenter!r} goes with learned, the share of draws that it takes: augment learned=0.5",
         )
         if self.optimizer == "lbfgs":
-            require(self.model in ("linear", "mean", "max"), "lbfgs fits linear, mean and max heads; use adamw")
-            require(not self.augments, "lbfgs sees all vectors at once and cannot augment; use adamw")
+            require(self.model in LBFGS_MODELS, f"lbfgs fits {', '.join(LBFGS_MODELS)} heads; use adamw")
+            require(
+                not self.draws, "lbfgs sees all vectors at once: of augmentation it takes views and learned; use adamw"
+            )
             require(self.focal == 0, "lbfgs minimises cross-entropy; use adamw with the focal loss")
+
+    @property
+    def policies(self) -> tuple[AugmentConfig, ...]:
+        """Augmentations that heads are fitted with: none where that is left open."""
+        return (AugmentConfig(),) if self.augment is None else self.augment
 
     @property
     def augments(self) -> bool:
         """Whether any augmentation is on."""
-        return any(policy.is_on for policy in self.augment)
+        return any(policy.is_on for policy in self.policies)
+
+    @property
+    def draws(self) -> bool:
+        """Whether any augmentation is on that is drawn anew for each batch, and is not a copy of a vector."""
+        return self.uses("noise", "dropout", "mixup", "interpolate", "extrapolate")
 
     def uses(self, *kinds: str) -> bool:
         """Whether any of some kinds of augmentation is on."""
-        return any(getattr(policy, kind) for policy in self.augment for kind in kinds)
+        return any(getattr(policy, kind) for policy in self.policies for kind in kinds)

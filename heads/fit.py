@@ -4,6 +4,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -77,7 +78,7 @@ def fit_heads(
         )
     for note in examples.notes:
         tell(f"note: {note}")
-    material, trained, finished = _fit(store, collection, examples, config, seconds, tell)
+    config, material, trained, finished = _fit(store, collection, examples, config, seconds, tell)
     heads = []
     for t, name in enumerate(names):
         head = _head(name, collection, examples, config, finished[t], t)
@@ -108,8 +109,10 @@ def fit_again(store: Store, name: str, *, tell: Tell = lambda text: None) -> tup
     collection = store.collection(stored.collection)
     _require_extractor(stored, collection)
     config = config_from_record(record["config"])
+    if "augmenter" in record:
+        config = replace(config, augmenter=record["augmenter"]["name"])  # there may be others by now
     examples = _examples_again(store, stored, collection)
-    material, _, finished = _fit(store, collection, examples, config, {}, tell)
+    _, material, _, finished = _fit(store, collection, examples, config, {}, tell)
     for kind in ("views", "augmenter"):
         if record.get(kind) != (made_with := material.record.get(kind)):
             raise HeadMismatchError(
@@ -123,13 +126,15 @@ def fit_again(store: Store, name: str, *, tell: Tell = lambda text: None) -> tup
 
 def _fit(
     store: Store, collection: Collection, examples: Examples, config: FitConfig, seconds: dict[str, float], tell: Tell
-) -> tuple[Material, Trained, list[Finished]]:
+) -> tuple[FitConfig, Material, Trained, list[Finished]]:
+    """The configuration with what it left open, what was fitted from, the grid, and the heads that were kept."""
     with TemporaryDirectory(prefix="embedstore-") as scratch:
         tell(f"read {len(examples.bags.rows):,} vectors of {collection.dim}")
         with _timed(seconds, "read"):
             material = gather_material(store, collection, examples, config, Path(scratch))
         for note in material.notes:
             tell(f"note: {note}")
+        config = replace(config, augment=material.augment)
         tell(f"fit on {jax_devices()[0]}")
         with _timed(seconds, "fit"):
             if config.model == "abmil":
@@ -140,7 +145,7 @@ def _fit(
                 trained = train(config, examples, material.vectors, augmenter=material.augmenter)
         with _timed(seconds, "evaluate"):
             finished = [finish(config, examples, trained, t) for t in range(len(examples.tasks))]
-    return material, trained, finished
+    return config, material, trained, finished
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Fit linear heads to their optimum: L-BFGS on all training vectors, all folds, tasks and strengths in one program.
 
 The objective is scikit-learn's `LogisticRegression`: C · Σ wᵢ lossᵢ + ½ ‖kernel‖², the bias free, on vectors that are
-standardised by each fold's training rows; divided by C · Σ wᵢ, so that all strengths are on one scale.
+standardised by each fold's training rows; divided by C · Σ wᵢ, so that all strengths are on one scale. A row with
+copies, such as stored views, has the mean of their losses.
 
 Dimensions of an embedding are correlated, and L-BFGS is slow on that: 420 iterations for MobileNetV2 at C = 1. It works
 on other coordinates, in which the bound of the loss's Hessian (Böhning 1992) is the identity; the optimum is the same.
@@ -15,7 +16,7 @@ Logits are linear in the parameters, so the search along a direction is one on l
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +44,8 @@ CURVATURE_ROWS = 8192
 class _Rows(NamedTuple):
     """Rows that any fold trains on, padded; and from the coordinates of the search to kernels: axes @ (scale · …)."""
 
-    vectors: Float[Array, "rows dim"]
+    vectors: Float[Array, "copies rows dim"]
+    shares: Float[Array, "policies copies"]
     targets: Int8[Array, "tasks rows k"]
     counted: Bool[Array, "folds tasks rows"]
     axes: Float[Array, "dim dim"]
@@ -58,24 +60,31 @@ class _State(NamedTuple):
     step: jax.Array
 
 
-def fit_lbfgs(program: Program, problem: Problem, grid: Grid, vectors: NDArray) -> Fitted:
+def fit_lbfgs(
+    program: Program, problem: Problem, grid: Grid, vectors: NDArray[Any], shares: NDArray[Any] | None = None
+) -> Fitted:
     """Fit every head of a grid whose `learning_rate` is the strength C; `steps` are the most iterations.
 
-    Heads of one stream, since the optimum does not depend on a seed. Validation scores choose among strengths;
-    nothing is stopped early.
+    A stream is a policy of augmentation, as the optimum does not depend on a seed. Validation scores choose among
+    strengths; nothing is stopped early.
 
     Args:
-        vectors: (n, dim), one for each row of the problem.
+        vectors: (n, dim), one for each row of the problem, or (n, copies, dim), the original first.
+        shares: (policies, copies) how much the loss of each copy counts, 1 in all; one policy of originals when None.
     """
+    vectors = vectors if vectors.ndim == 3 else vectors[:, None]
+    if shares is None:
+        shares = np.eye(1, vectors.shape[1])
     parts = np.asarray(problem.parts)[:, : len(vectors)]
     trained = np.flatnonzero((parts == TRAIN).any(axis=0))
     lacking = padded(len(trained)) - len(trained)
     counted = (parts[:, None, trained] == TRAIN) & np.asarray(problem.known)[None, :, trained]
     some = trained[:: -(-len(trained) // CURVATURE_ROWS)]
-    x = (np.asarray(vectors[some], np.float32) - np.asarray(problem.mean)) / np.asarray(problem.std)
+    x = (np.asarray(vectors[some, 0], np.float32) - np.asarray(problem.mean)) / np.asarray(problem.std)
     axes, scale = _coordinates(x, len(trained), np.asarray(grid.learning_rate))
     rows = _Rows(
-        vectors=jnp.asarray(np.pad(np.asarray(vectors[trained]), ((0, lacking), (0, 0)))),
+        vectors=jnp.asarray(np.pad(np.moveaxis(vectors[trained], 1, 0), ((0, 0), (0, lacking), (0, 0)))),
+        shares=jnp.asarray(shares, jnp.float32),
         targets=jnp.asarray(np.pad(np.asarray(problem.targets)[:, trained], ((0, 0), (0, lacking), (0, 0)))),
         counted=jnp.asarray(np.pad(counted, ((0, 0), (0, 0), (0, lacking)))),
         axes=jnp.asarray(axes),
@@ -86,11 +95,12 @@ def fit_lbfgs(program: Program, problem: Problem, grid: Grid, vectors: NDArray) 
 
 @partial(jax.jit, static_argnums=0)
 def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> Fitted:
-    x = standardise(rows.vectors, problem.mean, problem.std)
+    copies, n, dim = rows.vectors.shape
+    x = standardise(rows.vectors.reshape(-1, dim), problem.mean, problem.std)
     targets = rows.targets.astype(jnp.float32)
     start = program.start(grid.keys[0])
 
-    def of_head(task, strength, axis_scale, counted, weights, shift, scale):
+    def of_head(task, strength, axis_scale, counted, weights, shift, scale, shares):
         present, softmax = problem.present[task], problem.softmax[task]
 
         def natural(parameters):
@@ -103,22 +113,27 @@ def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> Fitted:
             return apply(program.network, head, x, shift, scale, None), head["kernel"][...]
 
         def objective(logits_and_kernel):
-            logits, kernel = mask_logits(logits_and_kernel[0], present), logits_and_kernel[1]
-            loss, weight = loss_and_weight(logits, targets[task], weights[task], present, softmax, 0.0, program.losses)
-            total = jnp.where(counted[task], weight, 0.0).sum()
-            mean = jnp.where(counted[task], loss, 0.0).sum() / total
+            logits, kernel = mask_logits(logits_and_kernel[0], present).reshape(copies, n, -1), logits_and_kernel[1]
+
+            def of_copy(logits):
+                return loss_and_weight(logits, targets[task], weights[task], present, softmax, 0.0, program.losses)
+
+            loss, weight = jax.vmap(of_copy)(logits)
+            total = jnp.where(counted[task], weight[0], 0.0).sum()
+            mean = jnp.where(counted[task], shares @ loss, 0.0).sum() / total
             return mean + jnp.vdot(kernel, kernel) / (2 * strength * total)
 
         found, steps = _minimise(outputs, objective, start, program.steps)
         return natural(found), steps
 
-    heads = jax.vmap(of_head, in_axes=(0, 0, 0, None, None, None, None))
-    folds = jax.vmap(heads, in_axes=(None, None, None, 0, 0, 0, 0))
-    parameters, steps = folds(
-        grid.task, grid.learning_rate, rows.scale, rows.counted, problem.weights, problem.shift, problem.scale
-    )
-    parameters = jax.tree.map(lambda a: a[None], parameters)
-    return Fitted(parameters, validate(program, problem, grid, parameters), steps[None])
+    heads = jax.vmap(of_head, in_axes=(0, 0, 0, *[None] * 5))
+    folds = jax.vmap(heads, in_axes=(None, None, None, 0, 0, 0, 0, None))
+    policies = jax.vmap(folds, in_axes=(*[None] * 7, 0))
+    parameters, steps = policies(
+        grid.task, grid.learning_rate, rows.scale,
+        rows.counted, problem.weights, problem.shift, problem.scale, rows.shares,
+    )  # fmt: skip
+    return Fitted(parameters, validate(program, problem, grid, parameters), steps)
 
 
 def _coordinates(
@@ -165,7 +180,7 @@ def _moved(start, length: Float[Array, ""], direction):
 
 
 def _lowest(along: Callable) -> Float[Array, ""]:
-    """About where a convex function of t > 0 that falls at 0 is lowest: Newton's steps from 1, kept in a bracket.
+    """About where a convex function of t > 0 that falls at 0 is lowest: Newton's steps from 0, kept in a bracket.
 
     Of all that were looked at it is the lowest, of those that rounding makes equal the last.
     """
@@ -177,10 +192,10 @@ def _lowest(along: Callable) -> Float[Array, ""]:
         better = value <= least + ROUNDING * jnp.abs(least)
         best, least = jnp.where(better, t, best), jnp.where(better, value, least)
         low, high = jnp.where(rise < 0, t, low), jnp.where(rise < 0, high, t)
-        guess = jnp.minimum(t - rise / bend, 4 * t)  # where a loss is flat, Newton's step is endless
+        most = jnp.maximum(4 * t, 1)  # where a loss is flat, Newton's step is endless
+        guess = jnp.minimum(t - rise / bend, most)
         inside = (guess > low) & (guess < high)
-        halved = jnp.where(jnp.isfinite(high), (low + high) / 2, 2 * t)
-        return jnp.where(inside, guess, halved), low, high, best, least
+        return jnp.where(inside, guess, jnp.where(jnp.isfinite(high), (low + high) / 2, most)), low, high, best, least
 
-    zero = jnp.float32(0)
-    return jax.lax.fori_loop(0, LOOKS, look, (jnp.float32(1), zero, jnp.float32(jnp.inf), zero, along(zero)))[3]
+    zero, endless = jnp.float32(0), jnp.float32(jnp.inf)
+    return jax.lax.fori_loop(0, LOOKS, look, (zero, zero, endless, zero, endless))[3]

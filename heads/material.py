@@ -1,6 +1,6 @@
 """What a head is fitted from: vectors, with stored views where they are asked for, and a latent augmenter."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from embedstore.config import as_record
 from embedstore.errors import ViewsNotFoundError
 from embedstore.store import Collection, Store, read_vectors, read_views
-from heads.augmenter import Augmenter, load_augmenter
-from heads.config import FitConfig
+from heads.augmenter import Augmenter, augmenters_for, load_augmenter
+from heads.config import TILE_MODELS, AugmentConfig, FitConfig
 from heads.devices import device_bytes
 from heads.examples import Examples
+from heads.policies import default_policy
 from heads.pooling import pool
 
 #: Rows that are laid beside their views at once.
@@ -27,12 +28,14 @@ class Material:
     Attributes:
         vectors: What the model looks at: a vector an example (n, dim), or with views (n, 1 + views, dim), the original
             first; or the vectors of all bags (tiles, dim), one bag after the other.
-        augmenter: What takes a vector to that of a view, where that is asked for.
+        augment: The augmentation that was asked for, or where that was left open what there are the means for.
+        augmenter: What takes a vector to that of a view, where that is wanted.
         record: Views and augmenter, as a head keeps them to be fitted again.
         notes: What the user should know.
     """
 
     vectors: NDArray[Any]
+    augment: tuple[AugmentConfig, ...]
     augmenter: Augmenter | None = None
     record: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -50,15 +53,44 @@ def gather_material(
         ViewsNotFoundError: views are asked for, and no example has any.
         AugmenterNotFoundError, AugmenterMismatchError: see `load_augmenter`.
     """
+    vectors = _vectors(collection, examples, config, scratch)
+    if config.augment is None and config.model in TILE_MODELS:
+        return _left_open(store, collection, examples, config, vectors, scratch)
+    return _asked(store, collection, examples, config, vectors, scratch)
+
+
+def _left_open(
+    store: Store, collection: Collection, examples: Examples, config: FitConfig, vectors: NDArray[Any], scratch: Path
+) -> Material:
+    """With the augmentation that the store has the means for."""
+    views = store.views(collection.name)
+    augmenters = augmenters_for(store, collection)
+    learned = len(augmenters) == 1 and store.augmenters.get(augmenters[0]).record["beats_original"]
+    for count in (views.config().count if views.exists() else 0, 0):
+        policy = default_policy(len(examples), views=count, learned=learned)
+        try:
+            found = _asked(store, collection, examples, replace(config, augment=(policy,)), vectors, scratch)
+        except ViewsNotFoundError:
+            continue  # none of the labelled tiles has any
+        break
+    if not policy.is_on:
+        return found
+    note = f"augmented by {policy}, which the store has the means for; `--augment none` leaves it out"
+    return replace(found, notes=(*found.notes, note))
+
+
+def _asked(
+    store: Store, collection: Collection, examples: Examples, config: FitConfig, vectors: NDArray[Any], scratch: Path
+) -> Material:
+    """With the augmentation that a configuration names."""
     augmenter, notes = None, tuple[str, ...]()
     record: dict[str, Any] = {}
-    vectors = _vectors(collection, examples, config, scratch)
     if config.uses("learned"):
         augmenter = load_augmenter(store, collection, config.augmenter)
         record["augmenter"] = {"name": augmenter.name, "digest": augmenter.digest}
     if config.uses("views"):
         vectors, record["views"], notes = _with_views(store, collection, examples, vectors, scratch)
-    return Material(vectors=vectors, augmenter=augmenter, record=record, notes=notes)
+    return Material(vectors=vectors, augment=config.policies, augmenter=augmenter, record=record, notes=notes)
 
 
 def _with_views(

@@ -145,23 +145,24 @@ def moments(vectors: NDArray[np.float16], train: NDArray[np.bool_]) -> tuple[NDA
     """Means and standard deviations of training rows: of all folds together, and of each fold on top of that.
 
     Args:
-        vectors: (n, dim) or (n, views, dim).
+        vectors: (n, dim), or with copies of a row, which all count alike, (n, copies, dim): what varies among views
+            alone would be endless standard deviations from the mean.
         train: (folds, n).
     Returns:
         mean (dim,), std (dim,), shift (folds, dim), scale (folds, dim); a dimension that does not vary has std 1.
     """
-    dim = vectors.shape[-1]
-    first = vectors if vectors.ndim == 2 else vectors[:, 0]
-    centre = np.asarray(first[np.flatnonzero(train.any(0))[:256]], np.float32).mean(0)  # keeps squares small
+    dim, copied = vectors.shape[-1], vectors if vectors.ndim == 3 else vectors[:, None]
+    step = max(1, _MOMENTS_ROWS // copied.shape[1])
+    centre = np.asarray(copied[np.flatnonzero(train.any(0))[:256], 0], np.float32).mean(0)  # keeps squares small
     total, squares = np.zeros((len(train), dim)), np.zeros((len(train), dim))
     union, union_squares = np.zeros(dim), np.zeros(dim)
-    for start in range(0, len(first), _MOMENTS_ROWS):
-        members = train[:, start : start + _MOMENTS_ROWS]
+    for start in range(0, len(copied), step):
+        members = train[:, start : start + step]
         used = members.any(0)
         if not used.any():
             continue
-        block = np.asarray(first[start : start + _MOMENTS_ROWS][used], np.float32) - centre
-        square = block * block
+        block = np.asarray(copied[start : start + step][used], np.float32) - centre
+        block, square = block.mean(1), (block * block).mean(1)
         union += block.sum(0, dtype=np.float64)
         union_squares += square.sum(0, dtype=np.float64)
         if len(train) > 1:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from heads.augment import Strengths, kinds_on
 from heads.augmenter import Augmenter
-from heads.config import AugmentConfig, FitConfig
+from heads.config import LBFGS_MODELS, AugmentConfig, FitConfig
+from heads.copies import MOST_VECTORS, count_copies, lay_copies
 from heads.devices import device_bytes
 from heads.examples import Examples
 from heads.head import Members
@@ -20,11 +21,8 @@ from heads.models import Network, first_columns, network_of
 from heads.problem import Problem, is_softmax, padded, pose
 from heads.train import Fitted, Grid, Program, fit_on_device, fit_streamed, grid_of
 
-#: Most vectors that `auto` fits with L-BFGS, which reads all of them at every step.
-LBFGS_ROWS = 50_000
 #: More iterations than this the strongest grids do not need, and the weakest regularisation should not get.
 LBFGS_STEPS = 200
-_CAN_LBFGS = ("linear", "mean", "max")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,7 +106,7 @@ def program_of(
         hidden=config.hidden,
         dropout=config.dropout,
         losses=frozenset("softmax" if one else "sigmoid" for one in softmax),
-        kinds=tuple(kinds_on(one) for one in config.augment),
+        kinds=tuple(kinds_on(one) for one in config.policies),
         views=views,
         latent=latent,
         batch=config.batch or 1,
@@ -120,12 +118,12 @@ def program_of(
     )
 
 
-def choose_optimizer(config: FitConfig, rows: int) -> str:
-    """`auto` resolved."""
+def choose_optimizer(config: FitConfig, rows: int, views: int = 1) -> str:
+    """`auto` resolved, for so many rows and vectors of each."""
     if config.optimizer != "auto":
         return config.optimizer
-    can = config.model in _CAN_LBFGS and not config.augments and config.focal == 0
-    return "lbfgs" if can and not config.balanced_sampling and rows <= LBFGS_ROWS else "adamw"
+    can = config.model in LBFGS_MODELS and not config.draws and not config.focal and not config.balanced_sampling
+    return "lbfgs" if can and rows * count_copies(config, views) <= MOST_VECTORS else "adamw"
 
 
 def train(
@@ -140,19 +138,19 @@ def train(
         on_device: Whether all vectors are brought to the device; by what is free there when None.
     """
     dim, views = vectors.shape[-1], vectors.shape[1] if vectors.ndim == 3 else 1
-    problem = pose_examples(config, examples, vectors)
-    optimizer = choose_optimizer(config, len(vectors))
+    optimizer = choose_optimizer(config, len(vectors), views)
     if optimizer == "lbfgs":
+        copies, shares = lay_copies(config, vectors, augmenter)
+        problem = pose_examples(config, examples, copies)
         program = program_of(config, examples, dim, steps=min(config.steps or LBFGS_STEPS, LBFGS_STEPS))
         seeds = range(config.seed, config.seed + 1)  # it starts at zero and draws nothing: all seeds are alike
         grid = _grid(config, examples, rates=config.c, decays=(0.0,), seeds=seeds)
-        first = vectors if vectors.ndim == 2 else vectors[:, 0]
-        fitted = fit_lbfgs(program, problem, grid, first)
+        fitted = fit_lbfgs(program, problem, grid, copies, shares)
         names: tuple[str, ...] = ("c",)
     else:
         network, latent = (augmenter.network, augmenter.latent) if augmenter is not None else (None, None)
         program = program_of(config, examples, dim, views=views, latent=network)
-        problem = problem._replace(latent=latent)
+        problem = pose_examples(config, examples, vectors)._replace(latent=latent)
         seeds = range(config.seed, config.seed + config.seeds)
         rates, decays = config.learning_rates or (), config.weight_decays or ()
         grid = _grid(config, examples, rates=rates, decays=decays, seeds=seeds)
@@ -164,7 +162,7 @@ def train(
         optimizer=optimizer,
         network=program.network,
         problem=problem,
-        cells=cells_of(grid, names, config.augment),
+        cells=cells_of(grid, names, config.policies),
         seeds=len(seeds),
         fitted=fitted,
         logits=lambda members, rows: members.logits(first[rows]),
@@ -172,7 +170,7 @@ def train(
 
 
 def _grid(config: FitConfig, examples: Examples, *, rates, decays, seeds) -> Grid:
-    return grid_of(len(examples.tasks), rates, decays, [Strengths.of(one) for one in config.augment], seeds)
+    return grid_of(len(examples.tasks), rates, decays, [Strengths.of(one) for one in config.policies], seeds)
 
 
 def cells_of(

@@ -1,5 +1,7 @@
 """Linear heads at their optimum, beside scikit-learn's LogisticRegression on the same objective."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -33,6 +35,27 @@ def test_optimum_is_scikit_learns(classes: int, weights: bool):
                 C=strength, class_weight="balanced" if weights else None, tol=1e-8, max_iter=5000
             ).fit(own, targets[rows].argmax(1))
             np.testing.assert_allclose(kernels[0, f, c].T, reference.coef_, atol=1e-3)
+
+
+def test_copies_of_a_row_share_its_loss_as_scikit_learn_weighs_them():
+    x, targets = two_classes(300, classes=3)
+    rng = np.random.default_rng(1)
+    copies = np.stack([x, *(x + rng.normal(size=x.shape) for _ in range(2))], axis=1).astype(np.float16)
+    shares = np.array([[1, 0, 0], [0.2, 0.4, 0.4], [0, 0, 1]])
+    parts = folds_of(len(x), 2)
+    problem = problem_of(copies, targets, parts, class_weights=False)
+    fitted = fit_lbfgs(program_of(16, columns=3, steps=500), problem, grid(rates=STRENGTHS), copies, shares)
+    kernels = np.asarray(fitted.parameters["kernel"][...])
+    assert kernels.shape[:3] == (3, 2, 3) and fitted.score.shape == (3, 2, 3)
+    for (p, share), (f, fold) in itertools.product(enumerate(shares), enumerate(parts)):
+        rows = fold == TRAIN
+        scaler = StandardScaler().fit(copies[rows].reshape(-1, 16).astype(np.float64))
+        own = scaler.transform(copies[rows].reshape(-1, 16).astype(np.float64))
+        weights = np.tile(share, rows.sum())
+        for c, strength in enumerate(STRENGTHS):
+            reference = LogisticRegression(C=strength, tol=1e-8, max_iter=5000)
+            reference.fit(own, np.repeat(targets[rows].argmax(1), 3), sample_weight=weights)
+            np.testing.assert_allclose(kernels[p, f, c].T, reference.coef_, atol=1e-3)
 
 
 def test_correlated_dimensions_do_not_slow_it_down():

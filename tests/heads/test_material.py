@@ -10,10 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import app
+from embedstore.config import as_record
 from embedstore.errors import AugmenterNotFoundError, HeadMismatchError, ViewsNotFoundError
 from embedstore.store import Label, Store, read_views
 from heads.augmenter import load_augmenter
 from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
+from heads.copies import DRAWS, lay_copies
 from heads.examples import gather
 from heads.fit import fit_again, fit_heads
 from heads.fit_augmenter import fit_augmenter
@@ -95,6 +97,62 @@ def test_a_head_with_an_augmenter_is_fitted_again_while_it_is_the_same(tmp_path:
         fit_again(store, "h")
 
 
+@pytest.mark.slow
+def test_what_is_left_open_takes_what_the_store_has(tmp_path: Path):
+    store, said = labelled(tmp_path, without=tuple(f"s{s:02}.svs" for s in range(12))), list[str]()
+    open_ = replace(QUICK, optimizer="auto", c=(0.1,))
+    plain = fit(store, open_, tell=said.append)
+    assert list(plain.record["config"]["augment"]) == [as_record(AugmentConfig())] and not any(
+        "augmented" in t for t in said
+    )
+    assert plain.digest == fit(store, replace(open_, augment=(AugmentConfig(),))).digest
+
+    store = labelled(tmp_path / "viewed", without=("s01.svs",))
+    viewed = fit(store, open_, tell=said.append)
+    assert any("augmented by views=0.8, which the store has the means for" in text for text in said)
+    assert viewed.record["optimizer"] == "lbfgs" and viewed.record["views"]["tiles"] == 660
+    assert viewed.digest == fit(store, replace(open_, augment=(AugmentConfig(views=0.8),))).digest != plain.digest
+    poor = replace(TINY, steps=1, evaluate_every=1, learning_rate=1e-9)
+    fit_augmenter(store, store.collection(), poor, name="poor", force=True)
+    assert not store.augmenters.get("poor").record["beats_original"]
+    assert fit(store, open_).digest == viewed.digest
+    store.augmenters.remove("poor")
+    fit_augmenter(store, store.collection(), TINY, name="mine")
+    both = fit(store, open_)
+    assert list(both.record["config"]["augment"]) == [as_record(AugmentConfig(views=0.8, learned=0.4))]
+    assert both.record["augmenter"]["name"] == "mine" and both.digest != viewed.digest
+    fit_augmenter(store, store.collection(), TINY, name="another", force=True)
+    assert fit_again(store, "h")[1].digest == both.digest  # though it is no longer the only one
+    assert fit(store, open_).digest == viewed.digest  # nobody can say which of the two
+
+
+def test_copies_are_views_and_latent_augmentations_beside_the_original(tmp_path: Path):
+    store = labelled(tmp_path, slides=8, tiles=20)
+    collection = store.collection()
+    fit_augmenter(store, collection, TINY, name="mine", force=True)
+    policies = (AugmentConfig(), AugmentConfig(views=0.5), AugmentConfig(views=0.8, learned=0.4))
+    config = replace(QUICK, optimizer="lbfgs", augment=policies)
+    examples = gather(store, collection, ["size"], config)
+    material = gather_material(store, collection, examples, config, tmp_path)
+    assert material.augmenter is not None
+    copies, shares = lay_copies(config, material.vectors, material.augmenter)
+    stored = 1 + VIEWS.count
+    assert copies.shape == (160, stored + DRAWS, collection.dim) and (copies[:, :stored] == material.vectors).all()
+    np.testing.assert_allclose(shares[0], [1, *[0] * 8])
+    np.testing.assert_allclose(shares[1], [0.5, *[0.125] * 4, *[0] * 4])
+    np.testing.assert_allclose(shares[2], [0.2 * 0.6, *[0.8 * 0.6 / 4] * 4, *[0.1] * 4])
+    bank = np.asarray(material.augmenter.latent.bank)
+    for i in (0, 7):
+        made = material.augmenter.augment(np.tile(copies[i, 0], (len(bank), 1)), bank)
+        apart = np.abs(made[None] - copies[i, stored:, None].astype(np.float32)).max(axis=2).min(axis=1)
+        assert (apart < 0.01).all()  # each is of a transform in the bank
+    vast = np.full((3, 1, collection.dim), 6e4, np.float16)
+    vast[1] *= -1
+    assert np.isfinite(
+        lay_copies(replace(config, augment=(AugmentConfig(learned=1),)), vast, material.augmenter)[0]
+    ).all()
+
+
 def test_what_is_not_there_is_said_before_anything_is_saved(tmp_path: Path):
     store = labelled(tmp_path, slides=6, tiles=20, views=False)
     for config, error, words in (
@@ -143,6 +201,6 @@ def test_search_takes_what_is_at_hand(tmp_path: Path):
     asked = ["fit-head", "--store", store.uri, "--task", "size", "--folds", "3", "--steps", "20", "--augment", "search"]
     assert CliRunner().invoke(app, asked, catch_exceptions=False).exit_code == 0
     tried = {cell["augment"] for cell in store.heads.get("size-linear").record["selection"]}
-    assert {"none", "views=0.7"} <= tried and not any("learned" in text for text in tried)
+    assert {"none", "views=0.8"} <= tried and not any("learned" in text for text in tried)
     shown = CliRunner().invoke(app, ["heads", "show", "size-linear", "--store", store.uri]).output
     assert f"{VIEWS.count} views of 160 tiles" in shown

@@ -1,5 +1,6 @@
 """Several augmentations are one more axis of the grid: each as if it were fitted alone, the best by validation kept."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from embedstore.store import Store
 from heads.config import AugmentConfig, FitConfig, SplitConfig
 from heads.examples import gather
 from heads.fit import fit_again, fit_heads
-from heads.policies import search_policies
+from heads.policies import default_policy, search_policies
 from heads.trained import train
 
 NOISE = AugmentConfig(noise=0.5)
@@ -30,6 +31,7 @@ def posed(store: Store, config: FitConfig):
     return examples, np.stack(collection.tiles().column("vector").to_pylist()).astype(np.float16)
 
 
+@pytest.mark.slow
 def test_each_policy_is_fitted_as_if_alone(fitted_store: Store):
     policies = (AugmentConfig(), NOISE, MIXED)
     together = replace(QUICK, augment=policies)
@@ -61,7 +63,7 @@ def test_the_best_by_validation_is_kept_and_fitted_again(fitted_store: Store):
 
 
 def test_policies_from_flags_and_file(tmp_path: Path):
-    assert resolve_fit({}).augment == (AugmentConfig(),)
+    assert resolve_fit({}).augment is None and resolve_fit({"augment": ("none",)}).augment == (AugmentConfig(),)
     flags = {"augment": ("none", "noise=0.5", "mixup=0.4,interpolate=0.3", "noise=0.5")}
     assert resolve_fit(flags).augment == (AugmentConfig(), NOISE, MIXED)
     assert resolve_fit({"augment": ("search",)}, lambda: (NOISE, MIXED)).augment == (NOISE, MIXED)
@@ -77,10 +79,23 @@ def test_policies_from_flags_and_file(tmp_path: Path):
 
 
 def test_a_search_tries_what_is_at_hand():
-    plain, all_of_it = search_policies(views=False, learned=False), search_policies(views=True, learned=True)
-    assert AugmentConfig() in plain and not any(one.views or one.learned for one in plain)
-    assert set(plain) < set(all_of_it) and any(one.views for one in all_of_it) and any(one.learned for one in all_of_it)
-    assert len(set(all_of_it)) == len(all_of_it)
+    def kinds(policies):
+        return {kind for one in policies for kind in ("views", "learned", "noise", "mixup") if getattr(one, kind)}
+
+    for views, learned in itertools.product((False, True), repeat=2):
+        tried = search_policies(views=views, learned=learned)
+        assert AugmentConfig() in tried and len(set(tried)) == len(tried)
+        wanted = {kind for kind, there in (("views", views), ("learned", learned)) if there}
+        assert kinds(tried) == (wanted or {"noise", "mixup"})
+
+
+def test_what_is_left_open_takes_as_many_copies_as_can_be_fitted_to_the_optimum():
+    few, some, many = 1000, 9000, 40_000
+    assert default_policy(few, views=4, learned=True) == AugmentConfig(views=0.8, learned=0.4)
+    assert default_policy(some, views=4, learned=True) == AugmentConfig(views=0.8)
+    assert default_policy(many, views=4, learned=True) == AugmentConfig()
+    assert default_policy(few, views=0, learned=True) == AugmentConfig(learned=0.8)
+    assert default_policy(few, views=0, learned=False) == AugmentConfig()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +103,7 @@ def test_a_search_tries_what_is_at_hand():
     [
         ({"model": "abmil", "level": "slide", "augment": (NOISE,)}, "abmil"),
         ({"model": "mean", "level": "slide", "augment": (AugmentConfig(views=0.5),)}, "pooled tiles"),
-        ({"optimizer": "lbfgs", "augment": (AugmentConfig(), NOISE)}, "cannot augment"),
+        ({"optimizer": "lbfgs", "augment": (AugmentConfig(), NOISE)}, "takes views and learned"),
         ({"augment": ()}, "empty"),
         ({"augment": (NOISE, NOISE)}, "twice"),
         ({"augmenter": "mine"}, "learned"),

@@ -3,15 +3,17 @@
 
 def human_bytes(size: float) -> str:
     """'1.5 GB', in powers of 1000."""
-    for unit in ("B", "KB", "MB", "GB"):
+    for unit in ("B", "KB", "MB", "GB", "TB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
         size /= 1000
-    return f"{size:.3g} TB"
+    return f"{size:.3g} PB"
 
 
 def human_time(seconds: float) -> str:
-    """'12.3 s', '45 min' or '6.7 h'."""
+    """'40 ms', '12.3 s', '45 min' or '6.7 h'."""
+    if seconds < 0.1:
+        return f"{1000 * seconds:.2g} ms"
     if seconds < 100:
         return f"{seconds:.1f} s"
     if seconds < 5400:

@@ -71,7 +71,9 @@ def _download(spec: ExtractorSpec, hub_id: str, files: tuple[str, ...]) -> Path:
         except Exception as error:  # whichever HTTP library the hub's client uses: it says so in the message
             last = error
             break
-    raise WeightsError(f"{_absent(spec, files)} The hub did not give them: {last}. {_bring(spec)}") from last
+    raise WeightsError(
+        f"{_absent(spec, files)} The hub did not give them: {str(last).rstrip('.')}. {_bring(spec)}"
+    ) from last
 
 
 def _page(hub_id: str) -> str:

@@ -23,14 +23,14 @@ from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
 from heads.examples import Examples, gather
 from heads.fit_augmenter import fit_augmenter
 from heads.material import Material, gather_material
-from heads.policies import ARITHMETIC, BOTH, LEARNED, NONE, VIEWS, search_policies
+from heads.policies import ARITHMETIC, BOTH, LEARNED, NONE, VIEWS
 from heads.select import take
 from heads.splits import TEST, TRAIN, VALID, Split
 from heads.trained import Trained, train
 
 HERE = Path(__file__).resolve().parent
 BUDGETS = (25, 100, 500, 0)
-_SEARCH = search_policies(views=True, learned=True)
+_SEARCH = (*NONE, VIEWS, LEARNED, BOTH)
 _DRAWN = (*NONE, *ARITHMETIC, VIEWS)
 
 

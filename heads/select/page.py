@@ -1,7 +1,7 @@
 """A report on extractors as a web page that is whole in one file: no script, no network."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 
 from embedstore.quantities import human_bytes, human_time
@@ -26,7 +26,7 @@ th, td { padding: .35rem .7rem; border: 1px solid var(--line); text-align: right
 th:nth-child(2), td:nth-child(2), td.error { text-align: left; }
 td.error { white-space: normal; color: var(--quiet); }
 td small { color: var(--quiet); }
-img { max-width: 100%; border: 1px solid var(--line); background: #fff; }
+img { max-width: 100%; margin-top: 1rem; border: 1px solid var(--line); background: #fff; }
 li { max-width: 75ch; }
 """
 
@@ -44,13 +44,14 @@ def _parts(report: SelectionReport) -> Iterator[str]:
     yield f"<h1>{escape(title)}</h1>"
     yield (
         f'<p class="quiet">{report.tiles:,} labelled tiles of {report.patients:,} patients, '
-        f"{escape(', '.join(report.classes))}; collection {escape(report.collection)}</p>"
+        f"classes {escape(', '.join(report.classes))}; collection {escape(report.collection)}</p>"
     )
     yield f'<p class="verdict">{escape(report.verdict)}.</p>'
     yield "<h2>Candidates</h2>"
     yield from _table(report)
     png = base64.b64encode(report_png(report)).decode()
-    yield f'<p><img alt="Scores, cost and robustness of each candidate" src="data:image/png;base64,{png}"></p>'
+    yield f'<img alt="Scores, cost and robustness of each candidate" src="data:image/png;base64,{png}">'
+    yield from _robustness(report)
     if report.rank_checks:
         yield "<h2>Do other tasks rank them alike?</h2><ul>"
         for check in report.rank_checks:
@@ -79,26 +80,40 @@ _HOW = (
 
 
 def _table(report: SelectionReport) -> Iterator[str]:
-    tried = report.tried
-    probes = list(tried[0].scores)
-    robust = [name for name in tried[0].robustness if not name.endswith("_found")]
+    probes = list(report.tried[0].scores)
     heads = ["", "extractor", *map(title_of, probes), "behind", "first in", "tiles/s", "embed all", "vectors"]
-    heads += map(title_of, robust)
-    yield (
-        '<div class="wide"><table><thead><tr>' + "".join(f"<th>{escape(head)}</th>" for head in heads) + "</tr></thead>"
-    )
-    for one in tried:
-        cells = [str(one.rank), f"{escape(one.name)}<br><small>{one.dim} × {one.tile_px} px, {one.mpp:g} µm/px</small>"]
-        cells += [_metric(one.scores.get(probe)) for probe in probes]
+    rows = []
+    for one in report.tried:
+        size = f"<br><small>{one.dim} × {one.tile_px} px, {one.mpp:g} µm/px</small>"
         share = "" if one.first_share is None else f"{100 * one.first_share:.0f} %"
-        cells += [_metric(one.behind), share, *_cost(one)]
-        cells += [_metric(one.robustness.get(name)) for name in robust]
-        yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-    for one in report.failed:
-        yield (
-            f'<tr><td>–</td><td>{escape(one.name)}</td><td class="error" colspan="{len(heads) - 2}">'
-            f"{escape(one.error or '')}</td></tr>"
+        scores = [_metric(one.scores.get(probe)) for probe in probes]
+        rows.append([str(one.rank), escape(one.name) + size, *scores, _metric(one.behind), share, *_cost(one)])
+    lost = (
+        f'<tr><td>–</td><td>{escape(one.name)}</td><td class="error" colspan="{len(heads) - 2}">'
+        f"{escape(one.error or '')}</td></tr>"
+        for one in report.failed
+    )
+    yield from _rows(heads, rows, lost)
+
+
+def _robustness(report: SelectionReport) -> Iterator[str]:
+    kinds = [name for name in report.tried[0].robustness if not name.endswith("_found")]
+    if kinds:
+        yield "<h2>Robustness</h2>"
+        rows = (
+            [str(one.rank), escape(one.name), *(_metric(one.robustness.get(kind)) for kind in kinds)]
+            for one in report.tried
         )
+        yield from _rows(["", "extractor", *map(title_of, kinds)], rows)
+
+
+def _rows(heads: Iterable[str], rows: Iterable[list[str]], more: Iterable[str] = ()) -> Iterator[str]:
+    """A table; its cells are HTML."""
+    yield '<div class="wide"><table><thead><tr>'
+    yield "".join(f"<th>{escape(head)}</th>" for head in heads) + "</tr></thead>"
+    for cells in rows:
+        yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    yield from more
     yield "</table></div>"
 
 

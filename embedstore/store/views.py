@@ -1,7 +1,7 @@
 """Stored views: the embeddings of augmented copies of a collection's tiles, in a table beside it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from embedstore.errors import CollectionMismatchError, StoreNotFoundError, Vecto
 from embedstore.store.collection import IDENTITY, differences
 from embedstore.store.schema import CONFIG_KEY, FORMAT_VERSION, batch_rows, check_collection_name, read_record
 from embedstore.store.table import Table
-from embedstore.store.vectors import bad_rows, matrix
+from embedstore.store.vectors import TAKE_SHARE, bad_rows, matrix
 from embedstore.views import PARAMETERS
 
 PREFIX = "views-"
@@ -135,7 +135,7 @@ class StoredViews:
 def read_views(
     views: Views, tile_ids: NDArray[np.int64], *, version: int | None = None, memory_map: Path | None = None
 ) -> StoredViews:
-    """Read the views of some tiles, in one pass over the table.
+    """Read the views of some tiles: in one pass over the table, or of few tiles over its ids.
 
     Args:
         tile_ids: (n,), each once.
@@ -156,13 +156,9 @@ def read_views(
     there = np.zeros((len(tile_ids), count), bool)
     order = np.argsort(tile_ids)
     known = tile_ids[order]
-    columns = ["tile_id", "view", *PARAMETERS, "vector"]
-    for batch in dataset.to_batches(columns=columns, batch_size=batch_rows(dim)):
-        if not len(known):
-            break
+    for batch in _batches(dataset, known, count, dim):
         of_tile = batch.column("tile_id").to_numpy()
-        at = np.minimum(np.searchsorted(known, of_tile), len(known) - 1)
-        rows = np.flatnonzero(known[at] == of_tile)
+        at, rows = _among(of_tile, known)
         if not len(rows):
             continue
         tile, view = order[at[rows]], batch.column("view").to_numpy()[rows] - 1
@@ -181,3 +177,27 @@ def read_views(
     found: NDArray[np.bool_] = np.asarray(there.all(axis=1))
     vectors[~found], parameters[~found] = 0, 0
     return StoredViews(vectors=vectors, parameters=parameters, found=found, version=dataset.version)
+
+
+def _batches(dataset: lance.LanceDataset, known: NDArray[np.int64], count: int, dim: int) -> Iterator[pa.RecordBatch]:
+    """Batches that hold all rows of some tiles, and maybe others: few rows are taken, more are read past."""
+    columns, size = ["tile_id", "view", *PARAMETERS, "vector"], batch_rows(dim)
+    if not len(known):
+        return
+    if len(known) * count >= TAKE_SHARE * dataset.count_rows():
+        yield from dataset.to_batches(columns=columns, batch_size=size)
+        return
+    passed, found = 0, []
+    for batch in dataset.to_batches(columns=["tile_id"]):
+        found.append(passed + _among(batch.column("tile_id").to_numpy(), known)[1])
+        passed += batch.num_rows
+    rows = np.concatenate(found) if found else np.empty(0, np.intp)
+    for start in range(0, len(rows), size):
+        taken = dataset.take(rows[start : start + size].tolist(), columns=columns)
+        yield from taken.combine_chunks().to_batches()
+
+
+def _among(tile_ids: NDArray[np.int64], known: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where each id would stand among the known, which are sorted, and the positions of those that are known."""
+    at = np.minimum(np.searchsorted(known, tile_ids), len(known) - 1)
+    return at, np.flatnonzero(known[at] == tile_ids)

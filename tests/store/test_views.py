@@ -103,9 +103,13 @@ def model_of(slides: dict[str, int]) -> dict[int, tuple[np.ndarray, np.ndarray]]
 # -- reading --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("take_share", [0, 10])
 @pytest.mark.parametrize("seed", range(4))
-def test_what_was_written_is_read_in_the_order_asked_for(views, deliver_views, monkeypatch, seed: int):
+def test_what_was_written_is_read_in_the_order_asked_for(
+    views, deliver_views, monkeypatch, seed: int, take_share: float
+):
     monkeypatch.setattr(module, "batch_rows", lambda dim: 7)
+    monkeypatch.setattr(module, "TAKE_SHARE", take_share)
     slides = {"a": 9, "b": 1, "c": 14}
     ViewsWriter(views).commit([deliver_views(name, n, seed=seed) for name, n in slides.items()])
     model, rng = model_of(slides), np.random.default_rng(seed)

@@ -30,8 +30,6 @@ from heads.trained import Trained, train
 
 HERE = Path(__file__).resolve().parent
 BUDGETS = (25, 100, 500, 0)
-_SEARCH = (*NONE, VIEWS, LEARNED, BOTH)
-_DRAWN = (*NONE, *ARITHMETIC, VIEWS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,26 +37,34 @@ class Family:
     """A way to augment.
 
     Attributes:
-        optimizer: What fits it.
+        fit: Of `FITS`.
         policies: Among these validation chooses.
         base: The family that it is compared with.
     """
 
-    optimizer: Literal["lbfgs", "adamw"]
+    fit: str
     policies: tuple[AugmentConfig, ...]
     base: str = "none"
 
 
+#: Optimizer, whether views lie beside the vectors (they are standardised by them then), and policies of each fit.
+FITS: dict[str, tuple[Literal["lbfgs", "adamw"], bool, tuple[AugmentConfig, ...]]] = {
+    "plain": ("lbfgs", False, NONE),
+    "copies": ("lbfgs", True, (*NONE, VIEWS, LEARNED, BOTH)),
+    "learned": ("lbfgs", False, (LEARNED,)),
+    "drawn": ("adamw", False, NONE + ARITHMETIC),
+    "drawn views": ("adamw", True, (VIEWS,)),
+}
 #: 'both' is the default of `fit-head` where there are views and an augmenter, 'none' where there are not.
 FAMILIES = {
-    "none": Family(optimizer="lbfgs", policies=NONE),
-    "views": Family(optimizer="lbfgs", policies=(VIEWS,)),
-    "learned": Family(optimizer="lbfgs", policies=(LEARNED,)),
-    "both": Family(optimizer="lbfgs", policies=(BOTH,)),
-    "search": Family(optimizer="lbfgs", policies=_SEARCH),
-    "none, drawn": Family(optimizer="adamw", policies=NONE),
-    "arithmetic": Family(optimizer="adamw", policies=NONE + ARITHMETIC, base="none, drawn"),
-    "views, drawn": Family(optimizer="adamw", policies=(VIEWS,), base="none, drawn"),
+    "none": Family(fit="plain", policies=NONE),
+    "views": Family(fit="copies", policies=(VIEWS,)),
+    "learned": Family(fit="learned", policies=(LEARNED,)),
+    "both": Family(fit="copies", policies=(BOTH,)),
+    "search": Family(fit="copies", policies=(*NONE, VIEWS, LEARNED, BOTH)),
+    "none, drawn": Family(fit="drawn", policies=NONE),
+    "arithmetic": Family(fit="drawn", policies=NONE + ARITHMETIC, base="none, drawn"),
+    "views, drawn": Family(fit="drawn views", policies=(VIEWS,), base="none, drawn"),
 }
 
 
@@ -162,7 +168,7 @@ def answers_of(store: Store, task: str, name: str, budgets: Sequence[int], seeds
     """A collection, that is an extractor, budget by budget, family by family."""
     collection = store.collection(name)
     config = replace(
-        FitConfig(), split=SplitConfig(kind="given"), positive=TASKS[task][2], augment=_SEARCH, augmenter=name
+        FitConfig(), split=SplitConfig(kind="given"), positive=TASKS[task][2], augment=(BOTH,), augmenter=name
     )
     examples, found = gather(store, collection, [task], config), list[Answers]()
     with tempfile.TemporaryDirectory() as scratch:
@@ -190,25 +196,25 @@ def _answers(
     names = tuple(f"seed {seed}" for seed in range(len(drawn)))
     used = replace(take(examples, rows), split=Split(parts=drawn[:, rows], names=names))
     vectors = material.vectors[rows]
-    fits = {
-        "lbfgs": train(replace(config, optimizer="lbfgs"), used, vectors, augmenter=material.augmenter),
-        "adamw": train(replace(config, optimizer="adamw", augment=_DRAWN, augmenter=None), used, vectors),
-    }
+    fits = {}
+    for name, (optimizer, beside, policies) in FITS.items():
+        own = replace(config, optimizer=optimizer, augment=policies, augmenter=None)
+        fits[name] = train(own, used, vectors if beside else vectors[:, 0], augmenter=material.augmenter)
     first = material.vectors[:, 0]
     tests = np.flatnonzero(parts == TEST)
     extractor = collection.record()["extractor"]["name"]
     _, group = np.unique(examples.group[tests], return_inverse=True)
     for name, family in FAMILIES.items():
-        fitted = fits[family.optimizer]
+        fitted = fits[family.fit]
         decided, logits, chosen = [], [], []
         for fold, own in enumerate(drawn):
             valid = np.flatnonzero(own == VALID)
-            cell = _best(fitted, family.policies, fold)
+            cell, policy = _best(fitted, family, fold)
             members = fitted.members(cell, [fold], 1)
             of_valid, of_test = (members.logits(first[at])[0, :, 0] for at in (valid, tests))
             decided.append(expit(of_test) >= choose_threshold(expit(of_valid), truth[valid]))
             logits.append(of_test)
-            chosen.append(fitted.cells[cell].get("augment", "none"))
+            chosen.append(policy)
         yield Answers(
             task=task, extractor=extractor, budget=budget, family=name, decided=np.stack(decided),
             score=np.stack(logits), truth=truth[tests], group=group, chosen=tuple(chosen),
@@ -230,9 +236,10 @@ def _draw(parts: NDArray[np.int8], truth: NDArray[np.bool_], budget: int, seeds:
     return drawn
 
 
-def _best(trained: Trained, policies: Sequence[AugmentConfig], fold: int) -> int:
-    """The cell of a family with the best validation score on a fold."""
-    allowed = {str(policy) for policy in policies}
-    scores = {cell: found[0, fold] for cell, found in trained.scores(0).items()}
-    own = [cell for cell in scores if trained.cells[cell].get("augment", "none") in allowed]
-    return min(own, key=lambda cell: (scores[cell], cell))
+def _best(trained: Trained, family: Family, fold: int) -> tuple[int, str]:
+    """The cell of a family with the best validation score on a fold, and its policy."""
+    allowed, all_of_fit = set(map(str, family.policies)), FITS[family.fit][2]
+    policies = [cell.get("augment", str(all_of_fit[0])) for cell in trained.cells]
+    found = trained.scores(0).items()
+    _, cell = min((scores[0, fold], cell) for cell, scores in found if policies[cell] in allowed)
+    return cell, policies[cell]

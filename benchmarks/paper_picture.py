@@ -29,7 +29,14 @@ _METRICS = {"f1": "F1", "auroc": "AUROC"}
 
 def page(f1: Scores, gain_rows: Sequence[Row], family_rows: Sequence[Row]) -> str:
     """Tables in Markdown: gains over the reference, families of augmentation, every extractor."""
-    return "\n".join([*_gain_table(gain_rows), "", *_family_table(family_rows), "", *_f1_tables(f1)]) + "\n"
+    return "\n".join([_HEAD, *_gain_table(gain_rows), "", *_family_table(family_rows), "", *_f1_tables(f1)]) + "\n"
+
+
+_HEAD = """# The paper's claims, measured
+
+`python benchmarks/paper.py` wrote this page; what it does stands at the top of that file, and what it found in
+[README.md](../README.md#the-papers-claims). Rows are in `benchmarks/results/paper_*.csv`.
+"""
 
 
 def _gain_table(rows: Sequence[Row]) -> Iterator[str]:
@@ -138,6 +145,8 @@ def _by_family(axis: Axes, f1: Scores, rows: Sequence[Row], task: str) -> None:
     _budgets(axis)
     axis.set_ylabel("points of F1 over none")
     axis.set_title(f"augmentation: mean of {len(names)} extractors, 95 % interval, a dot each", loc="left", fontsize=10)
+    low, high = axis.get_ylim()
+    axis.set_ylim(low - 0.12 * (high - low), high)  # for the legend
     axis.legend(fontsize=7, frameon=False, ncols=4, loc="lower left")
 
 
@@ -159,10 +168,10 @@ def _gains(axis: Axes, rows: Sequence[Row]) -> None:
         offset += 0.9
     axis.axvline(0, color="black", lw=0.8)
     axis.set_yticks([at for at, _ in ticks], [text for _, text in ticks], fontsize=7)
-    axis.set_ylim(offset - 0.9, -0.3)
+    axis.set_ylim(offset, -0.3)  # with a line for the legend
     axis.set(xlabel=f"points of F1 over {REFERENCE} without augmentation", ylabel="labels a class")
     axis.set_title(f"selection, augmentation ({FAMILY}), both; 95 % interval", loc="left", fontsize=10)
-    axis.legend(fontsize=7, frameon=False, loc="lower right")
+    axis.legend(fontsize=7, frameon=False, ncols=3, loc="lower center")
 
 
 def _around(value: Any, low: Any, high: Any) -> Any:

@@ -19,6 +19,8 @@ from . import toys
 from .scene import FAST, SLIDES, Scene, assert_complete
 from .toys import CONFIG, DIM, TILE_PX, ToyExtractor, ToyReader, parameters_of, plan, source
 
+pytestmark = pytest.mark.slow
+
 TWO = ViewConfig(count=2)
 #: Chunks of five tiles with their views, as `FAST` has without.
 VIEWED = dataclasses.replace(FAST, chunk_bytes=3 * FAST.chunk_bytes, in_flight_bytes=3 * FAST.in_flight_bytes)

@@ -19,6 +19,8 @@ from tests.slides.drawings import damage_tile
 
 from .scene import ingested, toy, toys, vectors, write_slides, write_tiles
 
+pytestmark = pytest.mark.slow
+
 Scene = tuple[Store, Collection, list[dict[str, Any]]]
 
 

@@ -8,6 +8,8 @@ import pytest
 from heads.augment import KINDS, Partners, Strengths, augment, dropout, extrapolate, interpolate, mixup, noise
 from heads.config import AugmentConfig
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), (512, 6))
 OTHER = jax.random.normal(jax.random.key(2), (512, 6)) + 5

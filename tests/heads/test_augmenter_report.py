@@ -18,6 +18,8 @@ from heads.report import Metric
 from heads.splits import TEST, TRAIN
 from heads.view_pairs import ViewPairs
 
+pytestmark = pytest.mark.slow
+
 DIM, TILES, COUNT = 7, 30, 3
 CONFIG = AugmenterConfig(chunks=3, width=8, heads=2)
 # A fourth of the views is blurred, none has its contrast changed.

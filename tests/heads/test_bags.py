@@ -11,6 +11,8 @@ from heads.bags import SHORTEST, batches_of, padded_length
 from heads.examples import Bags
 from heads.models import apply, initial, network_of
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"dim": 6, "classes": 2, "hidden": 8, "dropout": 0.0}
 
 

@@ -19,6 +19,8 @@ from heads.latent import (
     parameter_scale,
 )
 
+pytestmark = pytest.mark.slow
+
 CONFIG = AugmenterConfig(chunks=4, width=16, heads=2)
 BANK = draw_parameters(np.arange(1024), ViewConfig()).reshape(-1, len(PARAMETERS))
 

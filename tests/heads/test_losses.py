@@ -10,6 +10,8 @@ from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 from heads.losses import loss_and_weight, mask_logits
 from heads.scores import score
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(300, 3)).astype(np.float32)
 CLASSES = RNG.integers(3, size=300)

@@ -25,6 +25,8 @@ from heads.train import _through_latent
 from heads.trained import program_of
 from tests.heads.viewed import EDGE, VIEWS, make_viewed
 
+pytestmark = pytest.mark.slow
+
 QUICK = FitConfig(
     optimizer="adamw", split=SplitConfig(folds=3), steps=60, evaluate_every=20, batch=64, bootstrap=20,
     weight_decays=(1e-2,),
@@ -70,7 +72,6 @@ def test_views_lie_beside_their_tiles_and_a_tile_without_any_stands_for_them(tmp
     assert "20 of 120 labelled tiles have no stored views" in material.notes[0]
 
 
-@pytest.mark.slow
 def test_a_head_with_views_is_fitted_again_to_the_same_bits_while_they_are_there(tmp_path: Path):
     store = labelled(tmp_path)
     made = fit(store, VIEWED)
@@ -81,7 +82,6 @@ def test_a_head_with_views_is_fitted_again_to_the_same_bits_while_they_are_there
         fit_again(store, "h")
 
 
-@pytest.mark.slow
 def test_a_head_with_an_augmenter_is_fitted_again_while_it_is_the_same(tmp_path: Path):
     store = labelled(tmp_path)
     fit_augmenter(store, store.collection(), TINY, name="mine", force=True)
@@ -97,7 +97,6 @@ def test_a_head_with_an_augmenter_is_fitted_again_while_it_is_the_same(tmp_path:
         fit_again(store, "h")
 
 
-@pytest.mark.slow
 def test_what_is_left_open_takes_what_the_store_has(tmp_path: Path):
     store, said = labelled(tmp_path, without=tuple(f"s{s:02}.svs" for s in range(12))), list[str]()
     open_ = replace(QUICK, optimizer="auto", c=(0.1,))

@@ -15,6 +15,8 @@ from PIL import Image
 from heads.metrics import evaluate
 from heads.plots import curves_png, write_curves
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONG = ("dense lymphocytic infiltrate", "adipose tissue", "tumour: invasive ductal carcinoma", "stroma", "pen mark")
 CASES = {

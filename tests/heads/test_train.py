@@ -14,6 +14,8 @@ from heads.splits import TRAIN
 from heads.train import fit_on_device, fit_streamed
 from tests.heads.posed import folds_of, grid, problem_of, program_of, two_classes
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING = AugmentConfig(noise=0.2, dropout=0.1, mixup=0.3, interpolate=0.4, extrapolate=0.2)
 
 
@@ -51,7 +53,6 @@ def test_a_head_learns_what_can_be_learnt():
     assert right[np.asarray(problem.parts)[0, : len(x)] == 2].mean() > 0.9
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("augment", [AugmentConfig(), EVERYTHING])
 def test_streamed_equals_on_device(augment: AugmentConfig):
     x, targets = two_classes()
@@ -72,7 +73,6 @@ def test_streamed_equals_on_device(augment: AugmentConfig):
     assert len(asked) >= program.rounds
 
 
-@pytest.mark.slow
 def test_the_same_key_gives_the_same_head_and_another_seed_another():
     x, targets = two_classes()
     problem, program = problem_of(x, targets, folds_of(len(x), 1)), program_of(16, augment=EVERYTHING)
@@ -97,7 +97,6 @@ def test_a_head_of_a_grid_is_the_head_alone():
         np.testing.assert_allclose(a[1, :, 1], b[0, :, 0], rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.slow
 def test_a_fold_is_not_touched_by_rows_that_it_does_not_train_on():
     """Vectors of a fold's test rows may be anything: neither its batches, mixing included, nor its scaling see them."""
     x, targets = two_classes()
@@ -176,7 +175,6 @@ def test_balanced_sampling_draws_classes_equally():
     assert len(np.unique(np.asarray(drawn.rows)[rare])) == 50
 
 
-@pytest.mark.slow
 def test_views_are_drawn_as_often_as_asked():
     x, targets = two_classes(400)
     views = np.stack([x, x + np.float16(1), x + np.float16(2)], axis=1)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from embedstore.config import ViewConfig
 from embedstore.views import PARAMETERS, draw_parameters
@@ -15,6 +16,8 @@ from heads.latent import apply_latent
 from heads.splits import TEST, TRAIN, VALID
 from heads.train_latent import TrainedLatent, train_latent
 from heads.view_pairs import ViewPairs
+
+pytestmark = pytest.mark.slow
 
 DIM = 6
 VIEWS = ViewConfig(count=2)

@@ -24,6 +24,8 @@ from embedstore.store import (
 )
 from tests.store.conftest import RECORD
 
+pytestmark = pytest.mark.slow
+
 DIM = 32
 SLIDES, TILES = 12, 250
 

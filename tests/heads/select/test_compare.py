@@ -9,6 +9,8 @@ from heads.bootstrap import resample
 from heads.select import SelectConfig, agreement, auroc, compare, consistency, probe, site_index
 from tests.heads.select.posed import sample, vectors_of
 
+pytestmark = pytest.mark.slow
+
 CONFIG = SelectConfig(neighbours=5, shots=(1,), draws=3, c=(1e-2,), bootstrap=300)
 
 

@@ -23,6 +23,8 @@ from heads.select import (
 from heads.splits import TEST, VALID, Split
 from tests.heads.select.posed import examples_of, sample, vectors_of
 
+pytestmark = pytest.mark.slow
+
 
 def outcome_of(examples, *, tested, seed: int = 0) -> Outcome:
     correct = np.random.default_rng(seed).random(len(examples)) < 0.7

@@ -14,6 +14,8 @@ from heads.select.probes import draw_shots, nearest_of
 from heads.splits import TEST, TRAIN
 from tests.heads.select.posed import examples_of, sample, vectors_of
 
+pytestmark = pytest.mark.slow
+
 CONFIG = SelectConfig(neighbours=7, shots=(1, 5), draws=6, c=(1e-2,), bootstrap=0)
 
 

@@ -130,12 +130,13 @@ def network(slide: str, model: str, rounds: int) -> None:
 
 
 def views(slides: Sequence[str], model: str, count: int, rounds: int) -> None:
+    weights = () if model in ("colour-12", "stain-texture") else ("--weights", "random")
     with tempfile.TemporaryDirectory() as folder:
         slides = slides or [str(write_slide(f"{folder}/synthetic.svs", size_px=(12_000, 10_000)).path)]
         each, tile_ms, tiles, size = [], [], 0, 0
         for _ in range(rounds):
-            without, few = ingest(slides, model, "--in-process", "--weights", "random")
-            beside, many = ingest(slides, model, "--in-process", "--weights", "random", "--views", str(count))
+            without, few = ingest(slides, model, "--in-process", *weights)
+            beside, many = ingest(slides, model, "--in-process", *weights, "--views", str(count))
             tiles, size = few["tiles"], many["store_bytes"] - few["store_bytes"]
             each.append(1000 * (beside.cpu_s - without.cpu_s) / (tiles * count))
             tile_ms.append(1000 * without.cpu_s / tiles)

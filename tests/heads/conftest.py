@@ -15,6 +15,13 @@ def _strict_ranks() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _few_maps() -> Iterator[None]:
+    """Compiled programs hold maps of memory, of which Linux gives a process 65,530: those of a module go with it."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def fitted_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store of twelve slides that tests only read, or add heads to."""

@@ -132,14 +132,14 @@ def load_augmenter(store: Store, collection: Collection, name: str | None) -> Au
     return Augmenter.from_stored(stored)
 
 
-def augmenters_for(store: Store, collection: Collection) -> list[str]:
-    """Names of the augmenters of a collection's extractor."""
+def augmenters_for(store: Store, collection: Collection) -> list[StoredAugmenter]:
+    """The augmenters of a collection's extractor, without their parameters."""
     digest = collection.record()["extractor"]["digest"]
-    return [one.name for one in store.augmenters.summaries() if one.record["extractor"]["digest"] == digest]
+    return [one for one in store.augmenters.summaries() if one.record["extractor"]["digest"] == digest]
 
 
 def _only_one(store: Store, collection: Collection, extractor: dict[str, Any]) -> str:
-    fitting = augmenters_for(store, collection)
+    fitting = [one.name for one in augmenters_for(store, collection)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

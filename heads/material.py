@@ -65,7 +65,7 @@ def _left_open(
     """With the augmentation that the store has the means for."""
     views = store.views(collection.name)
     augmenters = augmenters_for(store, collection)
-    learned = len(augmenters) == 1 and store.augmenters.get(augmenters[0]).record["beats_original"]
+    learned = len(augmenters) == 1 and augmenters[0].record["beats_original"]
     for count in (views.config().count if views.exists() else 0, 0):
         policy = default_policy(len(examples), views=count, learned=learned)
         try:

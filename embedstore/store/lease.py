@@ -4,6 +4,7 @@ Lance's Append neither refuses a second delivery nor a stale read version, so th
 The lease is a row with a primary key; taking it is a conditional update, of which one of several racers wins.
 """
 
+import atexit
 import logging
 import os
 import socket
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 #: The owner says so often that it lives; one that has been silent for EXPIRY_S has lost the lease.
 BEAT_S = 20.0
 EXPIRY_S = 120.0
+#: How long a beat that is under way may still take when the lease ends.
+LAST_BEAT_S = 20.0
 
 
 class Lease:
@@ -47,6 +50,9 @@ class Lease:
         self._take(time.monotonic() + wait_s)
         self._heart = threading.Thread(target=self._beat, name=f"lease-{name}", daemon=True)
         self._heart.start()
+        # Python ends a thread that comes back from Lance while the interpreter shuts down by unwinding its stack, which
+        # Rust answers with abort(): a process that exits with a lease held would end with SIGABRT, its work done.
+        atexit.register(self._still)
 
     def _row(self, since: Any = None) -> dict[str, Any]:
         at = now()
@@ -108,10 +114,15 @@ class Lease:
             except Exception:  # the next beat tries again; the lease outlives several missed ones
                 log.warning("could not renew the lease on %s", self.name, exc_info=True)
 
+    def _still(self) -> None:
+        """Stop the beat; one that is under way ends first."""
+        self._stop.set()
+        self._heart.join(timeout=LAST_BEAT_S)
+
     def release(self) -> None:
         """Let go of it; a second call, or one after it was lost, does nothing."""
-        self._stop.set()
-        self._heart.join(timeout=BEAT_S)
+        atexit.unregister(self._still)
+        self._still()
         with self._lock:
             self._table.delete(f"owner = {sql_string(self.owner)}")
             self._table.tidy(keep_s=EXPIRY_S)

@@ -9,10 +9,12 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shapely.affinity import translate
 
 from embedstore.config import JoinConfig
 from embedstore.errors import LabelError, TaskNotFoundError
 from embedstore.store import Answers, CollectionWriter, join_labels, read_places
+from embedstore.store.hits import NUDGE_L0
 from embedstore.store.schema import LABELS
 
 from .places import TASK, area, folder, grid, label
@@ -97,7 +99,7 @@ def test_areas_are_joined_as_one_by_one(scene, share):
 
     def lies_in(tile, union):
         if share is None:
-            return bool(shapely.contains(union, tile.centroid))
+            return bool(shapely.contains(union, translate(tile.centroid, *NUDGE_L0)))  # nudged off common borders
         return union.intersection(tile).area / tile.area >= share - 1e-9
 
     expected = one_by_one(places, shapes, lies_in)

@@ -29,8 +29,8 @@ demo: $(SET_UP)  ## Slides to heat maps on six synthetic slides; or ingest yours
 test: $(SET_UP_DEV)  ## Run every test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-fast: $(SET_UP_DEV)  ## Run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not ray" $(PYTEST_ARGS)
+test-fast: $(SET_UP_DEV)  ## Run the tests that take seconds, on every core
+	$(BIN)/python -m pytest -m "not slow and not ray" -n auto $(PYTEST_ARGS)
 
 lint: $(SET_UP_DEV)  ## Check format, style and types
 	$(BIN)/ruff format --check $(SOURCES)

@@ -14,6 +14,7 @@ from actors.reader import Chunk
 from actors.run import Run
 from embedstore.config import RunConfig
 from embedstore.errors import RunError, WorkerDiedError
+from tests.marks import slow
 
 from .scene import FAST, SLIDES, Scene, assert_complete
 from .toys import CONFIG, ToyReader, expected, pixels_of
@@ -51,7 +52,7 @@ def test_a_slide_with_few_unreadable_tiles_keeps_the_others(tmp_path: Path):
     assert [(r["tiles"], r["unreadable"]) for r in scene.store.ledger.outcomes()] == [(45, 5)]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(4), *map(slow, range(4, 12))])
 def test_workers_killed_at_random_lose_nothing_and_double_nothing(tmp_path: Path, seed: int):
     scene = Scene(tmp_path, ("c", "d"))
     config = RunConfig(**{**vars(FAST), "max_strikes": 1000, "max_restarts": 10_000})
@@ -60,7 +61,7 @@ def test_workers_killed_at_random_lose_nothing_and_double_nothing(tmp_path: Path
     assert_complete(scene, SLIDES)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [*range(2), *map(slow, range(2, 6))])
 def test_a_driver_killed_at_random_resumes_to_the_undisturbed_result(tmp_path: Path, seed: int):
     class DriverKilled(BaseException):
         pass

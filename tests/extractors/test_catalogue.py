@@ -11,6 +11,7 @@ from embedstore.extractors.architecture import create_network
 from embedstore.extractors.config import POOLINGS, PRECISIONS
 from embedstore.extractors.pooling import pool
 from embedstore.extractors.spec import ExtractorSpec
+from tests.marks import slow
 
 ENTRIES = catalogue()
 NETWORKS = [name for name, entry in ENTRIES.items() if entry.kind == "timm"]
@@ -47,9 +48,7 @@ def test_facts_are_well_formed(name):
     assert describe_extractor(ExtractorConfig(ref=name)) == (name, entry.tile_px, entry.mpp)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in GIANTS else name for name in NETWORKS]
-)
+@pytest.mark.parametrize("name", [slow(name) if name in GIANTS else name for name in NETWORKS])
 def test_random_network_has_the_stated_size(name):
     """On torch's `meta` device, where the giants cost no memory: shapes are computed, values are not."""
     entry = ENTRIES[name]

@@ -71,6 +71,7 @@ def assert_values(report: Report, values: dict[str, float], **tolerance) -> None
         assert report.metrics[name].value == pytest.approx(value, abs=1e-9, **tolerance), name
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
@@ -153,6 +154,7 @@ def test_calibration_error_is_that_of_its_definition():
 # -- intervals ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "multi_label"), [(2, False), (4, False), (3, True)])
 def test_intervals_are_those_of_a_plain_loop_over_the_same_resamples(classes, multi_label):
     drawn = scene(5, rows=400, classes=classes, multi_label=multi_label)
@@ -177,6 +179,7 @@ def test_intervals_are_those_of_a_plain_loop_over_the_same_resamples(classes, mu
     assert (recall.low, recall.high) == pytest.approx(tuple(np.percentile(of_last, (2.5, 97.5))), abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prevalence", [0.5, 0.003])
 def test_grades_of_many_scores_move_intervals_by_less_than_a_thousandth(prevalence):
     rng = np.random.default_rng(0)

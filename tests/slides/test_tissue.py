@@ -9,6 +9,7 @@ from embedstore.errors import TissueError
 from embedstore.slides import Thumbnail, find_tissue, open_slide, read_mask, read_thumbnail, tissue_of
 from embedstore.slides.pen import find_pen
 from embedstore.synthetic import SlideRecipe, StainMix, write_slide
+from tests.marks import slow
 from tests.slides.drawings import EOSIN, GLASS, damage_tile, tissue_picture, write_tiff
 
 CONFIG = TissueConfig()
@@ -80,8 +81,7 @@ def test_pale_stroma_is_found_beside_dense_tissue(colour, mpp):
     assert overlap(found.mask, expected) > 0.93
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("strength", [1.0, 0.6])
+@pytest.mark.parametrize(("seed", "strength"), [(0, 0.6), slow(1, 0.6), slow(0, 1.0), slow(1, 1.0)])
 def test_a_pale_counterstain_is_tissue(tmp_path, seed, strength):
     mix = StainMix(stain="IHC", haematoxylin=strength)
     recipe = SlideRecipe(mix=mix, glands=0.3, dense=0.34, fat=0, pen=None)

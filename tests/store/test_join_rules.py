@@ -518,6 +518,7 @@ def geometry(one: dict[str, Any]) -> shapely.Geometry:
     return box(one["x"], one["y"], one["x"] + one["edge_l0"], one["y"] + one["edge_l0"])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(
     labels=st.lists(labels_of_all_kinds(), min_size=1, max_size=9),

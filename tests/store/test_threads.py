@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 # In a process of its own: what it guards against is a deadlock that not even a signal handler of Python gets out of.
 _SCRIPT = """
 import sys, threading
@@ -39,6 +41,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_threads_read_a_shared_table_while_another_deletes_and_adds(tmp_path):
     command = [sys.executable, "-c", _SCRIPT, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

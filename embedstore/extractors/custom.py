@@ -15,7 +15,9 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from embedstore.errors import ConfigError, UnknownExtractorError
@@ -96,11 +98,21 @@ def _module(name: str, ref: str) -> Any:
         ) from error
 
 
+class _SourceAsItIs(SourceFileLoader):
+    """Compiles the file each time.
+
+    Python's cache of bytecode takes a file that was edited within a second, to as many bytes, for the old one.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _module_of_file(path: Path, ref: str) -> Any:
     if not path.is_file():
         raise UnknownExtractorError(f"extractor {ref!r}: there is no file {path}")
     name = f"embedstore_custom_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_SourceAsItIs(name, str(path)))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up by name

@@ -1,5 +1,7 @@
 """A user's own extractor."""
 
+import os
+import sys
 import textwrap
 
 import numpy as np
@@ -79,6 +81,17 @@ def test_a_file_is_named_by_its_path(mine, tmp_path, monkeypatch):
     config = ExtractorConfig(ref="my_extractors.py:described")
     assert config.ref.startswith("/")  # workers start elsewhere
     assert load_extractor(config).digest == load_extractor(ExtractorConfig(ref="my_extractors.py:described")).digest
+
+
+def test_a_file_is_read_as_it_is_now(tmp_path, monkeypatch):
+    """Edited within a second, to as many bytes, it would come from Python's cache of bytecode."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = tmp_path / "edited.py"
+    for width in (4, 6):
+        path.write_text(textwrap.dedent(MINE).replace("width=4", f"width={width}"))
+        os.utime(path, (1e9, 1e9))
+        assert load_extractor(ExtractorConfig(ref=f"{path}:described")).dim == width
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_entry_point(mine, monkeypatch):

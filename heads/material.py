@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from embedstore.config import as_record
 from embedstore.errors import ViewsNotFoundError
 from embedstore.store import Collection, Store, read_vectors, read_views
+from embedstore.store.vectors import room_for
 from heads.augmenter import Augmenter, augmenters_for, load_augmenter
 from heads.config import TILE_MODELS, AugmentConfig, FitConfig
 from heads.devices import device_bytes
@@ -137,12 +138,7 @@ def _vectors(collection: Collection, examples: Examples, config: FitConfig, scra
 def _beside(vectors: NDArray[Any], views: NDArray[Any], found: NDArray[np.bool_], path: Path) -> NDArray[Any]:
     """(n, 1 + views, dim): each vector and its views, or itself again where it has none."""
     n, count, dim = views.shape
-    shape, mapped = (n, 1 + count, dim), _mapped(path, 2 * n * (1 + count) * dim)
-    out: NDArray[Any]
-    if mapped is None:
-        out = np.empty(shape, np.float16)
-    else:
-        out = np.lib.format.open_memmap(mapped, mode="w+", dtype=np.float16, shape=shape)
+    out = room_for((n, 1 + count, dim), _mapped(path, 2 * n * (1 + count) * dim))
     for start in range(0, n, _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
         out[block, 0] = vectors[block]

@@ -29,11 +29,7 @@ def read_vectors(
     Raises:
         VectorError: a vector holds NaN or infinity; the message names the first tile.
     """
-    shape = len(rows), collection.dim
-    if memory_map is None:
-        out = np.empty(shape, np.float16)
-    else:
-        out = np.lib.format.open_memmap(memory_map, mode="w+", dtype=np.float16, shape=shape)
+    out = room_for((len(rows), collection.dim), memory_map)
     done = 0
     for block in _blocks(collection, rows, version):
         out[done : done + len(block)] = block
@@ -43,6 +39,13 @@ def read_vectors(
         done += len(block)
     assert done == len(rows), f"{done} of {len(rows)} rows were found"
     return out
+
+
+def room_for(shape: tuple[int, ...], memory_map: Path | None) -> NDArray[np.float16]:
+    """Zeros for vectors to be laid out in: in memory, or in a file."""
+    if memory_map is None:
+        return np.zeros(shape, np.float16)
+    return np.lib.format.open_memmap(memory_map, mode="w+", dtype=np.float16, shape=shape)
 
 
 def _blocks(collection: Collection, rows: NDArray[np.int64], version: int) -> Iterator[NDArray[np.float16]]:

@@ -16,7 +16,7 @@ from embedstore.errors import CollectionMismatchError, StoreNotFoundError, Vecto
 from embedstore.store.collection import IDENTITY, differences
 from embedstore.store.schema import CONFIG_KEY, FORMAT_VERSION, batch_rows, check_collection_name, read_record
 from embedstore.store.table import Table
-from embedstore.store.vectors import TAKE_SHARE, bad_rows, matrix
+from embedstore.store.vectors import TAKE_SHARE, bad_rows, matrix, room_for
 from embedstore.views import PARAMETERS
 
 PREFIX = "views-"
@@ -147,11 +147,7 @@ def read_views(
     """
     dataset = views.dataset(version)
     count, dim = views.config().count, views.dim
-    shape = len(tile_ids), count, dim
-    if memory_map is None:
-        vectors = np.zeros(shape, np.float16)
-    else:
-        vectors = np.lib.format.open_memmap(memory_map, mode="w+", dtype=np.float16, shape=shape)
+    vectors = room_for((len(tile_ids), count, dim), memory_map)
     parameters = np.zeros((len(tile_ids), count, len(PARAMETERS)), np.float32)
     there = np.zeros((len(tile_ids), count), bool)
     order = np.argsort(tile_ids)

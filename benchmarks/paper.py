@@ -1,6 +1,7 @@
 """The claims of the paper (arXiv 2303.05180), measured: selecting the extractor, augmenting in feature space, time.
 
     python benchmarks/paper.py --data ../shared/data [--store FOLDER] [--seeds 5] [--views 4] [--out docs]
+    python benchmarks/paper.py --mlp --data ../shared/data [--store FOLDER] [--extractor NAME …]
 
 Two tasks in H&E: lymph-node metastasis (PatchCamelyon, 6,000 train, 1,000 valid, 2,000 test tiles) and atypical against
 normal mitosis (MIDOG 2021 crops, split by case). The paper's third, microcalcifications in mammograms' biopsies, has no
@@ -20,6 +21,8 @@ histology, two fixed sets of features, and two untrained networks as controls.
    augmentation, what one takes who chooses nothing.
 4. Time: a head on stored vectors beside training all of MobileNetV2 from the same weights until it has the head's F1.
 
+`--mlp` does the second step alone, with `mlp` heads by AdamW: no augmentation, views, and both.
+
 Rows go to results/paper_*.csv, the table and the picture to --out as paper.md and paper.png.
 """
 
@@ -35,8 +38,8 @@ from at_hand import CONTROLS, REFERENCE, TARGETS, TASKS, recipe
 from fit_head import kept
 from head_paper import paper as beside_training
 from measure import write_row
-from paper_gains import METRICS, Scores, difference, family_gains, gains, scores_of
-from paper_grid import BUDGETS, FAMILIES, Answers, answers_of, fit_augmenters, make_stores
+from paper_gains import METRICS, Drawn, Key, Scores, difference, family_gains, gains, scores_of
+from paper_grid import BUDGETS, FAMILIES, MLP_FAMILIES, Answers, Family, answers_of, fit_augmenters, make_stores
 from paper_picture import draw, page
 from scipy.stats import kendalltau
 
@@ -56,29 +59,33 @@ def main() -> None:
     parser.add_argument(
         "--limit-s", type=float, default=600, help="seconds of training all of the network at most; 0 leaves it out"
     )
+    parser.add_argument("--mlp", action="store_true", help="heads of a hidden layer, and nothing else")
+    parser.add_argument("--extractor", action="append", default=[], help="mlp: of these; by default of all at hand")
     parser.add_argument("--out", type=Path, default=Path("docs"))
     args = parser.parse_args()
     prepare_jax()
     with kept(args.store) as folder:
-        stores = make_stores(args.data, folder, args.views)
+        tasks = TARGETS if args.mlp else tuple(TASKS)
+        stores = make_stores(args.data, folder, args.views, tasks=tasks, extractors=args.extractor)
         for task in TARGETS:
             for row in fit_augmenters(stores[task], AugmenterConfig()):
-                write_row("paper_augmenters", {"task": task} | row)
-        answers = [one for task in TARGETS for one in _answers(folder, stores[task], task, args.seeds)]
-        scores = scores_of(answers)
-        for one in answers:
-            write_row("paper_heads", _head_row(one, scores))
+                if not args.mlp:
+                    write_row("paper_augmenters", {"task": task} | row)
+        families = MLP_FAMILIES if args.mlp else FAMILIES
+        scores = _scores(folder, stores, args.seeds, families)
+        family_rows = [{"metric": m} | row for m in METRICS for row in _family_rows(scores[m], families)]
+        for row in family_rows:
+            write_row("paper_families", row)
+        if args.mlp:
+            return
         reports = {
             proxy: _kept(folder / f"selection-{proxy}.pickle", _selection, args.data, folder, stores[proxy], proxy)
             for proxy in TASKS
         }
         selected = {proxy: _selected(proxy, report) for proxy, report in reports.items()}
         gain_rows = [{"metric": m} | row for m in METRICS for row in _gain_rows(scores[m], selected)]
-        family_rows = [{"metric": m} | row for m in METRICS for row in _family_rows(scores[m])]
         for row in gain_rows:
             write_row("paper_gains", row)
-        for row in family_rows:
-            write_row("paper_families", row)
         if args.limit_s:
             (folder / "time").mkdir(exist_ok=True)
             beside_training(args.data, folder / "time", args.limit_s, 20, 32, 3e-4, 3)
@@ -87,12 +94,18 @@ def main() -> None:
     draw(scores["f1"], gain_rows, family_rows, args.out / "paper.png")
 
 
-def _answers(folder: Path, store: Store, task: str, seeds: int) -> list[Answers]:
-    found: list[Answers] = []
-    for name in store.collection_names():
-        path = folder / f"answers-{task}-{name}-{seeds}.pickle"
-        found += _kept(path, answers_of, store, task, name, BUDGETS, seeds)
-    return found
+def _scores(
+    folder: Path, stores: Mapping[str, Store], seeds: int, families: Mapping[str, Family]
+) -> dict[str, dict[Key, Drawn]]:
+    """Of heads on every extractor of the stores; a row each."""
+    answers: list[Answers] = []
+    for task, name in ((of, name) for of in TARGETS for name in stores[of].collection_names()):
+        path = folder / f"answers-{task}-{name}-{seeds}-{'-'.join(families)}.pickle"
+        answers += _kept(path, answers_of, stores[task], task, name, BUDGETS, seeds, families)
+    scores = scores_of(answers)
+    for one in answers:
+        write_row("paper_heads", _head_row(one, scores, families))
+    return scores
 
 
 def _kept(path: Path, make: Callable[..., Any], *args: Any) -> Any:
@@ -103,14 +116,14 @@ def _kept(path: Path, make: Callable[..., Any], *args: Any) -> Any:
     return pickle.loads(path.read_bytes())
 
 
-def _head_row(one: Answers, scores: Mapping[str, Scores]) -> dict[str, Any]:
+def _head_row(one: Answers, scores: Mapping[str, Scores], families: Mapping[str, Family]) -> dict[str, Any]:
     key = (one.task, one.extractor, one.budget, one.family)
     row: dict[str, Any] = {
         "task": one.task, "extractor": one.extractor, "budget": one.budget or "all", "augmentation": one.family,
     }  # fmt: skip
     for metric, of in scores.items():
         low, high = of[key].interval
-        gain = difference([of[key]], [of[*key[:3], FAMILIES[one.family].base]])
+        gain = difference([of[key]], [of[*key[:3], families[one.family].base]])
         row |= {metric: round(of[key].value, 4), f"{metric}_low": round(low, 4), f"{metric}_high": round(high, 4)}
         row |= {f"{metric}_seeds": " ".join(f"{value:.3f}" for value in of[key].seeds)}
         row |= {f"{metric}_gain_{name}": value for name, value in gain.items()}
@@ -156,11 +169,11 @@ def _gain_rows(scores: Scores, selected: Mapping[str, Mapping[str, float]]) -> I
             }  # fmt: skip
 
 
-def _family_rows(scores: Scores) -> Iterator[dict[str, Any]]:
+def _family_rows(scores: Scores, families: Mapping[str, Family]) -> Iterator[dict[str, Any]]:
     """What each family brings to the trained extractors and fixed features, controls left out."""
     for task in TARGETS:
         names = sorted({name for t, name, _, _ in scores if t == task} - set(CONTROLS))
-        yield from family_gains(scores, task, names, BUDGETS)
+        yield from family_gains(scores, task, names, BUDGETS, families)
 
 
 if __name__ == "__main__":

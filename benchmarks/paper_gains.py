@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from paper_grid import FAMILIES, Answers
+from paper_grid import Answers, Family
 
 from heads.bootstrap import interval, resample
 from heads.ranking import rank_metrics
@@ -109,13 +109,15 @@ def gains(scores: Scores, task: str, budget: int, selected: str, reference: str,
     }
 
 
-def family_gains(scores: Scores, task: str, names: Sequence[str], budgets: Sequence[int]) -> Iterator[dict[str, Any]]:
+def family_gains(
+    scores: Scores, task: str, names: Sequence[str], budgets: Sequence[int], families: Mapping[str, Family]
+) -> Iterator[dict[str, Any]]:
     """What a family brings over its base: the mean of some extractors, and of how many it raised the score."""
     for budget in budgets:
-        for family in FAMILIES:
+        for family, how in families.items():
             if family.startswith("none"):
                 continue
-            one, other = ([scores[task, name, budget, of] for name in names] for of in (family, FAMILIES[family].base))
+            one, other = ([scores[task, name, budget, of] for name in names] for of in (family, how.base))
             better = sum(a.value > b.value for a, b in zip(one, other, strict=True))
             yield {
                 "target": task, "budget": budget or "all", "augmentation": family, **difference(one, other),

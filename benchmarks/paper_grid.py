@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from stain_texture import read_labels
 
-from embedstore.store import Collection, Label, Store
+from embedstore.store import Collection as Stored
+from embedstore.store import Label, Store
 from heads.augmenter_report import AugmenterReport
 from heads.calibration import choose_threshold
 from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
@@ -47,24 +48,47 @@ class Family:
     base: str = "none"
 
 
-#: Optimizer, whether views lie beside the vectors (they are standardised by them then), and policies of each fit.
-FITS: dict[str, tuple[Literal["lbfgs", "adamw"], bool, tuple[AugmentConfig, ...]]] = {
-    "plain": ("lbfgs", False, NONE),
-    "copies": ("lbfgs", True, (*NONE, VIEWS, LEARNED, BOTH)),
-    "learned": ("lbfgs", False, (LEARNED,)),
-    "drawn": ("adamw", False, NONE + ARITHMETIC),
-    "drawn views": ("adamw", True, (VIEWS,)),
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A fit of several heads at once.
+
+    Attributes:
+        model: Of the heads.
+        optimizer: AdamW draws what L-BFGS takes as copies.
+        beside: Views lie beside the vectors, which are standardised by them then.
+        policies: An axis of the grid.
+    """
+
+    model: Literal["linear", "mlp"] = "linear"
+    optimizer: Literal["lbfgs", "adamw"]
+    beside: bool = False
+    policies: tuple[AugmentConfig, ...] = (NONE,)
+
+
+FITS = {
+    "plain": Fit(optimizer="lbfgs"),
+    "copies": Fit(optimizer="lbfgs", beside=True, policies=(NONE, VIEWS, LEARNED, BOTH)),
+    "learned": Fit(optimizer="lbfgs", policies=(LEARNED,)),
+    "drawn": Fit(optimizer="adamw", policies=(NONE, *ARITHMETIC)),
+    "drawn views": Fit(optimizer="adamw", beside=True, policies=(VIEWS,)),
+    "mlp": Fit(model="mlp", optimizer="adamw"),
+    "mlp drawn": Fit(model="mlp", optimizer="adamw", beside=True, policies=(VIEWS, BOTH)),
 }
 #: 'both' is the default of `fit-head` where there are views and an augmenter, 'none' where there are not.
 FAMILIES = {
-    "none": Family(fit="plain", policies=NONE),
+    "none": Family(fit="plain", policies=(NONE,)),
     "views": Family(fit="copies", policies=(VIEWS,)),
     "learned": Family(fit="learned", policies=(LEARNED,)),
     "both": Family(fit="copies", policies=(BOTH,)),
-    "search": Family(fit="copies", policies=(*NONE, VIEWS, LEARNED, BOTH)),
-    "none, drawn": Family(fit="drawn", policies=NONE),
-    "arithmetic": Family(fit="drawn", policies=NONE + ARITHMETIC, base="none, drawn"),
+    "search": Family(fit="copies", policies=(NONE, VIEWS, LEARNED, BOTH)),
+    "none, drawn": Family(fit="drawn", policies=(NONE,)),
+    "arithmetic": Family(fit="drawn", policies=(NONE, *ARITHMETIC), base="none, drawn"),
     "views, drawn": Family(fit="drawn views", policies=(VIEWS,), base="none, drawn"),
+}
+MLP_FAMILIES = {
+    "none, mlp": Family(fit="mlp", policies=(NONE,)),
+    "views, mlp": Family(fit="mlp drawn", policies=(VIEWS,), base="none, mlp"),
+    "both, mlp": Family(fit="mlp drawn", policies=(BOTH,), base="none, mlp"),
 }
 
 
@@ -90,16 +114,19 @@ class Answers:
     chosen: tuple[str, ...]
 
 
-def make_stores(data: Path, folder: Path, views: int) -> dict[str, Store]:
-    """A store a task, made unless it is there: every extractor at hand, in one pass over the tiles with their views.
+def make_stores(
+    data: Path, folder: Path, views: int, *, tasks: Collection[str] = tuple(TASKS), extractors: Collection[str] = ()
+) -> dict[str, Store]:
+    """A store a task, made unless it is there: extractors at hand, in one pass over the tiles with their views.
 
     The parts of a task are slides of their own, so that an augmenter can be kept from the test tiles.
     """
     made = {}
-    for task, (tile_px, mpp, _) in TASKS.items():
+    for task in tasks:
+        tile_px, mpp, _ = TASKS[task]
         place = folder / task
         if not place.exists():
-            config = recipe(data, folder / "extractors.toml")
+            config = recipe(data, folder / "extractors.toml", extractors)
             parts = [str(part) for part in _parted(data / "tiles" / task, folder / "tiles" / task)]
             command = [
                 sys.executable, "-m", "cli.main", "ingest", *parts, "--store", str(place), "--config", str(config),
@@ -164,7 +191,9 @@ def fit_augmenters(store: Store, config: AugmenterConfig) -> Iterator[dict[str, 
         }
 
 
-def answers_of(store: Store, task: str, name: str, budgets: Sequence[int], seeds: int) -> list[Answers]:
+def answers_of(
+    store: Store, task: str, name: str, budgets: Sequence[int], seeds: int, families: Mapping[str, Family]
+) -> list[Answers]:
     """A collection, that is an extractor, budget by budget, family by family."""
     collection = store.collection(name)
     config = replace(
@@ -175,14 +204,14 @@ def answers_of(store: Store, task: str, name: str, budgets: Sequence[int], seeds
         material = gather_material(store, collection, examples, config, Path(scratch))
         for budget in budgets:
             began = time.perf_counter()
-            found += _answers(collection, task, examples, material, config, budget, seeds)
+            found += _answers(collection, task, examples, material, config, budget, seeds, families)
             print(f"{task} {name} {budget or 'all'}: {time.perf_counter() - began:.0f} s", flush=True)
     return found
 
 
 def _answers(
-    collection: Collection, task: str, examples: Examples, material: Material, config: FitConfig, budget: int,
-    seeds: int,
+    collection: Stored, task: str, examples: Examples, material: Material, config: FitConfig, budget: int,
+    seeds: int, families: Mapping[str, Family],
 ) -> Iterator[Answers]:  # fmt: skip
     """Seeds are folds of one fit: they share batches, and each looks at its own tiles alone."""
     positive = examples.classes[0].index(TASKS[task][2])
@@ -197,14 +226,15 @@ def _answers(
     used = replace(take(examples, rows), split=Split(parts=drawn[:, rows], names=names))
     vectors = material.vectors[rows]
     fits = {}
-    for name, (optimizer, beside, policies) in FITS.items():
-        own = replace(config, optimizer=optimizer, augment=policies, augmenter=None)
-        fits[name] = train(own, used, vectors if beside else vectors[:, 0], augmenter=material.augmenter)
+    for name in dict.fromkeys(family.fit for family in families.values()):
+        fit = FITS[name]
+        own = replace(config, model=fit.model, optimizer=fit.optimizer, augment=fit.policies, augmenter=None)
+        fits[name] = train(own, used, vectors if fit.beside else vectors[:, 0], augmenter=material.augmenter)
     first = material.vectors[:, 0]
     tests = np.flatnonzero(parts == TEST)
     extractor = collection.record()["extractor"]["name"]
     _, group = np.unique(examples.group[tests], return_inverse=True)
-    for name, family in FAMILIES.items():
+    for name, family in families.items():
         fitted = fits[family.fit]
         decided, logits, chosen = [], [], []
         for fold, own in enumerate(drawn):
@@ -238,7 +268,7 @@ def _draw(parts: NDArray[np.int8], truth: NDArray[np.bool_], budget: int, seeds:
 
 def _best(trained: Trained, family: Family, fold: int) -> tuple[int, str]:
     """The cell of a family with the best validation score on a fold, and its policy."""
-    allowed, all_of_fit = set(map(str, family.policies)), FITS[family.fit][2]
+    allowed, all_of_fit = set(map(str, family.policies)), FITS[family.fit].policies
     policies = [cell.get("augment", str(all_of_fit[0])) for cell in trained.cells]
     found = trained.scores(0).items()
     _, cell = min((scores[0, fold], cell) for cell, scores in found if policies[cell] in allowed)

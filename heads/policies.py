@@ -7,7 +7,7 @@ labels, most with few; arithmetic on vectors does next to nothing for them.
 from heads.config import AugmentConfig
 from heads.copies import DRAWS, MOST_VECTORS
 
-NONE = (AugmentConfig(),)
+NONE = AugmentConfig()
 #: Each kind of arithmetic on vectors.
 ARITHMETIC = (
     AugmentConfig(noise=0.5),
@@ -35,7 +35,7 @@ def default_policy(rows: int, *, views: int, learned: bool) -> AugmentConfig:
     ):  # fmt: skip
         if there and rows * (1 + copies) <= MOST_VECTORS:
             return policy
-    return NONE[0]
+    return NONE
 
 
 def search_policies(*, views: bool, learned: bool) -> tuple[AugmentConfig, ...]:
@@ -49,4 +49,4 @@ def search_policies(*, views: bool, learned: bool) -> tuple[AugmentConfig, ...]:
     tried: tuple[AugmentConfig, ...] = (AugmentConfig(views=0.4), VIEWS) if views else ()
     tried += (AugmentConfig(learned=0.4), LEARNED) if learned else ()
     tried += (BOTH,) if views and learned else ()
-    return NONE + (tried or ARITHMETIC)
+    return (NONE, *(tried or ARITHMETIC))

@@ -1,7 +1,18 @@
 """What JAX computes on here, and how it is set up."""
 
+import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import jax
+
+#: JAX takes memory of the host that begins at such an address as an array of its CPU, without a copy.
+_ALIGNMENT = 64
 
 
 def jax_devices() -> list[str]:
@@ -33,3 +44,19 @@ def device_bytes() -> int:
     if stats and "bytes_limit" in stats:
         return (stats["bytes_limit"] - stats.get("bytes_in_use", 0)) // 2
     return psutil.virtual_memory().available // 2
+
+
+def to_device(array: NDArray[Any], rows: int) -> "jax.Array":
+    """An array on the device, with zeros behind up to so many rows.
+
+    It is laid out on the host, which compiles nothing.
+    """
+    import jax
+
+    shape = rows, *array.shape[1:]
+    size = math.prod(shape) * array.itemsize
+    room = np.zeros(size + _ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % _ALIGNMENT
+    laid = room[start : start + size].view(array.dtype).reshape(shape)
+    laid[: len(array)] = array
+    return jax.device_put(laid)

@@ -109,17 +109,14 @@ class _Raw(NamedTuple):
     any: Float16[Array, "*n dim"] | None
 
 
-def fit_on_device(program: Program, problem: Problem, grid: Grid, vectors: Float16[Array, "..."]) -> Fitted:
+@partial(jax.jit, static_argnums=0)
+def fit_on_device(program: Program, problem: Problem, grid: Grid, flat: Float16[Array, "rows dim"]) -> Fitted:
     """Fit with all vectors on the device: the whole of it is one program.
 
     Args:
-        vectors: (rows, dim) or (rows, views, dim), padded as the problem's rows are.
+        flat: Vectors, the views of a row together, padded as the problem's rows are.
     """
-    return _fit_on_device(program, problem, grid, vectors.reshape(-1, vectors.shape[-1]))
 
-
-@partial(jax.jit, static_argnums=0)
-def _fit_on_device(program: Program, problem: Problem, grid: Grid, flat: jax.Array) -> Fitted:
     def look(state: _State) -> _State:
         draws = _draw_round(program, problem, grid, state.round)
         return _round(program, problem, grid, state, draws, lambda one: _fetch(program, flat, one))

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float, Float16, Int, PRNGKeyArray
 
 from heads.config import AugmenterConfig
+from heads.devices import to_device
 from heads.latent import Latent, apply_latent, latent_network, latent_parameters
 from heads.models import Network, Parameters, decays
 from heads.problem import padded
@@ -83,7 +84,7 @@ def train_latent(
     network = latent_network(dim, config)
     key = jax.random.key(config.seed)
     start = latent_parameters(jax.random.fold_in(key, 0), dim, config)
-    on_device = _to_device(config, pairs)
+    on_device = _bring(config, pairs)
     wanted = _Wanted(
         jnp.int32(config.steps), *map(jnp.float32, (config.learning_rate, config.weight_decay, config.identity))
     )
@@ -102,24 +103,18 @@ def train_latent(
     return TrainedLatent(network, latent._replace(parameters=state.best), tuple(looks), int(state.best_step))
 
 
-def _to_device(config: AugmenterConfig, pairs: ViewPairs) -> _Pairs:
+def _bring(config: AugmenterConfig, pairs: ViewPairs) -> _Pairs:
     """Rows are padded to a few sizes, so that a few tiles more compile nothing anew."""
-    n, count = len(pairs), pairs.views.shape[1]
-    rows = padded(n)
-
-    def laid(array):
-        out = np.zeros((rows, *array.shape[1:]), array.dtype)
-        out[:n] = array
-        return jnp.asarray(out)
-
+    count = pairs.views.shape[1]
+    rows = padded(len(pairs))
     train = np.flatnonzero(pairs.part == TRAIN)
     valid = (np.flatnonzero(pairs.part == VALID)[:, None] * count + np.arange(count)).ravel()
     valid = np.sort(np.random.default_rng(config.seed).permutation(valid)[:_VALID_VIEWS])
     looked_at = padded(len(valid))
     return _Pairs(
-        vectors=laid(pairs.vectors),
-        views=laid(pairs.views),
-        parameters=laid(pairs.parameters),
+        vectors=to_device(pairs.vectors, rows),
+        views=to_device(pairs.views, rows),
+        parameters=to_device(pairs.parameters, rows),
         train=jnp.asarray(np.pad(train, (0, rows - len(train))), jnp.int32),
         train_count=jnp.int32(len(train)),
         valid=jnp.asarray(np.pad(valid, (0, looked_at - len(valid))), jnp.int32),

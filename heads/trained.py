@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +12,7 @@ from heads.augment import Strengths, kinds_on
 from heads.augmenter import Augmenter
 from heads.config import LBFGS_MODELS, AugmentConfig, FitConfig
 from heads.copies import MOST_VECTORS, count_copies, lay_copies
-from heads.devices import device_bytes
+from heads.devices import device_bytes, to_device
 from heads.examples import Examples
 from heads.head import Members
 from heads.lbfgs import fit_lbfgs
@@ -190,14 +189,7 @@ def cells_of(
 def _fit_adamw(program: Program, problem: Problem, grid: Grid, vectors: NDArray[Any], on_device: bool | None) -> Fitted:
     if on_device is None:
         on_device = 1.2 * vectors.nbytes < device_bytes()
-    if on_device:
-        return fit_on_device(program, problem, grid, _to_device(vectors))
     flat = vectors.reshape(-1, vectors.shape[-1])
+    if on_device:
+        return fit_on_device(program, problem, grid, to_device(flat, padded(len(vectors)) * program.views))
     return fit_streamed(program, problem, grid, lambda rows: flat[np.minimum(rows, len(flat) - 1)])
-
-
-def _to_device(vectors: NDArray[Any]) -> jax.Array:
-    """Vectors with rows of zeros behind, as many as the problem has; laid out on the host, which compiles nothing."""
-    rows = np.zeros((padded(len(vectors)), *vectors.shape[1:]), vectors.dtype)
-    rows[: len(vectors)] = vectors
-    return jnp.asarray(rows)

@@ -9,8 +9,8 @@ from cli.options import TileId, collection_option, json_option, print_json, prin
 
 #: Options that mean nothing where slides are looked for.
 TILES_ONLY = (
-    "image", "mpp", "trust_extractor", "vector", "task", "label", "negatives", "per_slide", "diverse", "columns",
-    "probes", "exact", "montage", "html", "geojson", "table",
+    "image", "mpp", "trust_extractor", "vector", "task", "label", "negatives", "not_weight", "per_slide", "diverse",
+    "columns", "probes", "exact", "montage", "html", "geojson", "table",
 )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ TILES_ONLY = (
 @click.option(
     "--not", "negatives", type=TileId(), multiple=True, metavar="TILE", help="Away from this tile; repeatable."
 )
-@click.option("--not-weight", type=click.FloatRange(0), default=0.5, show_default=True, help="How far away from them.")
+@click.option("--not-weight", type=click.FloatRange(0), help="How far away from them.  [default: 0.5]")
 @click.option("-k", "k", type=int, default=10, show_default=True, help="How many to find.")
 @click.option(
     "--where", metavar="SQL",
@@ -104,7 +104,8 @@ def _search_tiles(store: Any, collection: Any, tile: int | None, as_json: bool, 
     query = _query(store, collection, tile, options)
     if options["negatives"]:
         negatives = [tile_query(store, collection, each) for each in options["negatives"]]
-        query = away_from(query, negatives, weight=options["not_weight"])
+        weight = {} if options["not_weight"] is None else {"weight": options["not_weight"]}
+        query = away_from(query, negatives, **weight)
     hits = search(store, collection, query, config)
     written = _write(hits, options)
     if as_json:
@@ -147,6 +148,8 @@ def _query(store: Any, collection: Any, tile: int | None, options: dict[str, Any
     for name in ("mpp", "trust_extractor"):
         if options[name] and given[0] != "--image":
             raise click.UsageError(f"--{name.replace('_', '-')} is of an --image; give both")
+    if options["not_weight"] is not None and not options["negatives"]:
+        raise click.UsageError("--not-weight is how far away from the tiles of --not; give both")
     match given[0]:
         case "TILE":
             return search.tile_query(store, collection, int(tile or 0))

@@ -301,6 +301,7 @@ def test_no_slide_passes(store: Store):
         ("--label tumour", "--task and --label belong together"),
         ("5 --mpp 0.5", "--mpp is of an --image"),
         ("5 --trust-extractor", "--trust-extractor is of an --image"),
+        ("5 --not-weight 0.5", "--not-weight is how far away from the tiles of --not; give both"),
         ("--slide a.svs --montage x.png", "--slide alone finds slides, for which --montage is not meant"),
         ("--slide a.svs --not 5 --diverse 0.5", "for which --not, --diverse is not meant; add --at or --region"),
         ("--slide a.svs --exact --per-slide 2", "for which --per-slide, --exact is not meant"),

@@ -86,7 +86,7 @@ FAMILIES = {
     "views, drawn": Family(fit="drawn views", policies=(VIEWS,), base="none, drawn"),
 }
 MLP_FAMILIES = {
-    "none, mlp": Family(fit="mlp", policies=(NONE,)),
+    "none, mlp": Family(fit="mlp", policies=(NONE,), base="none, mlp"),
     "views, mlp": Family(fit="mlp drawn", policies=(VIEWS,), base="none, mlp"),
     "both, mlp": Family(fit="mlp drawn", policies=(BOTH,), base="none, mlp"),
 }

@@ -1,7 +1,7 @@
 """Policies of augmentation: what is taken where the user leaves it open, and what a search tries.
 
 They follow from `benchmarks/paper.py`: a tile's views and latent augmentations raise linear heads at every number of
-labels, most with few; arithmetic on vectors does next to nothing for them.
+labels, most with few, and heads of a hidden layer with few; arithmetic on vectors does next to nothing.
 """
 
 from heads.config import AugmentConfig

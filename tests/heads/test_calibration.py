@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score, log_loss
 
 from embedstore.errors import VectorError
 from heads.calibration import choose_threshold, fit_temperature
+from tests.marks import slow
 
 
 def softmax(logits):
@@ -38,7 +39,7 @@ def scene(seed: int, *, sharpness: float, classes: int = 3, rows: int = 400, mul
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-@pytest.mark.parametrize("sharpness", [0.2, 1.0, 4.0])
+@pytest.mark.parametrize("sharpness", [slow(0.2), 1.0, slow(4.0)])
 def test_temperature_is_the_best_of_a_fine_grid(sharpness, multi_label):
     logits, targets = scene(0, sharpness=sharpness, multi_label=multi_label)
     weights = np.random.default_rng(1).integers(0, 4, len(logits)).astype(float)

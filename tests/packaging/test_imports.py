@@ -61,6 +61,7 @@ def modules_after(*names: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PURE))
 def test_package_imports_nothing_heavy(name):
     assert not modules_after(name) & PURE[name]

@@ -89,6 +89,7 @@ def test_filters_and_exclusion_of_the_patient(scene):
         assert similar_slides(store, collection, "q", where=same)["slide_id"].to_pylist() == ["s03"]
 
 
+@pytest.mark.slow
 def test_same_in_same_out(scene):
     store, collection, _ = scene
     assert similar_slides(store, collection, "q").equals(similar_slides(store, collection, "q"))

@@ -182,12 +182,21 @@ class Ledger:
             self._slides.open().add_columns(pa.schema(new))
 
     def record(self, facts: Iterable[SlideFacts], outcomes: Iterable[Outcome]) -> None:
-        """Upsert a group's rows; doing it twice changes nothing but the time of day."""
+        """Upsert a group's rows; doing it twice changes nothing but the time of day.
+
+        A user's columns that a run does not speak of stay as they are: a slide comes once from a list that knows its
+        patient, and later from its folder.
+        """
+        facts = list(facts)
         schema = self._slides.open().schema
-        rows = [
-            {name: _fit(fact.get(name), schema.field(name).type) for name in schema.names}
-            for fact in (f.row() for f in facts)
-        ]
+        users = {name for name in schema.names if name == "patient" or name not in SLIDES.names}
+        chosen = sql_in("slide_id", [fact.slide_id for fact in facts])
+        known = {row["slide_id"]: row for row in self._slides.rows(where=chosen)} if facts else {}
+        rows = []
+        for fact in facts:
+            row, before = fact.row(), known.get(fact.slide_id, {})
+            row |= {name: before.get(name) for name in users if row.get(name) is None}
+            rows.append({name: _fit(row[name], schema.field(name).type) for name in schema.names})
         self._slides.upsert("slide_id", rows)
         self._outcomes.upsert("key", [outcome.row() for outcome in outcomes])
 

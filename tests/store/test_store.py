@@ -72,6 +72,21 @@ def test_recording_twice_is_recording_once(store: Store):
     assert [row["reason"] for row in store.ledger.outcomes(states=("failed",))] == ["torn"]
 
 
+def test_a_run_that_knows_no_patient_leaves_the_patient_there(store: Store):
+    store.ledger.admit_columns([{"patient": "p", "cohort": "x", "age": 61}])
+    store.ledger.record([fact("a", patient="p1", cohort="x", age=61), fact("b", patient="p2")], [])
+    moved = SlideFacts(
+        slide_id="a", path="/elsewhere/a", kind="wsi", slide_mpp=0.5, metadata={"cohort": "y", "age": None}
+    )
+    store.ledger.record([moved], [])
+    a, b = store.ledger.slides()
+    assert (a["patient"], a["cohort"], a["age"]) == ("p1", "y", 61)
+    assert (a["path"], a["slide_mpp"], a["fingerprint"]) == ("/elsewhere/a", 0.5, None), (
+        "what the file is, is said anew"
+    )
+    assert (b["patient"], b["fingerprint"]) == ("p2", "f")
+
+
 def test_repair_follows_the_rows(store: Store):
     store.ledger.record([fact("b")], [outcome("b", "failed", reason="torn")])
     assert store.ledger.repair("toy", {"a": 3, "b": 4}, "run") == 2

@@ -106,7 +106,7 @@ def _unknown(ref: str) -> UnknownExtractorError:
     import difflib
 
     near = difflib.get_close_matches(ref.lower(), catalogue(), n=NEAR_NAMES, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    hint = f"; did you mean {' or '.join(near)}?" if near else ";"
     return UnknownExtractorError(
         f"no extractor is called {ref!r}{hint} `embedstore extractors` lists the catalogue; any timm name works too, "
         "and a function of your own as module:function or path/to/file.py:function"

@@ -105,7 +105,10 @@ class _Tried:
 
 def _posed(store: Store, collection: Collection, task: str, config: SelectConfig, where: str | None) -> Examples:
     """The sample, before a pixel is read."""
-    examples = gather(store, collection, [task], config.fit(), where)
+    try:
+        examples = gather(store, collection, [task], config.fit(), where)
+    except SplitError as error:  # it speaks of patients and folds, and there may be several tasks
+        raise SplitError(f"task {task!r}: {error}") from error
     sample = take(examples, sample_examples(examples, config.tiles, seed=config.seed))
     _require_shots(sample, config)
     return sample

@@ -224,7 +224,7 @@ def _step(program: Program, problem: Problem, grid: Grid, heads: _Heads, state: 
         present, softmax = problem.present[head.task], problem.softmax[head.task]
         targets = problem.targets[head.task][at].astype(jnp.float32)
         counted = (batch.bag >= 0) & problem.known[head.task][at] & (problem.parts[head.fold][at] == TRAIN)
-        standard = problem.shift[head.fold], problem.scale[head.fold]
+        standard = problem.shift[0, head.fold], problem.scale[0, head.fold]
 
         def mean_loss(parameters):
             raw = jax.vmap(lambda bag, mask, key: apply(program.network, parameters, bag, *standard, key, mask)[0])(
@@ -259,7 +259,7 @@ def _logits_of_batch(network, parameters, mean, std, shift, scale, batch: BagBat
 
 def _all_logits(program: Program, problem: Problem, heads: _Heads, parameters, vectors, bags: Bags, chosen):
     """Logits (heads, examples, k) of some bags; zeros for the others."""
-    standard = problem.mean, problem.std, problem.shift[heads.fold], problem.scale[heads.fold]
+    standard = problem.mean, problem.std, problem.shift[0, heads.fold], problem.scale[0, heads.fold]
     found = np.zeros((len(heads.task), len(problem.parts[0]), program.columns), np.float32)
     for batch in _ahead(batches_of(vectors, bags, chosen, most_bags=64, most_tiles=0)):
         logits, _ = _logits_of_batch(program.network, parameters, *standard, batch)

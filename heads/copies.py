@@ -23,6 +23,18 @@ def count_copies(config: FitConfig, views: int) -> int:
     return views + (DRAWS if config.uses("learned") else 0)
 
 
+def share_views(config: FitConfig, views: int) -> NDArray[np.float64]:
+    """How often each of a row's stored vectors, the original first, is drawn in each policy, (policies, views).
+
+    Latent augmentations, which are made of the original as they are drawn, are left out.
+    """
+    shares = np.zeros((len(config.policies), views))
+    for share, policy in zip(shares, config.policies, strict=True):
+        share[:] = policy.views / max(views - 1, 1)
+        share[0] = 1 - policy.views if views > 1 else 1
+    return shares
+
+
 def lay_copies(
     config: FitConfig, vectors: NDArray[Any], augmenter: Augmenter | None
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -34,14 +46,11 @@ def lay_copies(
         vectors: (n, dim), or with stored views (n, 1 + views, dim).
     """
     stored = vectors if vectors.ndim == 3 else vectors[:, None]
-    views, drawn = stored.shape[1] - 1, count_copies(config, 0)
-    shares = np.zeros((len(config.policies), 1 + views + drawn))
-    for share, policy in zip(shares, config.policies, strict=True):
-        share[0] = (1 - policy.views) * (1 - policy.learned)
-        share[1 : 1 + views] = policy.views * (1 - policy.learned) / max(views, 1)
-        share[1 + views :] = policy.learned / max(drawn, 1)
+    drawn, learned = count_copies(config, 0), np.array([[policy.learned] for policy in config.policies])
+    shares = share_views(config, stored.shape[1]) * (1 - learned)
     if not drawn:
         return stored, shares
+    shares = np.hstack([shares, np.repeat(learned / drawn, drawn, axis=1)])
     assert augmenter is not None, "a policy has learned on, and there is no augmenter"
     bank, rng = np.asarray(augmenter.latent.bank), np.random.default_rng(config.seed)
     made = [augmenter.augment(stored[:, 0], bank[rng.integers(0, len(bank), len(stored))]) for _ in range(drawn)]

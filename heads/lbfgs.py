@@ -30,7 +30,7 @@ from heads.losses import loss_and_weight, mask_logits
 from heads.models import apply, with_kernel
 from heads.problem import Problem, padded, standardise
 from heads.splits import TRAIN
-from heads.train import Fitted, Grid, Program, validate
+from heads.train import Fitted, Grid, Program, standards_of, validate
 
 #: A head has converged where no component of the gradient exceeds this; float32 carries little more.
 TOLERANCE = 1e-5
@@ -128,10 +128,10 @@ def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> Fitted:
 
     heads = jax.vmap(of_head, in_axes=(0, 0, 0, *[None] * 5))
     folds = jax.vmap(heads, in_axes=(None, None, None, 0, 0, 0, 0, None))
-    policies = jax.vmap(folds, in_axes=(*[None] * 7, 0))
+    policies = jax.vmap(folds, in_axes=(*[None] * 5, 0, 0, 0))
     parameters, steps = policies(
         grid.task, grid.learning_rate, rows.scale,
-        rows.counted, problem.weights, problem.shift, problem.scale, rows.shares,
+        rows.counted, problem.weights, *standards_of(problem, len(rows.shares)), rows.shares,
     )  # fmt: skip
     return Fitted(parameters, validate(program, problem, grid, parameters), steps)
 

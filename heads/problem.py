@@ -51,7 +51,8 @@ class Problem(NamedTuple):
         softmax: Whether a task's classes exclude each other and are three or more.
         weights: Of the absence and presence of each column's class, by fold and task.
         mean, std: Of the rows that are trained on in any fold, by dimension.
-        shift, scale: Mean and standard deviation of each fold's training rows, once vectors are standardised so.
+        shift, scale: Mean and standard deviation of what each policy of augmentation makes of each fold's training
+            rows, once vectors are standardised so; one policy where all see the same vectors.
         valid_rows: Rows that each fold is validated on while fitting; -1 is padding.
         valid_x: Their vectors.
         groups: How batches are drawn.
@@ -66,8 +67,8 @@ class Problem(NamedTuple):
     weights: Float[Array, "folds tasks 2 k"]
     mean: Float[Array, " dim"]
     std: Float[Array, " dim"]
-    shift: Float[Array, "folds dim"]
-    scale: Float[Array, "folds dim"]
+    shift: Float[Array, "policies folds dim"]
+    scale: Float[Array, "policies folds dim"]
     valid_rows: Int[Array, "folds valid"]
     valid_x: Float16[Array, "folds valid dim"]
     groups: Groups
@@ -75,12 +76,13 @@ class Problem(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """Rows of a batch, and partners to mix them with."""
+    """Rows of a batch, partners to mix them with, and what stands for a row: itself, a view, a latent augmentation."""
 
     rows: Int[Array, "*n"]
     same: Int[Array, "*n"]
     any: Int[Array, "*n"]
     view: Int[Array, "*n"]
+    learned: Bool[Array, "*n"]
 
 
 def padded(n: int) -> int:
@@ -101,6 +103,7 @@ def pose(
     class_weights: bool,
     balanced_sampling: bool,
     seed: int,
+    shares: NDArray[np.float64] | None = None,
 ) -> Problem:
     """Bring a problem to the device, all but the vectors.
 
@@ -110,6 +113,7 @@ def pose(
         known: (n,) of each task.
         parts: (folds, n).
         several: Of each task: a place may be of several classes.
+        shares: (policies, views) how often each view stands for its row; all equally often when None.
     """
     n, rows = len(vectors), padded(len(vectors))
     softmax = [is_softmax(t.shape[1], s) for t, s in zip(targets, several, strict=True)]
@@ -126,7 +130,7 @@ def pose(
         present[t, : of_class.shape[1]] = True
     all_parts = np.full((len(parts), rows), -1, np.int8)
     all_parts[:, :n] = np.where(answered[:, :n].any(0), parts, -1)
-    mean, std, shift, scale = moments(vectors, all_parts[:, :n] == TRAIN)
+    mean, std, shift, scale = moments(vectors, all_parts[:, :n] == TRAIN, shares)
     valid_rows = _valid_rows(all_parts, seed)
     first = vectors if vectors.ndim == 2 else vectors[:, 0]
     valid_x = np.stack([np.where(fold[:, None] >= 0, first[np.maximum(fold, 0)], 0) for fold in valid_rows])
@@ -140,20 +144,29 @@ def pose(
     return Problem(**jax.device_put(arrays), groups=groups)
 
 
-def moments(vectors: NDArray[np.float16], train: NDArray[np.bool_]) -> tuple[NDArray[np.float32], ...]:
-    """Means and standard deviations of training rows: of all folds together, and of each fold on top of that.
+def moments(
+    vectors: NDArray[np.float16], train: NDArray[np.bool_], shares: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float32], ...]:
+    """Means and standard deviations of training rows: of all folds together, and of each policy and fold on top.
+
+    What varies among views alone would be endless standard deviations from the mean of originals, and what varies among
+    views should not weigh on a policy that takes none.
 
     Args:
-        vectors: (n, dim), or with copies of a row, which all count alike, (n, copies, dim): what varies among views
-            alone would be endless standard deviations from the mean.
+        vectors: (n, dim), or with copies of a row (n, copies, dim).
         train: (folds, n).
+        shares: (policies, copies) how much each copy counts, 1 in all; one policy that counts all alike when None.
     Returns:
-        mean (dim,), std (dim,), shift (folds, dim), scale (folds, dim); a dimension that does not vary has std 1.
+        mean (dim,), std (dim,), shift (policies, folds, dim), scale (policies, folds, dim); a dimension that does not
+        vary has std 1.
     """
-    dim, copied = vectors.shape[-1], vectors if vectors.ndim == 3 else vectors[:, None]
-    step = max(1, _MOMENTS_ROWS // copied.shape[1])
+    copied = vectors if vectors.ndim == 3 else vectors[:, None]
+    (_, copies, dim), folds = copied.shape, len(train)
+    shares = np.full((1, copies), 1 / copies) if shares is None else shares
+    distinct, policy = np.unique(shares, axis=0, return_inverse=True)
+    step = max(1, _MOMENTS_ROWS // copies)
     centre = np.asarray(copied[np.flatnonzero(train.any(0))[:256], 0], np.float32).mean(0)  # keeps squares small
-    totals = np.zeros((2, len(train) + 1, dim))  # of values and their squares, by fold and of all together
+    totals = np.zeros((2, len(distinct), folds + 1, dim))  # of values and their squares, by fold and of all together
     for start in range(0, len(copied), step):
         members = train[:, start : start + step]
         used = members.any(0)
@@ -162,17 +175,19 @@ def moments(vectors: NDArray[np.float16], train: NDArray[np.bool_]) -> tuple[NDA
         block = copied[start : start + step].astype(np.float32)
         block = block if used.all() else block[used]
         block -= centre
-        folds = np.vstack([members, used])[:, used].astype(np.float32)
+        of_folds = np.vstack([members, used])[:, used].astype(np.float32)
         for total, each in zip(totals, (block, block * block), strict=True):
-            total += folds @ (each[:, 0] if each.shape[1] == 1 else each.mean(1))
-    sums, squares = totals
-    mean, std = _spread(sums[-1], squares[-1], train.any(0).sum())
-    if len(train) == 1:
-        shift, scale = np.zeros((1, dim)), np.ones((1, dim))
+            for own, share in zip(total, distinct.astype(np.float32), strict=True):
+                own += of_folds @ (each[:, 0] if copies == 1 else share @ each)
+    (sums, squares), rows = totals, train.any(0).sum()
+    mean, std = _spread(sums[:, -1].mean(0), squares[:, -1].mean(0), rows)
+    if len(distinct) == folds == 1:
+        shift, scale = np.zeros((1, 1, dim)), np.ones((1, 1, dim))
     else:
-        fold_mean, fold_std = _spread(sums[:-1], squares[:-1], train.sum(1, keepdims=True))
+        fold_mean, fold_std = _spread(sums[:, :-1], squares[:, :-1], train.sum(1, keepdims=True))
         shift, scale = (fold_mean - mean) / std, fold_std / std
-    return tuple(np.asarray(a, np.float32) for a in (mean + centre, std, shift, scale))
+    of_policies = (a[policy.reshape(-1)] for a in (shift, scale))
+    return tuple(np.asarray(a, np.float32) for a in (mean + centre, std, *of_policies))
 
 
 def _spread(total, squares, count):
@@ -266,20 +281,28 @@ def standardise(vectors: Float16[Array, "*n dim"], mean: Float[Array, " dim"], s
     return (vectors.astype(jnp.float32) - jnp.broadcast_to(mean, shape)) / jnp.broadcast_to(std, shape)
 
 
-def draw(groups: Groups, n: int, view_share: Float[Array, ""], views: int, *, key: PRNGKeyArray) -> Draw:
-    """Draw rows with replacement, and for each a partner of the same classes and one of any class, in its folds."""
+def draw(
+    groups: Groups, n: int, view_share: Float[Array, ""], learned_share: Float[Array, ""], views: int, *,
+    key: PRNGKeyArray,
+) -> Draw:  # fmt: skip
+    """Draw rows with replacement, and for each a partner of the same classes and one of any class, in its folds.
+
+    A row whose latent augmentation is drawn is not drawn as a view: the augmenter knows tiles as they are.
+    """
     of_group, member, same, other, whether, which = jax.random.split(key, 6)
     last = jnp.searchsorted(groups.cumulative, 1.5)  # of the groups there are, padding has 2
     group = jnp.minimum(jnp.searchsorted(groups.cumulative, jax.random.uniform(of_group, (n,)), side="right"), last - 1)
     start, count = groups.start[group], groups.rows[group]
     fold_start, fold_count = groups.fold_start[group], groups.fold_rows[group]
+    learned = jax.random.uniform(jax.random.fold_in(key, 6), (n,)) < learned_share
     view = jnp.zeros(n, jnp.int32)
     if views > 1:
-        taken = jax.random.uniform(whether, (n,)) < view_share
+        taken = ~learned & (jax.random.uniform(whether, (n,)) < view_share)
         view = jnp.where(taken, jax.random.randint(which, (n,), 1, views), 0)
     return Draw(
         rows=groups.order[start + jax.random.randint(member, (n,), 0, count)],
         same=groups.order[start + jax.random.randint(same, (n,), 0, count)],
         any=groups.order[fold_start + jax.random.randint(other, (n,), 0, fold_count)],
         view=view,
+        learned=learned,
     )

@@ -198,13 +198,14 @@ def _goes_on(program: Program, state: _State) -> Bool[Array, ""]:
 def _draw_round(program: Program, problem: Problem, grid: Grid, number) -> Draw:
     """Draws of a round's steps, (steps, streams, batch)."""
 
-    def one(step, key, share):
+    def one(step, key, views, learned):
         at_step = jax.random.fold_in(key, 2 * step)
-        return draw(problem.groups, program.batch, share, program.views, key=at_step)
+        return draw(problem.groups, program.batch, views, learned, program.views, key=at_step)
 
-    steps = number * program.every + jnp.arange(program.every)
-    over_streams = jax.vmap(one, in_axes=(None, 0, 0))
-    return jax.vmap(over_streams, in_axes=(0, None, None))(steps, grid.keys, grid.strengths.views)
+    steps, strengths = number * program.every + jnp.arange(program.every), grid.strengths
+    over_streams = jax.vmap(one, in_axes=(None, 0, 0, 0))
+    over_steps = jax.vmap(over_streams, in_axes=(0, None, None, None))
+    return over_steps(steps, grid.keys, strengths.views, strengths.learned)
 
 
 def _wants(program: Program) -> tuple[bool, bool]:
@@ -252,7 +253,7 @@ def _step(program: Program, problem: Problem, grid: Grid, parameters, optimizer,
     """One step of every head."""
     keys = jax.vmap(lambda key: jax.random.fold_in(key, 2 * number + 1))(grid.keys)
 
-    def of_stream(parameters, optimizer, key, x, targets, counted):
+    def of_stream(parameters, optimizer, key, shift, scale, x, targets, counted):
         def of_head(parameters, optimizer, task, rate, decay, weights, counted, shift, scale):
             def mean_loss(parameters):
                 raw = apply(program.network, parameters, x, shift, scale, key)
@@ -272,10 +273,19 @@ def _step(program: Program, problem: Problem, grid: Grid, parameters, optimizer,
         folds = jax.vmap(heads, in_axes=(0, 0, None, None, None, 0, 0, 0, 0))
         return folds(
             parameters, optimizer, grid.task, grid.learning_rate, grid.weight_decay,
-            problem.weights, counted, problem.shift, problem.scale,
+            problem.weights, counted, shift, scale,
         )  # fmt: skip
 
-    return jax.vmap(of_stream)(parameters, optimizer, keys, *_batches(program, problem, grid, draws, raw, keys))
+    standards = standards_of(problem, len(keys))
+    return jax.vmap(of_stream)(
+        parameters, optimizer, keys, *standards, *_batches(program, problem, grid, draws, raw, keys)
+    )
+
+
+def standards_of(problem: Problem, streams: int) -> tuple[jax.Array, jax.Array]:
+    """Shift and scale of each stream, (streams, folds, dim)."""
+    seeds = streams // len(problem.shift)
+    return jnp.repeat(problem.shift, seeds, axis=0), jnp.repeat(problem.scale, seeds, axis=0)
 
 
 def _batches(program: Program, problem: Problem, grid: Grid, draws: Draw, raw: _Raw, keys):
@@ -302,7 +312,7 @@ def _batch(
     x, targets = raw.x, problem.targets[:, draws.rows].astype(jnp.float32)
     known = problem.known[:, draws.rows]
     if "learned" in kinds:
-        x = _through_latent(program, problem, x, strengths.learned, key=jax.random.fold_in(key, 2))
+        x = _through_latent(program, problem, x, draws.learned, key=jax.random.fold_in(key, 2))
     same = any_ = any_targets = None
     if kinds & {"interpolate", "extrapolate"}:
         same = standard(raw.same)
@@ -315,22 +325,21 @@ def _batch(
     return x, targets, trained[:, None] & known[None]
 
 
-def _through_latent(program: Program, problem: Problem, x, share, *, key: PRNGKeyArray):
-    """A share of the vectors taken to those of views of their tiles, drawn anew."""
+def _through_latent(program: Program, problem: Problem, x, taken, *, key: PRNGKeyArray):
+    """Some of the vectors taken to those of views of their tiles, drawn anew."""
     latent = problem.latent
     assert program.latent is not None and latent is not None, "a policy has learned on, and there is no augmenter"
-    which, whether = jax.random.split(key)
     bank = latent.bank
-    views = bank[jax.random.randint(which, (len(x),), 0, len(bank))]
-    taken = jax.random.uniform(whether, (len(x), 1)) < share
+    views = bank[jax.random.randint(key, (len(x),), 0, len(bank))]
     x = x.astype(jnp.float32)
-    return jnp.where(taken, apply_latent(program.latent, latent, x, views), x)
+    return jnp.where(taken[:, None], apply_latent(program.latent, latent, x, views), x)
 
 
 def validate(program: Program, problem: Problem, grid: Grid, parameters) -> Float[Array, "streams folds heads"]:
     """Score of every head on its fold's validation rows."""
-    validated = jax.vmap(partial(_validate_fold, program, problem, grid), in_axes=(1, 0, 0, 0, 0, 0), out_axes=1)
-    return validated(parameters, problem.valid_x, problem.valid_rows, problem.weights, problem.shift, problem.scale)
+    validated = jax.vmap(partial(_validate_fold, program, problem, grid), in_axes=(1, 0, 0, 0, 1, 1), out_axes=1)
+    standards = standards_of(problem, len(jax.tree.leaves(parameters)[0]))
+    return validated(parameters, problem.valid_x, problem.valid_rows, problem.weights, *standards)
 
 
 def _validate_fold(program: Program, problem: Problem, grid: Grid, parameters, vectors, rows, weights, shift, scale):
@@ -354,6 +363,7 @@ def fold_logits(network: Network, parameters, vectors, shift, scale) -> Float[Ar
     Args:
         parameters: (streams, heads, …) each.
         vectors: Stored vectors (n, dim), with the mean and standard deviation that standardise them.
+        shift, scale: (streams, dim), on top of that.
     """
     stored, mean, std = vectors
     n = len(stored)
@@ -362,7 +372,8 @@ def fold_logits(network: Network, parameters, vectors, shift, scale) -> Float[Ar
 
     def of_block(one):
         x = standardise(one, mean, std)
-        return jax.vmap(jax.vmap(lambda p: apply(network, p, x, shift, scale, None)))(parameters)
+        heads = jax.vmap(lambda p, shift, scale: apply(network, p, x, shift, scale, None), in_axes=(0, None, None))
+        return jax.vmap(heads)(parameters, shift, scale)
 
     logits = jax.lax.map(of_block, blocks)  # (blocks, streams, heads, block, k)
     return jnp.moveaxis(logits, 0, 2).reshape(*logits.shape[1:3], -1, logits.shape[-1])[:, :, :n]

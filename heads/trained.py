@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from heads.augment import Strengths, kinds_on
 from heads.augmenter import Augmenter
 from heads.config import LBFGS_MODELS, AugmentConfig, FitConfig
-from heads.copies import MOST_VECTORS, count_copies, lay_copies
+from heads.copies import MOST_VECTORS, count_copies, lay_copies, share_views
 from heads.devices import device_bytes, to_device
 from heads.examples import Examples
 from heads.head import Members
@@ -63,7 +63,8 @@ class Trained:
             lambda a: self.of_cell(a, cell)[:, chosen].reshape(-1, *a.shape[3:]), self.fitted.parameters
         )
         parameters = first_columns(parameters, columns)
-        shift, scale = (np.asarray(a)[chosen] for a in (self.problem.shift, self.problem.scale))
+        policy = cell // self.fitted.score.shape[2]
+        shift, scale = (np.asarray(a)[policy, chosen] for a in (self.problem.shift, self.problem.scale))
         m = seeds * len(folds)
         return Members(
             network=self.network,
@@ -82,11 +83,14 @@ def columns_of(classes: int, multi_label: bool) -> int:
     return classes if multi_label or classes > 2 else 1
 
 
-def pose_examples(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> Problem:
-    """The problem that examples and their vectors pose."""
+def pose_examples(
+    config: FitConfig, examples: Examples, vectors: NDArray[Any], shares: NDArray[np.float64] | None = None
+) -> Problem:
+    """The problem that examples and their vectors pose; see `pose`."""
     return pose(
         vectors, examples.targets, examples.known, examples.split.parts, [config.multi_label] * len(examples.tasks),
         class_weights=config.class_weights == "balanced", balanced_sampling=config.balanced_sampling, seed=config.seed,
+        shares=shares,
     )  # fmt: skip
 
 
@@ -140,7 +144,7 @@ def train(
     optimizer = choose_optimizer(config, len(vectors), views)
     if optimizer == "lbfgs":
         copies, shares = lay_copies(config, vectors, augmenter)
-        problem = pose_examples(config, examples, copies)
+        problem = pose_examples(config, examples, copies, shares)
         program = program_of(config, examples, dim, steps=min(config.steps or LBFGS_STEPS, LBFGS_STEPS))
         seeds = range(config.seed, config.seed + 1)  # it starts at zero and draws nothing: all seeds are alike
         grid = _grid(config, examples, rates=config.c, decays=(0.0,), seeds=seeds)
@@ -149,7 +153,7 @@ def train(
     else:
         network, latent = (augmenter.network, augmenter.latent) if augmenter is not None else (None, None)
         program = program_of(config, examples, dim, views=views, latent=network)
-        problem = pose_examples(config, examples, vectors)._replace(latent=latent)
+        problem = pose_examples(config, examples, vectors, share_views(config, views))._replace(latent=latent)
         seeds = range(config.seed, config.seed + config.seeds)
         rates, decays = config.learning_rates or (), config.weight_decays or ()
         grid = _grid(config, examples, rates=rates, decays=decays, seeds=seeds)

@@ -52,6 +52,23 @@ def test_each_policy_is_fitted_as_if_alone(fitted_store: Store):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw", "lbfgs"])
+def test_no_augmentation_beside_views_is_as_if_there_were_none(fitted_store: Store, optimizer: str):
+    """Views vary where originals do not: standardised by them, originals would be regularised otherwise."""
+    plain = replace(QUICK, optimizer=optimizer, augment=(AugmentConfig(),), learning_rates=None, c=(0.1,))
+    beside = replace(plain, augment=(AugmentConfig(), AugmentConfig(views=0.8)))
+    examples, vectors = posed(fitted_store, plain)
+    noise = np.random.default_rng(0).normal(size=(len(vectors), 2, vectors.shape[1])) * 12 * vectors.std(0)
+    noise[..., ::2] = 0
+    viewed = np.concatenate([vectors[:, None], vectors[:, None] + noise], axis=1).astype(np.float16)
+    found, alone = train(beside, examples, viewed), train(plain, examples, vectors)
+    for cell, scores in alone.scores(0).items():
+        np.testing.assert_allclose(found.scores(0)[cell], scores, rtol=2e-3)
+        ours, theirs = (one.members(cell, [0, 2], 1).logits(vectors[:50]) for one in (found, alone))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.slow
 def test_the_best_by_validation_is_kept_and_fitted_again(fitted_store: Store):
     config = replace(QUICK, augment=(AugmentConfig(), AugmentConfig(noise=10), MIXED))
     kept = fit_heads(fitted_store, fitted_store.collection(), ["tissue"], config, names=["p"], replace_heads=True)[0]

@@ -26,10 +26,23 @@ def test_moments_are_those_of_rows_that_are_trained_on(copies, folds):
     expected_mean, expected_std = spread(x, train.any(0))
     np.testing.assert_allclose(mean, expected_mean, rtol=1e-6)
     np.testing.assert_allclose(std, np.where(expected_std, expected_std, 1), rtol=1e-4)
-    for fold, own_shift, own_scale in zip(train, shift, scale, strict=True):
+    for fold, own_shift, own_scale in zip(train, *shift, *scale, strict=True):
         of_fold, fold_std = spread(x, fold)
         np.testing.assert_allclose(mean + std * own_shift, of_fold, rtol=1e-5)
         np.testing.assert_allclose(std * own_scale, np.where(fold_std, fold_std, 1), rtol=1e-4)
+
+
+def test_moments_of_a_policy_are_those_of_what_it_makes_of_a_row():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((600, 3, 4)).astype(np.float16)
+    x[:, 1:] *= np.float16(20)
+    train = rng.random((2, len(x))) < 0.6
+    mean, std, shift, scale = moments(x, train, np.array([[1, 0, 0], [0, 0.5, 0.5], [1, 0, 0]]))
+    for policy, copies in enumerate((x[:, :1], x[:, 1:], x[:, :1])):
+        for fold, own_shift, own_scale in zip(train, shift[policy], scale[policy], strict=True):
+            own_mean, own_std = spread(copies, fold)
+            np.testing.assert_allclose(mean + std * own_shift, own_mean, rtol=1e-3, atol=1e-5)
+            np.testing.assert_allclose(std * own_scale, own_std, rtol=1e-4)
 
 
 @pytest.mark.parametrize("columns", [1, 5, 64, 65, 130])

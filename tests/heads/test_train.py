@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from heads.config import AugmentConfig
-from heads.problem import padded, pose
+from heads.problem import draw, padded, pose
 from heads.splits import TRAIN
 from heads.train import fit_on_device, fit_streamed
 from tests.heads.posed import folds_of, grid, problem_of, program_of, two_classes
@@ -120,8 +120,8 @@ def test_each_fold_standardises_by_its_own_training_rows():
     problem = problem_of(x, targets, parts)
     for f, fold in enumerate(parts):
         own = x[fold == TRAIN].astype(np.float64)
-        mean = np.asarray(problem.mean) + np.asarray(problem.shift)[f] * np.asarray(problem.std)
-        std = np.asarray(problem.scale)[f] * np.asarray(problem.std)
+        mean = np.asarray(problem.mean) + np.asarray(problem.shift)[0, f] * np.asarray(problem.std)
+        std = np.asarray(problem.scale)[0, f] * np.asarray(problem.std)
         np.testing.assert_allclose(mean, own.mean(0), rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(std, own.std(0), rtol=1e-3)
 
@@ -162,17 +162,25 @@ def test_several_tasks_have_heads_of_their_own():
 
 
 def test_balanced_sampling_draws_classes_equally():
-    from heads.problem import draw
-
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1000, 4)).astype(np.float16)
     targets = np.eye(2, dtype=bool)[(np.arange(1000) < 50).astype(int)]
     problem = problem_of(x, targets, np.full((1, 1000), TRAIN, np.int8), balanced_sampling=True)
-    drawn = draw(problem.groups, 20_000, jnp.float32(0), 1, key=jax.random.key(0))
+    drawn = draw(problem.groups, 20_000, jnp.float32(0), jnp.float32(0), 1, key=jax.random.key(0))
     rare = targets[np.asarray(drawn.rows), 1]
     assert rare.mean() == pytest.approx(0.5, abs=0.02)
     assert (targets[np.asarray(drawn.same), 1] == rare).all()
     assert len(np.unique(np.asarray(drawn.rows)[rare])) == 50
+
+
+def test_a_latent_augmentation_is_of_the_tile_and_not_of_its_view():
+    x, targets = two_classes(400)
+    problem = problem_of(x, targets, folds_of(400, 1))
+    drawn = draw(problem.groups, 20_000, jnp.float32(0.8), jnp.float32(0.4), 3, key=jax.random.key(0))
+    learned, view = np.asarray(drawn.learned), np.asarray(drawn.view)
+    assert learned.mean() == pytest.approx(0.4, abs=0.02)
+    assert (view[learned] == 0).all()
+    assert (view[~learned] > 0).mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_views_are_drawn_as_often_as_asked():

@@ -10,10 +10,11 @@ histology, two fixed sets of features, and two untrained networks as controls.
 
 1. Stores: every extractor embeds every tile and its views in one pass. A latent augmenter for each, from the tiles that
    are not tested on.
-2. Heads: extractor × label budget (25, 100, 500, all a class to train on, as many to validate on where there are),
-   linear, with no augmentation, stored views, latent augmentations, both, and the best by validation of a search, all
-   by L-BFGS; arithmetic on vectors (the best of five kinds and none by validation) and views by AdamW, which draws,
-   beside no augmentation by AdamW. 5 seeds, which draw the labels (of 'all' 95 %). F1 on the test tiles at the
+2. Heads: extractor × label budget (25, 100, 500, all a class to train on, as many to validate on where there are; of
+   mitosis 500 cannot be had), linear, with no augmentation, the default of `fit-head` where there are stored views and
+   a latent augmenter, views, latent augmentations, both, and the best by validation of a search, all by L-BFGS;
+   arithmetic on vectors (the best of five kinds and none by validation) and views by AdamW, which draws, beside no
+   augmentation by AdamW. 5 seeds, which draw the labels (of 'all' 95 %). F1 on the test tiles at the
    threshold of the highest validation F1, and AUROC, which no threshold makes noisy. Intervals resample test patients
    and seeds together; where no patient is known (PatchCamelyon) a tile counts as one, and they are too narrow.
 3. Selection: `select-extractor` on each proxy (the other task, and 89 tiles of CAMELYON16) names an extractor;
@@ -38,7 +39,7 @@ from at_hand import CONTROLS, REFERENCE, TARGETS, TASKS, recipe
 from fit_head import kept
 from head_paper import paper as beside_training
 from measure import write_row
-from paper_gains import METRICS, Drawn, Key, Scores, difference, family_gains, gains, scores_of
+from paper_gains import METRICS, Drawn, Key, Scores, budgets_of, difference, family_gains, gains, scores_of
 from paper_grid import BUDGETS, FAMILIES, MLP_FAMILIES, Answers, Family, answers_of, fit_augmenters, make_stores
 from paper_picture import draw, page
 from scipy.stats import kendalltau
@@ -149,7 +150,8 @@ def _selected(proxy: str, report: SelectionReport) -> dict[str, float]:
 
 def _gain_rows(scores: Scores, selected: Mapping[str, Mapping[str, float]]) -> Iterator[dict[str, Any]]:
     """What each proxy's choice and each family bring on each target and budget, and how well its ranking agrees."""
-    for target, (proxy, of_proxy), budget in product(TARGETS, selected.items(), BUDGETS):
+    cases = ((target, budget) for target in TARGETS for budget in budgets_of(scores, target))
+    for (target, budget), (proxy, of_proxy) in product(cases, selected.items()):
         if proxy == target:
             continue
         names = sorted(of_proxy)
@@ -173,7 +175,7 @@ def _family_rows(scores: Scores, families: Mapping[str, Family]) -> Iterator[dic
     """What each family brings to the trained extractors and fixed features, controls left out."""
     for task in TARGETS:
         names = sorted({name for t, name, _, _ in scores if t == task} - set(CONTROLS))
-        yield from family_gains(scores, task, names, BUDGETS, families)
+        yield from family_gains(scores, task, names, families)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from paper_grid import Answers, Family
+from paper_grid import BUDGETS, Answers, Family
 
 from heads.bootstrap import interval, resample
 from heads.ranking import rank_metrics
@@ -53,6 +53,12 @@ def scores_of(answers: Sequence[Answers]) -> dict[str, dict[Key, Drawn]]:
                 key = (one.task, one.extractor, one.budget, one.family)
                 found[metric][key] = Drawn(value=float(whole.mean()), seeds=whole, samples=samples)
     return found
+
+
+def budgets_of(scores: Scores, task: str) -> list[int]:
+    """Budgets that a task's classes can fill, in their order; 0 is all."""
+    found = {budget for of, _, budget, _ in scores if of == task}
+    return [budget for budget in BUDGETS if budget in found]
 
 
 def _f1(one: Answers, counts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -110,10 +116,10 @@ def gains(scores: Scores, task: str, budget: int, selected: str, reference: str,
 
 
 def family_gains(
-    scores: Scores, task: str, names: Sequence[str], budgets: Sequence[int], families: Mapping[str, Family]
+    scores: Scores, task: str, names: Sequence[str], families: Mapping[str, Family]
 ) -> Iterator[dict[str, Any]]:
     """What a family brings over its base: the mean of some extractors, and of how many it raised the score."""
-    for budget in budgets:
+    for budget in budgets_of(scores, task):
         for family, how in families.items():
             if family.startswith("none"):
                 continue

@@ -24,7 +24,7 @@ from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
 from heads.examples import Examples, gather
 from heads.fit_augmenter import fit_augmenter
 from heads.material import Material, gather_material
-from heads.policies import ARITHMETIC, BOTH, LEARNED, NONE, VIEWS
+from heads.policies import ARITHMETIC, BOTH, LEARNED, NONE, VIEWS, default_policy
 from heads.select import take
 from heads.splits import TEST, TRAIN, VALID, Split
 from heads.trained import Trained, train
@@ -39,12 +39,12 @@ class Family:
 
     Attributes:
         fit: Of `FITS`.
-        policies: Among these validation chooses.
+        policies: Among these validation chooses; where there are none, it is the default for so many labels.
         base: The family that it is compared with.
     """
 
     fit: str
-    policies: tuple[AugmentConfig, ...]
+    policies: tuple[AugmentConfig, ...] = ()
     base: str = "none"
 
 
@@ -55,7 +55,7 @@ class Fit:
     Attributes:
         model: Of the heads.
         optimizer: AdamW draws what L-BFGS takes as copies.
-        beside: Views lie beside the vectors, which are standardised by them then.
+        beside: Views lie beside the vectors.
         policies: An axis of the grid.
     """
 
@@ -74,9 +74,10 @@ FITS = {
     "mlp": Fit(model="mlp", optimizer="adamw"),
     "mlp drawn": Fit(model="mlp", optimizer="adamw", beside=True, policies=(VIEWS, BOTH)),
 }
-#: 'both' is the default of `fit-head` where there are views and an augmenter, 'none' where there are not.
+#: 'default' is what `fit-head` does by itself where there are views and an augmenter: both, or with many labels views.
 FAMILIES = {
     "none": Family(fit="plain", policies=(NONE,)),
+    "default": Family(fit="copies"),
     "views": Family(fit="copies", policies=(VIEWS,)),
     "learned": Family(fit="learned", policies=(LEARNED,)),
     "both": Family(fit="copies", policies=(BOTH,)),
@@ -194,7 +195,10 @@ def fit_augmenters(store: Store, config: AugmenterConfig) -> Iterator[dict[str, 
 def answers_of(
     store: Store, task: str, name: str, budgets: Sequence[int], seeds: int, families: Mapping[str, Family]
 ) -> list[Answers]:
-    """A collection, that is an extractor, budget by budget, family by family."""
+    """A collection, that is an extractor, budget by budget, family by family.
+
+    Budgets that a class cannot fill are left out: they would be 'all', and the same for every seed.
+    """
     collection = store.collection(name)
     config = replace(
         FitConfig(), split=SplitConfig(kind="given"), positive=TASKS[task][2], augment=(BOTH,), augmenter=name
@@ -202,7 +206,8 @@ def answers_of(
     examples, found = gather(store, collection, [task], config), list[Answers]()
     with tempfile.TemporaryDirectory() as scratch:
         material = gather_material(store, collection, examples, config, Path(scratch))
-        for budget in budgets:
+        given = examples.targets[0][examples.split.parts[0] == TRAIN].sum(axis=0).min()
+        for budget in (budget for budget in budgets if budget <= given):
             began = time.perf_counter()
             found += _answers(collection, task, examples, material, config, budget, seeds, families)
             print(f"{task} {name} {budget or 'all'}: {time.perf_counter() - began:.0f} s", flush=True)
@@ -234,12 +239,13 @@ def _answers(
     tests = np.flatnonzero(parts == TEST)
     extractor = collection.record()["extractor"]["name"]
     _, group = np.unique(examples.group[tests], return_inverse=True)
+    default = default_policy(len(rows), views=vectors.shape[1] - 1, learned=True)
     for name, family in families.items():
-        fitted = fits[family.fit]
+        fitted, allowed = fits[family.fit], family.policies or (default,)
         decided, logits, chosen = [], [], []
         for fold, own in enumerate(drawn):
             valid = np.flatnonzero(own == VALID)
-            cell, policy = _best(fitted, family, fold)
+            cell, policy = _best(fitted, allowed, FITS[family.fit].policies, fold)
             members = fitted.members(cell, [fold], 1)
             of_valid, of_test = (members.logits(first[at])[0, :, 0] for at in (valid, tests))
             decided.append(expit(of_test) >= choose_threshold(expit(of_valid), truth[valid]))
@@ -266,10 +272,12 @@ def _draw(parts: NDArray[np.int8], truth: NDArray[np.bool_], budget: int, seeds:
     return drawn
 
 
-def _best(trained: Trained, family: Family, fold: int) -> tuple[int, str]:
-    """The cell of a family with the best validation score on a fold, and its policy."""
-    allowed, all_of_fit = set(map(str, family.policies)), FITS[family.fit].policies
-    policies = [cell.get("augment", str(all_of_fit[0])) for cell in trained.cells]
+def _best(
+    trained: Trained, allowed: Sequence[AugmentConfig], tried: Sequence[AugmentConfig], fold: int
+) -> tuple[int, str]:
+    """The cell with the best validation score on a fold among those of the allowed policies, and its policy."""
+    names = set(map(str, allowed))
+    policies = [cell.get("augment", str(tried[0])) for cell in trained.cells]
     found = trained.scores(0).items()
-    _, cell = min((scores[0, fold], cell) for cell, scores in found if policies[cell] in allowed)
+    _, cell = min((scores[0, fold], cell) for cell, scores in found if policies[cell] in names)
     return cell, policies[cell]

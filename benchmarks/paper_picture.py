@@ -9,8 +9,8 @@ from at_hand import CONTROLS, REFERENCE, TARGETS
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from paper_gains import Drawn, Scores
-from paper_grid import BUDGETS, FAMILIES
+from paper_gains import Drawn, Scores, budgets_of
+from paper_grid import FAMILIES
 
 Row = Mapping[str, Any]
 
@@ -22,7 +22,7 @@ NAMES = {
 #: Families that are shown, in colours that people who see few colours tell apart (Wong 2011, doi 10.1038/nmeth.1618).
 COLOURS = {"arithmetic": "#0072B2", "views": "#009E73", "learned": "#D55E00", "both": "#CC79A7"}
 #: The family whose gain stands beside that of selection.
-FAMILY = "both"
+FAMILY = "default"
 _GAINS = ("selection", "augmentation", "both")
 _METRICS = {"f1": "F1", "auroc": "AUROC"}
 
@@ -69,10 +69,11 @@ def _family_table(rows: Sequence[Row]) -> Iterator[str]:
 def _f1_tables(f1: Scores) -> Iterator[str]:
     for task in TARGETS:
         yield f"**{NAMES[task]}**: F1, mean of the seeds [95 % interval]; none → {FAMILY}\n"
-        yield "| extractor | " + " | ".join(f"{budget or 'all'} a class" for budget in BUDGETS) + " |"
-        yield "|---|" + "---|" * len(BUDGETS)
+        budgets = budgets_of(f1, task)
+        yield "| extractor | " + " | ".join(f"{budget or 'all'} a class" for budget in budgets) + " |"
+        yield "|---|" + "---|" * len(budgets)
         for name in _ordered(f1, task):
-            cells = (f"{_short(f1[task, name, b, 'none'])} → {_short(f1[task, name, b, FAMILY])}" for b in BUDGETS)
+            cells = (f"{_short(f1[task, name, b, 'none'])} → {_short(f1[task, name, b, FAMILY])}" for b in budgets)
             yield f"| {name} | " + " | ".join(cells) + " |"
         yield ""
 
@@ -111,17 +112,18 @@ def draw(f1: Scores, gain_rows: Sequence[Row], family_rows: Sequence[Row], path:
     figure.savefig(path, dpi=130)
 
 
-def _budgets(axis: Axes) -> None:
-    axis.set_xticks(range(len(BUDGETS)), [str(budget or "all") for budget in BUDGETS])
+def _budget_axis(axis: Axes, budgets: Sequence[int]) -> None:
+    axis.set_xticks(range(len(budgets)), [str(budget or "all") for budget in budgets])
     axis.set_xlabel("labels a class")
 
 
 def _by_budget(axis: Axes, f1: Scores, task: str) -> None:
+    budgets = budgets_of(f1, task)
     for i, name in enumerate(_ordered(f1, task)):
-        values = [f1[task, name, budget, "none"].value for budget in BUDGETS]
+        values = [f1[task, name, budget, "none"].value for budget in budgets]
         dashed = ":" if name in CONTROLS else "-"
-        axis.plot(range(len(BUDGETS)), values, dashed, marker="o", ms=3, color=f"C{i}", label=name)
-    _budgets(axis)
+        axis.plot(range(len(budgets)), values, dashed, marker="o", ms=3, color=f"C{i}", label=name)
+    _budget_axis(axis, budgets)
     axis.set_ylabel("F1 on test tiles, mean of the seeds")
     axis.set_title(f"{NAMES[task]}: no augmentation", loc="left", fontsize=10)
     axis.legend(fontsize=7, frameon=False)
@@ -129,20 +131,20 @@ def _by_budget(axis: Axes, f1: Scores, task: str) -> None:
 
 def _by_family(axis: Axes, f1: Scores, rows: Sequence[Row], task: str) -> None:
     """Mean over extractors of what each family adds, with its interval, and each extractor as a dot."""
-    names = [name for name in _ordered(f1, task) if name not in CONTROLS]
+    names, budgets = [name for name in _ordered(f1, task) if name not in CONTROLS], budgets_of(f1, task)
     width = 0.8 / len(COLOURS)
     for i, (family, colour) in enumerate(COLOURS.items()):
         mine = [row for row in rows if row["augmentation"] == family]
-        at = np.arange(len(BUDGETS)) + (i - (len(COLOURS) - 1) / 2) * width
+        at = np.arange(len(budgets)) + (i - (len(COLOURS) - 1) / 2) * width
         points, low, high = (np.array([row[key] for row in mine]) for key in ("points", "low", "high"))
         axis.bar(at, points, width, color=colour, alpha=0.6, label=family)
         axis.errorbar(at, points, yerr=_around(points, low, high), fmt="none", ecolor="black", lw=1)
         each = [
-            [f1[task, n, b, family].value - f1[task, n, b, FAMILIES[family].base].value for n in names] for b in BUDGETS
+            [f1[task, n, b, family].value - f1[task, n, b, FAMILIES[family].base].value for n in names] for b in budgets
         ]
         axis.plot(np.repeat(at + 0.25 * width, len(names)), 100 * np.ravel(each), ".", color="#444444", ms=3)
     axis.axhline(0, color="black", lw=0.8)
-    _budgets(axis)
+    _budget_axis(axis, budgets)
     axis.set_ylabel("points of F1 over none")
     axis.set_title(f"augmentation: mean of {len(names)} extractors, 95 % interval, a dot each", loc="left", fontsize=10)
     low, high = axis.get_ylim()

@@ -29,7 +29,7 @@ Rows go to results/paper_*.csv, the table and the picture to --out as paper.md a
 
 import argparse
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def main() -> None:
                 if not args.mlp:
                     write_row("paper_augmenters", {"task": task} | row)
         families = MLP_FAMILIES if args.mlp else FAMILIES
-        scores = _scores(folder, stores, args.seeds, families)
+        scores = _scores(folder, stores, args.seeds, families, args.extractor)
         family_rows = [{"metric": m} | row for m in METRICS for row in _family_rows(scores[m], families)]
         for row in family_rows:
             write_row("paper_families", row)
@@ -96,11 +96,13 @@ def main() -> None:
 
 
 def _scores(
-    folder: Path, stores: Mapping[str, Store], seeds: int, families: Mapping[str, Family]
+    folder: Path, stores: Mapping[str, Store], seeds: int, families: Mapping[str, Family], extractors: Sequence[str]
 ) -> dict[str, dict[Key, Drawn]]:
-    """Of heads on every extractor of the stores; a row each."""
+    """Of heads on every extractor of the stores, or on some; a row each."""
     answers: list[Answers] = []
     for task, name in ((of, name) for of in TARGETS for name in stores[of].collection_names()):
+        if extractors and stores[task].collection(name).record()["extractor"]["name"] not in extractors:
+            continue
         path = folder / f"answers-{task}-{name}-{seeds}-{'-'.join(families)}.pickle"
         answers += _kept(path, answers_of, stores[task], task, name, BUDGETS, seeds, families)
     scores = scores_of(answers)

@@ -102,7 +102,7 @@ def command(
         click.echo(text, err=True)
 
     opened = Store.open(store)
-    config = resolve_fit(options, lambda: _policies(opened, opened.collection(collection)))
+    config = resolve_fit(options, lambda *of: _policies(opened, opened.collection(collection), *of))
     if again is not None:
         _again(*fit_again(opened, again, tell=tell), as_json)
         return
@@ -122,13 +122,17 @@ def command(
     click.echo(f"next: embedstore predict --store {store} --head {made[0].name}", err=True)
 
 
-def _policies(store: Any, collection: Any) -> Any:
-    """What a search tries: what the collection has the means for."""
+def _policies(store: Any, collection: Any, model: str, augmenter: str | None) -> Any:
+    """What a search tries: what the collection has the means for, and the model can take."""
     from heads.augmenter import augmenters_for
+    from heads.config import TILE_MODELS
     from heads.policies import search_policies
 
-    learned = len(augmenters_for(store, collection)) == 1
-    return search_policies(views=store.views(collection.name).exists(), learned=learned)
+    if model not in TILE_MODELS:
+        return search_policies(views=False, learned=False)
+    views = store.views(collection.name)
+    learned = augmenter is not None or len(augmenters_for(store, collection)) == 1
+    return search_policies(views=views.exists() and len(views) > 0, learned=learned)
 
 
 def _again(stored: Any, head: Any, as_json: bool) -> None:

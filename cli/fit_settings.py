@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +20,7 @@ _FIT = (
 
 
 def resolve_fit(
-    options: Mapping[str, Any], search: "Callable[[], tuple[AugmentConfig, ...]]" = lambda: ()
+    options: Mapping[str, Any], search: "Callable[[str, str | None], tuple[AugmentConfig, ...]]" = lambda *_: ()
 ) -> "FitConfig":
     """Merge flags over the TOML file over defaults.
 
@@ -27,7 +28,7 @@ def resolve_fit(
     [[augment]] several times makes several policies.
 
     Args:
-        search: Gives the policies that `--augment search` stands for.
+        search: Gives the policies that `--augment search` stands for, of a model and the augmenter that was named.
 
     Raises:
         ConfigError: the file has a table or field that does not exist, or a value that cannot be.
@@ -42,10 +43,11 @@ def resolve_fit(
         fit["classes"] = tuple(part.strip() for part in options["classes"].split(","))
     if options.get("no_calibrate"):
         fit["calibrate"] = False
+    model = fit.get("model", FitConfig.model)
     policies = tuple(AugmentConfig(**table) for table in tables["augment"])
     if options.get("augment"):
-        policies = tuple(one for text in options["augment"] for one in _policies(text, AugmentConfig, search))
-    model = fit.get("model", "linear")
+        found = partial(search, model, fit.get("augmenter"))
+        policies = tuple(one for text in options["augment"] for one in _policies(text, AugmentConfig, found))
     fit.setdefault("level", "tile" if model in TILE_MODELS else "slide")
     split, join = split_and_join(tables, options)
     return FitConfig(**fit, split=split, join=join, augment=tuple(dict.fromkeys(policies)) or None)

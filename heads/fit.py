@@ -57,7 +57,7 @@ def fit_heads(
         SplitError: patients that cannot be parted as asked.
         VectorError: a vector that is not finite.
         HeadExistsError: a head has a name already.
-        ConfigError: names and tasks differ in number, or a task comes twice.
+        ConfigError: names and tasks differ in number, a task comes twice, or a name cannot be one.
         In all cases the store is as it was.
     """
     if len(set(tasks)) < len(tasks) or not tasks:
@@ -65,9 +65,8 @@ def fit_heads(
     names = [default_name(task, config) for task in tasks] if names is None else list(names)
     if len(names) != len(tasks):
         raise ConfigError(f"{len(names)} names for {len(tasks)} tasks; give one each, or none")
-    if not replace_heads:
-        for name in names:
-            store.heads.require_free(name)
+    for name in names:
+        store.heads.require_free(name, replace=replace_heads)
     seconds: dict[str, float] = {}
     tell(f"labels of {', '.join(tasks)} meet {collection.name}")
     with _timed(seconds, "join"):

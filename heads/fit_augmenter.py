@@ -54,8 +54,7 @@ def fit_augmenter(
         In all cases the store is as it was.
     """
     name = default_augmenter_name(collection.name) if name is None else name
-    if not replace:
-        store.augmenters.require_free(name)
+    store.augmenters.require_free(name, replace=replace)
     views = store.views(collection.name)
     if not views.exists():
         raise ViewsNotFoundError(

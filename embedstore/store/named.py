@@ -61,15 +61,15 @@ class NamedRows(Generic[Row]):
             )
         return self._read(rows[0])
 
-    def require_free(self, name: str) -> str:
+    def require_free(self, name: str, *, replace: bool = False) -> str:
         """Return a name that a new row may have.
 
         Raises:
-            `exists`: another has it.
+            `exists`: another has it, and may not be replaced.
             ConfigError: it cannot name a table.
         """
         check_collection_name(name, noun=self.noun, option="name")
-        if name in self.names():
+        if not replace and name in self.names():
             article = "an" if self.noun[0] in "aeiou" else "a"
             raise self.exists(
                 f"{self._uri} has {article} {self.noun} {name!r} already; pass another --name, or --replace to put the "

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.candidates import CHANGES, Embedded, NotTried, Trial, embed_sample
-from embedstore.config import as_record
+from embedstore.config import TilingConfig, as_record
 from embedstore.errors import CandidatesError, ConfigError, LabelError, SlideError, SplitError
 from embedstore.extractors import ExtractorConfig
 from embedstore.store import Collection, Store
@@ -243,12 +243,13 @@ def _row(
 
 
 def _times_as_many(collection: Collection, one: Embedded) -> float:
-    """How many tiles of a candidate's size cover what one tile of the collection does; 1 where tiles are ready-made."""
+    """How many tiles of a candidate's size cover what one tile of the collection adds; 1 where tiles are ready-made."""
     row = collection.tiles(columns=["name"], limit=1).to_pylist()
     if row and row[0]["name"] is not None:
         return 1.0
-    tiling = collection.record()["tiling"]
-    return (tiling["tile_px"] * tiling["mpp"] / (one.tile_px * one.mpp)) ** 2
+    tiling = TilingConfig(**collection.record()["tiling"])
+    assert tiling.stride_px is not None, "it is the tile where it was left open"
+    return (tiling.stride_px * tiling.mpp / (one.tile_px * one.mpp)) ** 2
 
 
 def _robustness(

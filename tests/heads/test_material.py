@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from cli.fit_head import _policies
 from cli.main import app
 from embedstore.config import as_record
 from embedstore.errors import AugmenterNotFoundError, HeadMismatchError, ViewsNotFoundError
@@ -202,3 +203,14 @@ def test_search_takes_what_is_at_hand(tmp_path: Path):
     assert {"none", "views=0.8"} <= tried and not any("learned" in text for text in tried)
     shown = CliRunner().invoke(app, ["heads", "show", "size-linear", "--store", store.uri]).output
     assert f"{VIEWS.count} views of 160 tiles" in shown
+    of_slides = _policies(store, store.collection(), "mean", None)
+    assert of_slides == _policies(store, store.collection(), "max", "mine") and not FitConfig(
+        model="mean", level="slide", augment=of_slides
+    ).uses("views", "learned")
+    for name in ("mine", "other"):
+        fit_augmenter(store, store.collection(), TINY, name=name, force=True)
+    named = [*asked, "--augmenter", "other", "--name", "of-other"]
+    assert CliRunner().invoke(app, named, catch_exceptions=False).exit_code == 0
+    record = store.heads.get("of-other").record
+    assert any("learned" in cell["augment"] for cell in record["selection"])
+    assert record["augmenter"]["name"] == "other"

@@ -83,7 +83,7 @@ def test_policies_from_flags_and_file(tmp_path: Path):
     assert resolve_fit({}).augment is None and resolve_fit({"augment": ("none",)}).augment == (AugmentConfig(),)
     flags = {"augment": ("none", "noise=0.5", "mixup=0.4,interpolate=0.3", "noise=0.5")}
     assert resolve_fit(flags).augment == (AugmentConfig(), NOISE, MIXED)
-    assert resolve_fit({"augment": ("search",)}, lambda: (NOISE, MIXED)).augment == (NOISE, MIXED)
+    assert resolve_fit({"augment": ("search",)}, lambda *_: (NOISE, MIXED)).augment == (NOISE, MIXED)
     one, several = tmp_path / "one.toml", tmp_path / "several.toml"
     one.write_text("[augment]\nnoise = 0.5\n")
     several.write_text("[[augment]]\n[[augment]]\nmixup = 0.4\ninterpolate = 0.3\n")

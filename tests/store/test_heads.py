@@ -68,6 +68,8 @@ def test_a_name_is_free_until_a_head_has_it(store: Store):
     assert store.heads.require_free("lesion") == "lesion"
     with pytest.raises(ConfigError, match=r"head name 'a/b' cannot name a table.*--name"):
         store.heads.require_free("a/b")
+    with pytest.raises(ConfigError, match="a/b"):
+        store.heads.require_free("a/b", replace=True)
 
 
 def test_a_removed_head_leaves_no_trace_after_compaction(store: Store):

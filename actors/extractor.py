@@ -16,6 +16,7 @@ from embedstore.errors import UnknownKeyError
 from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor
 from embedstore.extractors.threads import set_threads
 from embedstore.store import Collection, Delivery, SlideWriter, ViewRows, Views
+from embedstore.store.table import sql_string
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +33,14 @@ class Finished:
 
     Attributes:
         delivery: Its fragments; without rows when not one tile was readable.
+        stored: Tiles that the collection had before, where views alone were wanted.
         extract_s: The slide's share of the time in the network, seconds.
         write_s: Time spent writing its fragments, seconds.
     """
 
     key: str
     delivery: Delivery
+    stored: int
     extract_s: float
     write_s: float
 
@@ -78,7 +81,11 @@ class ExtractorWorker:
     def open(
         self, key: str, slide_id: str, planned: Planned, collections: Sequence[str], views_only: Sequence[str] = ()
     ) -> None:
-        """Get ready for a slide's tiles, for those collections that lack it, or its views alone."""
+        """Get ready for a slide's tiles, for those collections that lack it, or its views alone.
+
+        Raises:
+            SlideError: views are wanted of other tiles than those that the collection has.
+        """
         for branch in self._branches:
             if (name := branch.collection.name) in collections:
                 branch.open(key, slide_id, planned, tiles=name not in views_only)
@@ -106,10 +113,11 @@ class ExtractorWorker:
 
 @dataclass(kw_only=True, eq=False)
 class _Slide:
-    """A slide on its way; `first` is 1 where its views alone are wanted."""
+    """A slide on its way; `first` is 1 where its views alone are wanted, and `stored` the tiles that it has."""
 
     writer: SlideWriter
     first: int
+    stored: int
     extract_s: float = 0.0
     write_s: float = 0.0
 
@@ -153,7 +161,10 @@ class _Branch:
         return key in self.slides
 
     def open(self, key: str, slide_id: str, planned: Planned, *, tiles: bool) -> None:
-        plan = planned.plan
+        plan, stored = planned.plan, None
+        if not tiles:
+            rows = self.collection.tiles(where=f"slide_id = {sql_string(slide_id)}", columns=["tile_id"])
+            stored = rows["tile_id"].to_numpy()
         self.slides[key] = _Slide(
             writer=SlideWriter(
                 table_uri=self.collection.table.uri,
@@ -165,9 +176,10 @@ class _Branch:
                 tissue=plan.tissue,
                 names=plan.names,
                 views=self._view_rows,
-                tiles=tiles,
+                stored=stored,
             ),
             first=0 if tiles else 1,
+            stored=0 if stored is None else len(stored),
         )
 
     def feed(self, chunk: Chunk, pixels: np.ndarray) -> list[Finished]:
@@ -230,5 +242,6 @@ class _Branch:
             if slide.writer.complete:
                 del self.slides[key]
                 delivery = slide.writer.delivery()
-                done.append(Finished(key=key, delivery=delivery, extract_s=slide.extract_s, write_s=slide.write_s))
+                spent = {"extract_s": slide.extract_s, "write_s": slide.write_s}
+                done.append(Finished(key=key, delivery=delivery, stored=slide.stored, **spent))
         return done

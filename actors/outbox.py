@@ -31,8 +31,13 @@ class Outbox:
         waited_s = time.monotonic() - self._since
         return at_once or len(self._outcomes) >= self._config.group_slides or waited_s >= self._config.group_s
 
-    def put_done(self, slide: ActiveSlide) -> None:
-        """A slide whose rows are written, for every collection that lacked it."""
+    def put_done(self, slide: ActiveSlide, *, labelled: bool) -> None:
+        """A slide whose rows are written, for every collection that lacked it.
+
+        Args:
+            labelled: The labels that it brings are to be recorded; not those of a slide that had rows before, whose
+                labels may have been taken out or corrected since.
+        """
         job, plan = slide.job, slide.facts
         for one in slide.finished:
             self._deliveries.append(one.delivery)
@@ -42,7 +47,7 @@ class Outbox:
                     slide_id=job.slide_id,
                     path=job.source.path,
                     state="done",
-                    tiles=one.delivery.rows or slide.tiles - slide.unreadable,  # of views alone no tile is delivered
+                    tiles=one.delivery.rows + one.stored,
                     unreadable=slide.unreadable,
                     reader=plan.reader,
                     plan_s=slide.plan_s,
@@ -64,7 +69,7 @@ class Outbox:
                 patient=label.patient,
                 source=job.source.path,
             )
-            for label in slide.labels
+            for label in (slide.labels if labelled else ())
         ]
 
     def put_failed(self, job: Job, error: Exception, slide: ActiveSlide | None, *, new: bool) -> None:

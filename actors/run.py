@@ -324,7 +324,10 @@ class Run:
         self._dispatch.call(reader, "open", key, slide.planned, lost=lost, failed=failed)
 
     def _unplanned(self, lane: Lane, key: str, error: Exception) -> None:
-        """A slide's plan went with the node that made it: the slide is planned again."""
+        """A slide's plan went with the node that made it: the slide is planned again. Or it is one of other tiles."""
+        if isinstance(error, SlideError):
+            self._broken(lane, key, error)
+            return
         if not isinstance(error, UnknownKeyError):
             raise error
         slide = lane.active.get(key)
@@ -340,7 +343,7 @@ class Run:
         slide.readers.clear()
 
     def _broken(self, lane: Lane, key: str, error: Exception) -> None:
-        """Reading a slide raised: it costs the slide."""
+        """Reading a slide raised, or getting ready for it: it costs the slide."""
         slide = lane.active.get(key)
         if slide is not None:
             self._drop(lane, slide)
@@ -418,7 +421,7 @@ class Run:
             why = UnreadableTilesError(f"slide {job.slide_id!r}: not one of {slide.tiles} tiles could be read")
             self._fail(job, why, slide)
             return
-        self._outbox.put_done(slide)
+        self._outbox.put_done(slide, labelled=job.slide_id not in self._known or job.slide_id in self._replacing)
         self._progress.done()
 
     def _fail(self, job: Job, error: Exception, slide: ActiveSlide | None = None) -> None:

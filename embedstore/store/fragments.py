@@ -9,6 +9,7 @@ import pyarrow as pa
 from lance.fragment import write_fragments
 
 from embedstore.config import ViewConfig
+from embedstore.errors import SlideError
 from embedstore.store.schema import BLOCK_ROWS, batch_rows
 from embedstore.tile_id import place, tile_ids
 from embedstore.views import draw_parameters
@@ -66,7 +67,10 @@ class SlideWriter:
         tissue: (n,) float32, share of tissue of every tile.
         names: File of every tile, for folders of ready-made tiles.
         views: Where views go, where there are any.
-        tiles: Whether tiles have rows to be written; not where they are in the collection, and their views are not.
+        stored: Ids of the slide's tiles where they are in the collection and their views are not: no tile is written,
+            and views of these tiles alone. None where tiles are to be written.
+    Raises:
+        SlideError: a stored tile is not planned: tissue is found in another way now.
     """
 
     def __init__(
@@ -81,13 +85,14 @@ class SlideWriter:
         tissue: np.ndarray,
         names: tuple[str, ...] | None = None,
         views: ViewRows | None = None,
-        tiles: bool = True,
+        stored: np.ndarray | None = None,
         block_rows: int = BLOCK_ROWS,
     ):
         self.collection, self.slide_id = collection, slide_id
         self._xy, self._edge, self._tissue, self._names = xy_l0, edge_l0, tissue, names
         self._tiles = self._views = None
-        if tiles:
+        self._kept = np.ones(len(xy_l0), bool) if stored is None else self._among(stored)
+        if stored is None:
             self._tiles = _Rows(table_uri, schema, len(xy_l0), self._tile_columns, block_rows)
         if views is not None:
             self._drawn, count = views.config, views.config.count
@@ -119,8 +124,25 @@ class SlideWriter:
             rows: (m,) int, a tile's position in the plan times the number of views, plus the view's, from 0.
             embeddings: (m, dim) float16.
         """
-        if self._views is not None:
-            self._views.put(rows, embeddings)
+        if self._views is None:
+            return
+        kept = self._kept[rows // self._drawn.count]
+        if kept.any():
+            self._views.put(rows[kept], None if embeddings is None else embeddings[kept])
+        if not kept.all():
+            self._views.put(rows[~kept], None)
+
+    def _among(self, stored: np.ndarray) -> np.ndarray:
+        """(n,) bool: which planned tiles are stored."""
+        planned = self._ids(np.arange(len(self)))
+        lacking = int((~np.isin(stored, planned)).sum())
+        if lacking:
+            raise SlideError(
+                f"slide {self.slide_id!r}: {lacking:,} of {len(stored):,} tiles that collection {self.collection!r} "
+                f"has are not among the {len(planned):,} that are found now, as where a tissue mask was changed; they "
+                f"would lack views; bring back the mask of then, or make both anew with --force {self.slide_id}"
+            )
+        return np.isin(planned, stored)
 
     def _ids(self, planned: np.ndarray) -> np.ndarray:
         names = None if self._names is None else tuple(self._names[i] for i in planned)

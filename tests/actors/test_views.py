@@ -211,6 +211,35 @@ def test_a_slide_whose_views_fail_keeps_its_tiles_and_is_tried_again(tmp_path: P
     assert_viewed(scene, ["a:5", "b:7"])
 
 
+def replanned(monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    """Plan so many tiles more than before, as where a tissue mask was changed."""
+    original = toys.plan
+    monkeypatch.setattr(toys, "plan", lambda one, tiles: original(one, tiles + more))
+
+
+def test_views_are_of_the_tiles_that_are_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scene = Scene(tmp_path)
+    scene.run(["a:5"])
+    with monkeypatch.context() as patch:
+        replanned(patch, 3)
+        scene.run(["a:5"], views=TWO, config=VIEWED)
+    assert_viewed(scene, ["a:5"])
+    assert [(row["state"], row["tiles"]) for row in scene.store.ledger.outcomes()] == [("done", 5)]
+
+
+def test_views_that_would_be_lacking_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scene = Scene(tmp_path)
+    scene.run(["a:5", "b:7"])
+    with monkeypatch.context() as patch:
+        replanned(patch, -2)
+        scene.run(["a:5"], views=TWO, config=VIEWED)
+    assert "2 of 5 tiles that collection 'c' has are not among the 3" in scene.progress.failures[0][1]
+    assert scene.states() == {"a:5": "done", "b:7": "done"}
+    assert scene.store.views("c").slides() == {}
+    scene.run(["a:5", "b:7"], views=TWO, config=VIEWED)
+    assert_viewed(scene, ["a:5", "b:7"])
+
+
 def test_views_of_another_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     scene, original = Scene(tmp_path), toys.plan
     scene.run(["a:5"])

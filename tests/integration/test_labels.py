@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import shapely
@@ -62,3 +63,25 @@ def _truth(path: Path) -> list[tuple[str, shapely.Geometry]]:
     features = json.loads(path.read_text())["features"]
     shapes = [shapely.make_valid(shapely.geometry.shape(feature["geometry"])) for feature in features]
     return [(f["properties"]["classification"]["name"], shape) for f, shape in zip(features, shapes, strict=True)]
+
+
+def test_labels_of_a_folder_come_with_its_tiles_alone(tmp_path: Path):
+    """What was taken out stays out when views or another extractor come, and is back where tiles are made anew."""
+    tiles = tmp_path / "tiles"
+    tiles.mkdir()
+    for i in range(4):
+        cv2.imwrite(str(tiles / f"{i}.png"), np.full((64, 64, 3), 40 * i, np.uint8))
+    (tiles / "labels.csv").write_text("file,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(4)))
+    store = tmp_path / "store"
+
+    def ingest(*more: object) -> int:
+        tiling = ("--tile-px", 64, "--tile-mpp", 0.5, "--mpp", 0.5)
+        done = embedstore("ingest", tiles, "-s", store, "-e", "colour-12", "--in-process", *tiling, *more)
+        assert done.code == 0, done.err
+        return sum(row["labels"] for row in embedstore("label", "ls", "-s", store, "--json").json())
+
+    assert ingest() == 4
+    assert embedstore("label", "rm", "-s", store, "--task", "tiles", "--yes").code == 0
+    assert ingest("--views", 2) == 0
+    assert ingest("-e", "stain-texture") == 0
+    assert ingest("--force", "tiles") == 4

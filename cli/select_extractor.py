@@ -123,7 +123,7 @@ def _print(report: Any) -> None:
     if report.rank_checks:
         click.echo()
     for check in report.rank_checks:
-        click.echo(f"ranking on {check.task}: Kendall's tau {check.tau} over {len(check.scores)} candidates")
+        click.echo(f"ranking on {check.task}: Kendall's tau over {len(check.scores)} candidates {check.agreement}")
     area = f"the area of {report.collection_tiles:,} tiles of {report.collection}"
     click.echo(f"embed all, vectors: for {area}; time of embedding alone, on {tried[0].device}", err=True)
     for note in report.notes:

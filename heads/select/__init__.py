@@ -4,12 +4,13 @@ from heads.select.agreement import agreement
 from heads.select.compare import Scores, auroc, compare
 from heads.select.config import SelectConfig, few_shot_name
 from heads.select.probes import Outcome, probe
-from heads.select.report import CandidateReport, RankCheck, SelectionReport
+from heads.select.report import Agreement, CandidateReport, RankCheck, SelectionReport
 from heads.select.robustness import consistency, site_index
 from heads.select.sample import sample_examples, take
 from heads.select.select import select_extractor
 
 __all__ = [
+    "Agreement",
     "CandidateReport",
     "Outcome",
     "RankCheck",

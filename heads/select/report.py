@@ -51,18 +51,43 @@ class CandidateReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How alike two tasks rank the same candidates.
+
+    Attributes:
+        tau: Kendall's τ-b of their scores: 1 in the same order, 0 no more alike than chance; None of fewer than two.
+        p: How often candidates in a random order agree as much, or disagree as much; exact where no scores are tied.
+        low, high: Where 95 % of τ lie when patients of both tasks are drawn anew. That adds noise to scores that have
+            some already, and so lies nearer 0 than a confidence interval would; it is none.
+    """
+
+    tau: float | None
+    p: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        """'0.667 (p = 0.33; 0.333 to 1.000 where patients are drawn anew)', shorter, or 'undefined'."""
+        if self.tau is None or self.p is None:
+            return "undefined"
+        if self.low is None or self.high is None:
+            return f"{self.tau:.3f} (p = {self.p:.2g})"
+        return f"{self.tau:.3f} (p = {self.p:.2g}; {self.low:.3f} to {self.high:.3f} where patients are drawn anew)"
+
+
+@dataclass(frozen=True, kw_only=True)
 class RankCheck:
     """Whether another task ranks the candidates as the proxy does.
 
     Attributes:
         task: The other task.
-        tau: Kendall's τ-b of the two rankings.
+        agreement: Of the two rankings.
         scores: Of each candidate on the other task, by the probe that ranks.
         tiles, patients: What these were measured on.
     """
 
     task: str
-    tau: Metric
+    agreement: Agreement
     scores: Mapping[str, Metric]
     tiles: int
     patients: int
@@ -113,7 +138,7 @@ class SelectionReport:
                 "notes": tuple(record["notes"]),
                 "candidates": tuple(_candidate(one) for one in record["candidates"]),
                 "rank_checks": tuple(
-                    RankCheck(**{**one, "tau": Metric(**one["tau"]), "scores": _metrics(one["scores"])})
+                    RankCheck(**{**one, "agreement": Agreement(**one["agreement"]), "scores": _metrics(one["scores"])})
                     for one in record["rank_checks"]
                 ),
             }

@@ -80,7 +80,9 @@ def select_extractor(
         own = replace(other_config, seed=config.seed + number)  # or draws would pair patients who are not the same
         try:
             others.append(_tried(store, collection, one, embedded, own, {}, tiling, tell))
-            notes += [f"{one.tasks[0]}: {note}" for note in (*one.notes, *others[-1].trial.notes)]
+            trial = others[-1].trial
+            notes += [f"{one.tasks[0]}: {note}" for note in (*one.notes, *trial.notes)]
+            notes += [f"{one.tasks[0]}: {lost.name} is not ranked: {lost.error}" for lost in trial.failed]
         except (CandidatesError, LabelError, SlideError, SplitError) as error:  # the proxy's own results are kept
             notes.append(f"the ranking is not checked on {one.tasks[0]}: {error}")
     return _report(collection, config, proxy, others, site, notes)
@@ -284,7 +286,7 @@ def _check(proxy: _Tried, other: _Tried, rank_by: str) -> RankCheck:
     both = [name for name in other.outcomes if name in proxy.outcomes]
     return RankCheck(
         task=other.examples.tasks[0],
-        tau=agreement(proxy.scores, other.scores, both, rank_by),
+        agreement=agreement(proxy.scores, other.scores, both, rank_by),
         scores={name: other.scores.metric(name, rank_by) for name in both},
         tiles=len(other.examples),
         patients=len(np.unique(other.examples.group)),

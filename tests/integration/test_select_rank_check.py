@@ -10,8 +10,10 @@ from heads.config import SplitConfig
 from heads.select import SelectConfig, select_extractor
 from tests.integration.test_select_extractor import ingest, make_tiles
 
-# Two extractors that call themselves the same; `broken` cannot be loaded.
+# Extractors that call themselves the same; `broken` cannot be run, and `fickle` no more once there is a file `stop`.
 OWN = """
+from pathlib import Path
+
 import numpy as np
 from embedstore.extractors import Extractor
 
@@ -37,8 +39,21 @@ class Broken(Mean):
         raise RuntimeError("no kernel")
 
 
+class Fickle(Mean):
+    digest = "sha256:fickle"
+
+    def embed(self, pixels):
+        if Path(__file__).with_name("stop").exists():
+            raise RuntimeError("out of memory")
+        return super().embed(pixels)
+
+
 def mean():
     return Mean()
+
+
+def fickle():
+    return Fickle()
 
 
 def spread():
@@ -68,15 +83,22 @@ def test_scores_on_two_tasks_are_those_of_the_same_candidate(tmp_path: Path):
     own.write_text(OWN)
     store = ingest(make_tiles(tmp_path / "shade"), tmp_path / "store")
     copy_labels(store, "again", {"pale": "light", "dark": "deep"})
-    candidates = [ExtractorConfig(ref=f"{own}:{name}") for name in ("broken", "mean", "spread")]
+    candidates = [ExtractorConfig(ref=f"{own}:{name}") for name in ("broken", "mean", "spread", "fickle")]
     config = SelectConfig(
         split=SplitConfig(folds=3), c=(0.01,), draws=2, robust_tiles=0, bootstrap=20, shots=(1,),
         classes=("pale", "dark"),
     )  # fmt: skip
-    report = select_extractor(store, store.collection(), "shade", candidates, config, rank_check=["again"])
+
+    def tell(text: str) -> None:
+        if text.startswith("again: "):
+            (tmp_path / "stop").touch()
+
+    report = select_extractor(store, store.collection(), "shade", candidates, config, rank_check=["again"], tell=tell)
     assert [one.name for one in report.failed] == ["own"]
-    assert {one.name: one.ref.rpartition(":")[2] for one in report.tried} == {"own-2": "mean", "own-3": "spread"}
+    tried = {one.name: one.ref.rpartition(":")[2] for one in report.tried}
+    assert tried == {"own-2": "mean", "own-3": "spread", "own-4": "fickle"}
     assert report.patients == 8 and any("from 8 patients" in note for note in report.notes)
     (check,) = report.rank_checks
-    assert set(check.scores) == {"own-2", "own-3"} and check.tau.value == 1
+    assert set(check.scores) == {"own-2", "own-3"} and check.agreement.tau == 1
+    assert "again: own-4 is not ranked: RuntimeError: out of memory" in report.notes
     assert check.scores["own-2"].value > check.scores["own-3"].value

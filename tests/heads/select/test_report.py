@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from heads.report import Metric
-from heads.select import CandidateReport, RankCheck, SelectionReport
+from heads.select import Agreement, CandidateReport, RankCheck, SelectionReport
 from heads.select.page import report_page
 from heads.select.picture import report_png
 from heads.select.verdict import verdict
@@ -30,8 +30,8 @@ def report(*candidates: CandidateReport, **others) -> SelectionReport:
         "task": f"tumour {EVIL}", "collection": "c", "classes": ("a", "b"), "tiles": 100, "patients": 9,
         "rank_by": "linear", "decisive": False, "verdict": verdict(candidates, "linear"), "candidates": candidates,
         "collection_tiles": 1000, "notes": (f"note {EVIL}",), "config": {"tiles": 100},
-        "rank_checks": (RankCheck(task="other", tau=Metric(value=0.5), scores={"one": Metric(value=0.7)}, tiles=9,
-                                  patients=3),),
+        "rank_checks": (RankCheck(task="other", agreement=Agreement(tau=0.5, p=0.33),
+                                  scores={"one": Metric(value=0.7)}, tiles=9, patients=3),),
     }  # fmt: skip
     return SelectionReport(**(asked | others))
 

@@ -73,11 +73,9 @@ class Outbox:
         ]
 
     def put_failed(self, job: Job, error: Exception, slide: ActiveSlide | None, *, new: bool) -> None:
-        """A slide that has no rows, and why; a `new` one gets a row of its own in the ledger as well."""
+        """A slide that has no rows, or no views, and why; a `new` one gets a row of its own in the ledger as well."""
         plan = slide.facts if slide else None
         for collection in job.wanted:
-            if collection in job.views_only:
-                continue  # its tiles are there, whatever became of its views
             self._note(
                 Outcome(
                     collection=collection,
@@ -90,6 +88,7 @@ class Outbox:
                     reason=str(error),
                     warnings=plan.warnings if plan else (),
                     run_id=self._run_id,
+                    views_error=str(error) if collection in job.views_only else None,
                 )
             )
         if new:

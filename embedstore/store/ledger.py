@@ -18,6 +18,8 @@ State = Literal["done", "empty", "failed"]
 Scalar = str | int | float | bool | None
 #: Selections of slides' columns that are kept between searches: what a filter asks for, and what is shown.
 KEPT_TABLES = 4
+#: How a warning begins that a slide's views could not be made; the next outcome of the slide has it no more.
+NO_VIEWS = "without views: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Outcome:
         error: Name of the error's class.
         reason: Its message.
         warnings: What the slide's user should know, such as an implausible mpp.
+        views_error: Why the views of tiles that are there could not be made; all else that is known of them stays.
     """
 
     collection: str
@@ -49,6 +52,7 @@ class Outcome:
     reason: str | None = None
     warnings: tuple[str, ...] = ()
     run_id: str | None = None
+    views_error: str | None = None
 
     def row(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in OUTCOMES.names if name not in ("key", "updated_at", "warnings")}
@@ -198,7 +202,13 @@ class Ledger:
             row |= {name: before.get(name) for name in users if row.get(name) is None}
             rows.append({name: _fit(row[name], schema.field(name).type) for name in schema.names})
         self._slides.upsert("slide_id", rows)
-        self._outcomes.upsert("key", [outcome.row() for outcome in outcomes])
+        outcomes = list(outcomes)
+        rows = [outcome.row() for outcome in outcomes if outcome.views_error is None]
+        lacking = {o.row()["key"]: o.views_error for o in outcomes if o.views_error is not None}
+        for row in self._outcomes.rows(where=sql_in("key", lacking)) if lacking else ():
+            others = [one for one in row["warnings"] or () if not one.startswith(NO_VIEWS)]
+            rows.append({**row, "warnings": [*others, NO_VIEWS + str(lacking[row["key"]])], "updated_at": now()})
+        self._outcomes.upsert("key", rows)
 
     def refresh(self, sources: Iterable[tuple[str, str, Mapping[str, Scalar]]]) -> int:
         """Bring the rows of known slides up to what a list says of them now: where they are, and the user's columns.

@@ -58,7 +58,8 @@ def _parts(report: SelectionReport) -> Iterator[str]:
             best = max(check.scores, key=lambda name: check.scores[name].value or 0, default="")
             yield (
                 f"<li>{escape(check.task)}: Kendall's τ over {len(check.scores)} candidates "
-                f"{escape(str(check.agreement))} ({check.tiles:,} tiles of {check.patients:,} patients); the best there is {escape(best)}</li>"
+                f"{escape(str(check.agreement))} ({check.tiles:,} tiles of {check.patients:,} patients); "
+                f"the best there is {escape(best)}</li>"
             )
         yield "</ul>"
     if report.notes:

@@ -202,13 +202,19 @@ def test_a_slide_whose_views_fail_keeps_its_tiles_and_is_tried_again(tmp_path: P
 
     scene = Scene(tmp_path)
     scene.run(["a:5", "b:7"])
+    row = scene.store.ledger.outcomes()[0]
     scene.run(["a:5", "b:7"], views=TWO, config=VIEWED, reader=Torn)
     assert scene.progress.failures == [("a:5", "slide 'a:5' was moved")]
     assert scene.states() == {"a:5": "done", "b:7": "done"}
     assert_complete(scene, ["a:5", "b:7"])
     assert_viewed(scene, ["b:7"])
+    scene.run(["a:5", "b:7"], views=TWO, config=VIEWED, reader=Torn)
+    before, (row, _) = row, scene.store.ledger.outcomes()
+    assert row["warnings"] == ["without views: slide 'a:5' was moved"]
+    assert row == before | {name: row[name] for name in ("warnings", "updated_at")}, "what is known of its tiles stays"
     scene.run(["a:5", "b:7"], views=TWO, config=VIEWED)
     assert_viewed(scene, ["a:5", "b:7"])
+    assert scene.store.ledger.outcomes()[0]["warnings"] == []
 
 
 def replanned(monkeypatch: pytest.MonkeyPatch, more: int) -> None:

@@ -152,10 +152,9 @@ def _selected(proxy: str, report: SelectionReport) -> dict[str, float]:
 
 def _gain_rows(scores: Scores, selected: Mapping[str, Mapping[str, float]]) -> Iterator[dict[str, Any]]:
     """What each proxy's choice and each family bring on each target and budget, and how well its ranking agrees."""
-    cases = ((target, budget) for target in TARGETS for budget in budgets_of(scores, target))
-    for (target, budget), (proxy, of_proxy) in product(cases, selected.items()):
-        if proxy == target:
-            continue
+    pairs = ((target, proxy) for target, proxy in product(TARGETS, selected) if proxy != target)
+    for target, proxy, budget in ((*pair, budget) for pair in pairs for budget in budgets_of(scores, pair[0])):
+        of_proxy = selected[proxy]
         names = sorted(of_proxy)
         values = {name: scores[target, name, budget, "none"].value for name in names}
         tau = kendalltau([of_proxy[name] for name in names], [values[name] for name in names])

@@ -101,7 +101,8 @@ def fit_again(store: Store, name: str, *, tell: Tell = lambda text: None) -> tup
         The head as it is stored, and as it came out now: on the same kind of device their digests are equal.
     Raises:
         HeadNotFoundError: there is no such head.
-        HeadMismatchError: the store no longer holds what it was fitted on, or with.
+        HeadMismatchError: the store holds other tiles, views or another augmenter than it was fitted with.
+        ViewsNotFoundError, AugmenterNotFoundError: it holds none any more.
     """
     stored = store.heads.get(name)
     record = stored.record

@@ -242,6 +242,13 @@ class _Branch:
             if slide.writer.complete:
                 del self.slides[key]
                 delivery = slide.writer.delivery()
-                spent = {"extract_s": slide.extract_s, "write_s": slide.write_s}
-                done.append(Finished(key=key, delivery=delivery, stored=slide.stored, **spent))
+                done.append(
+                    Finished(
+                        key=key,
+                        delivery=delivery,
+                        stored=slide.stored,
+                        extract_s=slide.extract_s,
+                        write_s=slide.write_s,
+                    )
+                )
         return done

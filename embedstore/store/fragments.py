@@ -127,10 +127,10 @@ class SlideWriter:
         if self._views is None:
             return
         kept = self._kept[rows // self._drawn.count]
-        if kept.any():
-            self._views.put(rows[kept], None if embeddings is None else embeddings[kept])
         if not kept.all():
             self._views.put(rows[~kept], None)
+            rows, embeddings = rows[kept], None if embeddings is None else embeddings[kept]
+        self._views.put(rows, embeddings)
 
     def _among(self, stored: np.ndarray) -> np.ndarray:
         """(n,) bool: which planned tiles are stored."""

@@ -191,7 +191,10 @@ class Ledger:
         A user's columns that a run does not speak of stay as they are: a slide comes once from a list that knows its
         patient, and later from its folder.
         """
-        facts = list(facts)
+        self._slides.upsert("slide_id", self._slide_rows(list(facts)))
+        self._outcomes.upsert("key", self._outcome_rows(list(outcomes)))
+
+    def _slide_rows(self, facts: Sequence[SlideFacts]) -> list[dict[str, Any]]:
         schema = self._slides.open().schema
         users = {name for name in schema.names if name == "patient" or name not in SLIDES.names}
         chosen = sql_in("slide_id", [fact.slide_id for fact in facts])
@@ -201,14 +204,15 @@ class Ledger:
             row, before = fact.row(), known.get(fact.slide_id, {})
             row |= {name: before.get(name) for name in users if row.get(name) is None}
             rows.append({name: _fit(row[name], schema.field(name).type) for name in schema.names})
-        self._slides.upsert("slide_id", rows)
-        outcomes = list(outcomes)
+        return rows
+
+    def _outcome_rows(self, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
         rows = [outcome.row() for outcome in outcomes if outcome.views_error is None]
-        lacking = {o.row()["key"]: o.views_error for o in outcomes if o.views_error is not None}
+        lacking = {outcome_key(o.collection, o.slide_id): o.views_error for o in outcomes if o.views_error is not None}
         for row in self._outcomes.rows(where=sql_in("key", lacking)) if lacking else ():
             others = [one for one in row["warnings"] or () if not one.startswith(NO_VIEWS)]
-            rows.append({**row, "warnings": [*others, NO_VIEWS + str(lacking[row["key"]])], "updated_at": now()})
-        self._outcomes.upsert("key", rows)
+            rows.append({**row, "warnings": [*others, f"{NO_VIEWS}{lacking[row['key']]}"], "updated_at": now()})
+        return rows
 
     def refresh(self, sources: Iterable[tuple[str, str, Mapping[str, Scalar]]]) -> int:
         """Bring the rows of known slides up to what a list says of them now: where they are, and the user's columns.

@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 comma := ,
 SET_UP := $(VENV)/.set-up$(if $(EXTRAS),-$(EXTRAS))
 SET_UP_DEV := $(SET_UP)-dev
-SOURCES := embedstore heads actors cli benchmarks tests
+SOURCES := embedstore heads actors cli synthetic_slides benchmarks tests
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help

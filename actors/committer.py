@@ -5,7 +5,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embedstore.store import CollectionWriter, Delivery, Label, Outcome, SlideFacts, SlidesWriter, Store, ViewsWriter
+from embedstore.store import (
+    CollectionWriter,
+    Label,
+    Outcome,
+    SlideFacts,
+    SlideFragments,
+    SlidesWriter,
+    Store,
+    ViewsWriter,
+)
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +33,7 @@ class Group:
         replacing: Slides whose old rows give way (`--force`).
     """
 
-    deliveries: tuple[Delivery, ...] = ()
+    deliveries: tuple[SlideFragments, ...] = ()
     facts: tuple[SlideFacts, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     labels: tuple[Label, ...] = ()
@@ -97,7 +106,7 @@ class Committer:
                 self._compact(each, busy=True)
         return added
 
-    def _clear_views(self, name: str, mine: Sequence[Delivery], forced: frozenset[str]) -> None:
+    def _clear_views(self, name: str, mine: Sequence[SlideFragments], forced: frozenset[str]) -> None:
         """Take out views that are not of the tiles to come: of slides made anew, and any that are without tiles."""
         writer = self._views.get(name)
         if writer is None or not mine:

@@ -24,7 +24,7 @@ RELEASE_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Where:
+class ExecutionConfig:
     """On what the run runs.
 
     Attributes:
@@ -72,7 +72,7 @@ class Crew:
 
 @contextlib.contextmanager
 def crew(
-    store_uri: str, targets: Sequence[Target], config: IngestConfig, run: RunConfig, where: Where
+    store_uri: str, targets: Sequence[Target], config: IngestConfig, run: RunConfig, where: ExecutionConfig
 ) -> Iterator[Crew]:
     """Workers on threads or on Ray; their leases and processes are gone at the end."""
     make_reader = functools.partial(Reader, config)
@@ -116,7 +116,10 @@ def crew(
 
 
 def _ray_lanes(
-    make_reader: Callable[[], Reader], make_extractor: Callable[..., ExtractorWorker], run: RunConfig, where: Where
+    make_reader: Callable[[], Reader],
+    make_extractor: Callable[..., ExtractorWorker],
+    run: RunConfig,
+    where: ExecutionConfig,
 ) -> list[Lane]:
     """One lane a GPU, or one a node where there is none, each with its readers on its extractor's node."""
     from actors.cluster import RayWorker, nodes

@@ -15,7 +15,7 @@ from embedstore.config import ViewConfig
 from embedstore.errors import UnknownKeyError
 from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor
 from embedstore.extractors.threads import set_threads
-from embedstore.store import Collection, Delivery, SlideWriter, ViewRows, Views
+from embedstore.store import Collection, SlideFragments, SlideWriter, ViewRows, Views
 from embedstore.store.table import sql_string
 
 
@@ -39,7 +39,7 @@ class Finished:
     """
 
     key: str
-    delivery: Delivery
+    delivery: SlideFragments
     stored: int
     extract_s: float
     write_s: float

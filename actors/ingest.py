@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from actors.crew import Crew, Where, crew
+from actors.crew import Crew, ExecutionConfig, crew
 from actors.extractor import Target
 from actors.jobs import Job
 from actors.progress import Progress
@@ -122,7 +122,7 @@ def ingest(
     *,
     config: IngestConfig,
     run: RunConfig,
-    where: Where,
+    where: ExecutionConfig,
     retry_failed: bool = False,
     force: Sequence[str] = (),
     limit: int | None = None,
@@ -180,7 +180,7 @@ def _ingest_tiling(
     plan: Plan,
     config: IngestConfig,
     run: RunConfig,
-    where: Where,
+    where: ExecutionConfig,
     *,
     retry_failed: bool,
     force: frozenset[str],

@@ -7,7 +7,7 @@ from actors.jobs import ActiveSlide, Job
 from embedstore.config import RunConfig
 from embedstore.errors import NoTileError
 from embedstore.slides import SlidePlan
-from embedstore.store import Delivery, Label, Outcome, SlideFacts
+from embedstore.store import Label, Outcome, SlideFacts, SlideFragments
 
 
 class Outbox:
@@ -15,7 +15,7 @@ class Outbox:
 
     def __init__(self, config: RunConfig, *, run_id: str, replacing: frozenset[str]):
         self._config, self._run_id, self._replacing = config, run_id, replacing
-        self._deliveries: list[Delivery] = []
+        self._deliveries: list[SlideFragments] = []
         self._outcomes: list[Outcome] = []
         self._facts: dict[str, SlideFacts] = {}
         self._labels: list[Label] = []

@@ -34,7 +34,7 @@ from typing import Any
 
 from measure import Usage, run_measured, write_row
 
-from embedstore.synthetic import write_slide
+from synthetic_slides import write_slide
 
 HERE = Path(__file__).parent
 TILE_PX, TILE_MPP = 256, 0.5

@@ -20,7 +20,7 @@ from measure import run_measured, write_row
 
 from actors.committer import Committer, Group
 from embedstore.store import Collection, Outcome, SlideFacts, SlideWriter, Store
-from embedstore.synthetic import write_slide
+from synthetic_slides import write_slide
 
 COLLECTION = "c"
 

@@ -33,7 +33,7 @@ def command(
     of each slide, and the nearest tiles of one tile. Then it imports the synthetic slides' ground truth as labels, fits
     a head that finds dense nuclei, and draws what it says of each slide.
     """
-    from actors.crew import Where
+    from actors.crew import ExecutionConfig
     from actors.ingest import ingest, plan_collections
     from embedstore.config import IngestConfig, RunConfig
     from embedstore.extractors import ExtractorConfig
@@ -52,7 +52,12 @@ def command(
     sources = find_slides(slides, mpp=mpp)
     plans = plan_collections([ExtractorConfig(ref=extractor)], {})
     summary = ingest(
-        sources, str(store_path), plans, config=IngestConfig(), run=RunConfig(), where=Where(in_process=in_process)
+        sources,
+        str(store_path),
+        plans,
+        config=IngestConfig(),
+        run=RunConfig(),
+        where=ExecutionConfig(in_process=in_process),
     )
     store = Store.open(store_path)
     rows = store.ledger.outcomes(collection=summary.collections[0])
@@ -94,7 +99,7 @@ class _Steps:
 
 
 def _synthesize(folder: Path, say: _Steps) -> Path:
-    from embedstore.synthetic import LIST_NAME, write_demo_collection
+    from synthetic_slides import LIST_NAME, write_demo_collection
 
     slide_list = folder / LIST_NAME
     if slide_list.exists():
@@ -110,7 +115,7 @@ def _synthesize(folder: Path, say: _Steps) -> Path:
 def _sheet(store: Any, collection: str, folder: Path, say: _Steps) -> Path:
     import numpy as np
 
-    from embedstore.exchange import contact_sheet, tile_pictures
+    from embedstore.export import contact_sheet, tile_pictures
 
     say("a contact sheet of tiles")
     columns = ["tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue"]
@@ -148,7 +153,7 @@ def _overlays(sources: Any, tiling: Any, folder: Path, say: _Steps) -> list[Path
 
 
 def _neighbours(store: Any, name: str, folder: Path, say: _Steps) -> Path:
-    from embedstore.exchange import write_montage
+    from embedstore.export import write_montage
 
     collection = store.collection(name)
     columns = ["tile_id", "slide_id"]
@@ -170,7 +175,7 @@ def _fit(store: Any, collection: str, truths: Path, say: _Steps) -> Any:
     from heads.devices import prepare_jax
 
     prepare_jax()
-    from embedstore.exchange.label_import import ImportConfig, find_label_files, read_labels
+    from embedstore.labels.importing import ImportConfig, find_label_files, read_labels
     from heads.config import FitConfig, SplitConfig
     from heads.fit import fit_heads
 
@@ -189,7 +194,7 @@ def _fit(store: Any, collection: str, truths: Path, say: _Steps) -> Any:
 
 
 def _heat_maps(store: Any, head: Any, folder: Path, say: _Steps) -> list[Path]:
-    from embedstore.exchange import export_scope, write_heat_map
+    from embedstore.export import export_scope, write_heat_map
     from heads.predict import predict
 
     say(f"{head.name} on every tile of the store")

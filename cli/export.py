@@ -66,7 +66,7 @@ def command(
 
     The files that were written are printed, one a line.
     """
-    from embedstore.exchange import export_scope
+    from embedstore.export import export_scope
     from embedstore.slides import single_thread
     from embedstore.store import Store
 
@@ -93,7 +93,8 @@ def _write_by_slide(
     scope: Any, form: str, out: Path, asked: bool, options: dict[str, Any]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """A file a slide; what was written, and what the user should know."""
-    from embedstore.exchange import slide_path, write_geojson, write_heat_map
+    from embedstore.export import write_geojson, write_heat_map
+    from embedstore.output_files import slide_path
 
     placed, folders = scope.slides_with_places(form, asked=asked)
     notes = [f"{name!r} is a folder of ready-made tiles, which {form} cannot show" for name in folders]
@@ -115,7 +116,7 @@ def _write_by_slide(
 def _write_table(scope: Any, form: str, out: Path) -> dict[str, Any]:
     """One file of everything."""
     from embedstore.errors import ExportError
-    from embedstore.exchange import write_anndata, write_slide_scores, write_table
+    from embedstore.export import write_anndata, write_slide_scores, write_table
 
     if out.is_dir():
         raise ExportError(f"--out {out} is a folder; {form} writes one file, such as {out / f'export.{form}'}")

@@ -88,7 +88,7 @@ def import_(
     Importing a file again takes the place of what the same author had from it before. Places with two classes are
     reported, and both are kept.
     """
-    from embedstore.exchange.label_import import ImportConfig, read_labels
+    from embedstore.labels.importing import ImportConfig, read_labels
     from embedstore.store import Store
 
     config = ImportConfig(format=form, class_map=_class_map(renamed), author=author or _login(), **options)  # type: ignore[arg-type]
@@ -219,7 +219,7 @@ def export(
     files that were written are printed, one a line.
     """
     from embedstore.errors import LabelError
-    from embedstore.exchange.label_export import write_labels
+    from embedstore.labels.exporting import write_labels
     from embedstore.store import Store
 
     opened = Store.open(store)

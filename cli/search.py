@@ -169,22 +169,22 @@ def _query(store: Any, collection: Any, tile: int | None, options: dict[str, Any
 
 def _write(hits: Any, options: dict[str, Any]) -> list[str]:
     """Write what was asked for; the paths."""
-    from embedstore import exchange
+    from embedstore import export
 
     written: list[str] = []
     if options["montage"] is not None:
-        exchange.write_montage(hits, options["montage"])
+        export.write_montage(hits, options["montage"])
         written.append(str(options["montage"]))
     if options["html"] is not None:
-        exchange.write_page(hits, options["html"])
+        export.write_page(hits, options["html"])
         written.append(str(options["html"]))
     if options["geojson"] is not None:
-        files = exchange.write_hits_geojson(hits, options["geojson"])
+        files = export.write_hits_geojson(hits, options["geojson"])
         written += [str(path) for path in files.paths.values()]
         for note in files.notes:
             click.echo(f"note: {note}", err=True)
     if options["table"] is not None:
-        exchange.write_hits_table(hits, options["table"])
+        export.write_hits_table(hits, options["table"])
         written.append(str(options["table"]))
     return written
 

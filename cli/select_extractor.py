@@ -57,7 +57,7 @@ def command(
     from cli.select_settings import resolve_select
 
     candidates, config = resolve_select(options)
-    from embedstore.exchange import require_folder
+    from embedstore.output_files import require_folder
     from embedstore.store import Store
     from heads.devices import prepare_jax
 
@@ -82,7 +82,7 @@ def command(
 
 
 def _write(report: Any, out: Path) -> None:
-    from embedstore.exchange import whole_file
+    from embedstore.output_files import atomic_write
     from heads.select.page import report_page
     from heads.select.picture import report_png
 
@@ -93,7 +93,7 @@ def _write(report: Any, out: Path) -> None:
         "report.json": record.encode(),
     }
     for name, content in files.items():
-        with whole_file(out / name) as part:
+        with atomic_write(out / name) as part:
             part.write_bytes(content)
     click.echo(f"{out / 'report.html'}, report.png, report.json", err=True)
 

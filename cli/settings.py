@@ -11,7 +11,7 @@ from embedstore.config import IngestConfig, ReadingConfig, RunConfig, TilingConf
 from embedstore.errors import ConfigError
 
 if TYPE_CHECKING:
-    from actors.crew import Where
+    from actors.crew import ExecutionConfig
     from actors.ingest import Plan
 
 DEFAULT_EXTRACTOR = "stain-texture"
@@ -35,7 +35,7 @@ class Settings:
     plans: "list[Plan]"
     ingest: IngestConfig
     run: RunConfig
-    where: "Where"
+    where: "ExecutionConfig"
 
 
 def resolve(options: Mapping[str, Any]) -> Settings:
@@ -48,7 +48,7 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: the file has a table or field that does not exist, or a value that cannot be.
     """
-    from actors.crew import Where
+    from actors.crew import ExecutionConfig
     from actors.ingest import plan_collections
 
     path = options.get("config_file")
@@ -67,7 +67,7 @@ def resolve(options: Mapping[str, Any]) -> Settings:
         plans=plan_collections(extractors, stages["tiling"], names),
         ingest=ingest,
         run=RunConfig(**stages["run"]),
-        where=Where(in_process=options["in_process"], address=options["address"], device=options["device"]),
+        where=ExecutionConfig(in_process=options["in_process"], address=options["address"], device=options["device"]),
     )
 
 

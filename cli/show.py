@@ -50,7 +50,7 @@ def command(
     if not no_picture:
         from PIL import Image
 
-        from embedstore.exchange import tile_pictures
+        from embedstore.export import tile_pictures
 
         path = Path(out or f"{tile}.png")
         Image.fromarray(tile_pictures(opened, row["collection"], [row])[0]).save(path)

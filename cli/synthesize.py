@@ -37,7 +37,7 @@ def command(out: str, slides: int, size_px: tuple[int, int], mpp: float, seed: i
     glands, dense nuclei, fat, vessels, a pen mark. What is where stands beside it as GeoJSON (QuPath opens it), and
     slides.csv lists patient, cohort and stain.
     """
-    from embedstore.synthetic import LIST_NAME, SyntheticSlide, write_demo_collection
+    from synthetic_slides import LIST_NAME, SyntheticSlide, write_demo_collection
 
     def tell(slide: SyntheticSlide) -> None:
         width, height = slide.size_px

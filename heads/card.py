@@ -7,7 +7,7 @@ from typing import TextIO
 import numpy as np
 import pyarrow as pa
 
-from embedstore.store import Store, StoredHead, read_places
+from embedstore.store import Store, StoredHead, read_tile_locations
 from embedstore.store.schema import tile_ids
 from heads.plots import curves_png, write_curves
 from heads.report import Report
@@ -50,7 +50,7 @@ def _places(store: Store, head: StoredHead) -> dict[int, list[object]]:
     if head.level == "patient":
         names = sorted({name for name in patient.values() if name})
         return {key: ["", p, "", "", ""] for key, p in zip(_ids("patient", names), names, strict=True)}
-    places = read_places(store.collection(head.collection))
+    places = read_tile_locations(store.collection(head.collection))
     found = {}
     for i, key in enumerate(places.tile_id.tolist()):
         slide = places.slides[places.slide[i]]

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import LabelError, SplitError
-from embedstore.store import Collection, Places, SlideAnswers, Store, join_labels, read_places, slide_answers
+from embedstore.labels import SlideTargets, join_labels, slide_targets
+from embedstore.store import Collection, Store, TileLocations, read_tile_locations
 from embedstore.store.schema import tile_ids
 from heads.config import FitConfig, SplitConfig
 from heads.split_file import read_split_file
@@ -64,7 +65,7 @@ class Bags:
         return cls(rows=rows, start=np.arange(len(rows) + 1))
 
     @classmethod
-    def of_slides(cls, places: Places, entries: Sequence[Sequence[str]]) -> "Bags":
+    def of_slides(cls, places: TileLocations, entries: Sequence[Sequence[str]]) -> "Bags":
         """A bag an entry: all tiles of its slides."""
         order = np.argsort(places.slide, kind="stable")
         ends = np.searchsorted(places.slide[order], np.arange(len(places.slides) + 1))
@@ -88,13 +89,13 @@ def gather(
     Args:
         where: SQL over the slides' columns; only slides that it holds for. All when None.
     Raises:
-        TaskNotFoundError, LabelError, SplitError: see `join_labels`, `slide_answers` and `make_split`.
+        TaskNotFoundError, LabelError, SplitError: see `join_labels`, `slide_targets` and `make_split`.
     """
     slide_rows = store.ledger.slides(where=where)
     if where is not None and not slide_rows:
         raise LabelError(f"no slide of {store.uri} is such that {where}; `embedstore status` lists the slides")
     slides = None if where is None else {row["slide_id"] for row in slide_rows}
-    places = read_places(collection, slides=slides)
+    places = read_tile_locations(collection, slides=slides)
     labels = store.labels.table()
     described: _Described
     answers: Sequence[Any]
@@ -109,7 +110,7 @@ def gather(
         described = _Tiles(places, answers, slide_rows)
     else:
         answers = [
-            slide_answers(
+            slide_targets(
                 slide_rows, labels, task=task, level=config.level, slides=places.slides,
                 classes=config.classes, multi_label=config.multi_label,
             )
@@ -264,7 +265,7 @@ class _Described:
 
 
 class _Tiles(_Described):
-    def __init__(self, places: Places, answers: Sequence[Any], slide_rows: Sequence[Mapping[str, Any]]):
+    def __init__(self, places: TileLocations, answers: Sequence[Any], slide_rows: Sequence[Mapping[str, Any]]):
         super().__init__(answers, slide_rows)
         self._places, self.slide_names = places, places.slides
 
@@ -290,7 +291,7 @@ class _Tiles(_Described):
 
 
 class _Entries(_Described):
-    def __init__(self, places: Places, answers: Sequence[SlideAnswers], slide_rows: Sequence[Mapping[str, Any]]):
+    def __init__(self, places: TileLocations, answers: Sequence[SlideTargets], slide_rows: Sequence[Mapping[str, Any]]):
         super().__init__(answers, slide_rows)
         self._entry = answers[0]
         self.slide_names = sorted({slide for slides in self._entry.slides for slide in slides})

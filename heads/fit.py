@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from embedstore import __version__
 from embedstore.config import JoinConfig, as_record
 from embedstore.errors import ConfigError, HeadMismatchError, LabelError
-from embedstore.store import Collection, Store, StoredHead, read_places
+from embedstore.store import Collection, Store, StoredHead, read_tile_locations
 from embedstore.store.schema import FORMAT_VERSION, tile_ids
 from heads.config import AugmentConfig, FitConfig, SplitConfig
 from heads.devices import jax_devices
@@ -270,7 +270,7 @@ def _examples_again(store: Store, stored: StoredHead, collection: Collection) ->
     packed = pa.ipc.open_stream(stored.examples).read_all()
     column = {name: packed.column(name).to_numpy() for name in packed.column_names}
     record = stored.record
-    places = read_places(collection)
+    places = read_tile_locations(collection)
     if stored.level == "tile":
         known, order = places.tile_id, np.argsort(places.tile_id)
         at = np.searchsorted(known, column["id"], sorter=order)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from embedstore.errors import HeadMismatchError, SlideNotInStoreError, VectorError
 from embedstore.store import (
     Collection,
-    Places,
     PredictionFacts,
     Store,
+    TileLocations,
     attention_batch,
-    read_places,
+    read_tile_locations,
     read_vectors,
     slide_batch,
     tile_batch,
@@ -170,7 +170,7 @@ def _write_slides(
 ) -> int:
     """Slides' predictions, and the attention of their tiles where the head has any."""
     patients = {row["slide_id"]: row["patient"] for row in store.ledger.slides()}
-    places = read_places(collection)
+    places = read_tile_locations(collection)
     entries = _entries(head.level, places.slides, patients, slides)
     bags = Bags.of_slides(places, entries)
     attention: list[NDArray[np.float32]] = []
@@ -219,7 +219,12 @@ def _attend(
 
 
 def _attention_batches(
-    facts: PredictionFacts, collection: Collection, places: Places, bags: Bags, attention: Sequence[Any], slides: Any
+    facts: PredictionFacts,
+    collection: Collection,
+    places: TileLocations,
+    bags: Bags,
+    attention: Sequence[Any],
+    slides: Any,
 ) -> Iterator[pa.RecordBatch]:
     of_tile = np.full(len(places), np.nan, np.float32)
     of_tile[bags.rows] = np.concatenate(attention)

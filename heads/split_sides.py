@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from embedstore.errors import HeadMismatchError
 from embedstore.search.sides import PartSides
-from embedstore.store import Store, StoredHead, read_places
+from embedstore.store import Store, StoredHead, read_tile_locations
 from embedstore.store.schema import tile_ids
 from heads.splits import PART_NAMES
 
@@ -22,7 +22,7 @@ def split_sides(store: Store, head: StoredHead) -> PartSides:
     ids = examples.column("id").to_numpy()
     folds = head.record["split"]["names"]
     parts = np.stack([examples.column(f"part_{f}").to_numpy() for f in range(len(folds))], axis=1)
-    places = read_places(store.collection(head.collection))
+    places = read_tile_locations(store.collection(head.collection))
     entry = places.tile_id if head.level == "tile" else _entries(store, head.level, places.slides)[places.slide]
     order = np.argsort(ids)
     at = order[np.minimum(np.searchsorted(ids, entry, sorter=order), len(ids) - 1)]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import LabelError, SplitError, ViewsNotFoundError
-from embedstore.store import Collection, Places, Store, read_places, read_vectors, read_views
+from embedstore.store import Collection, Store, TileLocations, read_tile_locations, read_vectors, read_views
 from heads.config import AugmenterConfig
 from heads.groups import deal
 from heads.splits import PART_NAMES, TEST, TRAIN, VALID
@@ -75,7 +75,7 @@ def gather_pairs(store: Store, collection: Collection, config: AugmenterConfig, 
         raise LabelError(f"no slide of {store.uri} is such that {where}; `embedstore status` lists the slides")
     with_views = views.slides()
     wanted = with_views.keys() if where is None else with_views.keys() & {row["slide_id"] for row in slide_rows}
-    places = read_places(collection, slides=sorted(wanted))
+    places = read_tile_locations(collection, slides=sorted(wanted))
     notes = []
     chosen = np.argsort(places.tile_id)
     if len(chosen) * count > MOST_VIEWS:
@@ -135,7 +135,7 @@ def part_by_group(
 
 
 def _patients(
-    store: Store, places: Places, chosen: NDArray[np.intp], slide_rows: list[dict[str, Any]]
+    store: Store, places: TileLocations, chosen: NDArray[np.intp], slide_rows: list[dict[str, Any]]
 ) -> tuple[NDArray[np.intp], tuple[str, ...]]:
     """Patient of each chosen tile, and a note where none is known: slides, or ready-made tiles, then stand for them."""
     of_slide = {row["slide_id"]: row["patient"] for row in slide_rows if row["patient"] is not None}

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from embedstore.config import JoinConfig
 from embedstore.errors import ConfigError
+from embedstore.labels import join_labels
 from embedstore.search.columns import Column
-from embedstore.store import Collection, Store, join_labels
-from embedstore.store.places import places_of
+from embedstore.store import Collection, Store
 from embedstore.store.predictions import PredictionKind
 from embedstore.store.sql import lance_reason
+from embedstore.store.tile_locations import locations_of
 
 PLACE = ("x", "y", "edge_l0", "name")
 
@@ -69,7 +70,7 @@ def tile_table(
         row = _rows_of(table.column("slide_id"), slides.column("slide_id"))
         table = _append(table, of_slides, slides, row, aliased=True)
     if labelled and len(table):
-        places = places_of(table, row=np.arange(len(table)), version=0, collection=collection.name)
+        places = locations_of(table, row=np.arange(len(table)), version=0, collection=collection.name)
         patients = store.ledger.slide_table(["slide_id", "patient"]).to_pylist()
     for column in labelled:
         said = _labels(store, places, patients, column.name) if len(table) else pa.array([], pa.string())

@@ -81,18 +81,18 @@ class Hits:
         return self.table.to_pandas()
 
     def show(self, columns: int = 6, tile_px: int = 192) -> "Image.Image":
-        """A picture of the query and of the tiles found: see `embedstore.exchange.draw_montage`.
+        """A picture of the query and of the tiles found: see `embedstore.export.draw_montage`.
 
         Args:
             columns: Tiles in a row.
             tile_px: Edge of a tile on the sheet, pixels.
         """
-        from embedstore.exchange.hits_sheet import draw_montage
+        from embedstore.export.hits_sheet import draw_montage
 
         return draw_montage(self, columns=columns, tile_px=tile_px)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the first tiles as cards."""
-        from embedstore.exchange.hits_page import notebook_html
+        from embedstore.export.hits_page import notebook_html
 
         return notebook_html(self)

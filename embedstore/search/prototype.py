@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from embedstore.config import JoinConfig
 from embedstore.errors import LabelError
+from embedstore.labels import TileTargets, join_labels
 from embedstore.search.query import PLACE_COLUMNS, Query, counted, mean_direction, unit_rows
 from embedstore.search.tile_query import most_like
-from embedstore.store import Answers, Collection, Places, Store, join_labels, read_places, read_vectors
+from embedstore.store import Collection, Store, TileLocations, read_tile_locations, read_vectors
 
 #: A mean of more tiles is the same to three digits: its error falls with the square root of their number.
 MOST_TILES = 20_000
@@ -30,7 +31,7 @@ def prototype_query(store: Store, collection: Collection, task: str, label: str)
     """
     labels = store.labels.of_task(task)
     _check_class(labels, task, label)
-    places = read_places(collection)
+    places = read_tile_locations(collection)
     answers = join_labels(
         places, labels, store.ledger.slides(), task=task, config=JoinConfig(rule="centre"), min_classes=1
     )
@@ -55,7 +56,7 @@ def _check_class(labels: pa.Table, task: str, label: str) -> None:
         raise LabelError(f"task {task!r} has no class {label!r}; its labels name {_listed(names)}")
 
 
-def _of_class(answers: Answers, label: str, collection: str) -> NDArray[np.bool_]:
+def _of_class(answers: TileTargets, label: str, collection: str) -> NDArray[np.bool_]:
     """(n,) whether each tile is of a class."""
     if label in answers.classes:
         return answers.targets[:, answers.classes.index(label)]
@@ -79,7 +80,7 @@ def _sample(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(SEED).choice(rows, MOST_TILES, replace=False))
 
 
-def _row(places: Places, i: int) -> dict[str, object]:
+def _row(places: TileLocations, i: int) -> dict[str, object]:
     name = None if places.names is None else places.names[i]
     x, y = places.xy_l0[i].tolist()
     values = (int(places.tile_id[i]), places.slides[places.slide[i]], x, y, int(places.edge_l0[i]), name)

@@ -2,7 +2,7 @@
 
 from embedstore.store.augmenters import Augmenters, StoredAugmenter
 from embedstore.store.collection import Collection
-from embedstore.store.fragments import Delivery, SlideWriter, ViewRows
+from embedstore.store.fragments import SlideFragments, SlideWriter, ViewRows
 from embedstore.store.heads import Heads, StoredHead
 from embedstore.store.index import (
     IndexConfig,
@@ -14,12 +14,10 @@ from embedstore.store.index import (
     index_facts,
     keep_index,
 )
-from embedstore.store.join import Answers, join_labels
 from embedstore.store.labels import Label, Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger, Outcome, SlideFacts
 from embedstore.store.nearest import EffortConfig, nearest_tiles
-from embedstore.store.places import Places, read_places
 from embedstore.store.prediction_schema import (
     PredictionFacts,
     attention_batch,
@@ -28,18 +26,17 @@ from embedstore.store.prediction_schema import (
     tile_batch,
 )
 from embedstore.store.predictions import Predictions
-from embedstore.store.slide_answers import SlideAnswers, slide_answers
 from embedstore.store.store import Store
+from embedstore.store.tile_locations import TileLocations, read_tile_locations
 from embedstore.store.vectors import read_vectors
 from embedstore.store.views import StoredViews, Views, read_views, record_of_views
 from embedstore.store.writer import CollectionWriter, SlidesWriter, ViewsWriter
 
 __all__ = [
-    "Answers",
     "Augmenters",
     "Collection",
     "CollectionWriter",
-    "Delivery",
+    "SlideFragments",
     "EffortConfig",
     "Heads",
     "IndexConfig",
@@ -49,10 +46,9 @@ __all__ = [
     "Ledger",
     "Lease",
     "Outcome",
-    "Places",
+    "TileLocations",
     "PredictionFacts",
     "Predictions",
-    "SlideAnswers",
     "SlideFacts",
     "SlideWriter",
     "SlidesWriter",
@@ -69,15 +65,13 @@ __all__ = [
     "drop_index",
     "index_choice",
     "index_facts",
-    "join_labels",
     "keep_index",
     "nearest_tiles",
     "predictions_schema",
-    "read_places",
+    "read_tile_locations",
     "read_vectors",
     "read_views",
     "record_of_views",
-    "slide_answers",
     "slide_batch",
     "tile_batch",
 ]

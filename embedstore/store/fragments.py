@@ -16,7 +16,7 @@ from embedstore.views import draw_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
+class SlideFragments:
     """A slide's finished fragments, on their way to the committer.
 
     Attributes:
@@ -172,10 +172,10 @@ class SlideWriter:
             *(pa.array(np.ascontiguousarray(column)) for column in drawn.T),
         ]
 
-    def delivery(self) -> Delivery:
+    def delivery(self) -> SlideFragments:
         """The finished slide; call it once complete."""
         tiles, views = ((rows.result() if rows is not None else ((), 0)) for rows in (self._tiles, self._views))
-        return Delivery(
+        return SlideFragments(
             collection=self.collection, slide_id=self.slide_id, fragments=tiles[0], rows=tiles[1], views=views[0],
             view_rows=views[1],
         )  # fmt: skip

@@ -12,8 +12,8 @@ from embedstore.store.heads import Heads
 from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger
+from embedstore.store.object_store import require_put_if_absent
 from embedstore.store.predictions import KINDS, PredictionKind, Predictions, predicted_heads
-from embedstore.store.probe import require_put_if_absent
 from embedstore.store.table import local_path, sql_string
 from embedstore.store.views import Views
 from embedstore.store.writer import CollectionWriter, ViewsWriter

@@ -9,7 +9,7 @@ from lance.fragment import FragmentMetadata
 
 from embedstore.errors import CommitError
 from embedstore.store.collection import Collection
-from embedstore.store.fragments import Delivery
+from embedstore.store.fragments import SlideFragments
 from embedstore.store.index import build_scalar_indexes, keep_index
 from embedstore.store.table import sql_in
 from embedstore.store.views import Views
@@ -35,7 +35,7 @@ class SlidesWriter(ABC):
         return self._rows.name
 
     @abstractmethod
-    def _fragments(self, delivery: Delivery) -> tuple[tuple[str, ...], int]:
+    def _fragments(self, delivery: SlideFragments) -> tuple[tuple[str, ...], int]:
         """What a delivery has for this table: fragments, and how many rows they hold."""
 
     @abstractmethod
@@ -54,7 +54,7 @@ class SlidesWriter(ABC):
             self._version = dataset.version
         return dataset
 
-    def commit(self, deliveries: Iterable[Delivery], *, replacing: frozenset[str] = frozenset()) -> list[str]:
+    def commit(self, deliveries: Iterable[SlideFragments], *, replacing: frozenset[str] = frozenset()) -> list[str]:
         """Make the rows of several slides visible, all at once.
 
         A delivery of a slide that is already there is taken as a second delivery and left alone, so that calling
@@ -86,7 +86,7 @@ class SlidesWriter(ABC):
         self.commits += 1
         return list(fresh)
 
-    def _check(self, delivery: Delivery) -> list[FragmentMetadata]:
+    def _check(self, delivery: SlideFragments) -> list[FragmentMetadata]:
         texts, rows = self._fragments(delivery)
         fragments = [FragmentMetadata.from_json(text) for text in texts]
         held = sum(fragment.physical_rows for fragment in fragments)
@@ -113,7 +113,7 @@ class CollectionWriter(SlidesWriter):
         super().__init__(collection)
         self.collection = collection
 
-    def _fragments(self, delivery: Delivery) -> tuple[tuple[str, ...], int]:
+    def _fragments(self, delivery: SlideFragments) -> tuple[tuple[str, ...], int]:
         return delivery.fragments, delivery.rows
 
     def compact(self, *, keep_s: float, purge: bool = False, busy: bool = False) -> None:
@@ -140,7 +140,7 @@ class ViewsWriter(SlidesWriter):
         super().__init__(views)
         self.views = views
 
-    def _fragments(self, delivery: Delivery) -> tuple[tuple[str, ...], int]:
+    def _fragments(self, delivery: SlideFragments) -> tuple[tuple[str, ...], int]:
         return delivery.views, delivery.view_rows
 
     def compact(self, *, keep_s: float, purge: bool = False, busy: bool = False) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.candidates import CHANGES, Embedded, NotTried, Trial, embed_sample
 from embedstore.config import TilingConfig, as_record
 from embedstore.errors import CandidatesError, ConfigError, LabelError, SlideError, SplitError
 from embedstore.extractors import ExtractorConfig
@@ -18,6 +17,7 @@ from heads.examples import Examples, gather
 from heads.metrics import FEW_GROUPS
 from heads.report import Metric
 from heads.select.agreement import agreement
+from heads.select.candidates import CHANGES, Embedded, NotTried, Trial, embed_sample
 from heads.select.compare import Scores, auroc, compare
 from heads.select.config import SelectConfig, few_shot_name
 from heads.select.probes import Outcome, draw_shots, probe

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from cli.main import app
 from embedstore.errors import LabelError, TaskNotFoundError
 from embedstore.store import Store
-from tests.exchange.annotated import feature, make_store, polygon, square, write_geojson
+from tests.labels.annotated import feature, make_store, polygon, square, write_geojson
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embedstore.synthetic import write_slide
+from synthetic_slides import write_slide
 from tests.integration.conftest import embedstore
 from tests.integration.test_ingest import SLOW, table, vectors
 from tests.integration.test_views import views_table

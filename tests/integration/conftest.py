@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from embedstore.synthetic import write_slide
+from synthetic_slides import write_slide
 
 
 @dataclass

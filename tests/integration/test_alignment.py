@@ -9,9 +9,10 @@ import pytest
 from actors.jobs import Job
 from actors.outbox import _facts
 from embedstore.config import JoinConfig, ReadingConfig, TilingConfig, TissueConfig
-from embedstore.exchange.label_import import ImportConfig, read_labels
+from embedstore.labels import join_labels
+from embedstore.labels.importing import ImportConfig, read_labels
 from embedstore.slides import SlideSource, TileReader, plan_slide
-from embedstore.store import Collection, CollectionWriter, SlideWriter, Store, join_labels, read_places
+from embedstore.store import Collection, CollectionWriter, SlideWriter, Store, read_tile_locations
 from tests.slides.drawings import write_tiff
 
 BOUNDS = (384, 256, 640, 512)  # x, y, width, height of the image, level-0 pixels
@@ -55,7 +56,7 @@ def test_a_painted_lesion_is_the_one_that_is_labelled(tmp_path: Path, monkeypatc
     read_labels(store, [tmp_path / "s.geojson"], config).write(store)
 
     answers = join_labels(
-        read_places(collection), store.labels.of_task("t"), [slide], task="t",
+        read_tile_locations(collection), store.labels.of_task("t"), [slide], task="t",
         config=JoinConfig(rule="overlap", min_overlap=1.0),
     )  # fmt: skip
     lesion = answers.targets[:, answers.classes.index("lesion")]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from embedstore.synthetic import SlideRecipe, StainMix, write_slide
+from synthetic_slides import SlideRecipe, StainMix, write_slide
 
 from .conftest import embedstore
 

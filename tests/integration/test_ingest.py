@@ -81,7 +81,7 @@ def test_ls_and_show(ingested: Path, tmp_path: Path):
 
 
 def test_stored_rows_are_the_embeddings_of_the_pictures_shown(ingested: Path, slides: Path):
-    from embedstore.exchange import tile_pictures
+    from embedstore.export import tile_pictures
     from embedstore.extractors import load_extractor
     from embedstore.store import Store
 

@@ -9,8 +9,9 @@ import shapely
 import shapely.geometry
 
 from embedstore.config import JoinConfig
-from embedstore.store import Store, join_labels, read_places
-from embedstore.synthetic import write_slide
+from embedstore.labels import join_labels
+from embedstore.store import Store, read_tile_locations
+from synthetic_slides import write_slide
 
 from .conftest import embedstore
 
@@ -32,7 +33,7 @@ def test_annotations_of_a_slide_reach_its_tiles(tmp_path: Path):
     row = opened.ledger.slides()[0]
     bounds = [row[f"bounds_{name}"] for name in ("x", "y", "width", "height")]
     assert bounds == [0, 0, row["width_l0"], row["height_l0"]] == [0, 0, 2560, 2048]  # ingest keeps them
-    places = read_places(opened.collection())
+    places = read_tile_locations(opened.collection())
     answers = join_labels(places, opened.labels.of_task("tissue"), [row], task="tissue", config=JoinConfig())
     features = [feature for feature in _truth(slide.truth_path) if feature[0] in ("gland", "dense nuclei")]
     for name in ("gland", "dense nuclei"):

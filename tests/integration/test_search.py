@@ -23,7 +23,7 @@ from embedstore.errors import SlideNotInStoreError, TileNotFoundError
 from embedstore.search import Query, SearchConfig, search
 from embedstore.slides import open_slide
 from embedstore.store import Store, index_facts
-from embedstore.synthetic import write_slide
+from synthetic_slides import write_slide
 from tests.slides.drawings import tissue_picture, write_tiff
 
 from .conftest import embedstore

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from actors.crew import Where
+from actors.crew import ExecutionConfig
 from actors.ingest import Summary, ingest, plan_collections
 from actors.reader import Reader
 from embedstore.config import IngestConfig, RunConfig, ViewConfig
 from embedstore.errors import CollectionMismatchError
-from embedstore.exchange import tile_pictures
+from embedstore.export import tile_pictures
 from embedstore.extractors import ExtractorConfig, load_extractor
 from embedstore.slides import find_slides
 from embedstore.store import Store, read_views
@@ -40,8 +40,8 @@ def take_in(
     """Ingest in this process."""
     return ingest(
         find_slides([str(slides / "slides.csv")]), str(store), plan_collections([ExtractorConfig(ref="colour-12")], {}),
-        config=IngestConfig(views=views), run=run or RunConfig(readers=1), where=Where(in_process=True, device="cpu"),
-        **wanted,
+        config=IngestConfig(views=views), run=run or RunConfig(readers=1),
+        where=ExecutionConfig(in_process=True, device="cpu"), **wanted,
     )  # fmt: skip
 
 

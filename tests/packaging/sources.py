@@ -6,12 +6,12 @@ from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ("embedstore", "heads", "actors", "cli")  # each imports only what stands before it
+PACKAGES = ("embedstore", "synthetic_slides", "heads", "actors", "cli")  # each imports only what stands before it
 
 
 @cache
 def source_files() -> tuple[Path, ...]:
-    """Every Python file of the four packages, relative to the repository."""
+    """Every Python file of the packages, relative to the repository."""
     found = (path for package in PACKAGES for path in sorted((REPOSITORY / package).rglob("*.py")))
     return tuple(path.relative_to(REPOSITORY) for path in found)
 

@@ -315,9 +315,9 @@ def test_a_collection_that_does_not_say_how_its_extractor_is_loaded(tmp_path: Pa
 @pytest.mark.slow
 def test_a_tile_cut_from_a_slide_finds_itself(tmp_path: Path):
     """Ingested as a user does, with classical features of stain and texture, at half the slide's resolution."""
-    from embedstore.exchange.tile_pictures import tile_pictures
+    from embedstore.export.tile_pictures import tile_pictures
     from embedstore.slides import open_slide
-    from embedstore.synthetic import write_slide
+    from synthetic_slides import write_slide
     from tests.integration.conftest import embedstore
 
     slide = write_slide(tmp_path / "a.svs", size_px=(3072, 2560), mpp=0.25, seed=3)

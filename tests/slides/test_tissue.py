@@ -8,7 +8,7 @@ from embedstore.config import TissueConfig
 from embedstore.errors import TissueError
 from embedstore.slides import Thumbnail, find_tissue, open_slide, read_mask, read_thumbnail, tissue_of
 from embedstore.slides.pen import find_pen
-from embedstore.synthetic import SlideRecipe, StainMix, write_slide
+from synthetic_slides import SlideRecipe, StainMix, write_slide
 from tests.marks import slow
 from tests.slides.drawings import EOSIN, GLASS, damage_tile, tissue_picture, write_tiff
 

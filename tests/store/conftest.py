@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedstore.store import Collection, Delivery, SlideWriter, Store
+from embedstore.store import Collection, SlideFragments, SlideWriter, Store
 
 DIM = 8
 RECORD = {
@@ -27,10 +27,10 @@ def collection(store: Store) -> Collection:
 
 
 @pytest.fixture
-def deliver(collection: Collection) -> Callable[..., Delivery]:
+def deliver(collection: Collection) -> Callable[..., SlideFragments]:
     """Write a slide's fragments; its vectors follow from its name."""
 
-    def write(slide_id: str, tiles: int = 5, *, block_rows: int = 20_000, version: int = 0) -> Delivery:
+    def write(slide_id: str, tiles: int = 5, *, block_rows: int = 20_000, version: int = 0) -> SlideFragments:
         writer = SlideWriter(
             table_uri=collection.table.uri,
             schema=collection.schema,

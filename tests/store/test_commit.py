@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from embedstore.errors import CollectionMismatchError, CommitError, ConfigError
-from embedstore.store import Collection, CollectionWriter, Delivery, SlideWriter, Store
+from embedstore.store import Collection, CollectionWriter, SlideFragments, SlideWriter, Store
 from embedstore.store.schema import tile_ids
 
 from .conftest import DIM, RECORD, vectors
 
-Deliver = Callable[..., Delivery]
+Deliver = Callable[..., SlideFragments]
 
 
 def rows_of(collection: Collection, slide_id: str) -> np.ndarray:

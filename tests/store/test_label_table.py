@@ -9,12 +9,12 @@ import shapely
 
 from embedstore.config import JoinConfig
 from embedstore.errors import TaskNotFoundError
-from embedstore.store import Label, Labels, SlideFacts, Store, join_labels
+from embedstore.labels import join_labels
+from embedstore.store import Label, Labels, SlideFacts, Store
 from embedstore.store import labels as module
 from embedstore.store.schema import LABELS
 from embedstore.store.table import Table
-
-from .placed import places
+from tests.labels.placed import places
 
 #: The columns that labels had when only folders of ready-made tiles gave them.
 OLD = ("key", "task", "slide_id", "name", "label", "split", "patient", "author", "source", "created_at")

@@ -11,12 +11,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embedstore.errors import CommitError, ConfigError, PredictionsNotFoundError, StoreBusyError
-from embedstore.store import Collection, CollectionWriter, Delivery, Predictions, Store, predictions_schema, tile_batch
+from embedstore.store import (
+    Collection,
+    CollectionWriter,
+    Predictions,
+    SlideFragments,
+    Store,
+    predictions_schema,
+    tile_batch,
+)
 from embedstore.store.prediction_schema import decided_labels, probability_columns
 
 from .predicted import decide, facts, predict, predict_slides, tiles_of, two
 
-Deliver = Callable[..., Delivery]
+Deliver = Callable[..., SlideFragments]
 
 
 @pytest.fixture

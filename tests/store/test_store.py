@@ -17,10 +17,10 @@ from embedstore.errors import (
     StoreNotFoundError,
     TileNotFoundError,
 )
-from embedstore.store import Collection, CollectionWriter, Delivery, Label, Lease, Outcome, SlideFacts, Store
-from embedstore.store.probe import require_put_if_absent
+from embedstore.store import Collection, CollectionWriter, Label, Lease, Outcome, SlideFacts, SlideFragments, Store
+from embedstore.store.object_store import require_put_if_absent
 
-Deliver = Callable[..., Delivery]
+Deliver = Callable[..., SlideFragments]
 
 
 def fact(slide_id: str, **metadata) -> SlideFacts:
@@ -242,15 +242,15 @@ def test_a_store_that_keeps_every_racing_commit_passes_the_probe(tmp_path: Path)
 
 
 def test_a_store_that_loses_commits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from embedstore.store import probe
+    from embedstore.store import object_store
 
-    write, count = probe.lance.write_dataset, iter(range(100))
+    write, count = object_store.lance.write_dataset, iter(range(100))
 
     def forgetful(rows, uri, mode="create"):
         """Every third append is overwritten by another."""
         return None if mode == "append" and next(count) % 3 == 0 else write(rows, uri, mode=mode)
 
-    monkeypatch.setattr(probe.lance, "write_dataset", forgetful)
+    monkeypatch.setattr(object_store.lance, "write_dataset", forgetful)
     with pytest.raises(StoreError, match="lost 3 of 8 commits"):
         require_put_if_absent(str(tmp_path))
 

@@ -7,12 +7,19 @@ import numpy as np
 import pytest
 
 from embedstore.errors import VectorError
-from embedstore.store import Collection, CollectionWriter, Delivery, SlideWriter, read_places, read_vectors
+from embedstore.store import (
+    Collection,
+    CollectionWriter,
+    SlideFragments,
+    SlideWriter,
+    read_tile_locations,
+    read_vectors,
+)
 from embedstore.store import vectors as module
 
 from .conftest import DIM, vectors
 
-Deliver = Callable[..., Delivery]
+Deliver = Callable[..., SlideFragments]
 SLIDES = {"a": 30, "b": 50, "c": 40}
 
 
@@ -44,7 +51,7 @@ def test_rows_are_counted_without_those_of_removed_slides(filled: Collection, mo
     monkeypatch.setattr(module, "TAKE_SHARE", share)
     before = filled.dataset().version
     CollectionWriter(filled).remove(["b"])
-    places = read_places(filled)
+    places = read_tile_locations(filled)
     found = read_vectors(filled, places.row[5:60], version=places.version)
     np.testing.assert_array_equal(found, all_vectors("a", "c")[5:60])
     old = read_vectors(filled, np.arange(20, 90), version=before)

@@ -18,8 +18,8 @@ from embedstore.errors import (
 from embedstore.store import (
     Collection,
     CollectionWriter,
-    Delivery,
     SlideFacts,
+    SlideFragments,
     SlideWriter,
     Store,
     ViewRows,
@@ -35,7 +35,7 @@ from embedstore.views import PARAMETERS, draw_parameters
 from .conftest import DIM, RECORD, vectors
 
 CONFIG = ViewConfig(count=3)
-Deliver = Callable[..., Delivery]
+Deliver = Callable[..., SlideFragments]
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def deliver_views(collection: Collection, views: Views) -> Deliver:
     def write(
         slide_id: str, tiles: int, *, lost: Sequence[int] = (), version: int = 0, block_rows: int = 7, seed: int = 0,
         made: np.ndarray | None = None,
-    ) -> Delivery:  # fmt: skip
+    ) -> SlideFragments:  # fmt: skip
         writer = SlideWriter(
             table_uri=collection.table.uri, schema=collection.schema, collection=collection.name, slide_id=slide_id,
             xy_l0=xy_of(tiles), edge_l0=512, tissue=np.ones(tiles, np.float32), block_rows=block_rows,

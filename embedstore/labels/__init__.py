@@ -1,0 +1,21 @@
+"""Labels: which tiles, slides and patients they are about, and the files they come from and go to."""
+
+from embedstore.labels.exporting import write_labels
+from embedstore.labels.files import read_asap, read_geojson, write_label_geojson
+from embedstore.labels.importing import ImportConfig, LabelImport, read_labels
+from embedstore.labels.join import TileTargets, join_labels
+from embedstore.labels.slide_targets import SlideTargets, slide_targets
+
+__all__ = [
+    "ImportConfig",
+    "LabelImport",
+    "SlideTargets",
+    "TileTargets",
+    "join_labels",
+    "read_asap",
+    "read_geojson",
+    "read_labels",
+    "slide_targets",
+    "write_label_geojson",
+    "write_labels",
+]

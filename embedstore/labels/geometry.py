@@ -1,0 +1,240 @@
+"""Which tiles a label is about: the geometry of the join, slide by slide."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from embedstore.config import JoinConfig
+from embedstore.labels.task_labels import TaskLabels
+from embedstore.store.tile_locations import TileLocations
+
+#: (tiles, labels): rows of the places, and rows of the labels that are about them; a tile may come several times.
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+# Centres are moved so far to the right and down, level-0 pixels: one on the border of two areas lies in one of them.
+# The two differ, or a centre would stay on a border that runs at 45 degrees.
+NUDGE_L0 = np.array([2.0**-10, 2.0**-20])
+# Shares of a tile's area are compared with so much tolerance: sums of areas are not exact.
+SHARE_TOLERANCE = 1e-9
+# Areas are cut up until they have so few points, as each tile on a border looks at all points of a piece.
+PIECE_POINTS = 256
+
+
+class TilesBySlide:
+    """The rows of each slide's tiles."""
+
+    def __init__(self, places: TileLocations):
+        self._order = np.argsort(places.slide, kind="stable")
+        self._starts = np.searchsorted(places.slide[self._order], np.arange(len(places.slides) + 1))
+
+    def __getitem__(self, slide: int) -> NDArray[np.int64]:
+        return self._order[self._starts[slide] : self._starts[slide + 1]]
+
+
+def no_pairs() -> Pairs:
+    return np.empty(0, np.int64), np.empty(0, np.int64)
+
+
+def join_pairs(pairs: list[Pairs]) -> Pairs:
+    if not pairs:
+        return no_pairs()
+    return np.concatenate([tiles for tiles, _ in pairs]), np.concatenate([labels for _, labels in pairs])
+
+
+def by_value(codes: NDArray[np.int32], rows: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """(code, its rows) for each code from 0 on that stands at one of the rows."""
+    if not len(rows):
+        return
+    ordered = rows[np.argsort(codes[rows], kind="stable")]
+    cuts = np.flatnonzero(np.diff(codes[ordered])) + 1
+    for part in np.split(ordered, cuts):
+        if codes[part[0]] >= 0:
+            yield int(codes[part[0]]), part
+
+
+# -- the same place -------------------------------------------------------------------------
+
+
+def tile_hits(places: TileLocations, labels: TaskLabels) -> tuple[Pairs, NDArray[np.int64]]:
+    """Labels of tiles, by file name, or by a place that is equal to the pixel.
+
+    Returns:
+        The pairs, and the rows of labels with a place that is no tile's of this collection.
+    """
+    rows = labels.rows_of("tile")
+    slide = labels.codes_in("slide_id", places.slides)
+    rows = rows[slide[rows] >= 0]
+    named = labels.table.column("name").is_valid().to_numpy()[rows]
+    by_name = _match_names(places, labels, slide, rows[named])
+    placed = rows[~named]
+    at = np.stack([labels.numbers(name)[placed] for name in ("x", "y", "edge_l0")], axis=1)
+    whole = (at == np.floor(at)).all(axis=1) & (np.abs(at) < 2**31).all(axis=1)
+    exact = placed[whole]
+    found = _match(
+        [places.slide, *places.xy_l0.T, places.edge_l0],
+        [slide[exact], *at[whole].astype(np.int64).T],
+    )
+    elsewhere = np.concatenate([exact[found < 0], placed[~whole]])
+    return join_pairs([by_name, (found[found >= 0], exact[found >= 0])]), np.sort(elsewhere)
+
+
+def _match_names(places: TileLocations, labels: TaskLabels, slide: NDArray[np.int32], rows: NDArray[np.int64]) -> Pairs:
+    if places.names is None or not len(rows):
+        return no_pairs()
+    theirs = labels.table.column("name").take(rows).combine_chunks()
+    both = pa.chunked_array([pa.array(places.names, pa.string()), theirs]).combine_chunks()
+    codes = both.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    found = _match([places.slide, codes[: len(places)]], [slide[rows], codes[len(places) :]])
+    return found[found >= 0], rows[found >= 0]
+
+
+def _match(table: list[NDArray], keys: list[NDArray]) -> NDArray[np.int64]:
+    """Row of the table that equals each key in all columns, -1 where there is none; rows of the table are distinct."""
+    rows, wanted = len(table[0]), len(keys[0])
+    if not rows or not wanted:
+        return np.full(wanted, -1, np.int64)
+    codes = np.zeros(rows + wanted, np.int64)
+    for ours, theirs in zip(table, keys, strict=True):
+        column = np.concatenate([ours, theirs]).astype(np.int64)
+        packed = (codes << 32) | (column & 0xFFFF_FFFF)  # both halves are below 2^32: nothing is lost
+        codes = np.unique(packed, return_inverse=True)[1].astype(np.int64)
+    row_of = np.full(rows + wanted, -1, np.int64)
+    row_of[codes[:rows]] = np.arange(rows)
+    return row_of[codes[rows:]]
+
+
+# -- points and areas -----------------------------------------------------------------------
+
+
+def point_hits(places: TileLocations, tiles_of: TilesBySlide, labels: TaskLabels) -> Pairs:
+    """Labels of points: every tile that holds it, its left and upper border included, the others not."""
+    slide = labels.codes_in("slide_id", places.slides)
+    x, y = labels.numbers("x"), labels.numbers("y")
+    pairs = []
+    for code, rows in by_value(slide, labels.rows_of("point")):
+        tiles = tiles_of[code]
+        tree = shapely.STRtree(shapely.points(x[rows], y[rows]))
+        tile, point = tree.query(_boxes(places, tiles), predicate="intersects")
+        tiles, rows = tiles[tile], rows[point]
+        left, top = places.xy_l0[tiles].T
+        edge = places.edge_l0[tiles]
+        inside = (left <= x[rows]) & (x[rows] < left + edge) & (top <= y[rows]) & (y[rows] < top + edge)
+        pairs.append((tiles[inside], rows[inside]))
+    return join_pairs(pairs)
+
+
+def area_hits(
+    places: TileLocations, tiles_of: TilesBySlide, labels: TaskLabels, rows: NDArray[np.int64], config: JoinConfig
+) -> Pairs:
+    """Labels of areas, or of tiles of another tiling: tiles that lie in them by the rule.
+
+    With `overlap`, areas of one class count together: what two of them share counts once.
+    """
+    slide = labels.codes_in("slide_id", places.slides)
+    pairs = []
+    for code, ours in by_value(slide, rows):
+        tiles = tiles_of[code]
+        areas = _areas(labels, ours)
+        tiles = tiles[_within(places, tiles, areas)]
+        if not len(tiles):
+            continue
+        tree = shapely.STRtree(shapely.points(_centres(places, tiles) + NUDGE_L0))
+        if config.rule == "centre":
+            area, tile = tree.query(areas, predicate="contains")
+            pairs.append((tiles[tile], ours[area]))
+            continue
+        boxes = _boxes(places, tiles)
+        classes = labels.codes["label"][ours]
+        for one in np.unique(classes):
+            mine = np.flatnonzero(classes == one)
+            tile, area = _overlaps(tree, boxes, areas[mine], config.min_overlap)
+            pairs.append((tiles[tile], ours[mine[area]]))
+    return join_pairs(pairs)
+
+
+def _within(places: TileLocations, tiles: NDArray[np.int64], areas: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Tiles that meet the bounds of all areas together; ready-made tiles have no place."""
+    left, top, right, bottom = shapely.total_bounds(areas)
+    edge = places.edge_l0[tiles]
+    x, y = places.xy_l0[tiles].T
+    return (edge > 0) & (x <= right) & (x + edge >= left) & (y <= bottom) & (y + edge >= top)
+
+
+def _overlaps(
+    tree: shapely.STRtree, boxes: NDArray[np.object_], areas: NDArray[np.object_], min_overlap: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(tile, area) wherever the areas cover enough of a tile together, and this one has a part in it."""
+    parts = _pieces(shapely.union_all(areas))
+    part, tile = _near(tree, boxes, parts)
+    shapely.prepare(parts)
+    whole = shapely.covers(parts[part], boxes[tile])
+    share = whole.astype(np.float64)
+    border = np.flatnonzero(~whole)
+    border = border[shapely.intersects(parts[part[border]], boxes[tile[border]])]
+    share[border] = _shares(parts[part[border]], boxes[tile[border]])
+    total = np.bincount(tile, share, len(boxes))
+    enough = total >= min_overlap - SHARE_TOLERANCE
+    area, tile = _near(tree, boxes, areas)
+    kept = enough[tile]
+    area, tile = area[kept], tile[kept]
+    shapely.prepare(areas)
+    kept = shapely.intersects(areas[area], boxes[tile]) & ~shapely.touches(areas[area], boxes[tile])
+    return tile[kept], area[kept]
+
+
+def _shares(parts: NDArray[np.object_], boxes: NDArray[np.object_]) -> NDArray[np.float64]:
+    """How much of each box its part of an area covers, 0 to 1.
+
+    By intersection: GEOS's quicker clipping by a rectangle is wrong for one in a thousand that has a vertex of the area
+    on its border.
+    """
+    return shapely.area(shapely.intersection(parts, boxes)) / shapely.area(boxes)
+
+
+def _pieces(area: shapely.Geometry) -> NDArray[np.object_]:
+    """An area cut into pieces of few points: each tile on its border is compared with those alone that it meets."""
+    todo, done = list(shapely.get_parts(area)), []
+    while todo:
+        piece = todo.pop()
+        left, top, right, bottom = piece.bounds
+        wide = right - left >= bottom - top
+        if shapely.get_num_coordinates(piece) <= PIECE_POINTS or max(right - left, bottom - top) < 1:
+            done.append(piece)
+            continue
+        x, y = ((left + right) / 2, bottom) if wide else (right, (top + bottom) / 2)
+        halves = shapely.box([left, x if wide else left], [top, top if wide else y], [x, right], [y, bottom])
+        cut = shapely.get_parts(shapely.intersection(piece, halves))
+        todo += [one for one in cut if one.geom_type == "Polygon"]
+    return np.array(done, object)
+
+
+def _near(
+    tree: shapely.STRtree, boxes: NDArray[np.object_], areas: NDArray[np.object_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(area, tile) wherever the bounds of an area may meet a tile; the tree holds the tiles' centres."""
+    bounds = shapely.bounds(boxes)
+    reach = (bounds[:, 2] - bounds[:, 0]).max() / 2 + 1
+    return tree.query(shapely.box(*(shapely.bounds(areas) + np.array([-reach, -reach, reach, reach])).T))
+
+
+def _areas(labels: TaskLabels, rows: NDArray[np.int64]) -> NDArray[np.object_]:
+    """The polygons of areas, the squares of tiles."""
+    wkb = labels.table.column("geometry").take(rows).to_numpy()
+    areas = shapely.from_wkb(wkb)
+    squares = np.flatnonzero(shapely.is_missing(areas))
+    x, y, edge = (labels.numbers(name)[rows[squares]] for name in ("x", "y", "edge_l0"))
+    areas[squares] = shapely.box(x, y, x + edge, y + edge)
+    return areas
+
+
+def _boxes(places: TileLocations, tiles: NDArray[np.int64]) -> NDArray[np.object_]:
+    x, y = places.xy_l0[tiles].T
+    edge = places.edge_l0[tiles]
+    return shapely.box(x, y, x + edge, y + edge)
+
+
+def _centres(places: TileLocations, tiles: NDArray[np.int64]) -> NDArray[np.float64]:
+    return places.xy_l0[tiles] + places.edge_l0[tiles, None] / 2

@@ -1,0 +1,84 @@
+"""Where the tiles of a collection lie."""
+
+from collections.abc import Collection as AnyOf
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from embedstore.store.collection import Collection
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TileLocations:
+    """Where the tiles of a collection lie, in the table's row order, at one version.
+
+    Attributes:
+        version: Of the collection's table.
+        row: (n,) int64 position of each tile in the table, ascending.
+        tile_id: (n,) int64.
+        slide: (n,) int32 index into `slides`.
+        slides: Ids of the slides, in the order in which they come in the table.
+        xy_l0: (n, 2) int32 top-left corners, level-0 pixels; zeros for ready-made tiles.
+        edge_l0: (n,) int32 edges, level-0 pixels; 0 for ready-made tiles.
+        names: (n,) object, the file of a ready-made tile, None of others; None if no tile has one.
+        collection: Name of the collection.
+    """
+
+    version: int
+    row: NDArray[np.int64]
+    tile_id: NDArray[np.int64]
+    slide: NDArray[np.int32]
+    slides: tuple[str, ...]
+    xy_l0: NDArray[np.int32]
+    edge_l0: NDArray[np.int32]
+    names: NDArray[np.object_] | None = None
+    collection: str = ""
+
+    def __len__(self) -> int:
+        return len(self.tile_id)
+
+    def describe(self, row: int) -> str:
+        """A tile's place, for a user to read."""
+        slide_id = self.slides[self.slide[row]]
+        if self.names is not None and self.names[row] is not None:
+            return f"slide {slide_id}, {self.names[row]}"
+        x, y = self.xy_l0[row]
+        return f"slide {slide_id} at {x}, {y}"
+
+
+def read_tile_locations(collection: Collection, *, slides: AnyOf[str] | None = None) -> TileLocations:
+    """Read where the tiles of a collection lie; no vector is touched.
+
+    Args:
+        slides: Only tiles of these slides; of all when None.
+    Raises:
+        CollectionNotFoundError: the table is not there.
+    """
+    dataset = collection.dataset()
+    version = dataset.version
+    rows = dataset.to_table(columns=["tile_id", "slide_id", "x", "y", "edge_l0", "name"])
+    row = np.arange(len(rows))
+    if slides is not None:  # a scan and a mask are quicker than a filter on many slides
+        chosen = pc.is_in(rows.column("slide_id"), value_set=pa.array(sorted(slides), pa.string()))
+        rows, row = rows.filter(chosen), row[chosen.to_numpy()]
+    return locations_of(rows, row=row, version=version, collection=collection.name)
+
+
+def locations_of(rows: pa.Table, *, row: NDArray[np.int64], version: int, collection: str) -> TileLocations:
+    """Where tiles lie, of rows of a collection with at least tile_id, slide_id, x, y, edge_l0 and name."""
+    encoded = rows.column("slide_id").combine_chunks().dictionary_encode()
+    names = rows.column("name")
+    return TileLocations(
+        version=version,
+        row=row,
+        tile_id=rows.column("tile_id").to_numpy(),
+        slide=encoded.indices.to_numpy().astype(np.int32),
+        slides=tuple(encoded.dictionary.to_pylist()),
+        xy_l0=np.stack([rows.column(axis).to_numpy() for axis in ("x", "y")], axis=1),
+        edge_l0=rows.column("edge_l0").to_numpy(),
+        names=None if names.null_count == len(names) else names.to_numpy(),
+        collection=collection,
+    )

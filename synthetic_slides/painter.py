@@ -1,0 +1,167 @@
+"""Pixels of any part of a slide, from its plan."""
+
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+
+from synthetic_slides.glands import Outline, Patch, paint_gland, paint_vessel
+from synthetic_slides.layout import Layout
+from synthetic_slides.noise import grain_texture, sample_texture
+from synthetic_slides.pyramid import TILE_PX
+from synthetic_slides.stain import PLANE_DAB, PLANE_GROUND, PLANE_HAEMATOXYLIN
+from synthetic_slides.stroma import Ground
+
+PAD_PX = 6  # painted beyond a part's border, so that the blur of the lens has no seam
+PART_TILES = 4  # tiles painted at once: 1024 px wide parts stay in the cache, wider ones were 15 % slower
+GLASS = (243.0, 242.5, 244.0)
+LENS_UM = 0.32  # standard deviation of the lens's blur
+PEN_DENSITY = {
+    "blue": (1.9, 1.25, 0.32),
+    "green": (1.7, 0.45, 1.25),
+    "black": (2.2, 2.2, 2.1),
+}  # optical density, R, G, B
+
+
+class _Bodies:
+    """Outlines of a slide, each painted once when its first band comes and forgotten after its last."""
+
+    def __init__(
+        self, outlines: tuple[Outline, ...], paint: Callable[[Outline, float, int], Patch], layout: Layout
+    ) -> None:
+        self.outlines, self.paint, self.layout = outlines, paint, layout
+        self.boxes = np.array([outline.box_um() for outline in outlines], np.float64).reshape(-1, 4) / layout.mpp
+        self.patches: dict[int, Patch] = {}
+
+    def lay_over(self, planes: np.ndarray, xy_px: tuple[int, int]) -> None:
+        height, width = planes.shape[1:]
+        margin = 4 / self.layout.mpp
+        left, top, right, bottom = self.boxes.T
+        across = (left - margin < xy_px[0] + width) & (right + margin > xy_px[0])
+        near = across & (top - margin < xy_px[1] + height) & (bottom + margin > xy_px[1])
+        for index in np.flatnonzero(near).tolist():
+            if index not in self.patches:
+                self.patches[index] = self.paint(self.outlines[index], self.layout.mpp, len(planes))
+            self.patches[index].lay_over(planes, xy_px)
+
+    def forget_above(self, y_px: int) -> None:
+        for index in [index for index in self.patches if self.boxes[index, 3] + 8 / self.layout.mpp < y_px]:
+            del self.patches[index]
+
+
+class Painter:
+    """Paints a slide from the top, band by band."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.ground = Ground(layout)
+        self.glands = _Bodies(layout.glands, paint_gland, layout)
+        self.vessels = _Bodies(layout.vessels, paint_vessel, layout)
+        self.rng = np.random.default_rng([layout.seed, 6])
+        self.light_tilt = self.rng.uniform(-3.0, 3.0, 2)  # grey levels from edge to edge
+        self.noise = self.rng.normal(0, 1.1, (2 * TILE_PX, 2 * TILE_PX)).astype(np.float32)
+
+    def bands(self) -> Iterator[np.ndarray]:
+        """The slide from the top: uint8 (`TILE_PX` or less, width, 3) RGB."""
+        height = self.layout.size_px[1]
+        for top in range(0, height, TILE_PX):
+            band_height = min(TILE_PX, height - top)
+            yield np.concatenate(
+                [self.part(x, top, w, band_height, busy) for x, w, busy in self._parts(top, band_height)], axis=1
+            )
+            self.glands.forget_above(top + band_height - PAD_PX)
+            self.vessels.forget_above(top + band_height - PAD_PX)
+
+    def _parts(self, top: int, height: int) -> Iterator[tuple[int, int, bool]]:
+        """A band as parts of tissue and of bare glass: x, width (px), and whether there is anything to paint."""
+        busy = [self._holds_tissue(x, top, height) for x in range(0, self.layout.size_px[0], TILE_PX)]
+        start = 0
+        while start < len(busy):
+            stop = start + 1
+            while stop < len(busy) and busy[stop] == busy[start] and stop - start < PART_TILES:
+                stop += 1
+            x = start * TILE_PX
+            yield x, min(stop * TILE_PX, self.layout.size_px[0]) - x, busy[start]
+            start = stop
+
+    def _holds_tissue(self, x: int, y: int, height: int) -> bool:
+        mpp = self.layout.mpp
+        probe_x, probe_y = np.meshgrid(x + np.linspace(0, TILE_PX, 9), y + np.linspace(0, height, 9))
+        depth = self.layout.tissue.at((probe_x * mpp).astype(np.float32), (probe_y * mpp).astype(np.float32))
+        return bool(depth.max() > -(TILE_PX / 8) * mpp - 12)
+
+    def part(self, x: int, y: int, width: int, height: int, busy: bool = True) -> np.ndarray:
+        """Paint a part of the slide.
+
+        Args:
+            x: Left, level-0 pixels.
+            y: Top, level-0 pixels.
+            width: Level-0 pixels.
+            height: Level-0 pixels.
+            busy: Whether there may be tissue; bare glass is cheaper.
+        Returns:
+            uint8 (height, width, 3), RGB.
+        """
+        light = self._light(x, y, width, height)
+        if busy:
+            light *= self._tissue(x, y, width, height)
+        if self.layout.pen is not None:
+            self._pen(light, x, y)
+        period = self.noise.shape[0]
+        rows, cols = (y + np.arange(height)) % period, (x + np.arange(width)) % period
+        light += self.noise[rows[:, None], cols][..., None]
+        return cv2.convertScaleAbs(light.reshape(height, -1)).reshape(height, width, 3)
+
+    def _light(self, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """The lamp through bare glass: a little brighter on one side."""
+        full_width, full_height = self.layout.size_px
+        across = (x + np.arange(width, dtype=np.float32)) / full_width - 0.5
+        down = (y + np.arange(height, dtype=np.float32)) / full_height - 0.5
+        tilt = across[None, :] * np.float32(self.light_tilt[0]) + down[:, None] * np.float32(self.light_tilt[1])
+        return cv2.merge([tilt + np.float32(grey) for grey in GLASS])
+
+    def _tissue(self, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Share of light that passes the tissue, (height, width, 3) float32."""
+        mpp = self.layout.mpp
+        corner = (x - PAD_PX, y - PAD_PX)
+        x_um, y_um = np.meshgrid(
+            ((corner[0] + np.arange(width + 2 * PAD_PX) + 0.5) * mpp).astype(np.float32),
+            ((corner[1] + np.arange(height + 2 * PAD_PX) + 0.5) * mpp).astype(np.float32),
+        )
+        planes, tissue = self.ground.paint(x_um, y_um)
+        self.ground.add_nuclei(planes, corner)
+        self.vessels.lay_over(planes, corner)
+        self.glands.lay_over(planes, corner)
+        dark = planes[PLANE_HAEMATOXYLIN] + (planes[PLANE_DAB] if len(planes) > PLANE_DAB else 0)
+        planes[PLANE_GROUND] *= 1 - 0.45 * np.minimum(dark, 1.0)  # eosin finds little to hold to in a nucleus
+        planes *= tissue
+        through = self.layout.recipe.mix.transmit(planes)
+        through = cv2.GaussianBlur(through, (0, 0), LENS_UM / mpp) if LENS_UM / mpp > 0.3 else through
+        return through[PAD_PX:-PAD_PX, PAD_PX:-PAD_PX]
+
+    def _pen(self, light: np.ndarray, x: int, y: int) -> None:
+        """Draw the pen mark over what is there, in place: streaky, darker at the rim, as drying ink is."""
+        pen = self.layout.pen
+        assert pen is not None
+        mpp = self.layout.mpp
+        points = pen.points_um / np.float32(mpp) - (x, y)
+        tip = max(round(pen.width_um / mpp), 3)
+        height, width = light.shape[:2]
+        low, high = points.min(0) - tip, points.max(0) + tip
+        if high[0] < 0 or high[1] < 0 or low[0] > width or low[1] > height:
+            return
+        margin = tip  # what lies outside still shapes the rim inside
+        mask = np.zeros((height + 2 * margin, width + 2 * margin), np.uint8)
+        cv2.polylines(mask, [np.round((points + margin) * 8).astype(np.int32)], False, 255, tip, cv2.LINE_AA, shift=3)
+        if not mask.any():
+            return
+        depth = (
+            cv2.distanceTransform((mask > 127).astype(np.uint8), cv2.DIST_L2, 5)[margin:-margin, margin:-margin] / tip
+        )
+        cover = cv2.GaussianBlur(mask, (0, 0), 2.5)[margin:-margin, margin:-margin].astype(np.float32) / 255
+        x_um, y_um = np.meshgrid(
+            (x + np.arange(width, dtype=np.float32)) * mpp, (y + np.arange(height, dtype=np.float32)) * mpp
+        )
+        streaks = sample_texture(grain_texture(), x_um.astype(np.float32) / 12, y_um.astype(np.float32) / 60)
+        ink = cover * np.clip(0.75 + 0.16 * streaks + 0.5 * np.exp(-depth / 0.04), 0.35, 1.3)
+        light *= np.exp(-ink[..., None] * np.array(PEN_DENSITY[pen.colour], np.float32))

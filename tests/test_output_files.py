@@ -1,0 +1,64 @@
+"""A file is there whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from embedstore.errors import ExportError
+from embedstore.export import export_scope, write_geojson, write_table
+from embedstore.output_files import atomic_write, require_folder
+from tests.export.exported import grid, make_store
+from tests.store.predicted import facts, predict, two
+
+
+def test_an_interrupted_export_leaves_the_file_of_the_last_one(tmp_path: Path):
+    path = tmp_path / "new" / "x.csv"
+    with atomic_write(path) as part:
+        part.write_text("first")
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as part:
+        part.write_text("sec")
+        raise KeyboardInterrupt
+    assert path.read_text() == "first" and list(path.parent.iterdir()) == [path]
+
+
+def test_every_form_goes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = make_store(tmp_path, {"a.svs": grid(2, 1)})
+    predict(store, facts(), {"a.svs": two([0.1, 0.9])})
+    scope, out = export_scope(store, head="lesion"), tmp_path / "out"
+
+    def broken(**_):
+        yield store.predictions("lesion").table().to_batches()[0]
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(scope.predictions, "batches", broken)
+    with pytest.raises(OSError, match="the disk is gone"):
+        write_table(scope, out / "x.parquet", form="parquet")
+    monkeypatch.undo()
+    monkeypatch.setattr("embedstore.export.predictions_geojson.feature", lambda *_: {"not": {"JSON"}})
+    with pytest.raises(TypeError):
+        write_geojson(scope, "a.svs", out / "x.geojson")
+    assert list(out.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(ExportError, match=r"cannot write to '.*x\.csv': .*; name another place"),
+        atomic_write(tmp_path / "file" / "x.csv"),
+    ):
+        pass
+
+
+def test_a_folder_is_made_before_it_is_written_to_or_said_not_to_be(tmp_path: Path):
+    require_folder(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new").iterdir()) == [tmp_path / "new" / "folder"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match=r"cannot write to '.*file': .*; name another place"):
+        require_folder(tmp_path / "file")
+
+
+def test_a_folder_in_the_way_is_named(tmp_path: Path):
+    (tmp_path / "x.html").mkdir()
+    with pytest.raises(ExportError, match=r"x\.html': it is a folder; name a file"), atomic_write(tmp_path / "x.html"):
+        raise AssertionError("nothing is to be written")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.html"]

@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cli.select_settings import resolve_select
-from embedstore.extractors import CustomNetwork, ExtractorConfig
+from embedstore.extractors import CustomNetwork, ExtractorConfig, read_extractors
 
 HERE = Path(__file__).resolve()
 #: Of each task: edge of its tiles, their resolution, and the class that is looked for.
@@ -85,8 +84,8 @@ def recipe(data: Path, path: Path, names: Collection[str] = ()) -> Path:
 def configs(data: Path, names: Collection[str], **tiles: Any) -> list[ExtractorConfig]:
     """The same as configurations, all of them of the same tiles: `tile_px`, `mpp`."""
     with tempfile.TemporaryDirectory() as folder:
-        found, _ = resolve_select({"config_file": str(recipe(data, Path(folder) / "extractors.toml", names))})
-    return [replace(one, **tiles) for one in found]
+        extractors = read_extractors(recipe(data, Path(folder) / "extractors.toml", names))
+    return [replace(extractor, **tiles) for extractor in extractors]
 
 
 _MOBILENETV2 = """

@@ -44,7 +44,7 @@ from paper_grid import BUDGETS, FAMILIES, MLP_FAMILIES, Answers, Family, answers
 from paper_picture import draw, page
 from scipy.stats import kendalltau
 
-from cli.select_settings import resolve_select
+from embedstore.extractors import read_extractors
 from embedstore.store import Store
 from heads.config import AugmenterConfig, SplitConfig
 from heads.devices import prepare_jax
@@ -135,7 +135,7 @@ def _head_row(one: Answers, scores: Mapping[str, Scores], families: Mapping[str,
 
 def _selection(data: Path, folder: Path, store: Store, proxy: str) -> SelectionReport:
     """`select-extractor` on a proxy. CAMELYON16's tiles are of four patients."""
-    candidates, _ = resolve_select({"config_file": str(recipe(data, folder / "extractors.toml"))})
+    candidates = read_extractors(recipe(data, folder / "extractors.toml"))
     collection = store.collection(store.collection_names()[0])
     split = SplitConfig(group_by="patient", folds=5 if proxy in TARGETS else 4)
     return select_extractor(store, collection, proxy, candidates, SelectConfig(split=split), tell=print)

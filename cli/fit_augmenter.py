@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from cli.options import collection_option, json_option, print_json, store_option
-from cli.tables import fields_of, merged, read_tables
+from cli.tables import merged
+from embedstore.toml_tables import fields_of, read_tables
 
 
 @click.command(epilog="Example:  embedstore fit-augmenter --store my-store")

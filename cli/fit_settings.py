@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.tables import fields_of, merged, read_tables, split_and_join
+from cli.tables import merged, split_and_join
+from embedstore.toml_tables import fields_of, read_tables
 
 if TYPE_CHECKING:
     from heads.config import AugmentConfig, FitConfig
@@ -37,7 +38,7 @@ def resolve_fit(
     from heads.config import TILE_MODELS, AugmentConfig, FitConfig, SplitConfig
 
     kinds = {"fit": FitConfig, "split": SplitConfig, "join": JoinConfig, "augment": AugmentConfig}
-    tables = read_tables(options.get("config_file"), fields_of(kinds), several=["augment"])
+    tables = read_tables(options.get("config_file"), fields_of(kinds), repeated=["augment"])
     fit = merged(tables["fit"], options, {name: name for name in _FIT})
     if options.get("classes"):
         fit["classes"] = tuple(part.strip() for part in options["classes"].split(","))

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.settings import extractor_fields, extractors_from_flags, extractors_from_tables
-from cli.tables import fields_of, merged, read_tables, split_and_join
+from cli.settings import extractors_from_flags
+from cli.tables import merged, split_and_join
+from embedstore.toml_tables import fields_of, read_tables
 
 if TYPE_CHECKING:
     from embedstore.extractors import ExtractorConfig
@@ -26,13 +27,14 @@ def resolve_select(options: Mapping[str, Any]) -> "tuple[list[ExtractorConfig], 
         ConfigError: the file has a table or field that does not exist, or a value that cannot be.
     """
     from embedstore.config import JoinConfig
+    from embedstore.extractors.extractor_tables import EXTRACTOR_FIELDS, extractors_from_tables
     from heads.config import SplitConfig
     from heads.select import SelectConfig
 
     path = options.get("config_file")
     kinds = {"select": SelectConfig, "split": SplitConfig, "join": JoinConfig}
-    known = fields_of(kinds) | {"extractor": extractor_fields()}
-    tables = read_tables(path, known, several=["extractor"])
+    known = fields_of(kinds) | {"extractor": EXTRACTOR_FIELDS}
+    tables = read_tables(path, known, repeated=["extractor"])
     split, join = split_and_join(tables, options)
     config = SelectConfig(**merged(tables["select"], options, {name: name for name in _SELECT}), split=split, join=join)
     if options.get("extractors"):

@@ -1,14 +1,14 @@
 """From flags and a TOML file to the configuration of a run: defaults < file < flags."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.tables import Table, fields_of, merged, read_tables
+from cli.tables import merged
 from embedstore.config import IngestConfig, ReadingConfig, RunConfig, TilingConfig, TissueConfig, ViewConfig
-from embedstore.errors import ConfigError
+from embedstore.toml_tables import fields_of, read_tables
 
 if TYPE_CHECKING:
     from actors.crew import ExecutionConfig
@@ -50,9 +50,10 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     """
     from actors.crew import ExecutionConfig
     from actors.ingest import plan_collections
+    from embedstore.extractors.extractor_tables import EXTRACTOR_FIELDS, extractors_from_tables
 
     path = options.get("config_file")
-    tables = read_tables(path, fields_of(_STAGES) | {"extractor": extractor_fields()}, several=["extractor"])
+    tables = read_tables(path, fields_of(_STAGES) | {"extractor": EXTRACTOR_FIELDS}, repeated=["extractor"])
     stages = {stage: merged(tables[stage], options, _FLAGS[stage]) for stage in _STAGES}
     wanted = (tables["views"] or stages["views"]) and stages["views"].get("count") != 0
     views = ViewConfig(**stages["views"]) if wanted else None
@@ -69,28 +70,6 @@ def resolve(options: Mapping[str, Any]) -> Settings:
         run=RunConfig(**stages["run"]),
         where=ExecutionConfig(in_process=options["in_process"], address=options["address"], device=options["device"]),
     )
-
-
-def extractor_fields() -> list[str]:
-    """What an [[extractor]] table may have."""
-    from embedstore.extractors import ExtractorConfig
-
-    return [*fields_of({"extractor": ExtractorConfig})["extractor"], "collection"]
-
-
-def extractors_from_tables(tables: Sequence[Table], path: str | None) -> tuple[list[Any], list[str]]:
-    """Extractors of [[extractor]] tables, and the names of their collections: of all of them or of none."""
-    from embedstore.extractors import ExtractorConfig
-
-    configs, names = [], []
-    for table in tables:
-        if "ref" not in table:
-            raise ConfigError(f"{path}: an [[extractor]] has no ref; expected a name of `embedstore extractors`")
-        configs.append(ExtractorConfig(**{field: v for field, v in table.items() if field != "collection"}))
-        names.append(table.get("collection"))
-    if any(names) and not all(names):
-        raise ConfigError(f"{path}: some [[extractor]] have a collection and some have not; name all or none")
-    return configs, [name for name in names if name]
 
 
 def extractors_from_flags(options: Mapping[str, Any]) -> list[Any]:

@@ -1,57 +1,17 @@
-"""Tables of a TOML file, checked against what they set, and flags that win over them: defaults < file < flags."""
+"""Flags over the tables of a TOML file: defaults < file < flags."""
 
-import tomllib
-from collections.abc import Collection, Mapping
-from dataclasses import fields
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from embedstore.errors import ConfigError
+from embedstore.toml_tables import Table
 
 if TYPE_CHECKING:
     from embedstore.config import JoinConfig
     from heads.config import SplitConfig
 
-Table = dict[str, Any]
-
 #: Flags that set a field of the split or the join, where its name is not the field's.
 _SPLIT = {"split": "kind", "folds": "folds", "split_column": "column", "split_file": "file", "group_by": "group_by"}
 _JOIN = {"rule": "rule", "min_overlap": "min_overlap"}
-
-
-def fields_of(kinds: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The fields of some dataclasses, less those that are tables of their own."""
-    return {table: [field.name for field in fields(kind) if field.name not in kinds] for table, kind in kinds.items()}
-
-
-def read_tables(
-    path: str | None, known: Mapping[str, Collection[str]], *, several: Collection[str] = ()
-) -> dict[str, list[Table]]:
-    """The tables of a TOML file by name, none for those that it has not; lists in them are made tuples.
-
-    Args:
-        path: The file; without one there is no table.
-        known: Fields of each table that there may be.
-        several: Tables that may be there more than once, as [[name]].
-    Raises:
-        ConfigError: the file is not TOML, or has a table or field that is not known.
-    """
-    try:
-        given = tomllib.loads(Path(path).read_text(encoding="utf-8")) if path else {}
-    except ValueError as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    found: dict[str, list[Table]] = {name: [] for name in known}
-    for name, value in given.items():
-        tables = value if isinstance(value, list) and name in several else [value]
-        if name not in known or not all(isinstance(table, dict) for table in tables):
-            names = ", ".join(f"[[{one}]]" if one in several else f"[{one}]" for one in known)
-            raise ConfigError(f"{path} has {name!r}; expected the tables {names}")
-        if unknown := sorted({field for table in tables for field in table} - set(known[name])):
-            raise ConfigError(
-                f"{path}: [{name}] has {', '.join(unknown)}; expected of {', '.join(sorted(known[name]))}"
-            )
-        found[name] = [{field: tuple(v) if isinstance(v, list) else v for field, v in t.items()} for t in tables]
-    return found
 
 
 def merged(tables: list[Table], options: Mapping[str, Any], flags: Mapping[str, str]) -> Table:

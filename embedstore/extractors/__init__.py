@@ -4,6 +4,7 @@ from embedstore.extractors.catalogue import CatalogueEntry, catalogue
 from embedstore.extractors.config import ExtractorConfig
 from embedstore.extractors.custom import CustomNetwork
 from embedstore.extractors.extractor import Extractor
+from embedstore.extractors.extractor_tables import read_extractors
 from embedstore.extractors.load import ExtractorDescription, check_device, describe_extractor, load_extractor
 from embedstore.extractors.release import release_memory
 from embedstore.extractors.stream import BatchStream
@@ -19,5 +20,6 @@ __all__ = [
     "check_device",
     "describe_extractor",
     "load_extractor",
+    "read_extractors",
     "release_memory",
 ]

@@ -94,16 +94,16 @@ def test_one_extractor_needs_one_pair_of_brackets(tmp_path: Path):
     ("text", "said"),
     [
         ("[tilling]\n", r"'tilling'; expected the tables \[tiling\], .*\[run\], \[\[extractor\]\]"),
-        ("[tiling]\ntile = 3\n", r"\[tiling\] has tile; expected of min_tissue, mpp, stride_px, tile_px"),
+        ("[tiling]\ntile = 3\n", r"\[tiling\] has tile; expected some of min_tissue, mpp, stride_px, tile_px"),
         ("tiling = 3\n", "'tiling'; expected the tables"),
         ("[tiling\n", "is not TOML"),
         ('extractor = ["uni"]\n', r"'extractor'; expected .*\[\[extractor\]\]"),
         ('[[extractor]]\nname = "x"\n', "has no ref"),
-        ('[[extractor]]\nrefs = "x"\n', "has refs; expected of"),
+        ('[[extractor]]\nrefs = "x"\n', "has refs; expected some of"),
         ('[[extractor]]\nref="colour-12"\n[[extractor]]\nref="stain-texture"\ncollection="s"\n', "name all or none"),
         ("[tiling]\ntile_px = 3\n", "tile_px is 3; expected 16 to 8192"),
         ("[views]\ncount = 65\n", "views is 65; expected 1 to 64"),
-        ("[views]\ncolour = 1\n", r"\[views\] has colour; expected of blur, brightness, contrast, count, crop"),
+        ("[views]\ncolour = 1\n", r"\[views\] has colour; expected some of blur, brightness, contrast, count, crop"),
     ],
 )
 def test_a_file_that_means_nothing_is_refused(tmp_path: Path, text: str, said: str):

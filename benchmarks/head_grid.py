@@ -18,14 +18,16 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from heads.augment import Strengths
+from heads.augmentation.feature_space import Strengths
 from heads.config import FitConfig
-from heads.examples import Bags, Examples
-from heads.finish import finish
-from heads.problem import padded
-from heads.splits import TEST, TRAIN, VALID, Split
-from heads.train import Fitted, fit_on_device, grid_of
-from heads.trained import Trained, pose_examples, program_of, train
+from heads.devices import padded
+from heads.evaluate import finish
+from heads.examples import Examples
+from heads.splitting.splits import TEST, TRAIN, VALID, Split
+from heads.training.abmil import Bags
+from heads.training.adamw import fit_on_device
+from heads.training.grid import Fitted, Trained, grid_of, program_of
+from heads.training.training import pose_examples, train
 
 DIM, TRAINED, VALIDATED, TESTED = 512, 16_000, 2_000, 2_000
 RATES = tuple(float(rate) for rate in np.geomspace(1e-4, 1e-1, 8))

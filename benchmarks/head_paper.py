@@ -19,10 +19,10 @@ from stain_texture import read_task
 
 from embedstore.extractors import ExtractorConfig, load_extractor
 from embedstore.store import Store
-from heads.calibration import choose_threshold
 from heads.config import FitConfig, SplitConfig
+from heads.evaluation.calibration import choose_threshold
 from heads.fit import fit_heads
-from heads.splits import TEST, VALID
+from heads.splitting.splits import TEST, VALID
 
 TASK = "lymph_node_metastasis_pcam"
 POSITIVE = TASKS[TASK][2]

@@ -15,15 +15,15 @@ from sklearn.metrics import f1_score, log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from embedstore.store import Collection, Store, StoredHead, read_vectors
-from heads.bootstrap import interval, resample
-from heads.calibration import choose_threshold
 from heads.config import FitConfig, SplitConfig
+from heads.evaluation.bootstrap import interval, resample
+from heads.evaluation.calibration import choose_threshold
+from heads.evaluation.metrics import evaluate
+from heads.evaluation.report import Metric
 from heads.examples import gather
 from heads.fit import fit_heads
 from heads.head import Head
-from heads.metrics import evaluate
-from heads.report import Metric
-from heads.splits import TEST, TRAIN, VALID
+from heads.splitting.splits import TEST, TRAIN, VALID
 
 HERE = Path(__file__).resolve().parent
 #: The default heads, and what else a user would try first.

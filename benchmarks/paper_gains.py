@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from paper_grid import BUDGETS, Answers, Family
 
-from heads.bootstrap import interval, resample
-from heads.ranking import rank_metrics
+from heads.evaluation.bootstrap import interval, resample
+from heads.evaluation.ranking import rank_metrics
 
 RESAMPLES = 1000
 METRICS = ("f1", "auroc")

@@ -18,16 +18,17 @@ from stain_texture import read_labels
 
 from embedstore.store import Collection as Stored
 from embedstore.store import Label, Store
-from heads.augmenter_report import AugmenterReport
-from heads.calibration import choose_threshold
+from heads.augmentation.augmenter_fit import fit_augmenter
+from heads.augmentation.augmenter_report import AugmenterReport
+from heads.augmentation.policies import ARITHMETIC, BOTH, LEARNED, NONE, VIEWS, default_policy
 from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
+from heads.evaluation.calibration import choose_threshold
 from heads.examples import Examples, gather
-from heads.fit_augmenter import fit_augmenter
-from heads.material import Material, gather_material
-from heads.policies import ARITHMETIC, BOTH, LEARNED, NONE, VIEWS, default_policy
 from heads.select import take
-from heads.splits import TEST, TRAIN, VALID, Split
-from heads.trained import Trained, train
+from heads.splitting.splits import TEST, TRAIN, VALID, Split
+from heads.training.grid import Trained
+from heads.training.training import train
+from heads.training.training_data import Material, gather_material
 
 HERE = Path(__file__).resolve().parent
 BUDGETS = (25, 100, 500, 0)

@@ -98,7 +98,7 @@ def _split(store: Any, head: str | None, collection: str | None) -> tuple[Any, s
     """The parts of a head's split, and the collection that it was fitted on."""
     if head is None:
         return None, collection
-    from heads.split_sides import split_sides
+    from heads.head_split import split_sides
 
     stored = store.heads.get(head)
     if collection not in (None, stored.collection):

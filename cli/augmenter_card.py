@@ -9,7 +9,7 @@ from cli.options import print_table
 
 def print_augmenter(stored: Any, *, brief: bool = False) -> None:
     """Print a stored augmenter; `brief` after fitting, whole for `embedstore augmenters show`."""
-    from heads.augmenter_report import AugmenterReport
+    from heads.augmentation.augmenter_report import AugmenterReport
 
     record = stored.record
     report = AugmenterReport.from_record(record["report"])

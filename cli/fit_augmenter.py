@@ -45,7 +45,7 @@ def command(
     config = _config(config_file, flags)
     prepare_jax()
     from embedstore.store import Store
-    from heads.fit_augmenter import fit_augmenter
+    from heads.augmentation.augmenter_fit import fit_augmenter
 
     opened = Store.open(store)
     made = fit_augmenter(

@@ -124,9 +124,9 @@ def command(
 
 def _policies(store: Any, collection: Any, model: str, augmenter: str | None) -> Any:
     """What a search tries: what the collection has the means for, and the model can take."""
-    from heads.augmenter import augmenters_for
+    from heads.augmentation.augmenter import augmenters_for
+    from heads.augmentation.policies import search_policies
     from heads.config import TILE_MODELS
-    from heads.policies import search_policies
 
     if model not in TILE_MODELS:
         return search_policies(views=False, learned=False)

@@ -59,7 +59,7 @@ def show(name: str, store: str, curves: Path | None, split: bool, as_json: bool)
     opened = Store.open(store)
     head = opened.heads.get(name)
     if split:
-        from heads.card import write_split
+        from heads.head_split import write_split
 
         write_split(opened, head, sys.stdout)
         return

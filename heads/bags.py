@@ -1,306 +1,75 @@
-"""Fit heads that look at bags of tiles: gated attention over slides or patients, of any number of tiles.
+"""Bags: rows of a table that belong together, such as the tiles of a slide, and one pooled vector of each."""
 
-Bags are padded to a few lengths, and bags of one length share a step. A step brings only its own tiles to the device;
-while it is computed, a thread lays out the next. All heads of the grid look at the same bags, one head after the other,
-so that memory does not grow with the grid.
-"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, NamedTuple, cast
-
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Bool, Float, Float16, Int
 from numpy.typing import NDArray
 
-from heads.augment import Strengths
-from heads.config import AugmentConfig, FitConfig
-from heads.examples import Bags, Examples
-from heads.head import Members
-from heads.losses import loss_and_weight, mask_logits
-from heads.models import Parameters, apply
-from heads.problem import Problem, moments, pose, standardise
-from heads.scores import score
-from heads.splits import TRAIN, VALID
-from heads.train import Fitted, Grid, Program, grid_of, optimizer_of
-from heads.trained import Trained, cells_of, program_of
+from embedstore.store import Collection, TileLocations, read_vectors
 
-#: Shortest padded bag, tiles; lengths double from there.
-SHORTEST = 64
-#: Most tiles of a step, padding included, unless one bag alone has more.
-STEP_TILES = 16_384
+_ROWS = 20_000
 
 
-class BagBatch(NamedTuple):
-    """Bags of one padded length.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bags:
+    """Rows of a table, in one or several bags.
 
     Attributes:
-        x: Vectors as stored; zeros behind each bag's own.
-        mask: Which are the bag's own.
-        bag: Index of each bag among the examples; -1 is padding.
+        rows: All rows, bag by bag.
+        start: (n + 1,) where each bag begins in `rows`, and the end.
     """
 
-    x: Float16[Array, "bags length dim"]
-    mask: Bool[Array, "bags length"]
-    bag: Int[Array, " bags"]
+    rows: NDArray[np.int64]
+    start: NDArray[np.int64]
 
+    @classmethod
+    def single(cls, rows: NDArray[np.int64]) -> "Bags":
+        """A bag a row."""
+        return cls(rows=rows, start=np.arange(len(rows) + 1))
 
-def padded_length(tiles: int) -> int:
-    """The length that a bag is padded to."""
-    return max(SHORTEST, 1 << max(tiles - 1, 0).bit_length())
+    @classmethod
+    def of_slides(cls, places: TileLocations, entries: Sequence[Sequence[str]]) -> "Bags":
+        """A bag an entry: all tiles of its slides."""
+        order = np.argsort(places.slide, kind="stable")
+        ends = np.searchsorted(places.slide[order], np.arange(len(places.slides) + 1))
+        rows = {slide: places.row[order[ends[i] : ends[i + 1]]] for i, slide in enumerate(places.slides)}
+        bags = [np.sort(np.concatenate([rows[slide] for slide in entry])) for entry in entries]
+        return cls(rows=np.concatenate(bags), start=np.concatenate([[0], np.cumsum([len(bag) for bag in bags])]))
 
-
-def batches_of(
-    vectors: NDArray[Any], bags: Bags, chosen: NDArray[np.intp], *, most_bags: int, most_tiles: int,
-    rng: np.random.Generator | None = None,
-) -> Iterator[BagBatch]:  # fmt: skip
-    """Some bags in batches of one length each, all of them once.
-
-    Args:
-        vectors: (tiles, dim) of all bags, one after the other; may be a memory map.
-        chosen: The bags.
-        most_tiles: Tiles drawn from a longer bag, without replacement; all where 0.
-        rng: Draws tiles and the order of bags and batches; without one bags come by length, with all their tiles.
-    """
-    size = np.minimum(bags.sizes, most_tiles) if rng is not None and most_tiles else bags.sizes
-    order = chosen if rng is None else rng.permutation(chosen)
-    length = np.array([padded_length(int(n)) for n in size[order]])
-    groups = []
-    for each in np.unique(length):
-        mine, room = order[length == each], max(1, min(most_bags, STEP_TILES // int(each)))
-        groups += [(int(each), room, mine[i : i + room]) for i in range(0, len(mine), room)]
-    turn = range(len(groups)) if rng is None else rng.permutation(len(groups))
-    for i in turn:
-        each, room, mine = groups[i]
-        x = np.zeros((room, each, vectors.shape[1]), vectors.dtype)
-        mask, bag = np.zeros((room, each), bool), np.full(room, -1, np.int32)
-        for place, number in enumerate(mine):
-            low, n = int(bags.start[number]), int(size[number])
-            rows = low + np.arange(n)
-            if rng is not None and n < bags.sizes[number]:
-                rows = low + np.sort(rng.choice(int(bags.sizes[number]), n, replace=False))
-            x[place, :n], mask[place, :n], bag[place] = vectors[rows], True, number
-        yield BagBatch(*cast(tuple[Any, Any, Any], (x, mask, bag)))
-
-
-def _ahead(batches: Iterator[BagBatch]) -> Iterator[BagBatch]:
-    """The same, each laid out while the one before is in use."""
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, batches, None)
-        while (now := coming.result()) is not None:
-            coming = reader.submit(next, batches, None)
-            yield jax.tree.map(jnp.asarray, now)
-
-
-class _State(NamedTuple):
-    """Heads (streams · folds · heads, …) on their way."""
-
-    parameters: Any
-    optimizer: Any
-
-
-class _Heads(NamedTuple):
-    """Of each head, flattened: its place in the grid and the problem."""
-
-    stream: Int[Array, " n"]
-    fold: Int[Array, " n"]
-    task: Int[Array, " n"]
-    rate: Float[Array, " n"]
-    decay: Float[Array, " n"]
-
-
-def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> Trained:
-    """Fit all heads of a configuration to bags.
-
-    Args:
-        vectors: (tiles, dim) of all bags, one after the other; may be a memory map.
-    """
-    bags = examples.bags
-    program = program_of(config, examples, vectors.shape[1])
-    problem = _pose(config, examples, vectors)
-    seeds = range(config.seed, config.seed + config.seeds)
-    grid = grid_of(
-        len(examples.tasks), config.learning_rates or (), config.weight_decays or (),
-        [Strengths.of(AugmentConfig())], seeds,
-    )  # fmt: skip
-    shape = len(grid.keys), len(examples.split.parts), len(grid.task)
-    heads = _flatten(grid, shape)
-    start = jax.vmap(program.start)(grid.keys)
-    parameters = jax.tree.map(lambda a: a[heads.stream], start)
-    state = _State(parameters, _start_optimizer(program, parameters))
-    best = _Best(parameters, patience=program.patience)
-    trained, valid = (np.flatnonzero((examples.split.parts == part).any(axis=0)) for part in (TRAIN, VALID))
-    rng, step = np.random.default_rng(config.seed), 0
-    while step < program.steps and best.open:
-        epoch = batches_of(
-            vectors, bags, trained, most_bags=config.batch or 1, most_tiles=config.bag_tiles, rng=rng
-        )  # fmt: skip
-        for batch in _ahead(epoch):
-            state = _step(program, problem, grid, heads, state, batch, step)
-            step += 1
-            if step % program.every == 0 or step == program.steps:
-                logits = _all_logits(program, problem, heads, state.parameters, vectors, bags, valid)
-                best.look(state.parameters, np.asarray(_score_heads(program, problem, heads, logits)), step)
-            if step == program.steps or not best.open:
-                break
-    fitted = Fitted(
-        jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), best.parameters),
-        jnp.asarray(best.score.reshape(shape)),
-        jnp.asarray(best.step.reshape(shape)),
-    )
-    return Trained(
-        optimizer="adamw",
-        network=program.network,
-        problem=problem,
-        cells=cells_of(grid, ("learning_rate", "weight_decay")),
-        seeds=len(seeds),
-        fitted=fitted,
-        logits=lambda members, rows: bag_logits(members, vectors, bags, rows),
-    )
-
-
-def _pose(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> Problem:
-    """The problem with bags for rows; moments are those of tiles."""
-    placeholder = np.zeros((len(examples), 1), np.float16)
-    problem = pose(
-        placeholder, examples.targets, examples.known, examples.split.parts,
-        [config.multi_label] * len(examples.tasks), class_weights=config.class_weights == "balanced",
-        balanced_sampling=config.balanced_sampling, seed=config.seed,
-    )  # fmt: skip
-    tiles = np.repeat(examples.split.parts == TRAIN, examples.bags.sizes, axis=1)
-    mean, std, shift, scale = (jnp.asarray(a) for a in moments(vectors, tiles))
-    return problem._replace(mean=mean, std=std, shift=shift, scale=scale)
-
-
-def _flatten(grid: Grid, shape: tuple[int, int, int]) -> _Heads:
-    stream, fold, cell = (a.reshape(-1) for a in jnp.meshgrid(*(jnp.arange(n) for n in shape), indexing="ij"))
-    return _Heads(stream, fold, grid.task[cell], grid.learning_rate[cell], grid.weight_decay[cell])
-
-
-class _Best:
-    """Heads as they were at their best look at the validation bags."""
-
-    def __init__(self, parameters: Parameters, *, patience: int):
-        self.parameters = jax.tree.map(np.asarray, parameters)
-        n = len(jax.tree.leaves(parameters)[0])
-        self.score, self.step = np.full(n, np.inf, np.float32), np.zeros(n, np.int32)
-        self._stale, self._patience = np.zeros(n, np.int32), patience
+    def __len__(self) -> int:
+        return len(self.start) - 1
 
     @property
-    def open(self) -> bool:
-        """A head may still get better."""
-        return bool((self._stale < self._patience).any())
-
-    def look(self, parameters: Parameters, score: NDArray[np.float32], step: int) -> None:
-        going = self._stale < self._patience
-        better = (score < self.score) & going
-
-        def kept(new: Any, old: NDArray[Any]) -> NDArray[Any]:
-            return np.where(better.reshape(-1, *(1,) * (old.ndim - 1)), np.asarray(new), old)
-
-        self.parameters = jax.tree.map(kept, parameters, self.parameters)
-        self.score, self.step = np.where(better, score, self.score), np.where(better, step, self.step)
-        self._stale = np.where(better, 0, self._stale + going)
+    def sizes(self) -> NDArray[np.int64]:
+        return np.diff(self.start)
 
 
-@partial(jax.jit, static_argnums=0)
-def _start_optimizer(program: Program, parameters):
-    optimizer = optimizer_of(program, jnp.float32(0), jnp.float32(0), jax.tree.map(lambda a: a[0], parameters))
-    return jax.vmap(optimizer.init)(parameters)
+def pool(collection: Collection, bags: Bags, *, version: int, how: str) -> NDArray[np.float32]:
+    """Pool the tiles of each bag, in bounded memory.
 
-
-@partial(jax.jit, static_argnums=0)
-def _step(program: Program, problem: Problem, grid: Grid, heads: _Heads, state: _State, batch: BagBatch, number):
-    """One step of every head on a batch of bags."""
-    x, at = standardise(batch.x, problem.mean, problem.std), jnp.maximum(batch.bag, 0)
-
-    def of_head(one):
-        parameters, optimizer, head = one
-        key = jax.random.fold_in(grid.keys[head.stream], number)
-        present, softmax = problem.present[head.task], problem.softmax[head.task]
-        targets = problem.targets[head.task][at].astype(jnp.float32)
-        counted = (batch.bag >= 0) & problem.known[head.task][at] & (problem.parts[head.fold][at] == TRAIN)
-        standard = problem.shift[0, head.fold], problem.scale[0, head.fold]
-
-        def mean_loss(parameters):
-            raw = jax.vmap(lambda bag, mask, key: apply(program.network, parameters, bag, *standard, key, mask)[0])(
-                x, batch.mask, jax.random.split(key, len(x))
-            )
-            loss, weight = loss_and_weight(
-                mask_logits(raw, present), targets, problem.weights[head.fold, head.task], present, softmax,
-                program.focal, program.losses,
-            )  # fmt: skip
-            return jnp.where(counted, loss, 0.0).sum() / jnp.maximum(jnp.where(counted, weight, 0.0).sum(), 1e-6)
-
-        gradient = jax.grad(mean_loss)(parameters)
-        updates, optimizer = optimizer_of(program, head.rate, head.decay, parameters).update(
-            gradient, optimizer, parameters
-        )
-        return optax.apply_updates(parameters, updates), optimizer
-
-    return _State(*jax.lax.map(of_head, (state.parameters, state.optimizer, heads)))
-
-
-@partial(jax.jit, static_argnums=0)
-def _logits_of_batch(network, parameters, mean, std, shift, scale, batch: BagBatch):
-    """Logits (members, bags, k) and attention (members, bags, length)."""
-    x = standardise(batch.x, mean, std)
-
-    def of_member(one):
-        parameters, shift, scale = one
-        return jax.vmap(lambda bag, mask: apply(network, parameters, bag, shift, scale, None, mask))(x, batch.mask)
-
-    return jax.lax.map(of_member, (parameters, shift, scale))
-
-
-def _all_logits(program: Program, problem: Problem, heads: _Heads, parameters, vectors, bags: Bags, chosen):
-    """Logits (heads, examples, k) of some bags; zeros for the others."""
-    standard = problem.mean, problem.std, problem.shift[0, heads.fold], problem.scale[0, heads.fold]
-    found = np.zeros((len(heads.task), len(problem.parts[0]), program.columns), np.float32)
-    for batch in _ahead(batches_of(vectors, bags, chosen, most_bags=64, most_tiles=0)):
-        logits, _ = _logits_of_batch(program.network, parameters, *standard, batch)
-        real = np.asarray(batch.bag) >= 0
-        found[:, np.asarray(batch.bag)[real]] = np.asarray(logits)[:, real]
-    return found
-
-
-@partial(jax.jit, static_argnums=0)
-def _score_heads(program: Program, problem: Problem, heads: _Heads, logits):
-    def of_head(logits, fold, task):
-        present, targets = problem.present[task], problem.targets[task].astype(jnp.float32)
-        counted = problem.known[task] & (problem.parts[fold] == VALID)
-        return score(
-            program.metric, mask_logits(logits, present), targets, counted, problem.weights[fold, task], present,
-            problem.softmax[task], program.losses,
-        )  # fmt: skip
-
-    return jax.vmap(of_head)(logits, heads.fold, heads.task)
-
-
-def bag_logits(members: Members, vectors: NDArray[Any], bags: Bags, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Logits (members, chosen, columns) of some bags."""
-    return bag_answers(members, vectors, bags, chosen)[0]
-
-
-def bag_answers(
-    members: Members, vectors: NDArray[Any], bags: Bags, chosen: NDArray[np.intp]
-) -> tuple[NDArray[np.float32], dict[int, NDArray[np.float32]]]:
-    """Logits (members, chosen, columns) of bags, and what attention each of a bag's tiles got, by bag.
-
-    Attention is the mean over members; it sums to one over a bag.
+    Args:
+        how: `mean` or `max`.
+    Returns:
+        (bags, dim).
     """
-    standard = members.mean, members.std, members.shift, members.scale
-    found = np.zeros((len(members), len(bags), members.offset.shape[1]), np.float32)
-    attention: dict[int, NDArray[np.float32]] = {}
-    for batch in _ahead(batches_of(vectors, bags, chosen, most_bags=64, most_tiles=0)):
-        logits, weights = _logits_of_batch(members.network, members.parameters, *standard, batch)
-        mean = np.asarray(weights).mean(axis=0)
-        for place, bag in enumerate(np.asarray(batch.bag)):
-            if bag >= 0:
-                found[:, bag] = np.asarray(logits)[:, place]
-                attention[int(bag)] = mean[place, : bags.sizes[bag]]
-    return found[:, chosen], attention
+    pooled = np.full((len(bags), collection.dim), -np.inf if how == "max" else 0.0, np.float32)
+    order = np.argsort(bags.rows, kind="stable")
+    of_bag = np.repeat(np.arange(len(bags)), bags.sizes)
+    for start in range(0, len(order), _ROWS):
+        chosen = order[start : start + _ROWS]
+        vectors = read_vectors(collection, bags.rows[chosen], version=version)
+        _reduce(pooled, of_bag[chosen], vectors.astype(np.float32), how)
+    if how == "mean":
+        pooled /= bags.sizes[:, None]
+    return pooled
+
+
+def _reduce(pooled: NDArray[np.float32], of_bag: NDArray[Any], vectors: NDArray[np.float32], how: str) -> None:
+    order = np.argsort(of_bag, kind="stable")
+    bags, first = np.unique(of_bag[order], return_index=True)
+    if how == "max":
+        pooled[bags] = np.maximum(pooled[bags], np.maximum.reduceat(vectors[order], first))
+    else:
+        pooled[bags] += np.add.reduceat(vectors[order], first)

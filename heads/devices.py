@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: JAX takes memory of the host that begins at such an address as an array of its CPU, without a copy.
 _ALIGNMENT = 64
+#: Fewest rows that arrays are padded to.
+_SMALLEST = 256
 
 
 def jax_devices() -> list[str]:
@@ -60,3 +62,11 @@ def to_device(array: NDArray[Any], rows: int) -> "jax.Array":
     laid = room[start : start + size].view(array.dtype).reshape(shape)
     laid[: len(array)] = array
     return jax.device_put(laid)
+
+
+def padded(n: int) -> int:
+    """The next of a few sizes: eight to each doubling, so at most an eighth is padding."""
+    if n <= _SMALLEST:
+        return _SMALLEST
+    step = 1 << (max((n - 1).bit_length() - 4, 0))
+    return -(-n // step) * step

@@ -11,9 +11,10 @@ from embedstore.errors import LabelError, SplitError
 from embedstore.labels import SlideTargets, join_labels, slide_targets
 from embedstore.store import Collection, Store, TileLocations, read_tile_locations
 from embedstore.store.schema import tile_ids
+from heads.bags import Bags
 from heads.config import FitConfig, SplitConfig
-from heads.split_file import read_split_file
-from heads.splits import Split, make_split
+from heads.splitting.split_file import read_split_file
+from heads.splitting.splits import Split, make_split
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,40 +46,6 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Bags:
-    """Rows of a table, in one or several bags.
-
-    Attributes:
-        rows: All rows, bag by bag.
-        start: (n + 1,) where each bag begins in `rows`, and the end.
-    """
-
-    rows: NDArray[np.int64]
-    start: NDArray[np.int64]
-
-    @classmethod
-    def single(cls, rows: NDArray[np.int64]) -> "Bags":
-        """A bag a row."""
-        return cls(rows=rows, start=np.arange(len(rows) + 1))
-
-    @classmethod
-    def of_slides(cls, places: TileLocations, entries: Sequence[Sequence[str]]) -> "Bags":
-        """A bag an entry: all tiles of its slides."""
-        order = np.argsort(places.slide, kind="stable")
-        ends = np.searchsorted(places.slide[order], np.arange(len(places.slides) + 1))
-        rows = {slide: places.row[order[ends[i] : ends[i + 1]]] for i, slide in enumerate(places.slides)}
-        bags = [np.sort(np.concatenate([rows[slide] for slide in entry])) for entry in entries]
-        return cls(rows=np.concatenate(bags), start=np.concatenate([[0], np.cumsum([len(bag) for bag in bags])]))
-
-    def __len__(self) -> int:
-        return len(self.start) - 1
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        return np.diff(self.start)
 
 
 def gather(

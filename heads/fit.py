@@ -20,12 +20,14 @@ from embedstore.store import Collection, Store, StoredHead, read_tile_locations
 from embedstore.store.schema import FORMAT_VERSION, tile_ids
 from heads.config import AugmentConfig, FitConfig, SplitConfig
 from heads.devices import jax_devices
-from heads.examples import Bags, Examples, gather
-from heads.finish import Finished, finish
+from heads.evaluate import Finished, finish
+from heads.examples import Examples, gather
 from heads.head import Head
-from heads.material import Material, gather_material
-from heads.splits import Split, count_parts
-from heads.trained import Trained, train
+from heads.splitting.splits import Split, count_parts
+from heads.training.abmil import Bags
+from heads.training.grid import Trained
+from heads.training.training import train
+from heads.training.training_data import Material, gather_material
 
 Tell = Callable[[str], None]
 
@@ -138,7 +140,7 @@ def _fit(
         tell(f"fit on {jax_devices()[0]}")
         with _timed(seconds, "fit"):
             if config.model == "abmil":
-                from heads.bags import train_bags
+                from heads.training.abmil import train_bags
 
                 trained = train_bags(config, examples, material.vectors)
             else:

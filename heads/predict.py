@@ -21,10 +21,9 @@ from embedstore.store import (
     tile_batch,
 )
 from embedstore.store.vectors import matrix
-from heads.bags import bag_answers
-from heads.examples import Bags
+from heads.bags import Bags, pool
 from heads.head import Head
-from heads.pooling import pool
+from heads.training.abmil import bag_answers
 
 _TILE_COLUMNS = ["tile_id", "slide_id", "x", "y", "edge_l0", "name"]
 

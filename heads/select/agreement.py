@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import kendalltau
 
-from heads.bootstrap import interval
+from heads.evaluation.bootstrap import interval
 from heads.select.compare import Scores
 from heads.select.report import Agreement
 

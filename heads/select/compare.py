@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.bootstrap import GroupSums, Statistic, bootstrap, interval
+from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, interval
+from heads.evaluation.metrics import evaluate
+from heads.evaluation.report import Metric
 from heads.examples import Examples
-from heads.metrics import evaluate
-from heads.report import Metric
 from heads.select.probes import Outcome
 
 Key = tuple[str, str]  # candidate, probe

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 
 from embedstore.quantities import human_bytes, human_time
-from heads.report import Metric
+from heads.evaluation.report import Metric
 from heads.select.picture import report_png
 from heads.select.report import CandidateReport, SelectionReport, title_of
 

@@ -3,7 +3,7 @@
 import io
 from typing import TYPE_CHECKING
 
-from heads.report import Metric
+from heads.evaluation.report import Metric
 from heads.select.report import CandidateReport, SelectionReport, title_of
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from embedstore.errors import SplitError
 from heads.examples import Examples
 from heads.select.config import SelectConfig, few_shot_name
 from heads.select.sample import rows_over_groups
-from heads.splits import PART_NAMES, TEST, TRAIN
-from heads.trained import columns_of, train
+from heads.splitting.splits import PART_NAMES, TEST, TRAIN
+from heads.tasks import columns_of
+from heads.training.training import train
 
 _BLOCK_ROWS = 1024
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from heads.report import Metric
+from heads.evaluation.report import Metric
 
 #: Scores that are not those of a probe of `SelectConfig`, and what they are called for people.
 TITLES = {

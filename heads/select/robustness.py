@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.bootstrap import GroupSums, Statistic, bootstrap, interval
-from heads.report import Metric
+from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, interval
+from heads.evaluation.report import Metric
 
 _BLOCK_ROWS = 1024
 _ALIKE = 1e-6  # a mean cosine nearer to 1 than this is one vector for all tiles, rounded to float16

@@ -13,9 +13,9 @@ from embedstore.config import TilingConfig, as_record
 from embedstore.errors import CandidatesError, ConfigError, LabelError, SlideError, SplitError
 from embedstore.extractors import ExtractorConfig
 from embedstore.store import Collection, Store
+from heads.evaluation.metrics import FEW_GROUPS
+from heads.evaluation.report import Metric
 from heads.examples import Examples, gather
-from heads.metrics import FEW_GROUPS
-from heads.report import Metric
 from heads.select.agreement import agreement
 from heads.select.candidates import CHANGES, Embedded, NotTried, Trial, embed_sample
 from heads.select.compare import Scores, auroc, compare

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from cli.audit import command
 from cli.main import main
 from embedstore.errors import HeadNotFoundError
-from tests.heads.test_split_sides import head
+from tests.heads.test_head_split import head
 from tests.search.planted import noise, plant
 
 

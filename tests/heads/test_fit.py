@@ -223,11 +223,11 @@ def test_a_head_refuses_vectors_of_another_extractor(tmp_path: Path):
 
 def test_thresholds_and_temperatures_come_from_validation_alone(fitted_store: Store):
     """Truth of the test parts may be anything without a change of what was decided there."""
+    from heads.evaluate import finish
     from heads.examples import gather
-    from heads.finish import finish
-    from heads.material import _vectors
-    from heads.splits import TEST
-    from heads.trained import train
+    from heads.splitting.splits import TEST
+    from heads.training.training import train
+    from heads.training.training_data import _vectors
 
     config = FitConfig(**(QUICK | {"split": SplitConfig(kind="holdout")}))
     collection = fitted_store.collection()

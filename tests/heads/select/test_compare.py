@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import kendalltau
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from heads.bootstrap import resample
+from heads.evaluation.bootstrap import resample
 from heads.select import SelectConfig, agreement, auroc, compare, consistency, probe, site_index
 from tests.heads.select.posed import sample, vectors_of
 

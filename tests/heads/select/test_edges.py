@@ -20,7 +20,7 @@ from heads.select import (
     site_index,
     take,
 )
-from heads.splits import TEST, VALID, Split
+from heads.splitting.splits import TEST, VALID, Split
 from tests.heads.select.posed import examples_of, sample, vectors_of
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from heads.report import Metric
+from heads.evaluation.report import Metric
 from heads.select import Agreement, CandidateReport, RankCheck, SelectionReport
 from heads.select.page import report_page
 from heads.select.picture import report_png

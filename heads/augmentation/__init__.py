@@ -1,0 +1,1 @@
+"""Augmentation of embeddings: arithmetic on vectors, stored views, and latent augmenters that are trained on views."""

@@ -1,0 +1,183 @@
+"""`fit_augmenter`: stored views in, a latent augmenter out, judged on patients that it has not seen."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from embedstore import __version__
+from embedstore.config import ViewConfig, as_record
+from embedstore.errors import AugmenterRefusedError, ViewsNotFoundError
+from embedstore.store import Collection, Store, StoredAugmenter
+from embedstore.store.schema import FORMAT_VERSION
+from embedstore.views import PARAMETERS, draw_parameters
+from heads.augmentation.augmenter import Augmenter
+from heads.augmentation.augmenter_report import ALL, AugmenterReport, judge
+from heads.augmentation.augmenter_training import TrainedLatent, train_latent
+from heads.augmentation.view_pairs import ViewPairs, gather_pairs
+from heads.config import AugmenterConfig
+from heads.devices import jax_devices
+from heads.moments import moments
+from heads.networks.latent import BANK_ROWS, Latent, parameter_scale
+from heads.splitting.splits import TRAIN
+
+
+def fit_augmenter(
+    store: Store,
+    collection: Collection,
+    config: AugmenterConfig,
+    *,
+    name: str | None = None,
+    force: bool = False,
+    replace: bool = False,
+    where: str | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> StoredAugmenter:
+    """Train an augmenter on the stored views of a collection, judge it, and save it in the store.
+
+    At most 200,000 views are looked at, drawn over all tiles that have them.
+
+    Args:
+        name: Of the augmenter; that of the collection with '-augmenter' behind when None.
+        force: Save it even where it predicts no better than the tile's own vector; its record says so.
+        replace: One of the same name gives way.
+        where: SQL over the slides' columns; only slides that it holds for.
+        tell: Hears what is being done, and what the user should know.
+    Raises:
+        ViewsNotFoundError: the collection has no stored views.
+        SplitError: fewer than four patients.
+        VectorError: a vector is not finite.
+        AugmenterExistsError: it has a name that is taken.
+        AugmenterRefusedError: it does not beat the tile's own vector, and is not forced.
+        In all cases the store is as it was.
+    """
+    name = default_augmenter_name(collection.name) if name is None else name
+    store.augmenters.require_free(name, replace=replace)
+    views = store.views(collection.name)
+    if not views.exists():
+        raise ViewsNotFoundError(
+            f"collection {collection.name!r} has no stored views; expected some to learn from; make them with "
+            "`embedstore ingest … --views 4` over the same slides, some hundreds of tiles of several patients at least"
+        )
+    seconds: dict[str, float] = {}
+    began = time.perf_counter()
+    pairs = gather_pairs(store, collection, config, where)
+    parts = ", ".join(f"{name} {n['tiles']:,} of {n['groups']:,} patients" for name, n in pairs.counts().items())
+    tell(f"{len(pairs):,} tiles with {pairs.views.shape[1]} views of {collection.dim} dimensions: {parts}")
+    for note in pairs.notes:
+        tell(f"note: {note}")
+    began = _lap(seconds, "read", began)
+    tell(f"fit on {jax_devices()[0]}")
+    trained = train_latent(config, pairs, stand_on(pairs, views.config()), tell)
+    began = _lap(seconds, "fit", began)
+    extractor = collection.record()["extractor"]
+    augmenter = Augmenter(
+        name=name,
+        collection=collection.name,
+        extractor_digest=extractor["digest"],
+        network=trained.network,
+        latent=trained.latent,
+        view_config=views.config(),
+        config=config,
+    )
+    report = judge(augmenter, pairs, resamples=config.bootstrap, seed=config.seed)
+    _lap(seconds, "judge", began)
+    notes = [*pairs.notes, *_said_of(report)]
+    if not report.beats_original:
+        if not force:
+            raise AugmenterRefusedError(_why_refused(report, collection.name))
+        notes.append(f"FORCED: {_figures(report)}")
+    for note in notes[len(pairs.notes) :]:
+        tell(f"note: {note}")
+    record = _record(augmenter, pairs, trained, report, extractor, where) | {"notes": notes, "seconds": seconds}
+    stored = StoredAugmenter(
+        name=name,
+        collection=collection.name,
+        digest=augmenter.digest,
+        record=record,
+        parameters=augmenter.to_bytes(),
+    )
+    store.augmenters.save(stored)
+    return stored
+
+
+def default_augmenter_name(collection: str) -> str:
+    """The name of a collection's augmenter where none was given."""
+    return f"{collection}-augmenter"
+
+
+def stand_on(pairs: ViewPairs, views: ViewConfig) -> Latent:
+    """What a network stands on: moments of the vectors that are trained on, and views to be drawn; no parameters."""
+    mean, std, _, _ = moments(pairs.vectors, (pairs.part == TRAIN)[None])
+    bank = draw_parameters(np.arange(BANK_ROWS), views).reshape(-1, len(PARAMETERS))[:BANK_ROWS]
+    return Latent(
+        parameters=None,
+        mean=jnp.asarray(mean),
+        std=jnp.asarray(std),
+        scale=jnp.asarray(parameter_scale(bank)),
+        bank=jnp.asarray(bank),
+    )
+
+
+def _record(
+    augmenter: Augmenter, pairs: ViewPairs, trained: TrainedLatent, report: AugmenterReport,
+    extractor: dict[str, Any], where: str | None,
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "format": FORMAT_VERSION,
+        "embedstore": __version__,
+        "extractor": {key: extractor[key] for key in ("name", "digest", "dim")},
+        "parameters": list(PARAMETERS),
+        "collection_version": pairs.version,
+        "views": {"version": pairs.views_version, "config": as_record(augmenter.view_config)},
+        "config": as_record(augmenter.config),
+        "where": where,
+        "device": jax_devices()[0],
+        "tiles": len(pairs),
+        "parts": pairs.counts(),
+        "looks": [{"step": step, "explained": explained} for step, explained in trained.looks],
+        "step": trained.step,
+        "report": report.as_record(),
+        "beats_original": report.beats_original,
+    }
+
+
+def _figures(report: AugmenterReport) -> str:
+    scores = report.scores[ALL]
+    return (
+        f"on {scores.views:,} views of {report.tiles:,} tiles of {report.groups:,} unseen patients the cosine to the "
+        f"true vector is {scores.predicted} predicted and {scores.original} for the tile's own vector, a difference of "
+        f"{_signed(scores.gain.value)}"
+        + ("" if scores.gain.low is None else f" [{_signed(scores.gain.low)}, {_signed(scores.gain.high)}]")
+    )
+
+
+def _signed(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:+.4f}"
+
+
+def _why_refused(report: AugmenterReport, collection: str) -> str:
+    return (
+        f"the augmenter of collection {collection!r} predicts views no better than the tile's own vector does: "
+        f"{_figures(report)}; expected a difference above 0 with its interval; ingest more tiles of more patients with "
+        "--views, train longer (--steps), or keep it all the same with --force"
+    )
+
+
+def _said_of(report: AugmenterReport) -> list[str]:
+    hears = report.scores[ALL].hears
+    least = hears.value if hears.low is None else hears.low
+    if least is not None and least > 0:
+        return []
+    return [
+        "what it predicts hardly depends on the transform: with the parameters of another view the cosine to the true "
+        f"vector is as high (difference {_signed(hears.value)}); it moves tiles towards the mean, and little else"
+    ]
+
+
+def _lap(seconds: dict[str, float], name: str, began: float) -> float:
+    now = time.perf_counter()
+    seconds[name] = round(now - began, 3)
+    return now

@@ -1,0 +1,193 @@
+"""Training of a latent augmenter: one program for a round of steps and a look at the validation part."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Float16, Int, PRNGKeyArray
+
+from heads.augmentation.view_pairs import ViewPairs
+from heads.config import AugmenterConfig
+from heads.devices import padded, to_device
+from heads.networks.latent import Latent, apply_latent, latent_network, latent_parameters
+from heads.networks.models import Network, Parameters, decays
+from heads.splitting.splits import TRAIN, VALID
+
+#: Views that a look at the validation part takes.
+_VALID_VIEWS = 4096
+#: Share of a batch that the identity term looks at: one in so many.
+_IDENTITY_PART = 4
+_WARM_UP = 0.05  # of the steps
+
+
+class _Pairs(NamedTuple):
+    """Tiles and views on the device; rows of padding behind, which nothing points to."""
+
+    vectors: Float16[Array, "tiles dim"]
+    views: Float16[Array, "tiles count dim"]
+    parameters: Float[Array, "tiles count p"]
+    train: Int[Array, " tiles"]
+    train_count: Int[Array, ""]
+    valid: Int[Array, " views"]
+    valid_weight: Float[Array, " views"]
+
+
+class _Wanted(NamedTuple):
+    """What is asked of training, as values: another choice compiles nothing."""
+
+    steps: Int[Array, ""]
+    learning_rate: Float[Array, ""]
+    weight_decay: Float[Array, ""]
+    identity: Float[Array, ""]
+
+
+class _State(NamedTuple):
+    """Where training is, and the parameters of the best look so far."""
+
+    parameters: Parameters
+    optimizer: Any
+    step: Int[Array, ""]
+    best: Parameters
+    best_score: Float[Array, ""]
+    best_step: Int[Array, ""]
+
+
+class TrainedLatent(NamedTuple):
+    """A trained network.
+
+    Attributes:
+        looks: Step and share of the change that is explained on the validation part, of each look.
+        step: The one that was kept; 0 where none was better than the tile itself.
+    """
+
+    network: Network
+    latent: Latent
+    looks: tuple[tuple[int, float], ...]
+    step: int
+
+
+def train_latent(
+    config: AugmenterConfig, pairs: ViewPairs, latent: Latent, tell: Callable[[str], None] = lambda text: None
+) -> TrainedLatent:
+    """Train a network to predict the standardised vectors of views, by mean squared error and an identity term.
+
+    Args:
+        latent: What the network stands on; its parameters are replaced.
+        tell: Hears how it goes, look by look.
+    """
+    dim = pairs.vectors.shape[1]
+    network = latent_network(dim, config)
+    key = jax.random.key(config.seed)
+    start = latent_parameters(jax.random.fold_in(key, 0), dim, config)
+    on_device = _bring(config, pairs)
+    wanted = _Wanted(
+        jnp.int32(config.steps), *map(jnp.float32, (config.learning_rate, config.weight_decay, config.identity))
+    )
+    unchanged = float(_score(network, latent._replace(parameters=start), on_device))  # the start changes nothing
+    state = _State(
+        parameters=start, optimizer=_optimizer(wanted, start).init(start), step=jnp.int32(0), best=start,
+        best_score=jnp.float32(unchanged), best_step=jnp.int32(0),
+    )  # fmt: skip
+    run = partial(_round, network, config.batch, config.evaluate_every, latent, on_device, wanted)
+    looks = []
+    for _ in range(-(-config.steps // config.evaluate_every)):
+        state, score = run(state, jax.random.fold_in(key, 1))
+        explained = 1 - float(score) / max(unchanged, 1e-12)
+        looks.append((int(state.step), round(explained, 4)))
+        tell(f"step {looks[-1][0]:,} of {config.steps:,}: {explained:.1%} of the change explained on validation tiles")
+    return TrainedLatent(network, latent._replace(parameters=state.best), tuple(looks), int(state.best_step))
+
+
+def _bring(config: AugmenterConfig, pairs: ViewPairs) -> _Pairs:
+    """Rows are padded to a few sizes, so that a few tiles more compile nothing anew."""
+    count = pairs.views.shape[1]
+    rows = padded(len(pairs))
+    train = np.flatnonzero(pairs.part == TRAIN)
+    valid = (np.flatnonzero(pairs.part == VALID)[:, None] * count + np.arange(count)).ravel()
+    valid = np.sort(np.random.default_rng(config.seed).permutation(valid)[:_VALID_VIEWS])
+    looked_at = padded(len(valid))
+    return _Pairs(
+        vectors=to_device(pairs.vectors, rows),
+        views=to_device(pairs.views, rows),
+        parameters=to_device(pairs.parameters, rows),
+        train=jnp.asarray(np.pad(train, (0, rows - len(train))), jnp.int32),
+        train_count=jnp.int32(len(train)),
+        valid=jnp.asarray(np.pad(valid, (0, looked_at - len(valid))), jnp.int32),
+        valid_weight=jnp.asarray(np.arange(looked_at) < len(valid), jnp.float32),
+    )
+
+
+def _optimizer(wanted: _Wanted, parameters: Parameters) -> optax.GradientTransformation:
+    """AdamW (Loshchilov & Hutter 2019) with a short warm-up and a cosine to zero, gradients clipped to length 1."""
+
+    def rate(step):
+        warm_up = jnp.maximum(1.0, _WARM_UP * wanted.steps)
+        along = jnp.clip((step - warm_up) / jnp.maximum(wanted.steps - warm_up, 1.0), 0.0, 1.0)
+        return wanted.learning_rate * jnp.minimum((step + 1) / warm_up, 0.5 * (1 + jnp.cos(jnp.pi * along)))
+
+    return optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.adamw(rate, weight_decay=wanted.weight_decay, mask=decays(parameters)),
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _round(
+    network: Network, batch: int, every: int, latent: Latent, pairs: _Pairs, wanted: _Wanted, state: _State,
+    key: PRNGKeyArray,
+) -> tuple[_State, Float[Array, ""]]:  # fmt: skip
+    """So many steps, or what is left of them, and a look: the state, and the score."""
+    optimizer = _optimizer(wanted, state.parameters)
+
+    def step(carry, _):
+        parameters, moments, number = carry
+        drawn = _batch(batch, pairs, jax.random.fold_in(key, number))
+        gradient = jax.grad(partial(_loss, network, latent, wanted.identity))(parameters, *drawn)
+        updates, moments = optimizer.update(gradient, moments, parameters)
+        return optax.apply_updates(parameters, updates), moments, number + 1
+
+    def step_or_not(carry, nothing):
+        return jax.lax.cond(carry[2] < wanted.steps, step, lambda carry, _: carry, carry, nothing), None
+
+    carry = (state.parameters, state.optimizer, state.step)
+    (parameters, moments, number), _ = jax.lax.scan(step_or_not, carry, length=every)
+    score = _score(network, latent._replace(parameters=parameters), pairs)
+    better = score < state.best_score
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), parameters, state.best)
+    best_score, best_step = jnp.where(better, score, state.best_score), jnp.where(better, number, state.best_step)
+    return _State(parameters, moments, number, best, best_score, best_step), score
+
+
+def _batch(n: int, pairs: _Pairs, key: PRNGKeyArray):
+    """Vectors of tiles, of one view of each, and its parameters; drawn with replacement."""
+    of_tile, of_view = jax.random.split(key)
+    tiles = pairs.train[jax.random.randint(of_tile, (n,), 0, pairs.train_count)]
+    view = jax.random.randint(of_view, (n,), 0, pairs.views.shape[1])
+    return pairs.vectors[tiles], pairs.views[tiles, view], pairs.parameters[tiles, view]
+
+
+def _loss(network: Network, latent: Latent, identity, parameters: Parameters, vectors, views, done):
+    """Squared error of the views, and `identity` times that of tiles with nothing done to them."""
+    latent = latent._replace(parameters=parameters)
+    some = vectors[: -(-len(vectors) // _IDENTITY_PART)]
+    given = jnp.concatenate([vectors, some]), jnp.concatenate([done, jnp.zeros((len(some), done.shape[1]))])
+    error = _squared_error(latent, apply_latent(network, latent, *given), jnp.concatenate([views, some]))
+    return error[: len(vectors)].mean() + identity * error[len(vectors) :].mean()
+
+
+def _squared_error(latent: Latent, predicted, true) -> Float[Array, " n"]:
+    """Mean over dimensions, each in its standard deviations."""
+    return jnp.mean(jnp.square((predicted - true.astype(jnp.float32)) / latent.std[None]), axis=1)
+
+
+@partial(jax.jit, static_argnums=0)
+def _score(network: Network, latent: Latent, pairs: _Pairs) -> Float[Array, ""]:
+    """Mean squared error on views of the validation part."""
+    tile, view = jnp.divmod(pairs.valid, pairs.views.shape[1])
+    predicted = apply_latent(network, latent, pairs.vectors[tile], pairs.parameters[tile, view])
+    error = _squared_error(latent, predicted, pairs.views[tile, view])
+    return jnp.where(pairs.valid_weight > 0, error, 0.0).sum() / pairs.valid_weight.sum()

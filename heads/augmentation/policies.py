@@ -1,0 +1,106 @@
+"""Policies of augmentation: what is taken where the user leaves it open, and what a search tries.
+
+They follow from `benchmarks/paper.py`: a tile's views and latent augmentations raise linear heads at every number of
+labels, most with few, and heads of a hidden layer with few; arithmetic on vectors does next to nothing.
+
+Where batches are drawn, `views` and `learned` are how often a copy is drawn instead of the original. A fit that sees
+all rows at every step has the copies beside the originals; there they are how much the losses of the copies count: what
+drawing converges to, without its noise.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heads.augmentation.augmenter import Augmenter
+from heads.config import AugmentConfig, FitConfig
+
+NONE = AugmentConfig()
+#: Each kind of arithmetic on vectors.
+ARITHMETIC = (
+    AugmentConfig(noise=0.5),
+    AugmentConfig(dropout=0.3),
+    AugmentConfig(mixup=0.4),
+    AugmentConfig(interpolate=0.5),
+    AugmentConfig(extrapolate=0.5),
+)
+VIEWS = AugmentConfig(views=0.8)
+LEARNED = AugmentConfig(learned=0.8)
+BOTH = AugmentConfig(views=0.8, learned=0.4)
+#: Most vectors, copies and all, that are fitted to the optimum unless that is asked for: it reads all at every step.
+MOST_VECTORS = 50_000
+#: Latent augmentations of a row, of transforms that are drawn once.
+DRAWS = 4
+
+
+def default_policy(rows: int, *, views: int, learned: bool) -> AugmentConfig:
+    """What heads of some rows are fitted with where nothing is asked for.
+
+    As many copies of a row as a fit to the optimum takes: with many rows, which are the less in need of them, none.
+
+    Args:
+        views: Stored views of a labelled tile.
+        learned: There is one latent augmenter of their extractor.
+    """
+    for policy, there, copies in (
+        (BOTH, views and learned, views + DRAWS), (VIEWS, views, views), (LEARNED, learned, DRAWS)
+    ):  # fmt: skip
+        if there and rows * (1 + copies) <= MOST_VECTORS:
+            return policy
+    return NONE
+
+
+def search_policies(*, views: bool, learned: bool) -> tuple[AugmentConfig, ...]:
+    """What `--augment search` tries: no augmentation; with them, shares of views and latent augmentations; else each
+    kind of arithmetic.
+
+    Args:
+        views: The collection has stored views.
+        learned: There is one latent augmenter of its extractor.
+    """
+    tried: tuple[AugmentConfig, ...] = (AugmentConfig(views=0.4), VIEWS) if views else ()
+    tried += (AugmentConfig(learned=0.4), LEARNED) if learned else ()
+    tried += (BOTH,) if views and learned else ()
+    return (NONE, *(tried or ARITHMETIC))
+
+
+def count_copies(config: FitConfig, views: int) -> int:
+    """How many vectors stand for a row, of which `views` are stored, the original among them."""
+    return views + (DRAWS if config.uses("learned") else 0)
+
+
+def share_views(config: FitConfig, views: int) -> NDArray[np.float64]:
+    """How often each of a row's stored vectors, the original first, is drawn in each policy, (policies, views).
+
+    Latent augmentations, which are made of the original as they are drawn, are left out.
+    """
+    shares = np.zeros((len(config.policies), views))
+    for share, policy in zip(shares, config.policies, strict=True):
+        share[:] = policy.views / max(views - 1, 1)
+        share[0] = 1 - policy.views if views > 1 else 1
+    return shares
+
+
+def lay_copies(
+    config: FitConfig, vectors: NDArray[Any], augmenter: Augmenter | None
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Vectors (n, copies, dim), the original first, and how much each copy counts in each policy, (policies, copies).
+
+    Of a share of `learned` that is on beside `views`, latent augmentations are of the original.
+
+    Args:
+        vectors: (n, dim), or with stored views (n, 1 + views, dim).
+    """
+    stored = vectors if vectors.ndim == 3 else vectors[:, None]
+    drawn, learned = count_copies(config, 0), np.array([[policy.learned] for policy in config.policies])
+    shares = share_views(config, stored.shape[1]) * (1 - learned)
+    if not drawn:
+        return stored, shares
+    shares = np.hstack([shares, np.repeat(learned / drawn, drawn, axis=1)])
+    assert augmenter is not None, "a policy has learned on, and there is no augmenter"
+    bank, rng = np.asarray(augmenter.latent.bank), np.random.default_rng(config.seed)
+    made = [augmenter.augment(stored[:, 0], bank[rng.integers(0, len(bank), len(stored))]) for _ in range(drawn)]
+    most = np.finfo(stored.dtype).max  # an extractor's vectors may lie near it
+    added = np.stack(made, axis=1).clip(-most, most).astype(stored.dtype)
+    return np.concatenate([stored, added], axis=1), shares

@@ -1,0 +1,1 @@
+"""How good a head is: metrics with intervals by patient, calibration, curves. Nothing here needs JAX."""

@@ -1,0 +1,122 @@
+"""From scores to decisions, on validation data: a temperature for the probabilities, and a threshold."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from embedstore.errors import VectorError
+from heads.tasks import is_binary
+
+TEMPERATURES = (1 / 20, 20.0)  # beyond them a head is not miscalibrated but broken
+DEFAULT_THRESHOLD = 0.5
+
+
+def fit_temperature(
+    logits: NDArray[Any],
+    targets: NDArray[np.bool_],
+    weights: NDArray[Any] | None = None,
+    *,
+    multi_label: bool = False,
+) -> float:
+    """The temperature T at which softmax(logits / T) has the least cross-entropy (Guo et al. 2017).
+
+    With multi-label tasks it is sigmoid(logits / T), and cross-entropy is summed over classes.
+
+    Args:
+        logits: (n, K) float.
+        targets: (n, K) bool: the truth; one class a row unless multi-label.
+        weights: (n,) weight of each row, 0 or more; 1 when None.
+        multi_label: A row may be of several classes, or of none.
+    Returns:
+        T from 1/20 to 20; above 1 where the head was too sure of itself. 1 where the rows (of a weight above 0) do not
+        tell: none, of one class only, or all decided rightly. (Of the latter the likelihood has no maximum: the
+        sharper, the better, and a few easy rows to validate on would make a head sure of everything.)
+    Raises:
+        VectorError: logits that are not finite.
+    """
+    logits, targets = np.asarray(logits, np.float64), np.asarray(targets, bool)
+    weights = np.ones(len(logits)) if weights is None else np.asarray(weights, np.float64)
+    kept = weights > 0
+    logits, targets, weights = logits[kept], targets[kept], weights[kept]
+    if not np.isfinite(logits).all():
+        bad = int((~np.isfinite(logits)).any(axis=1).sum())
+        raise VectorError(f"{bad:,} of {len(logits):,} rows have logits that are NaN or infinite; nothing to calibrate")
+    if _is_silent(logits, targets, multi_label):
+        return 1.0
+
+    def cross_entropy(log_temperature: float) -> float:
+        scaled = logits * np.exp(-log_temperature)
+        if multi_label:
+            losses = np.logaddexp(0, np.where(targets, -scaled, scaled)).sum(axis=1)
+        else:
+            losses = -log_softmax(scaled, axis=1)[targets]
+        return float(losses @ weights / weights.sum())
+
+    found = minimize_scalar(cross_entropy, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x))
+
+
+def _is_silent(logits: NDArray[np.float64], targets: NDArray[np.bool_], multi_label: bool) -> bool:
+    """Whether the rows are of one class only, or all right."""
+    if multi_label:
+        return bool(targets.all() or not targets.any() or ((logits > 0) == targets).all())
+    if targets.any(axis=0).sum() < 2:
+        return True
+    others = np.where(targets, -np.inf, logits).max(axis=1)
+    return bool((logits[targets] > others).all())
+
+
+def choose_threshold(probability: NDArray[Any], target: NDArray[np.bool_]) -> float:
+    """The threshold at which deciding `probability >= threshold` has the highest F1.
+
+    Args:
+        probability: (n,) float, of the class.
+        target: (n,) bool: of the class.
+    Returns:
+        The middle between the two neighbouring probabilities that it parts; half the lowest where all rows are taken.
+        Of thresholds that are equally good, the one nearest to 0.5. 0.5 where all rows, or none, are of the class.
+    Raises:
+        VectorError: probabilities that are not finite.
+    """
+    probability, target = np.asarray(probability, np.float64), np.asarray(target, bool)
+    if not np.isfinite(probability).all():
+        bad = int((~np.isfinite(probability)).sum())
+        raise VectorError(f"{bad:,} of {len(probability):,} probabilities are NaN or infinite; no threshold to choose")
+    if target.all() or not target.any():
+        return DEFAULT_THRESHOLD
+    values, place = np.unique(probability, return_inverse=True)
+    taken = np.bincount(place)[::-1].cumsum()[::-1]  # rows at or above each distinct probability
+    right = np.bincount(place, target)[::-1].cumsum()[::-1]
+    f1 = 2 * right / (taken + target.sum())
+    below = np.concatenate([[0.0], values[:-1]])
+    middles = (below + values) / 2
+    middles = np.where(middles > below, middles, values)  # of neighbouring floats the middle is one of the two
+    best = np.flatnonzero(f1 == f1.max())
+    return float(middles[best[np.abs(middles[best] - 0.5).argmin()]])
+
+
+def decide(
+    found: NDArray[np.floating],
+    thresholds: NDArray[np.floating],
+    classes: Sequence[str],
+    multi_label: bool,
+    positive: str | None,
+) -> NDArray[np.bool_]:
+    """Which classes are decided on, (n, classes).
+
+    Of two classes the positive one, where its probability reaches its threshold. Of several a place may be of: each
+    that reaches its own. Of three or more: the one whose probability is the highest multiple of its threshold.
+    """
+    if multi_label:
+        return found >= thresholds
+    if is_binary(len(classes), multi_label):
+        at = list(classes).index(positive or classes[1])
+        yes = found[:, at] >= thresholds[at]
+        decisions = np.zeros(found.shape, bool)
+        decisions[:, at], decisions[:, 1 - at] = yes, ~yes
+        return decisions
+    return np.arange(found.shape[1]) == (found / thresholds).argmax(axis=1)[:, None]

@@ -1,0 +1,332 @@
+"""Metrics of a head with intervals that are resampled by patient."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.errors import ConfigError, LabelError, VectorError
+from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, interval
+from heads.evaluation.ranking import Ranking, rank_metrics
+from heads.evaluation.report import Metric, Reliability, Report
+from heads.splitting.groups import listed
+
+__all__ = ["Metric", "Report", "evaluate"]
+
+BINS = 15  # of a reliability diagram, of equal width
+FEW_GROUPS = 10  # below it an interval is said to be rough
+DECISION = "decision"  # what the reliability of the most probable class goes by
+Key = tuple[str, str]  # (class, metric); the class is '' for what is over all classes
+
+
+def evaluate(
+    probabilities: NDArray[Any],
+    targets: NDArray[np.bool_],
+    decisions: NDArray[np.bool_],
+    groups: NDArray[Any],
+    *,
+    classes: Sequence[str],
+    multi_label: bool = False,
+    positive: str | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Report:
+    """Compare probabilities and decisions with the truth.
+
+    Over all classes: `accuracy` (multi-label: all classes of a row are right), `balanced_accuracy` (mean recall;
+    multi-label: mean of sensitivity and specificity, over classes), `f1` (task of two: of the positive class),
+    `f1_macro`, `auroc` and `auprc` (average precision; task of two: of the positive class; else macro, one against the
+    rest), `calibration_error` (expected calibration error in 15 bins of equal width, Guo et al. 2017; task of two: of
+    the positive class's probability; more classes: of the highest probability; multi-label: mean over classes), `brier`
+    (task of two: of the positive class; more classes: summed over them; multi-label: mean over them).
+    For each class: `f1`, `precision`, `recall`, `specificity`, `auroc`, `auprc`.
+
+    A macro average is over the classes for which the metric is defined on all rows. An interval is the 2.5th to 97.5th
+    percentile over resamples of the groups; those in which the metric is undefined, as a class is absent, are left out.
+    Values are those of the scores themselves; for intervals of AUROC and AUPRC scores are put into 4,096 grades.
+
+    Args:
+        probabilities: (n, K) float; rows sum to 1 unless multi-label.
+        targets: (n, K) bool: the truth; one class a row unless multi-label.
+        decisions: (n, K) bool: what was decided, with whatever thresholds; one class a row unless multi-label.
+        groups: (n,) integers: whose rows stay together in a resample, usually patients.
+        classes: Names of the K columns.
+        multi_label: A row may be of several classes, or of none.
+        positive: Of two classes, the one that is looked for; the second by name when None.
+        resamples: Resamples of the groups; 0 for no intervals.
+        seed: Of the resampling; the same seed gives the same intervals.
+    Raises:
+        ConfigError: arrays that do not go together, or a positive class that is none of the two.
+        LabelError: no row, or rows of no or of two classes where they must be of one.
+        VectorError: probabilities that are not finite.
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    targets, decisions = np.asarray(targets, bool), np.asarray(decisions, bool)
+    binary = not multi_label and len(classes) == 2
+    if binary and positive is None:
+        positive = sorted(classes)[1]
+    _check(probabilities, targets, decisions, groups, classes, multi_label, positive if binary else None)
+    codes, group = np.unique(groups, return_inverse=True)
+    at = list(classes).index(positive) if binary and positive is not None else None
+    rankings = [Ranking(probabilities[:, k], targets[:, k]) for k in range(len(classes))]
+    reliabilities = dict(_reliability_columns(probabilities, targets, classes, multi_label, at))
+    statistics = [
+        *_decision_statistics(targets, decisions, group, len(codes), classes, multi_label),
+        *(_rank_statistic(*row, group, len(codes)) for row in zip(classes, rankings, targets.T, strict=True)),
+        _calibration_statistic(reliabilities, group, len(codes)),
+        _brier_statistic(probabilities, targets, group, len(codes), multi_label, at),
+    ]
+    whole = {key: value for statistic in statistics for key, value in statistic.whole().items()}
+    defined = {key for key, value in whole.items() if np.isfinite(value)}
+    whole |= {key: float(value) for key, value in _over_classes(whole, defined, classes, multi_label, at).items()}
+    drawn = bootstrap(statistics, len(codes), resamples=resamples if len(codes) > 1 else 0, seed=seed)
+    if drawn:
+        drawn |= _over_classes(drawn, defined, classes, multi_label, at)
+    metrics = {key: _metric(value, drawn.get(key)) for key, value in whole.items()}
+    prevalence = targets.mean(axis=0)
+    return Report(
+        classes=tuple(classes),
+        multi_label=multi_label,
+        positive=positive if binary else None,
+        rows=len(targets),
+        groups=len(codes),
+        metrics=dict(_ordered(metrics, "", _OVERALL)),
+        per_class={label: dict(_ordered(metrics, label, _PER_CLASS)) for label in classes},
+        support=dict(zip(classes, targets.sum(axis=0).tolist(), strict=True)),
+        confusion=_confusion(targets, decisions, multi_label),
+        no_skill=_no_skill(prevalence, multi_label, at),
+        roc={label: curve for label, r in zip(classes, rankings, strict=True) if (curve := r.roc())},
+        precision_recall={
+            label: curve for label, r in zip(classes, rankings, strict=True) if (curve := r.precision_recall())
+        },
+        reliability={name: _bins(*columns) for name, columns in reliabilities.items()},
+        notes=tuple(_notes(metrics, targets, classes, len(codes), resamples)),
+    )
+
+
+_OVERALL = ("f1", "f1_macro", "balanced_accuracy", "auroc", "auprc", "accuracy", "calibration_error", "brier")
+_PER_CLASS = ("f1", "precision", "recall", "specificity", "auroc", "auprc")
+
+
+def _check(
+    probabilities: NDArray[np.float64],
+    targets: NDArray[np.bool_],
+    decisions: NDArray[np.bool_],
+    groups: NDArray[Any],
+    classes: Sequence[str],
+    multi_label: bool,
+    positive: str | None,
+) -> None:
+    shapes = [np.shape(array) for array in (probabilities, targets, decisions, groups)]
+    n, k = len(targets), len(classes)
+    if shapes != [(n, k)] * 3 + [(n,)]:
+        raise ConfigError(
+            f"probabilities, targets, decisions and groups are {listed(shapes)} for {k} classes; expected three of "
+            "(rows, classes) and one of (rows,)"
+        )
+    if not n:
+        raise LabelError("no labelled row to evaluate on; give the split a test part")
+    if positive is not None and positive not in classes:
+        raise ConfigError(f"positive class {positive!r} is none of {listed(classes)}")
+    if not np.isfinite(probabilities).all():
+        bad = int((~np.isfinite(probabilities)).any(axis=1).sum())
+        raise VectorError(
+            f"{bad:,} of {n:,} rows have probabilities that are NaN or infinite; the head did not converge"
+        )
+    for name, array in (("targets", targets), ("decisions", decisions)):
+        if not multi_label and (wrong := int((array.sum(axis=1) != 1).sum())):
+            raise LabelError(f"{wrong:,} of {n:,} {name} are not of one class; expected one, or a multi-label task")
+
+
+# -- what is summed -------------------------------------------------------------------------
+
+
+def _decision_statistics(
+    targets: NDArray[np.bool_],
+    decisions: NDArray[np.bool_],
+    group: NDArray[np.intp],
+    groups: int,
+    classes: Sequence[str],
+    multi_label: bool,
+) -> Iterator[Statistic]:
+    right = (targets == decisions).all(axis=1)
+    yield Statistic(
+        sums=[GroupSums(group, right.astype(np.intp), groups=groups, cells=2)],
+        metrics=lambda sums: {("", "accuracy"): sums[..., 1] / sums.sum(axis=-1)},
+    )
+    for k, label in enumerate(classes):
+        cell = targets[:, k] * 2 + decisions[:, k]
+        yield Statistic(
+            sums=[GroupSums(group, cell, groups=groups, cells=4)],
+            metrics=lambda sums, label=label: _decision_metrics(sums, label),
+        )
+
+
+def _decision_metrics(sums: NDArray[np.float64], label: str) -> dict[Key, NDArray[np.float64]]:
+    tn, fp, fn, tp = np.moveaxis(sums, -1, 0)
+    return {
+        (label, "f1"): _ratio(2 * tp, 2 * tp + fp + fn),
+        (label, "precision"): _ratio(tp, tp + fp),
+        (label, "recall"): _ratio(tp, tp + fn),
+        (label, "specificity"): _ratio(tn, tn + fp),
+    }
+
+
+def _rank_statistic(
+    label: str, ranking: Ranking, target: NDArray[np.bool_], group: NDArray[np.intp], groups: int
+) -> Statistic:
+    def metrics(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> dict[Key, NDArray[np.float64]]:
+        auroc, auprc = rank_metrics(positive, negative)
+        return {(label, "auroc"): auroc, (label, "auprc"): auprc}
+
+    sides = [GroupSums(group[m], ranking.grade[m], groups=groups, cells=ranking.grades) for m in (target, ~target)]
+    auroc, auprc = ranking.metrics()
+    return Statistic(sums=sides, metrics=metrics, exact={(label, "auroc"): auroc, (label, "auprc"): auprc})
+
+
+def _reliability_columns(
+    probabilities: NDArray[np.float64],
+    targets: NDArray[np.bool_],
+    classes: Sequence[str],
+    multi_label: bool,
+    positive: int | None,
+) -> Iterator[tuple[str, tuple[NDArray[np.float64], NDArray[np.bool_]]]]:
+    """A name, the probabilities that should be reliable, (n,), and whether what they promise came true, (n,)."""
+    if multi_label:
+        yield from ((label, (probabilities[:, k], targets[:, k])) for k, label in enumerate(classes))
+    elif positive is not None:
+        yield classes[positive], (probabilities[:, positive], targets[:, positive])
+    else:
+        likely = probabilities.argmax(axis=1)
+        rows = np.arange(len(likely))
+        yield DECISION, (probabilities[rows, likely], targets[rows, likely])
+
+
+def _calibration_statistic(
+    columns: Mapping[str, tuple[NDArray[np.float64], NDArray[np.bool_]]], group: NDArray[np.intp], groups: int
+) -> Statistic:
+    def metrics(*sums: NDArray[np.float64]) -> dict[Key, NDArray[np.float64]]:
+        counts, gaps = sums[::2], sums[1::2]
+        errors = [_ratio(np.abs(gap).sum(-1), count.sum(-1)) for count, gap in zip(counts, gaps, strict=True)]
+        return {("", "calibration_error"): np.mean(errors, axis=0)}
+
+    sums = []
+    for confidence, came_true in columns.values():
+        bins = _bin(confidence)
+        sums.append(GroupSums(group, bins, groups=groups, cells=BINS))
+        sums.append(GroupSums(group, bins, confidence - came_true, groups=groups, cells=BINS))
+    return Statistic(sums=sums, metrics=metrics)
+
+
+def _brier_statistic(
+    probabilities: NDArray[np.float64],
+    targets: NDArray[np.bool_],
+    group: NDArray[np.intp],
+    groups: int,
+    multi_label: bool,
+    positive: int | None,
+) -> Statistic:
+    squares = (probabilities - targets) ** 2
+    if positive is not None:
+        loss = squares[:, positive]
+    else:
+        loss = squares.mean(axis=1) if multi_label else squares.sum(axis=1)
+    one = np.zeros(len(loss), np.intp)
+    return Statistic(
+        sums=[GroupSums(group, one, loss, groups=groups, cells=1), GroupSums(group, one, groups=groups, cells=1)],
+        metrics=lambda loss, rows: {("", "brier"): loss[..., 0] / rows[..., 0]},
+    )
+
+
+def _bin(confidence: NDArray[np.float64]) -> NDArray[np.intp]:
+    return np.clip((confidence * BINS).astype(np.intp), 0, BINS - 1)
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """part / whole, NaN where whole is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(whole == 0, np.nan, part / whole)
+
+
+# -- over classes ---------------------------------------------------------------------------
+
+
+def _over_classes(
+    values: Mapping[Key, Any], defined: set[Key], classes: Sequence[str], multi_label: bool, positive: int | None
+) -> dict[Key, Any]:
+    """Metrics of the whole task from those of its classes, over all rows or for each resample alike."""
+
+    def macro(name: str) -> Any:
+        found = [values[label, name] for label in classes if (label, name) in defined]
+        return np.mean(found, axis=0) if found else np.nan * values[classes[0], name]
+
+    balanced = macro("recall")
+    if multi_label:
+        balanced = (balanced + macro("specificity")) / 2
+    found = {("", "balanced_accuracy"): balanced, ("", "f1_macro"): macro("f1")}
+    if positive is not None:
+        return found | {("", name): values[classes[positive], name] for name in ("f1", "auroc", "auprc")}
+    return found | {("", name): macro(name) for name in ("auroc", "auprc")}
+
+
+def _metric(value: float, drawn: NDArray[np.float64] | None) -> Metric:
+    if not np.isfinite(value):
+        return Metric(value=None)
+    ends = None if drawn is None else interval(drawn)
+    low, high = ends or (None, None)
+    return Metric(value=value, low=low, high=high)
+
+
+def _ordered(metrics: Mapping[Key, Metric], label: str, names: Sequence[str]) -> Iterator[tuple[str, Metric]]:
+    return ((name, metrics[label, name]) for name in names if (label, name) in metrics)
+
+
+def _confusion(targets: NDArray[np.bool_], decisions: NDArray[np.bool_], multi_label: bool) -> NDArray[np.int64]:
+    k = targets.shape[1]
+    if not multi_label:
+        cells = targets.argmax(axis=1) * k + decisions.argmax(axis=1)
+        return np.bincount(cells, minlength=k * k).reshape(k, k).astype(np.int64)
+    each = [np.bincount(targets[:, i] * 2 + decisions[:, i], minlength=4).reshape(2, 2) for i in range(k)]
+    return np.asarray(each, np.int64)
+
+
+def _no_skill(prevalence: NDArray[np.float64], multi_label: bool, positive: int | None) -> dict[str, float]:
+    there = prevalence[prevalence > 0]
+    auprc = prevalence[positive] if positive is not None else there.mean() if len(there) else 0.0
+    found = {"balanced_accuracy": 0.5 if multi_label else 1 / len(there), "auroc": 0.5, "auprc": float(auprc)}
+    return found if multi_label else {**found, "accuracy": float(prevalence.max())}
+
+
+def _bins(confidence: NDArray[np.float64], came_true: NDArray[np.bool_]) -> Reliability:
+    bins = _bin(confidence)
+    count = np.bincount(bins, minlength=BINS)
+    full = np.flatnonzero(count)
+    means = [np.bincount(bins, column, BINS)[full] / count[full] for column in (confidence, came_true)]
+    return Reliability(
+        count=tuple(count[full].tolist()),
+        confidence=tuple(np.round(means[0], 5).tolist()),
+        frequency=tuple(np.round(means[1], 5).tolist()),
+    )
+
+
+def _notes(
+    metrics: Mapping[Key, Metric], targets: NDArray[np.bool_], classes: Sequence[str], groups: int, resamples: int
+) -> Iterator[str]:
+    for label, count in zip(classes, targets.sum(axis=0).tolist(), strict=True):
+        if not count:
+            yield f"no tested row is of class {label!r}: no recall, AUROC and AUPRC; averages over classes leave it out"
+        elif count == len(targets) and len(classes) > 1:
+            yield f"every tested row is of class {label!r}: AUROC is undefined"
+    if not resamples:
+        return
+    if groups < 2:
+        yield "all tested rows are of one patient or group: there is nothing to resample, and no interval"
+        return
+    if groups < FEW_GROUPS:
+        yield f"intervals are resampled from {groups} patients or groups only: they are rough, and rather too narrow"
+    keys = [("", name) for name in _OVERALL] + [(label, name) for label in classes for name in _PER_CLASS]
+    bare = [key for key in keys if key in metrics and metrics[key].value is not None and metrics[key].low is None]
+    without = [f"{name} of {label!r}" if label else name for label, name in bare]
+    if without:
+        yield f"no interval for {listed(without)}: undefined in more than half of the resamples, for want of a class"

@@ -1,0 +1,137 @@
+"""What is known of a head's quality: metrics with intervals, confusion, curves; saved with the head."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heads.evaluation.ranking import Curve
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric and its 95 % percentile bootstrap interval.
+
+    Attributes:
+        value: Over all rows; None where undefined (a class that no row is of).
+        low, high: The interval; None where there is none: one group only, no resamples, or too many undefined.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        """'0.912 [0.881, 0.940]', '0.912', or 'undefined'."""
+        if self.value is None:
+            return "undefined"
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """Bins of a reliability diagram; empty bins are left out.
+
+    Attributes:
+        count: Rows in the bin.
+        confidence: Mean probability in the bin.
+        frequency: Share of the rows in the bin that are of the class, or decided rightly.
+    """
+
+    count: tuple[int, ...]
+    confidence: tuple[float, ...]
+    frequency: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """What `evaluate` found.
+
+    Attributes:
+        classes: Names of the classes, in the order of `confusion`.
+        multi_label: Rows may be of several classes, or of none.
+        positive: In a task of two: the class that f1, auroc, auprc, calibration error and Brier score are of.
+        rows: How many rows were evaluated.
+        groups: How many groups (patients) they are of; what was resampled.
+        metrics: By name, over all classes.
+        per_class: Class → name → metric.
+        support: Rows of each class.
+        confusion: (K, K) int64, rows are the truth; multi-label (K, 2, 2), [[tn, fp], [fn, tp]] of each class.
+        no_skill: What a head that knows nothing would reach, by name of the metric.
+        roc, precision_recall: Curves of each class that has one.
+        reliability: Of the positive class; of 'decision' (the most probable class) with more classes; of each class in
+            multi-label tasks.
+        notes: What the user should know.
+    """
+
+    classes: tuple[str, ...]
+    multi_label: bool
+    positive: str | None
+    rows: int
+    groups: int
+    metrics: Mapping[str, Metric]
+    per_class: Mapping[str, Mapping[str, Metric]]
+    support: Mapping[str, int]
+    confusion: NDArray[np.int64]
+    no_skill: Mapping[str, float]
+    roc: Mapping[str, Curve]
+    precision_recall: Mapping[str, Curve]
+    reliability: Mapping[str, Reliability]
+    notes: tuple[str, ...] = ()
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain values, as JSON has them; `from_record` takes them back."""
+        return {
+            "classes": list(self.classes),
+            "multi_label": self.multi_label,
+            "positive": self.positive,
+            "rows": self.rows,
+            "groups": self.groups,
+            "metrics": {name: asdict(metric) for name, metric in self.metrics.items()},
+            "per_class": {
+                label: {name: asdict(metric) for name, metric in metrics.items()}
+                for label, metrics in self.per_class.items()
+            },
+            "support": dict(self.support),
+            "confusion": self.confusion.tolist(),
+            "no_skill": dict(self.no_skill),
+            "roc": _listed(self.roc),
+            "precision_recall": _listed(self.precision_recall),
+            "reliability": _listed(self.reliability),
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Report":
+        """A report from what `as_record` gave, after a way through JSON or not."""
+        return cls(
+            classes=tuple(record["classes"]),
+            multi_label=record["multi_label"],
+            positive=record["positive"],
+            rows=record["rows"],
+            groups=record["groups"],
+            metrics={name: Metric(**metric) for name, metric in record["metrics"].items()},
+            per_class={
+                label: {name: Metric(**metric) for name, metric in metrics.items()}
+                for label, metrics in record["per_class"].items()
+            },
+            support=dict(record["support"]),
+            confusion=np.asarray(record["confusion"], np.int64),
+            no_skill=dict(record["no_skill"]),
+            roc={label: _made(Curve, lists) for label, lists in record["roc"].items()},
+            precision_recall={label: _made(Curve, lists) for label, lists in record["precision_recall"].items()},
+            reliability={label: _made(Reliability, lists) for label, lists in record["reliability"].items()},
+            notes=tuple(record["notes"]),
+        )
+
+
+def _listed(items: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
+    return {label: {name: list(values) for name, values in asdict(item).items()} for label, item in items.items()}
+
+
+def _made(kind: Any, lists: Mapping[str, list[Any]]) -> Any:
+    return kind(**{name: tuple(values) for name, values in lists.items()})

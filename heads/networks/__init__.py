@@ -1,0 +1,1 @@
+"""Small networks in Flax on embeddings, their losses, and ensembles of them."""

@@ -1,0 +1,304 @@
+"""Splits: which labelled rows are trained on, validated on and tested on, with no patient on two sides."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.errors import SplitError
+from heads.config import SplitConfig
+from heads.splitting.groups import Groups, deal, listed
+
+TRAIN, VALID, TEST, UNUSED = 0, 1, 2, -1
+PART_NAMES = {TRAIN: "train", VALID: "valid", TEST: "test"}
+
+#: What people call the parts, as `re.sub("[^a-z]", "", name.lower())` leaves it.
+_SPELLINGS = {
+    **dict.fromkeys(("train", "training", "trn", "tr"), TRAIN),
+    **dict.fromkeys(("valid", "validation", "val", "validate", "dev", "tune", "tuning"), VALID),
+    **dict.fromkeys(("test", "testing", "tst", "te", "eval", "heldout", "holdout"), TEST),
+}
+_FOLD = re.compile(r"\s*(?:fold)?[\s_-]*(\d+)(?:\.0*)?\s*", re.IGNORECASE)
+_ORDERS = 200  # orders of the folds that are tried before a class is said to be missing from a train part
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Which part each row belongs to, fold by fold.
+
+    Attributes:
+        parts: (folds, n) int8 of TRAIN, VALID, TEST and UNUSED.
+        names: A name for each fold: 'fold 1/5', 'holdout', 'site=A', 'given'.
+        notes: What the user should know: parts that were made up, classes that a part lacks, rows left out.
+    """
+
+    parts: NDArray[np.int8]
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def rows(self, fold: int, part: int) -> NDArray[np.intp]:
+        """Indices of the rows of one part of one fold, ascending."""
+        return np.flatnonzero(self.parts[fold] == part)
+
+
+def make_split(
+    config: SplitConfig,
+    *,
+    groups: NDArray[Any],
+    strata: NDArray[np.bool_],
+    classes: Sequence[str],
+    values: NDArray[Any] | None = None,
+    value_names: Sequence[str] = (),
+    group_names: Sequence[str] | None = None,
+) -> Split:
+    """Part rows (tiles, slides or patients) so that no group is on two sides, and classes are spread evenly.
+
+    Several tasks share one split, so a row may be of many strata: the class columns of every task side by side. That,
+    parts of unequal size, and given parts are why this is not scikit-learn's StratifiedGroupKFold, which it otherwise
+    resembles: groups are dealt one by one, those with most of a class first, each to the part where the shares of all
+    classes stay closest to what they should be (least squares, as a share of the part). Where a group goes hangs on its
+    code, on its counts and on the seed, not on the order of rows.
+
+    Args:
+        config: The kind of split, with folds, shares and seed; `group_by` is what messages call a group.
+        groups: (n,) integers: what must not be parted, usually patients. Every row has one.
+        strata: (n, C) bool: the classes of each row over all tasks. A row may be of none.
+        classes: Names of the C columns; 'task: class' where there are several tasks.
+        values: (n,) integers, -1 for none. With `column`: index of the row's value. With `given` and `file`: of its
+            given part or fold.
+        value_names: What `values` points into: values of the column, or parts ('train', 'val', 'testing', …) or numbers
+            of folds.
+        group_names: Names of groups by code, for messages; the codes themselves otherwise.
+    Returns:
+        kfold: fold i is tested on while fold i + 1 is validated on. holdout: one fold. column: a fold for each value,
+        tested on, with `valid_share` of the others to validate on. given and file: one fold as given; where no
+        validation part is given, `valid_share` of the groups of the train part. Given numbers of folds are used as
+        kfold does.
+    Raises:
+        SplitError: fewer than three groups, or fewer than folds; a group in two given parts or in two values of the
+            column; rows without a value; a given part that is no name of a part, or no train or test part; a class that
+            a train part lacks.
+    """
+    patients = Groups(
+        np.asarray(groups), np.asarray(strata, bool), names=group_names, group_by=config.group_by, seed=config.seed
+    )
+    if values is None and config.kind in ("column", "given", "file"):
+        raise SplitError(f"split {config.kind!r} was asked for without a value a row; expected one for each label")
+    values = np.full(len(strata), -1) if values is None else np.asarray(values)
+    patients.check_groups(config.folds if config.kind == "kfold" else 3)
+    notes: list[str] = []
+    if config.kind == "kfold":
+        parts, names = _kfold(patients, config.folds, classes)
+    elif config.kind == "holdout":
+        shares = (1 - config.valid_share - config.test_share, config.valid_share, config.test_share)
+        parts, names = deal(patients.counts, shares, patients.rng)[None, patients.code].astype(np.int8), ["holdout"]
+    elif config.kind == "column":
+        parts, names = _by_column(patients, config, values, value_names)
+    else:
+        parts, names = _given(patients, config, values, value_names, notes)
+    notes += _check_classes(parts, names, patients, classes, config)
+    return Split(parts=parts, names=tuple(names), notes=tuple(notes))
+
+
+def groups_by_part(split: Split, groups: NDArray[Any], group_names: Sequence[str]) -> list[dict[str, list[str]]]:
+    """The names of the groups of each part, fold by fold, sorted: what is saved with a head and shown of a split."""
+    found = []
+    for fold in split.parts:
+        codes = {name: np.unique(np.asarray(groups)[fold == part]) for part, name in PART_NAMES.items()}
+        found.append({name: sorted(str(group_names[code]) for code in codes[name]) for name in codes})
+    return found
+
+
+def count_parts(
+    split: Split, *, groups: NDArray[Any], strata: NDArray[np.bool_], classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Rows, groups and rows of each class in each part, a record for each fold; plain values for JSON and tables."""
+    records = []
+    for name, fold in zip(split.names, split.parts, strict=True):
+        record: dict[str, Any] = {"fold": name}
+        for part, part_name in PART_NAMES.items():
+            mine = fold == part
+            record[part_name] = {
+                "rows": int(mine.sum()),
+                "groups": len(np.unique(np.asarray(groups)[mine])),
+                "classes": dict(zip(classes, strata[mine].sum(axis=0).tolist(), strict=True)),
+            }
+        records.append(record)
+    return records
+
+
+def part_of_name(name: str) -> int:
+    """TRAIN, VALID or TEST as people spell it ('Training', 'val', 'dev', 'test'), or UNUSED for another word."""
+    return _SPELLINGS.get(re.sub("[^a-z]", "", str(name).lower()), UNUSED)
+
+
+# -- the kinds ------------------------------------------------------------------------------
+
+
+def _kfold(patients: Groups, folds: int, classes: Sequence[str]) -> tuple[NDArray[np.int8], list[str]]:
+    """Deal groups to folds, and put the folds into an order that leaves every class in every train part."""
+    fold = deal(patients.counts, [1 / folds] * folds, patients.rng)
+    held = np.zeros((folds, len(classes)), bool)
+    np.logical_or.at(held, fold, patients.counts[:, : len(classes)] > 0)
+    place = np.arange(folds)
+    for order in [place, *(patients.rng.permutation(folds) for _ in range(_ORDERS))]:
+        if _trained_on(held[order]).all():
+            place = np.argsort(order)
+            break
+    parts = _cycle(place[fold][patients.code], folds)
+    return parts, [f"fold {i + 1}/{folds}" for i in range(folds)]
+
+
+def _trained_on(held: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether each class is in the train part of each fold, given which folds hold it; one that is in none counts."""
+    in_folds = held.sum(axis=0)
+    outside = in_folds - held - np.roll(held, -1, axis=0)
+    return (outside > 0) | (in_folds == 0)
+
+
+def _cycle(fold: NDArray[Any], folds: int) -> NDArray[np.int8]:
+    """Parts from a fold for each row (-1: none): fold i is tested on, the next one is validated on."""
+    parts = np.full((folds, len(fold)), TRAIN, np.int8)
+    parts[:, fold < 0] = UNUSED
+    for i in range(folds):
+        parts[i, fold == i] = TEST
+        parts[i, fold == (i + 1) % folds] = VALID
+    return parts
+
+
+def _by_column(
+    patients: Groups, config: SplitConfig, values: NDArray[Any], value_names: Sequence[str]
+) -> tuple[NDArray[np.int8], list[str]]:
+    column = config.column
+    if (values < 0).any():
+        raise SplitError(
+            f"{int((values < 0).sum()):,} of {len(values):,} labelled rows, of {patients.named(values < 0)}, have no "
+            f"{column!r}; expected one for each slide; give it in the list of slides, or leave these slides out"
+        )
+    present = np.unique(values)
+    if len(present) < 2:
+        raise SplitError(
+            f"all labelled rows have {column} = {value_names[present[0]]!r}; expected two values or more; "
+            "split by another column, or pass --split kfold"
+        )
+    remedy = "correct it in the list of slides, or pass --split kfold"
+    patients.check_apart(values, f"two values of {column!r}", remedy)
+    parts = np.empty((len(present), len(values)), np.int8)
+    for i, value in enumerate(present):
+        others = values != value
+        valid = patients.carve(others, config.valid_share, f"fold {column}={value_names[value]}")
+        parts[i] = np.where(valid, VALID, np.where(others, TRAIN, TEST))
+    return parts, [f"{column}={value_names[value]}" for value in present]
+
+
+def _given(
+    patients: Groups, config: SplitConfig, values: NDArray[Any], value_names: Sequence[str], notes: list[str]
+) -> tuple[NDArray[np.int8], list[str]]:
+    missing = int((values < 0).sum())
+    if missing == len(values):
+        raise SplitError(f"none of {missing:,} labelled rows has a given split; pass --split kfold or --split holdout")
+    if missing:
+        notes.append(
+            f"{missing:,} of {len(values):,} labelled rows, of {patients.named(values < 0)}, have no given split and "
+            "are left out"
+        )
+    present = [int(value) for value in np.unique(values) if value >= 0]
+    named = {value: part_of_name(value_names[value]) for value in present}
+    numbered = {value: _FOLD.fullmatch(str(value_names[value])) for value in present}
+    if all(match is not None for match in numbered.values()):
+        numbers = {value: int(match.group(1)) for value, match in numbered.items() if match}
+        return _given_folds(patients, config, values, numbers, notes)
+    wrong = [value_names[value] for value in present if named[value] == UNUSED]
+    if wrong:
+        raise SplitError(
+            f"given split {listed(repr(name) for name in wrong)} is no name of a part; expected train, valid and test, "
+            "or numbers of folds"
+        )
+    table = np.full(max(len(value_names), 1), UNUSED, np.int8)
+    for value in present:
+        table[value] = named[value]
+    part = np.where(values < 0, UNUSED, table[values]).astype(np.int8)
+    return _given_parts(patients, config, part, notes), ["given"]
+
+
+def _given_parts(patients: Groups, config: SplitConfig, part: NDArray[np.int8], notes: list[str]) -> NDArray[np.int8]:
+    counts = {name: int((part == code).sum()) for code, name in PART_NAMES.items()}
+    for name in ("train", "test"):
+        if not counts[name]:
+            raise SplitError(
+                f"the given split has no {name} part: {listed(f'{k} {n:,} rows' for k, n in counts.items())}; add one, "
+                "or pass --split holdout"
+            )
+    patients.check_apart(part, "two parts of the given split", _remedy(config))
+    if not counts["valid"]:
+        train = part == TRAIN
+        part[patients.carve(train, config.valid_share, "the given train part")] = VALID
+        share = (part == VALID).sum() / train.sum()
+        notes.append(
+            f"the given split has no validation part: {share:.0%} of the rows of its train part, of "
+            f"{patients.named(part == VALID)}, are validated on"
+        )
+    return part[None]
+
+
+def _given_folds(
+    patients: Groups, config: SplitConfig, values: NDArray[Any], numbers: dict[int, int], notes: list[str]
+) -> tuple[NDArray[np.int8], list[str]]:
+    ordered = sorted(set(numbers.values()))
+    if len(ordered) < 2:
+        raise SplitError(f"the given split has one fold only ({ordered[0]}); expected two or more")
+    fold = np.full(len(values), -1)
+    for value, number in numbers.items():
+        fold[values == value] = ordered.index(number)
+    patients.check_apart(fold, "two folds of the given split", _remedy(config))
+    names = [f"given fold {number}" for number in ordered]
+    if len(ordered) > 2:
+        return _cycle(fold, len(ordered)), names
+    parts = np.empty((2, len(fold)), np.int8)
+    for i in range(2):
+        valid = patients.carve(fold == 1 - i, config.valid_share, names[i])
+        parts[i] = np.select([valid, fold == 1 - i, fold == i], [VALID, TRAIN, TEST], UNUSED)
+    notes.append("two folds are given: in each, a share of the other is validated on")
+    return parts, names
+
+
+def _remedy(config: SplitConfig) -> str:
+    other = "" if config.group_by == "tile" else ", or --group-by tile if its tiles have nothing to do with each other"
+    return f"correct the split, or pass --split kfold{other}"
+
+
+# -- what a split lacks ---------------------------------------------------------------------
+
+
+def _check_classes(
+    parts: NDArray[np.int8], names: Sequence[str], patients: Groups, classes: Sequence[str], config: SplitConfig
+) -> list[str]:
+    """Notes on classes that a part to validate or test on lacks; an error where a train part lacks one."""
+    there = {code: np.array([patients.strata[fold == code].any(axis=0) for fold in parts]) for code in PART_NAMES}
+    notes = []
+    for c, label in enumerate(classes):
+        having = int((patients.counts[:, c] > 0).sum())
+        if not having:
+            continue
+        lacking = {code: [names[i] for i in range(len(names)) if not there[code][i, c]] for code in PART_NAMES}
+        if lacking[TRAIN]:
+            remedy = {
+                "kfold": "pass fewer or more --folds, or --split holdout",
+                "holdout": "pass a smaller test share",
+                "column": "split by another column, or pass --split kfold",
+            }.get(config.kind, "correct the given split, or pass --split kfold")
+            raise SplitError(
+                f"class {label!r} is missing from the train part of {listed(lacking[TRAIN])}: only "
+                f"{patients.plural(having)} of {len(patients.codes):,} have it; label it on more {patients.plural()}, "
+                f"or {remedy}"
+            )
+        for code, consequence in ((VALID, "it does not count there"), (TEST, "it has no metrics there")):
+            if lacking[code]:
+                notes.append(
+                    f"class {label!r}, of {patients.plural(having)}, is missing from the {PART_NAMES[code]} part of "
+                    f"{listed(lacking[code])}: {consequence}"
+                )
+    return notes

@@ -1,0 +1,202 @@
+"""The grid of heads that is fitted at once: what is compiled for it, what each head of it is, and what training leaves.
+
+A stream is a seed with its batches and its augmentation. All heads of a stream look at the same batch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+from numpy.typing import NDArray
+
+from heads.augmentation.feature_space import Strengths, kinds_on
+from heads.config import AugmentConfig, FitConfig
+from heads.examples import Examples
+from heads.networks.ensemble import Members
+from heads.networks.models import Network, Parameters, first_columns, initial, network_of
+from heads.tasks import columns_of, is_softmax
+from heads.training.problem import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What of a fit is compiled into it.
+
+    Attributes:
+        network: The heads' network, without its parameters.
+        model, dim, columns, hidden, dropout: What it was made from; see `models.initial`.
+        losses: Kinds of loss that its tasks need.
+        kinds: Kinds of augmentation that each policy uses; the streams are policies × seeds.
+        views: Stored views of a row, the original among them.
+        latent: The latent augmenter's network, where a stream uses `learned`.
+        batch: Rows of a step.
+        steps: Most steps.
+        every: Steps between two looks at the validation rows.
+        patience: Looks without a gain after which a head stops.
+        metric: What the looks go by.
+        focal: Exponent of the focal loss.
+    """
+
+    network: Network
+    model: str
+    dim: int
+    columns: int
+    hidden: int
+    dropout: float
+    losses: frozenset[str]
+    kinds: tuple[frozenset[str], ...]
+    views: int
+    batch: int
+    steps: int
+    every: int
+    patience: int
+    metric: str
+    focal: float
+    latent: Network | None = None
+
+    @property
+    def rounds(self) -> int:
+        return -(-self.steps // self.every)
+
+    def start(self, key: PRNGKeyArray) -> Parameters:
+        return initial(self.model, key, dim=self.dim, classes=self.columns, hidden=self.hidden, dropout=self.dropout)
+
+
+class Grid(NamedTuple):
+    """The heads of a fold: tasks × hyper-parameters, flattened; and the streams."""
+
+    task: Int[Array, " heads"]
+    learning_rate: Float[Array, " heads"]
+    weight_decay: Float[Array, " heads"]
+    strengths: Strengths  # (streams,) each
+    keys: PRNGKeyArray  # (streams,)
+
+
+class Fitted(NamedTuple):
+    """Heads as they were at their best look at the validation rows."""
+
+    parameters: Parameters  # (streams, folds, heads, …) each
+    score: Float[Array, "streams folds heads"]
+    best_step: Int[Array, "streams folds heads"]
+
+
+def standards_of(problem: Problem, streams: int) -> tuple[jax.Array, jax.Array]:
+    """Shift and scale of each stream, (streams, folds, dim)."""
+    seeds = streams // len(problem.shift)
+    return jnp.repeat(problem.shift, seeds, axis=0), jnp.repeat(problem.scale, seeds, axis=0)
+
+
+def grid_of(
+    tasks: int, learning_rates: Sequence[float], weight_decays: Sequence[float], strengths: Sequence[Strengths],
+    seeds: Sequence[int],
+) -> Grid:  # fmt: skip
+    """Tasks × learning rates × weight decays for each of augmentations × seeds."""
+    cells = [(t, r, w) for t in range(tasks) for r in learning_rates for w in weight_decays]
+    task, rate, decay = (np.asarray(values) for values in zip(*cells, strict=True))
+    streams = [(one, seed) for one in strengths for seed in seeds]
+    return Grid(
+        task=jnp.asarray(task, jnp.int32),
+        learning_rate=jnp.asarray(rate, jnp.float32),
+        weight_decay=jnp.asarray(decay, jnp.float32),
+        strengths=jax.tree.map(lambda *a: jnp.stack(a), *[one for one, _ in streams]),
+        keys=jnp.stack([jax.random.key(seed) for _, seed in streams]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """All heads of a fit: (augmentations × seeds) × folds × (tasks × hyper-parameters).
+
+    Attributes:
+        optimizer: What fitted them.
+        network: Their network.
+        problem: What they were fitted on.
+        cells: Task and hyper-parameters of each head of a fold and seed: all of the first augmentation, then those of
+            the second. Where there are several, which it is stands under 'augment'.
+        seeds: Seeds of each.
+        fitted: Their parameters and validation scores.
+        logits: From members, a fold and rows of the examples to logits (members, n, columns).
+    """
+
+    optimizer: str
+    network: Network
+    problem: Problem
+    cells: tuple[dict[str, Any], ...]
+    seeds: int
+    fitted: Fitted
+    logits: Callable[[Members, NDArray[np.intp]], NDArray[np.float32]]
+
+    def scores(self, task: int) -> dict[int, NDArray[np.float32]]:
+        """Validation scores (seeds, folds) of each of a task's cells; smaller is better."""
+        return {i: self.of_cell(self.fitted.score, i) for i, cell in enumerate(self.cells) if cell["task"] == task}
+
+    def of_cell(self, values: Any, cell: int) -> NDArray[Any]:
+        """What is of a cell, (seeds, folds, …), in an array over all heads (streams, folds, heads, …)."""
+        policy, head = divmod(cell, self.fitted.score.shape[2])
+        return np.asarray(values[policy * self.seeds : (policy + 1) * self.seeds, :, head])
+
+    def members(self, cell: int, folds: Sequence[int], columns: int) -> Members:
+        """The heads of a cell, of all seeds and some folds; without offset and temperature."""
+        chosen, seeds = np.asarray(folds), self.seeds
+        parameters = jax.tree.map(
+            lambda a: self.of_cell(a, cell)[:, chosen].reshape(-1, *a.shape[3:]), self.fitted.parameters
+        )
+        parameters = first_columns(parameters, columns)
+        policy = cell // self.fitted.score.shape[2]
+        shift, scale = (np.asarray(a)[policy, chosen] for a in (self.problem.shift, self.problem.scale))
+        m = seeds * len(folds)
+        return Members(
+            network=self.network,
+            parameters=parameters,
+            mean=np.asarray(self.problem.mean),
+            std=np.asarray(self.problem.std),
+            shift=np.tile(shift, (seeds, 1)),
+            scale=np.tile(scale, (seeds, 1)),
+            offset=np.zeros((m, columns), np.float32),
+            temperature=np.ones(m, np.float32),
+        )
+
+
+def program_of(
+    config: FitConfig, examples: Examples, dim: int, *, views: int = 1, steps: int | None = None,
+    latent: Network | None = None,
+) -> Program:  # fmt: skip
+    """What is compiled for a fit."""
+    columns = max(columns_of(len(classes), config.multi_label) for classes in examples.classes)
+    softmax = {is_softmax(len(classes), config.multi_label) for classes in examples.classes}
+    return Program(
+        network=network_of(config.model, dim=dim, classes=columns, hidden=config.hidden, dropout=config.dropout),
+        model=config.model,
+        dim=dim,
+        columns=columns,
+        hidden=config.hidden,
+        dropout=config.dropout,
+        losses=frozenset("softmax" if one else "sigmoid" for one in softmax),
+        kinds=tuple(kinds_on(one) for one in config.policies),
+        views=views,
+        latent=latent,
+        batch=config.batch or 1,
+        steps=steps or config.steps or 1,
+        every=config.evaluate_every,
+        patience=config.patience,
+        metric=config.metric,
+        focal=config.focal,
+    )
+
+
+def cells_of(
+    grid: Grid, names: Sequence[str], policies: Sequence[AugmentConfig] = (AugmentConfig(),)
+) -> tuple[dict[str, Any], ...]:
+    """What each head of a grid is, by the names of its hyper-parameters and, where there are several, augmentation."""
+    values = {"learning_rate": grid.learning_rate, "weight_decay": grid.weight_decay, "c": grid.learning_rate}
+    columns = {name: np.asarray(values[name]).tolist() for name in names}
+    return tuple(
+        {"task": task, **{name: float(f"{columns[name][i]:.6g}") for name in names}}
+        | ({"augment": str(policy)} if len(policies) > 1 else {})
+        for policy in policies
+        for i, task in enumerate(np.asarray(grid.task).tolist())
+    )

@@ -1,0 +1,238 @@
+"""What is to be fitted, as arrays on the device: targets, folds, weights, and how batches are drawn.
+
+Everything has a row axis padded to a few sizes, and counts are values, not shapes: a few labels more or fewer compile
+nothing anew.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float16, Int, Int8, PRNGKeyArray
+from numpy.typing import NDArray
+
+from heads.devices import padded
+from heads.moments import moments
+from heads.networks.latent import Latent
+from heads.splitting.splits import TRAIN, VALID
+from heads.tasks import is_softmax
+
+#: Rows of each fold that validation looks at while fitting; calibration and thresholds see all of them.
+VALID_ROWS = 20_000
+
+
+class Groups(NamedTuple):
+    """Rows to train on, sorted so that those of the same folds and classes lie together.
+
+    Attributes:
+        order: (rows,) the sorted rows; padding behind.
+        start, rows: Where each group begins in `order`, and how many it is.
+        fold_start, fold_rows: Of all rows of the same folds as the group, whatever their classes.
+        cumulative: Probability that a draw is from this group or one before it.
+    """
+
+    order: Int[Array, " rows"]
+    start: Int[Array, " groups"]
+    rows: Int[Array, " groups"]
+    fold_start: Int[Array, " groups"]
+    fold_rows: Int[Array, " groups"]
+    cumulative: Float[Array, " groups"]
+
+
+class Problem(NamedTuple):
+    """Tasks × folds on some rows.
+
+    Attributes:
+        targets: Whether a row is of the class of each column, for each task; see `losses` for what columns are.
+        known: Whether a task has an answer for a row.
+        parts: Part of each row in each fold, as in `splits`.
+        present: Which columns each task has.
+        softmax: Whether a task's classes exclude each other and are three or more.
+        weights: Of the absence and presence of each column's class, by fold and task.
+        mean, std: Of the rows that are trained on in any fold, by dimension.
+        shift, scale: Mean and standard deviation of what each policy of augmentation makes of each fold's training
+            rows, once vectors are standardised so; one policy where all see the same vectors.
+        valid_rows: Rows that each fold is validated on while fitting; -1 is padding.
+        valid_x: Their vectors.
+        groups: How batches are drawn.
+        latent: What takes vectors to those of views, where that is asked for.
+    """
+
+    targets: Int8[Array, "tasks rows k"]
+    known: Bool[Array, "tasks rows"]
+    parts: Int8[Array, "folds rows"]
+    present: Bool[Array, "tasks k"]
+    softmax: Bool[Array, " tasks"]
+    weights: Float[Array, "folds tasks 2 k"]
+    mean: Float[Array, " dim"]
+    std: Float[Array, " dim"]
+    shift: Float[Array, "policies folds dim"]
+    scale: Float[Array, "policies folds dim"]
+    valid_rows: Int[Array, "folds valid"]
+    valid_x: Float16[Array, "folds valid dim"]
+    groups: Groups
+    latent: Latent | None = None
+
+
+class Draw(NamedTuple):
+    """Rows of a batch, partners to mix them with, and what stands for a row: itself, a view, a latent augmentation."""
+
+    rows: Int[Array, "*n"]
+    same: Int[Array, "*n"]
+    any: Int[Array, "*n"]
+    view: Int[Array, "*n"]
+    learned: Bool[Array, "*n"]
+
+
+def pose(
+    vectors: NDArray[np.float16],
+    targets: Sequence[NDArray[np.bool_]],
+    known: Sequence[NDArray[np.bool_]],
+    parts: NDArray[np.int8],
+    several: Sequence[bool],
+    *,
+    class_weights: bool,
+    balanced_sampling: bool,
+    seed: int,
+    shares: NDArray[np.float64] | None = None,
+) -> Problem:
+    """Bring a problem to the device, all but the vectors.
+
+    Args:
+        vectors: (n, dim), or a view (n, views, dim) of which the first is the original; may be a memory map.
+        targets: (n, classes) of each task.
+        known: (n,) of each task.
+        parts: (folds, n).
+        several: Of each task: a place may be of several classes.
+        shares: (policies, views) how often each view stands for its row; all equally often when None.
+    """
+    n, rows = len(vectors), padded(len(vectors))
+    softmax = [is_softmax(t.shape[1], s) for t, s in zip(targets, several, strict=True)]
+    columns = [
+        of_class if s or m else of_class[:, 1:] for of_class, s, m in zip(targets, several, softmax, strict=True)
+    ]
+    k = max(len(t[0]) for t in columns)
+    packed = np.zeros((len(targets), rows, k), np.int8)
+    answered = np.zeros((len(targets), rows), bool)
+    present = np.zeros((len(targets), k), bool)
+    for t, (of_class, answer) in enumerate(zip(columns, known, strict=True)):
+        packed[t, :n, : of_class.shape[1]] = of_class & answer[:, None]
+        answered[t, :n] = answer
+        present[t, : of_class.shape[1]] = True
+    all_parts = np.full((len(parts), rows), -1, np.int8)
+    all_parts[:, :n] = np.where(answered[:, :n].any(0), parts, -1)
+    mean, std, shift, scale = moments(vectors, all_parts[:, :n] == TRAIN, shares)
+    valid_rows = _valid_rows(all_parts, seed)
+    first = vectors if vectors.ndim == 2 else vectors[:, 0]
+    valid_x = np.stack([np.where(fold[:, None] >= 0, first[np.maximum(fold, 0)], 0) for fold in valid_rows])
+    weights = _weights(packed, answered, all_parts, softmax, several, class_weights and not balanced_sampling)
+    groups = _groups(packed, answered, all_parts, balanced_sampling)
+    arrays = {
+        "targets": packed, "known": answered, "parts": all_parts, "present": present, "softmax": np.asarray(softmax),
+        "weights": weights, "mean": mean, "std": std, "shift": shift, "scale": scale,
+        "valid_rows": valid_rows, "valid_x": valid_x,
+    }  # fmt: skip
+    return Problem(**jax.device_put(arrays), groups=groups)
+
+
+def _valid_rows(parts: NDArray[np.int8], seed: int) -> NDArray[np.int32]:
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for fold in parts:
+        rows = np.flatnonzero(fold == VALID)
+        chosen.append(np.sort(rng.permutation(rows)[:VALID_ROWS]))
+    width = padded(max(len(rows) for rows in chosen))
+    return np.stack([np.pad(rows, (0, width - len(rows)), constant_values=-1) for rows in chosen]).astype(np.int32)
+
+
+def _weights(packed, answered, parts, softmax, several, balanced: bool) -> NDArray[np.float32]:
+    """n / (classes · n of the class) over a fold's training rows, as scikit-learn's `balanced`; ones otherwise."""
+    folds, tasks, k = len(parts), len(packed), packed.shape[2]
+    weights = np.ones((folds, tasks, 2, k), np.float32)
+    if not balanced:
+        return weights
+    for f, t in np.ndindex(folds, tasks):
+        rows = (parts[f] == TRAIN) & answered[t]
+        n, with_class = rows.sum(), packed[t][rows].sum(0, dtype=np.int64)
+        if softmax[t]:
+            weights[f, t, 1] = n / (np.maximum((with_class > 0).sum(), 1) * np.maximum(with_class, 1))
+        else:
+            weights[f, t, 0] = n / (2 * np.maximum(n - with_class, 1))
+            weights[f, t, 1] = n / (2 * np.maximum(with_class, 1))
+    return weights
+
+
+def _groups(packed, answered, parts, balanced: bool) -> Groups:
+    trained = np.flatnonzero((parts == TRAIN).any(0))
+    fold_id = _numbered((parts[:, trained] == TRAIN).T)
+    answers = np.concatenate([packed[:, trained], answered[:, trained, None]], axis=2)  # (tasks, n, k + 1)
+    kind = _numbered(answers.transpose(1, 0, 2).reshape(len(trained), -1))
+    kinds = kind.max() + 1
+    key = fold_id * kinds + kind
+    order = np.argsort(key, kind="stable")
+    found, start, count = np.unique(key[order], return_index=True, return_counts=True)
+    of_fold = found // kinds
+    _, fold_first, fold_of = np.unique(of_fold, return_index=True, return_inverse=True)
+    fold_count = np.bincount(fold_of, weights=count).astype(np.int64)
+    chance = count.astype(np.float64)
+    if balanced:
+        chance *= _rarity(packed, answered, trained, order[start])
+    size = 1 << max(int(np.ceil(np.log2(len(found)))), 3)
+    pad = (0, size - len(found))
+    return Groups(
+        order=jnp.asarray(np.pad(trained[order], (0, packed.shape[1] - len(trained))), jnp.int32),
+        start=jnp.asarray(np.pad(start, pad), jnp.int32),
+        rows=jnp.asarray(np.pad(count, pad, constant_values=1), jnp.int32),
+        fold_start=jnp.asarray(np.pad(start[fold_first][fold_of], pad), jnp.int32),
+        fold_rows=jnp.asarray(np.pad(fold_count[fold_of], pad, constant_values=1), jnp.int32),
+        cumulative=jnp.asarray(np.pad(np.cumsum(chance) / chance.sum(), pad, constant_values=2.0), jnp.float32),
+    )
+
+
+def _numbered(flags: NDArray[Any]) -> NDArray[np.int64]:
+    """Rows of zeros and ones (n, columns), numbered from 0 in the order of what they say."""
+    bits = np.packbits(flags, axis=1)
+    if bits.shape[1] > 8:
+        return np.unique(bits, axis=0, return_inverse=True)[1].reshape(-1)
+    words = np.pad(bits, ((0, 0), (0, 8 - bits.shape[1]))).view(">u8")[:, 0]  # sorting numbers is ten times as quick
+    return np.unique(words, return_inverse=True)[1].reshape(-1)
+
+
+def _rarity(packed, answered, trained, examples) -> NDArray[np.float64]:
+    """How much oftener a row is drawn so that a task's classes come equally often; the mean over tasks."""
+    share = np.zeros(len(examples))
+    rows = trained[examples]
+    for t in range(len(packed)):
+        kinds, count = np.unique(packed[t][trained[answered[t][trained]]], axis=0, return_counts=True)
+        of_kind = {row.tobytes(): 1 / n for row, n in zip(kinds, count, strict=True)}
+        share += [of_kind.get(packed[t][row].tobytes(), 0.0) if answered[t][row] else 0.0 for row in rows]
+    return np.maximum(share, share[share > 0].min())
+
+
+def draw(
+    groups: Groups, n: int, view_share: Float[Array, ""], learned_share: Float[Array, ""], views: int, *,
+    key: PRNGKeyArray,
+) -> Draw:  # fmt: skip
+    """Draw rows with replacement, and for each a partner of the same classes and one of any class, in its folds.
+
+    A row whose latent augmentation is drawn is not drawn as a view: the augmenter knows tiles as they are.
+    """
+    of_group, member, same, other, whether, which = jax.random.split(key, 6)
+    last = jnp.searchsorted(groups.cumulative, 1.5)  # of the groups there are, padding has 2
+    group = jnp.minimum(jnp.searchsorted(groups.cumulative, jax.random.uniform(of_group, (n,)), side="right"), last - 1)
+    start, count = groups.start[group], groups.rows[group]
+    fold_start, fold_count = groups.fold_start[group], groups.fold_rows[group]
+    learned = jax.random.uniform(jax.random.fold_in(key, 6), (n,)) < learned_share
+    view = jnp.zeros(n, jnp.int32)
+    if views > 1:
+        taken = ~learned & (jax.random.uniform(whether, (n,)) < view_share)
+        view = jnp.where(taken, jax.random.randint(which, (n,), 1, views), 0)
+    return Draw(
+        rows=groups.order[start + jax.random.randint(member, (n,), 0, count)],
+        same=groups.order[start + jax.random.randint(same, (n,), 0, count)],
+        any=groups.order[fold_start + jax.random.randint(other, (n,), 0, fold_count)],
+        view=view,
+        learned=learned,
+    )

@@ -1,0 +1,96 @@
+"""What training leaves: all heads of a grid, and how they answer; and how one of its methods is chosen for a fit."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from heads.augmentation.augmenter import Augmenter
+from heads.augmentation.feature_space import Strengths
+from heads.augmentation.policies import MOST_VECTORS, count_copies, lay_copies, share_views
+from heads.config import LBFGS_MODELS, FitConfig
+from heads.devices import device_bytes, padded, to_device
+from heads.examples import Examples
+from heads.training.adamw import fit_on_device, fit_streamed
+from heads.training.grid import Fitted, Grid, Program, Trained, cells_of, grid_of, program_of
+from heads.training.lbfgs import fit_lbfgs
+from heads.training.problem import Problem, pose
+
+#: More iterations than this the strongest grids do not need, and the weakest regularisation should not get.
+LBFGS_STEPS = 200
+
+
+def pose_examples(
+    config: FitConfig, examples: Examples, vectors: NDArray[Any], shares: NDArray[np.float64] | None = None
+) -> Problem:
+    """The problem that examples and their vectors pose; see `pose`."""
+    return pose(
+        vectors, examples.targets, examples.known, examples.split.parts, [config.multi_label] * len(examples.tasks),
+        class_weights=config.class_weights == "balanced", balanced_sampling=config.balanced_sampling, seed=config.seed,
+        shares=shares,
+    )  # fmt: skip
+
+
+def choose_optimizer(config: FitConfig, rows: int, views: int = 1) -> str:
+    """`auto` resolved, for so many rows and vectors of each."""
+    if config.optimizer != "auto":
+        return config.optimizer
+    can = config.model in LBFGS_MODELS and not config.draws and not config.focal and not config.balanced_sampling
+    return "lbfgs" if can and rows * count_copies(config, views) <= MOST_VECTORS else "adamw"
+
+
+def train(
+    config: FitConfig, examples: Examples, vectors: NDArray[Any], *, augmenter: Augmenter | None = None,
+    on_device: bool | None = None,
+) -> Trained:  # fmt: skip
+    """Fit all heads of a configuration to examples of one vector each.
+
+    Args:
+        vectors: (n, dim), or with stored views (n, 1 + views, dim), the original first; may be a memory map.
+        augmenter: What takes vectors to those of views; needed where `learned` is on.
+        on_device: Whether all vectors are brought to the device; by what is free there when None.
+    """
+    dim, views = vectors.shape[-1], vectors.shape[1] if vectors.ndim == 3 else 1
+    optimizer = choose_optimizer(config, len(vectors), views)
+    if optimizer == "lbfgs":
+        copies, shares = lay_copies(config, vectors, augmenter)
+        problem = pose_examples(config, examples, copies, shares)
+        program = program_of(config, examples, dim, steps=min(config.steps or LBFGS_STEPS, LBFGS_STEPS))
+        seeds = range(config.seed, config.seed + 1)  # it starts at zero and draws nothing: all seeds are alike
+        grid = _grid(config, examples, rates=config.c, decays=(0.0,), seeds=seeds)
+        fitted = fit_lbfgs(program, problem, grid, copies, shares)
+        names: tuple[str, ...] = ("c",)
+    else:
+        network, latent = (augmenter.network, augmenter.latent) if augmenter is not None else (None, None)
+        program = program_of(config, examples, dim, views=views, latent=network)
+        problem = pose_examples(config, examples, vectors, share_views(config, views))._replace(latent=latent)
+        seeds = range(config.seed, config.seed + config.seeds)
+        rates, decays = config.learning_rates or (), config.weight_decays or ()
+        grid = _grid(config, examples, rates=rates, decays=decays, seeds=seeds)
+        fitted = _fit_adamw(program, problem, grid, vectors, on_device)
+        names = ("learning_rate", "weight_decay")
+    jax.block_until_ready(fitted)
+    first = vectors if vectors.ndim == 2 else vectors[:, 0]
+    return Trained(
+        optimizer=optimizer,
+        network=program.network,
+        problem=problem,
+        cells=cells_of(grid, names, config.policies),
+        seeds=len(seeds),
+        fitted=fitted,
+        logits=lambda members, rows: members.logits(first[rows]),
+    )
+
+
+def _grid(config: FitConfig, examples: Examples, *, rates, decays, seeds) -> Grid:
+    return grid_of(len(examples.tasks), rates, decays, [Strengths.of(one) for one in config.policies], seeds)
+
+
+def _fit_adamw(program: Program, problem: Problem, grid: Grid, vectors: NDArray[Any], on_device: bool | None) -> Fitted:
+    if on_device is None:
+        on_device = 1.2 * vectors.nbytes < device_bytes()
+    flat = vectors.reshape(-1, vectors.shape[-1])
+    if on_device:
+        return fit_on_device(program, problem, grid, to_device(flat, padded(len(vectors)) * program.views))
+    return fit_streamed(program, problem, grid, lambda rows: flat[np.minimum(rows, len(flat) - 1)])

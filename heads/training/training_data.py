@@ -1,0 +1,151 @@
+"""What a head is fitted from: vectors, with stored views where they are asked for, and a latent augmenter."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.config import as_record
+from embedstore.errors import ViewsNotFoundError
+from embedstore.store import Collection, Store, read_vectors, read_views
+from embedstore.store.vectors import room_for
+from heads.augmentation.augmenter import Augmenter, augmenters_for, load_augmenter
+from heads.augmentation.policies import default_policy
+from heads.bags import pool
+from heads.config import TILE_MODELS, AugmentConfig, FitConfig
+from heads.devices import device_bytes
+from heads.examples import Examples
+
+#: Rows that are laid beside their views at once.
+_BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """What the examples of a fit are made of.
+
+    Attributes:
+        vectors: What the model looks at: a vector an example (n, dim), or with views (n, 1 + views, dim), the original
+            first; or the vectors of all bags (tiles, dim), one bag after the other.
+        augment: The augmentation that was asked for, or where that was left open what there are the means for.
+        augmenter: What takes a vector to that of a view, where that is wanted.
+        record: Views and augmenter, as a head keeps them to be fitted again.
+        notes: What the user should know.
+    """
+
+    vectors: NDArray[Any]
+    augment: tuple[AugmentConfig, ...]
+    augmenter: Augmenter | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def gather_material(
+    store: Store, collection: Collection, examples: Examples, config: FitConfig, scratch: Path
+) -> Material:
+    """Read what a fit needs.
+
+    Args:
+        scratch: A folder for what does not fit into memory; it must outlive the material.
+    Raises:
+        VectorError: a vector or view holds NaN or infinity.
+        ViewsNotFoundError: views are asked for, and no example has any.
+        AugmenterNotFoundError, AugmenterMismatchError: see `load_augmenter`.
+    """
+    vectors = _vectors(collection, examples, config, scratch)
+    if config.augment is None and config.model in TILE_MODELS:
+        return _left_open(store, collection, examples, config, vectors, scratch)
+    return _asked(store, collection, examples, config, vectors, scratch)
+
+
+def _left_open(
+    store: Store, collection: Collection, examples: Examples, config: FitConfig, vectors: NDArray[Any], scratch: Path
+) -> Material:
+    """With the augmentation that the store has the means for."""
+    views = store.views(collection.name)
+    augmenters = augmenters_for(store, collection)
+    learned = len(augmenters) == 1 and augmenters[0].record["beats_original"]
+    for count in (views.config().count if views.exists() else 0, 0):
+        policy = default_policy(len(examples), views=count, learned=learned)
+        try:
+            found = _asked(store, collection, examples, replace(config, augment=(policy,)), vectors, scratch)
+        except ViewsNotFoundError:
+            continue  # none of the labelled tiles has any
+        break
+    if not policy.is_on:
+        return found
+    note = f"augmented by {policy}, which the store has the means for; `--augment none` leaves it out"
+    return replace(found, notes=(*found.notes, note))
+
+
+def _asked(
+    store: Store, collection: Collection, examples: Examples, config: FitConfig, vectors: NDArray[Any], scratch: Path
+) -> Material:
+    """With the augmentation that a configuration names."""
+    augmenter, notes = None, tuple[str, ...]()
+    record: dict[str, Any] = {}
+    if config.uses("learned"):
+        augmenter = load_augmenter(store, collection, config.augmenter)
+        record["augmenter"] = {"name": augmenter.name, "digest": augmenter.digest}
+    if config.uses("views"):
+        vectors, record["views"], notes = _with_views(store, collection, examples, vectors, scratch)
+    return Material(vectors=vectors, augment=config.policies, augmenter=augmenter, record=record, notes=notes)
+
+
+def _with_views(
+    store: Store, collection: Collection, examples: Examples, vectors: NDArray[Any], scratch: Path
+) -> tuple[NDArray[Any], dict[str, Any], tuple[str, ...]]:
+    """Vectors and their views, what is recorded of them, and notes."""
+    views = store.views(collection.name)
+    if not views.exists():
+        raise ViewsNotFoundError(
+            f"collection {collection.name!r} has no stored views; expected some for augmentation by views; make them "
+            "with `embedstore ingest … --views 4` over the same slides, or leave views out of --augment"
+        )
+    config = views.config()
+    read = read_views(views, examples.ids, memory_map=_mapped(scratch / "views.npy", config.count * vectors.nbytes))
+    found, n = int(read.found.sum()), len(examples)
+    if not found:
+        raise ViewsNotFoundError(
+            f"not one of {n:,} labelled tiles of collection {collection.name!r} has stored views; make them with "
+            "`embedstore ingest … --views` over their slides, or leave views out of --augment"
+        )
+    note = (
+        f"{n - found:,} of {n:,} labelled tiles have no stored views, and are drawn as they are; "
+        "`embedstore ingest … --views` over their slides makes them"
+    )
+    both = _beside(vectors, read.vectors, read.found, scratch / "with-views.npy")
+    return both, {**as_record(config), "tiles": found}, (note,) if found < n else ()
+
+
+def _vectors(collection: Collection, examples: Examples, config: FitConfig, scratch: Path) -> NDArray[Any]:
+    bags = examples.bags
+    if config.model in ("mean", "max"):
+        return pool(collection, bags, version=examples.version, how=config.model)
+    rows = bags.rows
+    memory_map = _mapped(scratch / "vectors.npy", 2 * collection.dim * len(rows))
+    if (np.diff(rows) > 0).all():
+        return read_vectors(collection, rows, version=examples.version, memory_map=memory_map)
+    order = np.argsort(rows, kind="stable")  # slides of a patient, or a table that was compacted since
+    read = read_vectors(collection, rows[order], version=examples.version, memory_map=memory_map)
+    back = np.empty(len(rows), np.int64)
+    back[order] = np.arange(len(rows))
+    return read[back]
+
+
+def _beside(vectors: NDArray[Any], views: NDArray[Any], found: NDArray[np.bool_], path: Path) -> NDArray[Any]:
+    """(n, 1 + views, dim): each vector and its views, or itself again where it has none."""
+    n, count, dim = views.shape
+    out = room_for((n, 1 + count, dim), _mapped(path, 2 * n * (1 + count) * dim))
+    for start in range(0, n, _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        out[block, 0] = vectors[block]
+        out[block, 1:] = np.where(found[block, None, None], views[block], vectors[block, None])
+    return out
+
+
+def _mapped(path: Path, size: int) -> Path | None:
+    """The path where so many bytes are too many for memory."""
+    return path if size > 2 * device_bytes() else None

@@ -1,0 +1,143 @@
+"""Several augmentations are one more axis of the grid: each as if it were fitted alone, the best by validation kept."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from cli.fit_settings import resolve_fit
+from cli.main import app
+from embedstore.errors import ConfigError
+from embedstore.store import Store
+from heads.augmentation.policies import default_policy, search_policies
+from heads.config import AugmentConfig, FitConfig, SplitConfig
+from heads.examples import gather
+from heads.fit import fit_again, fit_heads
+from heads.training.training import train
+
+NOISE = AugmentConfig(noise=0.5)
+MIXED = AugmentConfig(mixup=0.4, interpolate=0.3)
+QUICK = FitConfig(
+    optimizer="adamw", split=SplitConfig(folds=3), steps=60, evaluate_every=20, batch=64, seeds=2, bootstrap=20
+)
+
+
+def posed(store: Store, config: FitConfig):
+    collection = store.collection()
+    examples = gather(store, collection, ["tissue"], config)
+    return examples, np.stack(collection.tiles().column("vector").to_pylist()).astype(np.float16)
+
+
+@pytest.mark.slow
+def test_each_policy_is_fitted_as_if_alone(fitted_store: Store):
+    policies = (AugmentConfig(), NOISE, MIXED)
+    together = replace(QUICK, augment=policies)
+    examples, vectors = posed(fitted_store, together)
+    found = train(together, examples, vectors)
+    cells = len(QUICK.weight_decays or ())
+    assert [cell["augment"] for cell in found.cells] == [str(one) for one in policies for _ in range(cells)]
+    for p, policy in enumerate(policies):
+        alone = train(replace(QUICK, augment=(policy,)), examples, vectors)
+        for cell, scores in alone.scores(0).items():
+            assert scores.shape == (2, 3)
+            np.testing.assert_allclose(found.scores(0)[p * cells + cell], scores, rtol=1e-4)
+            ours, theirs = (
+                one.members(at, [0, 2], 1).logits(vectors[:50])
+                for one, at in ((found, p * cells + cell), (alone, cell))
+            )
+            np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw", "lbfgs"])
+def test_no_augmentation_beside_views_is_as_if_there_were_none(fitted_store: Store, optimizer: str):
+    """Views vary where originals do not: standardised by them, originals would be regularised otherwise."""
+    plain = replace(QUICK, optimizer=optimizer, augment=(AugmentConfig(),), learning_rates=None, c=(0.1,))
+    beside = replace(plain, augment=(AugmentConfig(), AugmentConfig(views=0.8)))
+    examples, vectors = posed(fitted_store, plain)
+    noise = np.random.default_rng(0).normal(size=(len(vectors), 2, vectors.shape[1])) * 12 * vectors.std(0)
+    noise[..., ::2] = 0
+    viewed = np.concatenate([vectors[:, None], vectors[:, None] + noise], axis=1).astype(np.float16)
+    found, alone = train(beside, examples, viewed), train(plain, examples, vectors)
+    for cell, scores in alone.scores(0).items():
+        np.testing.assert_allclose(found.scores(0)[cell], scores, rtol=2e-3)
+        ours, theirs = (one.members(cell, [0, 2], 1).logits(vectors[:50]) for one in (found, alone))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.slow
+def test_the_best_by_validation_is_kept_and_fitted_again(fitted_store: Store):
+    config = replace(QUICK, augment=(AugmentConfig(), AugmentConfig(noise=10), MIXED))
+    kept = fit_heads(fitted_store, fitted_store.collection(), ["tissue"], config, names=["p"], replace_heads=True)[0]
+    tried = kept.record["selection"]
+    assert len(tried) == 3 * len(config.weight_decays or ())
+    best = min(tried, key=lambda cell: cell["score"])
+    assert best["chosen"] and best["augment"] != "noise=10"
+    assert fit_again(fitted_store, "p")[1].digest == kept.digest
+
+
+def test_policies_from_flags_and_file(tmp_path: Path):
+    assert resolve_fit({}).augment is None and resolve_fit({"augment": ("none",)}).augment == (AugmentConfig(),)
+    flags = {"augment": ("none", "noise=0.5", "mixup=0.4,interpolate=0.3", "noise=0.5")}
+    assert resolve_fit(flags).augment == (AugmentConfig(), NOISE, MIXED)
+    assert resolve_fit({"augment": ("search",)}, lambda *_: (NOISE, MIXED)).augment == (NOISE, MIXED)
+    one, several = tmp_path / "one.toml", tmp_path / "several.toml"
+    one.write_text("[augment]\nnoise = 0.5\n")
+    several.write_text("[[augment]]\n[[augment]]\nmixup = 0.4\ninterpolate = 0.3\n")
+    assert resolve_fit({"config_file": str(one)}).augment == (NOISE,)
+    assert resolve_fit({"config_file": str(several)}).augment == (AugmentConfig(), MIXED)
+    assert resolve_fit({"config_file": str(several), "augment": ("noise=0.5",)}).augment == (NOISE,)
+    one.write_text("[augment]\nblur = 0.5\n")
+    with pytest.raises(ConfigError, match=r"\[augment\] has blur; expected of dropout, .*views"):
+        resolve_fit({"config_file": str(one)})
+
+
+def test_a_search_tries_what_is_at_hand():
+    def kinds(policies):
+        return {kind for one in policies for kind in ("views", "learned", "noise", "mixup") if getattr(one, kind)}
+
+    for views, learned in itertools.product((False, True), repeat=2):
+        tried = search_policies(views=views, learned=learned)
+        assert AugmentConfig() in tried and len(set(tried)) == len(tried)
+        wanted = {kind for kind, there in (("views", views), ("learned", learned)) if there}
+        assert kinds(tried) == (wanted or {"noise", "mixup"})
+
+
+def test_what_is_left_open_takes_as_many_copies_as_can_be_fitted_to_the_optimum():
+    few, some, many = 1000, 9000, 40_000
+    assert default_policy(few, views=4, learned=True) == AugmentConfig(views=0.8, learned=0.4)
+    assert default_policy(some, views=4, learned=True) == AugmentConfig(views=0.8)
+    assert default_policy(many, views=4, learned=True) == AugmentConfig()
+    assert default_policy(few, views=0, learned=True) == AugmentConfig(learned=0.8)
+    assert default_policy(few, views=0, learned=False) == AugmentConfig()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "abmil", "level": "slide", "augment": (NOISE,)}, "abmil"),
+        ({"model": "mean", "level": "slide", "augment": (AugmentConfig(views=0.5),)}, "pooled tiles"),
+        ({"optimizer": "lbfgs", "augment": (AugmentConfig(), NOISE)}, "takes views and learned"),
+        ({"augment": ()}, "empty"),
+        ({"augment": (NOISE, NOISE)}, "twice"),
+        ({"augmenter": "mine"}, "learned"),
+    ],
+)
+def test_augmentation_that_cannot_be_is_refused(options: dict, message: str):
+    with pytest.raises(ConfigError, match=message):
+        FitConfig(**options)
+
+
+def test_a_policy_says_itself_as_the_option_takes_it():
+    assert str(AugmentConfig()) == "none"
+    assert resolve_fit({"augment": (str(MIXED),)}).augment == (MIXED,)
+
+
+def test_a_kind_that_there_is_not_is_named(fitted_store: Store):
+    asked = ["fit-head", "--store", fitted_store.uri, "--task", "tissue", "--augment", "rotate=1"]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 2
+    assert "noise, dropout, mixup, interpolate, extrapolate, views, learned; or none, search" in result.output

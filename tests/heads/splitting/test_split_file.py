@@ -1,0 +1,67 @@
+"""Splits given as a CSV."""
+
+import numpy as np
+import pytest
+
+from embedstore.errors import SplitError
+from heads.config import SplitConfig
+from heads.splitting.split_file import read_split_file
+from heads.splitting.splits import TEST, TRAIN, UNUSED, VALID, make_split
+
+
+def write(tmp_path, text: str):
+    path = tmp_path / "split.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_patients_of_a_file_become_parts_of_rows(tmp_path):
+    file = read_split_file(write(tmp_path, "\ufeffPatient, Split ,age\n007,train,60\n7,val,50\nx,test,1\n\n"))
+    assert (file.by, file.parts) == ("patient", {"007": "train", "7": "val", "x": "test"})
+    codes = np.array([0, 1, 2, 2, 3, -1])
+    values, names, notes = file.place(codes, ("7", "007", "x", "other"))
+    made = make_split(SplitConfig(kind="file", file="split.csv"), groups=np.array([0, 1, 2, 2, 3, 4]),
+                      strata=np.ones((6, 1), bool), classes=["a"], values=values, value_names=names)  # fmt: skip
+    np.testing.assert_array_equal(made.parts, [[VALID, TRAIN, TEST, TEST, UNUSED, UNUSED]])
+    assert notes == ()
+    assert any("2 of 6 labelled rows" in note for note in made.notes)
+
+
+def test_what_no_label_is_of_is_noted(tmp_path):
+    file = read_split_file(write(tmp_path, "slide,fold,patient\na.svs,1,p\nb.svs,2,p\nc.svs,3,p\nb.svs,2,p\n"))
+    assert file.by == "slide_id"
+    values, names, notes = file.place(np.array([0, 1]), ("b.svs", "a.svs"))
+    assert [names[value] for value in values] == ["2", "1"]
+    assert notes == ("split file split.csv: no label is of 1 of its slides: c.svs",)
+
+
+def test_a_file_of_other_slides_is_an_error_that_shows_both(tmp_path):
+    file = read_split_file(write(tmp_path, "slide_id,split\na,train\nb,test\n"))
+    with pytest.raises(SplitError, match=r"none of the 2 labelled slides; it has 'a' and 'b', .* 'a.svs' and 'b.svs'"):
+        file.place(np.array([0, 1]), ("a.svs", "b.svs"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"has the columns \(none\); expected"),
+        ("slide_id,part\na,train\n", "has the columns slide_id and part; expected"),
+        ("slide_id,split,fold\na,train,1\n", "one of split and fold"),
+        ("split\ntrain\n", "expected one of slide_id and patient"),
+        ("slide_id,split\n", "a header and no rows"),
+        ("slide_id,split\na,train\nb\n", "line 3: no split"),
+        ("slide_id,split\n,train\n", "line 2: no slide_id"),
+        ("patient,split\np,train\nq,test\np,test\n", "line 4: patient 'p' is of 'test' here, of 'train' above"),
+    ],
+)
+def test_a_malformed_file(tmp_path, text, message):
+    with pytest.raises(SplitError, match=message):
+        read_split_file(write(tmp_path, text))
+
+
+def test_a_file_that_is_not_there_or_no_text(tmp_path):
+    with pytest.raises(SplitError, match="cannot be read"):
+        read_split_file(tmp_path / "none.csv")
+    (tmp_path / "picture.csv").write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(SplitError, match="cannot be read"):
+        read_split_file(tmp_path / "picture.csv")

@@ -1,0 +1,216 @@
+"""What heads are fitted from: stored views beside vectors, and a latent augmenter; kept, compared, and missed aloud."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from cli.fit_head import _policies
+from cli.main import app
+from embedstore.config import as_record
+from embedstore.errors import AugmenterNotFoundError, HeadMismatchError, ViewsNotFoundError
+from embedstore.store import Label, Store, read_views
+from heads.augmentation.augmenter import load_augmenter
+from heads.augmentation.augmenter_fit import fit_augmenter
+from heads.augmentation.policies import DRAWS, lay_copies
+from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
+from heads.examples import gather
+from heads.fit import fit_again, fit_heads
+from heads.networks.latent import apply_latent
+from heads.training.adamw import _through_latent
+from heads.training.grid import program_of
+from heads.training.training_data import gather_material
+from tests.heads.view_stores import EDGE, VIEWS, make_viewed
+
+pytestmark = pytest.mark.slow
+
+QUICK = FitConfig(
+    optimizer="adamw", split=SplitConfig(folds=3), steps=60, evaluate_every=20, batch=64, bootstrap=20,
+    weight_decays=(1e-2,),
+)  # fmt: skip
+VIEWED = replace(QUICK, augment=(AugmentConfig(), AugmentConfig(views=0.8)))
+LEARNED = replace(QUICK, augment=(AugmentConfig(learned=0.5, noise=0.1),))
+TINY = AugmenterConfig(chunks=3, width=8, heads=2, steps=60, batch=64, evaluate_every=30, bootstrap=20)
+
+
+def labelled(folder: Path, **options) -> Store:
+    """A store with views whose tiles are 'high' or 'low' by what their vectors hold."""
+    store = make_viewed(folder, **options)
+    tiles = store.collection().tiles().to_pylist()
+    sums = np.array([sum(tile["vector"][:4]) for tile in tiles])
+    store.labels.record(
+        [
+            Label(task="size", label="high" if high else "low", slide_id=tile["slide_id"], x=tile["x"], y=tile["y"],
+                  edge_l0=EDGE, author="me", source="t.csv")
+            for tile, high in zip(tiles, sums > np.median(sums), strict=True)
+        ]
+    )  # fmt: skip
+    return store
+
+
+def fit(store: Store, config: FitConfig, **options):
+    return fit_heads(store, store.collection(), ["size"], config, names=["h"], replace_heads=True, **options)[0]
+
+
+def test_views_lie_beside_their_tiles_and_a_tile_without_any_stands_for_them(tmp_path: Path):
+    store = labelled(tmp_path, slides=6, tiles=20, without=("s01.svs",))
+    collection = store.collection()
+    examples = gather(store, collection, ["size"], VIEWED)
+    material = gather_material(store, collection, examples, VIEWED, tmp_path)
+    rows = {row["tile_id"]: row for row in collection.tiles().to_pylist()}
+    stored = read_views(store.views(collection.name), examples.ids)
+    assert material.vectors.shape == (120, 1 + VIEWS.count, collection.dim)
+    for i, tile_id in enumerate(examples.ids.tolist()):
+        own = np.asarray(rows[tile_id]["vector"], np.float16)
+        assert (material.vectors[i, 0] == own).all()
+        expected = stored.vectors[i] if rows[tile_id]["slide_id"] != "s01.svs" else np.tile(own, (VIEWS.count, 1))
+        assert (material.vectors[i, 1:] == expected).all()
+    assert material.record["views"]["tiles"] == 100 and material.record["views"]["count"] == VIEWS.count
+    assert "20 of 120 labelled tiles have no stored views" in material.notes[0]
+
+
+def test_a_head_with_views_is_fitted_again_to_the_same_bits_while_they_are_there(tmp_path: Path):
+    store = labelled(tmp_path)
+    made = fit(store, VIEWED)
+    assert made.record["views"]["tiles"] == 720
+    assert fit_again(store, "h")[1].digest == made.digest
+    store.remove_views("toy")
+    with pytest.raises(ViewsNotFoundError, match="no stored views"):
+        fit_again(store, "h")
+
+
+def test_a_head_with_an_augmenter_is_fitted_again_while_it_is_the_same(tmp_path: Path):
+    store = labelled(tmp_path)
+    fit_augmenter(store, store.collection(), TINY, name="mine", force=True)
+    made = fit(store, LEARNED)
+    assert made.record["augmenter"] == {"name": "mine", "digest": store.augmenters.get("mine").digest}
+    assert fit_again(store, "h")[1].digest == made.digest
+    plain = fit(store, replace(QUICK, augment=(AugmentConfig(noise=0.1),)))
+    assert plain.digest != made.digest and "augmenter" not in plain.record
+    fit(store, LEARNED)
+    other = replace(TINY, seed=1)
+    fit_augmenter(store, store.collection(), other, name="mine", force=True, replace=True)
+    with pytest.raises(HeadMismatchError, match="fitted with augmenter"):
+        fit_again(store, "h")
+
+
+def test_what_is_left_open_takes_what_the_store_has(tmp_path: Path):
+    store, said = labelled(tmp_path, without=tuple(f"s{s:02}.svs" for s in range(12))), list[str]()
+    open_ = replace(QUICK, optimizer="auto", c=(0.1,))
+    plain = fit(store, open_, tell=said.append)
+    assert list(plain.record["config"]["augment"]) == [as_record(AugmentConfig())] and not any(
+        "augmented" in t for t in said
+    )
+    assert plain.digest == fit(store, replace(open_, augment=(AugmentConfig(),))).digest
+
+    store = labelled(tmp_path / "viewed", without=("s01.svs",))
+    viewed = fit(store, open_, tell=said.append)
+    assert any("augmented by views=0.8, which the store has the means for" in text for text in said)
+    assert viewed.record["optimizer"] == "lbfgs" and viewed.record["views"]["tiles"] == 660
+    assert viewed.digest == fit(store, replace(open_, augment=(AugmentConfig(views=0.8),))).digest != plain.digest
+    poor = replace(TINY, steps=1, evaluate_every=1, learning_rate=1e-9)
+    fit_augmenter(store, store.collection(), poor, name="poor", force=True)
+    assert not store.augmenters.get("poor").record["beats_original"]
+    assert fit(store, open_).digest == viewed.digest
+    store.augmenters.remove("poor")
+    fit_augmenter(store, store.collection(), TINY, name="mine")
+    both = fit(store, open_)
+    assert list(both.record["config"]["augment"]) == [as_record(AugmentConfig(views=0.8, learned=0.4))]
+    assert both.record["augmenter"]["name"] == "mine" and both.digest != viewed.digest
+    fit_augmenter(store, store.collection(), TINY, name="another", force=True)
+    assert fit_again(store, "h")[1].digest == both.digest  # though it is no longer the only one
+    assert fit(store, open_).digest == viewed.digest  # nobody can say which of the two
+
+
+def test_copies_are_views_and_latent_augmentations_beside_the_original(tmp_path: Path):
+    store = labelled(tmp_path, slides=8, tiles=20)
+    collection = store.collection()
+    fit_augmenter(store, collection, TINY, name="mine", force=True)
+    policies = (AugmentConfig(), AugmentConfig(views=0.5), AugmentConfig(views=0.8, learned=0.4))
+    config = replace(QUICK, optimizer="lbfgs", augment=policies)
+    examples = gather(store, collection, ["size"], config)
+    material = gather_material(store, collection, examples, config, tmp_path)
+    assert material.augmenter is not None
+    copies, shares = lay_copies(config, material.vectors, material.augmenter)
+    stored = 1 + VIEWS.count
+    assert copies.shape == (160, stored + DRAWS, collection.dim) and (copies[:, :stored] == material.vectors).all()
+    np.testing.assert_allclose(shares[0], [1, *[0] * 8])
+    np.testing.assert_allclose(shares[1], [0.5, *[0.125] * 4, *[0] * 4])
+    np.testing.assert_allclose(shares[2], [0.2 * 0.6, *[0.8 * 0.6 / 4] * 4, *[0.1] * 4])
+    bank = np.asarray(material.augmenter.latent.bank)
+    for i in (0, 7):
+        made = material.augmenter.augment(np.tile(copies[i, 0], (len(bank), 1)), bank)
+        apart = np.abs(made[None] - copies[i, stored:, None].astype(np.float32)).max(axis=2).min(axis=1)
+        assert (apart < 0.01).all()  # each is of a transform in the bank
+    vast = np.full((3, 1, collection.dim), 6e4, np.float16)
+    vast[1] *= -1
+    assert np.isfinite(
+        lay_copies(replace(config, augment=(AugmentConfig(learned=1),)), vast, material.augmenter)[0]
+    ).all()
+
+
+def test_what_is_not_there_is_said_before_anything_is_saved(tmp_path: Path):
+    store = labelled(tmp_path, slides=6, tiles=20, views=False)
+    for config, error, words in (
+        (VIEWED, ViewsNotFoundError, "--views"),
+        (LEARNED, AugmenterNotFoundError, "fit-augmenter"),
+        (replace(LEARNED, augmenter="mine"), AugmenterNotFoundError, "mine"),
+    ):
+        with pytest.raises(error, match=words):
+            fit(store, config)
+    assert store.heads.names() == []
+    bare = labelled(tmp_path / "bare", slides=6, tiles=20, without=tuple(f"s{s:02}.svs" for s in range(6)))
+    with pytest.raises(ViewsNotFoundError, match="not one of 120"):
+        fit(bare, VIEWED)
+
+
+def test_what_is_drawn_for_it_goes_through_the_augmenter(tmp_path: Path):
+    store = labelled(tmp_path, slides=8, tiles=20)
+    collection = store.collection()
+    fit_augmenter(store, collection, TINY, name="mine", force=True)
+    augmenter = load_augmenter(store, collection, None)
+    examples = gather(store, collection, ["size"], LEARNED)
+    program = program_of(LEARNED, examples, collection.dim, latent=augmenter.network)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(400, collection.dim)), jnp.float16)
+
+    class Posed:
+        latent = augmenter.latent
+
+    some = np.arange(len(x)) % 2 == 0
+    half, every = (
+        np.asarray(_through_latent(program, Posed, x, jnp.asarray(taken), key=jax.random.key(1)))
+        for taken in (some, some | True)
+    )
+    own = np.asarray(x, np.float32)
+    assert ((half != own).any(axis=1) == some).all()
+    assert (half[some] == every[some]).all()
+    bank = np.asarray(augmenter.latent.bank)
+    made = np.stack(
+        [apply_latent(augmenter.network, augmenter.latent, jnp.tile(x[i], (len(bank), 1)), bank) for i in (0, 7)]
+    )
+    assert (np.abs(made - every[[0, 7], None]).max(axis=2).min(axis=1) < 1e-4).all()  # each is of a view in the bank
+
+
+def test_search_takes_what_is_at_hand(tmp_path: Path):
+    store = labelled(tmp_path, slides=8, tiles=20)
+    asked = ["fit-head", "--store", store.uri, "--task", "size", "--folds", "3", "--steps", "20", "--augment", "search"]
+    assert CliRunner().invoke(app, asked, catch_exceptions=False).exit_code == 0
+    tried = {cell["augment"] for cell in store.heads.get("size-linear").record["selection"]}
+    assert {"none", "views=0.8"} <= tried and not any("learned" in text for text in tried)
+    shown = CliRunner().invoke(app, ["heads", "show", "size-linear", "--store", store.uri]).output
+    assert f"{VIEWS.count} views of 160 tiles" in shown
+    of_slides = _policies(store, store.collection(), "mean", None)
+    assert of_slides == _policies(store, store.collection(), "max", "mine") and not FitConfig(
+        model="mean", level="slide", augment=of_slides
+    ).uses("views", "learned")
+    for name in ("mine", "other"):
+        fit_augmenter(store, store.collection(), TINY, name=name, force=True)
+    named = [*asked, "--augmenter", "other", "--name", "of-other"]
+    assert CliRunner().invoke(app, named, catch_exceptions=False).exit_code == 0
+    record = store.heads.get("of-other").record
+    assert any("learned" in cell["augment"] for cell in record["selection"])
+    assert record["augmenter"]["name"] == "other"

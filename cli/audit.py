@@ -63,19 +63,19 @@ def command(
     report: dict[str, Any] = {"store": opened.uri, "collection": chosen.name}
     found = 0
     if leaks:
-        from embedstore.search.leaks import find_leaks
+        from embedstore.search.audits.leaks import find_leaks
 
         leaking = find_leaks(opened, chosen, parts=parts, distance=distance, sample=sample, tell=_progress("leaks"))
         report["leaks"] = _leaks_record(leaking, head)
         found += len(leaking)
     if duplicates:
-        from embedstore.search.duplicates import find_duplicates
+        from embedstore.search.audits.duplicates import find_duplicates
 
         twice = find_duplicates(opened, chosen, distance=distance, sample=sample, tell=_progress("duplicates"))
         report["duplicates"] = {**vars(twice), "pairs": [vars(pair) for pair in twice.pairs]}
         found += len(twice)
     if outliers:
-        from embedstore.search.outliers import find_outliers
+        from embedstore.search.audits.outliers import find_outliers
 
         far = find_outliers(chosen, sample=sample, tell=_progress("outliers"))
         report["outliers"] = _outliers_record(far)

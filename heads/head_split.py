@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from embedstore.errors import HeadMismatchError
-from embedstore.search.sides import PartSides
+from embedstore.search.audits.groups import PartSides
 from embedstore.store import Store, StoredHead, read_tile_locations
 from embedstore.store.schema import tile_ids
 from heads.splitting.splits import PART_NAMES

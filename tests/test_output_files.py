@@ -7,7 +7,7 @@ import pytest
 from embedstore.errors import ExportError
 from embedstore.export import export_scope, write_geojson, write_table
 from embedstore.output_files import atomic_write, require_folder
-from tests.export.exported import grid, make_store
+from tests.export.prediction_scene import grid, make_store
 from tests.store.predicted import facts, predict, two
 
 
@@ -34,7 +34,7 @@ def test_every_form_goes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(OSError, match="the disk is gone"):
         write_table(scope, out / "x.parquet", form="parquet")
     monkeypatch.undo()
-    monkeypatch.setattr("embedstore.export.predictions_geojson.feature", lambda *_: {"not": {"JSON"}})
+    monkeypatch.setattr("embedstore.export.predictions.predictions_geojson.feature", lambda *_: {"not": {"JSON"}})
     with pytest.raises(TypeError):
         write_geojson(scope, "a.svs", out / "x.geojson")
     assert list(out.iterdir()) == []

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from embedstore.errors import ExportError
-from embedstore.search.query import counted
+from embedstore.search.queries.query import counted
 from embedstore.store import Store
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from embedstore.search.query import Query
+    from embedstore.search.queries.query import Query
 
 #: What every table of hits has, in this order; the user's own columns follow.
 HIT_COLUMNS = (
@@ -87,12 +87,12 @@ class Hits:
             columns: Tiles in a row.
             tile_px: Edge of a tile on the sheet, pixels.
         """
-        from embedstore.export.hits_sheet import draw_montage
+        from embedstore.export.hits.hits_montage import draw_montage
 
         return draw_montage(self, columns=columns, tile_px=tile_px)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the first tiles as cards."""
-        from embedstore.export.hits_page import notebook_html
+        from embedstore.export.hits.hits_page import notebook_html
 
         return notebook_html(self)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from embedstore.config import require
 from embedstore.errors import ConfigError, QueryError
 from embedstore.search.diversity import first_of_each, marginal_relevance
-from embedstore.search.filters import Selection, select_tiles
+from embedstore.search.filters.selection import Selection, select_tiles
 from embedstore.search.hits import HIT_COLUMNS, Hits
-from embedstore.search.query import Query, unit_rows
+from embedstore.search.queries.query import Query, unit_rows
 from embedstore.store import Collection, EffortConfig, Store, nearest_tiles
 from embedstore.store.nearest import TILE_COLUMNS
 from embedstore.store.table import sql_in

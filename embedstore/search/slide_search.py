@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from embedstore.config import require
 from embedstore.errors import ConfigError, SlideNotInStoreError
-from embedstore.search.filters import select_slides
-from embedstore.search.many import ask_many
+from embedstore.search.filters.selection import select_slides
+from embedstore.search.parallel import ask_many
 from embedstore.search.representatives import representatives as choose
 from embedstore.search.tile_sample import directions, sample_tiles
 from embedstore.store import Collection, Store, nearest_tiles

@@ -110,12 +110,12 @@ class Collection:
             where: SQL over tiles, slides, labels and predictions.
             wanted: Other fields of `SearchConfig`, such as exclude_same="patient" or per_slide=1.
         """
-        from embedstore.search import SearchConfig, as_query, search  # which stands on the store
+        from embedstore.search import SearchConfig, search, to_query  # which stands on the store
         from embedstore.store.store import Store
 
         if self._store is None:  # kept, with what it has read of the ledger
             self._store = Store(self.store_uri)
-        return search(self._store, self, as_query(self._store, self, what), SearchConfig(k=k, where=where, **wanted))
+        return search(self._store, self, to_query(self._store, self, what), SearchConfig(k=k, where=where, **wanted))
 
     def vectors_bytes(self) -> int:
         return 2 * self.dim * len(self)

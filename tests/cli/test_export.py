@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from cli.export import command
 from embedstore.errors import ExportError
-from tests.export.exported import add_folder, grid, make_store
+from tests.export.prediction_scene import add_folder, grid, make_store
 from tests.store.predicted import facts, predict, two
 
 

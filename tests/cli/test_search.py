@@ -26,7 +26,7 @@ from embedstore.errors import (
 from embedstore.extractors import ExtractorConfig, load_extractor
 from embedstore.store import Collection, Label, Store
 from tests.search.planted import DIM, EDGE, RECORD, noise, plant
-from tests.search.query_scene import add_slide, image_collection
+from tests.search.queries.query_scene import add_slide, image_collection
 from tests.store.predicted import facts, predict, two
 
 #: Two slides of P0, one each of P1 and P2, and a folder of ready-made tiles whose patient nobody knows.

@@ -7,7 +7,7 @@ import pytest
 
 from embedstore.errors import ExportError
 from embedstore.search.hits import HIT_COLUMNS, Hits
-from tests.export.found import FOLDER, LOST, make_found, make_hits, of_tile, tile_rows
+from tests.export.hits_scene import FOLDER, LOST, make_found, make_hits, of_tile, tile_rows
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import embedstore
 from embedstore.errors import ConfigError, QueryError, TileNotFoundError
-from embedstore.search import Query, SearchConfig, as_query, neighbours, search, similar_slides, tile_query
+from embedstore.search import Query, SearchConfig, neighbours, search, similar_slides, tile_query, to_query
 from embedstore.search.diversity import marginal_relevance
 from embedstore.search.hits import HIT_COLUMNS
 from embedstore.store import Collection, CollectionWriter, IndexConfig, Label, Store, build_index
@@ -214,7 +214,7 @@ def test_bad_questions_are_named(scene: tuple[Store, Collection], tmp_path: Path
     with pytest.raises(QueryError, match=r"patient of slide 's7' is not known.*--exclude-same slide"):
         search(store, collection, query, SearchConfig(exclude_same="patient"))
     with pytest.raises(QueryError, match="is of no slide"):
-        search(store, collection, as_query(store, collection, np.ones(DIM)), SearchConfig(exclude_same="slide"))
+        search(store, collection, to_query(store, collection, np.ones(DIM)), SearchConfig(exclude_same="slide"))
     with pytest.raises(ConfigError, match="no column 'foo'"):
         search(store, collection, query, SearchConfig(where="foo = 1"))
     for wrong in ({"k": 0}, {"per_slide": 0}, {"diverse": 1.5}, {"exclude_same": "cohort"}):

@@ -1,0 +1,19 @@
+"""A head's predictions, or a collection's embeddings: as tables, GeoJSON, heat maps, slide scores and AnnData."""
+
+from embedstore.export.predictions.anndata_export import write_anndata
+from embedstore.export.predictions.export_scope import ExportScope, export_scope
+from embedstore.export.predictions.heat_map_sheet import write_heat_map
+from embedstore.export.predictions.prediction_table import write_table
+from embedstore.export.predictions.predictions_geojson import write_geojson
+from embedstore.export.predictions.slide_scores import slide_scores, write_slide_scores
+
+__all__ = [
+    "ExportScope",
+    "export_scope",
+    "slide_scores",
+    "write_anndata",
+    "write_geojson",
+    "write_heat_map",
+    "write_slide_scores",
+    "write_table",
+]

@@ -1,0 +1,137 @@
+"""Predictions as GeoJSON that QuPath opens: a tile object a tile, or an annotation for neighbours of one class."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+
+from embedstore.errors import ExportError
+from embedstore.export.predictions.export_scope import ExportScope
+from embedstore.export.predictions.ranks import ranks
+from embedstore.export.qupath_objects import DIGITS, feature, rounded, squares, write_collection
+from embedstore.labels.class_colours import class_colours
+from embedstore.labels.files.annotations import Origin
+from embedstore.labels.files.frames import corner_l0
+from embedstore.store import PredictionFacts
+from embedstore.store.prediction_schema import LABEL_JOINT, decided_classes, probability_matrix
+
+
+def write_geojson(
+    scope: ExportScope,
+    slide_id: str,
+    path: str | Path,
+    *,
+    origin: Origin = "bounds",
+    merge: bool = False,
+    min_probability: float = 0.0,
+) -> int:
+    """Write what a head says of a slide's tiles, for QuPath 0.4 or newer (File > Import objects, or drag and drop).
+
+    A tile is a square Polygon of objectType `tile` with its class, and the probabilities as measurements "p: CLASS".
+    Of a head for slides or patients, tiles have the measurements "attention" and "attention rank" (0 to 1 within the
+    slide) and no class.
+
+    Args:
+        scope: The head and its slides.
+        slide_id: One of them.
+        path: The file.
+        origin: Where coordinates begin. QuPath shows the part of a slide that OpenSlide says holds an image, and counts
+            from its corner: `bounds`. `level0` counts from the corner of level 0. The member `embedstore` of the file
+            says which, and the import of labels heeds it.
+        merge: Unite neighbouring tiles of one class to annotations, with the number of tiles and their mean
+            probability.
+        min_probability: Leave out tiles whose class has a smaller probability.
+    Returns:
+        How many objects were written.
+    Raises:
+        ExportError: the head has nothing to say of tiles, or attention was to be merged.
+    """
+    facts, table = scope.head_facts("geojson"), scope.places_table("geojson")
+    rows = table.table(slides=[slide_id])
+    slide = scope.slides[slide_id]
+    corner = corner_l0(slide, origin)
+    about = {
+        "origin": origin,
+        "slide_id": slide_id,
+        "head": facts.head,
+        "head_digest": facts.head_digest,
+        "task": facts.task,
+        "collection": facts.collection,
+    }
+    if facts.level != "tile":
+        if merge:
+            raise ExportError(
+                f"head {facts.head!r} gives no tile a class, so tiles cannot be merged; leave out --merge"
+            )
+        features = _attention_features(facts, rows, corner)
+    elif merge:
+        features = _merged_features(facts, rows, corner, min_probability, slide_id)
+    else:
+        features = _tile_features(facts, rows, corner, min_probability)
+    return write_collection(Path(path), about, features)
+
+
+def _tile_features(
+    facts: PredictionFacts, rows: pa.Table, corner: tuple[int, int], min_probability: float
+) -> Iterator[dict[str, Any]]:
+    colours = class_colours(facts.classes, facts.positive)
+    probabilities, decided = probability_matrix(facts, rows), decided_classes(facts, rows)
+    likely = np.where(decided, probabilities, -1).max(axis=1, initial=-1)
+    nothing = ~decided.any(axis=1)  # of a multi-label task; it has no probability of its own
+    keep = np.flatnonzero((likely >= min_probability) | (nothing & (min_probability <= 0)))
+    labels, ids = rows["label"].to_pylist(), rows["tile_id"].to_numpy()
+    places = squares(rows, corner)
+    for i in keep.tolist():
+        measurements = {f"p: {name}": p for name, p in zip(facts.classes, rounded(probabilities[i]), strict=True)}
+        properties: dict[str, Any] = {"objectType": "tile"}
+        if labels[i]:
+            properties["classification"] = _classification(labels[i], colours)
+        yield feature(f"{facts.head}/{ids[i]}", places[i], {**properties, "measurements": measurements})
+
+
+def _attention_features(facts: PredictionFacts, rows: pa.Table, corner: tuple[int, int]) -> Iterator[dict[str, Any]]:
+    attention, ids = rows["attention"].to_numpy(), rows["tile_id"].to_numpy()
+    places, rank = squares(rows, corner), rounded(ranks(attention))
+    for i in range(len(ids)):
+        measurements = {"attention": float(attention[i]), "attention rank": rank[i]}
+        yield feature(f"{facts.head}/{ids[i]}", places[i], {"objectType": "tile", "measurements": measurements})
+
+
+def _merged_features(
+    facts: PredictionFacts, rows: pa.Table, corner: tuple[int, int], min_probability: float, slide_id: str
+) -> Iterator[dict[str, Any]]:
+    colours = class_colours(facts.classes, facts.positive)
+    probabilities, decided = probability_matrix(facts, rows), decided_classes(facts, rows)
+    x, y, edge = (rows[name].to_numpy().astype(np.float64) for name in ("x", "y", "edge_l0"))
+    x, y = x - corner[0], y - corner[1]
+    for number, name in enumerate(facts.classes):
+        chosen = np.flatnonzero(decided[:, number] & (probabilities[:, number] >= min_probability))
+        if len(chosen) == 0:
+            continue
+        left, top, side = x[chosen], y[chosen], edge[chosen]
+        united = shapely.union_all(shapely.box(left, top, left + side, top + side))
+        parts = shapely.get_parts(shapely.simplify(united, 0))
+        centres = shapely.points(left + side / 2, top + side / 2)
+        tile, part = shapely.STRtree(parts).query(centres, predicate="within")
+        tiles = np.bincount(part, minlength=len(parts))
+        means = np.bincount(part, probabilities[chosen[tile], number], minlength=len(parts)) / np.maximum(tiles, 1)
+        for i, area in enumerate(parts):
+            yield feature(
+                f"{facts.head}/{slide_id}/{name}/{i}",
+                json.loads(shapely.to_geojson(area)),
+                {
+                    "objectType": "annotation",
+                    "classification": _classification(name, colours),
+                    "measurements": {"tiles": int(tiles[i]), f"p: {name} mean": round(float(means[i]), DIGITS)},
+                },
+            )
+
+
+def _classification(label: str, colours: Mapping[str, tuple[int, int, int]]) -> dict[str, Any]:
+    """A class as QuPath has it; of several classes, QuPath's derived class 'a: b' in the colour of the first."""
+    names = [label] if label in colours else label.split(LABEL_JOINT)
+    return {"name": ": ".join(names), "color": list(colours.get(names[0], (128, 128, 128)))}

@@ -1,0 +1,78 @@
+"""A query by a vector: an array, or a file of numbers."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.errors import QueryError
+from embedstore.search.queries.query import Query
+from embedstore.store import Collection
+from embedstore.store.nearest import unit_vector
+
+FORMATS = (".npy", ".csv", ".txt", ".json")
+
+
+def vector_query(collection: Collection, source: NDArray[np.floating] | str | Path) -> Query:
+    """A vector of the collection's extractor, as an array or from a file.
+
+    Args:
+        source: (dim,) or (1, dim), of any length; or a file that holds it: `.npy`, `.csv` or `.txt` (numbers between
+            commas, semicolons or white space), `.json` (a list of numbers).
+    Raises:
+        QueryError: the file cannot be read, or holds several vectors or something else.
+        VectorError: it is of another size than the collection's, zero, or not finite.
+    """
+    if isinstance(source, str | Path):
+        path = Path(source)
+        values, name = _read(path), f"vector of {path.name}"
+    else:
+        values, name = np.asarray(source), "a given vector"
+    return Query(
+        vector=unit_vector(_one_row(values, name), collection.dim, where=f"collection {collection.name!r}"), title=name
+    )
+
+
+def _one_row(values: NDArray[Any], name: str) -> NDArray[np.floating]:
+    if values.dtype.kind not in "fiu":
+        raise QueryError(f"{name} holds {values.dtype} values; expected numbers")
+    if values.ndim == 2 and len(values) == 1:
+        return values[0]
+    if values.ndim != 1:
+        raise QueryError(
+            f"{name} has shape {values.shape}; expected one vector; pick a row of several, or search by each"
+        )
+    return values
+
+
+def _read(path: Path) -> NDArray[Any]:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise QueryError(f"vector file {path} ends in {suffix or 'nothing'}; expected {', '.join(FORMATS)}")
+    try:
+        if suffix == ".npy":
+            return _array(path)
+        text = path.read_text(encoding="utf-8-sig")
+        return np.array(json.loads(text)) if suffix == ".json" else _numbers(text)
+    except OSError as error:
+        raise QueryError(f"vector file {path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
+        raise QueryError(f"vector file {path} cannot be read: {error}; expected one vector of numbers") from error
+
+
+def _array(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:  # np.load takes whatever is no array for a pickle, and says how to load that
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _numbers(text: str) -> NDArray[np.float64]:
+    """The numbers of a text: those of one line, or one a line; otherwise line by line, which must be as long."""
+    lines = [
+        [float(word) for word in re.split(r"[,;\s]+", line.strip(" \t,;"))] for line in text.split("\n") if line.strip()
+    ]
+    if all(len(line) == 1 for line in lines):
+        return np.array([line[0] for line in lines], np.float64)
+    return np.array(lines, np.float64)

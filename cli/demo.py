@@ -153,6 +153,7 @@ def _overlays(sources: Any, tiling: Any, folder: Path, say: _Steps) -> list[Path
 
 
 def _neighbours(store: Any, name: str, folder: Path, say: _Steps) -> Path:
+    from embedstore import api
     from embedstore.export import write_montage
 
     collection = store.collection(name)
@@ -163,7 +164,7 @@ def _neighbours(store: Any, name: str, folder: Path, say: _Steps) -> Path:
     several = len(collection.slides()) > 1
     say("the nearest tiles of one tile, in the other slides" if several else "the nearest tiles of one tile")
     began = time.monotonic()
-    hits = collection.search(tile, k=12, exclude_same="slide" if several else None)
+    hits = api.open(store.uri).collection(name).search(tile, k=12, exclude_same="slide" if several else None).hits
     say(f"  the search took {1000 * (time.monotonic() - began):.0f} ms, the first of this process")
     path = folder / "neighbours.png"
     write_montage(hits, path)

@@ -70,7 +70,7 @@ def show(name: str, store: str, curves: Path | None, split: bool, as_json: bool)
 
         print_head(head)
     if curves is not None:
-        from heads.card import write_card
+        from heads.evaluation.plots import write_card
 
         for path in write_card(head, curves):
             click.echo(str(path), err=True)

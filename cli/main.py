@@ -5,8 +5,8 @@ import sys
 
 import click
 
-from embedstore import __version__
 from embedstore.errors import EmbedStoreError
+from embedstore.version import __version__
 
 #: Command, its module, and its line in `embedstore --help`.
 COMMANDS = {

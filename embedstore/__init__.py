@@ -1,7 +1,34 @@
 """embedstore: an embedding database for whole-slide pathology."""
 
-from embedstore.entry import open
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from embedstore.version import __version__
 
-__all__ = ["__version__", "open"]
+if TYPE_CHECKING:
+    from embedstore.api import Augmenter, Collection, Head, Labels, SearchResult, Store, Table, create, open
+
+__all__ = [
+    "Augmenter",
+    "Collection",
+    "Head",
+    "Labels",
+    "SearchResult",
+    "Store",
+    "Table",
+    "__version__",
+    "create",
+    "open",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import the Python API when one of its names is first used (PEP 562): Lance and Arrow take half a second."""
+    if name not in __all__:
+        raise AttributeError(f"module 'embedstore' has no attribute {name!r}")
+    from embedstore import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

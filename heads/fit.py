@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedstore import __version__
 from embedstore.config import JoinConfig, as_record
 from embedstore.errors import ConfigError, HeadMismatchError, LabelError
 from embedstore.store import Collection, Store, StoredHead, read_tile_locations
 from embedstore.store.schema import FORMAT_VERSION, tile_ids
+from embedstore.version import __version__
 from heads.config import AugmentConfig, FitConfig, SplitConfig
 from heads.devices import jax_devices
 from heads.evaluate import Finished, finish

@@ -2,18 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
-from embedstore.errors import ExportError
-from embedstore.search.queries.query import counted
+from embedstore.search.queries.query import Query, counted
 from embedstore.store import Store
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from embedstore.search.queries.query import Query
 
 #: What every table of hits has, in this order; the user's own columns follow.
 HIT_COLUMNS = (
@@ -36,7 +30,7 @@ class Hits:
 
     store: Store
     collection: str
-    query: "Query"
+    query: Query
     table: pa.Table
     note: str = ""
 
@@ -57,42 +51,6 @@ class Hits:
         counts = [counted(len(self), "tile"), counted(len(slides), "slide"), counted(len(patients), "patient")]
         return " of ".join(counts[: 3 if patients else 2 if slides else 1])
 
-    def to_arrow(self) -> pa.Table:
-        """The rows as an Arrow table."""
-        return self.table
-
     def to_pylist(self) -> list[dict[str, Any]]:
         """The rows as dictionaries."""
         return self.table.to_pylist()
-
-    def to_pandas(self) -> Any:
-        """The rows as a pandas data frame.
-
-        Raises:
-            ExportError: pandas is not installed.
-        """
-        try:
-            import pandas  # noqa: F401
-        except ImportError as error:
-            raise ExportError(
-                "a data frame needs the package pandas, which is not installed; pip install pandas, "
-                "or take .to_arrow() or .to_pylist()"
-            ) from error
-        return self.table.to_pandas()
-
-    def show(self, columns: int = 6, tile_px: int = 192) -> "Image.Image":
-        """A picture of the query and of the tiles found: see `embedstore.export.draw_montage`.
-
-        Args:
-            columns: Tiles in a row.
-            tile_px: Edge of a tile on the sheet, pixels.
-        """
-        from embedstore.export.hits.hits_montage import draw_montage
-
-        return draw_montage(self, columns=columns, tile_px=tile_px)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the first tiles as cards."""
-        from embedstore.export.hits.hits_page import notebook_html
-
-        return notebook_html(self)

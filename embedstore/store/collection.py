@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lance
 import pyarrow as pa
@@ -11,10 +11,6 @@ import pyarrow as pa
 from embedstore.errors import CollectionMismatchError, CollectionNotFoundError, StoreNotFoundError
 from embedstore.store.schema import check_collection_name, read_record, tiles_schema
 from embedstore.store.table import Table, sql_in
-
-if TYPE_CHECKING:
-    from embedstore.search.hits import Hits
-    from embedstore.store.store import Store
 
 PREFIX = "tiles-"
 #: What of a collection's record says that its rows mean the same.
@@ -27,7 +23,6 @@ class Collection:
     def __init__(self, store_uri: str, name: str):
         self.name, self.store_uri = check_collection_name(name), store_uri
         self.table = Table(store_uri, PREFIX + name)
-        self._store: Store | None = None
 
     @classmethod
     def create(cls, store_uri: str, name: str, *, dim: int, record: dict[str, Any]) -> "Collection":
@@ -100,22 +95,6 @@ class Collection:
         """Rows of all slides, or of some, in the order of `tiles`, a batch at a time."""
         where = None if slides is None else sql_in("slide_id", slides) if slides else "false"
         yield from self.dataset().to_batches(filter=where, columns=columns, batch_size=batch_size)
-
-    def search(self, what: Any, *, k: int = 10, where: str | None = None, **wanted: Any) -> "Hits":
-        """The tiles that are nearest to a tile, a place, a vector or an image: see `embedstore.search`.
-
-        Args:
-            what: A tile's id, (slide, x, y), a vector, the path of an image or a vector, or a `Query`.
-            k: How many.
-            where: SQL over tiles, slides, labels and predictions.
-            wanted: Other fields of `SearchConfig`, such as exclude_same="patient" or per_slide=1.
-        """
-        from embedstore.search import SearchConfig, search, to_query  # which stands on the store
-        from embedstore.store.store import Store
-
-        if self._store is None:  # kept, with what it has read of the ledger
-            self._store = Store(self.store_uri)
-        return search(self._store, self, to_query(self._store, self, what), SearchConfig(k=k, where=where, **wanted))
 
     def vectors_bytes(self) -> int:
         return 2 * self.dim * len(self)

@@ -7,11 +7,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from embedstore import __version__
 from embedstore.config import ViewConfig, as_record
 from embedstore.errors import AugmenterRefusedError, ViewsNotFoundError
 from embedstore.store import Collection, Store, StoredAugmenter
 from embedstore.store.schema import FORMAT_VERSION
+from embedstore.version import __version__
 from embedstore.views import PARAMETERS, draw_parameters
 from heads.augmentation.augmenter import Augmenter
 from heads.augmentation.augmenter_report import ALL, AugmenterReport, judge

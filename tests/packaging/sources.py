@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ("embedstore", "synthetic_slides", "heads", "actors", "cli")  # each imports only what stands before it
+PACKAGES = ("embedstore", "synthetic_slides", "heads", "actors", "cli")
 
 
 @cache
@@ -28,3 +28,49 @@ def imported_names(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.lineno, "." * node.level + (node.module or "")
+
+
+def module_name(path: Path) -> str:
+    """`embedstore.store.table` of embedstore/store/table.py; a package's own name of its `__init__.py`."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def import_graph() -> dict[str, set[str]]:
+    """{module: the project's modules that it imports}, imports inside functions and for type checkers included."""
+    modules = {module_name(path) for path in source_files()}
+    graph: dict[str, set[str]] = {}
+    for path in source_files():
+        module = module_name(path)
+        targets = set()
+        for node in ast.walk(syntax_tree(path)):
+            if isinstance(node, ast.Import):
+                targets |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                targets |= {name if name in modules else node.module for name in names}
+        graph[module] = (targets & modules) - {module}
+    return graph
+
+
+def circles_of(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Sets of modules that import each other in a loop."""
+    below = {module: _reachable(graph, module) for module in graph}
+    circles: list[set[str]] = []
+    for module in graph:
+        circle = {other for other in below[module] if module in below.get(other, set())}
+        if module in below[module] and circle not in circles:
+            circles.append(circle)
+    return circles
+
+
+def _reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    seen: set[str] = set()
+    queue = list(graph[start])
+    while queue:
+        module = queue.pop()
+        if module not in seen:
+            seen.add(module)
+            queue += graph.get(module, ())
+    return seen

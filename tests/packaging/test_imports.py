@@ -7,7 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.sources import PACKAGES, REPOSITORY, imported_names, source_files
+from tests.packaging.sources import PACKAGES, REPOSITORY, circles_of, import_graph, imported_names, source_files
+
+#: Floors of the house, lowest first: a module imports only from its own floor and those below it.
+LAYERS = (
+    ("embedstore",),  # errors, configuration and other files that stand alone
+    ("embedstore.slides",),
+    ("embedstore.views",),
+    ("embedstore.extractors",),
+    ("embedstore.store",),
+    ("embedstore.labels",),
+    ("embedstore.search",),
+    ("embedstore.export",),
+    ("synthetic_slides",),
+    ("heads",),
+    ("heads.select",),
+    ("actors",),
+    ("embedstore.api",),
+    ("cli",),
+)
 
 # Third parties that have one home each.
 HOMES = {
@@ -61,6 +79,17 @@ def modules_after(*names: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+def test_embedstore_hands_on_its_names_without_importing_them():
+    assert not modules_after("embedstore") & EVERYTHING_HEAVY
+    import embedstore
+
+    assert set(dir(embedstore)) == set(embedstore.__all__)
+    for name in embedstore.__all__:
+        assert getattr(embedstore, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        embedstore.no_such_name  # noqa: B018
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PURE))
 def test_package_imports_nothing_heavy(name):
@@ -72,15 +101,46 @@ def test_commands_import_nothing_heavy_at_module_level():
     assert not modules_after(*names) & EVERYTHING_HEAVY
 
 
+def layer_of(module: str) -> int:
+    """The floor of a module in LAYERS: that of the longest name that it begins with."""
+    floors = [(len(name), floor) for floor, names in enumerate(LAYERS) for name in names if _is_in(module, name)]
+    return max(floors)[1]
+
+
+def _is_in(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
 def test_imports_point_one_way():
+    wrong = [
+        f"{module} imports {imported}, which stands above it"
+        for module, targets in import_graph().items()
+        for imported in targets
+        if layer_of(imported) > layer_of(module) and module != "embedstore"  # which hands on the names of its API
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports inside functions and for type checkers alone count: they are the same circle for a reader."""
+    graph = {module: targets for module, targets in import_graph().items() if module != "embedstore"}
+    circles = [sorted(circle) for circle in circles_of(graph)]
+    assert not circles, "\n".join(" <-> ".join(circle) for circle in circles)
+
+
+def test_every_import_of_the_project_exists():
+    modules = set(import_graph())
     wrong = []
     for path in source_files():
-        rank = PACKAGES.index(path.parts[0])
         for line, name in imported_names(path):
-            top = name.partition(".")[0]
-            if top in PACKAGES and PACKAGES.index(top) > rank:
-                wrong.append(f"{path}:{line} imports {name}")
+            if name.partition(".")[0] in PACKAGES and name not in modules:
+                wrong.append(f"{path}:{line} imports {name}, which there is not")
     assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_inside_imports_the_names_that_embedstore_hands_on():
+    wrong = [module for module, targets in import_graph().items() if "embedstore" in targets]
+    assert not wrong, wrong
 
 
 def test_third_parties_stay_at_home():
@@ -94,12 +154,12 @@ def test_third_parties_stay_at_home():
 
 
 def test_packages_hold_only_reexports():
-    """An `__init__.py` defines nothing."""
+    """An `__init__.py` defines nothing; that of embedstore also hands its names on when they are first used."""
     import ast
 
     from tests.packaging.sources import syntax_tree
 
     allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.Expr)
-    inits = [path for path in source_files() if path.name == "__init__.py"]
+    inits = [path for path in source_files() if path.name == "__init__.py" and path != Path("embedstore/__init__.py")]
     wrong = [str(path) for path in inits for node in syntax_tree(path).body if not isinstance(node, allowed)]
     assert inits and not wrong

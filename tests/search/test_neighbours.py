@@ -8,13 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import embedstore
-from embedstore.errors import ConfigError, QueryError, TileNotFoundError
-from embedstore.search import Query, SearchConfig, neighbours, search, similar_slides, tile_query, to_query
+from embedstore.errors import ConfigError, QueryError
+from embedstore.search import Hits, Query, SearchConfig, neighbours, search, similar_slides, tile_query, to_query
 from embedstore.search.diversity import marginal_relevance
 from embedstore.search.hits import HIT_COLUMNS
 from embedstore.store import Collection, CollectionWriter, IndexConfig, Label, Store, build_index
-from embedstore.store.ledger import Ledger
 from tests.search.planted import DIM, noise, plant
 
 SLIDES = {f"s{i}": noise(40, i) + 3 for i in range(8)}
@@ -163,7 +161,7 @@ def test_neighbours_may_be_made_to_differ(scene: tuple[Store, Collection]) -> No
     nearest = search(store, collection, query, SearchConfig(k=8))
     diverse = search(store, collection, query, SearchConfig(k=8, diverse=0.7))
 
-    def likeness(hits: embedstore.search.Hits) -> float:  # type: ignore[name-defined]
+    def likeness(hits: Hits) -> float:
         ids = ", ".join(map(str, hits.table["tile_id"].to_pylist()))
         vectors = np.array(collection.tiles(where=f"tile_id IN ({ids})")["vector"].to_pylist(), np.float64)
         unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -225,42 +223,3 @@ def test_bad_questions_are_named(scene: tuple[Store, Collection], tmp_path: Path
     CollectionWriter(other).remove(["only"])
     with pytest.raises(QueryError, match="has no tile to find"):
         search(emptied, other, lonely)
-
-
-def test_the_face_for_notebooks_reads_the_ledger_once(
-    scene: tuple[Store, Collection], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[Ledger] = []
-    monkeypatch.setattr("embedstore.store.store.Ledger", lambda uri: opened.append(Ledger(uri)) or opened[-1])
-    collection = embedstore.open(scene[0].uri).collection()
-    tile, before = a_tile(collection, "s4"), len(opened)
-    first = collection.search(tile, k=3)
-    assert collection.search(tile, k=3).table.equals(first.table)
-    assert len(opened) == before + 1
-
-
-def test_the_face_for_notebooks(scene: tuple[Store, Collection], tmp_path: Path) -> None:
-    store, _ = scene
-    collection = embedstore.open(store.uri).collection()
-    tile = a_tile(collection, "s4")
-    expected = [t for _, _, t in everything(collection, tile_query(store, collection, tile))][:5]
-    row = collection.tiles(where=f"tile_id = {tile}").to_pylist()[0]
-    np.save(tmp_path / "v.npy", np.array(row["vector"], np.float32))
-    assert collection.search(tile, k=5).to_arrow()["tile_id"].to_pylist() == expected
-    assert collection.search(np.int64(tile), k=5).to_pandas()["tile_id"].tolist() == expected
-    assert [hit["tile_id"] for hit in collection.search(("s4", row["x"] + 1, row["y"] + 1), k=5)] == expected
-    assert [hit["tile_id"] for hit in collection.search(row, k=5)] == expected
-    for vector in (row["vector"], tmp_path / "v.npy", str(tmp_path / "v.npy")):
-        assert collection.search(vector, k=6).table["tile_id"].to_pylist() == [tile, *expected]
-    only = collection.search(tile, k=5, where="slide_id = 's5'", per_slide=2)
-    assert only.table["slide_id"].to_pylist() == ["s5", "s5"]
-    for wrong, message in (
-        (True, "a bool cannot be searched by"),
-        (("s4", float("nan"), 0), "x is nan; expected a whole number"),
-        ({"tile_id": None}, "tile_id is None; expected a whole number"),
-        ([[1.0, 2.0], [3.0]], "no vector: .*; expected one list of numbers"),
-    ):
-        with pytest.raises(QueryError, match=message):
-            collection.search(wrong)
-    with pytest.raises(TileNotFoundError):
-        collection.search(12345)

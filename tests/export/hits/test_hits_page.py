@@ -116,7 +116,7 @@ def test_nothing_found_is_a_page_too(store: Store, tmp_path: Path):
 
 def test_a_notebook_shows_the_first_tiles(store: Store):
     rows = tile_rows(store, LOST)[:1] * (NOTEBOOK_TILES + 3)
-    page = Reader(make_hits(store, rows)._repr_html_())
+    page = Reader(notebook_html(make_hits(store, rows)))
     assert sum(tag == "li" for tag, _ in page.tags) == 1 + NOTEBOOK_TILES
     assert f"Found, the first {NOTEBOOK_TILES} of {NOTEBOOK_TILES + 3}" in page.texts
 

@@ -1,0 +1,11 @@
+"""The Python API: everything that the command line does, in a few documented calls."""
+
+from embedstore.api.augmenter import Augmenter
+from embedstore.api.collection import Collection
+from embedstore.api.head import Head
+from embedstore.api.labels import Labels
+from embedstore.api.search_result import SearchResult
+from embedstore.api.store import Store, create, open
+from embedstore.api.table import Table
+
+__all__ = ["Augmenter", "Collection", "Head", "Labels", "SearchResult", "Store", "Table", "create", "open"]

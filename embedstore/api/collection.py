@@ -1,0 +1,301 @@
+"""A collection: the embeddings of one extractor under one tiling, to be searched, checked and exported."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.api.progress_bar import progress_bar
+from embedstore.api.search_result import SearchResult
+from embedstore.api.settings import build_config
+from embedstore.api.table import Table
+from embedstore.progress import OnProgress
+from embedstore.quantities import human_bytes
+from embedstore.search import (
+    Duplicates,
+    Leaks,
+    Outliers,
+    Query,
+    SearchConfig,
+    away_from,
+    filter_columns,
+    find_duplicates,
+    find_leaks,
+    find_outliers,
+    image_query,
+    prototype_query,
+    region_query,
+    search,
+    similar_slides,
+    to_query,
+)
+from embedstore.store import Collection as CollectionTable
+from embedstore.store import Store as StoreTables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL import Image
+
+    from embedstore.store import IndexFacts
+
+#: Columns that a table of tiles has unless others are asked for; the vector is 100 times as large as all of them.
+TILE_COLUMNS = ["tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue"]
+
+
+class Collection:
+    """One table of embeddings.
+
+    Attributes:
+        name: Its name in the store.
+    """
+
+    def __init__(self, tables: StoreTables, table: CollectionTable):
+        self._tables, self._table = tables, table
+        self.name = table.name
+
+    # -- what it holds ----------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """How many tiles it has."""
+        return len(self._table)
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self._table.dim
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The configuration and the extractor that made it, as plain values."""
+        return self._table.record()
+
+    @property
+    def slides(self) -> dict[str, int]:
+        """{slide: how many tiles it has here}; a slide that is listed is complete."""
+        return self._table.slides()
+
+    def tiles(
+        self, *, where: str | None = None, columns: Sequence[str] | None = None, limit: int | None = None
+    ) -> Table:
+        """Tiles, a row each, in the order of slides.
+
+        Args:
+            where: SQL over the collection's own columns, such as "tissue > 0.9 AND slide_id = 'a.svs'".
+            columns: Which; all but the vector when None.
+            limit: At most so many rows.
+        """
+        rows = self._table.tiles(where=where, columns=list(columns or TILE_COLUMNS), limit=limit)
+        return Table(rows, title=f"tiles of {self.name}")
+
+    def vectors(self, *, where: str | None = None) -> NDArray[np.float16]:
+        """(n, dim) float16 embeddings, in the order of `tiles` with the same `where`."""
+        from embedstore.store.vectors import matrix
+
+        column = self._table.tiles(where=where, columns=["vector"])["vector"].combine_chunks()
+        return matrix(column, self.dim).astype(np.float16, copy=False)
+
+    def pictures(self, rows: Sequence[dict[str, Any]] | Table) -> "list[Image.Image]":
+        """Pictures of tiles as the extractor saw them, read again from their slides.
+
+        Args:
+            rows: Rows of `tiles` or of a search.
+        Raises:
+            SlideNotFoundError: a slide is no longer where it was ingested from.
+        """
+        from PIL import Image
+
+        from embedstore.export import tile_pictures
+
+        return [Image.fromarray(pixels) for pixels in tile_pictures(self._tables, self.name, list(rows))]
+
+    # -- search -----------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: Any,
+        *,
+        k: int = 10,
+        where: str | None = None,
+        away_from: Sequence[Any] = (),
+        away_weight: float = 0.5,
+        **settings: Any,
+    ) -> SearchResult:
+        """Find the tiles that are nearest to a query, by the cosine of their embeddings.
+
+        The query's own tiles are left out. A filter holds before the search: the nearest of the tiles that pass are
+        found.
+
+        Args:
+            query: A tile's id, a row of a table, (slide, x, y) in level-0 pixels, a vector, the path of an image or of
+                a file with a vector, or a `Query` from `query_by_image`, `query_by_region` or `query_by_label`.
+            k: How many tiles.
+            where: SQL over tiles, slides, labels and predictions; `filter_columns` lists what it may name.
+            away_from: Queries of the same kinds that the neighbours should be unlike.
+            away_weight: How far away from these, 0 or more.
+            settings: Other fields of `SearchConfig`, such as exclude_same="patient", per_slide=1, diverse=0.5 or
+                columns=("stain",).
+        Raises:
+            QueryError: the query means nothing here, or the collection is empty.
+            TileNotFoundError: there is no such tile.
+            ConfigError: a filter, column or setting that does not exist.
+            VectorError: a vector of another length.
+        """
+        config = build_config(SearchConfig, None, k=k, where=where, **settings)
+        return SearchResult(search(self._tables, self._table, self._query(query, away_from, away_weight), config))
+
+    def _query(self, query: Any, negatives: Sequence[Any], weight: float) -> Query:
+        positive = to_query(self._tables, self._table, query)
+        if not negatives:
+            return positive
+        return away_from(positive, [to_query(self._tables, self._table, each) for each in negatives], weight=weight)
+
+    def query_by_image(self, path: "str | Path", *, mpp: float | None = None, trust_extractor: bool = False) -> Query:
+        """A query by an image file, embedded by the collection's own extractor.
+
+        Args:
+            path: The image, at least one tile large.
+            mpp: Its resolution, µm/px; the collection's when None.
+            trust_extractor: Run a user's own function where the collection was made with one.
+        Raises:
+            QueryError: the file cannot be read, or is too small.
+            CollectionMismatchError: the extractor at hand is not the one that made the collection.
+        """
+        return image_query(self._tables, self._table, path, mpp=mpp, trust_extractor=trust_extractor)
+
+    def query_by_region(self, slide_id: str, box_l0: tuple[int, int, int, int]) -> Query:
+        """A query by the tiles whose centre lies in a box (x, y, width, height) of level-0 pixels.
+
+        Raises:
+            TileNotFoundError: no tile lies there.
+        """
+        return region_query(self._tables, self._table, slide_id, box_l0)
+
+    def query_by_label(self, task: str, label: str) -> Query:
+        """A query by the mean of the tiles that labels of a task give a class.
+
+        Raises:
+            TaskNotFoundError, LabelError: no tile of the collection has such a label.
+        """
+        return prototype_query(self._tables, self._table, task, label)
+
+    def similar_slides(
+        self, slide_id: str, *, k: int = 10, where: str | None = None, exclude_same_patient: bool = False
+    ) -> Table:
+        """Slides like a slide, by the median distance of a few representative tiles to their best matches.
+
+        Raises:
+            SlideNotInStoreError: the collection does not have the slide.
+        """
+        rows = similar_slides(
+            self._tables, self._table, slide_id, k=k, where=where, exclude_same_patient=exclude_same_patient
+        )
+        return Table(rows, title=f"slides like {slide_id}")
+
+    def filter_columns(self) -> dict[str, str]:
+        """{column that `where` may name: where it comes from}."""
+        return filter_columns(self._tables, self._table)
+
+    # -- checks -----------------------------------------------------------------------------
+
+    def find_leaks(
+        self,
+        *,
+        head: str | None = None,
+        distance: float | None = None,
+        sample: int = 2000,
+        on_progress: OnProgress | None = None,
+    ) -> Leaks:
+        """Near-duplicate tiles of different patients, or on two sides of a head's split.
+
+        Args:
+            head: Look between the parts of this head's split instead of patients.
+            distance: Cosine distance within which two tiles are the same; from the collection when None.
+            sample: Tiles to look at, spread evenly over slides; 0 for all.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+        """
+        parts = None
+        if head is not None:
+            from heads.head_split import split_sides
+
+            parts = split_sides(self._tables, self._tables.heads.get(head))
+        with progress_bar(on_progress):
+            return find_leaks(self._tables, self._table, parts=parts, distance=distance, sample=sample)
+
+    def find_duplicates(
+        self, *, distance: float | None = None, sample: int = 2000, on_progress: OnProgress | None = None
+    ) -> Duplicates:
+        """Slides that are in the collection under two names. Arguments as of `find_leaks`."""
+        with progress_bar(on_progress):
+            return find_duplicates(self._tables, self._table, distance=distance, sample=sample)
+
+    def find_outliers(self, *, sample: int = 2000, on_progress: OnProgress | None = None) -> Outliers:
+        """Tiles far from everything in other slides, such as artefacts. Arguments as of `find_leaks`."""
+        with progress_bar(on_progress):
+            return find_outliers(self._table, sample=sample)
+
+    # -- upkeep -----------------------------------------------------------------------------
+
+    @property
+    def index(self) -> "IndexFacts":
+        """The search index as it is."""
+        from embedstore.store import index_facts
+
+        return index_facts(self._table)
+
+    def update_index(
+        self,
+        *,
+        kind: Literal["auto", "ivf_rq", "flat"] | None = None,
+        partitions: int | None = None,
+        bits: int | None = None,
+        rebuild: bool = False,
+    ) -> "IndexFacts":
+        """Bring the search index up to date, or choose another one, which is kept.
+
+        Args:
+            kind: `auto`, an index above 50,000 tiles; `ivf_rq`, always; `flat`, never: every vector is compared.
+            partitions: Partitions of the index; the square root of the tiles by default.
+            bits: Bits a dimension; 1 by default, or 2 below 128 dimensions.
+            rebuild: Build it from scratch; not where `flat` was chosen.
+        Raises:
+            ConfigError: partitions or bits for a collection that is to have no index.
+            StoreBusyError: a run is writing to the collection.
+        """
+        from embedstore.errors import ConfigError
+        from embedstore.store import IndexConfig, build_index, choose_index, index_choice, keep_index
+
+        given = {"kind": kind, "partitions": partitions, "bits": bits}
+        changes = {name: value for name, value in given.items() if value is not None}
+        with self._tables.lease(self.name, wait_s=0):
+            choice = index_choice(self._table)
+            if changes:
+                config = IndexConfig(**{**dataclasses.asdict(choice), **changes})
+                if config.kind == "flat" and changes.keys() != {"kind"}:
+                    raise ConfigError(
+                        f"collection {self.name} is to have no index, so there are no partitions or bits to choose; "
+                        "choose kind ivf_rq or auto as well"
+                    )
+                return choose_index(self._table, config)
+            if rebuild and choice.kind != "flat":
+                return build_index(self._table)
+            return keep_index(self._table)
+
+    def __repr__(self) -> str:
+        return f"<Collection {self.name!r}: {len(self):,} tiles of {len(self.slides):,} slides, {self.dim} dimensions>"
+
+    def _repr_html_(self) -> str:
+        from embedstore.api.html import card
+
+        extractor, tiling = self.record["extractor"], self.record["tiling"]
+        return card(
+            f"Collection {self.name}",
+            {
+                "extractor": extractor["name"],
+                "tiles": f"{len(self):,} of {len(self.slides):,} slides",
+                "tiling": f"{tiling['tile_px']} px at {tiling['mpp']:g} µm/px",
+                "vectors": f"{self.dim} dimensions, {human_bytes(self._table.vectors_bytes())}",
+            },
+        )

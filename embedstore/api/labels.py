@@ -1,0 +1,153 @@
+"""Labels of a store: read from files, listed, exported, removed."""
+
+import getpass
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from embedstore.api.table import Table
+from embedstore.errors import ConfigError, LabelError
+from embedstore.store import Store as StoreTables
+
+if TYPE_CHECKING:
+    from embedstore.labels import LabelImport
+
+
+class Labels:
+    """The labels of a store. Each says that a place, a slide or a patient is of a class, in the sense of a task."""
+
+    def __init__(self, tables: StoreTables):
+        self._tables = tables
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks that have labels."""
+        return sorted({row["task"] for row in self._tables.labels.summary()})
+
+    def summary(self, task: str | None = None) -> Table:
+        """How many labels there are of each task, class, kind, author and file, and since when.
+
+        Raises:
+            TaskNotFoundError: no label is of the task.
+        """
+        if task is not None:
+            self._tables.labels.of_task(task)
+        rows = self._tables.labels.summary(task=task)
+        return Table(pa.Table.from_pylist(rows), title="labels")
+
+    def table(self, task: str) -> Table:
+        """Every label of a task, a row each.
+
+        Raises:
+            TaskNotFoundError: no label is of the task.
+        """
+        return Table(self._tables.labels.of_task(task), title=f"labels of {task}")
+
+    def read(
+        self,
+        files: str | Path | Sequence[str | Path],
+        *,
+        task: str,
+        author: str | None = None,
+        dry_run: bool = False,
+        **settings: Any,
+    ) -> "LabelImport":
+        """Read label files into the store: all of them, or after an error none.
+
+        Args:
+            files: Annotations of QuPath (GeoJSON) or ASAP (XML), folders of them, or tables (CSV, Parquet). Reading a
+                file again replaces what the same author had from it.
+            task: The question that the labels answer.
+            author: Who says so; your login when None.
+            dry_run: Read and check, write nothing.
+            settings: Other fields of `ImportConfig`, such as negative="normal", class_map={"_0": "tumour"},
+                exclude=("Ignore*",) or slide="a.svs".
+        Returns:
+            The labels, the places with labels of two classes, and notes.
+        Raises:
+            LabelFormatError: a file cannot be read.
+            LabelError, SlideNotInStoreError: a label that means nothing in this store.
+            ConfigError: a setting that does not exist, or a value that it cannot have.
+        """
+        from embedstore.api.settings import build_config
+        from embedstore.labels import ImportConfig, read_labels
+
+        config = build_config(ImportConfig, None, task=task, author=author or _login(), **settings)
+        paths = [files] if isinstance(files, str | Path) else list(files)
+        labels = read_labels(self._tables, [Path(path) for path in paths], config)
+        if not dry_run:
+            labels.write(self._tables)
+        return labels
+
+    def export(
+        self,
+        out: str | Path,
+        *,
+        task: str,
+        slides: Sequence[str] = (),
+        author: str | None = None,
+        origin: str = "bounds",
+    ) -> list[Path]:
+        """Write the labels of a task so that QuPath opens them and `read` takes them back.
+
+        Args:
+            out: A folder, which gets SLIDE.geojson for what is drawn and labels.csv for the rest; a .csv or .parquet,
+                which takes all but areas; or a .geojson for one slide.
+            task: The task.
+            slides: Only these.
+            author: Only labels of this author.
+            origin: Where coordinates of GeoJSON begin: `bounds`, the corner of the slide's image as QuPath shows it,
+                or `level0`.
+        Returns:
+            The files.
+        Raises:
+            LabelError: no label is left.
+            ExportError: nothing can be written there.
+        """
+        from embedstore.labels import write_labels
+
+        chosen = self._tables.resolve_slides(slides=slides)
+        rows = self._tables.labels.of_task(task).to_pylist()
+        rows = [row for row in rows if not chosen or row["slide_id"] in chosen]
+        rows = [row for row in rows if author is None or row["author"] == author]
+        if not rows:
+            raise LabelError(f"no label of task {task!r} is of that slide and author; `embedstore label ls` shows them")
+        slide_rows = {row["slide_id"]: row for row in self._tables.ledger.slides()}
+        files = write_labels(rows, slide_rows, Path(out), task=task, origin=origin)  # type: ignore[arg-type]
+        return [file.path for file in files]
+
+    def remove(
+        self,
+        task: str,
+        *,
+        slide_id: str | None = None,
+        label: str | None = None,
+        author: str | None = None,
+        source: str | None = None,
+    ) -> int:
+        """Remove labels of a task: all, or those that meet every condition given.
+
+        They are gone from the files after `Store.compact(keep_hours=0)`.
+
+        Returns:
+            How many were removed.
+        Raises:
+            TaskNotFoundError: no label is of the task.
+        """
+        self._tables.labels.of_task(task)
+        return self._tables.labels.remove(task, slide_id=slide_id, label=label, author=author, source=source)
+
+    def __repr__(self) -> str:
+        return repr(self.summary())
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError) as error:
+        raise ConfigError("your login is not known here; say who you are with author") from error

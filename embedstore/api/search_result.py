@@ -1,0 +1,43 @@
+"""The neighbours that a search found."""
+
+from typing import TYPE_CHECKING
+
+from embedstore.api.table import Table
+from embedstore.search.hits import Hits
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class SearchResult(Table):
+    """Tiles, nearest first, as a table with a picture.
+
+    Attributes:
+        hits: The query and the rows.
+    """
+
+    def __init__(self, hits: Hits):
+        super().__init__(hits.table, title=f"nearest to {hits.query.title}")
+        self.hits = hits
+
+    @property
+    def note(self) -> str:
+        """What the user should know, such as why fewer tiles were found than asked for; "" if nothing."""
+        return self.hits.note
+
+    def show(self, *, columns: int = 6, tile_px: int = 192) -> "Image.Image":
+        """A picture of the query and its neighbours.
+
+        Args:
+            columns: Tiles in a row.
+            tile_px: Edge of a tile in the picture, pixels.
+        """
+        from embedstore.export import draw_montage
+
+        return draw_montage(self.hits, columns=columns, tile_px=tile_px)
+
+    def _repr_html_(self) -> str:
+        """The first neighbours as a notebook shows them: a card with a picture each."""
+        from embedstore.export.hits.hits_page import notebook_html
+
+        return notebook_html(self.hits)

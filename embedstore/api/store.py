@@ -1,0 +1,361 @@
+"""A store: everything that embedstore does with slides, labels, heads and searches starts here."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+
+from embedstore.api.augmenter import Augmenter
+from embedstore.api.collection import Collection
+from embedstore.api.head import Head
+from embedstore.api.html import card
+from embedstore.api.labels import Labels
+from embedstore.api.progress_bar import progress_bar
+from embedstore.api.settings import build_config
+from embedstore.api.table import Table
+from embedstore.progress import OnProgress
+from embedstore.store import Store as StoreTables
+
+if TYPE_CHECKING:
+    from embedstore.extractors import ExtractorConfig
+    from heads.config import AugmenterConfig, FitConfig
+    from heads.select import SelectConfig, SelectionReport
+
+
+class Store:
+    """A database of tile embeddings: a directory, or the URI of an object store.
+
+    Attributes:
+        labels: Its labels.
+    """
+
+    def __init__(self, tables: StoreTables):
+        self._tables = tables
+        self.labels = Labels(tables)
+
+    @property
+    def uri(self) -> str:
+        """Where it is."""
+        return self._tables.uri
+
+    # -- what it holds ----------------------------------------------------------------------
+
+    @property
+    def collections(self) -> list[Collection]:
+        """Its collections, by name."""
+        return [self.collection(name) for name in self._tables.collection_names()]
+
+    def collection(self, name: str | None = None) -> Collection:
+        """A collection by name; without a name, the only one.
+
+        Raises:
+            CollectionNotFoundError: there is none of that name.
+            StoreError: no name was given, and there are several or none.
+        """
+        return Collection(self._tables, self._tables.collection(name))
+
+    @property
+    def slides(self) -> Table:
+        """Every slide, a row each, with the columns of the user's list."""
+        columns = self._tables.ledger.slide_schema().names
+        return Table(self._tables.ledger.slide_table(columns), title="slides")
+
+    @property
+    def status(self) -> Table:
+        """What became of each slide in each collection: state, tiles, reader, seconds, and the reason of a failure."""
+        return self.outcomes()
+
+    def outcomes(
+        self,
+        *,
+        collection: str | None = None,
+        states: Sequence[Literal["done", "empty", "failed"]] = (),
+        slide_id: str | None = None,
+    ) -> Table:
+        """What became of slides, as `status`, of one collection, in some states, or of one slide.
+
+        Raises:
+            CollectionNotFoundError: there is no such collection.
+        """
+        if collection is not None:
+            self._tables.collection(collection)
+        rows = self._tables.ledger.outcomes(collection=collection, states=states, slide_id=slide_id)
+        return Table(pa.Table.from_pylist(rows), title="outcomes")
+
+    @property
+    def heads(self) -> list[Head]:
+        """Its heads, by name."""
+        return [Head(self._tables, stored) for stored in self._tables.heads.summaries()]
+
+    def head(self, name: str) -> Head:
+        """A head by name.
+
+        Raises:
+            HeadNotFoundError: there is none of that name.
+        """
+        return Head(self._tables, self._tables.heads.get(name))
+
+    @property
+    def augmenters(self) -> list[Augmenter]:
+        """Its latent augmenters, by name."""
+        return [Augmenter(self._tables, stored) for stored in self._tables.augmenters.summaries()]
+
+    def augmenter(self, name: str) -> Augmenter:
+        """A latent augmenter by name.
+
+        Raises:
+            AugmenterNotFoundError: there is none of that name.
+        """
+        return Augmenter(self._tables, self._tables.augmenters.get(name))
+
+    def tile(self, tile_id: int, *, collection: str | None = None) -> dict[str, Any]:
+        """A tile's row, with its vector, and the collection that it was found in under 'collection'.
+
+        Raises:
+            TileNotFoundError: no collection has it.
+        """
+        return self._tables.tile(tile_id, collection=collection)
+
+    def tile_at(
+        self, slide_id: str, xy_l0: tuple[int, int] | None = None, *, collection: str | None = None
+    ) -> dict[str, Any]:
+        """The tile of a slide that holds a level-0 pixel, or its first tile; as `tile`.
+
+        Raises:
+            TileNotFoundError: the slide has no tile there.
+        """
+        return self._tables.tile_at(slide_id, xy_l0, collection=collection)
+
+    # -- heads ------------------------------------------------------------------------------
+
+    def fit_head(
+        self,
+        task: str,
+        config: "FitConfig | None" = None,
+        *,
+        name: str | None = None,
+        collection: str | None = None,
+        where: str | None = None,
+        replace: bool = False,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> Head:
+        """Fit a head for a task from stored vectors; no pixel is read.
+
+        Patients are never on two sides of a split. Metrics are measured on examples that the head has not seen.
+
+        Args:
+            task: The task; labels of the store answer it.
+            config: How it is fitted; the defaults when None.
+            name: What to call it; the task and the model when None.
+            collection: Whose vectors; the only collection when None.
+            where: SQL over the slides' columns; only slides that it holds for.
+            replace: Replace a head of the same name.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+            settings: Fields of `FitConfig`, such as model="mlp", positive="tumour", split={"folds": 10} or
+                augment="search".
+        Raises:
+            TaskNotFoundError, LabelError: labels that cannot answer the task.
+            SplitError: patients that cannot be split as asked.
+            HeadExistsError: the name is taken.
+            ConfigError: a setting that does not exist, or a value that it cannot have.
+        """
+        names = None if name is None else [name]
+        return self.fit_heads(
+            [task], config, names=names, collection=collection, where=where, replace=replace,
+            on_progress=on_progress, **settings,
+        )[0]  # fmt: skip
+
+    def fit_heads(
+        self,
+        tasks: Sequence[str],
+        config: "FitConfig | None" = None,
+        *,
+        names: Sequence[str] | None = None,
+        collection: str | None = None,
+        where: str | None = None,
+        replace: bool = False,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> list[Head]:
+        """Fit a head for each of several tasks in one pass over the vectors. Arguments as of `fit_head`."""
+        from heads.devices import prepare_jax
+
+        prepare_jax()
+        from heads.fit import fit_heads
+
+        with progress_bar(on_progress):
+            stored = fit_heads(
+                self._tables, self._tables.collection(collection), tasks, fit_config(config, settings),
+                names=names, where=where, replace_heads=replace,
+            )  # fmt: skip
+        return [Head(self._tables, head) for head in stored]
+
+    def fit_augmenter(
+        self,
+        config: "AugmenterConfig | None" = None,
+        *,
+        collection: str | None = None,
+        name: str | None = None,
+        where: str | None = None,
+        force: bool = False,
+        replace: bool = False,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> Augmenter:
+        """Train a small network that takes a tile's embedding to that of the augmented tile.
+
+        It learns from views that `ingest(views=…)` stored, and is judged on patients that it has not seen.
+
+        Args:
+            config: How it is trained; the defaults when None.
+            collection: Whose views; the only collection when None.
+            name: What to call it; the collection's name and '-augmenter' when None.
+            where: SQL over the slides' columns; only slides that it holds for.
+            force: Save it even where it predicts no better than the untouched vector.
+            replace: Replace one of the same name.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+            settings: Fields of `AugmenterConfig`, such as steps=5000.
+        Raises:
+            ViewsNotFoundError: the collection has no stored views.
+            SplitError: fewer than four patients.
+            AugmenterRefusedError: it predicts no better than the untouched vector.
+        """
+        from heads.devices import prepare_jax
+
+        prepare_jax()
+        from heads.augmentation.augmenter_fit import fit_augmenter
+        from heads.config import AugmenterConfig
+
+        with progress_bar(on_progress):
+            stored = fit_augmenter(
+                self._tables, self._tables.collection(collection), build_config(AugmenterConfig, config, **settings),
+                name=name, force=force, replace=replace, where=where,
+            )  # fmt: skip
+        return Augmenter(self._tables, stored)
+
+    def select_extractor(
+        self,
+        task: str,
+        candidates: "Sequence[str | ExtractorConfig]",
+        config: "SelectConfig | None" = None,
+        *,
+        collection: str | None = None,
+        rank_check: Sequence[str] = (),
+        where: str | None = None,
+        tile_px: int | None = None,
+        mpp: float | None = None,
+        device: str = "auto",
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> "SelectionReport":
+        """Compare candidates for an extractor on a sample of a task's labelled tiles.
+
+        Args:
+            task: A labelled task of the target domain.
+            candidates: Names as of `ingest`, or configurations; one that cannot be loaded costs its row alone.
+            config: How they are compared; the defaults when None.
+            collection: Whose tiles are sampled; the only collection when None.
+            rank_check: Further tasks, on which the ranking is checked.
+            where: SQL over the slides' columns; only slides that it holds for.
+            tile_px, mpp: Tiles for every candidate; each candidate's own when None.
+            device: auto, cpu, cuda or cuda:N.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+            settings: Fields of `SelectConfig`, such as tiles=500 or site="scanner".
+        Raises:
+            TaskNotFoundError, LabelError, SplitError: labels that cannot answer the task, or too few patients.
+            CandidatesError: no candidate could be tried.
+        """
+        from heads.devices import prepare_jax
+
+        prepare_jax()
+        from heads.select import SelectConfig, select_extractor
+
+        with progress_bar(on_progress):
+            return select_extractor(
+                self._tables, self._tables.collection(collection), task, _extractors(candidates),
+                build_config(SelectConfig, config, **settings), rank_check=rank_check, where=where, tile_px=tile_px,
+                mpp=mpp, device=device,
+            )  # fmt: skip
+
+    # -- upkeep -----------------------------------------------------------------------------
+
+    def remove(self, *, slides: Sequence[str] = (), patients: Sequence[str] = ()) -> dict[str, int]:
+        """Take slides, or all slides of patients, out of every table of the store.
+
+        They are gone from reads and searches at once, and from the files after `compact(keep_hours=0)`.
+
+        Returns:
+            {collection: tiles removed}.
+        Raises:
+            SlideNotInStoreError: one of them is not in the store; nothing is removed.
+        """
+        return self._tables.remove(self._tables.resolve_slides(slides=slides, patients=patients))
+
+    def remove_views(self, collection: str) -> int:
+        """Take the stored views of a collection out. Returns how many there were.
+
+        Raises:
+            ViewsNotFoundError: there are none.
+        """
+        return self._tables.remove_views(collection)
+
+    def compact(self, *, keep_hours: float = 1.0) -> dict[str, dict[str, int]]:
+        """Merge small files, purge removed rows and forget old versions.
+
+        Args:
+            keep_hours: Keep versions that are younger than this; 0 purges removed rows from the disk now, and readers
+                of old versions fail.
+        Returns:
+            Rows, fragments, versions and bytes of each collection, before and after.
+        """
+        return self._tables.compact(keep_s=3600 * keep_hours)
+
+    def __repr__(self) -> str:
+        return f"<Store {self.uri!r}: {', '.join(self._tables.collection_names()) or 'no collection yet'}>"
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, object] = {"slides": f"{len(self.slides):,}"}
+        facts |= {c.name: f"{len(c):,} tiles of {len(c.slides):,} slides" for c in self.collections}
+        facts["tasks with labels"] = ", ".join(self.labels.tasks) or "none"
+        facts["heads"] = ", ".join(self._tables.heads.names()) or "none"
+        return card(f"Store {self.uri}", facts)
+
+
+def open(uri: str | Path) -> Store:
+    """Open a store: a directory, or the URI of an object store.
+
+    Raises:
+        StoreNotFoundError: nothing there was written by embedstore.
+    """
+    return Store(StoreTables.open(uri))
+
+
+def create(uri: str | Path) -> Store:
+    """Open a store, or make it where there is none.
+
+    Raises:
+        StoreError: a file is in the way, or the object store loses commits.
+    """
+    return Store(StoreTables.create(uri))
+
+
+def fit_config(config: "FitConfig | None", settings: Mapping[str, Any]) -> "FitConfig":
+    """A configuration of a fit from keyword settings, nested ones as dictionaries and augmentation as text."""
+    from embedstore.config import JoinConfig
+    from heads.config import TILE_MODELS, FitConfig, SplitConfig
+
+    fields = dict(settings)
+    for name, kind in (("split", SplitConfig), ("join", JoinConfig)):
+        if isinstance(fields.get(name), Mapping):
+            fields[name] = build_config(kind, fields[name])
+    if config is None and "model" in fields:
+        fields.setdefault("level", "tile" if fields["model"] in TILE_MODELS else "slide")
+    return build_config(FitConfig, config, **fields)
+
+
+def _extractors(extractors: "Sequence[str | ExtractorConfig]") -> "list[ExtractorConfig]":
+    from embedstore.extractors import ExtractorConfig
+
+    return [ExtractorConfig(ref=each) if isinstance(each, str) else each for each in extractors]

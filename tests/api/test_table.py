@@ -1,0 +1,38 @@
+"""Tables of the Python API."""
+
+import pyarrow as pa
+import pytest
+
+from embedstore.api import Table
+
+ROWS = pa.table({"slide": ["a", "<b>"], "share": [0.123456, None], "names": [["x"], list("abcdef")]})
+
+
+def test_rows_come_in_every_shape():
+    table = Table(ROWS, title="slides")
+    assert len(table) == 2 and table.column_names == ["slide", "share", "names"]
+    assert list(table) == table.to_pylist() == ROWS.to_pylist()
+    assert table["slide"] == ["a", "<b>"] and table.to_arrow() is ROWS
+    assert pa.table(table).equals(ROWS)  # as polars and DuckDB take it, through the Arrow C stream
+    with pytest.raises(KeyError, match="no column 'slid'; the table has slide, share"):
+        table["slid"]
+
+
+def test_polars_takes_it():
+    polars = pytest.importorskip("polars")
+    assert polars.DataFrame(Table(ROWS))["slide"].to_list() == ["a", "<b>"]
+    assert Table(ROWS).to_polars().shape == (2, 3)
+
+
+def test_notebooks_and_terminals_show_the_first_rows():
+    table = Table(ROWS, title="slides")
+    assert repr(table).splitlines() == [
+        "slides: 2 rows",
+        "slide  share   names",
+        "a      0.1235  x",
+        "<b>            [6 values]",
+    ]
+    html = table._repr_html_()
+    assert "&lt;b&gt;" in html and "<b>" not in html and "<caption>slides: 2 rows</caption>" in html
+    assert "30 rows, the first 20" in repr(Table(pa.table({"n": range(30)})))
+    assert len(repr(Table(pa.table({"n": range(30)}))).splitlines()) == 22

@@ -94,7 +94,7 @@ def _jax() -> dict[str, Any]:
 
 
 def _openslide() -> dict[str, Any]:
-    from embedstore.slides.openslide_reader import library_version
+    from embedstore.slides.readers.openslide_reader import library_version
 
     return _check("openslide", True, f"library {library_version()}")
 

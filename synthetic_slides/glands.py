@@ -7,7 +7,7 @@ import numpy as np
 
 from synthetic_slides.noise import grain_texture, sample_texture
 from synthetic_slides.nuclei import stamp
-from synthetic_slides.stain import PLANE_DAB, PLANE_GROUND, PLANE_HAEMATOXYLIN
+from synthetic_slides.stain_mix import PLANE_DAB, PLANE_GROUND, PLANE_HAEMATOXYLIN
 
 OUTLINE_POINTS = 96
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from synthetic_slides.glands import Outline, lumpy_outline
 from synthetic_slides.noise import smooth_field
-from synthetic_slides.stain import StainMix
+from synthetic_slides.stain_mix import StainMix
 
 MAP_CELLS = 1500  # cells along the longer side of a map at most: maps of any slide stay below 10 MB each
 FINEST_CELL_PX = 8

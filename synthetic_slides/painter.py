@@ -9,7 +9,7 @@ from synthetic_slides.glands import Outline, Patch, paint_gland, paint_vessel
 from synthetic_slides.layout import Layout
 from synthetic_slides.noise import grain_texture, sample_texture
 from synthetic_slides.pyramid import TILE_PX
-from synthetic_slides.stain import PLANE_DAB, PLANE_GROUND, PLANE_HAEMATOXYLIN
+from synthetic_slides.stain_mix import PLANE_DAB, PLANE_GROUND, PLANE_HAEMATOXYLIN
 from synthetic_slides.stroma import Ground
 
 PAD_PX = 6  # painted beyond a part's border, so that the blur of the lens has no seam

@@ -8,7 +8,7 @@ import numpy as np
 from synthetic_slides.layout import Layout
 from synthetic_slides.noise import cell_texture, fibre_texture, grain_texture, sample_texture
 from synthetic_slides.nuclei import KINDS, stamp
-from synthetic_slides.stain import PLANE_DAB, PLANE_GROUND, PLANE_HAEMATOXYLIN
+from synthetic_slides.stain_mix import PLANE_DAB, PLANE_GROUND, PLANE_HAEMATOXYLIN
 
 BLOCK_UM = 128.0  # nuclei are drawn block by block, so that any part of a slide can be painted alone
 REACH_UM = 12.0  # no body is longer from its centre

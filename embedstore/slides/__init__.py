@@ -1,24 +1,45 @@
 """Slides: open one, find its tissue, lay the grid, read tiles."""
 
-from embedstore.slides.find import find_slides
-from embedstore.slides.geojson import read_mask, to_geojson, write_mask
-from embedstore.slides.grid import mask_shares, tile_grid
-from embedstore.slides.open import READERS, choose_slide, open_slide
-from embedstore.slides.overlay import draw_overlay, write_png
-from embedstore.slides.plan import SlidePlan, edge_and_stride, fingerprint, plan_slide, slide_tissue
-from embedstore.slides.resolution import best_level, check_fine_enough, resolve_mpp
-from embedstore.slides.slide import Slide
-from embedstore.slides.source import MetadataValue, SlideSource
-from embedstore.slides.threads import single_thread
-from embedstore.slides.thumbnail import Thumbnail, read_thumbnail
-from embedstore.slides.tile_folder import TileLabel, list_tiles, read_tile
-from embedstore.slides.tiles import TileReader, read_square
-from embedstore.slides.tissue import find_tissue, tissue_of
-from embedstore.slides.tissue_mask import TissueMask, whole_slide
-from embedstore.slides.tissue_report import TissueReport, report_tissue
+from embedstore.slides.readers import READERS, choose_slide, open_slide, single_thread
+from embedstore.slides.slide import Pixels, Slide
+from embedstore.slides.sources import MetadataValue, SlideSource, TileLabel, find_slides, list_tiles
+from embedstore.slides.tiling import (
+    COARSER_TOLERANCE,
+    SlidePlan,
+    TileReader,
+    TissueReport,
+    best_level,
+    check_fine_enough,
+    edge_and_stride,
+    fingerprint,
+    fit_square,
+    plan_slide,
+    read_square,
+    read_tile,
+    report_tissue,
+    resolve_mpp,
+    tile_grid,
+)
+from embedstore.slides.tissue import (
+    Thumbnail,
+    TissueMask,
+    draw_overlay,
+    find_tissue,
+    mask_shares,
+    read_mask,
+    read_thumbnail,
+    slide_tissue,
+    tissue_of,
+    to_geojson,
+    whole_slide,
+    write_mask,
+    write_png,
+)
 
 __all__ = [
+    "COARSER_TOLERANCE",
     "MetadataValue",
+    "Pixels",
     "READERS",
     "Slide",
     "SlidePlan",
@@ -36,6 +57,7 @@ __all__ = [
     "find_slides",
     "find_tissue",
     "fingerprint",
+    "fit_square",
     "list_tiles",
     "mask_shares",
     "open_slide",

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.labels.class_colours import Colour
-from embedstore.slides import Thumbnail
-from embedstore.slides.slide import Pixels
+from embedstore.slides import Pixels, Thumbnail
 
 COLOUR_MAP = "viridis"  # perceptually uniform
 COLOUR_FROM = 0.22  # viridis begins with a purple that looks like haematoxylin; from here on it is blue to yellow

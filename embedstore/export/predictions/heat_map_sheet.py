@@ -16,7 +16,7 @@ from embedstore.export.predictions.ranks import ranks
 from embedstore.export.predictions.slide_picture import PICTURE_PX, slide_picture
 from embedstore.labels.class_colours import Colour, class_colours
 from embedstore.output_files import atomic_write
-from embedstore.slides.slide import Pixels
+from embedstore.slides import Pixels
 from embedstore.store import PredictionFacts
 from embedstore.store.prediction_schema import decided_classes, probability_matrix
 

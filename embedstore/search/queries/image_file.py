@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from embedstore.errors import QueryError
-from embedstore.slides.slide import Pixels
+from embedstore.slides import Pixels
 
 #: 8 bits a channel, in a colour space that Pillow turns into RGB by itself.
 MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})

@@ -18,10 +18,7 @@ from embedstore.errors import (
 )
 from embedstore.search.queries.image_file import read_image
 from embedstore.search.queries.query import Query, mean_direction, unit_rows
-from embedstore.slides.plan import edge_and_stride
-from embedstore.slides.resize import fit_square
-from embedstore.slides.resolution import COARSER_TOLERANCE
-from embedstore.slides.slide import Pixels
+from embedstore.slides import COARSER_TOLERANCE, Pixels, edge_and_stride, fit_square
 from embedstore.store import Collection, Store
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from embedstore.config import TilingConfig
-from embedstore.slides import Slide, best_level, edge_and_stride, read_square, read_tile
-from embedstore.slides.slide import Pixels
+from embedstore.slides import Pixels, Slide, best_level, edge_and_stride, read_square, read_tile
 
 
 class Cut(Protocol):

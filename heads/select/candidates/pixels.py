@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError, RegionReadError, ResolutionError, SlideError, SlideNotFoundError
-from embedstore.slides import check_fine_enough, open_slide
-from embedstore.slides.slide import Pixels
+from embedstore.slides import Pixels, check_fine_enough, open_slide
 from embedstore.store import Collection, Store
 from heads.select.candidates.cut import Cut, ImageFile, SlideSquare
 

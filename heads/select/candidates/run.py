@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from embedstore.errors import ExtractorError
 from embedstore.extractors import BatchStream, Extractor, load_extractor
-from embedstore.slides.slide import Pixels
+from embedstore.slides import Pixels
 from embedstore.views import apply_view
 from heads.select.candidates.plan import Candidate
 from heads.select.candidates.trial import Embedded

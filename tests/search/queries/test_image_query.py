@@ -22,7 +22,7 @@ from embedstore.extractors import Extractor, ExtractorConfig, load_extractor
 from embedstore.search.queries import image_file
 from embedstore.search.queries.image_file import read_image
 from embedstore.search.queries.image_query import cover, image_query
-from embedstore.slides.resize import fit_square
+from embedstore.slides import fit_square
 from embedstore.store import Collection, Store, nearest_tiles
 from tests.search.queries.query_scene import add_slide, image_collection, new_collection, noise, record, unit
 

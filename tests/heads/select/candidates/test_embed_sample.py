@@ -9,8 +9,7 @@ import pytest
 
 from embedstore.errors import CandidatesError, ConfigError, DeviceError, RegionReadError, SlideNotFoundError
 from embedstore.extractors import ExtractorConfig, load_extractor
-from embedstore.slides import open_slide
-from embedstore.slides.resize import fit_square
+from embedstore.slides import fit_square, open_slide
 from embedstore.store import Collection, Store
 from embedstore.views import apply_view
 from heads.select.candidates import CHANGES, Embedded, embed_sample

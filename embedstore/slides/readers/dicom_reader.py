@@ -1,0 +1,209 @@
+"""DICOM whole-slide images, with colours decided by the frames where the tag contradicts them.
+
+OpenSlide 4.0.1 believes the photometric tag: a series of YCbCr frames under an RGB tag comes out pink and green.
+"""
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import imagecodecs
+import numpy as np
+
+from embedstore.errors import RegionReadError, SlideFormatError
+from embedstore.slides.readers.dicom_series import FrameIndex, index_frames, series_levels
+from embedstore.slides.readers.jpeg_colours import Colourspace, read_colours
+from embedstore.slides.readers.tiled import TiledSlide, TileGrid
+from embedstore.slides.slide import Pixels
+
+JPEG_BASELINE = ("1.2.840.10008.1.2.4.50",)
+JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
+TAG_COLOURS: dict[str, Colourspace] = {"RGB": "RGB", "YBR_FULL": "YCBCR", "YBR_FULL_422": "YCBCR"}
+J2K_TAGS = ("RGB", "YBR_ICT", "YBR_RCT")  # the decoder undoes ICT and RCT itself
+
+
+@dataclass(kw_only=True)
+class DicomLevel:
+    """One file of a series: a level of the slide."""
+
+    path: str
+    layout: TileGrid
+    size: tuple[int, int]
+    frames: FrameIndex
+    frame_of: np.ndarray  # (rows, columns) int64, -1 where a sparse level has no frame
+    codec: str  # "jpeg", "jpeg2000" or "raw"
+    colourspace: Colourspace
+    tag: str
+    file: int | None = None
+
+
+def _place_frames(data: Any, layout: TileGrid, path: str) -> np.ndarray:
+    """Index of the frame at each (row, column); of several focal planes or optical paths, the first."""
+    count = layout.rows * layout.columns
+    frames = int(data.get("NumberOfFrames") or 1)
+    sparse = data.get("DimensionOrganizationType") == "TILED_SPARSE" or frames < count
+    if not sparse:
+        return np.arange(count).reshape(layout.rows, layout.columns)
+    placed = np.full((layout.rows, layout.columns), -1, np.int64)
+    groups = data.get("PerFrameFunctionalGroupsSequence")
+    if not groups:
+        raise SlideFormatError(
+            f"slide {path!r}: {frames} frames for {count} places and no positions (a concatenated instance?)"
+        )
+    for frame, group in enumerate(groups):
+        position = group.PlanePositionSlideSequence[0]
+        x = int(position.ColumnPositionInTotalImagePixelMatrix) - 1
+        y = int(position.RowPositionInTotalImagePixelMatrix) - 1
+        if x % layout.tile_w or y % layout.tile_h or x < 0 or y < 0:
+            raise SlideFormatError(f"slide {path!r}: frame {frame} at {x},{y} is not on a grid of whole frames")
+        at = y // layout.tile_h, x // layout.tile_w
+        if placed[at] < 0:
+            placed[at] = frame
+    return placed
+
+
+def _open_level(path: str) -> tuple[DicomLevel, Any]:
+    """A level of a series, and its dataset.
+
+    Raises:
+        SlideFormatError: it is stored in a way that is not read here.
+    """
+    import pydicom  # here: 0.25 s, which every worker would pay
+
+    with open(path, "rb") as file:
+        data = pydicom.dcmread(file, stop_before_pixels=True)
+        pixels_at = file.tell()
+    tag, syntax = str(data.get("PhotometricInterpretation")), str(data.file_meta.TransferSyntaxUID)
+    if data.SamplesPerPixel != 3 or data.BitsAllocated != 8 or data.get("PlanarConfiguration", 0) != 0:
+        raise SlideFormatError(f"slide {path!r}: expected interleaved RGB of 8 bits, found {tag}")
+    codec = "jpeg" if syntax in JPEG_BASELINE else "jpeg2000" if syntax in JPEG_2000 else "raw"
+    if codec == "raw" and data.file_meta.TransferSyntaxUID.is_compressed:
+        raise SlideFormatError(f"slide {path!r}: transfer syntax {syntax}; expected JPEG, JPEG 2000 or none")
+    expected = tuple(TAG_COLOURS) if codec == "jpeg" else J2K_TAGS if codec == "jpeg2000" else ("RGB",)
+    if tag not in expected:
+        raise SlideFormatError(f"slide {path!r}: photometric {tag}; expected {' or '.join(expected)}")
+    width, height = int(data.TotalPixelMatrixColumns), int(data.TotalPixelMatrixRows)
+    tile_w, tile_h = int(data.Columns), int(data.Rows)
+    layout = TileGrid(tile_w=tile_w, tile_h=tile_h, columns=-(-width // tile_w), rows=-(-height // tile_h))
+    frames = index_frames(path, data, pixels_at, tile_w * tile_h * 3)
+    level = DicomLevel(
+        path=path,
+        layout=layout,
+        size=(width, height),
+        frames=frames,
+        frame_of=_place_frames(data, layout, path),
+        codec=codec,
+        colourspace=TAG_COLOURS.get(tag, "RGB"),
+        tag=tag,
+    )
+    return level, data
+
+
+def _mpp_xy(data: Any) -> tuple[float, float] | None:
+    """Micrometres per pixel along x and y; PixelSpacing holds millimetres, rows first."""
+    try:
+        spacing = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing
+        x, y = float(spacing[1]) * 1000, float(spacing[0]) * 1000
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return None
+    return (x, y) if 0 < x < float("inf") and 0 < y < float("inf") else None
+
+
+class DicomSlide(TiledSlide):
+    """A series of DICOM VL whole-slide images.
+
+    Attributes:
+        contradiction: What the photometric tag and the frames say, where they disagree; else None.
+    """
+
+    reader = "dicom"
+
+    def __init__(self, path: str):
+        self._closing = threading.Lock()
+        self._levels: list[DicomLevel] = []
+        headers = series_levels(path)
+        if len({header.size for header in headers}) < len(headers):
+            raise SlideFormatError(f"slide {path!r}: its series has several files of one level (concatenation, planes)")
+        try:
+            opened = [_open_level(header.path) for header in headers]
+        except (ValueError, KeyError, AttributeError, IndexError, TypeError, NotImplementedError) as error:
+            if isinstance(error, SlideFormatError):
+                raise
+            raise SlideFormatError(f"slide {path!r}: its DICOM attributes cannot be followed: {error}") from error
+        self._levels = [level for level, _ in opened]
+        top = opened[0][1]
+        sizes = [level.size for level in self._levels]
+        mpp_xy = _mpp_xy(top)
+        properties = {"openslide.vendor": "dicom"} | {
+            f"dicom.{name}": str(top.get(name))
+            for name in ("Manufacturer", "ManufacturerModelName", "SeriesInstanceUID", "PhotometricInterpretation")
+            if top.get(name) is not None
+        }
+        if mpp_xy is not None:
+            properties |= {"openslide.mpp-x": str(mpp_xy[0]), "openslide.mpp-y": str(mpp_xy[1])}
+        super().__init__(
+            path,
+            layouts=[level.layout for level in self._levels],
+            level_sizes=sizes,
+            level_downsamples=[(sizes[0][0] / w + sizes[0][1] / h) / 2 for w, h in sizes],
+            mpp_xy=mpp_xy,
+            vendor="dicom",
+            properties=properties,
+        )
+        self.contradiction: str | None = None
+        for level in self._levels:
+            level.file = os.open(level.path, os.O_RDONLY)
+        try:
+            self._settle_colours()
+        except BaseException:
+            self.close()
+            raise
+
+    def _settle_colours(self) -> None:
+        """Let the first frame of each level decide what its tag leaves to doubt."""
+        for level in self._levels:
+            placed = level.frame_of[level.frame_of >= 0]
+            if level.codec != "jpeg" or not len(placed) or level.file is None:
+                continue
+            try:
+                said = read_colours(level.frames.read(level.file, int(placed[0]))).colourspace()
+            except ValueError as error:
+                raise SlideFormatError(f"slide {level.path!r}: its first frame: {error}") from error
+            if said is not None and said != level.colourspace:
+                level.colourspace = said
+                found = "YBR" if said == "YCBCR" else said
+                self.contradiction = f"photometric tag says {level.tag}, frames are {found}"
+        if self.contradiction:
+            self.warnings.append(f"{self.contradiction}: OpenSlide shows wrong colours")
+
+    def _decode(self, level: int, column: int, row: int) -> Pixels | None:
+        tiles = self._levels[level]
+        frame = int(tiles.frame_of[row, column])
+        if frame < 0:
+            return None
+        what = f"slide {tiles.path!r}, frame {frame} (column {column}, row {row} of level {level})"
+        file, layout = tiles.file, tiles.layout
+        if file is None:
+            raise RegionReadError(f"{what}: the slide is closed")
+        shape = (layout.tile_h, layout.tile_w, 3)
+        try:
+            data = tiles.frames.read(file, frame)
+            if tiles.codec == "jpeg":
+                tile = imagecodecs.jpeg8_decode(data, colorspace=tiles.colourspace, outcolorspace="RGB")
+            elif tiles.codec == "jpeg2000":
+                tile = imagecodecs.jpeg2k_decode(data, numthreads=1)
+            else:
+                tile = np.frombuffer(data, np.uint8).reshape(shape)
+        except (RuntimeError, ValueError, OSError) as error:  # imagecodecs' errors are RuntimeErrors
+            raise RegionReadError(f"{what}: {error}") from error
+        if tile.shape != shape or tile.dtype != np.uint8:
+            raise RegionReadError(f"{what}: decoded to {tile.shape} of {tile.dtype}; expected {shape} of uint8")
+        return tile
+
+    def close(self) -> None:
+        with self._closing:
+            for level in self._levels:
+                if level.file is not None:
+                    os.close(level.file)
+                    level.file = None

@@ -1,0 +1,107 @@
+"""Slides whose levels are grids of separately compressed tiles, decoded here one by one."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from embedstore.slides.readers.row_cache import RowCache
+from embedstore.slides.slide import CACHE_BYTES, WHITE, Pixels, Slide
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileGrid:
+    """The file's own tiles of one level: edge lengths in pixels, and how many there are."""
+
+    tile_w: int
+    tile_h: int
+    columns: int
+    rows: int
+
+
+class TiledSlide(Slide):
+    """Puts regions together from the file's own tiles, each decoded close to once when reading row by row.
+
+    Attributes:
+        decoded_tiles: How many of the file's tiles were decoded so far.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        layouts: Sequence[TileGrid],
+        level_sizes: Sequence[tuple[int, int]],
+        level_downsamples: Sequence[float],
+        mpp_xy: tuple[float, float] | None,
+        vendor: str,
+        properties: Mapping[str, str],
+        missing_from_finer: bool = False,
+    ):
+        super().__init__(
+            path,
+            level_sizes=level_sizes,
+            level_downsamples=level_downsamples,
+            mpp_xy=mpp_xy,
+            vendor=vendor,
+            properties=properties,
+        )
+        self.decoded_tiles = 0
+        self._layouts = list(layouts)
+        self._cache = RowCache(CACHE_BYTES)
+        self._stride_l0: int | None = None
+        self._missing_from_finer = missing_from_finer
+
+    def expect_stride(self, stride_l0: int) -> None:
+        self._stride_l0 = stride_l0
+
+    @abstractmethod
+    def _decode(self, level: int, column: int, row: int) -> Pixels | None:
+        """One tile as (tile_h, tile_w, 3) RGB; None where the file holds none.
+
+        Raises:
+            RegionReadError: it cannot be decoded.
+        """
+
+    def _fill(self, level: int, x: int, y: int, out: Pixels) -> None:
+        layout, cache = self._layouts[level], self._cache
+        height, width = out.shape[:2]
+        tile_w, tile_h = layout.tile_w, layout.tile_h
+        step = None if self._stride_l0 is None else int(self._stride_l0 / self.level_downsamples[level])
+        next_x, next_y = x + (step or width), y + (step or height)
+        cache.begin(level, y)
+        for row in range(y // tile_h, (y + height - 1) // tile_h + 1):
+            top = row * tile_h
+            for column in range(x // tile_w, (x + width - 1) // tile_w + 1):
+                left, key = column * tile_w, (level, column, row)
+                tile = cache.get(key)
+                if tile is None:
+                    tile = self._tile(level, column, row)
+                soon, later = left + tile_w > next_x, top + tile_h > next_y
+                if soon or later:
+                    cache.put(key, tile, bottom=top + tile_h, soon=soon)
+                else:
+                    cache.drop(key)
+                x0, x1 = max(x, left), min(x + width, left + tile_w)
+                y0, y1 = max(y, top), min(y + height, top + tile_h)
+                out[y0 - y : y1 - y, x0 - x : x1 - x] = tile[y0 - top : y1 - top, x0 - left : x1 - left]
+
+    def _tile(self, level: int, column: int, row: int) -> Pixels:
+        tile = self._decode(level, column, row)
+        self.decoded_tiles += 1
+        layout = self._layouts[level]
+        if tile is not None:
+            return tile
+        if level == 0 or not self._missing_from_finer:
+            return np.full((layout.tile_h, layout.tile_w, 3), WHITE, np.uint8)
+        # Aperio leaves out tiles of lower levels by an encoder's fault; OpenSlide, too, shows the finer level there.
+        scale = self.level_downsamples[level] / self.level_downsamples[level - 1]
+        corner = (
+            round(column * layout.tile_w * self.level_downsamples[level]),
+            round(row * layout.tile_h * self.level_downsamples[level]),
+        )
+        finer = self.read_region(corner, level - 1, (round(layout.tile_w * scale), round(layout.tile_h * scale)))
+        shrunk = cv2.resize(finer, (layout.tile_w, layout.tile_h), interpolation=cv2.INTER_AREA)
+        return np.asarray(shrunk, np.uint8)

@@ -1,0 +1,259 @@
+"""Find slides: in folders, in lists, or named one by one. No slide is opened here."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from embedstore.errors import SlideError, SlideListError, SlideNotFoundError
+from embedstore.slides.readers.dicom_series import DicomHeader, is_dicom, read_header
+from embedstore.slides.readers.tiff_reader import is_tiled_tiff
+from embedstore.slides.sources.slide_list import LIST_SUFFIXES, OWN_COLUMNS, read_rows
+from embedstore.slides.sources.source import SlideSource
+from embedstore.slides.sources.tile_folder import IMAGE_SUFFIXES, LABELS, SPLITS
+
+log = logging.getLogger(__name__)
+
+# What OpenSlide 4 opens, by suffix; .tif and .tiff are slides where they are tiled, ready-made tiles otherwise.
+SLIDE_SUFFIXES = frozenset({".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi"})
+TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic"})
+
+
+def find_slides(paths: Sequence[str | Path], *, mpp: float | None = None) -> list[SlideSource]:
+    """Find the slides that paths mean.
+
+    A path is one of
+    - a file, which is taken whatever its suffix;
+    - a folder, searched to the bottom for what OpenSlide opens; a DICOM series is one slide;
+    - a folder of ready-made tiles: one with a labels.csv that lists images, or one of images only, with class
+      sub-folders or without (below a folder that holds slides, images without a labels.csv are thumbnails: left out);
+    - a list, .csv or .parquet, with a column `path` (relative to the list's folder) and perhaps slide_id, mpp, tissue
+      and any others, which become metadata.
+
+    Args:
+        paths: Files, folders and lists.
+        mpp: Level-0 resolution of every slide that a list does not give another, µm/px.
+    Returns:
+        Sorted by `slide_id`.
+    Raises:
+        SlideNotFoundError: nothing stands at a path.
+        SlideListError: a list is malformed, or two slides have one id; the message names both.
+    """
+    found: dict[str, SlideSource] = {}
+    series: dict[str, str] = {}
+    for path in paths:
+        for source in _find(Path(path), series):
+            taken = found.get(source.slide_id)
+            if taken is not None and taken.path == source.path:
+                continue  # the same slide named twice
+            if taken is not None:
+                raise SlideListError(
+                    f"two slides have the id {source.slide_id!r}: {taken.path!r} and {source.path!r}; "
+                    "give a list with a column slide_id"
+                )
+            found[source.slide_id] = source if source.mpp is not None else replace(source, mpp=mpp)
+    return [found[slide_id] for slide_id in sorted(found)]
+
+
+def _find(path: Path, series: dict[str, str]) -> Iterator[SlideSource]:
+    """What one path means; `series` is {DICOM file: level-0 file of its series}, of the folders met so far."""
+    absolute = path.expanduser().absolute()
+    if absolute.is_dir():
+        yield from _find_in_folder(absolute)
+    elif not absolute.exists():
+        raise SlideNotFoundError(f"no file or folder at {str(path)!r}")
+    elif absolute.suffix.lower() in LIST_SUFFIXES:
+        yield from _find_in_list(absolute)
+    else:
+        if absolute.suffix.lower() in DICOM_SUFFIXES:  # level-*.dcm names one slide, not twelve
+            absolute = _level_0_file(absolute, series)
+        yield SlideSource(slide_id=absolute.name, path=str(absolute), kind="wsi")
+
+
+def _level_0_file(path: Path, series: dict[str, str]) -> Path:
+    if str(path) not in series:
+        folder = _Folder(path.parent, dicom=[beside.name for beside in path.parent.iterdir() if beside.is_file()])
+        for finest, files in _series_of(folder):
+            series.update(dict.fromkeys(files, finest))
+    return Path(series.get(str(path), path))
+
+
+# -- lists ----------------------------------------------------------------------------------
+
+
+def _find_in_list(listed: Path) -> Iterator[SlideSource]:
+    for row in read_rows(listed):
+        named = Path(str(row["path"]))
+        path = Path(os.path.normpath(listed.parent / named.expanduser()))
+        tissue, mpp = row.get("tissue"), row.get("mpp")
+        is_folder = path.is_dir()
+        default = path.name if named.is_absolute() else named.as_posix().removeprefix("./")
+        yield SlideSource(
+            slide_id=str(row["slide_id"]) if row.get("slide_id") is not None else default,
+            path=_only_series(path, listed) if is_folder and _holds_dicom(path) else str(path),
+            kind="tiles" if is_folder and not _holds_dicom(path) else "wsi",
+            mpp=None if mpp is None else float(mpp),
+            tissue=None if tissue is None else os.path.normpath(listed.parent / Path(str(tissue)).expanduser()),
+            metadata={name: value for name, value in row.items() if name not in OWN_COLUMNS},
+        )
+
+
+def _holds_dicom(folder: Path) -> bool:
+    return any(path.suffix.lower() in DICOM_SUFFIXES for path in folder.iterdir())
+
+
+def _only_series(folder: Path, listed: Path) -> str:
+    """The level-0 file of the one DICOM series in a folder that a list names."""
+    tree = _scan(folder, seen=set())
+    files = [] if tree is None else _level_0_files(tree)
+    if len(files) != 1:
+        raise SlideListError(f"{listed}: {str(folder)!r} holds {len(files)} DICOM slides; expected one, or name a file")
+    return str(files[0])
+
+
+# -- folders --------------------------------------------------------------------------------
+
+
+@dataclass
+class _Folder:
+    """What lies directly in a folder, by kind."""
+
+    path: Path
+    slides: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+    dicom: list[str] = field(default_factory=list)
+    children: list["_Folder"] = field(default_factory=list)
+    labelled: bool = False
+
+    def has_slides(self) -> bool:
+        return bool(self.slides or self.dicom) or any(child.has_slides() for child in self.children)
+
+
+def _find_in_folder(root: Path) -> Iterator[SlideSource]:
+    tree = _scan(root, seen=set())
+    if tree is None:
+        return
+    unlabelled = not tree.has_slides()
+    yield from _sources(tree, root, unlabelled)
+
+
+def _sources(folder: _Folder, root: Path, unlabelled: bool) -> Iterator[SlideSource]:
+    """Slides of a folder and of those below; image folders without a list are tiles only where `unlabelled`."""
+    if folder.labelled or (unlabelled and _is_tile_folder(folder)):
+        yield SlideSource(slide_id=_id(folder.path, root) or root.name, path=str(folder.path), kind="tiles")
+        return
+    for name in folder.slides:
+        path = folder.path / name
+        yield SlideSource(slide_id=_id(path, root), path=str(path), kind="wsi")
+    for path in _level_0_files(folder):
+        yield SlideSource(slide_id=_id(path, root), path=str(path), kind="wsi")
+    if folder.images:
+        log.info(
+            "%s: %d images beside slides left out; a labels.csv would make tiles of them",
+            folder.path,
+            len(folder.images),
+        )
+    for child in folder.children:
+        yield from _sources(child, root, unlabelled)
+
+
+def _id(path: Path, root: Path) -> str:
+    relative = path.relative_to(root).as_posix()
+    return "" if relative == "." else relative
+
+
+def _is_tile_folder(folder: _Folder) -> bool:
+    """Images lie in it, or in its class sub-folders, or in class sub-folders of train, valid and test."""
+    if folder.slides or folder.dicom:
+        return False
+    if folder.images:
+        return not folder.children or all(_is_tile_folder(child) for child in folder.children)
+    if not folder.children:
+        return False
+    if all(child.images and not child.children and not child.labelled for child in folder.children):
+        return True
+    return all(child.path.name.lower() in SPLITS and _is_tile_folder(child) for child in folder.children)
+
+
+def _scan(path: Path, seen: set[tuple[int, int]]) -> _Folder | None:
+    """A folder's tree; None for one that was met before (a link that leads back)."""
+    status = path.stat()
+    if (status.st_dev, status.st_ino) in seen:
+        return None
+    seen.add((status.st_dev, status.st_ino))
+    folder, folders = _Folder(path), []
+    with os.scandir(path) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(entry.name)
+            elif entry.is_file() or (entry.is_symlink() and not Path(entry).exists()):  # pipes and devices block
+                _sort_in(folder, entry.name)
+    folder.labelled = not folder.slides and not folder.dicom and _lists_images(path / LABELS)
+    if folder.labelled:
+        return folder  # what lies below are its tiles
+    companions = {Path(name).stem for name in folder.slides if name.lower().endswith(".mrxs")}
+    for name in folders:
+        if name in companions:
+            continue  # the data of an MRXS slide
+        child = _scan(path / name, seen)
+        if child is not None and (child.slides or child.images or child.dicom or child.children or child.labelled):
+            folder.children.append(child)
+    return folder
+
+
+def _sort_in(folder: _Folder, name: str) -> None:
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path a file costs 10,000 files half a second
+    if suffix in SLIDE_SUFFIXES:
+        folder.slides.append(name)
+    elif suffix in TIFF_SUFFIXES:
+        (folder.slides if is_tiled_tiff(folder.path / name) else folder.images).append(name)
+    elif suffix in IMAGE_SUFFIXES:
+        folder.images.append(name)
+    elif suffix in DICOM_SUFFIXES or (not suffix and _begins_as_dicom(folder.path / name)):
+        folder.dicom.append(name)
+
+
+def _begins_as_dicom(path: Path) -> bool:
+    try:
+        return is_dicom(path)
+    except OSError:
+        return False
+
+
+def _lists_images(listed: Path) -> bool:
+    """Whether a labels.csv lists images: one beside slides may well hold labels of slides."""
+    if not listed.is_file():
+        return False
+    with open(listed, encoding="utf-8-sig", errors="replace") as file:
+        columns, first = file.readline().strip().split(","), file.readline().strip().split(",")
+    if "file" not in columns or len(first) != len(columns):
+        return False
+    return Path(first[columns.index("file")]).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _level_0_files(folder: _Folder) -> list[Path]:
+    """One file for each DICOM slide in a folder: its finest level; one that cannot be read counts as a slide."""
+    return sorted(Path(finest) for finest, _ in _series_of(folder))
+
+
+def _series_of(folder: _Folder) -> list[tuple[str, list[str]]]:
+    """(level-0 file, all files) of each DICOM series in a folder."""
+    members: dict[str, list[DicomHeader]] = {}
+    for name in folder.dicom:
+        path = folder.path / name
+        try:
+            header = read_header(path)
+        except SlideError:
+            header = DicomHeader(path=str(path), series=str(path), whole_slide=True, volume=True, size=(0, 0))
+        if header.whole_slide:
+            members.setdefault(header.series, []).append(header)
+        else:
+            log.info("%s: DICOM, but no whole-slide image; left out", path)
+    return [
+        (max(files, key=lambda header: (header.volume, header.size[0])).path, [header.path for header in files])
+        for files in members.values()
+    ]

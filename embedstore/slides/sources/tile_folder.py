@@ -1,0 +1,93 @@
+"""A folder of ready-made tile images as one slide of independent tiles."""
+
+import csv
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedstore.errors import SlideListError
+
+LABELS = "labels.csv"
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
+SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileLabel:
+    """What a folder says of one of its tiles.
+
+    Attributes:
+        name: File path relative to the folder, posix.
+        label: The class.
+        split: `train`, `valid`, `test` or whatever the folder calls it.
+        patient: Patient or case, where known.
+    """
+
+    name: str
+    label: str
+    split: str | None = None
+    patient: str | None = None
+
+
+def list_tiles(folder: str | Path) -> tuple[tuple[str, ...], tuple[TileLabel, ...]]:
+    """The tiles of a folder, sorted by name, and the labels of those that have one.
+
+    Tiles are the images in the folder and below; one that labels.csv lists and that is not there is among them, so that
+    it is counted as unreadable.
+
+    Labels come from the columns file, label, split and patient (or group) of a labels.csv, or else from the name of the
+    sub-folder that a tile lies in, with the split from the folder above where that is called train, valid or test.
+
+    Returns:
+        Paths relative to the folder (posix), and labels in the same order.
+    Raises:
+        SlideListError: labels.csv lacks a column, or names a file twice.
+    """
+    root = Path(folder)
+    listed = root / LABELS
+    labels = _read_labels(listed) if listed.is_file() else {}
+    names = tuple(sorted(labels.keys() | set(_images_below(root))))
+    if not labels:
+        labels = {name: label for name in names if (label := _label_of_path(name)) is not None}
+    return names, tuple(labels[name] for name in names if name in labels and labels[name].label)
+
+
+def _images_below(root: Path) -> Iterator[str]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        within = Path(folder).relative_to(root).as_posix()
+        for name in files:
+            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path a file costs ten times as much
+            if suffix in IMAGE_SUFFIXES and not name.startswith("."):
+                yield name if within == "." else f"{within}/{name}"
+
+
+def _read_labels(listed: Path) -> dict[str, TileLabel]:
+    with open(listed, newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        columns = list(rows.fieldnames or [])
+        if "file" not in columns:
+            raise SlideListError(f"{listed}: expected a column file (then label, split, patient), found {columns}")
+        labels: dict[str, TileLabel] = {}
+        for line, row in enumerate(rows, start=2):
+            name = Path(row["file"]).as_posix()
+            if name in labels:
+                raise SlideListError(f"{listed}, line {line}: {name!r} stands there twice")
+            labels[name] = TileLabel(
+                name=name,
+                label=row.get("label") or "",
+                split=row.get("split") or None,
+                patient=row.get("patient") or row.get("group") or None,
+            )
+    return labels
+
+
+def _label_of_path(name: str) -> TileLabel | None:
+    *folders, _ = name.split("/")
+    if not folders:
+        return None
+    split = next((part for part in folders[:-1] if part.lower() in SPLITS), None)
+    if folders[-1].lower() in SPLITS:  # train/a.png: a split without classes
+        return None
+    return TileLabel(name=name, label=folders[-1], split=split)

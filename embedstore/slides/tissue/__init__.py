@@ -1,0 +1,23 @@
+"""Tissue: a thumbnail of a slide, the tissue on it without pen marks, and masks as GeoJSON and as pictures."""
+
+from embedstore.slides.tissue.detection import find_tissue, slide_tissue, tissue_of
+from embedstore.slides.tissue.mask import TissueMask, mask_shares, whole_slide
+from embedstore.slides.tissue.mask_geojson import read_mask, to_geojson, write_mask
+from embedstore.slides.tissue.overlay import draw_overlay, write_png
+from embedstore.slides.tissue.thumbnail import Thumbnail, read_thumbnail
+
+__all__ = [
+    "Thumbnail",
+    "TissueMask",
+    "draw_overlay",
+    "find_tissue",
+    "mask_shares",
+    "read_mask",
+    "read_thumbnail",
+    "slide_tissue",
+    "tissue_of",
+    "to_geojson",
+    "whole_slide",
+    "write_mask",
+    "write_png",
+]

@@ -1,0 +1,86 @@
+"""Where a slide holds tissue, as a mask with its place on the slide."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TissueMask:
+    """A mask of tissue over the bounds of a slide.
+
+    Attributes:
+        mask: (rows, cols) bool.
+        origin_l0: (x, y) of its top-left corner, level-0 pixels.
+        scale_l0: Level-0 pixels a pixel of it, along x and y.
+        mpp: Micrometres a pixel of it.
+        warnings: What a user should know about how it was found.
+    """
+
+    mask: NDArray[np.bool_]
+    origin_l0: tuple[float, float]
+    scale_l0: tuple[float, float]
+    mpp: float
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of the tissue, mm²."""
+        return float(self.mask.sum()) * (self.mpp / 1000) ** 2
+
+    def shares(self, xy_l0: NDArray[np.int32], edge_l0: int) -> NDArray[np.float32]:
+        """Share of tissue in each tile, (n,) float32; `xy_l0` is (n, 2), level-0 pixels."""
+        return mask_shares(self.mask, xy_l0, edge_l0=edge_l0, origin_l0=self.origin_l0, scale_l0=self.scale_l0)
+
+
+def whole_slide(bounds_l0: tuple[int, int, int, int], mpp_l0: float) -> TissueMask:
+    """All of a slide as tissue: one mask pixel over its bounds (x, y, width, height)."""
+    x, y, width, height = bounds_l0
+    return TissueMask(
+        mask=np.ones((1, 1), bool),
+        origin_l0=(x, y),
+        scale_l0=(width, height),
+        mpp=mpp_l0 * (width * height) ** 0.5,
+    )
+
+
+def mask_shares(
+    mask: NDArray[np.bool_],
+    xy_l0: NDArray[np.int32],
+    *,
+    edge_l0: int,
+    origin_l0: tuple[float, float],
+    scale_l0: tuple[float, float],
+) -> NDArray[np.float32]:
+    """Share of each tile's area that a mask covers, exact for tiles that cut through the mask's pixels.
+
+    Args:
+        mask: (rows, cols).
+        xy_l0: (n, 2) top-left corners, level-0 pixels.
+        edge_l0: Edge of a tile, level-0 pixels.
+        origin_l0: (x, y) of the mask's top-left corner, level-0 pixels.
+        scale_l0: Level-0 pixels a pixel of the mask, along x and y.
+    Returns:
+        (n,) float32, 0 to 1; what a tile has beyond the mask counts as uncovered.
+    """
+    # The integral of a mask is bilinear between its corners: so it is exact anywhere.
+    integral = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.float64)
+    integral[1:, 1:] = mask.cumsum(0, dtype=np.int64).cumsum(1)
+    left, top = ((xy_l0[:, axis] - origin_l0[axis]) / scale_l0[axis] for axis in (0, 1))
+    right, bottom = left + edge_l0 / scale_l0[0], top + edge_l0 / scale_l0[1]
+    covered = _at(integral, bottom, right) - _at(integral, top, right)
+    covered += _at(integral, top, left) - _at(integral, bottom, left)
+    area = edge_l0 * edge_l0 / (scale_l0[0] * scale_l0[1])
+    return np.clip(covered / area, 0, 1).astype(np.float32)
+
+
+def _at(integral: NDArray[np.float64], row: NDArray[Any], col: NDArray[Any]) -> NDArray[Any]:
+    """The integral at fractional corners, (n,) each."""
+    row, col = np.clip(row, 0, integral.shape[0] - 1), np.clip(col, 0, integral.shape[1] - 1)
+    r, c = np.minimum(row.astype(int), integral.shape[0] - 2), np.minimum(col.astype(int), integral.shape[1] - 2)
+    dr, dc = row - r, col - c
+    upper = integral[r, c] * (1 - dc) + integral[r, c + 1] * dc
+    lower = integral[r + 1, c] * (1 - dc) + integral[r + 1, c + 1] * dc
+    return upper * (1 - dr) + lower * dr

@@ -1,0 +1,52 @@
+"""A picture of where tissue was found and where tiles lie."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.errors import TissueError
+from embedstore.slides.slide import Pixels
+from embedstore.slides.tissue.mask import TissueMask
+from embedstore.slides.tissue.thumbnail import Thumbnail
+
+OUTLINE = (0, 150, 60)  # RGB; green is what neither haematoxylin, eosin nor DAB is
+TILES = (30, 60, 220)
+GLASS_DIMMED = 0.82  # what is not tissue is shown darker
+
+
+def draw_overlay(
+    thumbnail: Thumbnail, tissue: TissueMask, *, xy_l0: NDArray[np.int32] | None = None, edge_l0: int = 0
+) -> Pixels:
+    """A thumbnail with the outline of the tissue and, where `xy_l0` (n, 2) is given, of the tiles.
+
+    Returns:
+        (rows, cols, 3) uint8 RGB.
+    """
+    picture = thumbnail.pixels.copy()
+    rows, columns = picture.shape[:2]
+    mask = cv2.resize(tissue.mask.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST)
+    outside = mask == 0
+    picture[outside] = (picture[outside] * GLASS_DIMMED).astype(np.uint8)
+    width = max(1, round(max(rows, columns) / 1000))
+    if xy_l0 is not None:
+        corners = (xy_l0 - np.asarray(thumbnail.origin_l0)) / thumbnail.scale_l0
+        edge = edge_l0 / np.asarray(thumbnail.scale_l0)
+        for low, high in zip(np.rint(corners).astype(int), np.rint(corners + edge).astype(int), strict=True):
+            cv2.rectangle(picture, tuple(map(int, low)), tuple(map(int, high)), TILES, 1)
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, contours, -1, OUTLINE, 2 * width)
+    return picture
+
+
+def write_png(picture: Pixels, path: str | Path) -> None:
+    """Write (rows, cols, 3) RGB as PNG.
+
+    Raises:
+        TissueError: it cannot be written there.
+    """
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise TissueError(f"a picture of {picture.shape} cannot be encoded as PNG")
+    Path(path).write_bytes(data.tobytes())

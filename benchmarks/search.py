@@ -14,7 +14,7 @@ Peers hold everything in memory and are given the cheapest settings of a grid th
 filter) on 100 other queries; embedstore has its defaults, and its filter is evaluated anew for each query, from the
 ledger on. The collection, its truth and the indexes stay in the folder; without its `.build.json` a side builds anew.
 
-`effort`: recall@10 and latency of embedstore over a grid of probes and candidates, with the files' pages in the
+`effort`: recall@10 and latency of embedstore over a grid of nprobes and refine_factor, with the files' pages in the
 machine's cache. The slopes in docs/scale.md come from these rows.
 
 `quality`: precision@10 of the tiles of each class on PatchCamelyon, CAMELYON16 and atypical mitoses, for three

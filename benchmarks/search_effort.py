@@ -8,7 +8,7 @@ import numpy as np
 from measure import write_row
 from search_data import COHORTS, TUNED, Bench, K, recall
 
-from embedstore.store import Collection, EffortConfig, nearest_tiles
+from embedstore.store import Collection, IndexSearchConfig, nearest_tiles
 from embedstore.store.index import IndexConfig, IndexFacts, build_index
 from embedstore.store.table import sql_in
 
@@ -27,9 +27,9 @@ def effort(work: Path, rows: int, dim: int) -> None:
     facts = builds(bench, collection)
     filters = {cohort: sql_in("slide_id", bench.cohort_slides(cohort)) for cohort in COHORTS}
     grid = [(p, r, None) for p in PROBES if p <= facts.partitions for r in REFINES]
-    grid += [(EffortConfig().probes, EffortConfig().refine, cohort) for cohort in COHORTS]
-    asked = [(EffortConfig(probes=p, refine=r), cohort) for p, r, cohort in grid]
-    asked += [(EffortConfig(exact=True), cohort) for cohort in (None, *COHORTS)]
+    grid += [(IndexSearchConfig().nprobes, IndexSearchConfig().refine_factor, cohort) for cohort in COHORTS]
+    asked = [(IndexSearchConfig(nprobes=p, refine_factor=r), cohort) for p, r, cohort in grid]
+    asked += [(IndexSearchConfig(exact=True), cohort) for cohort in (None, *COHORTS)]
     for config, cohort in asked:
         about = {
             "load_1m": round(os.getloadavg()[0], 1),
@@ -37,14 +37,14 @@ def effort(work: Path, rows: int, dim: int) -> None:
             "dim": dim,
             "partitions": facts.partitions,
             "kept": COHORTS.get(cohort or "", 1.0),
-            "probes": "" if config.exact else config.probes,
-            "refine": "" if config.exact else config.refine,
+            "probes": "" if config.exact else config.nprobes,
+            "refine": "" if config.exact else config.refine_factor,
         }
         queries = bench.queries[: 20 if config.exact and cohort is None else TUNED + QUERIES]
         took, found = [], []
         for query in queries:
             began = time.perf_counter()
-            near = nearest_tiles(collection, query, k=K, where=filters.get(cohort or ""), effort=config)
+            near = nearest_tiles(collection, query, k=K, where=filters.get(cohort or ""), index_search=config)
             took.append((time.perf_counter() - began) * 1e3)
             found.append(near.column("tile_id").to_numpy())
         truth = bench.truths[f"near_{cohort or 'all'}"][: len(queries)]

@@ -1,8 +1,8 @@
-"""The libraries that search is measured beside: faiss-cpu's HNSW and IVF-PQ with refining, and hnswlib.
+"""The libraries that search is compared with: faiss-cpu's HNSW and IVF-PQ with re-ranking, and hnswlib.
 
-All hold fp32 unit vectors in memory and compare inner products. Their settings at search are the cheapest of a grid
-that reach the wanted recall on the tuning queries: 0.99 of all rows and 0.95 under a filter; where none does, the last
-of the grid, and the row's recall says so.
+All hold fp32 unit vectors in memory and compare inner products. Their search settings are the cheapest of a grid that
+reach the target recall on the tuning queries: 0.99 over all rows and 0.95 under a filter. Where none does, the last of
+the grid is used, and the row's recall shows it.
 """
 
 from typing import Any
@@ -12,14 +12,14 @@ import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 from search_data import COHORTS, Bench, K
-from search_side import ALL, Clock, Side
+from search_engine import ALL, Clock, Engine
 
 LINKS, BUILD_EF = 32, 100
-EFFORTS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-WANTED = {ALL: 0.99, **dict.fromkeys(COHORTS, 0.95)}
+EF_GRID = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+TARGET_RECALL = {ALL: 0.99, **dict.fromkeys(COHORTS, 0.95)}
 
 
-class Peer(Side):
+class Peer(Engine):
     """An index of positions in the table, with one file."""
 
     name = ""
@@ -27,7 +27,7 @@ class Peer(Side):
     def __init__(self, bench: Bench):
         super().__init__(bench)
         self.path = bench.folder / f"{self.name}.index"
-        self.effort: dict[str, Any] = {}
+        self.settings: dict[str, Any] = {}
 
     def build(self) -> dict[str, Any]:
         vectors = self.bench.matrix()
@@ -48,30 +48,30 @@ class Peer(Side):
         faiss.write_index(index, str(self.path))
 
     def open(self) -> None:
-        faiss.omp_set_num_threads(1)  # a query has a thread; more clients have more
+        faiss.omp_set_num_threads(1)  # one thread a query, as each client has its own
         self.index = faiss.read_index(str(self.path))
         self.ids = self.bench.truths["tile_id"]
         self.selectors = {c: faiss.IDSelectorBatch(self.kept_rows(c)) for c in COHORTS}
-        self.effort[ALL] = self.efforts()[0]
+        self.settings[ALL] = self.settings_grid()[0]
 
     def kept_rows(self, cohort: str) -> NDArray[np.int64]:
         return np.flatnonzero(self.bench.truths[f"mask_{cohort}"]).astype(np.int64)
 
-    def efforts(self) -> list[Any]:
+    def settings_grid(self) -> list[Any]:
         """Settings, cheapest first."""
-        return list(EFFORTS)
+        return list(EF_GRID)
 
-    def choose(self, kept: str) -> str:
-        for effort in self.efforts():
-            self.effort[kept] = effort
-            if self.tuned_recall(kept) >= WANTED[kept]:
+    def tune(self, kept: str) -> str:
+        for settings in self.settings_grid():
+            self.settings[kept] = settings
+            if self.tuned_recall(kept) >= TARGET_RECALL[kept]:
                 break
-        return self.describe(self.effort[kept])
+        return self.describe(self.settings[kept])
 
-    def describe(self, effort: Any) -> str:
-        return f"efSearch {effort}"
+    def describe(self, settings: Any) -> str:
+        return f"efSearch {settings}"
 
-    def found(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    def tile_ids(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         return self.ids[labels[labels >= 0]]
 
 
@@ -87,10 +87,10 @@ class FaissHNSW(Peer):
     def about(self) -> str:
         return f"HNSW M {LINKS}, efConstruction {BUILD_EF}, fp32"
 
-    def ask(self, query: NDArray[np.float32], kept: str) -> NDArray[np.int64]:
-        how = faiss.SearchParametersHNSW(efSearch=self.effort[kept], sel=self.selectors.get(kept))
-        _, labels = self.index.search((query / np.linalg.norm(query))[None], K, params=how)
-        return self.found(labels[0])
+    def search(self, query: NDArray[np.float32], kept: str) -> NDArray[np.int64]:
+        parameters = faiss.SearchParametersHNSW(efSearch=self.settings[kept], sel=self.selectors.get(kept))
+        _, labels = self.index.search((query / np.linalg.norm(query))[None], K, params=parameters)
+        return self.tile_ids(labels[0])
 
 
 class FaissIVFPQ(Peer):
@@ -108,20 +108,20 @@ class FaissIVFPQ(Peer):
     def about(self) -> str:
         return f"IVF{round(self.bench.rows**0.5)},PQ{self.bench.dim // 8},RFlat, fp32"
 
-    def efforts(self) -> list[tuple[int, int]]:
+    def settings_grid(self) -> list[tuple[int, int]]:
         lists = round(self.bench.rows**0.5)
-        probes = [p for p in (4, 8, 16, 32, 64, 128, 256, 512, 1024) if p < lists] + [lists]
-        return [(p, refine) for p in probes for refine in (4, 10, 40)]
+        nprobes = [p for p in (4, 8, 16, 32, 64, 128, 256, 512, 1024) if p < lists] + [lists]
+        return [(p, refine) for p in nprobes for refine in (4, 10, 40)]
 
-    def describe(self, effort: tuple[int, int]) -> str:
-        return f"nprobe {effort[0]}, k_factor {effort[1]}"
+    def describe(self, settings: tuple[int, int]) -> str:
+        return f"nprobe {settings[0]}, k_factor {settings[1]}"
 
-    def ask(self, query: NDArray[np.float32], kept: str) -> NDArray[np.int64]:
-        probes, refine = self.effort[kept]
-        base = faiss.SearchParametersIVF(nprobe=probes, sel=self.selectors.get(kept))
-        how = faiss.IndexRefineSearchParameters(k_factor=refine, base_index_params=base)
-        _, labels = self.index.search((query / np.linalg.norm(query))[None], K, params=how)
-        return self.found(labels[0])
+    def search(self, query: NDArray[np.float32], kept: str) -> NDArray[np.int64]:
+        nprobe, k_factor = self.settings[kept]
+        base = faiss.SearchParametersIVF(nprobe=nprobe, sel=self.selectors.get(kept))
+        parameters = faiss.IndexRefineSearchParameters(k_factor=k_factor, base_index_params=base)
+        _, labels = self.index.search((query / np.linalg.norm(query))[None], K, params=parameters)
+        return self.tile_ids(labels[0])
 
 
 class HNSWLib(Peer):
@@ -145,20 +145,20 @@ class HNSWLib(Peer):
         self.index.set_num_threads(1)
         self.ids = self.bench.truths["tile_id"]
         self.keeps = {c: set(self.kept_rows(c).tolist()).__contains__ for c in COHORTS}
-        self.effort[ALL] = EFFORTS[0]
+        self.settings[ALL] = EF_GRID[0]
 
-    def describe(self, effort: int) -> str:
-        return f"ef {effort}"
+    def describe(self, settings: int) -> str:
+        return f"ef {settings}"
 
-    def ask(self, query: NDArray[np.float32], kept: str) -> NDArray[np.int64]:
-        self.index.set_ef(max(self.effort[kept], K))
+    def search(self, query: NDArray[np.float32], kept: str) -> NDArray[np.int64]:
+        self.index.set_ef(max(self.settings[kept], K))
         try:
             labels, _ = self.index.knn_query(
                 query / np.linalg.norm(query), K, num_threads=1, filter=self.keeps.get(kept)
             )
-        except RuntimeError:  # fewer than K rows that pass were met
+        except RuntimeError:  # fewer than K rows passed the filter
             return np.empty(0, np.int64)
-        return self.found(labels[0].astype(np.int64))
+        return self.tile_ids(labels[0].astype(np.int64))
 
 
 PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in (FaissHNSW, FaissIVFPQ, HNSWLib)}

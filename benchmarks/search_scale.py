@@ -12,7 +12,7 @@ import numpy as np
 from measure import RESULTS
 from scipy.optimize import nnls
 
-from embedstore.store import EffortConfig
+from embedstore.store import IndexSearchConfig
 from embedstore.store.index import MAX_PARTITIONS, IndexConfig
 from embedstore.store.nearest import SPARE
 
@@ -196,18 +196,18 @@ def _sizes(s: Slopes) -> Iterator[list[str]]:
 
 
 def _latency(s: Slopes) -> Iterator[list[str]]:
-    effort = EffortConfig()
+    defaults = IndexSearchConfig()
     yield ["tiles", "partitions", "index and vectors in memory", "index in memory, vectors on NVMe", "all on NVMe",
            "index in memory, vectors in an object store", "all in an object store", "1,000 queries there",
            "no index, in memory"]  # fmt: skip
     for rows in SIZES:
         for partitions in chosen(rows):
-            warm = s.query_ms(rows, partitions, effort.probes, effort.refine)
-            looked = effort.probes * s.code_bytes * rows / partitions
+            warm = s.query_ms(rows, partitions, defaults.nprobes, defaults.refine_factor)
+            looked = defaults.nprobes * s.code_bytes * rows / partitions
             disk = warm + s.cold_ms
             rounds = np.ceil(s.reads / AT_ONCE) * FIRST_BYTE_MS
             fetch = FIRST_BYTE_MS + looked / STORE_BYTES_S * 1e3
-            gets = s.reads + effort.probes
+            gets = s.reads + defaults.nprobes
             yield [
                 _count(rows), f"{partitions:,}", f"{warm:.0f} ms", f"{disk:.0f} ms",
                 f"{disk + looked / NVME_BYTES_S * 1e3:.0f} ms", f"{warm + rounds:.0f} ms",

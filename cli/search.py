@@ -89,9 +89,9 @@ def _is_slide_search(tile: int | None, options: dict[str, Any]) -> bool:
 
 def _search_tiles(store: Any, collection: Any, tile: int | None, as_json: bool, options: dict[str, Any]) -> None:
     from embedstore.search import SearchConfig, away_from, search, tile_query
-    from embedstore.store import EffortConfig
+    from embedstore.store import IndexSearchConfig
 
-    probes = {} if options["probes"] is None else {"probes": options["probes"]}
+    nprobes = {} if options["probes"] is None else {"nprobes": options["probes"]}
     config = SearchConfig(
         k=options["k"],
         where=options["where"],
@@ -99,7 +99,7 @@ def _search_tiles(store: Any, collection: Any, tile: int | None, as_json: bool, 
         per_slide=options["per_slide"],
         diverse=options["diverse"],
         columns=tuple(dict.fromkeys(filter(None, map(str.strip, (options["columns"] or "").split(","))))),
-        effort=EffortConfig(exact=options["exact"], **probes),
+        index_search=IndexSearchConfig(exact=options["exact"], **nprobes),
     )
     query = _query(store, collection, tile, options)
     if options["negatives"]:

@@ -17,7 +17,7 @@ from embedstore.search.diversity import first_of_each, marginal_relevance
 from embedstore.search.filters.selection import Selection, select_tiles
 from embedstore.search.hits import HIT_COLUMNS, Hits
 from embedstore.search.queries.query import Query, unit_rows
-from embedstore.store import Collection, EffortConfig, Store, nearest_tiles
+from embedstore.store import Collection, IndexSearchConfig, Store, nearest_tiles
 from embedstore.store.nearest import TILE_COLUMNS
 from embedstore.store.table import sql_in
 from embedstore.store.vectors import matrix
@@ -43,7 +43,7 @@ class SearchConfig:
         per_slide: At most so many of one slide.
         diverse: 0 takes the nearest; towards 1, neighbours that differ more from each other; see `marginal_relevance`.
         columns: Columns of slides that stand beside each neighbour.
-        effort: How hard the index is looked at.
+        index_search: How the index is searched.
     """
 
     k: int = 10
@@ -52,7 +52,7 @@ class SearchConfig:
     per_slide: int | None = None
     diverse: float = 0.0
     columns: tuple[str, ...] = ()
-    effort: EffortConfig = field(default_factory=EffortConfig)
+    index_search: IndexSearchConfig = field(default_factory=IndexSearchConfig)
 
     def __post_init__(self) -> None:
         require(self.k >= 1, f"k is {self.k}; expected 1 or more neighbours")
@@ -165,11 +165,12 @@ class _Candidates:
 
     def _fetch(self, k: int) -> pa.Table:
         columns = [*TILE_COLUMNS, *(["vector"] if self._config.diverse else [])]
-        effort = self._config.effort
+        index_search = self._config.index_search
         if k > 100 * self._config.k:  # far down the list the index's order is good enough
-            effort = dataclasses.replace(effort, refine=min(effort.refine, 2))
+            refine_factor = min(index_search.refine_factor, 2)
+            index_search = dataclasses.replace(index_search, refine_factor=refine_factor)
         query, where = self._query.vector, self._where
-        return nearest_tiles(self._collection, query, k=k, where=where, columns=columns, effort=effort)
+        return nearest_tiles(self._collection, query, k=k, where=where, columns=columns, index_search=index_search)
 
     def _kept(self, found: pa.Table) -> NDArray[np.int64]:
         """Positions of what may stay, nearest first."""

@@ -17,7 +17,7 @@ from embedstore.store.index import (
 from embedstore.store.labels import Label, Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger, Outcome, SlideFacts
-from embedstore.store.nearest import EffortConfig, nearest_tiles
+from embedstore.store.nearest import IndexSearchConfig, nearest_tiles
 from embedstore.store.prediction_schema import (
     PredictionFacts,
     attention_batch,
@@ -37,7 +37,7 @@ __all__ = [
     "Collection",
     "CollectionWriter",
     "SlideFragments",
-    "EffortConfig",
+    "IndexSearchConfig",
     "Heads",
     "IndexConfig",
     "IndexFacts",

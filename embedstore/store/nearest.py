@@ -33,23 +33,26 @@ SPARE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class EffortConfig:
-    """How hard an index is looked at; without an index every vector is compared, and these mean nothing.
+class IndexSearchConfig:
+    """How an index is searched. Without an index every vector is compared, and these settings have no effect.
 
     Attributes:
-        probes: Partitions of the index that are looked into. On 100,000 tiles in 316 partitions recall@10 is .981 with
+        nprobes: Partitions of the index that are searched. On 100,000 tiles in 316 partitions recall@10 is .981 with
             10, .992 with 20, .997 with 40, and a query takes 4.7, 5.0 and 5.3 ms.
-        refine: Candidates a neighbour whose stored vectors are compared exactly, after the index's one bit a dimension.
+        refine_factor: Candidates per neighbour that are re-ranked by their stored vectors, as the index keeps one bit
+            per dimension.
         exact: Compare every vector, whatever index there is.
     """
 
-    probes: int = 40
-    refine: int = 4
+    nprobes: int = 40
+    refine_factor: int = 4
     exact: bool = False
 
     def __post_init__(self) -> None:
-        require(self.probes >= 1, f"probes is {self.probes}; expected 1 or more partitions")
-        require(self.refine >= 1, f"refine is {self.refine}; expected 1 or more candidates a neighbour")
+        require(self.nprobes >= 1, f"nprobes is {self.nprobes}; expected 1 or more partitions")
+        require(
+            self.refine_factor >= 1, f"refine_factor is {self.refine_factor}; expected 1 or more candidates a neighbour"
+        )
 
 
 def nearest_tiles(
@@ -59,7 +62,7 @@ def nearest_tiles(
     k: int,
     where: str | None = None,
     columns: Sequence[str] = TILE_COLUMNS,
-    effort: EffortConfig | None = None,
+    index_search: IndexSearchConfig | None = None,
 ) -> pa.Table:
     """The k tiles whose vectors have the smallest cosine distance to a vector, nearest first.
 
@@ -71,6 +74,7 @@ def nearest_tiles(
         vector: (dim,), of any length.
         where: SQL over the columns of the collection.
         columns: Of the result, `vector` among them where it is wanted.
+        index_search: How an index is searched; the defaults when None.
     Returns:
         Up to k rows with `columns` and `distance`, float32, 1 - cosine. Tiles whose vector is zero have no direction
         and are never found.
@@ -79,24 +83,24 @@ def nearest_tiles(
         VectorError: the vector is of another size, zero, or not finite.
     """
     require(k >= 1, f"k is {k}; expected 1 or more neighbours")
-    effort = effort or EffortConfig()
+    index_search = index_search or IndexSearchConfig()
     dataset = collection.dataset()
     direction = unit_vector(vector, collection.dim, where=f"collection {collection.name!r}")
     try:
-        probes, indexed = effort.probes, not effort.exact and _has_index(dataset)
+        nprobes, indexed = index_search.nprobes, not index_search.exact and _has_index(dataset)
         if where is not None and indexed:
             few = _few_rows(dataset, where)
             if few is not None and _is_quick(few):
                 if _runs(few) > FEW_RUNS or not _is_indexed(dataset, where):
                     return _compare(dataset, direction, k, few, where, columns)
-                effort, indexed = replace(effort, exact=True), False  # Lance goes straight to these rows
+                index_search, indexed = replace(index_search, exact=True), False  # Lance goes straight to these rows
             elif few is not None:
                 share = len(few) / dataset.count_rows()
-                probes = round(effort.probes * min(max(PROBE_SHARE / share, 1), 10))
-        found = _search(dataset, direction, k, where, columns, effort, probes)
+                nprobes = round(index_search.nprobes * min(max(PROBE_SHARE / share, 1), 10))
+        found = _search(dataset, direction, k, where, columns, index_search, nprobes)
         if indexed and len(found) < min(k, dataset.count_rows()):
             # Too few in the partitions that were looked into, as most rows do not pass: look into all of them.
-            found = _search(dataset, direction, k, where, columns, effort, ALL_PROBES)
+            found = _search(dataset, direction, k, where, columns, index_search, ALL_PROBES)
         return found
     except ValueError as error:
         if where is None:
@@ -113,8 +117,8 @@ def _search(
     k: int,
     where: str | None,
     columns: Sequence[str],
-    effort: EffortConfig,
-    probes: int,
+    index_search: IndexSearchConfig,
+    nprobes: int,
 ) -> pa.Table:
     """By Lance: through the index, and new rows exactly."""
     nearest: dict[str, Any] = {
@@ -122,9 +126,9 @@ def _search(
         "q": direction,
         "k": k + SPARE,
         "metric": "cosine",
-        "nprobes": probes,
-        "refine_factor": effort.refine,
-        "use_index": not effort.exact,
+        "nprobes": nprobes,
+        "refine_factor": index_search.refine_factor,
+        "use_index": not index_search.exact,
     }
     asked = ["_rowoffset", "vector", "_distance"]  # the rest is read of the k that stay: half of a query's reads
     found = dataset.to_table(columns=asked, nearest=nearest, filter=where, prefilter=True)

@@ -1,5 +1,4 @@
-"""The sides of the benchmark of search: what each builds and how it is asked. Embedstore's is here, the others' in
-`search_peers.py`."""
+"""The engines of the search benchmark: how each builds its index and answers. `search_peers.py` has other libraries."""
 
 import time
 from abc import ABC, abstractmethod
@@ -11,40 +10,40 @@ from numpy.typing import NDArray
 from search_data import COLLECTION, TUNED, Bench, K, recall
 
 from embedstore.search import SearchConfig, search, vector_query
-from embedstore.store import EffortConfig, nearest_tiles
+from embedstore.store import IndexSearchConfig, nearest_tiles
 
 ALL = "all"
 
 
-class Side(ABC):
-    """A way to search; opened once, then asked from many threads."""
+class Engine(ABC):
+    """A search library with its index; opened once, then queried from many threads."""
 
     def __init__(self, bench: Bench):
         self.bench = bench
 
     @abstractmethod
     def build(self) -> dict[str, Any]:
-        """Build the index and leave it on disk. Returns `build_s`, `build_cpu_s` and `index_bytes`, reading apart."""
+        """Build the index on disk. Returns `build_s` and `build_cpu_s`, without reading vectors, and `index_bytes`."""
 
     @abstractmethod
     def open(self) -> None:
         """Load what was built."""
 
     @abstractmethod
-    def ask(self, query: NDArray[np.float32], kept: str) -> NDArray[np.int64]:
-        """Tile ids of the K nearest rows that a filter keeps; `kept` is ALL or one of COHORTS."""
+    def search(self, query: NDArray[np.float32], kept: str) -> NDArray[np.int64]:
+        """Tile ids of the K nearest rows that pass a filter; `kept` is ALL or one of COHORTS."""
 
-    def choose(self, kept: str) -> str:
-        """Settle how hard to look, on the first TUNED queries. Returns the settings, for the row."""
+    def tune(self, kept: str) -> str:
+        """Choose the settings of the search on the first TUNED queries. Returns them as text, for the row."""
         raise NotImplementedError
 
     def tuned_recall(self, kept: str) -> float:
         near = self.bench.truths[f"near_{kept}"][:TUNED]
-        return recall([self.ask(query, kept) for query in self.bench.queries[:TUNED]], near)
+        return recall([self.search(query, kept) for query in self.bench.queries[:TUNED]], near)
 
 
-class Ours(Side):
-    """Search as a notebook has it: the filter is SQL over the slides, the effort is the default."""
+class EmbedStoreEngine(Engine):
+    """Search as a notebook has it: the filter is SQL over the slides, the settings are the defaults."""
 
     def build(self) -> dict[str, Any]:
         from embedstore.store.index import build_index
@@ -67,16 +66,16 @@ class Ours(Side):
         self.store = self.bench.store()
         self.collection = self.store.collection(COLLECTION)
 
-    def ask(self, query: NDArray[np.float32], kept: str) -> NDArray[np.int64]:
+    def search(self, query: NDArray[np.float32], kept: str) -> NDArray[np.int64]:
         config = SearchConfig(k=K, where=None if kept == ALL else f"cohort = '{kept}'")
         found = search(self.store, self.collection, vector_query(self.collection, query), config)
         return found.to_arrow().column("tile_id").to_numpy()
 
-    def choose(self, kept: str) -> str:
-        effort = EffortConfig()
-        return f"defaults: probes {effort.probes}, refine {effort.refine}"
+    def tune(self, kept: str) -> str:
+        defaults = IndexSearchConfig()
+        return f"defaults: nprobes {defaults.nprobes}, refine_factor {defaults.refine_factor}"
 
-    def ask_index(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
+    def search_index(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
         """The same of all rows, without what `search` adds: the slides' metadata and the checks."""
         return nearest_tiles(self.collection, query, k=K).column("tile_id").to_numpy()
 
@@ -89,11 +88,3 @@ class Clock:
 
     def spent(self) -> dict[str, float]:
         return {"build_s": time.perf_counter() - self._wall, "build_cpu_s": time.process_time() - self._cpu}
-
-
-def side_of(name: str, bench: Bench) -> Side:
-    if name == "embedstore":
-        return Ours(bench)
-    from search_peers import PEERS  # the libraries are not the project's
-
-    return PEERS[name](bench)

@@ -4,9 +4,11 @@ from typing import Any
 
 import click
 
-from cli.options import collection_option, json_option, print_json, store_option
-from cli.tables import merged
-from embedstore.toml_tables import fields_of, read_tables
+from cli.flags import Section
+from cli.options import collection_option, config_option, json_option, print_json, store_option
+from heads.config import AugmenterConfig
+
+AUGMENTER = Section("augmenter", AugmenterConfig, "steps", "width", "layers", "seed")
 
 
 @click.command(epilog="Example:  embedstore fit-augmenter --store my-store")
@@ -16,12 +18,8 @@ from embedstore.toml_tables import fields_of, read_tables
 @click.option("--replace", is_flag=True, help="One of the same name gives way.")
 @click.option("--force", is_flag=True, help="Save it even where it is no better than the tile's own vector.")
 @click.option("--where", metavar="SQL", help="Only slides with such columns, as in \"stain = 'HE'\".")
-@click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False),
-              help="TOML with a table [augmenter]; flags win over it.")  # fmt: skip
-@click.option("--steps", type=int, help="Steps of training.  [default: 3000]")
-@click.option("--width", type=int, help="Length of a token inside.  [default: 64]")
-@click.option("--layers", type=int, help="Blocks of attention.  [default: 1]")
-@click.option("--seed", type=int, help="Of split, start and batches.  [default: 0]")
+@config_option
+@AUGMENTER
 @json_option
 def command(
     store: str,
@@ -32,7 +30,7 @@ def command(
     where: str | None,
     config_file: str | None,
     as_json: bool,
-    **flags: Any,
+    **options: Any,
 ) -> None:
     """Train a small network that takes a tile's vector to that of the tile augmented.
 
@@ -42,7 +40,7 @@ def command(
     """
     from heads.devices import prepare_jax
 
-    config = _config(config_file, flags)
+    config = _config(config_file, options)
     prepare_jax()
     from embedstore.store import Store
     from heads.augmentation.augmenter_fit import fit_augmenter
@@ -61,9 +59,9 @@ def command(
     click.echo(f"next: embedstore fit-head --store {store} --task TASK --augment none --augment learned=0.5", err=True)
 
 
-def _config(path: str | None, flags: dict[str, Any]) -> Any:
+def _config(path: str | None, options: dict[str, Any]) -> AugmenterConfig:
     """Defaults < file < flags."""
-    from heads.config import AugmenterConfig
+    from embedstore.toml_tables import fields_of, read_tables
 
-    tables = read_tables(path, fields_of({"augmenter": AugmenterConfig}))
-    return AugmenterConfig(**merged(tables["augmenter"], flags, {flag: flag for flag in flags}))
+    tables = read_tables(path, fields_of({AUGMENTER.table: AugmenterConfig}))
+    return AugmenterConfig(**AUGMENTER.merged(tables[AUGMENTER.table], options))

@@ -1,74 +1,112 @@
-"""From flags and a TOML file to the configuration of a fit: defaults < file < flags."""
+"""Settings of a fit: defaults < TOML file < flags."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from cli.tables import merged, split_and_join
-from embedstore.toml_tables import fields_of, read_tables
-
-if TYPE_CHECKING:
-    from heads.config import AugmentConfig, FitConfig
-
-_FIT = (
-    "model", "level", "multi_label", "positive", "optimizer", "learning_rates", "weight_decays", "c", "seeds", "seed",
-    "steps", "batch", "patience", "metric", "class_weights", "balanced_sampling", "focal", "hidden",
-    "augmenter",
-)  # fmt: skip
+from cli.flags import Flag, Section, shown_default
+from embedstore.config import JoinConfig
+from heads.config import MODEL_DEFAULTS, TILE_MODELS, AugmentConfig, FitConfig, SplitConfig
 
 
-def resolve_fit(
-    options: Mapping[str, Any], search: "Callable[[str, str | None], tuple[AugmentConfig, ...]]" = lambda *_: ()
-) -> "FitConfig":
+def _by_model(field: str) -> str:
+    """The default of a field for which None stands for what suits the model."""
+    tile, abmil = (shown_default(MODEL_DEFAULTS[kind][field]) for kind in ("tile", "abmil"))
+    return f"{tile}; for abmil {abmil}"
+
+
+FIT = Section(
+    "fit",
+    FitConfig,
+    "model",
+    Flag("level", default="tile for linear and mlp, slide for mean, max and abmil"),
+    "multi_label",
+    "classes",
+    Flag("positive", metavar="CLASS"),
+    "optimizer",
+    Flag("learning_rates", "--learning-rate", default=_by_model("learning_rates")),
+    Flag("weight_decays", "--weight-decay", default=_by_model("weight_decays")),
+    "c",
+    "seeds",
+    "seed",
+    Flag("steps", default=_by_model("steps")),
+    Flag("batch", default=_by_model("batch")),
+    "patience",
+    "metric",
+    "class_weights",
+    "balanced_sampling",
+    "focal",
+    "hidden",
+    Flag("calibrate", "--no-calibrate", help="Leave probabilities uncalibrated."),
+    Flag("augmenter", metavar="NAME"),
+)
+JOIN = Section("join", JoinConfig, Flag("rule", "--join"), "min_overlap")
+SPLIT = Section(
+    "split",
+    SplitConfig,
+    Flag("kind", "--split"),
+    "folds",
+    Flag("column", "--split-column", metavar="COLUMN"),
+    Flag("file", "--split-file", type=click.Path(exists=True, dir_okay=False)),
+    Flag("group_by", metavar="COLUMN"),
+)
+AUGMENT_KINDS = [field.name for field in fields(AugmentConfig)]
+Policies = tuple[AugmentConfig, ...]
+
+
+def resolve_fit(options: Mapping[str, Any], search: Callable[[str, str | None], Policies] = lambda *_: ()) -> FitConfig:
     """Merge flags over the TOML file over defaults.
 
-    The file has the tables [fit], [split], [join] and [augment], with the fields of the configuration of that name;
-    [[augment]] several times makes several policies.
+    The file has the tables [fit], [split], [join] and [augment]; [[augment]] several times makes several policies.
 
     Args:
         search: Gives the policies that `--augment search` stands for, of a model and the augmenter that was named.
 
     Raises:
-        ConfigError: the file has a table or field that does not exist, or a value that cannot be.
+        ConfigError: the file has an unknown table or field, or a value is not valid.
     """
-    from embedstore.config import JoinConfig
-    from heads.config import TILE_MODELS, AugmentConfig, FitConfig, SplitConfig
+    from embedstore.toml_tables import fields_of, read_tables
 
-    kinds = {"fit": FitConfig, "split": SplitConfig, "join": JoinConfig, "augment": AugmentConfig}
+    kinds = {section.table: section.config for section in (FIT, SPLIT, JOIN)} | {"augment": AugmentConfig}
     tables = read_tables(options.get("config_file"), fields_of(kinds), repeated=["augment"])
-    fit = merged(tables["fit"], options, {name: name for name in _FIT})
-    if options.get("classes"):
-        fit["classes"] = tuple(part.strip() for part in options["classes"].split(","))
-    if options.get("no_calibrate"):
-        fit["calibrate"] = False
+    fit = FIT.merged(tables["fit"], options)
     model = fit.get("model", FitConfig.model)
+    fit.setdefault("level", "tile" if model in TILE_MODELS else "slide")
     policies = tuple(AugmentConfig(**table) for table in tables["augment"])
     if options.get("augment"):
-        found = partial(search, model, fit.get("augmenter"))
-        policies = tuple(one for text in options["augment"] for one in _policies(text, AugmentConfig, found))
-    fit.setdefault("level", "tile" if model in TILE_MODELS else "slide")
-    split, join = split_and_join(tables, options)
-    return FitConfig(**fit, split=split, join=join, augment=tuple(dict.fromkeys(policies)) or None)
+        searched = partial(search, model, fit.get("augmenter"))
+        policies = tuple(policy for text in options["augment"] for policy in _policies(text, searched))
+    return FitConfig(
+        **fit, split=resolve_split(tables, options), join=JoinConfig(**JOIN.merged(tables["join"], options)),
+        augment=tuple(dict.fromkeys(policies)) or None,
+    )  # fmt: skip
 
 
-def _policies(text: str, config: Any, search: "Callable[[], tuple[AugmentConfig, ...]]") -> "tuple[AugmentConfig, ...]":
-    """What one --augment asks for: a policy, or those of a search."""
+def resolve_split(tables: Mapping[str, Any], options: Mapping[str, Any]) -> SplitConfig:
+    """The split of [split] and its flags; a column or a file implies the kind."""
+    split = SPLIT.merged(tables["split"], options)
+    if implied := [kind for kind in ("column", "file") if kind in split]:
+        split.setdefault("kind", implied[0])
+    return SplitConfig(**split)
+
+
+def _policies(text: str, search: Callable[[], Policies]) -> Policies:
+    """The policies of one --augment: one, or those of a search."""
     if text.strip() == "search":
         return search()
     if text.strip() == "none":
-        return (config(),)
-    return (config(**dict(_strength(part, config) for part in text.split(","))),)
+        return (AugmentConfig(),)
+    return (AugmentConfig(**dict(_strength(part, text) for part in text.split(","))),)
 
 
-def _strength(text: str, config: Any) -> tuple[str, float]:
-    name, equals, value = text.strip().partition("=")
-    known = [field.name for field in fields(config)]
-    if not equals or name not in known:
+def _strength(part: str, text: str) -> tuple[str, float]:
+    name, equals, value = part.strip().partition("=")
+    if not equals or name not in AUGMENT_KINDS:
         raise click.UsageError(
-            f"--augment {text!r}: expected KIND=STRENGTH with a kind of {', '.join(known)}; or none, search"
+            f"--augment {text!r}: expected KIND=STRENGTH with a kind of {', '.join(AUGMENT_KINDS)}; or none, search"
         )
     try:
         return name, float(value)

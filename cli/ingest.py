@@ -8,58 +8,32 @@ from typing import Any
 
 import click
 
-from cli.options import json_option, print_json, print_table, store_option
+from cli.extractor_flags import DEFAULT_EXTRACTOR, extractor_flags
+from cli.ingest_settings import READING, RUN, TILING, TISSUE, VIEWS, resolve
+from cli.options import config_option, json_option, print_json, print_table, store_option
 from embedstore.quantities import human_bytes, human_time
 
 
 @click.command(epilog="Example:  embedstore ingest slides/ --store my-store --extractor stain-texture")
 @click.argument("slides", nargs=-1, required=True, metavar="SLIDES...")
 @store_option
-@click.option(
-    "--extractor",
-    "-e",
-    "extractors",
-    multiple=True,
-    metavar="NAME",
-    help="From `embedstore extractors`, any timm name, or module:function. Several share one pass over the pixels.  "
-    "[default: stain-texture]",
+@extractor_flags(
+    "From `embedstore extractors`, any timm name, or module:function. Several share one pass over the pixels.  "
+    f"[default: {DEFAULT_EXTRACTOR}]"
 )
-@click.option(
-    "--weights", multiple=True, metavar="FILE", help="Local weights, one for each --extractor ('-' for none)."
-)
-@click.option(
-    "--arch-arg", "arch_args", multiple=True, metavar="K=V", help="Argument of the architecture, with --weights."
-)
-@click.option("--mean", metavar="R,G,B", help="Normalisation of a local network, on the scale 0..1.")
-@click.option("--std", metavar="R,G,B", help="Likewise.")
 @click.option(
     "--collection", "-c", "collections", multiple=True, metavar="NAME", help="Name of each extractor's collection."
 )
-@click.option("--tile-px", type=int, help="Edge of a tile, pixels; the extractor's own by default.")
-@click.option("--tile-mpp", type=float, help="Resolution of a tile, µm/px; the extractor's own by default, else 0.5.")
-@click.option("--stride-px", type=int, help="Distance between tiles, pixels; the tile's edge by default.")
-@click.option("--min-tissue", type=float, help="Smallest share of a tile that is tissue.  [default: 0.5]")
+@TILING
 @click.option("--mpp", type=float, help="Resolution of slides that do not say theirs, µm per level-0 pixel.")
-@click.option(
-    "--tissue", "tissue_method", type=click.Choice(["otsu", "all"]), help="How tissue is found.  [default: otsu]"
-)
-@click.option(
-    "--reader", help="Force a reader (tiff, dicom, fastslide, openslide).  [default: the fastest that is right]"
-)
-@click.option("--max-unreadable", type=float, help="Share of unreadable tiles that fails a slide.  [default: 0.01]")
-@click.option(
-    "--views",
-    type=click.IntRange(0),
-    metavar="K",
-    help="Embed K augmented copies of each tile beside it, for fit-head and fit-augmenter.  [default: 0]",
-)
+@TISSUE
+@READING
+@VIEWS
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--batch-tiles", type=int, help="Tiles in one forward pass.")
-@click.option("--readers", type=int, help="Readers beside each extractor.  [default: cores less one]")
-@click.option("--extractor-workers", type=int, help="Extractor workers.  [default: one a GPU, else one a machine]")
-@click.option("--in-process", is_flag=True, help="Threads of this process instead of Ray: laptops, debugging.")
+@RUN
+@click.option("--in-process", is_flag=True, help="Use threads of this process, not Ray: for laptops and debugging.")
 @click.option("--address", metavar="ADDR", help="A Ray cluster to run on.  [default: this machine]")
-@click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False), help="TOML; flags win over it.")
+@config_option
 @click.option("--retry-failed", is_flag=True, help="Try slides again that failed or had no tile.")
 @click.option("--force", multiple=True, metavar="SLIDE", help="Make a slide anew, in place of its rows.")
 @click.option("--limit", type=click.IntRange(1), help="Take at most so many slides.")
@@ -73,7 +47,6 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, *
     skipped, so the same command finishes what was interrupted. Exit code 3: some slides failed, and `embedstore
     status` says why.
     """
-    from cli.settings import resolve
     from embedstore.slides import find_slides
 
     settings = resolve(options)

@@ -14,6 +14,13 @@ store_option = click.option(
 collection_option = click.option(
     "--collection", "-c", metavar="NAME", help="Which collection; the only one by default."
 )
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="TOML",
+    help="A TOML file of settings, also those that have no flag; flags win over it.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

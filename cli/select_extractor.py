@@ -7,7 +7,10 @@ from typing import Any
 
 import click
 
-from cli.options import collection_option, json_option, print_json, print_table, store_option
+from cli.extractor_flags import extractor_flags
+from cli.fit_settings import SPLIT
+from cli.options import collection_option, config_option, json_option, print_json, print_table, store_option
+from cli.select_settings import SELECT, resolve_select
 from embedstore.quantities import human_bytes, human_time
 
 
@@ -15,31 +18,15 @@ from embedstore.quantities import human_bytes, human_time
 @store_option
 @collection_option
 @click.option("--task", "-t", required=True, metavar="NAME", help="Whose labels the candidates are tried on.")
-@click.option("--extractor", "-e", "extractors", multiple=True, metavar="NAME",
-              help="A candidate: of `embedstore extractors`, any timm name, or module:function.")  # fmt: skip
-@click.option(
-    "--weights", multiple=True, metavar="FILE", help="Local weights, one for each --extractor ('-' for none)."
-)
-@click.option("--arch-arg", "arch_args", multiple=True, metavar="K=V", help="Argument of the architectures.")
-@click.option("--mean", metavar="R,G,B", help="Normalisation of local networks, on the scale 0..1.")
-@click.option("--std", metavar="R,G,B", help="Likewise.")
-@click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False),
-              help="TOML: [[extractor]] tables as for ingest, and [select]; flags win over it.")  # fmt: skip
-@click.option("--tiles", type=int, help="Most tiles of the sample.  [default: 2000]")
-@click.option("--rank-by", metavar="PROBE", help="linear, knn, nearest_mean, 5-shot …  [default: linear]")
-@click.option("--site", metavar="COLUMN", help="Column of the slides that names site or scanner: robustness index.")
+@extractor_flags("A candidate: from `embedstore extractors`, any timm name, or module:function; repeatable.")
+@config_option
+@SELECT
 @click.option("--rank-check", multiple=True, metavar="TASK", help="Also rank on this task, and say how far both agree.")
 @click.option("--where", metavar="SQL", help="Only slides with such columns, as in \"stain = 'HE'\".")
-@click.option("--split", type=click.Choice(["kfold", "holdout", "given", "column", "file"]),
-              help="How patients are parted.  [default: kfold]")  # fmt: skip
-@click.option("--folds", type=int, help="With kfold: how many, 3 or more.  [default: 5]")
-@click.option("--split-column", metavar="COLUMN", help="With column: a fold a value, such as a site.")
-@click.option("--split-file", type=click.Path(exists=True, dir_okay=False), help="With file: a CSV, as for fit-head.")
-@click.option("--group-by", metavar="COLUMN", help="What must not be parted.  [default: patient]")
+@SPLIT
 @click.option("--tile-px", type=int, help="Edge of tiles for every candidate, pixels.  [default: each its own]")
 @click.option("--tile-mpp", type=float, help="Their resolution, µm/px.  [default: each its own]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--seed", type=int, help="Of sample, draws and resamples.  [default: 0]")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
               help="Write report.json, report.png and report.html here.")  # fmt: skip
 @json_option
@@ -54,8 +41,6 @@ def command(
     intervals, beside what each costs and how robust it is. The places come from a collection that has the labelled
     slides: `ingest -e stain-texture` makes one without any weights. Exit code 3: a candidate could not be tried.
     """
-    from cli.select_settings import resolve_select
-
     candidates, config = resolve_select(options)
     from embedstore.output_files import require_folder
     from embedstore.store import Store

@@ -1,46 +1,47 @@
-"""From flags and a TOML file to candidates and the configuration of a choice: defaults < file < flags."""
+"""Candidates for an extractor and settings of their comparison: defaults < TOML file < flags."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.settings import extractors_from_flags
-from cli.tables import merged, split_and_join
-from embedstore.toml_tables import fields_of, read_tables
+from cli.extractor_flags import DETAIL_FLAGS, extractors_from_flags
+from cli.fit_settings import JOIN, SPLIT, resolve_split
+from cli.flags import Flag, Section
+from embedstore.config import JoinConfig
+from heads.config import SelectConfig
 
 if TYPE_CHECKING:
     from embedstore.extractors import ExtractorConfig
-    from heads.select import SelectConfig
 
-_OF_EXTRACTORS = {"--weights": "weights", "--arch-arg": "arch_args", "--mean": "mean", "--std": "std"}
-_SELECT = ("tiles", "rank_by", "site", "seed")
+SELECT = Section(
+    "select", SelectConfig, "tiles", Flag("rank_by", metavar="PROBE"), Flag("site", metavar="COLUMN"), "seed"
+)
 
 
 def resolve_select(options: Mapping[str, Any]) -> "tuple[list[ExtractorConfig], SelectConfig]":
     """Merge flags over the TOML file over defaults.
 
-    The file has [[extractor]] tables, as the one of ingest, and the tables [select], [split] and [join], with the
-    fields of the configuration of that name.
+    The file has [[extractor]] tables, as the one of ingest, and the tables [select], [split] and [join].
 
     Raises:
-        ConfigError: the file has a table or field that does not exist, or a value that cannot be.
+        ConfigError: the file has an unknown table or field, or a value is not valid.
     """
-    from embedstore.config import JoinConfig
     from embedstore.extractors.extractor_tables import EXTRACTOR_FIELDS, extractors_from_tables
-    from heads.config import SplitConfig
-    from heads.select import SelectConfig
+    from embedstore.toml_tables import fields_of, read_tables
 
     path = options.get("config_file")
-    kinds = {"select": SelectConfig, "split": SplitConfig, "join": JoinConfig}
-    known = fields_of(kinds) | {"extractor": EXTRACTOR_FIELDS}
-    tables = read_tables(path, known, repeated=["extractor"])
-    split, join = split_and_join(tables, options)
-    config = SelectConfig(**merged(tables["select"], options, {name: name for name in _SELECT}), split=split, join=join)
+    fields = fields_of({section.table: section.config for section in (SELECT, SPLIT, JOIN)})
+    tables = read_tables(path, fields | {"extractor": EXTRACTOR_FIELDS}, repeated=["extractor"])
+    config = SelectConfig(
+        **SELECT.merged(tables["select"], options),
+        split=resolve_split(tables, options),
+        join=JoinConfig(**JOIN.merged(tables["join"], options)),
+    )
     if options.get("extractors"):
         return extractors_from_flags(options), config
     if not tables["extractor"]:
         raise click.UsageError("name candidates with --extractor, or in [[extractor]] tables of --config")
-    if lost := [flag for flag, name in _OF_EXTRACTORS.items() if options.get(name)]:
-        raise click.UsageError(f"{', '.join(lost)} goes with --extractor; the candidates are those of {path}")
+    if unused := [flag for flag, name in DETAIL_FLAGS.items() if options.get(name)]:
+        raise click.UsageError(f"{', '.join(unused)} goes with --extractor; the candidates are those of {path}")
     return extractors_from_tables(tables["extractor"], path)[0], config

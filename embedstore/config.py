@@ -1,4 +1,8 @@
-"""The configuration of each stage of ingest, checked where it is made and passed on whole."""
+"""Settings of each stage, checked where they are made and passed on whole.
+
+The text of a field under `Attributes:` is also the help of its flag; text that ends with "; X when None." tells what
+the default is.
+"""
 
 import dataclasses
 import math
@@ -21,9 +25,9 @@ class TilingConfig:
 
     Attributes:
         tile_px: Edge of a tile as the extractor sees it, pixels.
-        mpp: Resolution at which the extractor sees it, micrometres per pixel.
-        stride_px: Distance between neighbouring tiles at `mpp`, pixels; `tile_px` when None.
-        min_tissue: Smallest share of a tile's area that is tissue, 0 to 1.
+        mpp: Resolution of a tile as the extractor sees it, micrometres per pixel.
+        stride_px: Distance between neighbouring tiles, pixels of a tile; the tile's edge when None.
+        min_tissue: Smallest share of a tile's area that must be tissue, 0 to 1.
     """
 
     tile_px: int = 256
@@ -45,10 +49,10 @@ class TissueConfig:
     """How tissue is told from glass on a thumbnail.
 
     Attributes:
-        method: `otsu` (optical density and saturation), or `all` (the whole slide is tissue).
-        mpp: Resolution of the thumbnail, micrometres per pixel.
-        min_area_um2: Smaller specks of tissue are dropped, µm².
-        max_hole_um2: Smaller holes in tissue are filled, µm².
+        method: `otsu` finds tissue by optical density and saturation; `all` takes the whole slide.
+        mpp: Resolution of the thumbnail on which tissue is found, micrometres per pixel.
+        min_area_um2: Pieces of tissue smaller than this are dropped, µm².
+        max_hole_um2: Holes in tissue smaller than this are filled, µm².
         exclude_pen: Leave out marks of blue, green, red and black pens.
     """
 
@@ -70,8 +74,8 @@ class ReadingConfig:
     """How pixels are read.
 
     Attributes:
-        reader: `auto` chooses a slide's fastest reader whose pixels equal OpenSlide's; a name forces one.
-        max_unreadable: Largest share of a slide's tiles that may be unreadable, 0 to 1; more fails the slide.
+        reader: `auto` takes, for each slide, the fastest reader whose pixels equal OpenSlide's; a name forces one.
+        max_unreadable: Share of a slide's tiles, 0 to 1, that may be unreadable before the slide fails.
     """
 
     reader: Literal["auto", "tiff", "dicom", "fastslide", "openslide"] = "auto"
@@ -88,9 +92,9 @@ class RunConfig:
     """How the run uses the machine; nothing here changes what is stored.
 
     Attributes:
-        readers: Reader workers beside each extractor; chosen from the cores at hand when None.
-        extractors: Extractor workers; one a GPU, else one, when None.
-        batch_tiles: Tiles in one forward pass; the extractor's own default when None.
+        readers: Reader workers beside each extractor; as many as the cores allow when None.
+        extractors: Extractor workers; one per GPU, or one on a machine without a GPU when None.
+        batch_tiles: Tiles in one forward pass; the extractor's own choice when None.
         chunk_bytes: Pixels that travel from reader to extractor at once, bytes.
         in_flight_bytes: Pixels read and not yet embedded, a lane (an extractor and its readers), bytes.
         group_slides: A commit takes at most so many slides.
@@ -127,7 +131,7 @@ class ViewConfig:
     Every copy is mirrored and turned at random; of the rest, each comes with the chance that is noted.
 
     Attributes:
-        count: Views of a tile.
+        count: Augmented copies of each tile to embed beside it, for fit-head and fit-augmenter.
         crop: Largest share of a tile's area that is cut away (half of the views); the rest is enlarged to the tile.
         stain: Largest change of the amounts of haematoxylin and eosin (all views): a factor of 1 ± stain and an offset
             of ± stain, in units of optical density (Tellez et al. 2018, doi 10.1109/TMI.2018.2820199); glass has no
@@ -179,8 +183,8 @@ class JoinConfig:
     """When a tile lies in an annotated area.
 
     Attributes:
-        rule: `centre` (the tile's centre is inside) or `overlap` (so much of the tile's area is).
-        min_overlap: With `overlap`: the smallest share of the tile's area, above 0 to 1.
+        rule: `centre`: the tile's centre lies in the area; `overlap`: at least `min_overlap` of the tile does.
+        min_overlap: With `overlap`, the smallest share of the tile that must lie in the area, above 0 and up to 1.
     """
 
     rule: Literal["centre", "overlap"] = "centre"

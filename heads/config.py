@@ -1,4 +1,8 @@
-"""The configuration of fitting, checked where it is made and stored with the head."""
+"""Settings of fitting heads and augmenters and of choosing an extractor, checked where they are made.
+
+The text of a field under `Attributes:` is also the help of its flag; text that ends with "; X when None." tells what
+the default is.
+"""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -15,18 +19,18 @@ LBFGS_MODELS = ("linear", "mean", "max")
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
-    """How patients are parted into those that are trained on, validated on and tested on.
+    """How patients are divided into those to train on, to validate on and to test on.
 
     Attributes:
-        kind: `kfold`; `holdout`; `given` (each label's own split); `column` (a fold for each value of `column`, such as
-            a site); `file` (a CSV).
-        folds: With `kfold`: how many, at least 3; fold i is tested on while fold i + 1 is validated on.
+        kind: How patients are divided: `kfold`; `holdout`; `given`, the split that came with the labels; `column`, one
+            fold for each value of a column, such as a site; `file`, a CSV.
+        folds: With `kfold`, the number of folds, at least 3: fold i is for testing while fold i + 1 is for validation.
         valid_share: Share of the tiles to validate on, where the kind leaves it open.
         test_share: With `holdout`: share of the tiles to test on.
-        column: With `column`: a column of the slides.
-        file: With `file`: a CSV with a column `split` (train, valid, test) or `fold`, and one of patient, slide_id.
-        group_by: What must not be parted: `patient`, or a column of the slides, `slide_id` or `tile` among them.
-        seed: What ties are broken by.
+        column: With `column`, the name of the column of the slides.
+        file: With `file`, a CSV with a column split (train, valid, test) or fold, and a column patient or slide_id.
+        group_by: What is never divided: `patient`, `slide_id`, `tile`, or another column of the slides.
+        seed: Breaks ties.
     """
 
     kind: Literal["kfold", "holdout", "given", "column", "file"] = "kfold"
@@ -97,20 +101,20 @@ class AugmenterConfig:
     """How a latent augmenter is trained on a collection's stored views.
 
     Attributes:
-        chunks: Tokens that an embedding is cut into.
-        width: Length of a token inside.
-        layers: Blocks of cross-attention to the transforms and a small MLP.
-        heads: Attention heads; they divide `width`.
-        identity: Weight of the term that a tile with nothing done to it must stay as it is.
-        learning_rate: Of AdamW, with a short warm-up and a cosine to zero.
-        weight_decay: Decoupled, of kernels.
-        steps: Steps.
-        batch: Views a step.
-        test_share: Share of the tiles that it is judged on, by patient.
-        valid_share: Share of the tiles that decide which steps' parameters are kept, by patient.
-        evaluate_every: Steps between two looks at them.
-        bootstrap: Resamples for the intervals.
-        seed: Of the split, the start and the batches.
+        chunks: Number of tokens into which an embedding is cut.
+        width: Length of a token inside the network.
+        layers: Number of blocks, each of cross-attention to the transforms and a small MLP.
+        heads: Attention heads; `width` is a multiple of them.
+        identity: Weight of the loss term that asks for an unchanged tile to keep its vector.
+        learning_rate: Learning rate of AdamW, with a short warm-up and a cosine decay to zero.
+        weight_decay: Decoupled weight decay of kernels.
+        steps: Training steps.
+        batch: Views per step.
+        test_share: Share of the tiles to test on, by patient.
+        valid_share: Share of the tiles to validate on, by patient; they decide which step's parameters are kept.
+        evaluate_every: Steps between two evaluations on them.
+        bootstrap: Resamples for the confidence intervals.
+        seed: Seed of the split, the initial parameters and the batches.
     """
 
     chunks: int = 16
@@ -142,8 +146,8 @@ class AugmenterConfig:
         require(self.test_share + self.valid_share < 1, "test_share and valid_share leave nothing to train on")
 
 
-#: What a model is fitted with unless something else is asked for.
-_DEFAULTS: dict[str, dict[str, Any]] = {
+#: What None stands for, by kind of model.
+MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "tile": {"learning_rates": (1e-3,), "weight_decays": (1e-4, 1e-2, 1.0), "steps": 2000, "batch": 256},
     "abmil": {"learning_rates": (3e-4,), "weight_decays": (1e-2,), "steps": 500, "batch": 16},
 }
@@ -154,36 +158,37 @@ class FitConfig:
     """How a head is fitted; with the data it decides every number of the head.
 
     Attributes:
-        model: `linear` or `mlp` on tiles; `mean`, `max` or `abmil` (gated attention) on slides or patients.
-        level: What a label of a bag model is about: `slide` or `patient`; `tile` for tile models.
-        multi_label: A place may be of several classes.
-        positive: The class whose probability is thresholded in a task of two; the second by name when None.
-        classes: The classes in order; those that the labels name, sorted, when None.
-        optimizer: `adamw`, `lbfgs` (linear, mean and max heads; of augmentation `views` and `learned`), or `auto`:
-            `lbfgs` where it can be and there are at most 50,000 vectors, copies counted, else `adamw`.
-        learning_rates: A grid; the best by validation is kept. Not used by `lbfgs`.
-        weight_decays: A grid, decoupled decay (AdamW).
-        c: A grid of inverse strengths of regularisation, as scikit-learn's LogisticRegression has it; for `lbfgs`.
-        seeds: Heads a fold, of which the mean is taken.
-        seed: The first of them.
-        steps: Most steps of the optimiser.
-        batch: Tiles a step, or bags a step.
-        evaluate_every: Steps between two looks at the validation data.
-        patience: Looks without a gain after which a head stops.
-        metric: What validation goes by: `loss`, `balanced_accuracy` or `auroc`.
-        class_weights: `balanced` weighs classes against their frequency; `none` does not.
+        model: `linear` or `mlp` for tiles; `mean`, `max` or `abmil` (gated attention) for slides or patients.
+        level: What a label describes: a `tile`, a `slide` or a `patient`.
+        multi_label: A place may belong to several classes.
+        positive: In a task of two classes, the one whose probability is thresholded; the second by name when None.
+        classes: The classes, in order; those of the labels, sorted by name when None.
+        optimizer: `adamw`; `lbfgs`, for linear, mean and max heads; or `auto`, which is lbfgs where the head allows it
+            and there are at most 50,000 vectors, stored views included, and adamw otherwise.
+        learning_rates: Learning rates for adamw; if several, the best by validation is kept.
+        weight_decays: Decoupled weight decays for adamw; if several, the best by validation is kept.
+        c: Inverse regularisation strengths for lbfgs, as scikit-learn's LogisticRegression defines C; the best by
+            validation is kept.
+        seeds: Heads per fold; their mean is the head.
+        seed: The first seed.
+        steps: Largest number of optimiser steps.
+        batch: Tiles or bags per step.
+        evaluate_every: Steps between two evaluations on the validation data.
+        patience: Evaluations without improvement after which training stops.
+        metric: What is compared on the validation data: `loss`, `balanced_accuracy` or `auroc`.
+        class_weights: `balanced` weighs classes inversely to their frequency; `none` does not weigh them.
         balanced_sampling: Draw classes equally often, instead of weighing them.
         focal: Exponent of the focal loss (Lin et al. 2017); 0 is cross-entropy.
-        hidden: Width of the hidden layer (mlp), or of embedding and attention (abmil).
+        hidden: Width of the hidden layer of mlp, and of embedding and attention of abmil.
         dropout: Dropout of the hidden layer while training.
-        bag_tiles: Most tiles of a bag that one step looks at, drawn anew each time; all when 0.
-        calibrate: Fit a temperature on validation data (Guo et al. 2017).
-        bootstrap: Resamples for the intervals of the metrics.
-        split: How patients are parted.
+        bag_tiles: Most tiles of a bag in one step, drawn at random for each step; 0 takes all.
+        calibrate: Fit a temperature on the validation data (Guo et al. 2017).
+        bootstrap: Resamples for the confidence intervals of the metrics.
+        split: How patients are divided.
         join: When a tile lies in an annotated area.
-        augment: Augmentation of vectors, or several: heads are fitted with each, the best by validation is kept. Where
-            it is None, linear and MLP heads take the views and the augmenter that the store has for the collection.
-        augmenter: The latent augmenter of `learned`; the only one of the collection's extractor when None.
+        augment: Policies of augmentation; if several, heads are fitted with each and the best by validation is kept.
+            None gives linear and mlp heads the stored views and the latent augmenter that the collection has.
+        augmenter: The latent augmenter that `learned` uses; the only one of the collection's extractor when None.
     """
 
     model: Model = "linear"
@@ -225,7 +230,7 @@ class FitConfig:
             "mean, max and abmil at a slide or patient (--level)",
         )
         require(self.optimizer in ("auto", "adamw", "lbfgs"), f"optimizer is {self.optimizer!r}; expected adamw, lbfgs")
-        own = _DEFAULTS["abmil" if self.model == "abmil" else "tile"]
+        own = MODEL_DEFAULTS["abmil" if self.model == "abmil" else "tile"]
         for name, value in own.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
@@ -281,3 +286,64 @@ class FitConfig:
     def uses(self, *kinds: str) -> bool:
         """Whether any of some kinds of augmentation is on."""
         return any(getattr(policy, kind) for policy in self.policies for kind in kinds)
+
+
+#: Probes whose score may decide the ranking, besides those of a few examples.
+PROBES = ("linear", "knn", "nearest_mean")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectConfig:
+    """How candidates are compared.
+
+    Attributes:
+        tiles: Largest number of tiles in the sample; classes are balanced in it as far as possible.
+        rank_by: The probe that decides the ranking: `linear`, `knn`, `nearest_mean`, or a few-shot one (`5-shot`).
+        neighbours: Neighbours of the k-NN probe and of the robustness index.
+        shots: Examples per class of the few-shot probes.
+        draws: How often these examples are drawn.
+        c: Inverse regularisation strengths of the linear probe, as in `FitConfig`.
+        robust_tiles: Tiles of the sample that are changed (stain, blur, JPEG, rotation) and embedded again.
+        site: The column of the slides that names their site or scanner, for the robustness index.
+        classes: The classes of the proxy task; all that its labels name when None.
+        bootstrap: Resamples for the confidence intervals.
+        seed: Seed of the sample, the draws and the resamples.
+        split: How patients are divided.
+        join: When a tile lies in an annotated area.
+    """
+
+    tiles: int = 2000
+    rank_by: str = "linear"
+    neighbours: int = 20
+    shots: tuple[int, ...] = (1, 5, 25)
+    draws: int = 50
+    c: tuple[float, ...] = FitConfig().c
+    robust_tiles: int = 256
+    site: str | None = None
+    classes: tuple[str, ...] | None = None
+    bootstrap: int = 1000
+    seed: int = 0
+    split: SplitConfig = field(default_factory=SplitConfig)
+    join: JoinConfig = field(default_factory=JoinConfig)
+
+    def __post_init__(self) -> None:
+        for name, least in (("tiles", 10), ("neighbours", 1), ("draws", 1), ("robust_tiles", 0), ("bootstrap", 0)):
+            require(getattr(self, name) >= least, f"{name} is {getattr(self, name)}; expected {least} or more")
+        object.__setattr__(self, "shots", tuple(self.shots))
+        object.__setattr__(self, "c", tuple(self.c))
+        require(all(shot >= 1 for shot in self.shots), f"shots is {self.shots}; expected examples a class, 1 or more")
+        require(len(self.c) > 0 and min(self.c) > 0, f"c is {self.c}; expected one or more above 0")
+        known = (*PROBES, *(few_shot_name(shot) for shot in self.shots))
+        require(self.rank_by in known, f"rank_by is {self.rank_by!r}; expected one of {', '.join(known)}")
+
+    def fit(self) -> FitConfig:
+        """The configuration of the linear probe, which says too how tiles meet labels and patients are parted."""
+        return FitConfig(
+            optimizer="lbfgs", c=self.c, classes=self.classes, split=self.split, join=self.join, bootstrap=0,
+            seed=self.seed,
+        )  # fmt: skip
+
+
+def few_shot_name(shot: int) -> str:
+    """'5-shot'."""
+    return f"{shot}-shot"

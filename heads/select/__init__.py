@@ -1,8 +1,8 @@
 """Choosing an extractor: real probes of candidates on a labelled proxy task."""
 
+from heads.config import SelectConfig, few_shot_name
 from heads.select.agreement import agreement
 from heads.select.compare import Scores, auroc, compare
-from heads.select.config import SelectConfig, few_shot_name
 from heads.select.probes import Outcome, probe
 from heads.select.report import Agreement, CandidateReport, RankCheck, SelectionReport
 from heads.select.robustness import consistency, site_index

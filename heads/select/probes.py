@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from embedstore.errors import SplitError
+from heads.config import SelectConfig, few_shot_name
 from heads.examples import Examples
-from heads.select.config import SelectConfig, few_shot_name
 from heads.select.sample import rows_over_groups
 from heads.splitting.splits import PART_NAMES, TEST, TRAIN
 from heads.tasks import columns_of

@@ -13,13 +13,13 @@ from embedstore.config import TilingConfig, as_record
 from embedstore.errors import CandidatesError, ConfigError, LabelError, SlideError, SplitError
 from embedstore.extractors import ExtractorConfig
 from embedstore.store import Collection, Store
+from heads.config import SelectConfig, few_shot_name
 from heads.evaluation.metrics import FEW_GROUPS
 from heads.evaluation.report import Metric
 from heads.examples import Examples, gather
 from heads.select.agreement import agreement
 from heads.select.candidates import CHANGES, Embedded, NotTried, Trial, embed_sample
 from heads.select.compare import Scores, auroc, compare
-from heads.select.config import SelectConfig, few_shot_name
 from heads.select.probes import Outcome, draw_shots, probe
 from heads.select.report import CandidateReport, RankCheck, SelectionReport
 from heads.select.robustness import consistency, site_index

@@ -5,8 +5,15 @@ from pathlib import Path
 import click
 import pytest
 
+from cli.select_extractor import command
 from cli.select_settings import resolve_select
 from embedstore.errors import ConfigError
+
+
+def resolved(*flags: object):
+    """Candidates and settings of `select-extractor` with these flags."""
+    flags = ("--store", "store", "--task", "tumour", *flags)
+    return resolve_select(command.make_context("select-extractor", [str(flag) for flag in flags]).params)
 
 
 def written(folder: Path, text: str) -> str:
@@ -19,7 +26,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path):
     path = written(
         tmp_path, '[[extractor]]\nref = "colour-12"\n[select]\ntiles = 50\nseed = 3\nshots = [2]\n[split]\nfolds = 4\n'
     )
-    candidates, config = resolve_select({"config_file": path, "tiles": 60, "split_column": "site"})
+    candidates, config = resolved("--config", path, "--tiles", 60, "--split-column", "site")
     assert [one.ref for one in candidates] == ["colour-12"]
     assert (config.tiles, config.seed, config.shots, config.draws) == (60, 3, (2,), 50)
     assert (config.split.kind, config.split.column, config.split.folds) == ("column", "site", 4)
@@ -36,11 +43,10 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path):
 )
 def test_a_file_with_something_else_is_refused(tmp_path: Path, text: str, said: str):
     with pytest.raises(ConfigError, match=said):
-        resolve_select({"config_file": written(tmp_path, text), "extractors": ("colour-12",), "weights": (),
-                        "arch_args": (), "mean": None, "std": None})  # fmt: skip
+        resolved("--config", written(tmp_path, text), "-e", "colour-12")
 
 
 def test_flags_of_extractors_do_not_vanish_beside_those_of_a_file(tmp_path: Path):
     path = written(tmp_path, '[[extractor]]\nref = "colour-12"\n')
     with pytest.raises(click.UsageError, match="--mean goes with --extractor"):
-        resolve_select({"config_file": path, "mean": "0,0,0"})
+        resolved("--config", path, "--mean", "0,0,0")

@@ -1,40 +1,33 @@
-"""Defaults < file < flags, and what is said of a file that means nothing."""
+"""Settings of ingest: defaults < file < flags, and files that are refused."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cli.settings import Settings, resolve
+from cli.ingest import command
+from cli.ingest_settings import Settings, resolve
 from embedstore.errors import ConfigError
 
 
-def options(**given: Any) -> dict[str, Any]:
-    """What click hands to `ingest` when nothing is given, and what is."""
-    nothing: dict[str, Any] = dict.fromkeys(
-        (
-            "tile_px", "tile_mpp", "stride_px", "min_tissue", "tissue_method", "reader", "max_unreadable",
-            "views", "readers", "extractor_workers", "batch_tiles", "address", "config_file", "mean", "std",
-        )
-    )  # fmt: skip
-    lists = {"extractors": (), "weights": (), "arch_args": (), "collections": ()}
-    return {**nothing, **lists, "in_process": False, "device": "auto", **given}
+def resolved(*flags: object) -> Settings:
+    """The settings of `ingest` with these flags."""
+    return resolve(command.make_context("ingest", ["slides/", "--store", "store", *map(str, flags)]).params)
 
 
-def from_file(folder: Path, text: str, **given: Any) -> Settings:
+def from_file(folder: Path, text: str, *flags: object) -> Settings:
     path = folder / "ingest.toml"
     path.write_text(text)
-    return resolve(options(config_file=str(path), **given))
+    return resolved("--config", path, *flags)
 
 
 def test_without_anything_stain_texture_is_used():
-    plan = resolve(options()).plans[0]
+    plan = resolved().plans[0]
     assert plan.collections == ("stain-texture-256px-0.5mpp",)
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path):
     text = "[tiling]\nmin_tissue = 0.3\nmpp = 1.0\n[run]\nreaders = 3\n[tissue]\nexclude_pen = false\n"
-    settings = from_file(tmp_path, text, min_tissue=0.7)
+    settings = from_file(tmp_path, text, "--min-tissue", 0.7)
     tiling = settings.plans[0].tiling
     assert (tiling.min_tissue, tiling.mpp, tiling.tile_px) == (0.7, 1.0, 256)
     assert settings.run.readers == 3
@@ -42,21 +35,21 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "given", "count"),
+    ("text", "flags", "count"),
     [
-        ("", {}, None),
-        ("", {"views": 0}, None),
-        ("", {"views": 3}, 3),
-        ("[views]\n", {}, 4),
-        ("[views]\nblur = 0.5\n", {}, 4),
-        ("[views]\ncount = 2\n", {}, 2),
-        ("[views]\ncount = 2\n", {"views": 6}, 6),
-        ("[views]\ncount = 2\n", {"views": 0}, None),
-        ("[views]\ncount = 0\n", {}, None),
+        ("", [], None),
+        ("", ["--views", 0], None),
+        ("", ["--views", 3], 3),
+        ("[views]\n", [], 4),
+        ("[views]\nblur = 0.5\n", [], 4),
+        ("[views]\ncount = 2\n", [], 2),
+        ("[views]\ncount = 2\n", ["--views", 6], 6),
+        ("[views]\ncount = 2\n", ["--views", 0], None),
+        ("[views]\ncount = 0\n", [], None),
     ],
 )
-def test_views_are_made_where_flag_or_file_asks_for_them(tmp_path: Path, text: str, given: dict, count: int | None):
-    views = from_file(tmp_path, text, **given).ingest.views
+def test_views_are_made_where_flag_or_file_asks_for_them(tmp_path: Path, text: str, flags: list, count: int | None):
+    views = from_file(tmp_path, text, *flags).ingest.views
     assert (views and views.count) == count
     assert views is None or views.blur == (0.5 if "blur" in text else 1.5)
 
@@ -76,12 +69,12 @@ def test_extractors_of_the_file_each_have_their_own_settings(tmp_path: Path):
 
 
 def test_extractors_that_share_a_tiling_share_a_pass(tmp_path: Path):
-    plans = resolve(options(extractors=("colour-12", "stain-texture"))).plans
+    plans = resolved("-e", "colour-12", "-e", "stain-texture").plans
     assert [len(plan.targets) for plan in plans] == [2]
 
 
 def test_extractors_given_by_flag_replace_those_of_the_file(tmp_path: Path):
-    settings = from_file(tmp_path, '[[extractor]]\nref = "stain-texture"\n', extractors=("colour-12",))
+    settings = from_file(tmp_path, '[[extractor]]\nref = "stain-texture"\n', "-e", "colour-12")
     assert settings.plans[0].collections == ("colour-12-256px-0.5mpp",)
 
 
@@ -113,9 +106,9 @@ def test_a_file_that_means_nothing_is_refused(tmp_path: Path, text: str, said: s
 
 def test_two_extractors_cannot_share_a_collection():
     with pytest.raises(ConfigError, match="would share the collection"):
-        resolve(options(extractors=("colour-12", "stain-texture"), collections=("one", "one")))
+        resolved("-e", "colour-12", "-e", "stain-texture", "-c", "one", "-c", "one")
 
 
 def test_names_of_collections_must_be_one_each():
     with pytest.raises(ConfigError, match="1 collection names for 2 extractors"):
-        resolve(options(extractors=("colour-12", "stain-texture"), collections=("one",)))
+        resolved("-e", "colour-12", "-e", "stain-texture", "-c", "one")

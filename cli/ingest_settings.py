@@ -1,0 +1,75 @@
+"""Settings of an ingest: defaults < TOML file < flags."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.extractor_flags import extractors_from_flags
+from cli.flags import Flag, Section
+from embedstore.config import IngestConfig, ReadingConfig, RunConfig, TilingConfig, TissueConfig, ViewConfig
+
+if TYPE_CHECKING:
+    from actors.crew import ExecutionConfig
+    from actors.ingest import Plan
+
+TILING = Section(
+    "tiling",
+    TilingConfig,
+    Flag("tile_px", default=f"the extractor's own, else {TilingConfig.tile_px}"),
+    Flag("mpp", "--tile-mpp", default=f"the extractor's own, else {TilingConfig.mpp}"),
+    "stride_px",
+    "min_tissue",
+)
+TISSUE = Section("tissue", TissueConfig, Flag("method", "--tissue"))
+READING = Section("reading", ReadingConfig, "reader", "max_unreadable")
+VIEWS = Section("views", ViewConfig, Flag("count", "--views", default="none", metavar="K", type=click.IntRange(0)))
+RUN = Section("run", RunConfig, "batch_tiles", "readers", Flag("extractors", "--extractor-workers"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of an ingest."""
+
+    plans: "list[Plan]"
+    ingest: IngestConfig
+    run: RunConfig
+    where: "ExecutionConfig"
+
+
+def resolve(options: Mapping[str, Any]) -> Settings:
+    """Merge flags over the TOML file over defaults.
+
+    The file has the tables [tiling], [tissue], [reading], [views] and [run], and an [[extractor]] for each extractor,
+    with the fields of ExtractorConfig and its `collection`. Views are made where [views] is there, even empty, unless
+    their count is 0.
+
+    Raises:
+        ConfigError: the file has an unknown table or field, or a value is not valid.
+    """
+    from actors.crew import ExecutionConfig
+    from actors.ingest import plan_collections
+    from embedstore.extractors.extractor_tables import EXTRACTOR_FIELDS, extractors_from_tables
+    from embedstore.toml_tables import fields_of, read_tables
+
+    path = options["config_file"]
+    fields = fields_of({section.table: section.config for section in (TILING, TISSUE, READING, VIEWS, RUN)})
+    tables = read_tables(path, fields | {"extractor": EXTRACTOR_FIELDS}, repeated=["extractor"])
+    views = VIEWS.merged(tables["views"], options)
+    with_views = (tables["views"] or views) and views.get("count") != 0
+    ingest = IngestConfig(
+        tissue=TissueConfig(**TISSUE.merged(tables["tissue"], options)),
+        reading=ReadingConfig(**READING.merged(tables["reading"], options)),
+        views=ViewConfig(**views) if with_views else None,
+    )
+    if options["extractors"] or not tables["extractor"]:
+        extractors, names = extractors_from_flags(options), list(options["collections"])
+    else:
+        extractors, names = extractors_from_tables(tables["extractor"], path)
+    return Settings(
+        plans=plan_collections(extractors, TILING.merged(tables["tiling"], options), names),
+        ingest=ingest,
+        run=RunConfig(**RUN.merged(tables["run"], options)),
+        where=ExecutionConfig(in_process=options["in_process"], address=options["address"], device=options["device"]),
+    )

@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 comma := ,
 SET_UP := $(VENV)/.set-up$(if $(EXTRAS),-$(EXTRAS))
 SET_UP_DEV := $(SET_UP)-dev
-SOURCES := embedstore heads actors cli synthetic_slides benchmarks tests
+SOURCES := embedstore heads actors cli synthetic_slides benchmarks tools tests
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
@@ -65,10 +65,10 @@ $(BIN)/python:
 
 $(SET_UP): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e '.$(if $(EXTRAS),[$(EXTRAS)])'
-	$(BIN)/python -m embedstore.extractors.torchvision_ops
+	$(BIN)/python tools/mend_torchvision.py
 	@touch $@
 
 $(SET_UP_DEV): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) hatchling -e '.[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]'
-	$(BIN)/python -m embedstore.extractors.torchvision_ops
+	$(BIN)/python tools/mend_torchvision.py
 	@touch $(SET_UP) $@

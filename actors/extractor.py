@@ -14,7 +14,7 @@ from actors.reader import Chunk, Planned
 from embedstore.config import ViewConfig
 from embedstore.errors import UnknownKeyError
 from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor
-from embedstore.extractors.threads import set_threads
+from embedstore.extractors.torch_runtime import set_threads
 from embedstore.store import Collection, SlideFragments, SlideWriter, ViewRows, Views
 from embedstore.store.table import sql_string
 

@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from embedstore.extractors import ExtractorConfig, load_extractor
-from embedstore.extractors.threads import set_threads
+from embedstore.extractors.torch_runtime import set_threads
 
 
 def main() -> None:

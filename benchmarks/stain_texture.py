@@ -30,7 +30,7 @@ from embedstore.extractors import Extractor, load_extractor  # noqa: E402
 TASK = "tiles/lymph_node_metastasis_pcam"
 TILE_PX, MPP, NEIGHBOURS = 96, 0.972, 20
 RESULTS = ROOT / "benchmarks" / "results" / "stain_texture.csv"
-CONSTANTS = ROOT / "embedstore" / "extractors" / "stain_texture.json"
+CONSTANTS = ROOT / "embedstore" / "extractors" / "builtin" / "stain_texture.json"
 
 
 def read_labels(folder: Path) -> list[dict[str, str]]:
@@ -70,7 +70,7 @@ def write_constants(folder: Path) -> None:
     """Mean and standard deviation of stain-texture's features over the training tiles."""
     import torch
 
-    from embedstore.extractors.stain_texture import StainTexture
+    from embedstore.extractors.builtin.stain_texture import StainTexture
 
     pixels, _ = read_task(folder, "train")
     extractor = StainTexture(tile_px=TILE_PX, mpp=MPP)

@@ -18,6 +18,10 @@ PACKAGES = (
     "openslide-python", "openslide-bin", "fastslide", "tifffile", "imagecodecs", "pydicom", "numpy",
 )  # fmt: skip
 HUB = "huggingface.co"
+TIMM_HINT = (
+    "torch and torchvision must come from one index: `pip install --force-reinstall torch torchvision`, for the CPU "
+    "both for the CPU; colour-12 and stain-texture do without timm"
+)
 
 
 @click.command(epilog="Example:  embedstore doctor --store my-store")
@@ -61,7 +65,7 @@ def _packages() -> dict[str, Any]:
 
 
 def _torch() -> dict[str, Any]:
-    from embedstore.extractors.threads import torch_devices
+    from embedstore.extractors.torch_runtime import torch_devices
 
     return _check("torch devices", True, ", ".join(torch_devices()))
 
@@ -73,7 +77,7 @@ def _timm() -> dict[str, Any]:
     try:
         load_extractor(ExtractorConfig(ref="resnet18", weights="random"), device="cpu")
     except (ImportError, RuntimeError, EmbedStoreError) as error:
-        return _check("timm", False, f"{error}; run `python -m embedstore.extractors.torchvision_ops`")
+        return _check("timm", False, f"{error}; {TIMM_HINT}")
     return _check("timm", True, "creates networks")
 
 

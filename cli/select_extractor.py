@@ -68,8 +68,8 @@ def command(
 
 def _write(report: Any, out: Path) -> None:
     from embedstore.output_files import atomic_write
-    from heads.select.page import report_page
-    from heads.select.picture import report_png
+    from heads.select.selection_page import report_page
+    from heads.select.selection_picture import report_png
 
     record = json.dumps(report.as_record(), indent=2, ensure_ascii=False)
     files = {
@@ -85,7 +85,7 @@ def _write(report: Any, out: Path) -> None:
 
 def _print(report: Any) -> None:
     """The ranking with its cost, then the other probes, then robustness: three tables, each as wide as a screen."""
-    from heads.select.report import title_of
+    from heads.select.selection_report import title_of
 
     tried, by = report.tried, report.rank_by
     rows = [

@@ -5,9 +5,9 @@ from embedstore.extractors.config import ExtractorConfig
 from embedstore.extractors.custom import CustomNetwork
 from embedstore.extractors.extractor import Extractor
 from embedstore.extractors.extractor_tables import read_extractors
-from embedstore.extractors.load import ExtractorDescription, check_device, describe_extractor, load_extractor
-from embedstore.extractors.release import release_memory
+from embedstore.extractors.load import ExtractorDescription, describe_extractor, load_extractor
 from embedstore.extractors.stream import BatchStream
+from embedstore.extractors.torch_runtime import check_device, release_memory
 
 __all__ = [
     "BatchStream",

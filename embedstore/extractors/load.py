@@ -10,6 +10,7 @@ from embedstore.extractors.config import ExtractorConfig
 from embedstore.extractors.custom import CustomNetwork, call_function, is_custom
 from embedstore.extractors.extractor import Extractor
 from embedstore.extractors.spec import ExtractorSpec
+from embedstore.extractors.torch_runtime import resolve_device
 
 if TYPE_CHECKING:
     import torch
@@ -56,12 +57,10 @@ def load_extractor(config: ExtractorConfig | str, *, device: str = "auto") -> Ex
     """
     config = as_config(config)
     if config.ref == "colour-12":
-        from embedstore.extractors.colour import ColourStatistics
+        from embedstore.extractors.builtin.colour_statistics import ColourStatistics
 
         spec = resolve(config)
         return ColourStatistics(name=spec.name, tile_px=spec.tile_px, mpp=spec.mpp)
-    from embedstore.extractors.device import resolve_device  # imports torch, which colour statistics do without
-
     on = resolve_device(device)
     if is_custom(config.ref):
         return _load_custom(config, on)
@@ -69,15 +68,6 @@ def load_extractor(config: ExtractorConfig | str, *, device: str = "auto") -> Ex
     if spec.kind == "builtin":
         return _load_builtin(spec, on)
     return _load_network(spec, config, on)
-
-
-def check_device(device: str) -> None:
-    """Raise DeviceError where an asked device is not there; `auto` and `cpu` always are."""
-    if device in ("auto", "cpu"):  # without torch, whose import takes 3 CPU-seconds
-        return
-    from embedstore.extractors.device import resolve_device
-
-    resolve_device(device)
 
 
 def as_config(config: ExtractorConfig | str) -> ExtractorConfig:
@@ -93,7 +83,7 @@ def resolve(config: ExtractorConfig) -> ExtractorSpec:
     """
     if config.ref in catalogue():
         return ExtractorSpec.from_entry(catalogue()[config.ref]).with_overrides(config)
-    from embedstore.extractors.architecture import is_timm_name, timm_facts
+    from embedstore.extractors.networks.architecture import is_timm_name, timm_facts
 
     name = config.ref.removeprefix("timm:")
     if not is_timm_name(name):
@@ -114,7 +104,7 @@ def _unknown(ref: str) -> UnknownExtractorError:
 
 
 def _load_builtin(spec: ExtractorSpec, device: "torch.device") -> Extractor:
-    from embedstore.extractors.stain_texture import StainTexture
+    from embedstore.extractors.builtin.stain_texture import StainTexture
 
     return StainTexture(name=spec.name, tile_px=spec.tile_px, mpp=spec.mpp, device=device)
 
@@ -122,9 +112,9 @@ def _load_builtin(spec: ExtractorSpec, device: "torch.device") -> Extractor:
 def _load_network(spec: ExtractorSpec, config: ExtractorConfig, device: "torch.device") -> Extractor:
     import torch
 
-    from embedstore.extractors.architecture import create_network
-    from embedstore.extractors.network import NetworkExtractor
-    from embedstore.extractors.weights import find_weights, fit_weights, read_weights
+    from embedstore.extractors.networks.architecture import create_network
+    from embedstore.extractors.networks.network import NetworkExtractor
+    from embedstore.extractors.networks.weights import find_weights, fit_weights, read_weights
 
     if config.random_seed is not None:
         with torch.random.fork_rng(devices=[]):
@@ -144,8 +134,8 @@ def _load_network(spec: ExtractorSpec, config: ExtractorConfig, device: "torch.d
 
 
 def _load_custom(config: ExtractorConfig, device: "torch.device") -> Extractor:
-    from embedstore.extractors.network import NetworkExtractor
-    from embedstore.extractors.weights import fit_weights, read_weights
+    from embedstore.extractors.networks.network import NetworkExtractor
+    from embedstore.extractors.networks.weights import fit_weights, read_weights
 
     made = call_function(config.ref, config.arch_args)
     if isinstance(made, Extractor):

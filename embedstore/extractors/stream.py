@@ -9,7 +9,7 @@ from embedstore.errors import ConfigError
 from embedstore.extractors.extractor import Extractor
 
 if TYPE_CHECKING:
-    from embedstore.extractors.tensor import TensorExtractor
+    from embedstore.extractors.torch_extractor import TorchExtractor
 
 
 class BatchStream:
@@ -107,7 +107,7 @@ class _CudaLane:
         import torch
 
         self._torch = torch
-        self._extractor: TensorExtractor = extractor
+        self._extractor: TorchExtractor = extractor
         self._device = extractor.torch_device
         self._copy_stream = torch.cuda.Stream(self._device)
         shape = (batch_tiles, extractor.tile_px, extractor.tile_px, 3)

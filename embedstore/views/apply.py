@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.views.parameters import PARAMETERS
-from embedstore.views.stains import stain_vectors
+from embedstore.views.stain_vectors import stain_vectors
 
 Pixels = NDArray[np.uint8]
 

@@ -1,18 +1,17 @@
 """Choosing an extractor: real probes of candidates on a labelled proxy task."""
 
 from heads.config import SelectConfig, few_shot_name
-from heads.select.agreement import agreement
-from heads.select.compare import Scores, auroc, compare
-from heads.select.probes import Outcome, probe
-from heads.select.report import Agreement, CandidateReport, RankCheck, SelectionReport
+from heads.select.candidate_scores import Scores, agreement, auroc, compare
+from heads.select.probes import ProbeResult, probe
 from heads.select.robustness import consistency, site_index
 from heads.select.sample import sample_examples, take
 from heads.select.select import select_extractor
+from heads.select.selection_report import Agreement, CandidateReport, RankCheck, SelectionReport
 
 __all__ = [
     "Agreement",
     "CandidateReport",
-    "Outcome",
+    "ProbeResult",
     "RankCheck",
     "Scores",
     "SelectConfig",

@@ -19,7 +19,7 @@ _BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
+class ProbeResult:
     """How a probe did, row by row.
 
     Attributes:
@@ -35,7 +35,7 @@ class Outcome:
     probability: NDArray[np.float64] | None = None
 
 
-def probe(vectors: NDArray[np.float16], examples: Examples, config: SelectConfig) -> dict[str, Outcome]:
+def probe(vectors: NDArray[np.float16], examples: Examples, config: SelectConfig) -> dict[str, ProbeResult]:
     """Put vectors to every probe, each trained on the training part of a fold and tested on its test part.
 
     Few-shot probes of more examples than the training part of a fold has of a class are left out.
@@ -61,7 +61,7 @@ def probe(vectors: NDArray[np.float16], examples: Examples, config: SelectConfig
         if drawn is not None:
             right[few_shot_name(shot)] = _few_shot(x, classes, examples, drawn)
     return {
-        name: Outcome(
+        name: ProbeResult(
             probe=name, truth=truth, correct=np.where(tested, correct, 0.0),
             probability=probability if name == "linear" else None,
         )

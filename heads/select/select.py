@@ -17,13 +17,12 @@ from heads.config import SelectConfig, few_shot_name
 from heads.evaluation.metrics import FEW_GROUPS
 from heads.evaluation.report import Metric
 from heads.examples import Examples, gather
-from heads.select.agreement import agreement
-from heads.select.candidates import CHANGES, Embedded, NotTried, Trial, embed_sample
-from heads.select.compare import Scores, auroc, compare
-from heads.select.probes import Outcome, draw_shots, probe
-from heads.select.report import CandidateReport, RankCheck, SelectionReport
+from heads.select.candidate_scores import Scores, agreement, auroc, compare
+from heads.select.candidates import PERTURBATIONS, CandidateEmbeddings, FailedCandidate, SampleEmbeddings, embed_sample
+from heads.select.probes import ProbeResult, draw_shots, probe
 from heads.select.robustness import consistency, site_index
 from heads.select.sample import sample_examples, take
+from heads.select.selection_report import CandidateReport, RankCheck, SelectionReport
 from heads.select.verdict import above_zero, verdict
 
 Tell = Callable[[str], None]
@@ -72,7 +71,7 @@ def select_extractor(
     asked = [_posed(store, collection, task, config, where)]  # errors before any work
     asked += [_posed(store, collection, name, other_config, where) for name in rank_check]
     tiling: dict[str, Any] = {"tile_px": tile_px, "mpp": mpp, "device": device}
-    proxy = _tried(store, collection, asked[0], candidates, config, CHANGES, tiling, tell)
+    proxy = _tried(store, collection, asked[0], candidates, config, PERTURBATIONS, tiling, tell)
     # By the names that they have here: without the candidates that failed, they would be told apart in another way.
     embedded = [replace(one.config, name=one.name) for one in proxy.trial.embedded]
     others, notes = [], []
@@ -99,8 +98,8 @@ class _Tried:
 
     examples: Examples
     slides: tuple[str, ...]
-    trial: Trial
-    outcomes: Mapping[str, Mapping[str, Outcome]]
+    trial: SampleEmbeddings
+    outcomes: Mapping[str, Mapping[str, ProbeResult]]
     scores: Scores
     changed_rows: NDArray[np.intp]
 
@@ -219,7 +218,7 @@ def _has(tried: _Tried, name: str) -> bool:
 
 
 def _row(
-    one: Embedded, rank: int, leader: str, proxy: _Tried, config: SelectConfig, shares: Mapping[str, float],
+    one: CandidateEmbeddings, rank: int, leader: str, proxy: _Tried, config: SelectConfig, shares: Mapping[str, float],
     robustness: Mapping[str, Metric], collection: Collection, tiles: int,
 ) -> CandidateReport:  # fmt: skip
     scores = {name: proxy.scores.metric(one.name, name) for name in proxy.outcomes[one.name]}
@@ -244,7 +243,7 @@ def _row(
     )
 
 
-def _times_as_many(collection: Collection, one: Embedded) -> float:
+def _times_as_many(collection: Collection, one: CandidateEmbeddings) -> float:
     """How many tiles of a candidate's size cover what one tile of the collection adds; 1 where tiles are ready-made."""
     row = collection.tiles(columns=["name"], limit=1).to_pylist()
     if row and row[0]["name"] is not None:
@@ -255,7 +254,7 @@ def _times_as_many(collection: Collection, one: Embedded) -> float:
 
 
 def _robustness(
-    one: Embedded, proxy: _Tried, config: SelectConfig, site: Mapping[str, int] | None
+    one: CandidateEmbeddings, proxy: _Tried, config: SelectConfig, site: Mapping[str, int] | None
 ) -> tuple[dict[str, Metric], list[str]]:
     readable, examples = np.flatnonzero(proxy.trial.readable), proxy.examples
     vectors, group = one.vectors[readable], np.unique(examples.group, return_inverse=True)[1]
@@ -278,7 +277,7 @@ def _robustness(
     return found, notes
 
 
-def _failed(one: NotTried) -> CandidateReport:
+def _failed(one: FailedCandidate) -> CandidateReport:
     return CandidateReport(name=one.name, ref=one.config.ref, error=one.error)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from heads.evaluation.report import Metric
-from heads.select.report import CandidateReport, title_of
+from heads.select.selection_report import CandidateReport, title_of
 
 #: How much less time a candidate must take to be named as the cheaper one: timings of a short run vary by a tenth.
 CHEAPER = 1.2

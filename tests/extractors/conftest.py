@@ -5,6 +5,6 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    from embedstore.extractors.threads import set_threads
+    from embedstore.extractors.torch_runtime import set_threads
 
     set_threads(1)

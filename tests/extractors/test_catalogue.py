@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from embedstore.extractors import ExtractorConfig, catalogue, describe_extractor
-from embedstore.extractors.architecture import create_network
 from embedstore.extractors.config import POOLINGS, PRECISIONS
-from embedstore.extractors.pooling import pool
+from embedstore.extractors.networks.architecture import create_network
+from embedstore.extractors.networks.network import pool
 from embedstore.extractors.spec import ExtractorSpec
 from tests.marks import slow
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from embedstore.errors import ConfigError, ExtractorError, UnknownExtractorError, WeightsError
 from embedstore.extractors import ExtractorConfig, load_extractor
-from embedstore.extractors.architecture import create_network
+from embedstore.extractors.networks.architecture import create_network
 from tests.extractors.contract import ExtractorContract, tiles
 
 SMALL_VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
@@ -209,7 +209,7 @@ def test_pooling_that_a_network_cannot_do():
 
 def test_normalisation_is_that_of_the_mean_and_std():
     """A linear network shows what it is given."""
-    from embedstore.extractors.network import NetworkExtractor
+    from embedstore.extractors.networks.network import NetworkExtractor
     from embedstore.extractors.spec import ExtractorSpec
 
     spec = ExtractorSpec(
@@ -223,7 +223,7 @@ def test_normalisation_is_that_of_the_mean_and_std():
 
 
 def test_embeddings_beyond_float16_are_an_error():
-    from embedstore.extractors.network import NetworkExtractor
+    from embedstore.extractors.networks.network import NetworkExtractor
     from embedstore.extractors.spec import ExtractorSpec
 
     spec = ExtractorSpec(name="x", kind="custom", source="x", arch="x", tile_px=16, std=(1e-5, 1e-5, 1e-5))

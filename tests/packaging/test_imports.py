@@ -58,7 +58,7 @@ PURE = {
     "embedstore.errors": EVERYTHING_HEAVY,
     "embedstore.slides": RAY | JAX | TORCH | LANCE,
     "synthetic_slides": RAY | JAX | TORCH | LANCE,
-    "heads.select.candidates": RAY | JAX | TORCH,
+    "heads.select": RAY | TORCH,
     "embedstore.export": RAY | JAX | TORCH,
     "embedstore.extractors": RAY | JAX | TORCH | LANCE,
     "embedstore.store": RAY | JAX | TORCH,

@@ -1,7 +1,7 @@
 """Candidates for an extractor: a sample of stored tiles through each of them, in one pass over the pixels."""
 
-from heads.select.candidates.changes import CHANGES
+from heads.select.candidates.embed_candidate import PERTURBATIONS
 from heads.select.candidates.embed_sample import embed_sample
-from heads.select.candidates.trial import Embedded, NotTried, Trial
+from heads.select.candidates.embeddings import CandidateEmbeddings, FailedCandidate, SampleEmbeddings
 
-__all__ = ["CHANGES", "Embedded", "NotTried", "Trial", "embed_sample"]
+__all__ = ["PERTURBATIONS", "CandidateEmbeddings", "FailedCandidate", "SampleEmbeddings", "embed_sample"]

@@ -12,11 +12,10 @@ from embedstore.config import TilingConfig
 from embedstore.errors import CandidatesError
 from embedstore.extractors import ExtractorConfig, check_device, release_memory
 from embedstore.store import Collection, Store
-from heads.select.candidates.changes import CHANGES
-from heads.select.candidates.pixels import SamplePixels, Tiles, read_sample
-from heads.select.candidates.plan import Candidate, plan_candidates, reason
-from heads.select.candidates.run import run_candidate
-from heads.select.candidates.trial import Embedded, NotTried, Trial
+from heads.select.candidates.candidate import Candidate, plan_candidates, reason
+from heads.select.candidates.embed_candidate import PERTURBATIONS, run_candidate
+from heads.select.candidates.embeddings import CandidateEmbeddings, FailedCandidate, SampleEmbeddings
+from heads.select.candidates.sample_pixels import SamplePixels, TileSpec, read_sample
 
 
 def embed_sample(
@@ -25,14 +24,14 @@ def embed_sample(
     rows: Sequence[Mapping[str, Any]],
     candidates: Sequence[ExtractorConfig],
     *,
-    changes: Mapping[str, NDArray[np.float32]] = CHANGES,
+    changes: Mapping[str, NDArray[np.float32]] = PERTURBATIONS,
     changed_rows: NDArray[np.intp] | None = None,
     tile_px: int | None = None,
     mpp: float | None = None,
     device: str = "auto",
     scratch: Path,
     tell: Callable[[str], None] = lambda text: None,
-) -> Trial:
+) -> SampleEmbeddings:
     """Embed the places of stored tiles with each candidate, in one pass over the pixels.
 
     Each slide is opened once, and each place read once for every tiling that candidates want, around the stored
@@ -73,42 +72,42 @@ def embed_sample(
         raise sample.first_error()
     if changed_rows is None:
         changed_rows = np.arange(len(rows))
-    results: list[Embedded | NotTried] = []
+    results: list[CandidateEmbeddings | FailedCandidate] = []
     for one in planned:
         results.append(_try(one, sample, changes, changed_rows, device))
         release_memory()
         tell(_told(results[-1], len(results), len(planned)))
-    failed = tuple(result for result in results if isinstance(result, NotTried))
+    failed = tuple(result for result in results if isinstance(result, FailedCandidate))
     _require_one(results)
-    embedded = tuple(result for result in results if isinstance(result, Embedded))
+    embedded = tuple(result for result in results if isinstance(result, CandidateEmbeddings))
     notes = (*sample.notes(rows), *_twins(embedded))
-    return Trial(readable=sample.readable, embedded=embedded, failed=failed, read_s=read_s, notes=notes)
+    return SampleEmbeddings(readable=sample.readable, embedded=embedded, failed=failed, read_s=read_s, notes=notes)
 
 
-def _tiles(one: Candidate) -> Tiles:
-    return Tiles(one.tile_px, one.mpp)
+def _tiles(one: Candidate) -> TileSpec:
+    return TileSpec(one.tile_px, one.mpp)
 
 
 def _try(
-    one: Candidate | NotTried,
+    one: Candidate | FailedCandidate,
     sample: SamplePixels,
     changes: Mapping[str, NDArray[np.float32]],
     changed_rows: NDArray[np.intp],
     device: str,
-) -> Embedded | NotTried:
-    if isinstance(one, NotTried):
+) -> CandidateEmbeddings | FailedCandidate:
+    if isinstance(one, FailedCandidate):
         return one
     if (coarse := sample.too_coarse.get(_tiles(one))) is not None:
-        return NotTried(config=one.config, name=one.name, error=reason(coarse))
+        return FailedCandidate(config=one.config, name=one.name, error=reason(coarse))
     pixels = sample.pixels[_tiles(one)]
     try:
         return run_candidate(one, pixels, sample.readable, changes=changes, changed_rows=changed_rows, device=device)
     except Exception as error:  # a user's own function may raise anything, and torch does when memory is short
-        return NotTried(config=one.config, name=one.name, error=reason(error))
+        return FailedCandidate(config=one.config, name=one.name, error=reason(error))
 
 
-def _require_one(results: Sequence[Embedded | Candidate | NotTried]) -> None:
-    failed = [result for result in results if isinstance(result, NotTried)]
+def _require_one(results: Sequence[CandidateEmbeddings | Candidate | FailedCandidate]) -> None:
+    failed = [result for result in results if isinstance(result, FailedCandidate)]
     if not results:
         raise CandidatesError("no candidate was given; `embedstore extractors` lists those of the catalogue")
     if len(failed) == len(results):
@@ -116,13 +115,13 @@ def _require_one(results: Sequence[Embedded | Candidate | NotTried]) -> None:
         raise CandidatesError(f"not one of {len(failed)} candidate(s) could be tried: {reasons}")
 
 
-def _told(result: Embedded | NotTried, number: int, count: int) -> str:
-    if isinstance(result, NotTried):
+def _told(result: CandidateEmbeddings | FailedCandidate, number: int, count: int) -> str:
+    if isinstance(result, FailedCandidate):
         return f"{number} of {count}: {result.name} cannot be tried: {result.error}"
     return f"{number} of {count}: {result.name}, {result.tiles_per_s:,.0f} tiles/s on {result.device}"
 
 
-def _twins(embedded: Sequence[Embedded]) -> list[str]:
+def _twins(embedded: Sequence[CandidateEmbeddings]) -> list[str]:
     """Candidates that are one extractor under two names."""
     names: dict[tuple[str, int, float], list[str]] = {}
     for one in embedded:

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from embedstore.errors import LabelError, SplitError
 from heads.select import (
-    Outcome,
+    ProbeResult,
     Scores,
     SelectConfig,
     auroc,
@@ -21,15 +21,15 @@ from heads.select import (
     take,
 )
 from heads.splitting.splits import TEST, VALID, Split
-from tests.heads.select.posed import examples_of, sample, vectors_of
+from tests.heads.select.task_samples import examples_of, sample, vectors_of
 
 pytestmark = pytest.mark.slow
 
 
-def outcome_of(examples, *, tested, seed: int = 0) -> Outcome:
+def outcome_of(examples, *, tested, seed: int = 0) -> ProbeResult:
     correct = np.random.default_rng(seed).random(len(examples)) < 0.7
     truth = np.where(tested, examples.targets[0].argmax(axis=1), -1)
-    return Outcome(probe="knn", truth=truth, correct=np.where(tested, correct, 0.0))
+    return ProbeResult(probe="knn", truth=truth, correct=np.where(tested, correct, 0.0))
 
 
 def test_resamples_without_a_class_say_nothing_of_who_is_first():
@@ -54,7 +54,7 @@ def test_only_patients_that_are_tested_are_resampled():
     tested = examples.group < 6
     rows = np.flatnonzero(tested)
     outcome = outcome_of(examples, tested=tested)
-    part = Outcome(probe="knn", truth=outcome.truth[rows], correct=outcome.correct[rows])
+    part = ProbeResult(probe="knn", truth=outcome.truth[rows], correct=outcome.correct[rows])
     whole, alone = (
         compare({"a": {"knn": each}}, of, resamples=200, seed=0).metric("a", "knn")
         for each, of in ((outcome, examples), (part, take(examples, rows)))

@@ -12,7 +12,7 @@ from embedstore.errors import ConfigError, LabelError
 from heads.select import SelectConfig, probe, sample_examples, take
 from heads.select.probes import draw_shots, nearest_of
 from heads.splitting.splits import TEST, TRAIN
-from tests.heads.select.posed import examples_of, sample, vectors_of
+from tests.heads.select.task_samples import examples_of, sample, vectors_of
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ from PIL import Image
 
 from heads.evaluation.report import Metric
 from heads.select import Agreement, CandidateReport, RankCheck, SelectionReport
-from heads.select.page import report_page
-from heads.select.picture import report_png
+from heads.select.selection_page import report_page
+from heads.select.selection_picture import report_png
 from heads.select.verdict import verdict
 
 EVIL = '<script>alert("x")</script>'

@@ -12,11 +12,10 @@ from embedstore.extractors import ExtractorConfig, load_extractor
 from embedstore.slides import fit_square, open_slide
 from embedstore.store import Collection, Store
 from embedstore.views import apply_view
-from heads.select.candidates import CHANGES, Embedded, embed_sample
-from heads.select.candidates import pixels as sample_pixels
+from heads.select.candidates import PERTURBATIONS, CandidateEmbeddings, embed_sample, sample_pixels
 from tests.slides.drawings import damage_tile
 
-from .scene import ingested, toy, toys, vectors, write_slides, write_tiles
+from .toy_extractors import ingested, toy, toys, vectors, write_slides, write_tiles
 
 pytestmark = pytest.mark.slow
 
@@ -115,7 +114,7 @@ def test_changed_tiles_are_embedded_after_each_change(scene: Scene, file: Path, 
     assert list(blocks.changed) == ["stain", "blur", "jpeg", "rotation"]
     pixels = np.load(tmp_path / "64px-0.5mpp.npy")
     extractor = load_extractor(toy(file, "Blocks"))
-    for name, parameters in CHANGES.items():
+    for name, parameters in PERTURBATIONS.items():
         expected = extractor.embed(np.stack([apply_view(pixels[i], parameters) for i in at]))
         np.testing.assert_array_equal(blocks.changed[name], expected)
     grid = blocks.vectors[at].reshape(-1, 4, 4, 3)
@@ -126,7 +125,9 @@ def test_changed_tiles_are_embedded_after_each_change(scene: Scene, file: Path, 
 def test_all_rows_are_changed_unless_said_otherwise(scene: Scene, file: Path, tmp_path: Path):
     store, collection, rows = scene
     trial = embed_sample(store, collection, rows[:7], [toy(file, "Blocks")], scratch=tmp_path)
-    assert {name: len(changed) for name, changed in trial.embedded[0].changed.items()} == dict.fromkeys(CHANGES, 7)
+    assert {name: len(changed) for name, changed in trial.embedded[0].changed.items()} == dict.fromkeys(
+        PERTURBATIONS, 7
+    )
 
 
 # -- ready-made tiles -----------------------------------------------------------------------
@@ -258,7 +259,7 @@ def test_what_stops_the_run_before_any_work(scene: Scene, file: Path, tmp_path: 
 # -- names ----------------------------------------------------------------------------------
 
 
-def names(trial_of: tuple[Embedded, ...]) -> list[str]:
+def names(trial_of: tuple[CandidateEmbeddings, ...]) -> list[str]:
     return [one.name for one in trial_of]
 
 

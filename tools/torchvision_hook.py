@@ -1,4 +1,4 @@
-"""The import hook of `torchvision_ops`: complete in itself and tiny, because it is copied into site-packages."""
+"""The import hook that `mend_torchvision.py` copies into site-packages: self-contained and quick to import."""
 
 import sys
 

@@ -9,7 +9,7 @@ import torch
 from embedstore.extractors.extractor import Extractor
 
 
-class TensorExtractor(Extractor):
+class TorchExtractor(Extractor):
     """An extractor whose work is one function of a batch of tiles on its device."""
 
     torch_device: torch.device = torch.device("cpu")

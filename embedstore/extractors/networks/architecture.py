@@ -1,18 +1,39 @@
 """Build a timm network, without weights, from a name and JSON-able arguments."""
 
+import importlib
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.library import Library
 
 from embedstore.errors import ConfigError, UnknownExtractorError
-from embedstore.extractors.torchvision_ops import define_missing_operators
+
+PATCH_PX = 4  # of ConvStem: two convolutions of stride 2
+#: Those that torchvision registers fake kernels for on import.
+TORCHVISION_OPERATORS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_torchvision_operators = Library("torchvision", "FRAGMENT")  # torch takes definitions back when this object dies
 
 
 def import_timm() -> ModuleType:
-    """timm, also where torchvision's operators do not load."""
-    define_missing_operators()
+    """timm, also where torchvision's compiled operators do not load.
+
+    A CPU-only torch may stand beside a torchvision that is linked against CUDA. `import torchvision`, hence
+    `import timm`, then ends with `RuntimeError: operator torchvision::nms does not exist`, although timm's networks
+    never call these operators. Defining them without a body is enough, once torchvision has tried to load its own:
+    defining an operator twice is an error.
+    """
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+        for schema in TORCHVISION_OPERATORS:
+            _torchvision_operators.define(schema)
     import timm
 
     return timm
@@ -48,8 +69,6 @@ def create_network(arch: str, arch_args: Mapping[str, Any], *, pooling: str) -> 
 
 def _layer(name: str, value: Any) -> Any:
     if name == "embed_layer" and value == "ConvStem":
-        from embedstore.extractors.conv_stem import ConvStem
-
         return ConvStem
     if name == "mlp_layer" and isinstance(value, str):
         layers = import_timm().layers
@@ -83,3 +102,36 @@ def timm_facts(name: str, arch_args: Mapping[str, Any]) -> dict[str, Any]:
         "licence": cfg.license,
         "gated": False if cfg.hf_hub_id else None,
     }
+
+
+class ConvStem(nn.Module):
+    """Two 3×3 convolutions of stride 2 and a 1×1 projection, from pixels to a grid of tokens.
+
+    After CTransPath (Wang et al., Medical Image Analysis 2022); its parameters bear the names of the published file.
+    Takes (n, 3, h, w), gives (n, h/4, w/4, embed_dim), the layout of timm's Swin Transformer.
+    """
+
+    def __init__(
+        self,
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int = PATCH_PX,
+        in_chans: int = 3,
+        embed_dim: int = 96,
+        norm_layer: Any = None,
+        **ignored: Any,  # timm hands every patch embedding the same arguments
+    ) -> None:
+        super().__init__()
+        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+        self.img_size, self.patch_size = (height, width), (patch_size, patch_size)
+        self.grid_size = (height // PATCH_PX, width // PATCH_PX)
+        layers: list[nn.Module] = []
+        width = in_chans
+        for step in (8, 4):
+            layers += [nn.Conv2d(width, embed_dim // step, 3, stride=2, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(embed_dim // step), nn.ReLU(inplace=True)]
+            width = embed_dim // step
+        self.proj = nn.Sequential(*layers, nn.Conv2d(width, embed_dim, 1))
+        self.norm = norm_layer(embed_dim) if norm_layer else nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.norm(self.proj(images).permute(0, 2, 3, 1))

@@ -6,8 +6,8 @@ from html import escape
 
 from embedstore.quantities import human_bytes, human_time
 from heads.evaluation.report import Metric
-from heads.select.picture import report_png
-from heads.select.report import CandidateReport, SelectionReport, title_of
+from heads.select.selection_picture import report_png
+from heads.select.selection_report import CandidateReport, SelectionReport, title_of
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """

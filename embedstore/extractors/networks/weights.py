@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from embedstore.errors import WeightsError
-from embedstore.extractors.hf_layout import from_transformers, resample_positions
+from embedstore.extractors.networks.transformers_layout import from_transformers, resample_positions
 from embedstore.extractors.spec import ExtractorSpec
 
 State = dict[str, Tensor]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +10,29 @@ from numpy.typing import NDArray
 from embedstore.errors import ExtractorError
 from embedstore.extractors import BatchStream, Extractor, load_extractor
 from embedstore.slides import Pixels
-from embedstore.views import apply_view
-from heads.select.candidates.plan import Candidate
-from heads.select.candidates.trial import Embedded
+from embedstore.views import PARAMETERS, apply_view, unchanged
+from heads.select.candidates.candidate import Candidate
+from heads.select.candidates.embeddings import CandidateEmbeddings
+
+
+def _change(**values: float) -> NDArray[np.float32]:
+    parameters = unchanged()
+    for name, value in values.items():
+        parameters[PARAMETERS.index(name)] = value
+    parameters.flags.writeable = False
+    return parameters
+
+
+#: Parameters of `apply_view` by name: stains of another laboratory (15 % more haematoxylin, 15 % less eosin), a slide
+#: out of focus by 1.5 pixels of the tile, a scanner that saves space (JPEG of quality 30), a slide turned by a quarter.
+PERTURBATIONS: Mapping[str, NDArray[np.float32]] = MappingProxyType(
+    {
+        "stain": _change(haematoxylin_gain=0.15, eosin_gain=-0.15),
+        "blur": _change(blur=1.5),
+        "jpeg": _change(jpeg=70),
+        "rotation": _change(turns=1),
+    }
+)
 
 TileLocations = NDArray[np.intp]
 
@@ -24,7 +45,7 @@ def run_candidate(
     changes: Mapping[str, NDArray[np.float32]],
     changed_rows: TileLocations,
     device: str = "auto",
-) -> Embedded:
+) -> CandidateEmbeddings:
     """Embed the readable tiles, and those at `changed_rows` after each change; whatever goes wrong is raised.
 
     Args:
@@ -51,7 +72,7 @@ def run_candidate(
         at = np.flatnonzero(readable[changed_rows])
         changed[name] = np.zeros((len(changed_rows), extractor.dim), np.float16)
         changed[name][at] = _embed(extractor, altered, changed_rows[at])
-    return Embedded(
+    return CandidateEmbeddings(
         config=candidate.config,
         name=candidate.name,
         digest=extractor.digest,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from embedstore.views.stains import EOSIN, HAEMATOXYLIN
+from embedstore.views.stain_vectors import EOSIN, HAEMATOXYLIN
 
 
 def stain_matrix() -> Tensor:

@@ -8,16 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from embedstore.errors import ExtractorError
-from embedstore.extractors.pooling import pool
 from embedstore.extractors.spec import ExtractorSpec
-from embedstore.extractors.tensor import TensorExtractor, sha256_of_tensors
+from embedstore.extractors.torch_extractor import TorchExtractor, sha256_of_tensors
 
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": None}
 # Enough to fill a GPU with 224 px tiles; a CPU gains nothing beyond a few images, and memory grows with the batch.
 BATCH_TILES = {"cuda": 256, "cpu": 32}
 
 
-class NetworkExtractor(TensorExtractor):
+class NetworkExtractor(TorchExtractor):
     """A network with weights, in evaluation mode, on one device.
 
     Args:
@@ -105,3 +104,31 @@ class NetworkExtractor(TensorExtractor):
         if stated is not None and dim != stated:
             raise ExtractorError(f"extractor {self.name!r} gives {dim} values a tile; its entry states {stated}")
         return dim
+
+
+def pool(output: Tensor, pooling: str, *, prefix_tokens: int) -> Tensor:
+    """One vector a tile.
+
+    Args:
+        output: (n, dim) where the network pools by itself; (n, tokens, dim) otherwise: the class token first,
+            then the register tokens, then the patches.
+        pooling: `network`, `cls`, `mean` (of the patch tokens) or `cls+mean` (concatenated, twice the length).
+        prefix_tokens: Class and register tokens together; registers take part in no pooling.
+    Returns:
+        (n, dim), or (n, 2 dim) for `cls+mean`.
+    Raises:
+        ExtractorError: the output has no tokens to pool.
+    """
+    if pooling == "network":
+        return output
+    if output.ndim != 3:
+        raise ExtractorError(
+            f"pooling {pooling!r} needs tokens of shape (n, tokens, dim); the network gives {tuple(output.shape)}; "
+            "use pooling 'network'"
+        )
+    if "cls" in pooling and prefix_tokens == 0:
+        raise ExtractorError(f"pooling {pooling!r} needs a class token, and the network has none; use 'mean'")
+    if pooling == "cls":
+        return output[:, 0]
+    mean = output[:, prefix_tokens:].mean(dim=1)
+    return mean if pooling == "mean" else torch.cat([output[:, 0], mean], dim=-1)

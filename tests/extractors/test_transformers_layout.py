@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from embedstore.errors import WeightsError
-from embedstore.extractors.architecture import create_network
-from embedstore.extractors.hf_layout import from_transformers, resample_positions
-from embedstore.extractors.weights import fit_weights
+from embedstore.extractors.networks.architecture import create_network
+from embedstore.extractors.networks.transformers_layout import from_transformers, resample_positions
+from embedstore.extractors.networks.weights import fit_weights
 
 DIM, DEPTH, HEADS, PATCH_PX, EDGE_PX = 24, 2, 3, 8, 32
 PATCHES = (EDGE_PX // PATCH_PX) ** 2

@@ -6,15 +6,15 @@ import pytest
 
 from embedstore.config import TilingConfig
 from embedstore.extractors import ExtractorConfig
-from heads.select.candidates.plan import Candidate, plan_candidates, reason
-from heads.select.candidates.trial import NotTried
+from heads.select.candidates.candidate import Candidate, plan_candidates, reason
+from heads.select.candidates.embeddings import FailedCandidate
 
-from .scene import toy, toys
+from .toy_extractors import toy, toys
 
 STORED = TilingConfig(tile_px=200, mpp=0.7)
 
 
-def planned(*configs: ExtractorConfig, tile_px=None, mpp=None, ready_made=False) -> list[Candidate | NotTried]:
+def planned(*configs: ExtractorConfig, tile_px=None, mpp=None, ready_made=False) -> list[Candidate | FailedCandidate]:
     return plan_candidates(configs, STORED, tile_px=tile_px, mpp=mpp, ready_made=ready_made)
 
 
@@ -56,9 +56,14 @@ def test_one_that_does_not_say_which_tiles_it_takes_is_given_the_collections(tmp
 
 def test_one_that_cannot_be_described_goes_by_what_was_written(tmp_path: Path):
     (one,) = planned(toy(toys(tmp_path), "odd"))
-    assert isinstance(one, NotTried) and (one.name, one.error) == ("toys.py:odd", 'KeyError: "a user\'s own mistake"')
+    assert isinstance(one, FailedCandidate) and (one.name, one.error) == (
+        "toys.py:odd",
+        'KeyError: "a user\'s own mistake"',
+    )
     (one,) = planned(ExtractorConfig(ref="colour-12", pooling="cls"))
-    assert isinstance(one, NotTried) and one.error.startswith("ConfigError: extractor 'colour-12' is built in and has")
+    assert isinstance(one, FailedCandidate) and one.error.startswith(
+        "ConfigError: extractor 'colour-12' is built in and has"
+    )
 
 
 def test_names_are_told_apart_by_weights_then_tiles_then_numbers():

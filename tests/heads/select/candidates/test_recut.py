@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from embedstore.config import TilingConfig
-from heads.select.candidates.cut import SlideSquare
+from heads.select.candidates.recut import SlideSquare
 
 
 def square(size: tuple[int, int], edge: int, *, origin: tuple[int, int] = (0, 0)) -> SlideSquare:

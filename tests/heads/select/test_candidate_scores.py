@@ -7,7 +7,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from heads.evaluation.bootstrap import resample
 from heads.select import SelectConfig, agreement, auroc, compare, consistency, probe, site_index
-from tests.heads.select.posed import sample, vectors_of
+from tests.heads.select.task_samples import sample, vectors_of
 
 pytestmark = pytest.mark.slow
 

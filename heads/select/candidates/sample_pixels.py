@@ -16,7 +16,7 @@ from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError, RegionReadError, ResolutionError, SlideError, SlideNotFoundError
 from embedstore.slides import Pixels, check_fine_enough, open_slide
 from embedstore.store import Collection, Store
-from heads.select.candidates.cut import Cut, ImageFile, SlideSquare
+from heads.select.candidates.recut import Cut, ImageFile, SlideSquare
 
 Row = Mapping[str, Any]
 #: Slides that are read at a time: decoders let Python's lock go.
@@ -25,7 +25,7 @@ READERS = min(8, os.cpu_count() or 1)
 NAMED_SLIDES = 3
 
 
-class Tiles(NamedTuple):
+class TileSpec(NamedTuple):
     """Tiles that a candidate is given: edge in pixels, and resolution, µm/px."""
 
     tile_px: int
@@ -45,9 +45,9 @@ class SamplePixels:
         broken: Slides of which some tile could not be read, and why the first could not.
     """
 
-    pixels: dict[Tiles, Pixels]
+    pixels: dict[TileSpec, Pixels]
     readable: NDArray[np.bool_]
-    too_coarse: dict[Tiles, ResolutionError] = field(default_factory=dict)
+    too_coarse: dict[TileSpec, ResolutionError] = field(default_factory=dict)
     lost: dict[str, SlideError] = field(default_factory=dict)
     broken: dict[str, RegionReadError] = field(default_factory=dict)
 
@@ -74,7 +74,7 @@ class SamplePixels:
 
 
 def read_sample(
-    store: Store, collection: Collection, rows: Sequence[Row], wanted: Sequence[Tiles], *, scratch: Path
+    store: Store, collection: Collection, rows: Sequence[Row], wanted: Sequence[TileSpec], *, scratch: Path
 ) -> SamplePixels:
     """Read the places of tiles, around their centres, at each tiling, into files.
 
@@ -118,7 +118,7 @@ def read_sample(
     return sample
 
 
-def _require_room(count: int, wanted: Sequence[Tiles], scratch: Path) -> None:
+def _require_room(count: int, wanted: Sequence[TileSpec], scratch: Path) -> None:
     needed = sum(count * tiles.tile_px**2 * 3 for tiles in wanted)
     free = shutil.disk_usage(scratch).free
     if needed > free:
@@ -128,7 +128,7 @@ def _require_room(count: int, wanted: Sequence[Tiles], scratch: Path) -> None:
         )
 
 
-def _new_file(scratch: Path, count: int, tiles: Tiles) -> Pixels:
+def _new_file(scratch: Path, count: int, tiles: TileSpec) -> Pixels:
     path = scratch / f"{tiles.tile_px}px-{tiles.mpp:g}mpp.npy"
     shape = (count, tiles.tile_px, tiles.tile_px, 3)
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
@@ -138,7 +138,7 @@ def _new_file(scratch: Path, count: int, tiles: Tiles) -> Pixels:
 class _SlideRead:
     """What came of reading a slide's places; the fields are those of `SamplePixels`."""
 
-    too_coarse: Mapping[Tiles, ResolutionError] = field(default_factory=dict)
+    too_coarse: Mapping[TileSpec, ResolutionError] = field(default_factory=dict)
     lost: SlideError | None = None
     broken: RegionReadError | None = None
 
@@ -158,8 +158,8 @@ def _read_slide(
             f"slide {slide_id!r} is not at {path or 'a known path'} any more; bring it back there, or ingest it again "
             "from where it is with --force"
         )
-    too_coarse: dict[Tiles, ResolutionError] = {}
-    cuts: dict[Tiles, Cut] = {}
+    too_coarse: dict[TileSpec, ResolutionError] = {}
+    cuts: dict[TileSpec, Cut] = {}
     with ExitStack() as stack:
         if slide["kind"] == "tiles":
             cuts = dict.fromkeys(sample.pixels, ImageFile(path))
@@ -178,7 +178,7 @@ def _read_slide(
 
 
 def _read_places(
-    sample: SamplePixels, rows: Sequence[Row], places: Sequence[int], cuts: Mapping[Tiles, Cut]
+    sample: SamplePixels, rows: Sequence[Row], places: Sequence[int], cuts: Mapping[TileSpec, Cut]
 ) -> RegionReadError | None:
     """Read a slide's places at every tiling; returns why the first that is not readable is not."""
     broken = None

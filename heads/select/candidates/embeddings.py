@@ -10,7 +10,7 @@ from embedstore.extractors import ExtractorConfig
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Embedded:
+class CandidateEmbeddings:
     """The sample as one candidate sees it.
 
     Attributes:
@@ -38,7 +38,7 @@ class Embedded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NotTried:
+class FailedCandidate:
     """A candidate that could not be described, loaded or run; `error` is the class and the message, in one line."""
 
     config: ExtractorConfig
@@ -47,7 +47,7 @@ class NotTried:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trial:
+class SampleEmbeddings:
     """A sample of tiles through every candidate.
 
     Attributes:
@@ -60,7 +60,7 @@ class Trial:
     """
 
     readable: NDArray[np.bool_]
-    embedded: tuple[Embedded, ...]
-    failed: tuple[NotTried, ...]
+    embedded: tuple[CandidateEmbeddings, ...]
+    failed: tuple[FailedCandidate, ...]
     read_s: float
     notes: tuple[str, ...]

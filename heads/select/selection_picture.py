@@ -4,7 +4,7 @@ import io
 from typing import TYPE_CHECKING
 
 from heads.evaluation.report import Metric
-from heads.select.report import CandidateReport, SelectionReport, title_of
+from heads.select.selection_report import CandidateReport, SelectionReport, title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

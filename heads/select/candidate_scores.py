@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import kendalltau
 
 from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, interval
 from heads.evaluation.metrics import evaluate
 from heads.evaluation.report import Metric
 from heads.examples import Examples
-from heads.select.probes import Outcome
+from heads.select.probes import ProbeResult
+from heads.select.selection_report import Agreement
 
 Key = tuple[str, str]  # candidate, probe
 
@@ -49,7 +51,9 @@ class Scores:
         return dict(zip(candidates, (first / first.sum(axis=0)).mean(axis=1).tolist(), strict=True))
 
 
-def compare(outcomes: Mapping[str, Mapping[str, Outcome]], examples: Examples, *, resamples: int, seed: int) -> Scores:
+def compare(
+    outcomes: Mapping[str, Mapping[str, ProbeResult]], examples: Examples, *, resamples: int, seed: int
+) -> Scores:
     """Score every candidate on every probe.
 
     Balanced accuracy is a mean over rows within each class, so resampling patients is adding their sums up anew. It is
@@ -81,7 +85,7 @@ def _statistic(key: Key, right: GroupSums, count: GroupSums) -> Statistic:
     return Statistic(sums=[right, count], metrics=balanced)
 
 
-def auroc(outcome: Outcome, examples: Examples, *, resamples: int, seed: int) -> Metric:
+def auroc(outcome: ProbeResult, examples: Examples, *, resamples: int, seed: int) -> Metric:
     """AUROC of the linear probe, of more than two classes the mean over them."""
     assert outcome.probability is not None
     rows = np.flatnonzero(outcome.truth >= 0)
@@ -93,6 +97,24 @@ def auroc(outcome: Outcome, examples: Examples, *, resamples: int, seed: int) ->
         positive=examples.classes[0][1] if k == 2 else None, resamples=resamples, seed=seed,
     )  # fmt: skip
     return report.metrics["auroc"]
+
+
+def agreement(proxy: Scores, task: Scores, candidates: Sequence[str], probe: str) -> Agreement:
+    """Kendall's τ-b between the scores of candidates on two tasks, and how much patients of both move it.
+
+    The scores must be of resamples drawn apart: patients of two tasks are taken to be different people.
+
+    With few candidates even a τ of 1 says little: among four, one order in 24 is right by chance.
+    """
+    if len(candidates) < 2:
+        return Agreement(tau=None)
+    found = kendalltau(*([scores.values[name, probe] for name in candidates] for scores in (proxy, task)))
+    if not np.isfinite(found.statistic):
+        return Agreement(tau=None)
+    both = [np.stack([scores.samples[name, probe] for name in candidates], axis=1) for scores in (proxy, task)]
+    drawn = np.array([kendalltau(a, b).statistic for a, b in zip(*both, strict=True)])
+    low, high = (interval(drawn) if len(drawn) else None) or (None, None)
+    return Agreement(tau=float(found.statistic), p=float(found.pvalue), low=low, high=high)
 
 
 def _metric(value: float, samples: NDArray[np.float64]) -> Metric:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from embedstore.errors import ConfigError
-from embedstore.extractors.stain import separate_stains, stain_matrix
-from embedstore.extractors.tensor import TensorExtractor
-from embedstore.extractors.texture import BLOCKS, texture_features
+from embedstore.extractors.builtin.stain_separation import separate_stains, stain_matrix
+from embedstore.extractors.builtin.texture import BLOCKS, texture_features
+from embedstore.extractors.torch_extractor import TorchExtractor
 
 VERSION = 1  # of the computation; raised whenever an embedding changes, since it is the digest
 WORKING_MPP = 1.0  # a nucleus is 6 to 10 pixels wide; finer detail costs four times and is mostly JPEG
@@ -23,7 +23,7 @@ MAX_DEVIATIONS = 8.0  # a blank or black tile lies far outside; it must not over
 CHUNK_TILES = 2  # on the CPU: what is being worked on then stays in cache
 
 
-class StainTexture(TensorExtractor):
+class StainTexture(TorchExtractor):
     """Colour deconvolution, then texture at three scales (`texture.py`), standardised by fixed constants.
 
     The constants are the means and standard deviations of the features over PatchCamelyon's training tiles (CC0),
@@ -57,7 +57,7 @@ class StainTexture(TensorExtractor):
                 f"a tile of {tile_px} px at {mpp} µm/px is {tile_px // self.shrink} px wide at the 1 µm/px that "
                 f"stain-texture works at; expected {MIN_EDGE_PX} or more: cut larger tiles"
             )
-        constants = resources.files("embedstore.extractors").joinpath("stain_texture.json").read_bytes()
+        constants = resources.files("embedstore.extractors.builtin").joinpath("stain_texture.json").read_bytes()
         identity = f"stain-texture {VERSION} {tile_px} {self.shrink} {hashlib.sha256(constants).hexdigest()}"
         self.digest = f"sha256:{hashlib.sha256(identity.encode()).hexdigest()}"
         self._matrix = stain_matrix().to(self.torch_device)

@@ -8,7 +8,7 @@ from pathlib import Path
 from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError
 from embedstore.extractors import ExtractorConfig, ExtractorDescription, describe_extractor
-from heads.select.candidates.trial import NotTried
+from heads.select.candidates.embeddings import FailedCandidate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ def plan_candidates(
     tile_px: int | None,
     mpp: float | None,
     ready_made: bool,
-) -> list[Candidate | NotTried]:
+) -> list[Candidate | FailedCandidate]:
     """Describe each candidate and decide on its tiles, in their order; one that cannot be described is not tried.
 
     A candidate's tiles are what is asked for all, else its own, else the collection's.
@@ -59,7 +59,7 @@ def reason(error: BaseException) -> str:
 
 def _plan(
     config: ExtractorConfig, stored: TilingConfig, *, tile_px: int | None, mpp: float | None, ready_made: bool
-) -> Candidate | NotTried:
+) -> Candidate | FailedCandidate:
     asked = tile_px or config.tile_px or (stored.tile_px if ready_made else None)
     try:
         loaded, described = _described(config, stored)
@@ -70,7 +70,7 @@ def _plan(
                 loaded = own
         resolution = mpp or (stored.mpp if ready_made else described.mpp or stored.mpp)
     except Exception as error:  # a user's own function may raise anything
-        return NotTried(config=config, name=config.name or _short(config.ref), error=reason(error))
+        return FailedCandidate(config=config, name=config.name or _short(config.ref), error=reason(error))
     return Candidate(
         config=config, loaded=loaded, name=described.name, tile_px=described.tile_px, mpp=float(resolution)
     )
@@ -93,7 +93,7 @@ def _short(ref: str) -> str:
     return f"{Path(file).name}:{function}" if file.endswith(".py") else ref
 
 
-def _own_names(planned: Sequence[Candidate | NotTried]) -> list[str]:
+def _own_names(planned: Sequence[Candidate | FailedCandidate]) -> list[str]:
     """A name for each that no other has: candidates of one name are told apart by weights, by tiles, else numbered."""
     names = [one.name for one in planned]
     for tag in (_weights, _tiles):
@@ -109,10 +109,10 @@ def _own_names(planned: Sequence[Candidate | NotTried]) -> list[str]:
     return own
 
 
-def _weights(one: Candidate | NotTried) -> str:
+def _weights(one: Candidate | FailedCandidate) -> str:
     weights = one.config.weights or ""
     return weights.replace(":", "-") if one.config.random_seed is not None else Path(weights).stem
 
 
-def _tiles(one: Candidate | NotTried) -> str:
+def _tiles(one: Candidate | FailedCandidate) -> str:
     return f"{one.tile_px}px-{one.mpp:g}mpp" if isinstance(one, Candidate) else ""

@@ -1,38 +1,27 @@
-"""Make `import timm` work where torchvision's compiled operators cannot be loaded.
+"""Make plain `import timm` work in an environment where torchvision's compiled operators cannot be loaded.
+
+    python tools/mend_torchvision.py
 
 With plain pip and no GPU a CPU-only torch can meet a torchvision that is linked against CUDA. Its extension then
 fails to load (torchvision goes on without it), but `torchvision/_meta_registrations.py` registers fake kernels for
 two operators that the extension would have defined, and `import torchvision`, hence `import timm`, ends with
 `RuntimeError: operator torchvision::nms does not exist`. Defining the two schemas is enough: nothing in timm's
-networks calls them.
+networks calls them. embedstore's extractors do this in their own process; this script does it for everything else
+that imports timm or torchvision here.
 
-`python -m embedstore.extractors.torchvision_ops` copies the hook beside a `.pth` file into site-packages where, and
-only where, `import timm` fails in this way, so that plain `import timm` works in that environment.
+Where, and only where, `import timm` fails in this way, it copies `torchvision_hook.py` beside a `.pth` file into
+site-packages.
 """
 
 import sys
 from pathlib import Path
 
-from embedstore.extractors import torchvision_hook
-from embedstore.extractors.torchvision_hook import install_import_hook
-
+HOOK_SOURCE = Path(__file__).with_name("torchvision_hook.py")
 HOOK_MODULE = "_embedstore_torchvision_hook"
 # `except ImportError` keeps the line silent where the module beside it was removed; it costs under 1 ms at start-up.
 PTH_LINE = (
     f"import sys; exec('try:\\n import {HOOK_MODULE} as m\\n m.install_import_hook()\\nexcept ImportError:\\n pass')\n"
 )
-
-
-def define_missing_operators() -> None:
-    """See that torchvision, imported before or after this call, finds the operators it registers fakes for.
-
-    Idempotent, and changes nothing where torchvision's extension loads: it is decided after the attempt to load,
-    because defining an operator twice is an error.
-    """
-    install_import_hook()
-    extension = sys.modules.get(torchvision_hook.EXTENSION)  # there already after an import that failed
-    if extension is not None:
-        torchvision_hook.define_schemas(extension)
 
 
 def timm_import_error() -> str | None:
@@ -54,11 +43,9 @@ def install_in_site_packages(folder: Path) -> Path:
     """Write the hook module and its `.pth` file into a site-packages folder; returns the `.pth` file's path."""
     import py_compile
 
-    source = Path(torchvision_hook.__file__).read_text(encoding="utf-8")
-    (folder / f"{HOOK_MODULE}.py").write_text(source, encoding="utf-8")
-    py_compile.compile(
-        str(folder / f"{HOOK_MODULE}.py")
-    )  # it loads at every start of this Python: under 1 ms, 4 uncompiled
+    hook = folder / f"{HOOK_MODULE}.py"
+    hook.write_text(HOOK_SOURCE.read_text(encoding="utf-8"), encoding="utf-8")
+    py_compile.compile(str(hook))  # it loads at every start of this Python: under 1 ms, 4 ms where not compiled
     pth = folder / f"{HOOK_MODULE}.pth"
     pth.write_text(PTH_LINE, encoding="utf-8")
     return pth

@@ -1,0 +1,1 @@
+"""Extractors without a network: colour statistics, and classical features of stain and texture."""

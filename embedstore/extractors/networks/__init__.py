@@ -1,0 +1,1 @@
+"""Networks as extractors: architectures, weights, and the pass from pixels to an embedding."""

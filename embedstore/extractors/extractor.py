@@ -1,11 +1,48 @@
-"""The face of every extractor: tiles in, embeddings out, and a digest of what lies between."""
+"""What every extractor offers: tiles in, embeddings out, and a digest of what lies between."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embedstore.errors import ExtractorError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorRecord:
+    """What is stored of an extractor beside its embeddings.
+
+    Attributes:
+        name: What it is called in the store.
+        dim: Length of an embedding.
+        tile_px: Edge of the tiles that it takes, pixels.
+        mpp: Resolution of these tiles, micrometres per pixel; None where that is not known.
+        digest: `sha256:…` over weights and preprocessing; the same digest means the same embeddings.
+        details: Everything else that is recorded, as JSON values: source, architecture, precision, licence …
+    """
+
+    name: str
+    dim: int
+    tile_px: int
+    mpp: float | None
+    digest: str
+    details: Mapping[str, Any]
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "ExtractorRecord":
+        """Parse what `Extractor.record` gave, before or after a way through JSON."""
+        own = {name: record[name] for name in ("name", "dim", "tile_px", "mpp", "digest")}
+        return cls(**own, details={name: value for name, value in record.items() if name not in own})
+
+    def as_record(self) -> dict[str, Any]:
+        """The same as JSON values; `from_record` takes them back."""
+        return {
+            "name": self.name, "dim": self.dim, "tile_px": self.tile_px, "mpp": self.mpp, "digest": self.digest,
+            **self.details,
+        }  # fmt: skip
 
 
 class Extractor(ABC):
@@ -31,7 +68,7 @@ class Extractor(ABC):
     batch_tiles: int = 32
 
     @abstractmethod
-    def embed(self, pixels: np.ndarray) -> np.ndarray:
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Embed tiles.
 
         Args:
@@ -46,7 +83,7 @@ class Extractor(ABC):
         """Everything that decides the embeddings, as JSON values: what is stored with a collection."""
         return {"name": self.name, "dim": self.dim, "tile_px": self.tile_px, "mpp": self.mpp, "digest": self.digest}
 
-    def check_pixels(self, pixels: np.ndarray) -> None:
+    def check_pixels(self, pixels: NDArray[np.uint8]) -> None:
         """Raise ExtractorError unless `pixels` is (n, tile_px, tile_px, 3) uint8."""
         expected = (self.tile_px, self.tile_px, 3)
         if pixels.ndim != 4 or pixels.shape[1:] != expected or pixels.dtype != np.uint8:
@@ -56,7 +93,7 @@ class Extractor(ABC):
                 "another tile_px"
             )
 
-    def check_embeddings(self, rows: np.ndarray) -> np.ndarray:
+    def check_embeddings(self, rows: NDArray[np.float16]) -> NDArray[np.float16]:
         """The rows themselves; raises ExtractorError where one is not finite in float16."""
         if not np.isfinite(rows).all():
             raise ExtractorError(

@@ -158,8 +158,8 @@ class RayWorker:
 class RayPool:
     """Actors of the cluster."""
 
-    def wait(self, handles: Iterable[ray.ObjectRef], timeout_s: float) -> list[ray.ObjectRef]:
-        refs = list(handles)
+    def wait(self, refs: Iterable[ray.ObjectRef], timeout_s: float) -> list[ray.ObjectRef]:
+        refs = list(refs)
         if not refs:
             return []
         first, _ = ray.wait(refs, num_returns=1, timeout=timeout_s, fetch_local=False)
@@ -168,9 +168,9 @@ class RayPool:
         done, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
         return done
 
-    def get(self, handle: ray.ObjectRef) -> Any:
+    def get(self, ref: ray.ObjectRef) -> Any:
         try:
-            return ray.get(handle)
+            return ray.get(ref)
         except _DIED as error:
             raise WorkerDiedError(str(error)) from error
         except (ObjectLostError, OwnerDiedError) as error:

@@ -23,17 +23,17 @@ KEEP_S = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class CommitBatch:
     """What is committed together: the finished slides of a second or two.
 
     Attributes:
-        deliveries: Rows to make visible.
+        fragments: Rows to make visible.
         facts, outcomes: Ledger rows of these slides, and of slides that ended without rows.
         labels: Labels that came with folders of tiles.
         replacing: Slides whose old rows give way (`--force`).
     """
 
-    deliveries: tuple[SlideFragments, ...] = ()
+    fragments: tuple[SlideFragments, ...] = ()
     facts: tuple[SlideFacts, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     labels: tuple[Label, ...] = ()
@@ -76,7 +76,7 @@ class Committer:
                 log.warning("collection %s: %d slides were committed without their record; mended", name, amended)
         return {name: writer.present() for name, writer in self._writers.items()}
 
-    def commit(self, group: Group) -> int:
+    def commit(self, batch: CommitBatch) -> int:
         """Record what the slides are, make their rows visible, then record what became of them.
 
         In this order, because slides that have rows are not taken up again: what only the run knows of them, labels
@@ -86,21 +86,21 @@ class Committer:
             Slides added, over all collections.
         """
         added = 0
-        self._store.labels.record(group.labels)
-        self._store.ledger.record(group.facts, ())
+        self._store.labels.record(batch.labels)
+        self._store.ledger.record(batch.facts, ())
         for name, writer in self._writers.items():
-            mine = [delivery for delivery in group.deliveries if delivery.collection == name]
-            forced = group.replacing & {delivery.slide_id for delivery in mine if delivery.rows}
+            mine = [fragments for fragments in batch.fragments if fragments.collection == name]
+            forced = batch.replacing & {fragments.slide_id for fragments in mine if fragments.rows}
             # Views last, and old ones out first: a kill in between leaves tiles without views, which the next run with
             # --views makes, and never views of one file beside tiles of another.
             self._clear_views(name, mine, forced)
-            if tiles := [delivery for delivery in mine if delivery.rows]:
+            if tiles := [fragments for fragments in mine if fragments.rows]:
                 self._leases[name].check()
-                added += len(writer.commit(tiles, replacing=group.replacing))
-            if viewed := [delivery for delivery in mine if delivery.view_rows]:
+                added += len(writer.commit(tiles, replacing=batch.replacing))
+            if viewed := [fragments for fragments in mine if fragments.view_rows]:
                 self._leases[name].check()
                 self._views[name].commit(viewed)
-        self._store.ledger.record((), group.outcomes)
+        self._store.ledger.record((), batch.outcomes)
         for each in (*self._writers.values(), *self._views.values()):
             if each.commits >= self._compact_every:
                 self._compact(each, busy=True)
@@ -111,7 +111,7 @@ class Committer:
         writer = self._views.get(name)
         if writer is None or not mine:
             return
-        coming = {delivery.slide_id for delivery in mine if delivery.rows}
+        coming = {fragments.slide_id for fragments in mine if fragments.rows}
         stale = forced | (coming & (writer.present() - self._writers[name].present()))
         if stale:
             self._leases[name].check()

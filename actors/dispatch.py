@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from actors.jobs import Call, Seat
+from actors.jobs import Call, WorkerHandle
 from actors.workers import Pool
 from embedstore.errors import RunError, WorkerDiedError
 
@@ -20,7 +20,7 @@ class Dispatch:
     """Makes calls and settles them; tells `on_death` of a worker once everything it was asked for is settled.
 
     Args:
-        seats: Every worker of the run.
+        handles: Every worker of the run.
         max_restarts: Deaths that the run survives.
         on_loss: Told of a worker that does not come back; names the workers that the run goes on without, none when
             it cannot.
@@ -29,13 +29,13 @@ class Dispatch:
     def __init__(
         self,
         pool: Pool,
-        seats: Iterable[Seat],
+        handles: Iterable[WorkerHandle],
         *,
         max_restarts: int,
-        on_death: Callable[[Seat], None],
-        on_loss: Callable[[Seat], list[Seat]],
+        on_death: Callable[[WorkerHandle], None],
+        on_loss: Callable[[WorkerHandle], list[WorkerHandle]],
     ):
-        self._pool, self._seats = pool, list(seats)
+        self._pool, self._handles = pool, list(handles)
         self._max_restarts, self._on_death, self._on_loss = max_restarts, on_death, on_loss
         self._calls: dict[Any, Call] = {}
         self._deaths = 0
@@ -46,7 +46,7 @@ class Dispatch:
 
     def call(
         self,
-        seat: Seat,
+        handle: WorkerHandle,
         method: str,
         *args: Any,
         done: Callable[[Any], None] = lambda result: None,
@@ -63,11 +63,11 @@ class Dispatch:
         Returns:
             The handle of the result, or as many as it `returns`.
         """
-        handles = seat.worker.call(method, *args, returns=returns)
-        first = handles if returns == 1 else handles[0]
-        self._calls[first] = Call(worker=seat, done=done, lost=lost, failed=failed)
-        seat.calls.append(first)
-        return handles
+        refs = handle.worker.call(method, *args, returns=returns)
+        first = refs if returns == 1 else refs[0]
+        self._calls[first] = Call(worker=handle, done=done, lost=lost, failed=failed)
+        handle.calls.append(first)
+        return refs
 
     def settle(self, *, wake: bool = True) -> None:
         """Wait a moment for calls to end, and do what follows; `wake` asks dead workers whether they are back."""
@@ -75,79 +75,79 @@ class Dispatch:
             self._wake()
         if not self._calls:
             time.sleep(TICK_S)  # a worker is being started again
-        for handle in self._pool.wait(list(self._calls), TICK_S):
-            self._settle(handle)
+        for ref in self._pool.wait(list(self._calls), TICK_S):
+            self._settle(ref)
 
-    def abandon(self, *, but: Seat) -> None:
+    def abandon(self, *, but: WorkerHandle) -> None:
         """Let every call end unheard, but those of one worker."""
-        for handle in list(self._calls):
-            if self._calls[handle].worker is not but:
-                self._forget(handle)
+        for ref in list(self._calls):
+            if self._calls[ref].worker is not but:
+                self._forget(ref)
 
-    def _settle(self, handle: Any) -> None:
-        call = self._calls.get(handle)
+    def _settle(self, ref: Any) -> None:
+        call = self._calls.get(ref)
         if call is None:  # settled together with others of its dead worker
             return
         try:
-            result = self._pool.get(handle)
+            result = self._pool.get(ref)
         except WorkerDiedError:
             self._died(call.worker)
             return
         except Exception as error:
-            self._forget(handle)
+            self._forget(ref)
             if call.failed is None:
                 raise
             call.failed(error)
             return
-        self._forget(handle)
+        self._forget(ref)
         call.done(result)
 
-    def _forget(self, handle: Any) -> Call:
-        call = self._calls.pop(handle)
-        call.worker.calls.remove(handle)
+    def _forget(self, ref: Any) -> Call:
+        call = self._calls.pop(ref)
+        call.worker.calls.remove(ref)
         return call
 
-    def _died(self, seat: Seat) -> None:
+    def _died(self, handle: WorkerHandle) -> None:
         """Settle everything that a dead worker was asked for."""
-        seat.ask_at = time.monotonic() + TICK_S
-        if not seat.up:  # not back yet
-            self._forget(seat.calls[0])
+        handle.ask_at = time.monotonic() + TICK_S
+        if not handle.up:  # not back yet
+            self._forget(handle.calls[0])
             return
-        seat.up, seat.down_since = False, time.monotonic()
+        handle.up, handle.down_since = False, time.monotonic()
         self._deaths += 1
-        log.warning("worker %s died (%d of %d)", seat.name, self._deaths, self._max_restarts)
+        log.warning("worker %s died (%d of %d)", handle.name, self._deaths, self._max_restarts)
         guilty = True
-        for handle in list(seat.calls):
-            self._pool.wait([handle], 10.0)
-            call = self._forget(handle)
+        for ref in list(handle.calls):
+            self._pool.wait([ref], 10.0)
+            call = self._forget(ref)
             try:
-                result = self._pool.get(handle)
+                result = self._pool.get(ref)
             except Exception:
                 call.lost(guilty)
                 guilty = False  # calls are carried out in order: the oldest that failed was in hand
             else:
                 call.done(result)
-        self._on_death(seat)
+        self._on_death(handle)
         if self._deaths > self._max_restarts:
             raise RunError(
-                f"workers died {self._deaths} times, the last was {seat.name}; expected at most "
+                f"workers died {self._deaths} times, the last was {handle.name}; expected at most "
                 f"{self._max_restarts}. Is memory short? Committed slides are safe; run the same command again"
             )
 
     def _wake(self) -> None:
         """Ask workers that died whether they are back."""
-        for seat in self._seats:
-            if seat.up or seat.calls or time.monotonic() < seat.ask_at:
+        for handle in self._handles:
+            if handle.up or handle.calls or time.monotonic() < handle.ask_at:
                 continue
-            if time.monotonic() - seat.down_since > REVIVE_S:
-                log.warning("worker %s did not come back within %.0f s", seat.name, REVIVE_S)
-                given_up = self._on_loss(seat)
+            if time.monotonic() - handle.down_since > REVIVE_S:
+                log.warning("worker %s did not come back within %.0f s", handle.name, REVIVE_S)
+                given_up = self._on_loss(handle)
                 if not given_up:
                     raise RunError(
-                        f"worker {seat.name} did not come back within {REVIVE_S:.0f} s, and nobody is left to do its "
+                        f"worker {handle.name} did not come back within {REVIVE_S:.0f} s, and nobody is left to do its "
                         "work; committed slides are safe; look at the cluster (`ray status`), then run the same "
                         "command again"
                     )
-                self._seats = [other for other in self._seats if other not in given_up]
+                self._handles = [other for other in self._handles if other not in given_up]
                 return
-            self.call(seat, "ping", done=seat.back)
+            self.call(handle, "ping", done=handle.back)

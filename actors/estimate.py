@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from actors.ingest import Plan, jobs_of, present_in, views_in
-from actors.jobs import Job
+from actors.ingest import TilingGroup, jobs_of, present_in, views_in
+from actors.jobs import SlideJob
 from embedstore.config import IngestConfig, RunConfig
 from embedstore.errors import NoTileError
 from embedstore.extractors import load_extractor
@@ -31,7 +31,7 @@ SAMPLE_TILES = 64
 def estimate(
     sources: Sequence[SlideSource],
     store_uri: str,
-    plans: Sequence[Plan],
+    groups: Sequence[TilingGroup],
     *,
     config: IngestConfig,
     run: RunConfig,
@@ -51,7 +51,7 @@ def estimate(
     found: dict[str, Any] = {"passes": [], "unfit": [], "warned": []}
     store = Store(store_uri)
     count = config.views.count if config.views is not None else 0
-    for plan in plans:
+    for plan in groups:
         views = views_in(store, plan) if config.views else None
         jobs, already, left = jobs_of(
             sources, store, plan, present_in(store, plan), views, retry_failed, frozenset(force)
@@ -81,7 +81,7 @@ def estimate(
     return found
 
 
-def _tile_bytes(job: Job, plan: Plan, dims: Sequence[int], views: int) -> int:
+def _tile_bytes(job: SlideJob, plan: TilingGroup, dims: Sequence[int], views: int) -> int:
     """Of the rows that a tile of a slide gets, in all collections that lack it or its views."""
     sizes = {
         name: (name not in job.views_only) * (2 * dim + ROW_BYTES) + views * (2 * dim + VIEW_BYTES)
@@ -126,7 +126,7 @@ def _plan_all(
 
 
 def _speed(
-    largest: SlidePlan | None, plan: Plan, config: IngestConfig, run: RunConfig, device: str
+    largest: SlidePlan | None, plan: TilingGroup, config: IngestConfig, run: RunConfig, device: str
 ) -> tuple[float, list[int]]:
     """Tiles per second of the slower of reading (on all cores but one) and extracting; and the embeddings' sizes."""
     copies = 1 + (config.views.count if config.views is not None else 0)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from actors.crew import Crew, ExecutionConfig, crew
-from actors.extractor import Target
-from actors.jobs import Job
-from actors.progress import Progress
-from actors.run import Run
-from embedstore.config import IngestConfig, RunConfig, TilingConfig, ViewConfig, as_record
+from actors.extractor_worker import Target
+from actors.ingest_workers import IngestWorkers, start_workers
+from actors.jobs import SlideJob
+from actors.run_counts import RunCounts
+from actors.scheduler import Scheduler
+from embedstore.config import ExecutionConfig, IngestConfig, RunConfig, TilingConfig, ViewConfig, as_record
 from embedstore.errors import ConfigError
 from embedstore.extractors import ExtractorConfig, describe_extractor
 from embedstore.slides import SlideSource
@@ -26,7 +26,7 @@ DEFAULT_MPP = 0.5
 
 
 @dataclass(kw_only=True)
-class Summary:
+class IngestSummary:
     """What a run did.
 
     Attributes:
@@ -58,7 +58,7 @@ class Summary:
     def complete(self) -> bool:
         return not (self.failed or self.left_failed or self.remaining)
 
-    def add(self, other: "Summary") -> None:
+    def add(self, other: "IngestSummary") -> None:
         """Take in the run of another tiling over the same slides."""
         self.collections += other.collections
         for name in ("done", "already", "remaining", "tiles", "seconds"):
@@ -73,7 +73,7 @@ class Summary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TilingGroup:
     """Extractors that share a tiling, and the names of their collections."""
 
     tiling: TilingConfig
@@ -84,11 +84,11 @@ class Plan:
         return tuple(target.collection for target in self.targets)
 
 
-def plan_collections(
+def group_by_tiling(
     extractors: Sequence[ExtractorConfig],
     tiling: Mapping[str, Any],
     names: Sequence[str] = (),
-) -> list[Plan]:
+) -> list[TilingGroup]:
     """Group extractors by the tiles they want: those of a group are served in one pass over the pixels.
 
     Args:
@@ -112,23 +112,23 @@ def plan_collections(
         raise ConfigError(
             f"two extractors would share the collection {', '.join(twice)}; name them apart with --collection"
         )
-    return [Plan(tiling=own, targets=tuple(targets)) for own, targets in groups.items()]
+    return [TilingGroup(tiling=own, targets=tuple(targets)) for own, targets in groups.items()]
 
 
 def ingest(
     sources: Sequence[SlideSource],
     store_uri: str,
-    plans: Sequence[Plan],
+    groups: Sequence[TilingGroup],
     *,
     config: IngestConfig,
     run: RunConfig,
-    where: ExecutionConfig,
+    execution: ExecutionConfig,
     retry_failed: bool = False,
     force: Sequence[str] = (),
     limit: int | None = None,
-    tell: Callable[[Progress], None] | None = None,
+    tell: Callable[[RunCounts], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> Summary:
+) -> IngestSummary:
     """Embed the tissue tiles of slides into a store.
 
     Slides that are complete are skipped. A slide that fails is recorded with the reason; the run goes on.
@@ -136,7 +136,7 @@ def ingest(
     Args:
         sources: The slides.
         store_uri: The store; made where there is none.
-        plans: What to embed with, from `plan_collections`.
+        plans: What to embed with, from `group_by_tiling`.
         config: How tissue is found and pixels are read; its tiling gives way to each plan's.
         retry_failed: Try slides again that failed, or had no tile, in an earlier run.
         force: Slides to be made anew; their old rows stay until the new ones replace them.
@@ -156,10 +156,10 @@ def ingest(
             f"--force {', '.join(unknown)}: not among the {len(sources)} slides given; names are slide ids"
         )
     store.ledger.refresh([(source.slide_id, source.path, source.metadata) for source in sources])
-    total: Summary | None = None
-    for plan in plans:
+    total: IngestSummary | None = None
+    for plan in groups:
         part = _ingest_tiling(
-            sources, store, plan, replace(config, tiling=plan.tiling), run, where,
+            sources, store, plan, replace(config, tiling=plan.tiling), run, execution,
             retry_failed=retry_failed, force=frozenset(force), limit=limit, tell=tell, stop=stop,
         )  # fmt: skip
         if total is None:
@@ -167,7 +167,7 @@ def ingest(
         else:
             total.add(part)
         if part.stopped:  # the other tilings remain, in whole
-            total.remaining += len(sources) * (len(plans) - plans.index(plan) - 1)
+            total.remaining += len(sources) * (len(groups) - groups.index(plan) - 1)
             break
     if total is None:
         raise ConfigError("no extractor was given; `embedstore extractors` lists them")
@@ -177,19 +177,21 @@ def ingest(
 def _ingest_tiling(
     sources: Sequence[SlideSource],
     store: Store,
-    plan: Plan,
+    plan: TilingGroup,
     config: IngestConfig,
     run: RunConfig,
-    where: ExecutionConfig,
+    execution: ExecutionConfig,
     *,
     retry_failed: bool,
     force: frozenset[str],
     limit: int | None,
-    tell: Callable[[Progress], None] | None,
+    tell: Callable[[RunCounts], None] | None,
     stop: Callable[[], bool],
-) -> Summary:
+) -> IngestSummary:
     began = time.monotonic()
-    summary = Summary(run_id=f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}", collections=plan.collections)
+    summary = IngestSummary(
+        run_id=f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}", collections=plan.collections
+    )
     if _made_alike(store, plan, config):
         views = views_in(store, plan) if config.views else None
         jobs, summary.already, summary.left_failed = jobs_of(
@@ -198,31 +200,31 @@ def _ingest_tiling(
         if not jobs:  # nothing need be started
             summary.without_views = _without_views(store, plan)
             return summary
-    with crew(store.uri, plan.targets, config, run, where) as hired:
-        _create_collections(store, plan, config, hired)
-        present = hired.ask(hired.committer, "present", summary.run_id)
-        views = hired.ask(hired.committer, "views_present") if config.views else None
+    with start_workers(store.uri, plan.targets, config, run, execution) as workers:
+        _create_collections(store, plan, config, workers)
+        present = workers.ask(workers.committer, "present", summary.run_id)
+        views = workers.ask(workers.committer, "views_present") if config.views else None
         jobs, summary.already, summary.left_failed = jobs_of(sources, store, plan, present, views, retry_failed, force)
         if limit is not None:
             jobs = jobs[:limit]
-        progress = Progress(slides=len(jobs), tell=tell)
-        Run(
-            pool=hired.pool,
-            lanes=hired.lanes,
-            committer=hired.committer,
+        counts = RunCounts(slides=len(jobs), tell=tell)
+        Scheduler(
+            pool=workers.pool,
+            groups=workers.groups,
+            committer=workers.committer,
             jobs=jobs,
             ingest=config,
             config=run,
             run_id=summary.run_id,
-            progress=progress,
+            counts=counts,
             known_fingerprints=_fingerprints(store),
             replacing=force,
             stop=stop,
         ).run()
-        hired.ask(hired.committer, "close")
-    summary.done, summary.tiles, summary.tiles_per_s = progress.slides_done, progress.tiles, progress.tiles_per_s
-    summary.failed, summary.empty = progress.failures, progress.empties
-    summary.remaining = len(jobs) - progress.slides_ended
+        workers.ask(workers.committer, "close")
+    summary.done, summary.tiles, summary.tiles_per_s = counts.slides_done, counts.tiles, counts.tiles_per_s
+    summary.failed, summary.empty = counts.failures, counts.empties
+    summary.remaining = len(jobs) - counts.slides_ended
     summary.stopped = stop() and summary.remaining > 0  # asked to stop at the very end, it had nothing left to drop
     summary.seconds = time.monotonic() - began
     summary.stage_s = _stage_seconds(store, plan, summary.run_id)
@@ -230,18 +232,18 @@ def _ingest_tiling(
     return summary
 
 
-def present_in(store: Store, plan: Plan) -> dict[str, set[str]]:
+def present_in(store: Store, plan: TilingGroup) -> dict[str, set[str]]:
     """Slides that have rows in each of the plan's collections, of which some may not exist yet."""
     existing = set(store.collection_names())
     return {n: set(store.collection(n).slides()) if n in existing else set() for n in plan.collections}
 
 
-def views_in(store: Store, plan: Plan) -> dict[str, set[str]]:
+def views_in(store: Store, plan: TilingGroup) -> dict[str, set[str]]:
     """Slides that have views in each of the plan's collections."""
     return {name: set(store.views(name).slides()) for name in plan.collections}
 
 
-def _without_views(store: Store, plan: Plan) -> dict[str, int]:
+def _without_views(store: Store, plan: TilingGroup) -> dict[str, int]:
     """How many slides of each collection that has views have none."""
     lacking = {}
     for name in plan.collections:
@@ -251,7 +253,7 @@ def _without_views(store: Store, plan: Plan) -> dict[str, int]:
     return {name: slides for name, slides in lacking.items() if slides}
 
 
-def _made_alike(store: Store, plan: Plan, config: IngestConfig) -> bool:
+def _made_alike(store: Store, plan: TilingGroup, config: IngestConfig) -> bool:
     """Every collection is there, and was made by the same request.
 
     A request that differs in anything is looked into by the run, which loads the weights and compares digests.
@@ -285,12 +287,12 @@ def _fingerprints(store: Store) -> dict[str, str | None]:
 def jobs_of(
     sources: Sequence[SlideSource],
     store: Store,
-    plan: Plan,
+    plan: TilingGroup,
     present: Mapping[str, set[str]],
     views: Mapping[str, set[str]] | None,
     retry_failed: bool,
     force: frozenset[str],
-) -> tuple[list[Job], int, list[tuple[str, str]]]:
+) -> tuple[list[SlideJob], int, list[tuple[str, str]]]:
     """Slides to do, how many are complete, and those that failed before and are left so.
 
     Args:
@@ -310,7 +312,7 @@ def jobs_of(
         lacking = tuple(n for n in plan.collections if slide not in present[n] or n in without)
         views_only = tuple(n for n in without if slide in present[n])
         if source.slide_id in force:
-            jobs.append(Job(source=source, wanted=plan.collections))
+            jobs.append(SlideJob(source=source, wanted=plan.collections))
         elif not lacking:
             already += 1
         elif source.slide_id in unfit:
@@ -320,13 +322,13 @@ def jobs_of(
             else:
                 already += 1
         else:
-            jobs.append(Job(source=source, wanted=lacking, views_only=views_only))
+            jobs.append(SlideJob(source=source, wanted=lacking, views_only=views_only))
     return jobs, already, left
 
 
-def _create_collections(store: Store, plan: Plan, config: IngestConfig, hired: Crew) -> None:
-    handles = [lane.extractor.worker.call("records") for lane in hired.lanes]
-    records = [hired.result(handle) for handle in handles]
+def _create_collections(store: Store, plan: TilingGroup, config: IngestConfig, workers: IngestWorkers) -> None:
+    refs = [group.extractor.worker.call("records") for group in workers.groups]
+    records = [workers.result(ref) for ref in refs]
     if any(found != records[0] for found in records):
         raise ConfigError(
             f"the cluster's machines loaded different extractors: {records}; bring the same weights to each"
@@ -344,7 +346,7 @@ def _create_collections(store: Store, plan: Plan, config: IngestConfig, hired: C
             store.views(target.collection).create(dim=record["dim"], record=of_views)
 
 
-def _stage_seconds(store: Store, plan: Plan, run_id: str) -> dict[str, float]:
+def _stage_seconds(store: Store, plan: TilingGroup, run_id: str) -> dict[str, float]:
     seconds = {"plan": 0.0, "read": 0.0, "extract": 0.0, "write": 0.0}
     for i, name in enumerate(plan.collections):
         for row in store.ledger.outcomes(collection=name):

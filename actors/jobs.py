@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.extractor import Finished
+from actors.extractor_worker import FinishedSlide
 from actors.workers import Worker
 from embedstore.slides import SlidePlan, SlideSource, TileLabel
 
 
 @dataclass(kw_only=True, eq=False)
-class Job:
+class SlideJob:
     """A slide to be ingested.
 
     Attributes:
@@ -49,7 +49,7 @@ class ActiveSlide:
         unfinished: Collections that have not got all its tiles.
     """
 
-    job: Job
+    job: SlideJob
     facts: SlidePlan
     planned: Any
     plan_s: float
@@ -58,7 +58,7 @@ class ActiveSlide:
     next_start: int = 0
     redo: deque[tuple[int, int]] = field(default_factory=deque)
     unfinished: set[str] = field(default_factory=set)
-    finished: list[Finished] = field(default_factory=list)
+    finished: list[FinishedSlide] = field(default_factory=list)
     readers: set[str] = field(default_factory=set)
     labels: tuple[TileLabel, ...] = ()
     opened: bool = False
@@ -100,14 +100,14 @@ class Call:
         lost: Told that its worker died, and whether this was the call that it was carrying out.
     """
 
-    worker: "Seat"
+    worker: "WorkerHandle"
     done: Callable[[Any], None]
     lost: Callable[[bool], None]
     failed: Callable[[Exception], None] | None = None
 
 
 @dataclass(kw_only=True, eq=False)
-class Seat:
+class WorkerHandle:
     """A worker as the run sees it: alive or being restarted, and what it was asked for, oldest first."""
 
     worker: Worker
@@ -127,7 +127,7 @@ class Seat:
 
 
 @dataclass(kw_only=True, eq=False)
-class Lane:
+class WorkerGroup:
     """An extractor and its readers.
 
     Attributes:
@@ -136,13 +136,13 @@ class Lane:
         planning: Plans under way.
     """
 
-    extractor: Seat
-    readers: list[Seat]
+    extractor: WorkerHandle
+    readers: list[WorkerHandle]
     active: dict[str, ActiveSlide] = field(default_factory=dict)
     in_flight_bytes: int = 0
     planning: int = 0
     flushing: bool = False
 
     def unclaimed(self) -> list[ActiveSlide]:
-        claimed = {id(seat.slide) for seat in self.readers}
+        claimed = {id(handle.slide) for handle in self.readers}
         return [slide for slide in self.active.values() if slide.has_more and id(slide) not in claimed]

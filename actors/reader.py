@@ -32,7 +32,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Planned:
+class PlannedSlide:
     """A slide's plan and what it took to make, seconds."""
 
     plan: SlidePlan
@@ -53,13 +53,13 @@ class Reader:
     def ping(self) -> None:
         """Answer: the worker lives."""
 
-    def plan(self, source: SlideSource) -> Planned:
+    def plan(self, source: SlideSource) -> PlannedSlide:
         start = time.perf_counter()
         config = self._config
         plan = plan_slide(source, tiling=config.tiling, tissue=config.tissue, reading=config.reading)
-        return Planned(plan=plan, plan_s=time.perf_counter() - start)
+        return PlannedSlide(plan=plan, plan_s=time.perf_counter() - start)
 
-    def open(self, key: str, planned: Planned) -> None:
+    def open(self, key: str, planned: PlannedSlide) -> None:
         """Make a slide ready to be read, under a key that names this attempt at it."""
         self._open[key] = _OpenSlide(TileReader(planned.plan, self._config.tiling), planned.plan)
 

@@ -30,11 +30,11 @@ class Worker(Protocol):
 class Pool(Protocol):
     """What the run needs of wherever its workers live."""
 
-    def wait(self, handles: Iterable[Any], timeout_s: float) -> list[Any]:
+    def wait(self, refs: Iterable[Any], timeout_s: float) -> list[Any]:
         """Handles whose calls have ended; at least one, unless the time ran out."""
         ...
 
-    def get(self, handle: Any) -> Any:
+    def get(self, ref: Any) -> Any:
         """The result of an ended call, or its error; WorkerDiedError when its worker died."""
         ...
 
@@ -77,9 +77,9 @@ class LocalWorker:
 class LocalPool:
     """Threads of this process."""
 
-    def wait(self, handles: Iterable[Future], timeout_s: float) -> list[Future]:
-        done, _ = wait_futures(list(handles), timeout=timeout_s, return_when=FIRST_COMPLETED)
+    def wait(self, refs: Iterable[Future], timeout_s: float) -> list[Future]:
+        done, _ = wait_futures(list(refs), timeout=timeout_s, return_when=FIRST_COMPLETED)
         return list(done)
 
-    def get(self, handle: Future) -> Any:
-        return handle.result(timeout=0)
+    def get(self, ref: Future) -> Any:
+        return ref.result(timeout=0)

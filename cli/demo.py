@@ -33,9 +33,8 @@ def command(
     of each slide, and the nearest tiles of one tile. Then it imports the synthetic slides' ground truth as labels, fits
     a head that finds dense nuclei, and draws what it says of each slide.
     """
-    from actors.crew import ExecutionConfig
-    from actors.ingest import ingest, plan_collections
-    from embedstore.config import IngestConfig, RunConfig
+    from actors.ingest import group_by_tiling, ingest
+    from embedstore.config import ExecutionConfig, IngestConfig, RunConfig
     from embedstore.extractors import ExtractorConfig
     from embedstore.slides import find_slides
     from embedstore.store import Store
@@ -50,19 +49,19 @@ def command(
     store_path = folder / "store"
     say(f"ingest into {store_path}")
     sources = find_slides(slides, mpp=mpp)
-    plans = plan_collections([ExtractorConfig(ref=extractor)], {})
+    groups = group_by_tiling([ExtractorConfig(ref=extractor)], {})
     summary = ingest(
         sources,
         str(store_path),
-        plans,
+        groups,
         config=IngestConfig(),
         run=RunConfig(),
-        where=ExecutionConfig(in_process=in_process),
+        execution=ExecutionConfig(in_process=in_process),
     )
     store = Store.open(store_path)
     rows = store.ledger.outcomes(collection=summary.collections[0])
     pictures = [_sheet(store, summary.collections[0], folder, say)] if summary.done or summary.already else []
-    pictures += _overlays(sources, plans[0].tiling, folder, say)
+    pictures += _overlays(sources, groups[0].tiling, folder, say)
     if pictures and (summary.done or summary.already):
         pictures.append(_neighbours(store, summary.collections[0], folder, say))
     head = _fit(store, summary.collections[0], folder / "slides", say) if synthetic else None

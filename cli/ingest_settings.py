@@ -8,11 +8,18 @@ import click
 
 from cli.extractor_flags import extractors_from_flags
 from cli.flags import Flag, Section
-from embedstore.config import IngestConfig, ReadingConfig, RunConfig, TilingConfig, TissueConfig, ViewConfig
+from embedstore.config import (
+    ExecutionConfig,
+    IngestConfig,
+    ReadingConfig,
+    RunConfig,
+    TilingConfig,
+    TissueConfig,
+    ViewConfig,
+)
 
 if TYPE_CHECKING:
-    from actors.crew import ExecutionConfig
-    from actors.ingest import Plan
+    from actors.ingest import TilingGroup
 
 TILING = Section(
     "tiling",
@@ -32,10 +39,10 @@ RUN = Section("run", RunConfig, "batch_tiles", "readers", Flag("extractors", "--
 class Settings:
     """All settings of an ingest."""
 
-    plans: "list[Plan]"
+    groups: "list[TilingGroup]"
     ingest: IngestConfig
     run: RunConfig
-    where: "ExecutionConfig"
+    execution: ExecutionConfig
 
 
 def resolve(options: Mapping[str, Any]) -> Settings:
@@ -48,8 +55,7 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: the file has an unknown table or field, or a value is not valid.
     """
-    from actors.crew import ExecutionConfig
-    from actors.ingest import plan_collections
+    from actors.ingest import group_by_tiling
     from embedstore.extractors.extractor_tables import EXTRACTOR_FIELDS, extractors_from_tables
     from embedstore.toml_tables import fields_of, read_tables
 
@@ -68,8 +74,10 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     else:
         extractors, names = extractors_from_tables(tables["extractor"], path)
     return Settings(
-        plans=plan_collections(extractors, TILING.merged(tables["tiling"], options), names),
+        groups=group_by_tiling(extractors, TILING.merged(tables["tiling"], options), names),
         ingest=ingest,
         run=RunConfig(**RUN.merged(tables["run"], options)),
-        where=ExecutionConfig(in_process=options["in_process"], address=options["address"], device=options["device"]),
+        execution=ExecutionConfig(
+            in_process=options["in_process"], address=options["address"], device=options["device"]
+        ),
     )

@@ -96,7 +96,7 @@ class RunConfig:
         extractors: Extractor workers; one per GPU, or one on a machine without a GPU when None.
         batch_tiles: Tiles in one forward pass; the extractor's own choice when None.
         chunk_bytes: Pixels that travel from reader to extractor at once, bytes.
-        in_flight_bytes: Pixels read and not yet embedded, a lane (an extractor and its readers), bytes.
+        in_flight_bytes: Pixels read and not yet embedded, per worker group (an extractor and its readers), bytes.
         group_slides: A commit takes at most so many slides.
         group_s: A finished slide waits at most so long for its commit, seconds.
         max_strikes: A slide that was being read each time a worker died so often has failed.
@@ -122,6 +122,21 @@ class RunConfig:
         for name in ("chunk_bytes", "in_flight_bytes", "group_slides", "max_strikes", "max_restarts", "compact_every"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; expected 1 or more")
         require(self.group_s >= 0, f"group_s is {self.group_s}; expected 0 or more seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionConfig:
+    """Where an ingest runs.
+
+    Attributes:
+        in_process: Threads of this process instead of Ray actors.
+        address: A Ray cluster to join (`auto`, `ray://…`, `host:port`); None starts Ray on this machine.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+    """
+
+    in_process: bool = False
+    address: str | None = None
+    device: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

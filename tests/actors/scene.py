@@ -1,4 +1,4 @@
-"""A store, and a crew of simulated workers for it."""
+"""A store, and simulated workers for it."""
 
 import dataclasses
 import functools
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from actors.committer import Committer
-from actors.extractor import ExtractorWorker, Target
-from actors.ingest import Plan, _fingerprints, jobs_of, present_in, views_in
-from actors.jobs import Lane, Seat
-from actors.progress import Progress
-from actors.run import Run
+from actors.extractor_worker import ExtractorWorker, Target
+from actors.ingest import TilingGroup, _fingerprints, jobs_of, present_in, views_in
+from actors.jobs import WorkerGroup, WorkerHandle
+from actors.run_counts import RunCounts
+from actors.scheduler import Scheduler
 from embedstore.config import IngestConfig, RunConfig, ViewConfig
 from embedstore.extractors import ExtractorConfig
 from embedstore.store import Collection, Store, record_of_views
@@ -33,7 +33,7 @@ class Scene:
         self.names = collections
         for name in collections:
             Collection.create(self.store.uri, name, dim=DIM, record=RECORD)
-        self.progress = Progress(slides=0)
+        self.counts = RunCounts(slides=0)
         self.extractor: type[ExtractorWorker] = ExtractorWorker
         self.workers: list[SimWorker] = []
         self.lost: dict[str, int] = {}
@@ -44,7 +44,7 @@ class Scene:
         *,
         seed: int = 0,
         death_rate: float = 0.0,
-        lanes: int = 2,
+        groups: int = 2,
         readers: int = 2,
         config: RunConfig = FAST,
         ingest: IngestConfig = CONFIG,
@@ -63,28 +63,28 @@ class Scene:
         make_reader = functools.partial(reader, views=views)
         make_extractor = functools.partial(self.extractor, self.store.uri, targets, views=views)
         make_committer = functools.partial(Committer, self.store.uri, self.names, compact_every=4)
-        seats = [
-            Lane(
-                extractor=Seat(worker=SimWorker(make_extractor, f"extractor-{i}", pool)),
-                readers=[Seat(worker=SimWorker(make_reader, f"reader-{i}-{j}", pool)) for j in range(readers)],
+        handles = [
+            WorkerGroup(
+                extractor=WorkerHandle(worker=SimWorker(make_extractor, f"extractor-{i}", pool)),
+                readers=[WorkerHandle(worker=SimWorker(make_reader, f"reader-{i}-{j}", pool)) for j in range(readers)],
             )
-            for i in range(lanes)
+            for i in range(groups)
         ]
         committer = SimWorker(make_committer, "committer", pool)
-        plan = Plan(tiling=ingest.tiling, targets=tuple(targets))
+        plan = TilingGroup(tiling=ingest.tiling, targets=tuple(targets))
         viewed = None if views is None else views_in(self.store, plan)
         sources = [source(name) for name in slides]
         jobs, _, _ = jobs_of(sources, self.store, plan, present_in(self.store, plan), viewed, True, replacing)
-        self.progress = Progress(slides=len(jobs))
-        Run(
+        self.counts = RunCounts(slides=len(jobs))
+        Scheduler(
             pool=pool,
-            lanes=seats,
-            committer=Seat(worker=committer),
+            groups=handles,
+            committer=WorkerHandle(worker=committer),
             jobs=jobs,
             ingest=dataclasses.replace(ingest, views=views),
             config=config,
             run_id="r",
-            progress=self.progress,
+            counts=self.counts,
             known_fingerprints=_fingerprints(self.store),
             replacing=replacing,
             stop=stop,

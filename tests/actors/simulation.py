@@ -10,7 +10,7 @@ from embedstore.errors import WorkerDiedError
 
 
 @dataclass(eq=False)
-class Handle:
+class ResultRef:
     """The result of a call, once there is one."""
 
     index: int = 0
@@ -23,7 +23,7 @@ class Handle:
 class _Queued:
     method: str
     args: tuple[Any, ...]
-    handles: list[Handle]
+    refs: list[ResultRef]
 
 
 @dataclass(eq=False)
@@ -42,9 +42,9 @@ class SimWorker:
         self.pool.workers.append(self)
 
     def call(self, method: str, *args: Any, returns: int = 1) -> Any:
-        handles = [Handle(i) for i in range(returns)]
-        self.queue.append(_Queued(method, args, handles))
-        return handles[0] if returns == 1 else handles
+        refs = [ResultRef(i) for i in range(returns)]
+        self.queue.append(_Queued(method, args, refs))
+        return refs[0] if returns == 1 else refs
 
     def step(self) -> None:
         queued = self.queue.popleft()
@@ -62,22 +62,22 @@ class SimWorker:
         try:
             result = self._run(queued)
         except Exception as error:
-            for handle in queued.handles:
-                handle.ended, handle.error = True, error
+            for ref in queued.refs:
+                ref.ended, ref.error = True, error
             return
-        for handle, part in zip(queued.handles, [result] if len(queued.handles) == 1 else result, strict=True):
-            handle.ended, handle.value = True, part
+        for ref, part in zip(queued.refs, [result] if len(queued.refs) == 1 else result, strict=True):
+            ref.ended, ref.value = True, part
 
     def _run(self, queued: _Queued) -> Any:
         if self.object is None:
             self.object = self.make()
-        args = [self.pool.get(arg) if isinstance(arg, Handle) else arg for arg in queued.args]
+        args = [self.pool.get(arg) if isinstance(arg, ResultRef) else arg for arg in queued.args]
         return getattr(self.object, queued.method)(*args)
 
     @staticmethod
     def _lose(queued: _Queued) -> None:
-        for handle in queued.handles:
-            handle.ended, handle.error = True, WorkerDiedError("killed by the test")
+        for ref in queued.refs:
+            ref.ended, ref.error = True, WorkerDiedError("killed by the test")
 
     def stop(self) -> None:
         self.queue.clear()
@@ -105,10 +105,10 @@ class SimPool:
         self.deaths.append((worker.name, method))
         return True
 
-    def wait(self, handles: Iterable[Handle], timeout_s: float) -> list[Handle]:
-        watched = list(handles)
+    def wait(self, refs: Iterable[ResultRef], timeout_s: float) -> list[ResultRef]:
+        watched = list(refs)
         while True:
-            done = [handle for handle in watched if handle.ended]
+            done = [ref for ref in watched if ref.ended]
             if done:
                 self.random.shuffle(done)
                 return done[: self.random.randint(1, len(done))]
@@ -117,8 +117,8 @@ class SimPool:
                 return []
             self.random.choice(busy).step()
 
-    def get(self, handle: Handle) -> Any:
-        assert handle.ended, "asked for a result that is not there"
-        if handle.error is not None:
-            raise handle.error
-        return handle.value
+    def get(self, ref: ResultRef) -> Any:
+        assert ref.ended, "asked for a result that is not there"
+        if ref.error is not None:
+            raise ref.error
+        return ref.value

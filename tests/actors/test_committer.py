@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.committer import Committer, Group
+from actors.committer import CommitBatch, Committer
 from embedstore.config import ViewConfig
 from embedstore.store import (
     Collection,
@@ -26,7 +26,7 @@ from .toys import DIM, expected, plan, source
 TWO = ViewConfig(count=2)
 
 
-def group(store: Store, *, views: float | None = None) -> Group:
+def batch(store: Store, *, views: float | None = None) -> CommitBatch:
     """A slide of three tiles; with `views`, each of them two, which hold that number."""
     planned = plan(source("a:3"), 3)
     collection, table = store.collection("c"), store.views("c")
@@ -43,8 +43,8 @@ def group(store: Store, *, views: float | None = None) -> Group:
     writer.put(np.arange(3), expected("a:3", 3))
     if views is not None:
         writer.put_views(np.arange(6), np.full((6, DIM), views, np.float16))
-    return Group(
-        deliveries=(writer.delivery(),),
+    return CommitBatch(
+        fragments=(writer.delivery(),),
         facts=(SlideFacts(slide_id="a:3", path="/toys/a:3", kind="wsi", metadata={"patient": "p"}),),
         labels=(Label(task="t", slide_id="a:3", name="x.png", label="tumour"),),
     )
@@ -80,10 +80,10 @@ def dies_in(monkeypatch: pytest.MonkeyPatch, writer: type, *, after: bool) -> No
 @pytest.mark.parametrize("writer", [ViewsWriter, CollectionWriter])
 @pytest.mark.parametrize("forced", [False, True])
 def test_a_commit_cut_short_anywhere_is_finished_by_the_next(viewed: Store, monkeypatch, writer, after, forced):
-    once = dataclasses.replace(group(viewed, views=1.0), replacing=frozenset({"a:3"} if forced else ()))
+    once = dataclasses.replace(batch(viewed, views=1.0), replacing=frozenset({"a:3"} if forced else ()))
     if forced:
         committer = Committer(viewed.uri, ["c"], compact_every=4)
-        committer.commit(group(viewed, views=7.0))
+        committer.commit(batch(viewed, views=7.0))
         committer.release()
     committer = Committer(viewed.uri, ["c"], compact_every=4)
     tiles = viewed.collection("c").dataset().version
@@ -115,8 +115,8 @@ def test_views_without_tiles_give_way_to_those_that_come_with_the_tiles(
 ):
     """The file may have become another since."""
     committer = Committer(viewed.uri, ["c"], compact_every=4)
-    ViewsWriter(viewed.views("c")).commit(group(viewed, views=1.0).deliveries)
-    committer.commit(group(viewed, views=views))
+    ViewsWriter(viewed.views("c")).commit(batch(viewed, views=1.0).fragments)
+    committer.commit(batch(viewed, views=views))
     assert values(viewed) == left
     assert viewed.collection("c").slides() == {"a:3": 3}
     committer.release()
@@ -124,10 +124,10 @@ def test_views_without_tiles_give_way_to_those_that_come_with_the_tiles(
 
 def test_the_table_of_views_is_kept_small(viewed: Store):
     committer = Committer(viewed.uri, ["c"], compact_every=2)
-    first = group(viewed, views=1.0)
+    first = batch(viewed, views=1.0)
     for name in ("a:3", "b", "c"):
-        delivery = dataclasses.replace(group(viewed, views=1.0).deliveries[0], slide_id=name)
-        committer.commit(dataclasses.replace(first, deliveries=(delivery,)))
+        fragments = dataclasses.replace(batch(viewed, views=1.0).fragments[0], slide_id=name)
+        committer.commit(dataclasses.replace(first, fragments=(fragments,)))
     committer.close()
     assert len(viewed.views("c").dataset().get_fragments()) == 1
     assert viewed.views("c").slides().keys() == {"a:3"}
@@ -146,7 +146,7 @@ def test_what_only_the_run_knows_is_written_before_the_rows(tmp_path: Path, monk
 
     monkeypatch.setattr(CollectionWriter, "commit", dies_after)
     with pytest.raises(KeyboardInterrupt):
-        committer.commit(group(store))
+        committer.commit(batch(store))
     assert store.collection("c").slides() == {"a:3": 3}
     assert [row["label"] for row in store.labels.rows()] == ["tumour"]
     assert store.ledger.slides_of_patient("p") == ["a:3"]

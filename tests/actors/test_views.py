@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.jobs import Lane
-from actors.run import Run
+from actors.jobs import WorkerGroup
+from actors.scheduler import Scheduler
 from embedstore.config import RunConfig, ViewConfig
 from embedstore.errors import SlideFormatError
 from embedstore.store import read_views
@@ -59,15 +59,15 @@ def viewed_rows(scene: Scene, slide_id: str) -> list[tuple[int, int]]:
     return list(zip(table["tile_id"].to_pylist(), table["view"].to_pylist(), strict=True))
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_every_view_is_there_once_beside_its_tile(tmp_path: Path, lanes: int):
+@pytest.mark.parametrize("groups", [1, 3])
+def test_every_view_is_there_once_beside_its_tile(tmp_path: Path, groups: int):
     scene = Scene(tmp_path)
-    scene.run(SLIDES, views=TWO, config=VIEWED, lanes=lanes)
+    scene.run(SLIDES, views=TWO, config=VIEWED, groups=groups)
     assert_complete(scene, SLIDES)
     assert_viewed(scene, SLIDES)
     ids = tile_ids("c:40", place(plan(source("c:40"), 40).xy_l0, None)).tolist()
     assert viewed_rows(scene, "c:40") == [(tile, view) for tile in ids for view in (1, 2)]
-    assert (scene.progress.tiles, scene.progress.slides_done) == (105, 6)  # views are not tiles
+    assert (scene.counts.tiles, scene.counts.slides_done) == (105, 6)  # views are not tiles
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -130,7 +130,7 @@ def test_one_collection_lacks_tiles_and_another_views_alone(tmp_path: Path):
     both.run(SLIDES, views=TWO, config=VIEWED)
     assert_complete(both, SLIDES)
     assert_viewed(both, SLIDES)
-    assert both.progress.tiles == 105
+    assert both.counts.tiles == 105
 
 
 def test_complete_slides_are_not_taken_up_again(tmp_path: Path):
@@ -139,7 +139,7 @@ def test_complete_slides_are_not_taken_up_again(tmp_path: Path):
     versions = [scene.store.collection("c").dataset().version, scene.store.views("c").dataset().version]
     for views in (TWO, None):
         scene.run(SLIDES, views=views, config=VIEWED)
-        assert scene.progress.slides == 0
+        assert scene.counts.slides == 0
     assert versions == [scene.store.collection("c").dataset().version, scene.store.views("c").dataset().version]
 
 
@@ -204,7 +204,7 @@ def test_a_slide_whose_views_fail_keeps_its_tiles_and_is_tried_again(tmp_path: P
     scene.run(["a:5", "b:7"])
     row = scene.store.ledger.outcomes()[0]
     scene.run(["a:5", "b:7"], views=TWO, config=VIEWED, reader=Torn)
-    assert scene.progress.failures == [("a:5", "slide 'a:5' was moved")]
+    assert scene.counts.failures == [("a:5", "slide 'a:5' was moved")]
     assert scene.states() == {"a:5": "done", "b:7": "done"}
     assert_complete(scene, ["a:5", "b:7"])
     assert_viewed(scene, ["b:7"])
@@ -239,7 +239,7 @@ def test_views_that_would_be_lacking_are_refused(tmp_path: Path, monkeypatch: py
     with monkeypatch.context() as patch:
         replanned(patch, -2)
         scene.run(["a:5"], views=TWO, config=VIEWED)
-    assert "2 of 5 tiles that collection 'c' has are not among the 3" in scene.progress.failures[0][1]
+    assert "2 of 5 tiles that collection 'c' has are not among the 3" in scene.counts.failures[0][1]
     assert scene.states() == {"a:5": "done", "b:7": "done"}
     assert scene.store.views("c").slides() == {}
     scene.run(["a:5", "b:7"], views=TWO, config=VIEWED)
@@ -251,18 +251,18 @@ def test_views_of_another_file_are_refused(tmp_path: Path, monkeypatch: pytest.M
     scene.run(["a:5"])
     monkeypatch.setattr(toys, "plan", lambda *which: dataclasses.replace(original(*which), fingerprint="other"))
     scene.run(["a:5"], views=TWO, config=VIEWED)
-    assert "from another file" in scene.progress.failures[0][1]
+    assert "from another file" in scene.counts.failures[0][1]
     assert scene.store.views("c").slides() == {}
 
 
 def test_pixels_of_views_count_among_those_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    seen, original = [], Run._maybe_flush
+    seen, original = [], Scheduler._maybe_flush
 
-    def spy(self: Run, lane: Lane) -> None:
-        original(self, lane)
-        seen.append(lane.in_flight_bytes)
+    def spy(self: Scheduler, group: WorkerGroup) -> None:
+        original(self, group)
+        seen.append(group.in_flight_bytes)
 
-    monkeypatch.setattr(Run, "_maybe_flush", spy)
+    monkeypatch.setattr(Scheduler, "_maybe_flush", spy)
     sizes = []
 
     class Measured(ToyReader):
@@ -271,6 +271,6 @@ def test_pixels_of_views_count_among_those_in_flight(tmp_path: Path, monkeypatch
             sizes.append(pixels.nbytes)
             return chunk, pixels
 
-    Scene(tmp_path).run(["big:200"], views=TWO, config=VIEWED, lanes=1, readers=4, reader=Measured)
+    Scene(tmp_path).run(["big:200"], views=TWO, config=VIEWED, groups=1, readers=4, reader=Measured)
     assert max(sizes) == VIEWED.chunk_bytes
     assert VIEWED.chunk_bytes < max(seen) <= VIEWED.in_flight_bytes + VIEWED.chunk_bytes

@@ -25,9 +25,9 @@ class Counter:
         return threading.current_thread().name
 
 
-def result(handle):
-    assert LocalPool().wait([handle], 5.0) == [handle]
-    return LocalPool().get(handle)
+def result(ref):
+    assert LocalPool().wait([ref], 5.0) == [ref]
+    return LocalPool().get(ref)
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def worker():
 
 
 def test_calls_are_carried_out_in_order_by_one_object(worker: LocalWorker):
-    handles = [worker.call("add", n) for n in (1, 2, 3)]
-    assert [result(handle) for handle in handles] == [1, 3, 6]
+    refs = [worker.call("add", n) for n in (1, 2, 3)]
+    assert [result(ref) for ref in refs] == [1, 3, 6]
 
 
 def test_a_result_can_be_another_calls_argument(worker: LocalWorker):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.reader import Chunk, Planned
+from actors.reader import Chunk, PlannedSlide
 from embedstore.config import IngestConfig, TilingConfig, ViewConfig
 from embedstore.errors import NoTileError, SlideFormatError, UnknownKeyError
 from embedstore.extractors import Extractor
@@ -67,15 +67,15 @@ class ToyReader:
 
     def ping(self) -> None: ...
 
-    def plan(self, one: SlideSource) -> Planned:
+    def plan(self, one: SlideSource) -> PlannedSlide:
         name, _, tiles = one.slide_id.partition(":")
         if name == "torn":
             raise SlideFormatError("slide 'torn' cannot be opened")
         if name == "blank":
             raise NoTileError("0 of 0.0 mm² tissue above min fraction 0.5")
-        return Planned(plan=plan(one, int(tiles)), plan_s=0.0)
+        return PlannedSlide(plan=plan(one, int(tiles)), plan_s=0.0)
 
-    def open(self, key: str, planned: Planned) -> None:
+    def open(self, key: str, planned: PlannedSlide) -> None:
         self.open_slides[key] = planned.plan
 
     def read(self, key: str, start: int, stop: int) -> tuple[Chunk, np.ndarray]:

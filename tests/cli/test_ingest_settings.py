@@ -21,14 +21,14 @@ def from_file(folder: Path, text: str, *flags: object) -> Settings:
 
 
 def test_without_anything_stain_texture_is_used():
-    plan = resolved().plans[0]
-    assert plan.collections == ("stain-texture-256px-0.5mpp",)
+    group = resolved().groups[0]
+    assert group.collections == ("stain-texture-256px-0.5mpp",)
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path):
     text = "[tiling]\nmin_tissue = 0.3\nmpp = 1.0\n[run]\nreaders = 3\n[tissue]\nexclude_pen = false\n"
     settings = from_file(tmp_path, text, "--min-tissue", 0.7)
-    tiling = settings.plans[0].tiling
+    tiling = settings.groups[0].tiling
     assert (tiling.min_tissue, tiling.mpp, tiling.tile_px) == (0.7, 1.0, 256)
     assert settings.run.readers == 3
     assert settings.ingest.tissue.exclude_pen is False
@@ -64,23 +64,23 @@ def test_extractors_of_the_file_each_have_their_own_settings(tmp_path: Path):
         tile_px = 128
         collection = "texture"
     """
-    plans = from_file(tmp_path, text).plans
-    assert [(plan.tiling.tile_px, plan.collections) for plan in plans] == [(256, ("colour",)), (128, ("texture",))]
+    groups = from_file(tmp_path, text).groups
+    assert [(group.tiling.tile_px, group.collections) for group in groups] == [(256, ("colour",)), (128, ("texture",))]
 
 
 def test_extractors_that_share_a_tiling_share_a_pass(tmp_path: Path):
-    plans = resolved("-e", "colour-12", "-e", "stain-texture").plans
-    assert [len(plan.targets) for plan in plans] == [2]
+    groups = resolved("-e", "colour-12", "-e", "stain-texture").groups
+    assert [len(group.targets) for group in groups] == [2]
 
 
 def test_extractors_given_by_flag_replace_those_of_the_file(tmp_path: Path):
     settings = from_file(tmp_path, '[[extractor]]\nref = "stain-texture"\n', "-e", "colour-12")
-    assert settings.plans[0].collections == ("colour-12-256px-0.5mpp",)
+    assert settings.groups[0].collections == ("colour-12-256px-0.5mpp",)
 
 
 def test_one_extractor_needs_one_pair_of_brackets(tmp_path: Path):
     settings = from_file(tmp_path, '[extractor]\nref = "colour-12"\n')
-    assert settings.plans[0].collections == ("colour-12-256px-0.5mpp",)
+    assert settings.groups[0].collections == ("colour-12-256px-0.5mpp",)
 
 
 @pytest.mark.parametrize(

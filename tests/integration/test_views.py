@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from actors.crew import ExecutionConfig
-from actors.ingest import Summary, ingest, plan_collections
+from actors.ingest import IngestSummary, group_by_tiling, ingest
 from actors.reader import Reader
-from embedstore.config import IngestConfig, RunConfig, ViewConfig
+from embedstore.config import ExecutionConfig, IngestConfig, RunConfig, ViewConfig
 from embedstore.errors import CollectionMismatchError
 from embedstore.export import tile_pictures
 from embedstore.extractors import ExtractorConfig, load_extractor
@@ -36,12 +35,12 @@ def views_table(store: Path, collection: str = COLLECTION) -> pa.Table:
 
 def take_in(
     slides: Path, store: Path, *, views: ViewConfig | None = TWO, run: RunConfig | None = None, **wanted: Any
-) -> Summary:
+) -> IngestSummary:
     """Ingest in this process."""
     return ingest(
-        find_slides([str(slides / "slides.csv")]), str(store), plan_collections([ExtractorConfig(ref="colour-12")], {}),
+        find_slides([str(slides / "slides.csv")]), str(store), group_by_tiling([ExtractorConfig(ref="colour-12")], {}),
         config=IngestConfig(views=views), run=run or RunConfig(readers=1),
-        where=ExecutionConfig(in_process=True, device="cpu"), **wanted,
+        execution=ExecutionConfig(in_process=True, device="cpu"), **wanted,
     )  # fmt: skip
 
 

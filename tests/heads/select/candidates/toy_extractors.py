@@ -8,9 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from actors.crew import ExecutionConfig
-from actors.ingest import ingest, plan_collections
-from embedstore.config import IngestConfig, RunConfig, TissueConfig
+from actors.ingest import group_by_tiling, ingest
+from embedstore.config import ExecutionConfig, IngestConfig, RunConfig, TissueConfig
 from embedstore.extractors import ExtractorConfig
 from embedstore.slides import find_slides
 from embedstore.store import Collection, Store
@@ -102,10 +101,10 @@ def ingested(
     uri: Path, slides: Path, extractor: ExtractorConfig, **tiling: Any
 ) -> tuple[Store, Collection, list[dict[str, Any]]]:
     """The store, its one collection, and the collection's rows with their vectors."""
-    plans = plan_collections([extractor], {"min_tissue": 0.0, **tiling}, ["c"])
+    groups = group_by_tiling([extractor], {"min_tissue": 0.0, **tiling}, ["c"])
     config = IngestConfig(tissue=TissueConfig(method="all"))
     run = RunConfig(readers=1, extractors=1)
-    ingest(find_slides([slides]), str(uri), plans, config=config, run=run, where=ExecutionConfig(in_process=True))
+    ingest(find_slides([slides]), str(uri), groups, config=config, run=run, execution=ExecutionConfig(in_process=True))
     store = Store(str(uri))
     collection = store.collection("c")
     return store, collection, collection.tiles(columns=[*ROW, "vector"]).to_pylist()

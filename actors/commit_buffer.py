@@ -2,20 +2,20 @@
 
 import time
 
-from actors.committer import Group
-from actors.jobs import ActiveSlide, Job
+from actors.committer import CommitBatch
+from actors.jobs import ActiveSlide, SlideJob
 from embedstore.config import RunConfig
 from embedstore.errors import NoTileError
 from embedstore.slides import SlidePlan
 from embedstore.store import Label, Outcome, SlideFacts, SlideFragments
 
 
-class Outbox:
+class CommitBuffer:
     """Gathers slides into groups, so that a table gets one version for many of them."""
 
     def __init__(self, config: RunConfig, *, run_id: str, replacing: frozenset[str]):
         self._config, self._run_id, self._replacing = config, run_id, replacing
-        self._deliveries: list[SlideFragments] = []
+        self._fragments: list[SlideFragments] = []
         self._outcomes: list[Outcome] = []
         self._facts: dict[str, SlideFacts] = {}
         self._labels: list[Label] = []
@@ -40,14 +40,14 @@ class Outbox:
         """
         job, plan = slide.job, slide.facts
         for one in slide.finished:
-            self._deliveries.append(one.delivery)
+            self._fragments.append(one.fragments)
             self._note(
                 Outcome(
-                    collection=one.delivery.collection,
+                    collection=one.fragments.collection,
                     slide_id=job.slide_id,
                     path=job.source.path,
                     state="done",
-                    tiles=one.delivery.rows + one.stored,
+                    tiles=one.fragments.rows + one.stored,
                     unreadable=slide.unreadable,
                     reader=plan.reader,
                     plan_s=slide.plan_s,
@@ -72,7 +72,7 @@ class Outbox:
             for label in (slide.labels if labelled else ())
         ]
 
-    def put_failed(self, job: Job, error: Exception, slide: ActiveSlide | None, *, new: bool) -> None:
+    def put_failed(self, job: SlideJob, error: Exception, slide: ActiveSlide | None, *, new: bool) -> None:
         """A slide that has no rows, or no views, and why; a `new` one gets a row of its own in the ledger as well."""
         plan = slide.facts if slide else None
         for collection in job.wanted:
@@ -99,26 +99,26 @@ class Outbox:
             self._since = time.monotonic()
         self._outcomes.append(outcome)
 
-    def take(self) -> Group:
-        group = Group(
-            deliveries=tuple(self._deliveries),
+    def take(self) -> CommitBatch:
+        batch = CommitBatch(
+            fragments=tuple(self._fragments),
             facts=tuple(self._facts.values()),
             outcomes=tuple(self._outcomes),
             labels=tuple(self._labels),
             replacing=self._replacing,
         )
-        self._deliveries, self._outcomes, self._labels, self._facts = [], [], [], {}
-        return group
+        self._fragments, self._outcomes, self._labels, self._facts = [], [], [], {}
+        return batch
 
-    def put_back(self, group: Group) -> None:
+    def put_back(self, batch: CommitBatch) -> None:
         """Take a group again whose committer died; slides that it did commit will be left alone."""
-        self._deliveries = [*group.deliveries, *self._deliveries]
-        self._outcomes = [*group.outcomes, *self._outcomes]
-        self._labels = [*group.labels, *self._labels]
-        self._facts = {fact.slide_id: fact for fact in group.facts} | self._facts
+        self._fragments = [*batch.fragments, *self._fragments]
+        self._outcomes = [*batch.outcomes, *self._outcomes]
+        self._labels = [*batch.labels, *self._labels]
+        self._facts = {fact.slide_id: fact for fact in batch.facts} | self._facts
 
 
-def _facts(job: Job, plan: SlidePlan | None) -> SlideFacts:
+def _facts(job: SlideJob, plan: SlidePlan | None) -> SlideFacts:
     """The slide's own row; of a slide that could not be planned, what its list said."""
     source = job.source
     if plan is None:

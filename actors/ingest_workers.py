@@ -1,4 +1,4 @@
-"""The workers of a run: hired on threads of this process or on Ray, and let go at its end."""
+"""The workers of a run: started on threads of this process or on Ray, and stopped at its end."""
 
 import contextlib
 import functools
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.committer import Committer
-from actors.extractor import ExtractorWorker, Target
-from actors.jobs import Lane, Seat
+from actors.extractor_worker import ExtractorWorker, Target
+from actors.jobs import WorkerGroup, WorkerHandle
 from actors.reader import Reader
 from actors.workers import LocalPool, LocalWorker, Pool, Worker
-from embedstore.config import IngestConfig, RunConfig
+from embedstore.config import ExecutionConfig, IngestConfig, RunConfig
 from embedstore.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -23,34 +23,19 @@ MAX_READERS = 16
 RELEASE_S = 20.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExecutionConfig:
-    """On what the run runs.
-
-    Attributes:
-        in_process: Threads of this process instead of Ray actors.
-        address: A Ray cluster to join (`auto`, `ray://…`, `host:port`); None starts Ray on this machine.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-    """
-
-    in_process: bool = False
-    address: str | None = None
-    device: str = "auto"
-
-
 @dataclass(kw_only=True)
-class Crew:
+class IngestWorkers:
     """The workers of a run."""
 
     pool: Pool
-    lanes: list[Lane]
-    committer: Seat
+    groups: list[WorkerGroup]
+    committer: WorkerHandle
     leased: bool = False
 
-    def ask(self, seat: Seat, method: str, *args: Any) -> Any:
+    def ask(self, handle: WorkerHandle, method: str, *args: Any) -> Any:
         """Call and wait for the answer."""
-        answer = self.result(seat.worker.call(method, *args))
-        self.leased |= seat is self.committer
+        answer = self.result(handle.worker.call(method, *args))
+        self.leased |= handle is self.committer
         return answer
 
     def release(self) -> None:
@@ -58,26 +43,26 @@ class Crew:
         if not self.leased:
             return
         try:
-            handle = self.committer.worker.call("release")
-            if self.pool.wait([handle], RELEASE_S):
-                self.pool.get(handle)
+            ref = self.committer.worker.call("release")
+            if self.pool.wait([ref], RELEASE_S):
+                self.pool.get(ref)
         except Exception:
             log.warning("the leases were not let go; they end with their process", exc_info=True)
 
-    def result(self, handle: Any) -> Any:
-        while not self.pool.wait([handle], 60.0):
+    def result(self, ref: Any) -> Any:
+        while not self.pool.wait([ref], 60.0):
             log.info("waiting for a worker to answer")
-        return self.pool.get(handle)
+        return self.pool.get(ref)
 
 
 @contextlib.contextmanager
-def crew(
-    store_uri: str, targets: Sequence[Target], config: IngestConfig, run: RunConfig, where: ExecutionConfig
-) -> Iterator[Crew]:
+def start_workers(
+    store_uri: str, targets: Sequence[Target], config: IngestConfig, run: RunConfig, execution: ExecutionConfig
+) -> Iterator[IngestWorkers]:
     """Workers on threads or on Ray; their leases and processes are gone at the end."""
     make_reader = functools.partial(Reader, config)
     # Ray shows an actor its own GPU only, as the first one.
-    device = "cuda" if where.device.startswith("cuda") and not where.in_process else where.device
+    device = "cuda" if execution.device.startswith("cuda") and not execution.in_process else execution.device
     make_extractor = functools.partial(
         ExtractorWorker, store_uri, targets, device=device, batch_tiles=run.batch_tiles, views=config.views
     )
@@ -85,53 +70,56 @@ def crew(
         Committer, store_uri, sorted(target.collection for target in targets), compact_every=run.compact_every
     )
     with contextlib.ExitStack() as end:
-        if where.in_process:
+        if execution.in_process:
             if run.extractors not in (None, 1):
                 raise ConfigError(
                     f"{run.extractors} extractor workers in one process; expected 1: leave out --in-process"
                 )
             cores = os.cpu_count() or 1
-            lane = Lane(
-                extractor=Seat(worker=LocalWorker(make_extractor, name="extractor")),
+            group = WorkerGroup(
+                extractor=WorkerHandle(worker=LocalWorker(make_extractor, name="extractor")),
                 readers=[
-                    Seat(worker=LocalWorker(make_reader, name=f"reader-{i}"))
+                    WorkerHandle(worker=LocalWorker(make_reader, name=f"reader-{i}"))
                     for i in range(run.readers or max(1, cores - 1))
                 ],
             )
             committer: Worker = LocalWorker(make_committer, name="committer")
-            hired = Crew(pool=LocalPool(), lanes=[lane], committer=Seat(worker=committer))
+            workers = IngestWorkers(pool=LocalPool(), groups=[group], committer=WorkerHandle(worker=committer))
         else:
             from actors.cluster import RayPool, RayWorker, cluster, driver_node
 
-            end.enter_context(cluster(where.address))
+            end.enter_context(cluster(execution.address))
             # Beside the driver: a committer that came back on another machine would find its own lease alive.
             here = driver_node()
             committer = RayWorker(make_committer, name="committer", node_id=here, max_restarts=run.max_restarts)
-            lanes = _ray_lanes(make_reader, make_extractor, run, where)
-            hired = Crew(pool=RayPool(), lanes=lanes, committer=Seat(worker=committer))
-        for seat in [hired.committer, *(seat for lane in hired.lanes for seat in (lane.extractor, *lane.readers))]:
-            end.callback(seat.worker.stop)
-        end.callback(hired.release)
-        yield hired
+            groups = _ray_groups(make_reader, make_extractor, run, execution)
+            workers = IngestWorkers(pool=RayPool(), groups=groups, committer=WorkerHandle(worker=committer))
+        for handle in [
+            workers.committer,
+            *(handle for group in workers.groups for handle in (group.extractor, *group.readers)),
+        ]:
+            end.callback(handle.worker.stop)
+        end.callback(workers.release)
+        yield workers
 
 
-def _ray_lanes(
+def _ray_groups(
     make_reader: Callable[[], Reader],
     make_extractor: Callable[..., ExtractorWorker],
     run: RunConfig,
-    where: ExecutionConfig,
-) -> list[Lane]:
-    """One lane a GPU, or one a node where there is none, each with its readers on its extractor's node."""
+    execution: ExecutionConfig,
+) -> list[WorkerGroup]:
+    """One worker group a GPU, or one a node where there is none, each with its readers on its extractor's node."""
     from actors.cluster import RayWorker, nodes
 
     found = nodes()
-    on_gpu = where.device != "cpu" and any(node["gpus"] for node in found)
-    seats = [node for node in found for _ in range(node["gpus"] if on_gpu else min(1, node["cpus"]))]
+    on_gpu = execution.device != "cpu" and any(node["gpus"] for node in found)
+    handles = [node for node in found for _ in range(node["gpus"] if on_gpu else min(1, node["cpus"]))]
     if run.extractors is not None:
-        seats = [seats[i % len(seats)] for i in range(run.extractors)]
-    lanes = []
-    for number, node in enumerate(seats):
-        sharing = sum(other is node for other in seats)
+        handles = [handles[i % len(handles)] for i in range(run.extractors)]
+    groups = []
+    for number, node in enumerate(handles):
+        sharing = sum(other is node for other in handles)
         cores = max(1, node["cpus"] // sharing)
         readers = run.readers or min(MAX_READERS, max(1, cores - 1))
         reserved = 1 if readers + 1 <= cores else 0  # whoever asks for more workers than cores gets them, unreserved
@@ -144,11 +132,11 @@ def _ray_lanes(
             max_restarts=run.max_restarts,
             env={"LANCE_CPU_THREADS": "2"},
         )
-        lanes.append(
-            Lane(
-                extractor=Seat(worker=extractor),
+        groups.append(
+            WorkerGroup(
+                extractor=WorkerHandle(worker=extractor),
                 readers=[
-                    Seat(
+                    WorkerHandle(
                         worker=RayWorker(
                             make_reader,
                             name=f"reader-{number}-{i}",
@@ -161,4 +149,4 @@ def _ray_lanes(
                 ],
             )
         )
-    return lanes
+    return groups

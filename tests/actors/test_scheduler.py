@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.extractor import ExtractorWorker
-from actors.jobs import Lane
+from actors.extractor_worker import ExtractorWorker
+from actors.jobs import WorkerGroup
 from actors.reader import Chunk
-from actors.run import Run
+from actors.scheduler import Scheduler
 from embedstore.config import RunConfig
 from embedstore.errors import RunError, WorkerDiedError
 from tests.marks import slow
@@ -113,7 +113,7 @@ def test_a_run_gives_up_when_workers_die_without_end(tmp_path: Path):
 def test_stopping_commits_the_finished_and_leaves_the_rest_for_the_next_run(tmp_path: Path):
     scene = Scene(tmp_path)
     calls = iter(range(10**6))
-    scene.run(SLIDES, lanes=1, readers=1, stop=lambda: next(calls) > 60)
+    scene.run(SLIDES, groups=1, readers=1, stop=lambda: next(calls) > 60)
     done = scene.store.collection("c").slides()
     assert 0 < len(done) < len(SLIDES)
     scene.run(SLIDES)
@@ -122,15 +122,15 @@ def test_stopping_commits_the_finished_and_leaves_the_rest_for_the_next_run(tmp_
 
 def test_pixels_in_flight_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen = []
-    original = Run._maybe_flush
+    original = Scheduler._maybe_flush
 
-    def spy(self: Run, lane: Lane) -> None:
-        original(self, lane)
-        seen.append(lane.in_flight_bytes)
+    def spy(self: Scheduler, group: WorkerGroup) -> None:
+        original(self, group)
+        seen.append(group.in_flight_bytes)
 
-    monkeypatch.setattr(Run, "_maybe_flush", spy)
+    monkeypatch.setattr(Scheduler, "_maybe_flush", spy)
     scene = Scene(tmp_path)
-    scene.run(["big:400"], lanes=1, readers=4)
+    scene.run(["big:400"], groups=1, readers=4)
     assert max(seen) <= FAST.in_flight_bytes + FAST.chunk_bytes
     assert max(seen) > FAST.chunk_bytes
 
@@ -177,7 +177,7 @@ def test_an_extractor_started_again_between_two_calls_loses_nothing(tmp_path: Pa
             return super().flush()
 
     scene.extractor = Forgetful
-    scene.run(["a:3", "b:7"], lanes=1)
+    scene.run(["a:3", "b:7"], groups=1)
     assert forgotten
     assert_complete(scene, ["a:3", "b:7"])
 
@@ -193,7 +193,7 @@ def test_finished_slides_are_committed_when_the_run_ends_with_an_error(tmp_path:
     scene.extractor = Breaks
     patient = RunConfig(**{**vars(FAST), "group_s": 1000.0, "group_slides": 1000})
     with pytest.raises(RunError, match="no space left"):
-        scene.run(["a:8", "b:8", "z:40"], lanes=1, readers=1, config=patient)
+        scene.run(["a:8", "b:8", "z:40"], groups=1, readers=1, config=patient)
     assert scene.store.collection("c").slides() == {"a:8": 8, "b:8": 8}
 
 
@@ -233,7 +233,7 @@ def test_a_node_that_does_not_come_back_costs_only_time(
     monkeypatch.setattr("actors.dispatch.REVIVE_S", 0.0)
     scene = Scene(tmp_path)
     scene.lost = dict.fromkeys(gone, 4)
-    scene.run(SLIDES, lanes=2, readers=2)
+    scene.run(SLIDES, groups=2, readers=2)
     assert any(worker.gone for worker in scene.workers)
     assert_complete(scene, SLIDES)
 
@@ -243,15 +243,15 @@ def test_a_run_whose_only_extractor_is_lost_says_so(tmp_path: Path, monkeypatch:
     scene = Scene(tmp_path)
     scene.lost = {"extractor-0": 4}
     with pytest.raises(RunError, match=r"extractor-0 did not come back.*nobody is left"):
-        scene.run(SLIDES, lanes=1)
+        scene.run(SLIDES, groups=1)
 
 
-def test_slides_are_dealt_evenly_over_lanes(tmp_path: Path):
+def test_slides_are_dealt_evenly_over_worker_groups(tmp_path: Path):
     scene = Scene(tmp_path)
-    scene.run([f"{name}:9" for name in "abcdefghijklmnop"], lanes=4, readers=8)
+    scene.run([f"{name}:9" for name in "abcdefghijklmnop"], groups=4, readers=8)
     plans = [
-        sum(worker.calls.count("plan") for worker in scene.workers if worker.name.startswith(f"reader-{lane}"))
-        for lane in range(4)
+        sum(worker.calls.count("plan") for worker in scene.workers if worker.name.startswith(f"reader-{group}"))
+        for group in range(4)
     ]
     assert min(plans) >= 2, plans
 

@@ -8,7 +8,7 @@ from embedstore.errors import NoTileError
 
 
 @dataclass(kw_only=True)
-class Progress:
+class RunCounts:
     """Counts of a run.
 
     Attributes:
@@ -20,7 +20,7 @@ class Progress:
     """
 
     slides: int
-    tell: Callable[["Progress"], None] | None = None
+    tell: Callable[["RunCounts"], None] | None = None
     every_s: float = 0.5
     slides_done: int = 0
     tiles_planned: int = 0

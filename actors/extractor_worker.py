@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from actors.reader import Chunk, Planned
+from actors.reader import Chunk, PlannedSlide
 from embedstore.config import ViewConfig
 from embedstore.errors import UnknownKeyError
 from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor
@@ -28,18 +28,18 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
+class FinishedSlide:
     """A slide's last tile has been embedded for a collection.
 
     Attributes:
-        delivery: Its fragments; without rows when not one tile was readable.
+        fragments: What was written; without rows when not one tile was readable.
         stored: Tiles that the collection had before, where views alone were wanted.
         extract_s: The slide's share of the time in the network, seconds.
         write_s: Time spent writing its fragments, seconds.
     """
 
     key: str
-    delivery: SlideFragments
+    fragments: SlideFragments
     stored: int
     extract_s: float
     write_s: float
@@ -79,7 +79,7 @@ class ExtractorWorker:
         return [branch.extractor.record() for branch in self._branches]
 
     def open(
-        self, key: str, slide_id: str, planned: Planned, collections: Sequence[str], views_only: Sequence[str] = ()
+        self, key: str, slide_id: str, planned: PlannedSlide, collections: Sequence[str], views_only: Sequence[str] = ()
     ) -> None:
         """Get ready for a slide's tiles, for those collections that lack it, or its views alone.
 
@@ -90,7 +90,7 @@ class ExtractorWorker:
             if (name := branch.collection.name) in collections:
                 branch.open(key, slide_id, planned, tiles=name not in views_only)
 
-    def feed(self, chunk: Chunk, pixels: np.ndarray) -> list[Finished]:
+    def feed(self, chunk: Chunk, pixels: np.ndarray) -> list[FinishedSlide]:
         """Embed tiles as soon as they fill a batch.
 
         Returns:
@@ -101,7 +101,7 @@ class ExtractorWorker:
             raise UnknownKeyError(f"this extractor has not opened {chunk.key!r}")
         return [done for branch in wanting for done in branch.feed(chunk, pixels)]
 
-    def flush(self) -> list[Finished]:
+    def flush(self) -> list[FinishedSlide]:
         """Embed what is left in half-filled batches."""
         return [done for branch in self._branches for done in branch.flush()]
 
@@ -160,7 +160,7 @@ class _Branch:
     def wants(self, key: str) -> bool:
         return key in self.slides
 
-    def open(self, key: str, slide_id: str, planned: Planned, *, tiles: bool) -> None:
+    def open(self, key: str, slide_id: str, planned: PlannedSlide, *, tiles: bool) -> None:
         plan, stored = planned.plan, None
         if not tiles:
             rows = self.collection.tiles(where=f"slide_id = {sql_string(slide_id)}", columns=["tile_id"])
@@ -182,7 +182,7 @@ class _Branch:
             stored=0 if stored is None else len(stored),
         )
 
-    def feed(self, chunk: Chunk, pixels: np.ndarray) -> list[Finished]:
+    def feed(self, chunk: Chunk, pixels: np.ndarray) -> list[FinishedSlide]:
         rows, first = chunk.start + np.arange(len(chunk.readable)), self.slides[chunk.key].first
         copies = rows[:, None] * self._copies + np.arange(first, self._copies)
         readable, lost = copies[chunk.readable].ravel(), copies[~chunk.readable].ravel()
@@ -200,7 +200,7 @@ class _Branch:
             touched += self._hand_out(embeddings, time.perf_counter() - began)
         return self._finished(touched)
 
-    def flush(self) -> list[Finished]:
+    def flush(self) -> list[FinishedSlide]:
         began = time.perf_counter()
         embeddings = self._stream.flush()
         return self._finished(self._hand_out(embeddings, time.perf_counter() - began))
@@ -235,17 +235,17 @@ class _Branch:
                 put(at[chosen], None if embeddings is None else embeddings[chosen])
         slide.write_s += time.perf_counter() - began
 
-    def _finished(self, touched: list[str]) -> list[Finished]:
+    def _finished(self, touched: list[str]) -> list[FinishedSlide]:
         done = []
         for key in dict.fromkeys(touched):
             slide = self.slides[key]
             if slide.writer.complete:
                 del self.slides[key]
-                delivery = slide.writer.delivery()
+                fragments = slide.writer.delivery()
                 done.append(
-                    Finished(
+                    FinishedSlide(
                         key=key,
-                        delivery=delivery,
+                        fragments=fragments,
                         stored=slide.stored,
                         extract_s=slide.extract_s,
                         write_s=slide.write_s,

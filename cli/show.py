@@ -44,7 +44,7 @@ def command(
     else:
         row = opened.tile(int(tile or 0), collection=collection)
     tile = row["tile_id"]
-    slide_row = next((s for s in opened.ledger.slides() if s["slide_id"] == row["slide_id"]), {})
+    slide_row = opened.ledger.slide(row["slide_id"]) or {}
     vector = row.pop("vector")
     shown: dict[str, Any] = {**row, "vector_dim": len(vector), "slide": slide_row}
     if not no_picture:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from embedstore.errors import LabelError, SplitError
 from embedstore.labels import SlideTargets, join_labels, slide_targets
-from embedstore.store import Collection, Store, TileLocations, read_tile_locations
+from embedstore.store import Collection, Patients, Store, TileLocations, read_tile_locations
+from embedstore.store.patients import group_by_patient
 from embedstore.store.schema import tile_ids
 from heads.bags import Bags
 from heads.config import FitConfig, SplitConfig
@@ -74,7 +75,7 @@ def gather(
             )
             for task in tasks
         ]  # fmt: skip
-        described = _Tiles(places, answers, slide_rows)
+        described = _Tiles(places, answers, slide_rows, Patients(store))
     else:
         answers = [
             slide_targets(
@@ -143,9 +144,9 @@ class _Described:
     def bags(self, labelled: NDArray[np.intp]) -> Bags:
         raise NotImplementedError
 
-    def alone(self, labelled: NDArray[np.intp]) -> tuple[NDArray[np.bool_], str]:
-        """Examples that count as a patient of their own where none is known; the others count by slide. And a word."""
-        raise NotImplementedError
+    def ready_made(self, labelled: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Whether each example is a ready-made tile."""
+        return np.zeros(len(labelled), bool)
 
     def patients(self, labelled: NDArray[np.intp]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
         """Patient of each example, by the first task that knows it; -1 where none does."""
@@ -169,22 +170,17 @@ class _Described:
                     "expected one for each slide to group by it; give it in the list of slides and ingest again"
                 )
             return code, names, ()
-        code, names = self.patients(labelled)
-        unknown = code < 0
-        if not unknown.any():
-            return code, names, ()
-        alone, word = self.alone(labelled)
-        keys = np.where(alone, np.arange(len(labelled)), -1 - self.slide_of(labelled).astype(np.int64))
-        found, own = np.unique(keys[unknown], return_inverse=True)
-        code = code.copy()
-        code[unknown] = len(names) + own
-        called = [f"place {key}" if key >= 0 else f"slide {self.slide_names[-1 - key]}" for key in found.tolist()]
-        note = (
-            f"NO PATIENT IS KNOWN for {int(unknown.sum()):,} of {len(code):,} labelled places: {word}. If some are of "
-            "one patient, the metrics are too good; give a column `patient` in the list of slides (or `group` in "
-            "labels.csv) and ingest again"
+        patient, patients = self.patients(labelled)
+        groups = group_by_patient(
+            patient,
+            patients,
+            slide=self.slide_of(labelled),
+            slides=self.slide_names,
+            ready_made=self.ready_made(labelled),
+            things="labelled places",
+            consequence="the metrics are too good",
         )
-        return code, (*names, *called), (note,)
+        return groups.code, groups.names, groups.notes
 
     def column(self, labelled: NDArray[np.intp], name: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
         """A column of the slides, as codes into its values; -1 where a slide has none."""
@@ -232,9 +228,15 @@ class _Described:
 
 
 class _Tiles(_Described):
-    def __init__(self, places: TileLocations, answers: Sequence[Any], slide_rows: Sequence[Mapping[str, Any]]):
+    def __init__(
+        self,
+        places: TileLocations,
+        answers: Sequence[Any],
+        slide_rows: Sequence[Mapping[str, Any]],
+        patients: Patients,
+    ):
         super().__init__(answers, slide_rows)
-        self._places, self.slide_names = places, places.slides
+        self._places, self.slide_names, self._patients = places, places.slides, patients
 
     def slide_of(self, labelled):
         return self._places.slide[labelled]
@@ -245,16 +247,19 @@ class _Tiles(_Described):
     def bags(self, labelled):
         return Bags.single(self._places.row[labelled])
 
-    def alone(self, labelled):
-        names = self._places.names
-        alone = np.zeros(len(labelled), bool)
-        if names is not None:
-            alone = np.array([name is not None for name in names[labelled]])
-        words = [word for word, holds in (
-            ("each ready-made tile counts as a patient of its own", alone.any()),
-            ("each slide counts as a patient", not alone.all()),
-        ) if holds]  # fmt: skip
-        return alone, ", ".join(words)
+    def ready_made(self, labelled):
+        return self._places.is_ready_made[labelled]
+
+    def patients(self, labelled):
+        """As the labels of these tasks have it; of ready-made tiles also as those of other tasks do."""
+        patient, names = super().patients(labelled)
+        unknown = np.flatnonzero(patient < 0)
+        if self._places.names is None or not len(unknown):
+            return patient, names
+        others, other_names = self._patients.of_tiles(self._places, labelled[unknown])
+        index = {name: i for i, name in enumerate(dict.fromkeys((*names, *other_names)))}
+        patient[unknown] = np.array([*(index[name] for name in other_names), -1], np.int32)[others]
+        return patient, tuple(index)
 
 
 class _Entries(_Described):
@@ -273,6 +278,3 @@ class _Entries(_Described):
 
     def bags(self, labelled):
         return Bags.of_slides(self._places, [self._entry.slides[i] for i in labelled])
-
-    def alone(self, labelled):
-        return np.zeros(len(labelled), bool), "each slide counts as a patient"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from embedstore.config import JoinConfig, as_record
 from embedstore.errors import ConfigError, HeadMismatchError, LabelError
+from embedstore.sorted_ids import positions_in
 from embedstore.store import Collection, Store, StoredHead, read_tile_locations
 from embedstore.store.schema import FORMAT_VERSION, tile_ids
 from embedstore.version import __version__
@@ -274,11 +275,9 @@ def _examples_again(store: Store, stored: StoredHead, collection: Collection) ->
     record = stored.record
     places = read_tile_locations(collection)
     if stored.level == "tile":
-        known, order = places.tile_id, np.argsort(places.tile_id)
-        at = np.searchsorted(known, column["id"], sorter=order)
-        found = order[np.minimum(at, len(order) - 1)] if len(order) else np.zeros(len(at), np.int64)
-        missing = ~(known[found] == column["id"]) if len(order) else np.ones(len(at), bool)
-        bags = Bags.single(places.row[found])
+        found = positions_in(places.tile_id, column["id"], order=np.argsort(places.tile_id))
+        missing = found < 0
+        bags = Bags.single(places.row[found[~missing]])
     else:
         rows_of = _rows_of_entries(store, stored.level, places)
         bags_found = [rows_of.get(key, np.empty(0, np.int64)) for key in column["id"].tolist()]

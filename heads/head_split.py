@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from embedstore.errors import HeadMismatchError
 from embedstore.search.audits.groups import PartSides
+from embedstore.sorted_ids import positions_in
 from embedstore.store import Store, StoredHead, read_tile_locations
 from embedstore.store.schema import tile_ids
 from heads.splitting.splits import PART_NAMES
@@ -27,9 +28,8 @@ def split_sides(store: Store, head: StoredHead) -> PartSides:
     parts = np.stack([examples.column(f"part_{f}").to_numpy() for f in range(len(folds))], axis=1)
     places = read_tile_locations(store.collection(head.collection))
     entry = places.tile_id if head.level == "tile" else _entries(store, head.level, places.slides)[places.slide]
-    order = np.argsort(ids)
-    at = order[np.minimum(np.searchsorted(ids, entry, sorter=order), len(ids) - 1)]
-    found = ids[at] == entry
+    at = positions_in(ids, entry, order=np.argsort(ids))
+    found = at >= 0
     if not found.any():
         raise HeadMismatchError(
             f"none of the {len(ids):,} {head.level}s that head {head.name!r} was fitted on is in collection "

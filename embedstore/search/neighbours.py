@@ -17,7 +17,8 @@ from embedstore.search.diversity import first_of_each, marginal_relevance
 from embedstore.search.filters.selection import Selection, select_tiles
 from embedstore.search.hits import HIT_COLUMNS, Hits
 from embedstore.search.queries.query import Query, unit_rows
-from embedstore.store import Collection, IndexSearchConfig, Store, nearest_tiles
+from embedstore.sorted_ids import positions_in
+from embedstore.store import Collection, IndexSearchConfig, Patients, Store, nearest_tiles
 from embedstore.store.nearest import TILE_COLUMNS
 from embedstore.store.table import sql_in
 from embedstore.store.vectors import matrix
@@ -86,7 +87,7 @@ def search(store: Store, collection: Collection, query: Query, config: SearchCon
             "`embedstore status` tells what became of its slides"
         )
     selection = select_tiles(store, collection, config.where)
-    excluded = _excluded(query, config.exclude_same, slides)
+    excluded = _excluded(store, query, config.exclude_same)
     found = _Candidates(collection, query, selection, excluded, config)
     table, note = found.best()
     return Hits(store=store, collection=collection.name, query=query, table=_rows(table, slides, config), note=note)
@@ -177,8 +178,7 @@ class _Candidates:
         ids = found["tile_id"].to_numpy()
         stays = ~np.isin(ids, self._own)
         if self._ids is not None:
-            at = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
-            stays &= self._ids[at] == ids
+            stays &= positions_in(self._ids, ids) >= 0
         kept = np.flatnonzero(stays)
         if self._config.per_slide is None:
             return kept
@@ -192,7 +192,7 @@ def _id_list(ids: NDArray[np.int64]) -> str:
     return f"tile_id IN ({', '.join(map(str, ids.tolist()))})"
 
 
-def _excluded(query: Query, same: Literal["slide", "patient"] | None, slides: pa.Table) -> list[str]:
+def _excluded(store: Store, query: Query, same: Literal["slide", "patient"] | None) -> list[str]:
     """Slides that are left out, as they are the query's own."""
     if same is None:
         return []
@@ -200,18 +200,7 @@ def _excluded(query: Query, same: Literal["slide", "patient"] | None, slides: pa
         raise QueryError(
             f"{query.title} is of no slide, so nothing of the same {same} can be left out; leave --exclude-same out"
         )
-    own = set(query.slides)
-    if same == "patient":
-        patient_of = dict(zip(slides["slide_id"].to_pylist(), slides["patient"].to_pylist(), strict=True))
-        patients = {patient_of.get(slide_id) for slide_id in own}
-        if None in patients:
-            unknown = next(slide_id for slide_id in sorted(own) if patient_of.get(slide_id) is None)
-            raise QueryError(
-                f"the patient of slide {unknown!r} is not known, so slides of the same patient cannot be left out; "
-                "ingest with a list of slides that has the column patient, or use --exclude-same slide"
-            )
-        own |= {slide_id for slide_id, patient in patient_of.items() if patient in patients}
-    return sorted(own)
+    return Patients(store).require_slides_with_same(query.slides) if same == "patient" else sorted(set(query.slides))
 
 
 def _check_columns(store: Store, columns: Sequence[str]) -> None:

@@ -5,12 +5,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedstore.config import require
-from embedstore.errors import ConfigError, SlideNotInStoreError
+from embedstore.errors import SlideNotInStoreError
 from embedstore.search.filters.selection import select_slides
 from embedstore.search.parallel import ask_many
 from embedstore.search.representatives import representatives as choose
 from embedstore.search.tile_sample import directions, sample_tiles
-from embedstore.store import Collection, Store, nearest_tiles
+from embedstore.store import Collection, Patients, Store, nearest_tiles
 from embedstore.store.table import sql_in
 from embedstore.store.vectors import matrix
 
@@ -65,17 +65,16 @@ def similar_slides(
         Up to k rows: rank from 1, slide_id, patient, distance (0 to 2), coverage (share of the representatives that
         had a tile of it among their nearest), tiles (how many were compared).
     Raises:
-        ConfigError: k or representatives is below 1; the slide has no patient, and its patient is to be left out; or
-            `where` cannot be understood, or is of tiles.
+        ConfigError: k or representatives is below 1; or `where` cannot be understood, or is of tiles.
+        QueryError: slides of the same patient are to be left out, and the slide's patient is not known.
         SlideNotInStoreError: the collection has no tile of the slide.
     """
     require(k >= 1, f"k is {k}; expected 1 or more slides")
     require(representatives >= 1, f"representatives is {representatives}; expected 1 or more tiles")
     collection = collection.pinned()
     queries = _representatives(collection, slide_id, representatives)
-    known = store.ledger.slide_table(["slide_id", "patient"])
-    patient = dict(zip(known["slide_id"].to_pylist(), known["patient"].to_pylist(), strict=True))
-    left_out = [slide_id, *(_same_patient(slide_id, patient) if exclude_same_patient else [])]
+    patients = Patients(store)
+    left_out = patients.require_slides_with_same([slide_id]) if exclude_same_patient else [slide_id]
     allowed = [f"NOT {sql_in('slide_id', left_out)}"]
     if where is not None:
         chosen = select_slides(store, collection, where)
@@ -95,7 +94,7 @@ def similar_slides(
         {
             "rank": rank,
             "slide_id": name,
-            "patient": patient.get(name),
+            "patient": patients.of_slide.get(name),
             "distance": distance,
             "coverage": coverage[name],
             "tiles": tiles,
@@ -113,16 +112,6 @@ def _representatives(collection: Collection, slide_id: str, n: int) -> NDArray[n
             "lists the slides and what became of them"
         )
     return sample.vectors[choose(sample.vectors, n)[0]]
-
-
-def _same_patient(slide_id: str, patient: dict[str, str | None]) -> list[str]:
-    own = patient.get(slide_id)
-    if own is None:
-        raise ConfigError(
-            f"slide {slide_id!r} has no patient in the ledger, so that slides of the same patient cannot be left out; "
-            "give a column `patient` in the list of slides and ingest again, or search without that exclusion"
-        )
-    return sorted(name for name, value in patient.items() if value == own and name != slide_id)
 
 
 def _bounds(

@@ -18,6 +18,7 @@ from embedstore.store.labels import Label, Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger, Outcome, SlideFacts
 from embedstore.store.nearest import IndexSearchConfig, nearest_tiles
+from embedstore.store.patients import Patients
 from embedstore.store.prediction_schema import (
     PredictionFacts,
     attention_batch,
@@ -47,6 +48,7 @@ __all__ = [
     "Lease",
     "Outcome",
     "TileLocations",
+    "Patients",
     "PredictionFacts",
     "Predictions",
     "SlideFacts",

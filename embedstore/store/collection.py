@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from embedstore.errors import CollectionMismatchError, CollectionNotFoundError, StoreNotFoundError
 from embedstore.store.schema import check_collection_name, read_record, tiles_schema
-from embedstore.store.table import Table, sql_in
+from embedstore.store.table import Table, sql_in, sql_string
 
 PREFIX = "tiles-"
 #: What of a collection's record says that its rows mean the same.
@@ -95,6 +95,19 @@ class Collection:
         """Rows of all slides, or of some, in the order of `tiles`, a batch at a time."""
         where = None if slides is None else sql_in("slide_id", slides) if slides else "false"
         yield from self.dataset().to_batches(filter=where, columns=columns, batch_size=batch_size)
+
+    def tile_at(self, slide_id: str, xy_l0: tuple[int, int]) -> dict[str, Any] | None:
+        """The tile of a slide that holds a level-0 pixel; where tiles overlap, the one with the nearest centre."""
+        x, y = xy_l0
+        if max(abs(x), abs(y)) >= 1 << 31:  # on no slide; Lance's SQL does not compare such numbers
+            return None
+        inside = f"x <= {x} AND x + edge_l0 > {x} AND y <= {y} AND y + edge_l0 > {y}"
+        rows = self.tiles(where=f"slide_id = {sql_string(slide_id)} AND {inside}").to_pylist()
+
+        def off_centre(row: Mapping[str, Any]) -> int:
+            return (2 * (x - row["x"]) - row["edge_l0"]) ** 2 + (2 * (y - row["y"]) - row["edge_l0"]) ** 2
+
+        return min(rows, key=off_centre, default=None)
 
     def vectors_bytes(self) -> int:
         return 2 * self.dim * len(self)

@@ -118,6 +118,11 @@ class Ledger:
     def slides(self, *, where: str | None = None) -> list[dict[str, Any]]:
         return sorted(self._slides.rows(where=where), key=lambda row: row["slide_id"])
 
+    def slide(self, slide_id: str) -> dict[str, Any] | None:
+        """The row of one slide; None where the store does not know it."""
+        rows = self._slides.rows(where=f"slide_id = {sql_string(slide_id)}")
+        return rows[0] if rows else None
+
     def slide_schema(self) -> pa.Schema:
         """The columns of slides, the user's own among them."""
         return self._slides.open().schema if self._slides.exists() else SLIDES

@@ -149,20 +149,21 @@ class Store:
         )
 
     def tile_at(self, slide_id: str, xy_l0: tuple[int, int] | None, *, collection: str | None = None) -> dict[str, Any]:
-        """The tile of a slide that holds a level-0 pixel, or its first; as `tile`.
+        """The tile of a slide that holds a level-0 pixel, as `Collection.tile_at` says, or its first; as `tile`.
 
         Raises:
             TileNotFoundError: the slide has no tile there.
         """
-        where = f"slide_id = {sql_string(slide_id)}"
-        if xy_l0 is not None:
-            x, y = xy_l0
-            where += f" AND x <= {x} AND x + edge_l0 > {x} AND y <= {y} AND y + edge_l0 > {y}"
         names = [collection] if collection else self.collection_names()
         for name in names:
-            found = self.collection(name).tiles(where=where, limit=1).to_pylist()
-            if found:
-                return {"collection": name, **found[0]}
+            tiles = self.collection(name)
+            if xy_l0 is None:
+                first = tiles.tiles(where=f"slide_id = {sql_string(slide_id)}", limit=1).to_pylist()
+                row = first[0] if first else None
+            else:
+                row = tiles.tile_at(slide_id, xy_l0)
+            if row is not None:
+                return {"collection": name, **row}
         place = "" if xy_l0 is None else f" at {xy_l0[0]}, {xy_l0[1]}"
         raise TileNotFoundError(
             f"slide {slide_id!r} has no tile{place} in {', '.join(names) or 'a store without collections'}; "

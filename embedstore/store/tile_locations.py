@@ -40,6 +40,13 @@ class TileLocations:
     def __len__(self) -> int:
         return len(self.tile_id)
 
+    @property
+    def is_ready_made(self) -> NDArray[np.bool_]:
+        """(n,) whether each is a ready-made tile, which has a name and no place."""
+        if self.names is None:
+            return np.zeros(len(self), bool)
+        return np.array([name is not None for name in self.names], bool)
+
     def describe(self, row: int) -> str:
         """A tile's place, for a user to read."""
         slide_id = self.slides[self.slide[row]]

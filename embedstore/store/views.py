@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from embedstore.config import ViewConfig, as_record
 from embedstore.errors import CollectionMismatchError, StoreNotFoundError, VectorError, ViewsNotFoundError
+from embedstore.sorted_ids import positions_in
 from embedstore.store.collection import IDENTITY, differences
 from embedstore.store.schema import CONFIG_KEY, FORMAT_VERSION, batch_rows, check_collection_name, read_record
 from embedstore.store.table import Table
@@ -154,7 +155,8 @@ def read_views(
     known = tile_ids[order]
     for batch in _batches(dataset, known, count, dim):
         of_tile = batch.column("tile_id").to_numpy()
-        at, rows = _among(of_tile, known)
+        at = positions_in(known, of_tile)
+        rows = np.flatnonzero(at >= 0)
         if not len(rows):
             continue
         tile, view = order[at[rows]], batch.column("view").to_numpy()[rows] - 1
@@ -185,15 +187,9 @@ def _batches(dataset: lance.LanceDataset, known: NDArray[np.int64], count: int, 
         return
     passed, found = 0, []
     for batch in dataset.to_batches(columns=["tile_id"]):
-        found.append(passed + _among(batch.column("tile_id").to_numpy(), known)[1])
+        found.append(passed + np.flatnonzero(positions_in(known, batch.column("tile_id").to_numpy()) >= 0))
         passed += batch.num_rows
     rows = np.concatenate(found) if found else np.empty(0, np.intp)
     for start in range(0, len(rows), size):
         taken = dataset.take(rows[start : start + size].tolist(), columns=columns)
         yield from taken.combine_chunks().to_batches()
-
-
-def _among(tile_ids: NDArray[np.int64], known: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where each id would stand among the known, which are sorted, and the positions of those that are known."""
-    at = np.minimum(np.searchsorted(known, tile_ids), len(known) - 1)
-    return at, np.flatnonzero(known[at] == tile_ids)

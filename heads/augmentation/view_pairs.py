@@ -1,14 +1,13 @@
 """Tiles and their stored views: what a latent augmenter is trained and judged on, parted by patient."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import LabelError, SplitError, ViewsNotFoundError
-from embedstore.store import Collection, Store, TileLocations, read_tile_locations, read_vectors, read_views
+from embedstore.store import Collection, Patients, Store, read_tile_locations, read_vectors, read_views
+from embedstore.store.patients import group_by_patient
 from heads.config import AugmenterConfig
 from heads.splitting.groups import deal
 from heads.splitting.splits import PART_NAMES, TEST, TRAIN, VALID
@@ -91,7 +90,18 @@ def gather_pairs(store: Store, collection: Collection, config: AugmenterConfig, 
     if not read.found.all():
         notes.append(f"{int((~read.found).sum()):,} of {len(chosen):,} tiles lack views and are left out")
     chosen = chosen[read.found]
-    group, said = _patients(store, places, chosen, slide_rows)
+    patient, patients = Patients(store).of_tiles(places, chosen)
+    groups = group_by_patient(
+        patient,
+        patients,
+        slide=places.slide[chosen],
+        slides=places.slides,
+        ready_made=places.is_ready_made[chosen],
+        things="tiles",
+        consequence="the figures for unseen tiles are too good",
+    )
+    _, first, group = np.unique(groups.code, return_index=True, return_inverse=True)
+    group = np.argsort(np.argsort(first))[group]  # numbered in the order in which they first come
     return ViewPairs(
         version=places.version,
         views_version=read.version,
@@ -100,12 +110,12 @@ def gather_pairs(store: Store, collection: Collection, config: AugmenterConfig, 
         parameters=read.parameters[read.found],
         part=part_by_group(group, places.tile_id[chosen], config, collection.name),
         group=group,
-        notes=(*notes, *said),
+        notes=(*notes, *groups.notes),
     )
 
 
 def part_by_group(
-    group: NDArray[np.intp], tile_id: NDArray[np.int64], config: AugmenterConfig, collection: str
+    group: NDArray[np.integer], tile_id: NDArray[np.int64], config: AugmenterConfig, collection: str
 ) -> NDArray[np.int8]:
     """(n,) part of each tile: no patient is in two, and at least two are in the one to be judged on.
 
@@ -132,38 +142,3 @@ def part_by_group(
         spare = spare if len(spare) else np.flatnonzero(part == VALID)
         part[spare[np.lexsort([first[spare], sizes[spare]])[0]]] = TEST
     return part[group]
-
-
-def _patients(
-    store: Store, places: TileLocations, chosen: NDArray[np.intp], slide_rows: list[dict[str, Any]]
-) -> tuple[NDArray[np.intp], tuple[str, ...]]:
-    """Patient of each chosen tile, and a note where none is known: slides, or ready-made tiles, then stand for them."""
-    of_slide = {row["slide_id"]: row["patient"] for row in slide_rows if row["patient"] is not None}
-    of_tile = _labelled_patients(store) if places.names is not None else {}
-    codes: dict[tuple[str, ...], int] = {}
-    group = np.empty(len(chosen), np.intp)
-    unknown = {"each ready-made tile": 0, "each slide": 0}
-    for i, at in enumerate(chosen.tolist()):
-        slide = places.slides[places.slide[at]]
-        name = None if places.names is None else places.names[at]
-        patient = (of_tile.get((slide, name)) if name else None) or of_slide.get(slide)
-        if patient is None:
-            unknown["each slide" if name is None else "each ready-made tile"] += 1
-        key = ("patient", patient) if patient else ("slide", slide) if name is None else ("tile", slide, name)
-        group[i] = codes.setdefault(key, len(codes))
-    if not any(unknown.values()):
-        return group, ()
-    words = [f"{word} counts as a patient" for word, n in unknown.items() if n]
-    note = (
-        f"NO PATIENT IS KNOWN for {sum(unknown.values()):,} of {len(chosen):,} tiles: {', '.join(words)}. If some are "
-        "of one patient, what is said of unseen tiles is too good; give a column `patient` in the list of slides (or "
-        "`group` in labels.csv) and ingest again"
-    )
-    return group, (note,)
-
-
-def _labelled_patients(store: Store) -> Mapping[tuple[str, str], str]:
-    """Patients of ready-made tiles, as their labels name them, by slide and name."""
-    table = store.labels.table(columns=["slide_id", "name", "patient"])
-    columns = (table.column(name).to_pylist() for name in ("slide_id", "name", "patient"))
-    return {(s, n): p for s, n, p in zip(*columns, strict=True) if s and n and p}

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedstore.errors import ConfigError, SlideNotInStoreError
+from embedstore.errors import ConfigError, QueryError, SlideNotInStoreError
 from embedstore.search import slide_search
 from embedstore.search.representatives import representatives
 from embedstore.search.slide_search import similar_slides
@@ -106,7 +106,7 @@ def test_refusals(scene, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"no column 'colour' .* of its slide: .*patient"):
         similar_slides(store, collection, "q", where="colour = 'red'")
     store, collection = plant(tmp_path, {"a": noise(5, 0), "b": noise(5, 1)})
-    with pytest.raises(ConfigError, match="slide 'a' has no patient"):
+    with pytest.raises(QueryError, match="the patient of slide 'a' is not known"):
         similar_slides(store, collection, "a", exclude_same_patient=True)
 
 

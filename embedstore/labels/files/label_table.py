@@ -18,6 +18,7 @@ from embedstore.errors import LabelError, LabelFormatError, SlideNotInStoreError
 from embedstore.labels.files.annotations import Origin
 from embedstore.labels.files.frames import corner_l0
 from embedstore.labels.files.slide_names import SlideNames
+from embedstore.sorted_ids import positions_in
 from embedstore.store import Store, read_tile_locations
 from embedstore.store.labels import Kind
 
@@ -269,11 +270,8 @@ def _look_up(
     places: list[dict[str, Any] | None] = [None] * len(ids)
     for name in names:
         at = read_tile_locations(store.collection(name))
-        order = np.argsort(at.tile_id)
-        spot = np.minimum(np.searchsorted(at.tile_id[order], ids), max(len(order) - 1, 0))
-        hit = order[spot] if len(order) else np.zeros(len(ids), np.int64)
-        right = at.tile_id[hit] == ids if len(order) else np.zeros(len(ids), bool)
-        for i in np.flatnonzero(right):
+        hit = positions_in(at.tile_id, ids, order=np.argsort(at.tile_id))
+        for i in np.flatnonzero(hit >= 0):
             edge = int(at.edge_l0[hit[i]])
             if found[i] >= 0 and found[i] != edge:
                 raise LabelError(

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embedstore.store import Store
+from embedstore.sorted_ids import positions_in
+from embedstore.store import Patients, Store
 
 #: Slides of one patient that a search is told to leave out; of more, the search passes over their tiles itself.
 NAMED_SLIDES = 100
@@ -32,23 +32,10 @@ class Sides(Protocol):
 
 
 class PatientSides:
-    """A side is a patient.
-
-    The patient of a slide is that of the ledger; of a ready-made tile that of its labels, else of the ledger. Where
-    none is known, a slide counts as a patient, and a ready-made tile as one of its own.
-    """
+    """A side is a patient, or what counts as one: see `Patients`."""
 
     def __init__(self, store: Store):
-        self._slide = {row["slide_id"]: row["patient"] for row in store.ledger.slides() if row["patient"] is not None}
-        self._slides_of: dict[str, list[str]] = {}
-        for slide, patient in self._slide.items():
-            self._slides_of.setdefault(patient, []).append(slide)
-        labelled = store.labels.table(columns=["slide_id", "name", "patient"])
-        self._tile = {
-            (row["slide_id"], row["name"]): row["patient"]
-            for row in labelled.filter(pc.is_valid(labelled["name"])).to_pylist()
-            if row["patient"] is not None
-        }
+        self.patients = Patients(store)
 
     def of(self, tiles: pa.Table) -> NDArray[Any]:
         slides, names = tiles.column("slide_id").to_pylist(), tiles.column("name").to_pylist()
@@ -56,8 +43,7 @@ class PatientSides:
         return np.array([self._side(slide, name) for slide, name in pairs], object).reshape(-1, 1)
 
     def _side(self, slide: str, name: str | None) -> str:
-        patient = self._tile.get((slide, name)) if name is not None else None
-        patient = self._slide.get(slide) if patient is None else patient
+        patient = self.patients.of_tile(slide, name)
         if patient is not None:
             return f"patient {patient}"
         return f"slide {slide}" if name is None else f"tile {name} of {slide}"
@@ -68,16 +54,11 @@ class PatientSides:
     def own_slides(self, tile: Mapping[str, Any]) -> Sequence[str]:
         if tile["name"] is not None:
             return ()
-        own = self._slides_of.get(self._slide.get(tile["slide_id"], ""), [tile["slide_id"]])
+        own = self.patients.slides_with_same(tile["slide_id"])
         return own if len(own) <= NAMED_SLIDES else (tile["slide_id"],)
 
     def names(self, one: NDArray[Any], other: NDArray[Any]) -> tuple[str, str]:
         return one[0], other[0]
-
-    def without_patient(self, slides: Sequence[str]) -> list[str]:
-        """Those of some slides that have no patient in the ledger, and no tile with one in its label."""
-        labelled = {slide for slide, _ in self._tile}
-        return [slide for slide in slides if slide not in self._slide and slide not in labelled]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,8 +81,8 @@ class PartSides:
 
     def of(self, tiles: pa.Table) -> NDArray[Any]:
         ids = tiles.column("tile_id").to_numpy()
-        at = np.minimum(np.searchsorted(self.tile_ids, ids), len(self.tile_ids) - 1)
-        return np.where((self.tile_ids[at] == ids)[:, None], self.parts[at], np.int8(-1))
+        at = positions_in(self.tile_ids, ids)
+        return np.where((at >= 0)[:, None], self.parts[at], np.int8(-1))
 
     def apart(self, one: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
         return ((others != one) & (others >= 0) & (one >= 0)).any(axis=1)

@@ -15,6 +15,7 @@ from embedstore.search.audits.nearest_elsewhere import COLUMNS, elsewhere_sql, n
 from embedstore.search.parallel import ask_many
 from embedstore.search.tile_sample import TileSample, sample_tiles
 from embedstore.store import Collection, Store, nearest_tiles
+from embedstore.store.patients import no_patient_note
 
 #: Neighbours asked for at first, and at most: a tile whose own side has so many that are nearer is given up.
 FETCH, FETCH_MOST = 16, 1_024
@@ -151,12 +152,10 @@ def _pair(tile: Mapping[str, Any], other: Mapping[str, Any], side: str, other_si
 
 def _notes(drawn: TileSample, patients: PatientSides, parts: PartSides | None) -> tuple[str, ...]:
     notes = drawn.notes
-    unknown = patients.without_patient(sorted(set(drawn.tiles.column("slide_id").to_pylist())))
+    unknown = patients.patients.unknown_among(sorted(set(drawn.tiles.column("slide_id").to_pylist())))
     if parts is None and unknown:
-        notes += (
-            f"NO PATIENT IS KNOWN for {len(unknown):,} of {drawn.slides:,} slide(s) ({', '.join(unknown[:3])}"
-            f"{', …' if len(unknown) > 3 else ''}): each slide counts as a patient, each ready-made tile as one of its "
-            "own, so that slides of one patient count as leaks; give a column `patient` in the list of slides and "
-            "ingest again",
-        )
+        names = f"{', '.join(unknown[:3])}{', …' if len(unknown) > 3 else ''}"
+        slides = f"{drawn.slides:,} slide(s) ({names})"
+        consequence = "they count as leaks"
+        notes += (no_patient_note(len(unknown), slides, slides=True, tiles=True, consequence=consequence),)
     return notes

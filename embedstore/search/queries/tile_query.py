@@ -60,16 +60,10 @@ def place_query(store: Store, collection: Collection, slide_id: str, xy_l0: tupl
         VectorError: its vector is zero, or not finite.
     """
     x, y = (math.floor(value) for value in xy_l0)
-    where = f"{_on(slide_id)} AND x <= {x} AND x + edge_l0 > {x} AND y <= {y} AND y + edge_l0 > {y}"
-    on_any_slide = max(abs(x), abs(y)) < 1 << 31  # beyond, Lance's SQL does not compare
-    there = collection.tiles(where=where).to_pylist() if on_any_slide else []
-    if not there:
+    row = collection.tile_at(slide_id, (x, y))
+    if row is None:
         raise _nothing_at(store, collection, slide_id, f"at {x}, {y}", (x, y))
-
-    def off_centre(row: Mapping[str, Any]) -> int:
-        return (2 * (x - row["x"]) - row["edge_l0"]) ** 2 + (2 * (y - row["y"]) - row["edge_l0"]) ** 2
-
-    return _of_tile(collection, min(there, key=off_centre))
+    return _of_tile(collection, row)
 
 
 def _of_tile(collection: Collection, row: Mapping[str, Any]) -> Query:

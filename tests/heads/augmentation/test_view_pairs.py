@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedstore.errors import LabelError, SplitError, ViewsNotFoundError
-from embedstore.store import Store, read_views
+from embedstore.store import Label, Store, read_views
 from heads.augmentation import view_pairs
 from heads.augmentation.view_pairs import gather_pairs, part_by_group
-from heads.config import AugmenterConfig
+from heads.config import AugmenterConfig, FitConfig, SplitConfig
+from heads.examples import gather
 from heads.splitting.splits import TEST, TRAIN, VALID
 from tests.heads.view_stores import VIEWS, make_viewed
 
@@ -73,6 +74,20 @@ def test_ready_made_tiles_have_the_patients_that_their_labels_name(tmp_path: Pat
     pairs = gather_pairs(store, store.collection(), CONFIG)
     np.testing.assert_array_equal(pairs.group, np.repeat(np.arange(8), 2))
     assert pairs.notes == ()
+
+
+def test_a_task_whose_labels_name_no_patient_has_those_that_other_tasks_name(tmp_path: Path):
+    store = make_viewed(tmp_path, slides=4, tiles=8, patients=False, named=True)
+    tiles = store.collection().tiles(columns=["slide_id", "name"]).to_pylist()
+    store.labels.record(
+        Label(task="size", label="ab"[i % 2], slide_id=tile["slide_id"], name=tile["name"], author="me", source="s")
+        for i, tile in enumerate(tiles)
+    )
+    examples = gather(store, store.collection(), ["size"], FitConfig(split=SplitConfig(folds=3)))
+    assert [examples.group_names[code] for code in examples.group] == [
+        f"{tile['slide_id']} {int(tile['name'].removesuffix('.png')) // 2}" for tile in tiles
+    ]
+    assert not any("NO PATIENT" in note for note in examples.notes)
 
 
 @given(

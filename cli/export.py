@@ -7,9 +7,7 @@ import click
 
 from cli.options import collection_option, json_option, print_json, store_option
 
-#: What each form writes; those with a folder write a file a slide.
-FORMS = ("geojson", "png", "csv", "parquet", "slides", "anndata")
-SUFFIXES = {"geojson": ".geojson", "png": ".png"}
+FORMATS = ("geojson", "png", "csv", "parquet", "slides", "anndata")  # ExportFormat, whose module is heavy to import
 
 
 @click.command(
@@ -23,7 +21,7 @@ SUFFIXES = {"geojson": ".geojson", "png": ".png"}
 @click.option(
     "--format",
     "form",
-    type=click.Choice(FORMS),
+    type=click.Choice(FORMATS),
     required=True,
     help="geojson: for QuPath; png: heat maps; csv, parquet: all rows; slides: a row a slide; anndata: .h5ad.",
 )
@@ -57,7 +55,7 @@ def command(
     collection: str | None,
     slides: tuple[str, ...],
     where: str | None,
-    form: str,
+    form: Any,
     out: Path,
     as_json: bool,
     **options: Any,
@@ -66,64 +64,29 @@ def command(
 
     The files that were written are printed, one a line.
     """
-    from embedstore.export import export_scope
+    from embedstore.export import ExportRequest, export
     from embedstore.slides import single_thread
     from embedstore.store import Store
 
     if head is not None and collection is not None:
         raise click.UsageError("a head knows its collection; give --head or --collection")
     single_thread()
-    scope = export_scope(Store.open(store), head=head, collection=collection, slides=slides, where=where)
-    if form in SUFFIXES:
-        written, notes = _write_by_slide(scope, form, out, bool(slides), options)
-    else:
-        written, notes = [_write_table(scope, form, out)], []
-    for note in notes:
+    request = ExportRequest(
+        format=form, path=out, head=head, collection=collection, slides=slides, where=where, **options
+    )
+    result = export(Store.open(store), request)
+    for note in result.notes:
         click.echo(f"note: {note}", err=True)
     if as_json:
-        print_json({"format": form, "slides": len(scope.slides), "files": written, "notes": notes})
+        files = [_record(file) for file in result.files]
+        print_json({"format": form, "slides": result.slides, "files": files, "notes": result.notes})
         return
-    for each in written:
-        click.echo(each["path"])
-    total, unit = sum(each["rows"] for each in written), {"geojson": "objects", "png": "pictures"}.get(form, "rows")
-    click.echo(f"{len(scope.slides)} slide(s), {total} {unit} in {len(written)} file(s)", err=True)
+    for file in result.files:
+        click.echo(file.path)
+    rows = sum(file.rows for file in result.files)
+    click.echo(f"{result.slides} slide(s), {rows} {result.unit} in {len(result.files)} file(s)", err=True)
 
 
-def _write_by_slide(
-    scope: Any, form: str, out: Path, asked: bool, options: dict[str, Any]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """A file a slide; what was written, and what the user should know."""
-    from embedstore.export import write_geojson, write_heat_map
-    from embedstore.output_files import slide_path
-
-    placed, folders = scope.slides_with_places(form, asked=asked)
-    notes = [f"{name!r} is a folder of ready-made tiles, which {form} cannot show" for name in folders]
-    written: list[dict[str, Any]] = []
-    for slide_id in placed:
-        path = slide_path(out, slide_id, SUFFIXES[form], single=len(placed) == 1)
-        if form == "geojson":
-            chosen = {name: options[name] for name in ("origin", "merge", "min_probability")}
-            rows = write_geojson(scope, slide_id, path, **chosen)
-        else:
-            of_class, picture_px = options["of_class"], options["picture_px"]
-            note = write_heat_map(scope, slide_id, path, of_class=of_class, picture_px=picture_px)
-            notes += [note] if note else []
-            rows = 1
-        written.append({"slide_id": slide_id, "path": str(path), "rows": rows})
-    return written, notes
-
-
-def _write_table(scope: Any, form: str, out: Path) -> dict[str, Any]:
-    """One file of everything."""
-    from embedstore.errors import ExportError
-    from embedstore.export import write_anndata, write_slide_scores, write_table
-
-    if out.is_dir():
-        raise ExportError(f"--out {out} is a folder; {form} writes one file, such as {out / f'export.{form}'}")
-    if form == "slides":
-        rows = write_slide_scores(scope, out)
-    elif form == "anndata":
-        rows = write_anndata(scope, out)
-    else:
-        rows = write_table(scope, out, form="csv" if form == "csv" else "parquet")
-    return {"path": str(out), "rows": rows}
+def _record(file: Any) -> dict[str, Any]:
+    slide = {} if file.slide_id is None else {"slide_id": file.slide_id}
+    return {**slide, "path": str(file.path), "rows": file.rows}

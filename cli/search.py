@@ -168,25 +168,19 @@ def _query(store: Any, collection: Any, tile: int | None, options: dict[str, Any
 
 
 def _write(hits: Any, options: dict[str, Any]) -> list[str]:
-    """Write what was asked for; the paths."""
-    from embedstore import export
+    """Write the files that are wanted; their paths."""
+    files = {
+        "montage": options["montage"], "page": options["html"], "geojson": options["geojson"],
+        "table": options["table"],
+    }  # fmt: skip
+    if not any(files.values()):
+        return []
+    from embedstore.export import HitFiles, write_hits
 
-    written: list[str] = []
-    if options["montage"] is not None:
-        export.write_montage(hits, options["montage"])
-        written.append(str(options["montage"]))
-    if options["html"] is not None:
-        export.write_page(hits, options["html"])
-        written.append(str(options["html"]))
-    if options["geojson"] is not None:
-        files = export.write_hits_geojson(hits, options["geojson"])
-        written += [str(path) for path in files.paths.values()]
-        for note in files.notes:
-            click.echo(f"note: {note}", err=True)
-    if options["table"] is not None:
-        export.write_hits_table(hits, options["table"])
-        written.append(str(options["table"]))
-    return written
+    written = write_hits(hits, HitFiles(**files))
+    for note in written.notes:
+        click.echo(f"note: {note}", err=True)
+    return [str(path) for path in written.paths]
 
 
 def _search_slides(store: Any, collection: Any, as_json: bool, options: dict[str, Any]) -> None:

@@ -38,6 +38,6 @@ class SearchResult(Table):
 
     def _repr_html_(self) -> str:
         """The first neighbours as a notebook shows them: a card with a picture each."""
-        from embedstore.export.hits.hits_page import notebook_html
+        from embedstore.export import notebook_html
 
         return notebook_html(self.hits)

@@ -12,7 +12,7 @@ from embedstore.errors import ConfigError, ExportError, QueryError, TileNotFound
 from embedstore.search import SearchConfig, search, tile_query
 from embedstore.store import Collection, Store
 from embedstore.store.ledger import Ledger
-from tests.export.found import FOLDER, LOST, make_found, make_hits, of_tile, tile_rows
+from tests.export.hits_scene import FOLDER, LOST, make_found, make_hits, of_tile, tile_rows
 from tests.search.planted import noise, plant
 
 SLIDES = {f"s{i}": noise(40, i) + 3 for i in range(6)}

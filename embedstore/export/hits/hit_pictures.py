@@ -1,35 +1,32 @@
 """What there is to see of tiles that were found, and of what was looked for."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from embedstore.config import TilingConfig
 from embedstore.errors import QueryError
 from embedstore.export.pictures.tile_pictures import pictures_at_hand
-
-if TYPE_CHECKING:
-    from embedstore.search.hits import Hits
+from embedstore.search.hits import Hits
+from embedstore.search.queries.image_file import read_image
 
 #: (height, width, 3) uint8 RGB, or a few words on why there is no picture.
 Picture = np.ndarray | str
 
 
-def found_pictures(hits: "Hits", rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
+def found_pictures(hits: Hits, rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
     """Pictures of rows of the hits, as the extractor saw them."""
     return pictures_at_hand(hits.store, hits.collection, rows) if rows else []
 
 
-def query_pictures(hits: "Hits") -> list[tuple[Picture, Mapping[str, Any] | None]]:
+def query_pictures(hits: Hits) -> list[tuple[Picture, Mapping[str, Any] | None]]:
     """What shows the query, one or more: tiles with their rows, its image, or words where it has no picture."""
     query = hits.query
     if query.tiles:
         return list(zip(found_pictures(hits, query.tiles), query.tiles, strict=True))
     if query.picture is None:
         return [("a vector, which has no picture", None)]
-    from embedstore.search.queries.image_file import read_image  # search may import export
-
     try:
         return [(read_image(query.picture), None)]
     except QueryError:
@@ -46,7 +43,7 @@ def distance_text(row: Mapping[str, Any]) -> str:
     return f"{max(row['distance'], 0.0):.4f}"
 
 
-def facts(hits: "Hits") -> list[str]:
+def facts(hits: Hits) -> list[str]:
     """What a reader should know of all the tiles: how many, of which collection, and how much a tile shows."""
     return [
         hits.summary() if len(hits) else "nothing found",
@@ -55,7 +52,7 @@ def facts(hits: "Hits") -> list[str]:
     ]
 
 
-def _scale(hits: "Hits") -> list[str]:
+def _scale(hits: Hits) -> list[str]:
     """Such as 'tiles of 256 px at 0.5 µm/px, 128 µm wide'; nothing where none was cut from a slide."""
     if not any(hits.table["edge_l0"].to_pylist()):
         return []

@@ -1,9 +1,9 @@
-"""Tiles that were found as GeoJSON that QuPath opens: an annotation a tile, a file a slide."""
+"""Hits as GeoJSON for QuPath: an annotation for each tile, a file for each slide."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,22 +14,20 @@ from embedstore.labels.class_colours import PALETTE
 from embedstore.labels.files.annotations import Origin
 from embedstore.labels.files.frames import corner_l0
 from embedstore.output_files import slide_path
-
-if TYPE_CHECKING:
-    from embedstore.search.hits import Hits
+from embedstore.search.hits import Hits
 
 SUFFIX = ".geojson"
 MATCH = "match"
 
 
 @dataclass(frozen=True, kw_only=True)
-class HitFiles:
+class HitsGeojson:
     """What was written.
 
     Attributes:
         paths: {slide: its file}, in the order of the slides' nearest tiles.
-        tiles: How many tiles stand in them.
-        notes: What the user should know, such as the folders that were passed over.
+        tiles: How many tiles the files hold.
+        notes: What the user should know, such as folders that were left out.
     """
 
     paths: dict[str, Path]
@@ -37,27 +35,27 @@ class HitFiles:
     notes: tuple[str, ...] = ()
 
 
-def write_hits_geojson(hits: "Hits", path: str | Path, *, origin: Origin = "bounds", label: str = MATCH) -> HitFiles:
-    """Write tiles that were found, for QuPath 0.4 or newer (File > Import objects, or drag and drop).
+def write_hits_geojson(hits: Hits, path: str | Path, *, origin: Origin = "bounds", label: str = MATCH) -> HitsGeojson:
+    """Write hits for QuPath 0.4 or newer (File > Import objects, or drag and drop).
 
     A tile is a square annotation of class `label`, named by its rank, with the measurements "rank" and "distance"; it
-    is locked, so that it is not dragged away by accident. Tiles of ready-made folders have no place on a slide and are
-    passed over with a note.
+    is locked, so that it is not dragged away by accident. Tiles of ready-made folders have no location on a slide and
+    are left out with a note.
 
     Args:
-        hits: What was found.
-        path: A folder, which gets a file a slide; or one .geojson file, where all tiles are of one slide.
+        hits: The hits to write.
+        path: A folder, which gets a file for each slide; or one .geojson file, where all tiles are of one slide.
         origin: Where coordinates begin: see `write_geojson`.
         label: Name of the class in QuPath.
     Raises:
-        ExportError: there is no tile that has a place, or `path` is one file and the tiles are of several slides.
+        ExportError: no tile has a location, or `path` is one file and the tiles are of several slides.
     """
     out, table = Path(path), hits.table
     if not len(table):
         raise ExportError(f"nothing was found for {hits.query.title}, so there is nothing to write to {out}")
-    placed = table.filter(pc.greater(table["edge_l0"], 0))
+    located = table.filter(pc.greater(table["edge_l0"], 0))
     folders = pc.unique(table.filter(pc.equal(table["edge_l0"], 0))["slide_id"]).to_pylist()
-    slide_ids = pc.unique(placed["slide_id"]).to_pylist()
+    slide_ids = pc.unique(located["slide_id"]).to_pylist()
     if not slide_ids:
         raise ExportError(
             f"{folders[0]!r} is a folder of ready-made tiles, which have no place on a slide, and nothing else was "
@@ -68,12 +66,12 @@ def write_hits_geojson(hits: "Hits", path: str | Path, *, origin: Origin = "boun
     rows = {row["slide_id"]: row for row in hits.store.ledger.slides()}
     paths = {}
     for slide_id in slide_ids:
-        mine = placed.filter(pc.equal(placed["slide_id"], slide_id))
+        tiles = located.filter(pc.equal(located["slide_id"], slide_id))
         paths[slide_id] = slide_path(out, slide_id, SUFFIX, single=True)
         about = {"origin": origin, "slide_id": slide_id, "collection": hits.collection, "query": hits.query.title}
-        write_collection(paths[slide_id], about, _features(mine, corner_l0(rows.get(slide_id, {}), origin), label))
+        write_collection(paths[slide_id], about, _features(tiles, corner_l0(rows.get(slide_id, {}), origin), label))
     notes = tuple(f"{name!r} is a folder of ready-made tiles, which have no place for QuPath" for name in folders)
-    return HitFiles(paths=paths, tiles=len(placed), notes=notes)
+    return HitsGeojson(paths=paths, tiles=len(located), notes=notes)
 
 
 def _features(rows: pa.Table, corner: tuple[int, int], label: str) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
@@ -10,12 +10,10 @@ from embedstore.errors import ExportError
 from embedstore.export.hits.hit_pictures import distance_text, facts, found_pictures, place_text, query_pictures
 from embedstore.export.pictures.contact_sheet import blank_tile, contact_sheet
 from embedstore.output_files import atomic_write
-
-if TYPE_CHECKING:
-    from embedstore.search.hits import Hits
+from embedstore.search.hits import Hits
 
 
-def write_montage(hits: "Hits", path: str | Path, *, columns: int = 6, tile_px: int = 192) -> Image.Image:
+def write_montage(hits: Hits, path: str | Path, *, columns: int = 6, tile_px: int = 192) -> Image.Image:
     """Write `draw_montage` to a file, in the format that its ending says: .png, .jpg, .tif and the like.
 
     Raises:
@@ -33,7 +31,7 @@ def write_montage(hits: "Hits", path: str | Path, *, columns: int = 6, tile_px: 
     return sheet
 
 
-def draw_montage(hits: "Hits", *, columns: int = 6, tile_px: int = 192) -> Image.Image:
+def draw_montage(hits: Hits, *, columns: int = 6, tile_px: int = 192) -> Image.Image:
     """Draw the query in a frame of its own, and the tiles found, each with rank, distance, slide, place and patient.
 
     A query of several tiles shows a few of them, one of an image the image, and one of a vector a card that says so.
@@ -60,7 +58,7 @@ def draw_montage(hits: "Hits", *, columns: int = 6, tile_px: int = 192) -> Image
     )
 
 
-def _title(hits: "Hits") -> str:
+def _title(hits: Hits) -> str:
     lines = [f"Nearest to {hits.query.title}", "   ·   ".join(facts(hits)), hits.note]
     return "\n".join(line.replace("\n", " ") for line in lines if line)
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
@@ -18,9 +18,7 @@ from embedstore.export.hits.hit_pictures import (
     query_pictures,
 )
 from embedstore.output_files import atomic_write
-
-if TYPE_CHECKING:
-    from embedstore.search.hits import Hits
+from embedstore.search.hits import Hits
 
 PICTURE_PX = 512  # longest side of a picture in the page; tiles are mostly smaller, images of queries larger
 JPEG_QUALITY = 88
@@ -64,7 +62,7 @@ PAGE_STYLE = "body { margin: 0; }\n.es { min-height: 100vh; box-sizing: border-b
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def write_page(hits: "Hits", path: str | Path) -> int:
+def write_page(hits: Hits, path: str | Path) -> int:
     """Write a page of what was found: the query, and a card a tile with picture, distance, slide, place and metadata.
 
     Everything is in the file; it follows the reader's choice of light or dark.
@@ -86,12 +84,12 @@ def write_page(hits: "Hits", path: str | Path) -> int:
     return len(hits)
 
 
-def notebook_html(hits: "Hits") -> str:
+def notebook_html(hits: Hits) -> str:
     """The first tiles as a notebook shows them."""
     return f"<style>{STYLE}</style>\n" + "".join(_body(hits, NOTEBOOK_TILES))
 
 
-def _body(hits: "Hits", most: int) -> Iterator[str]:
+def _body(hits: Hits, most: int) -> Iterator[str]:
     yield f'<div class="es">\n<header>\n<h1>Nearest to {escape(hits.query.title)}</h1>\n'
     yield f"<p>{escape(' · '.join(facts(hits)))}</p>\n"
     if hits.note:

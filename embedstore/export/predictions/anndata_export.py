@@ -49,7 +49,7 @@ def _tiles(scope: ExportScope) -> tuple[pa.Table, np.ndarray]:
     collection = scope.store.collection(scope.collection)
     said = _said_of_tiles(scope)
     slides, batches, vectors = slides_table(scope), [], []
-    for batch in collection.batches(slides=scope.wanted, columns=[*TILE_COLUMNS, "vector"]):
+    for batch in collection.batches(slides=scope.slide_ids, columns=[*TILE_COLUMNS, "vector"]):
         values = batch.column("vector").flatten().to_numpy().reshape(-1, collection.dim).astype(np.float32)
         batch = batch.drop_columns(["vector"])
         for key, table in said:
@@ -71,10 +71,10 @@ def _said_of_tiles(scope: ExportScope) -> list[tuple[str, pa.Table]]:
         return []
     answers = ["label", *scope.facts.columns.values()]
     if scope.facts.level == "tile":
-        return [("tile_id", scope.predictions.table(slides=scope.wanted, columns=["tile_id", *answers]))]
-    said = [("slide_id", scope.predictions.table(slides=scope.wanted, columns=["slide_id", *answers]))]
+        return [("tile_id", scope.predictions.table(slides=scope.slide_ids, columns=["tile_id", *answers]))]
+    said = [("slide_id", scope.predictions.table(slides=scope.slide_ids, columns=["slide_id", *answers]))]
     if scope.attention is not None:
-        said.append(("tile_id", scope.attention.table(slides=scope.wanted, columns=["tile_id", "attention"])))
+        said.append(("tile_id", scope.attention.table(slides=scope.slide_ids, columns=["tile_id", "attention"])))
     return said
 
 

@@ -1,8 +1,11 @@
-"""What an export is about: a head's predictions, or a collection's embeddings alone, of some slides."""
+"""The scope of an export: a head's predictions, or a collection's embeddings alone, of some slides."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from embedstore.errors import ConfigError, ExportError
 from embedstore.store import PredictionFacts, Predictions, Store
@@ -11,16 +14,16 @@ from embedstore.store.schema import SLIDES
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ExportScope:
-    """Slides, and the tables that say something of them.
+    """The slides of an export, and the tables to read.
 
     Attributes:
-        store: Where everything is.
-        collection: Whose tiles they are.
-        slides: The rows of the chosen slides that have something to export, by id.
-        predictions: What the head said; None where a collection is exported alone.
-        attention: Where a head for slides or patients looked; None where that is not kept.
-        facts: What made the predictions.
-        everything: The slides are all that the table has: it can be read without looking for them.
+        store: The store to read from.
+        collection: Name of the collection of the tiles.
+        slides: Rows of the chosen slides that have something to export, by id.
+        predictions: Predictions of the head; None where a collection is exported alone.
+        attention: Attention of a head for slides or patients; None where it was not kept.
+        facts: How the predictions were made.
+        all_slides: Every slide of the table was chosen, so that it is read without a filter.
     """
 
     store: Store
@@ -29,21 +32,25 @@ class ExportScope:
     predictions: Predictions | None = None
     attention: Predictions | None = None
     facts: PredictionFacts | None = None
-    everything: bool = False
+    all_slides: bool = False
 
     @property
-    def wanted(self) -> list[str] | None:
-        """The slides to read, None where they are all there are."""
-        return None if self.everything else list(self.slides)
+    def slide_ids(self) -> list[str] | None:
+        """The slides to read; None for all of the table."""
+        return None if self.all_slides else list(self.slides)
 
     def head_facts(self, form: str) -> PredictionFacts:
-        """The facts, or an error where no head was named."""
+        """The facts of the head.
+
+        Raises:
+            ExportError: no head was named.
+        """
         if self.facts is None:
             raise ExportError(f"{form} shows predictions; name the head that made them with --head")
         return self.facts
 
-    def places_table(self, form: str) -> Predictions:
-        """The table that says something of each tile: predictions, or attention of a head for slides.
+    def tile_values(self, form: str) -> Predictions:
+        """The table with a value for each tile: predictions, or attention of a head for slides.
 
         Raises:
             ExportError: there is none.
@@ -52,25 +59,28 @@ class ExportScope:
         table = self.predictions if facts.level == "tile" else self.attention
         if table is None:
             raise ExportError(
-                f"head {facts.head!r} answers for a whole {facts.level}, and what it looked at is not kept, so there "
-                "is nothing to draw on tiles; export it as csv, parquet or slides"
+                f"head {facts.head!r} predicts a whole {facts.level} and its attention was not kept, so there is "
+                "nothing to draw on tiles; export it as csv, parquet or slides"
             )
         return table
 
-    def slides_with_places(self, form: str, *, asked: bool) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
-        """Slides on which tiles have a place, and the folders of ready-made tiles that were passed over.
+    def located_slides(self, form: str, *, named: bool) -> tuple[list[str], list[str]]:
+        """Slides whose tiles have a location, and the folders of ready-made tiles that are left out.
 
+        Args:
+            form: The format, for errors.
+            named: The slides were named one by one, so that none may be left out.
         Raises:
-            ExportError: no slide is left, or a folder was `asked` for by name.
+            ExportError: no slide is left, or a folder was named.
         """
         folders = [slide_id for slide_id, row in self.slides.items() if row.get("kind") == "tiles"]
-        placed = {slide_id: row for slide_id, row in self.slides.items() if slide_id not in folders}
-        if folders and (asked or not placed):
+        located = [slide_id for slide_id in self.slides if slide_id not in folders]
+        if folders and (named or not located):
             raise ExportError(
                 f"{folders[0]!r} is a folder of ready-made tiles, which have no place on a slide, so {form} cannot "
                 "show them; export csv, parquet or anndata instead"
             )
-        return placed, folders
+        return located, folders
 
 
 def export_scope(
@@ -81,18 +91,18 @@ def export_scope(
     slides: Sequence[str] = (),
     where: str | None = None,
 ) -> ExportScope:
-    """Find what is to be exported.
+    """Choose what to export.
 
     Args:
-        head: Whose predictions; without one, the embeddings of `collection`.
+        head: Export its predictions; without one, the embeddings of `collection`.
         collection: By name; the only one when None.
         slides: Only these.
         where: SQL over the rows of slides, such as "cohort = 'A'"; both must hold.
     Raises:
-        PredictionsNotFoundError: the head has predicted nothing.
+        PredictionsNotFoundError: the head has no predictions.
         SlideNotInStoreError: a slide is not in the store.
-        ExportError: a slide is, but there is nothing of it to export; or no slide is left.
-        ConfigError: `where` cannot be understood.
+        ExportError: a slide has nothing to export, or no slide is left.
+        ConfigError: `where` is not a valid condition.
     """
     predictions = facts = attention = None
     if head is not None:
@@ -103,34 +113,34 @@ def export_scope(
     else:
         opened = store.collection(collection)
         collection, present = opened.name, opened.slides()
-    what = f"predictions of head {head!r}" if head else f"collection {collection!r}"
+    source = f"predictions of head {head!r}" if head else f"collection {collection!r}"
     rows = _slide_rows(store, where)
     chosen = store.resolve_slides(slides=slides) if slides else sorted(present)
-    if slides and (lacking := [slide_id for slide_id in chosen if slide_id not in present]):
-        hint = f"; `embedstore predict --head {head} --slide {lacking[0]}` makes them" if head else ""
-        raise ExportError(f"slide {lacking[0]!r} has no rows in the {what} ({len(lacking)} such slide(s)){hint}")
+    if slides and (missing := [slide_id for slide_id in chosen if slide_id not in present]):
+        hint = f"; `embedstore predict --head {head} --slide {missing[0]}` makes them" if head else ""
+        raise ExportError(f"slide {missing[0]!r} has no rows in the {source} ({len(missing)} such slide(s)){hint}")
     if where is None:
         rows = {slide_id: {"slide_id": slide_id} for slide_id in chosen} | rows
-    found = {slide_id: rows[slide_id] for slide_id in chosen if slide_id in rows}
-    if not found:
-        asked = f"; {where!r} holds for {len(rows)} slide(s) of the store" if where else ""
-        raise ExportError(f"none of the {len(present)} slide(s) in the {what} was chosen{asked}; nothing to export")
+    exported = {slide_id: rows[slide_id] for slide_id in chosen if slide_id in rows}
+    if not exported:
+        matches = f"; {where!r} holds for {len(rows)} slide(s) of the store" if where else ""
+        raise ExportError(f"none of the {len(present)} slide(s) in the {source} was chosen{matches}; nothing to export")
     return ExportScope(
         store=store,
         collection=collection,
-        slides=found,
+        slides=exported,
         predictions=predictions,
         attention=attention,
         facts=facts,
-        everything=found.keys() == present.keys(),
+        all_slides=exported.keys() == present.keys(),
     )
 
 
 def _attention(store: Store, facts: PredictionFacts) -> Predictions | None:
-    """Where a head for slides or patients looked; None where only an older version of it said so."""
-    looked = store.predictions(facts.head, "attention")
-    kept = facts.level != "tile" and looked.exists() and looked.facts().head_digest == facts.head_digest
-    return looked if kept else None
+    """Attention of a head for slides or patients; None where it is missing or of an older version of the head."""
+    attention = store.predictions(facts.head, "attention")
+    kept = facts.level != "tile" and attention.exists() and attention.facts().head_digest == facts.head_digest
+    return attention if kept else None
 
 
 def _slide_rows(store: Store, where: str | None) -> dict[str, dict[str, Any]]:
@@ -144,7 +154,19 @@ def _slide_rows(store: Store, where: str | None) -> dict[str, dict[str, Any]]:
 
 
 def metadata_columns(slides: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The columns of slides that say something to people: patient, resolution, and the user's own."""
+    """The columns of slides that go into an export: patient, resolution, and the user's own."""
     names = dict.fromkeys(name for row in slides.values() for name in row)
     own = [name for name in names if name not in SLIDES.names]
     return [name for name in ("patient", "slide_mpp") if name in names] + own
+
+
+def attention_ranks(attention: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Ranks of (n,) values within a slide, 0 (least) to 1 (most), which compare between slides as attention does not.
+
+    Equal values share the mean of their ranks.
+    """
+    from scipy.stats import rankdata
+
+    if len(attention) < 2:
+        return np.ones(len(attention))
+    return (rankdata(attention) - 1) / (len(attention) - 1)

@@ -26,7 +26,7 @@ def write_table(scope: ExportScope, path: str | Path, *, form: Form) -> int:
     Returns:
         How many rows were written.
     """
-    batches = scope.predictions.batches(slides=scope.wanted) if scope.predictions else _tiles(scope, form)
+    batches = scope.predictions.batches(slides=scope.slide_ids) if scope.predictions else _tiles(scope, form)
     slides = slides_table(scope)
     written = 0
     with atomic_write(path) as part, contextlib.ExitStack() as opened:
@@ -53,7 +53,7 @@ def _tiles(scope: ExportScope, form: Form) -> Iterator[pa.RecordBatch]:
     """Tiles of the collection, with their vectors where the form can hold them."""
     collection = scope.store.collection(scope.collection)
     columns = [*TILE_COLUMNS, "vector"] if form == "parquet" else TILE_COLUMNS
-    for batch in collection.batches(slides=scope.wanted, columns=columns):
+    for batch in collection.batches(slides=scope.slide_ids, columns=columns):
         if form == "parquet":
             place = batch.schema.get_field_index("vector")
             values = batch.column(place).flatten().to_numpy().astype(np.float32)

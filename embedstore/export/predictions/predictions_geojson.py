@@ -10,8 +10,7 @@ import pyarrow as pa
 import shapely
 
 from embedstore.errors import ExportError
-from embedstore.export.predictions.export_scope import ExportScope
-from embedstore.export.predictions.ranks import ranks
+from embedstore.export.predictions.export_scope import ExportScope, attention_ranks
 from embedstore.export.qupath_objects import DIGITS, feature, rounded, squares, write_collection
 from embedstore.labels.class_colours import class_colours
 from embedstore.labels.files.annotations import Origin
@@ -50,7 +49,7 @@ def write_geojson(
     Raises:
         ExportError: the head has nothing to say of tiles, or attention was to be merged.
     """
-    facts, table = scope.head_facts("geojson"), scope.places_table("geojson")
+    facts, table = scope.head_facts("geojson"), scope.tile_values("geojson")
     rows = table.table(slides=[slide_id])
     slide = scope.slides[slide_id]
     corner = corner_l0(slide, origin)
@@ -95,7 +94,7 @@ def _tile_features(
 
 def _attention_features(facts: PredictionFacts, rows: pa.Table, corner: tuple[int, int]) -> Iterator[dict[str, Any]]:
     attention, ids = rows["attention"].to_numpy(), rows["tile_id"].to_numpy()
-    places, rank = squares(rows, corner), rounded(ranks(attention))
+    places, rank = squares(rows, corner), rounded(attention_ranks(attention))
     for i in range(len(ids)):
         measurements = {"attention": float(attention[i]), "attention rank": rank[i]}
         yield feature(f"{facts.head}/{ids[i]}", places[i], {"objectType": "tile", "measurements": measurements})

@@ -30,7 +30,7 @@ def slide_scores(scope: ExportScope) -> pa.Table:
         return _tile_scores(scope, facts)
     assert scope.predictions is not None
     rows = pa.Table.from_batches(
-        [join_slides(batch, slides_table(scope)) for batch in scope.predictions.batches(slides=scope.wanted)]
+        [join_slides(batch, slides_table(scope)) for batch in scope.predictions.batches(slides=scope.slide_ids)]
     )
     return rows.sort_by("slide_id") if facts.level == "slide" else _by_patient(rows, facts)
 
@@ -49,7 +49,7 @@ def _tile_scores(scope: ExportScope, facts: PredictionFacts) -> pa.Table:
     assert scope.predictions is not None
     tallies: dict[str, _Tally] = {}
     share = _own_share(scope)
-    for batch in scope.predictions.batches(slides=scope.wanted):
+    for batch in scope.predictions.batches(slides=scope.slide_ids):
         ids = batch.column("slide_id").dictionary_encode()
         codes, names = ids.indices.to_numpy(), ids.dictionary.to_pylist()
         probabilities, decided = probability_matrix(facts, batch), decided_classes(facts, batch)

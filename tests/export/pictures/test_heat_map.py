@@ -11,8 +11,8 @@ from PIL import Image
 from embedstore.errors import ExportError
 from embedstore.export import draw_class_map, draw_heat_map, export_scope, write_heat_map
 from embedstore.export.pictures.heat_map import ALPHA, LUMA, box_sums, colour_table, tile_boxes
+from embedstore.export.predictions.export_scope import attention_ranks
 from embedstore.export.predictions.heat_map_sheet import MARGIN_PX, TITLE_PX, round_length
-from embedstore.export.predictions.ranks import ranks
 from embedstore.slides import Thumbnail, open_slide
 from embedstore.store import Store
 from tests.export.prediction_scene import EDGE, grid, make_store
@@ -104,8 +104,8 @@ def test_classes_are_shown_by_the_most_votes():
 
 
 def test_ranks_share_their_place_and_end_at_one():
-    assert ranks(np.array([3.0, 1.0, 3.0, 9.0, 2.0])).tolist() == [0.625, 0.0, 0.625, 1.0, 0.25]
-    assert ranks(np.array([7.0])).tolist() == [1.0]
+    assert attention_ranks(np.array([3.0, 1.0, 3.0, 9.0, 2.0])).tolist() == [0.625, 0.0, 0.625, 1.0, 0.25]
+    assert attention_ranks(np.array([7.0])).tolist() == [1.0]
 
 
 @pytest.mark.parametrize(("most", "found"), [(1.0, 1), (0.99, 0.5), (0.21, 0.2), (4.9, 2), (70, 50), (0.0013, 0.001)])
@@ -133,7 +133,7 @@ def lesion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
         slide.properties.update({f"openslide.bounds-{n}": str(v) for n, v in zip(names, BOUNDS, strict=True)})
         return slide
 
-    monkeypatch.setattr("embedstore.export.predictions.slide_picture.open_slide", cropped)
+    monkeypatch.setattr("embedstore.export.predictions.heat_map_sheet.open_slide", cropped)
     store = make_store(tmp_path, {"a.tiff": grid(2, 2, at=LESION[:2])})
     bounds = dict(zip(("bounds_x", "bounds_y", "bounds_width", "bounds_height"), BOUNDS, strict=True))
     row = store.ledger.slides()[0] | bounds

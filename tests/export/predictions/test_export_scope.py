@@ -23,10 +23,10 @@ def store(tmp_path: Path) -> Store:
 
 def test_all_predicted_slides_are_chosen_unless_said_otherwise(store: Store):
     scope = export_scope(store, head="lesion")
-    assert list(scope.slides) == ["a.svs", "b.svs"] and scope.wanted is None
+    assert list(scope.slides) == ["a.svs", "b.svs"] and scope.slide_ids is None
     assert scope.slides["b.svs"]["patient"] == "P1"
     assert list(export_scope(store, head="lesion", where="cohort = 'B'").slides) == ["b.svs"]
-    assert export_scope(store, head="lesion", slides=["a.svs"]).wanted == ["a.svs"]
+    assert export_scope(store, head="lesion", slides=["a.svs"]).slide_ids == ["a.svs"]
     assert list(export_scope(store).slides) == ["a.svs", "b.svs", "c.svs"]
 
 
@@ -46,26 +46,26 @@ def test_what_cannot_be_chosen_is_said(store: Store):
 def test_folders_of_tiles_have_no_place(store: Store):
     add_folder(store, "patches", ("x.png", "y.png"))
     predict(store, facts(), {"patches": two([0.5, 0.6])})
-    placed, folders = export_scope(store, head="lesion").slides_with_places("png", asked=False)
-    assert list(placed) == ["a.svs", "b.svs"] and folders == ["patches"]
+    located, folders = export_scope(store, head="lesion").located_slides("png", named=False)
+    assert located == ["a.svs", "b.svs"] and folders == ["patches"]
     with pytest.raises(ExportError, match=r"'patches' is a folder of ready-made tiles.* png cannot show them.*csv"):
-        export_scope(store, head="lesion", slides=["patches"]).slides_with_places("png", asked=True)
+        export_scope(store, head="lesion", slides=["patches"]).located_slides("png", named=True)
 
 
 def test_a_head_for_slides_is_shown_by_its_attention(store: Store):
     made = facts(head="grade", level="slide")
     predict_slides(store, made, {"a.svs": two([0.9])[0]}, {"a.svs": np.array([0.2, 0.8])})
-    assert export_scope(store, head="grade").places_table("png").kind == "attention"
+    assert export_scope(store, head="grade").tile_values("png").kind == "attention"
     newer = facts(head="grade", level="slide", head_digest="sha256:head-2")
     predict_slides(store, newer, {"a.svs": two([0.9])[0]}, {})
     assert store.predictions("grade", "attention").facts() == newer and not len(store.predictions("grade", "attention"))
     predict_slides(store, made, {"a.svs": two([0.9])[0]}, {"a.svs": np.array([0.2, 0.8])})
     stays = store.predictions("grade", "attention").table().to_batches()
     store.predictions("grade", "attention").write(newer, stays, slides=["a.svs"])
-    with pytest.raises(ExportError, match=r"'grade' answers for a whole slide.*export it as csv"):
-        export_scope(store, head="grade").places_table("png")
+    with pytest.raises(ExportError, match=r"'grade' predicts a whole slide.*export it as csv"):
+        export_scope(store, head="grade").tile_values("png")
     with pytest.raises(ExportError, match="png shows predictions; name the head"):
-        export_scope(store).places_table("png")
+        export_scope(store).tile_values("png")
 
 
 def test_files_lie_by_the_ids_of_their_slides_and_never_outside(tmp_path: Path):

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from embedstore.errors import ExportError
-from embedstore.export import write_hits_table
+from embedstore.export import HitFiles, write_hits, write_hits_table
 from tests.export.hits_scene import FOLDER, make_found, make_hits, tile_rows
 
 
@@ -40,3 +40,14 @@ def test_other_forms_and_folders_are_refused(tmp_path: Path):
     with pytest.raises(ExportError, match=r"h\.csv is a folder"):
         write_hits_table(hits, tmp_path / "h.csv")
     assert list((tmp_path / "h.csv").iterdir()) == []
+
+
+def test_only_the_files_that_are_named_are_written(tmp_path: Path):
+    store = make_found(tmp_path)
+    hits = make_hits(store, [*tile_rows(store, "a.svs"), *tile_rows(store, FOLDER)])
+    assert write_hits(hits, HitFiles()).paths == ()
+    files = HitFiles(page=tmp_path / "o" / "h.html", geojson=tmp_path / "o", table=tmp_path / "o" / "h.csv")
+    written = write_hits(hits, files)
+    assert written.paths == (files.page, tmp_path / "o" / "a.svs.geojson", files.table)
+    assert sorted((tmp_path / "o").iterdir()) == sorted(written.paths)
+    assert FOLDER in written.notes[0]

@@ -1,0 +1,168 @@
+"""One call for every export of predictions and embeddings: what to export, and the files that were written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from embedstore.config import require
+from embedstore.errors import ExportError
+from embedstore.export.predictions import (
+    ExportScope,
+    export_scope,
+    write_anndata,
+    write_geojson,
+    write_heat_map,
+    write_slide_scores,
+    write_table,
+)
+from embedstore.export.predictions.heat_map_sheet import PICTURE_PX
+from embedstore.labels.files.annotations import Origin
+from embedstore.output_files import slide_path
+from embedstore.progress import OnProgress, Progress, no_progress
+from embedstore.store import Store
+
+ExportFormat = Literal["geojson", "png", "csv", "parquet", "slides", "anndata"]
+#: Formats with one file for each slide, and the ending of these files.
+SUFFIXES: dict[ExportFormat, str] = {"geojson": ".geojson", "png": ".png"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """What to export.
+
+    Attributes:
+        format: geojson (for QuPath), png (heat maps), csv or parquet (all rows), slides (a row for each slide, as .csv,
+            .parquet or .json), or anndata (.h5ad).
+        path: A file; of geojson and png also a folder, which gets a file for each slide.
+        head: Export the predictions of this head; without one, the embeddings of a collection.
+        collection: Collection to export where no head is named; may be left out where there is only one.
+        slides: Only these slides.
+        where: Only slides whose row fulfils this SQL, such as "cohort = 'A'".
+        origin: geojson: coordinates from the corner of the slide's image, as QuPath shows it, or of level 0.
+        merge: geojson: unite neighbouring tiles of one class to annotations.
+        min_probability: geojson: leave out tiles whose class is less probable.
+        of_class: png: show the probability of this class.
+        picture_px: png: longer side of the slide's picture, pixels.
+    """
+
+    format: ExportFormat
+    path: Path
+    head: str | None = None
+    collection: str | None = None
+    slides: tuple[str, ...] = ()
+    where: str | None = None
+    origin: Origin = "bounds"
+    merge: bool = False
+    min_probability: float = 0.0
+    of_class: str | None = None
+    picture_px: int = PICTURE_PX
+
+    def __post_init__(self) -> None:
+        formats = get_args(ExportFormat)
+        require(self.format in formats, f"export format is {self.format!r}; expected one of {', '.join(formats)}")
+        require(
+            self.head is None or self.collection is None,
+            f"head {self.head!r} and collection {self.collection!r} are both named; a head knows its collection",
+        )
+        require(0 <= self.min_probability <= 1, f"min_probability is {self.min_probability}; expected 0 to 1")
+        require(self.picture_px >= 1, f"picture_px is {self.picture_px}; expected 1 or more pixels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedFile:
+    """A file that was written.
+
+    Attributes:
+        path: The file.
+        rows: Rows, objects or pictures in it.
+        slide_id: The slide that it shows; None where it has rows of all slides.
+    """
+
+    path: Path
+    rows: int
+    slide_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """What was exported.
+
+    Attributes:
+        slides: How many slides were chosen.
+        files: The files, in the order of the slides.
+        unit: What `rows` of a file counts: "objects", "pictures" or "rows".
+        notes: What the user should know, such as folders of ready-made tiles that were left out.
+    """
+
+    slides: int
+    files: tuple[ExportedFile, ...]
+    unit: str
+    notes: tuple[str, ...] = ()
+
+
+def export(store: Store, request: ExportRequest, *, on_progress: OnProgress = no_progress) -> ExportResult:
+    """Write a head's predictions, or a collection's embeddings, to one file or to a file for each slide.
+
+    Raises:
+        PredictionsNotFoundError: the head has no predictions.
+        SlideNotInStoreError: a slide is not in the store.
+        ExportError: there is nothing to export in this format, or the path cannot be written to.
+        ConfigError: `where` is not a valid condition.
+    """
+    scope = export_scope(
+        store, head=request.head, collection=request.collection, slides=request.slides, where=request.where
+    )
+    if request.format in SUFFIXES:
+        return _export_by_slide(scope, request, on_progress)
+    file = ExportedFile(path=request.path, rows=_write_rows(scope, request))
+    return ExportResult(slides=len(scope.slides), files=(file,), unit="rows")
+
+
+def _export_by_slide(scope: ExportScope, request: ExportRequest, on_progress: OnProgress) -> ExportResult:
+    located, folders = scope.located_slides(request.format, named=bool(request.slides))
+    notes = [f"{name!r} is a folder of ready-made tiles, which {request.format} cannot show" for name in folders]
+    files = []
+    for file, note in _write_slides(scope, request, located):
+        files.append(file)
+        notes += [note] if note else []
+        on_progress(Progress(stage="export", done=len(files), total=len(located), unit="slides"))
+    unit = "objects" if request.format == "geojson" else "pictures"
+    return ExportResult(slides=len(scope.slides), files=tuple(files), unit=unit, notes=tuple(notes))
+
+
+def _write_slides(
+    scope: ExportScope, request: ExportRequest, slides: list[str]
+) -> Iterator[tuple[ExportedFile, str | None]]:
+    """Each slide's file, with a note for the user or None."""
+    for slide_id in slides:
+        path = slide_path(request.path, slide_id, SUFFIXES[request.format], single=len(slides) == 1)
+        rows, note = 1, None
+        if request.format == "geojson":
+            rows = write_geojson(
+                scope,
+                slide_id,
+                path,
+                origin=request.origin,
+                merge=request.merge,
+                min_probability=request.min_probability,
+            )
+        else:
+            note = write_heat_map(scope, slide_id, path, of_class=request.of_class, picture_px=request.picture_px)
+        yield ExportedFile(path=path, rows=rows, slide_id=slide_id), note
+
+
+def _write_rows(scope: ExportScope, request: ExportRequest) -> int:
+    """Write one file with rows of all slides; how many rows."""
+    path, form = request.path, request.format
+    if path.is_dir():
+        raise ExportError(f"{path} is a folder; {form} writes one file, such as {path / f'export.{form}'}")
+    match form:
+        case "slides":
+            return write_slide_scores(scope, path)
+        case "anndata":
+            return write_anndata(scope, path)
+        case "parquet":
+            return write_table(scope, path, form="parquet")
+        case _:
+            return write_table(scope, path, form="csv")

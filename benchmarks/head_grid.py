@@ -19,12 +19,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from heads.augmentation.feature_space import Strengths
+from heads.bags import Bags
 from heads.config import FitConfig
 from heads.devices import padded
 from heads.evaluate import finish
 from heads.examples import Examples
 from heads.splitting.splits import TEST, TRAIN, VALID, Split
-from heads.training.abmil import Bags
 from heads.training.adamw import fit_on_device
 from heads.training.grid import Fitted, Trained, grid_of, program_of
 from heads.training.training import pose_examples, train

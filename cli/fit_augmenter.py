@@ -48,8 +48,10 @@ def command(
     opened = Store.open(store)
     made = fit_augmenter(
         opened, opened.collection(collection), config, name=name, force=force, replace=replace, where=where,
-        tell=lambda text: click.echo(text, err=True),
+        on_progress=lambda progress: click.echo(progress.message, err=True),
     )  # fmt: skip
+    for note in made.record["notes"]:
+        click.echo(f"note: {note}", err=True)
     if as_json:
         print_json({"name": made.name, "collection": made.collection, "digest": made.digest, **made.record})
         return

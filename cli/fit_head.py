@@ -7,6 +7,7 @@ import click
 
 from cli.fit_settings import AUGMENT_KINDS, FIT, JOIN, SPLIT, resolve_fit
 from cli.options import collection_option, config_option, json_option, print_json, store_option
+from embedstore.progress import Progress
 from embedstore.quantities import human_time
 
 
@@ -51,18 +52,20 @@ def command(
     from embedstore.store import Store
     from heads.fit import fit_again, fit_heads
 
-    def tell(text: str) -> None:
-        click.echo(text, err=True)
+    def on_progress(progress: Progress) -> None:
+        click.echo(progress.message, err=True)
 
     opened = Store.open(store)
-    config = resolve_fit(options, lambda *of: _policies(opened, opened.collection(collection), *of))
+    config = resolve_fit(options)
     if again is not None:
-        _again(*fit_again(opened, again, tell=tell), as_json)
+        _again(*fit_again(opened, again, on_progress=on_progress), as_json)
         return
     made = fit_heads(
         opened, opened.collection(collection), tasks, config,
-        names=names or None, where=where, replace_heads=replace_heads, tell=tell,
+        names=names or None, where=where, replace_heads=replace_heads, on_progress=on_progress,
     )  # fmt: skip
+    for note in dict.fromkeys(note for head in made for note in head.record["notes"]):
+        click.echo(f"note: {note}", err=True)
     if as_json:
         print_json([{"name": head.name, "task": head.task, "digest": head.digest, **head.record} for head in made])
         return
@@ -73,19 +76,6 @@ def command(
     spent = made[0].record["seconds"]
     click.echo(", ".join(f"{name} {human_time(seconds)}" for name, seconds in spent.items()), err=True)
     click.echo(f"next: embedstore predict --store {store} --head {made[0].name}", err=True)
-
-
-def _policies(store: Any, collection: Any, model: str, augmenter: str | None) -> Any:
-    """What a search tries: what the collection has the means for, and the model can take."""
-    from heads.augmentation.augmenter import augmenters_for
-    from heads.augmentation.policies import search_policies
-    from heads.config import TILE_MODELS
-
-    if model not in TILE_MODELS:
-        return search_policies(views=False, learned=False)
-    views = store.views(collection.name)
-    learned = augmenter is not None or len(augmenters_for(store, collection)) == 1
-    return search_policies(views=views.exists() and len(views) > 0, learned=learned)
 
 
 def _again(stored: Any, head: Any, as_json: bool) -> None:

@@ -1,9 +1,8 @@
 """Settings of a fit: defaults < TOML file < flags."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
-from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -54,16 +53,12 @@ SPLIT = Section(
     Flag("group_by", metavar="COLUMN"),
 )
 AUGMENT_KINDS = [field.name for field in fields(AugmentConfig)]
-Policies = tuple[AugmentConfig, ...]
 
 
-def resolve_fit(options: Mapping[str, Any], search: Callable[[str, str | None], Policies] = lambda *_: ()) -> FitConfig:
+def resolve_fit(options: Mapping[str, Any]) -> FitConfig:
     """Merge flags over the TOML file over defaults.
 
     The file has the tables [fit], [split], [join] and [augment]; [[augment]] several times makes several policies.
-
-    Args:
-        search: Gives the policies that `--augment search` stands for, of a model and the augmenter that was named.
 
     Raises:
         ConfigError: the file has an unknown table or field, or a value is not valid.
@@ -75,10 +70,9 @@ def resolve_fit(options: Mapping[str, Any], search: Callable[[str, str | None], 
     fit = FIT.merged(tables["fit"], options)
     model = fit.get("model", FitConfig.model)
     fit.setdefault("level", "tile" if model in TILE_MODELS else "slide")
-    policies = tuple(AugmentConfig(**table) for table in tables["augment"])
-    if options.get("augment"):
-        searched = partial(search, model, fit.get("augmenter"))
-        policies = tuple(policy for text in options["augment"] for policy in _policies(text, searched))
+    policies = tuple(map(_policy, options.get("augment") or ())) or tuple(
+        AugmentConfig(**table) for table in tables["augment"]
+    )
     return FitConfig(
         **fit, split=resolve_split(tables, options), join=JoinConfig(**JOIN.merged(tables["join"], options)),
         augment=tuple(dict.fromkeys(policies)) or None,
@@ -93,13 +87,13 @@ def resolve_split(tables: Mapping[str, Any], options: Mapping[str, Any]) -> Spli
     return SplitConfig(**split)
 
 
-def _policies(text: str, search: Callable[[], Policies]) -> Policies:
-    """The policies of one --augment: one, or those of a search."""
+def _policy(text: str) -> AugmentConfig | Literal["search"]:
+    """The policy of one --augment; a search is resolved where the collection is known."""
     if text.strip() == "search":
-        return search()
+        return "search"
     if text.strip() == "none":
-        return (AugmentConfig(),)
-    return (AugmentConfig(**dict(_strength(part, text) for part in text.split(","))),)
+        return AugmentConfig()
+    return AugmentConfig(**dict(_strength(part, text) for part in text.split(",")))
 
 
 def _strength(part: str, text: str) -> tuple[str, float]:

@@ -70,9 +70,9 @@ def _chosen(record: dict[str, Any]) -> str:
 
 def _augmentation(record: dict[str, Any]) -> str:
     """What vectors were augmented by, and with which views and augmenter."""
-    from heads.fit import config_from_record
+    from heads.config import FitConfig
 
-    policies = config_from_record(record["config"]).policies
+    policies = FitConfig.from_record(record["config"]).policies
     text = str(policies[0]) if len(policies) == 1 else f"by one of {'; '.join(map(str, policies))}"
     if views := record.get("views"):
         text += f"; {views['count']} views of {views['tiles']:,} tiles"

@@ -2,11 +2,11 @@
 
 import sys
 import time
-from collections.abc import Callable
 
 import click
 
 from cli.options import json_option, print_json, store_option
+from embedstore.progress import OnProgress, Progress
 from embedstore.quantities import human_time
 
 
@@ -33,7 +33,7 @@ def command(
     from heads.predict import predict
 
     began = time.monotonic()
-    done = predict(Store.open(store), head, slides=slides, where=where, collection=collection, tell=_progress())
+    done = predict(Store.open(store), head, slides=slides, where=where, collection=collection, on_progress=_progress())
     seconds = time.monotonic() - began
     if as_json:
         print_json({**vars(done), "seconds": round(seconds, 3)})
@@ -45,14 +45,14 @@ def command(
     click.echo(f"next: embedstore export --store {store} --head {head} --format png --out maps/", err=True)
 
 
-def _progress() -> Callable[[int], None]:
+def _progress() -> OnProgress:
     """A line that is redrawn on a terminal."""
     began = time.monotonic()
 
-    def tell(tiles: int) -> None:
+    def on_progress(progress: Progress) -> None:
         if sys.stderr.isatty():
-            rate = tiles / max(time.monotonic() - began, 1e-9)
-            sys.stderr.write(f"\r\033[K{tiles:,} tiles, {rate:,.0f} tiles/s")
+            rate = progress.done / max(time.monotonic() - began, 1e-9)
+            sys.stderr.write(f"\r\033[K{progress.done:,} {progress.unit}, {rate:,.0f} {progress.unit}/s")
             sys.stderr.flush()
 
-    return tell
+    return on_progress

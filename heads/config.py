@@ -5,6 +5,7 @@ the default is.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -187,6 +188,7 @@ class FitConfig:
         split: How patients are divided.
         join: When a tile lies in an annotated area.
         augment: Policies of augmentation; if several, heads are fitted with each and the best by validation is kept.
+            `"search"` stands for a set of policies that suits the collection and the model.
             None gives linear and mlp heads the stored views and the latent augmenter that the collection has.
         augmenter: The latent augmenter that `learned` uses; the only one of the collection's extractor when None.
     """
@@ -217,7 +219,7 @@ class FitConfig:
     bootstrap: int = 1000
     split: SplitConfig = field(default_factory=SplitConfig)
     join: JoinConfig = field(default_factory=JoinConfig)
-    augment: tuple[AugmentConfig, ...] | None = None
+    augment: AugmentConfig | Literal["search"] | tuple[AugmentConfig | Literal["search"], ...] | None = None
     augmenter: str | None = None
 
     def __post_init__(self) -> None:
@@ -247,18 +249,25 @@ class FitConfig:
         require(0 <= self.dropout < 1, f"dropout is {self.dropout}; expected 0 to below 1")
         require(self.bag_tiles >= 0, f"bag_tiles is {self.bag_tiles}; expected 0 (all) or more")
         require(self.bootstrap >= 0, f"bootstrap is {self.bootstrap}; expected 0 (no intervals) or more")
-        require(len(self.policies) > 0, "augment is empty; expected one AugmentConfig or several")
-        require(len(set(self.policies)) == len(self.policies), "augment holds the same twice; expected each once")
+        if self.augment is not None and not isinstance(self.augment, tuple):
+            object.__setattr__(self, "augment", (self.augment,))
+        entries = self._augment_entries
+        require(self.augment is None or len(entries) > 0, "augment is empty; expected one AugmentConfig or several")
+        require(len(set(entries)) == len(entries), "augment holds the same policy twice; expected each once")
         require(
-            self.model != "abmil" or not self.augments,
-            "abmil draws tiles of its bags anew in each step, and augments no vectors; leave augment out",
+            all(isinstance(entry, AugmentConfig) or entry == "search" for entry in entries),
+            f"augment is {self.augment!r}; expected an AugmentConfig, several of them, or 'search'",
+        )
+        require(
+            self.model != "abmil" or not (self.augments or self.searches),
+            "abmil draws the tiles of its bags again in each step, and augments no vectors; leave augment out",
         )
         require(
             self.model in TILE_MODELS or not self.uses("views", "learned"),
             f"model {self.model!r} looks at pooled tiles, which have no views; views and learned are of linear, mlp",
         )
         require(
-            self.augmenter is None or self.uses("learned"),
+            self.augmenter is None or self.uses("learned") or self.searches,
             f"augmenter {self.augmenter!r} goes with learned, the share of draws that it takes: augment learned=0.5",
         )
         if self.optimizer == "lbfgs":
@@ -268,10 +277,37 @@ class FitConfig:
             )
             require(self.focal == 0, "lbfgs minimises cross-entropy; use adamw with the focal loss")
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "FitConfig":
+        """A configuration from what `as_record` made of it, after a round trip through JSON or not."""
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+        augment = record["augment"]
+        policies = augment if isinstance(augment, list | tuple) else [augment]  # one alone in older records
+        nested: dict[str, Any] = {
+            "split": SplitConfig(**record["split"]),
+            "join": JoinConfig(**record["join"]),
+            "augment": tuple(AugmentConfig(**policy) for policy in policies),
+        }
+        return cls(**{**values, **nested})
+
+    @property
+    def _augment_entries(self) -> tuple[AugmentConfig | Literal["search"], ...]:
+        return self.augment if isinstance(self.augment, tuple) else ()
+
     @property
     def policies(self) -> tuple[AugmentConfig, ...]:
-        """Augmentations that heads are fitted with: none where that is left open."""
-        return (AugmentConfig(),) if self.augment is None else self.augment
+        """Augmentations that heads are fitted with: none where that is left open or to a search."""
+        return tuple(entry for entry in self._augment_entries if isinstance(entry, AugmentConfig)) or (AugmentConfig(),)
+
+    @property
+    def searches(self) -> bool:
+        """Whether policies of augmentation are left to a search; see `resolve_search`."""
+        return "search" in self._augment_entries
+
+    def with_search(self, found: tuple[AugmentConfig, ...]) -> "FitConfig":
+        """The configuration with the policies that a search tries in the place of `"search"`."""
+        policies = [policy for entry in self._augment_entries for policy in (found if entry == "search" else (entry,))]
+        return dataclasses.replace(self, augment=tuple(dict.fromkeys(policies)))
 
     @property
     def augments(self) -> bool:

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,24 +13,24 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedstore.config import JoinConfig, as_record
+from embedstore.config import as_record
 from embedstore.errors import ConfigError, HeadMismatchError, LabelError
+from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Collection, Store, StoredHead, read_tile_locations
 from embedstore.store.schema import FORMAT_VERSION, tile_ids
 from embedstore.version import __version__
-from heads.config import AugmentConfig, FitConfig, SplitConfig
+from heads.augmentation.policies import resolve_search
+from heads.bags import Bags
+from heads.config import FitConfig
 from heads.devices import jax_devices
 from heads.evaluate import Finished, finish
 from heads.examples import Examples, gather
 from heads.head import Head
 from heads.splitting.splits import Split, count_parts
-from heads.training.abmil import Bags
 from heads.training.grid import Trained
 from heads.training.training import train
 from heads.training.training_data import Material, gather_material
-
-Tell = Callable[[str], None]
 
 
 def fit_heads(
@@ -42,7 +42,7 @@ def fit_heads(
     names: Sequence[str] | None = None,
     where: str | None = None,
     replace_heads: bool = False,
-    tell: Tell = lambda text: None,
+    on_progress: OnProgress = no_progress,
 ) -> list[StoredHead]:
     """Fit a head for each task, all in one pass over the vectors, and save them in the store.
 
@@ -52,9 +52,10 @@ def fit_heads(
         names: Of the heads; the tasks' names and the model when None.
         where: SQL over the slides' columns; only slides that it holds for.
         replace_heads: A head of the same name gives way.
-        tell: Hears what is being done, and what the user should know.
+        on_progress: Called with what is being done.
     Returns:
-        The heads, in the order of the tasks.
+        The heads, in the order of the tasks. What the user should know of the data stands in their records, under
+        `notes`.
     Raises:
         TaskNotFoundError, LabelError: labels that cannot answer the task.
         SplitError: patients that cannot be parted as asked.
@@ -70,17 +71,16 @@ def fit_heads(
         raise ConfigError(f"{len(names)} names for {len(tasks)} tasks; give one each, or none")
     for name in names:
         store.heads.require_free(name, replace=replace_heads)
+    config = resolve_search(store, collection, config)
     seconds: dict[str, float] = {}
-    tell(f"labels of {', '.join(tasks)} meet {collection.name}")
+    on_progress(Progress(stage="fit", message=f"join the labels of {', '.join(tasks)} with {collection.name}"))
     with _timed(seconds, "join"):
         examples = gather(store, collection, tasks, config, where)
     if config.positive is not None and any(config.positive not in classes for classes in examples.classes):
         raise LabelError(
             f"positive class {config.positive!r} is none of {', '.join(examples.classes[0])}; name one of them"
         )
-    for note in examples.notes:
-        tell(f"note: {note}")
-    config, material, trained, finished = _fit(store, collection, examples, config, seconds, tell)
+    config, material, trained, finished = _fit(store, collection, examples, config, seconds, on_progress)
     heads = []
     for t, name in enumerate(names):
         head = _head(name, collection, examples, config, finished[t], t)
@@ -97,7 +97,7 @@ def default_name(task: str, config: FitConfig) -> str:
     return f"{letters.lstrip('._-') or 'task'}-{config.model}"
 
 
-def fit_again(store: Store, name: str, *, tell: Tell = lambda text: None) -> tuple[StoredHead, Head]:
+def fit_again(store: Store, name: str, *, on_progress: OnProgress = no_progress) -> tuple[StoredHead, Head]:
     """Fit a head again from its record alone.
 
     Returns:
@@ -111,11 +111,11 @@ def fit_again(store: Store, name: str, *, tell: Tell = lambda text: None) -> tup
     record = stored.record
     collection = store.collection(stored.collection)
     _require_extractor(stored, collection)
-    config = config_from_record(record["config"])
+    config = FitConfig.from_record(record["config"])
     if "augmenter" in record:
         config = replace(config, augmenter=record["augmenter"]["name"])  # there may be others by now
     examples = _examples_again(store, stored, collection)
-    _, material, _, finished = _fit(store, collection, examples, config, {}, tell)
+    _, material, _, finished = _fit(store, collection, examples, config, {}, on_progress)
     for kind in ("views", "augmenter"):
         if record.get(kind) != (made_with := material.record.get(kind)):
             raise HeadMismatchError(
@@ -128,17 +128,21 @@ def fit_again(store: Store, name: str, *, tell: Tell = lambda text: None) -> tup
 
 
 def _fit(
-    store: Store, collection: Collection, examples: Examples, config: FitConfig, seconds: dict[str, float], tell: Tell
+    store: Store,
+    collection: Collection,
+    examples: Examples,
+    config: FitConfig,
+    seconds: dict[str, float],
+    on_progress: OnProgress,
 ) -> tuple[FitConfig, Material, Trained, list[Finished]]:
     """The configuration with what it left open, what was fitted from, the grid, and the heads that were kept."""
     with TemporaryDirectory(prefix="embedstore-") as scratch:
-        tell(f"read {len(examples.bags.rows):,} vectors of {collection.dim}")
+        read = f"read {len(examples.bags.rows):,} vectors of {collection.dim} dimensions"
+        on_progress(Progress(stage="fit", message=read))
         with _timed(seconds, "read"):
             material = gather_material(store, collection, examples, config, Path(scratch))
-        for note in material.notes:
-            tell(f"note: {note}")
         config = replace(config, augment=material.augment)
-        tell(f"fit on {jax_devices()[0]}")
+        on_progress(Progress(stage="fit", message=f"fit on {jax_devices()[0]}"))
         with _timed(seconds, "fit"):
             if config.model == "abmil":
                 from heads.training.abmil import train_bags
@@ -244,18 +248,6 @@ def _pack(examples: Examples) -> bytes:
     with pa.ipc.new_stream(out, batch.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_batch(batch)
     return out.getvalue()
-
-
-def config_from_record(record: dict[str, Any]) -> FitConfig:
-    """A configuration from what `as_record` made of it, after a way through JSON."""
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-    augment = record["augment"]
-    nested: dict[str, Any] = {
-        "split": SplitConfig(**record["split"]),
-        "join": JoinConfig(**record["join"]),
-        "augment": tuple(AugmentConfig(**one) for one in (augment if isinstance(augment, list) else [augment])),
-    }
-    return FitConfig(**{**values, **nested})
 
 
 def _require_extractor(stored: StoredHead, collection: Collection) -> None:

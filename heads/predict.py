@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedstore.errors import HeadMismatchError, SlideNotInStoreError, VectorError
+from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import (
     Collection,
     PredictionFacts,
@@ -56,7 +57,7 @@ def predict(
     slides: Sequence[str] = (),
     where: str | None = None,
     collection: str | None = None,
-    tell: Callable[[int], None] = lambda tiles: None,
+    on_progress: OnProgress = no_progress,
 ) -> Predicted:
     """Stream tiles, slides or patients of a collection through a head.
 
@@ -67,7 +68,7 @@ def predict(
         slides: Only these; all of the collection when empty.
         where: SQL over the slides' columns; only slides that it holds for.
         collection: Another one than the head was fitted on, of the same extractor.
-        tell: Hears how many tiles are done.
+        on_progress: Called with how many tiles, or bags of tiles, are done.
     Raises:
         HeadNotFoundError: there is no such head.
         HeadMismatchError: the collection's vectors are of another extractor.
@@ -89,9 +90,9 @@ def predict(
 
     table = store.predictions(name)
     if head.level == "tile":
-        rows = table.write(facts, _tile_batches(head, facts, source, chosen, counted, tell), slides=chosen)
+        rows = table.write(facts, _tile_batches(head, facts, source, chosen, counted, on_progress), slides=chosen)
     else:
-        rows = _write_slides(store, head, facts, source, chosen, counted)
+        rows = _write_slides(store, head, facts, source, chosen, counted, on_progress)
     shares = dict(zip(head.classes, (counts / max(rows, 1)).tolist(), strict=True))
     return Predicted(
         head=name, collection=source.name, slides=len(chosen), rows=rows, table=table.name, shares=shares
@@ -138,11 +139,12 @@ def _tile_batches(
     collection: Collection,
     slides: Sequence[str],
     counted: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
-    tell: Callable[[int], None],
+    on_progress: OnProgress,
 ) -> Iterator[pa.RecordBatch]:
     done = 0
     everything = len(slides) == len(collection.slides())
     wanted = None if everything else slides
+    total = len(collection) if everything else None
     for batch in collection.batches(slides=wanted, columns=[*_TILE_COLUMNS, "vector"]):
         if batch.num_rows == 0:
             continue
@@ -156,7 +158,7 @@ def _tile_batches(
             )
         yield tile_batch(facts, batch, probabilities, counted(head.decide(probabilities)))
         done += batch.num_rows
-        tell(done)
+        on_progress(Progress(stage="predict", done=done, total=total, unit="tiles"))
 
 
 def _write_slides(
@@ -166,6 +168,7 @@ def _write_slides(
     collection: Collection,
     slides: Sequence[str],
     counted: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
+    on_progress: OnProgress,
 ) -> int:
     """Slides' predictions, and the attention of their tiles where the head has any."""
     patients = {row["slide_id"]: row["patient"] for row in store.ledger.slides()}
@@ -174,7 +177,7 @@ def _write_slides(
     bags = Bags.of_slides(places, entries)
     attention: list[NDArray[np.float32]] = []
     if head.model == "abmil":
-        logits, attention = _attend(head, collection, bags, places.version)
+        logits, attention = _attend(head, collection, bags, places.version, on_progress)
     else:
         logits = head.members.logits(pool(collection, bags, version=places.version, how=head.model))
     probabilities = head.settle(logits)
@@ -202,7 +205,7 @@ def _entries(
 
 
 def _attend(
-    head: Head, collection: Collection, bags: Bags, version: int
+    head: Head, collection: Collection, bags: Bags, version: int, on_progress: OnProgress
 ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
     """A bag at a time, so that memory holds the tiles of one."""
     logits, attention = [], []
@@ -214,6 +217,7 @@ def _attend(
         )  # fmt: skip
         logits.append(found)
         attention.append(weights[0])
+        on_progress(Progress(stage="predict", done=i + 1, total=len(bags), unit="bags"))
     return np.concatenate(logits, axis=1), attention
 
 

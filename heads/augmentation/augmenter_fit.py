@@ -1,7 +1,6 @@
 """`fit_augmenter`: stored views in, a latent augmenter out, judged on patients that it has not seen."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import numpy as np
 
 from embedstore.config import ViewConfig, as_record
 from embedstore.errors import AugmenterRefusedError, ViewsNotFoundError
+from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import Collection, Store, StoredAugmenter
 from embedstore.store.schema import FORMAT_VERSION
 from embedstore.version import __version__
@@ -33,7 +33,7 @@ def fit_augmenter(
     force: bool = False,
     replace: bool = False,
     where: str | None = None,
-    tell: Callable[[str], None] = lambda text: None,
+    on_progress: OnProgress = no_progress,
 ) -> StoredAugmenter:
     """Train an augmenter on the stored views of a collection, judge it, and save it in the store.
 
@@ -44,7 +44,9 @@ def fit_augmenter(
         force: Save it even where it predicts no better than the tile's own vector; its record says so.
         replace: One of the same name gives way.
         where: SQL over the slides' columns; only slides that it holds for.
-        tell: Hears what is being done, and what the user should know.
+        on_progress: Called with what is being done, and with the step that training is at.
+    Returns:
+        The augmenter. What the user should know stands in its record, under `notes`.
     Raises:
         ViewsNotFoundError: the collection has no stored views.
         SplitError: fewer than four patients.
@@ -65,12 +67,15 @@ def fit_augmenter(
     began = time.perf_counter()
     pairs = gather_pairs(store, collection, config, where)
     parts = ", ".join(f"{name} {n['tiles']:,} of {n['groups']:,} patients" for name, n in pairs.counts().items())
-    tell(f"{len(pairs):,} tiles with {pairs.views.shape[1]} views of {collection.dim} dimensions: {parts}")
-    for note in pairs.notes:
-        tell(f"note: {note}")
+    on_progress(
+        Progress(
+            stage="fit-augmenter",
+            message=f"{len(pairs):,} tiles with {pairs.views.shape[1]} views of {collection.dim} dimensions: {parts}",
+        )
+    )
     began = _lap(seconds, "read", began)
-    tell(f"fit on {jax_devices()[0]}")
-    trained = train_latent(config, pairs, stand_on(pairs, views.config()), tell)
+    on_progress(Progress(stage="fit-augmenter", message=f"fit on {jax_devices()[0]}"))
+    trained = train_latent(config, pairs, stand_on(pairs, views.config()), on_progress)
     began = _lap(seconds, "fit", began)
     extractor = collection.record()["extractor"]
     augmenter = Augmenter(
@@ -89,8 +94,6 @@ def fit_augmenter(
         if not force:
             raise AugmenterRefusedError(_why_refused(report, collection.name))
         notes.append(f"FORCED: {_figures(report)}")
-    for note in notes[len(pairs.notes) :]:
-        tell(f"note: {note}")
     record = _record(augmenter, pairs, trained, report, extractor, where) | {"notes": notes, "seconds": seconds}
     stored = StoredAugmenter(
         name=name,

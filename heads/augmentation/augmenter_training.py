@@ -1,6 +1,5 @@
 """Training of a latent augmenter: one program for a round of steps and a look at the validation part."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Float16, Int, PRNGKeyArray
 
+from embedstore.progress import OnProgress, Progress, no_progress
 from heads.augmentation.view_pairs import ViewPairs
 from heads.config import AugmenterConfig
 from heads.devices import padded, to_device
@@ -71,13 +71,13 @@ class TrainedLatent(NamedTuple):
 
 
 def train_latent(
-    config: AugmenterConfig, pairs: ViewPairs, latent: Latent, tell: Callable[[str], None] = lambda text: None
+    config: AugmenterConfig, pairs: ViewPairs, latent: Latent, on_progress: OnProgress = no_progress
 ) -> TrainedLatent:
     """Train a network to predict the standardised vectors of views, by mean squared error and an identity term.
 
     Args:
         latent: What the network stands on; its parameters are replaced.
-        tell: Hears how it goes, look by look.
+        on_progress: Called after each look at the validation part.
     """
     dim = pairs.vectors.shape[1]
     network = latent_network(dim, config)
@@ -98,7 +98,9 @@ def train_latent(
         state, score = run(state, jax.random.fold_in(key, 1))
         explained = 1 - float(score) / max(unchanged, 1e-12)
         looks.append((int(state.step), round(explained, 4)))
-        tell(f"step {looks[-1][0]:,} of {config.steps:,}: {explained:.1%} of the change explained on validation tiles")
+        step = int(state.step)
+        message = f"step {step:,} of {config.steps:,}: {explained:.1%} of the change explained on validation tiles"
+        on_progress(Progress(stage="fit-augmenter", message=message, done=step, total=config.steps, unit="steps"))
     return TrainedLatent(network, latent._replace(parameters=state.best), tuple(looks), int(state.best_step))
 
 

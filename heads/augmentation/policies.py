@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.augmentation.augmenter import Augmenter
-from heads.config import AugmentConfig, FitConfig
+from embedstore.store import Collection, Store
+from heads.augmentation.augmenter import Augmenter, augmenters_for
+from heads.config import TILE_MODELS, AugmentConfig, FitConfig
 
 NONE = AugmentConfig()
 #: Each kind of arithmetic on vectors.
@@ -52,7 +53,7 @@ def default_policy(rows: int, *, views: int, learned: bool) -> AugmentConfig:
 
 
 def search_policies(*, views: bool, learned: bool) -> tuple[AugmentConfig, ...]:
-    """What `--augment search` tries: no augmentation; with them, shares of views and latent augmentations; else each
+    """What a search tries: no augmentation, and shares of views and latent augmentations; without either of them, each
     kind of arithmetic.
 
     Args:
@@ -63,6 +64,21 @@ def search_policies(*, views: bool, learned: bool) -> tuple[AugmentConfig, ...]:
     tried += (AugmentConfig(learned=0.4), LEARNED) if learned else ()
     tried += (BOTH,) if views and learned else ()
     return (NONE, *(tried or ARITHMETIC))
+
+
+def resolve_search(store: Store, collection: Collection, config: FitConfig) -> FitConfig:
+    """The configuration with `"search"` replaced by the policies that suit the collection and the model.
+
+    Raises:
+        ConfigError: the optimiser cannot fit a policy of the search.
+    """
+    if not config.searches:
+        return config
+    if config.model not in TILE_MODELS:
+        return config.with_search(search_policies(views=False, learned=False))
+    views = store.views(collection.name)
+    learned = config.augmenter is not None or len(augmenters_for(store, collection)) == 1
+    return config.with_search(search_policies(views=views.exists() and len(views) > 0, learned=learned))
 
 
 def count_copies(config: FitConfig, views: int) -> int:

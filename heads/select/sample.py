@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import LabelError
+from heads.bags import Bags
 from heads.examples import Examples
 from heads.splitting.splits import Split
-from heads.training.abmil import Bags
 
 
 def sample_examples(examples: Examples, most: int, *, seed: int) -> NDArray[np.intp]:

@@ -83,7 +83,7 @@ def test_policies_from_flags_and_file(tmp_path: Path):
     assert resolve_fit({}).augment is None and resolve_fit({"augment": ("none",)}).augment == (AugmentConfig(),)
     flags = {"augment": ("none", "noise=0.5", "mixup=0.4,interpolate=0.3", "noise=0.5")}
     assert resolve_fit(flags).augment == (AugmentConfig(), NOISE, MIXED)
-    assert resolve_fit({"augment": ("search",)}, lambda *_: (NOISE, MIXED)).augment == (NOISE, MIXED)
+    assert resolve_fit({"augment": ("search", "noise=0.5")}).augment == ("search", NOISE)
     one, several = tmp_path / "one.toml", tmp_path / "several.toml"
     one.write_text("[augment]\nnoise = 0.5\n")
     several.write_text("[[augment]]\n[[augment]]\nmixup = 0.4\ninterpolate = 0.3\n")
@@ -91,7 +91,7 @@ def test_policies_from_flags_and_file(tmp_path: Path):
     assert resolve_fit({"config_file": str(several)}).augment == (AugmentConfig(), MIXED)
     assert resolve_fit({"config_file": str(several), "augment": ("noise=0.5",)}).augment == (NOISE,)
     one.write_text("[augment]\nblur = 0.5\n")
-    with pytest.raises(ConfigError, match=r"\[augment\] has blur; expected of dropout, .*views"):
+    with pytest.raises(ConfigError, match=r"\[augment\] has blur; expected some of dropout, .*views"):
         resolve_fit({"config_file": str(one)})
 
 
@@ -124,6 +124,8 @@ def test_what_is_left_open_takes_as_many_copies_as_can_be_fitted_to_the_optimum(
         ({"augment": ()}, "empty"),
         ({"augment": (NOISE, NOISE)}, "twice"),
         ({"augmenter": "mine"}, "learned"),
+        ({"augment": "everything"}, "'search'"),
+        ({"model": "abmil", "level": "slide", "augment": "search"}, "abmil"),
     ],
 )
 def test_augmentation_that_cannot_be_is_refused(options: dict, message: str):

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from heads.bags import Bags
 from heads.config import SplitConfig
 from heads.examples import Examples
 from heads.splitting.splits import make_split
-from heads.training.abmil import Bags
 
 
 def examples_of(classes: NDArray[np.intp], group: NDArray[np.intp], *, names=("a", "b"), folds: int = 3) -> Examples:

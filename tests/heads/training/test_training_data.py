@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from cli.fit_head import _policies
 from cli.main import app
 from embedstore.config import as_record
 from embedstore.errors import AugmenterNotFoundError, HeadMismatchError, ViewsNotFoundError
 from embedstore.store import Label, Store, read_views
 from heads.augmentation.augmenter import load_augmenter
 from heads.augmentation.augmenter_fit import fit_augmenter
-from heads.augmentation.policies import DRAWS, lay_copies
+from heads.augmentation.policies import DRAWS, lay_copies, resolve_search
 from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
 from heads.examples import gather
 from heads.fit import fit_again, fit_heads
@@ -99,17 +98,17 @@ def test_a_head_with_an_augmenter_is_fitted_again_while_it_is_the_same(tmp_path:
 
 
 def test_what_is_left_open_takes_what_the_store_has(tmp_path: Path):
-    store, said = labelled(tmp_path, without=tuple(f"s{s:02}.svs" for s in range(12))), list[str]()
+    store = labelled(tmp_path, without=tuple(f"s{s:02}.svs" for s in range(12)))
     open_ = replace(QUICK, optimizer="auto", c=(0.1,))
-    plain = fit(store, open_, tell=said.append)
+    plain = fit(store, open_)
     assert list(plain.record["config"]["augment"]) == [as_record(AugmentConfig())] and not any(
-        "augmented" in t for t in said
+        "augmented" in note for note in plain.record["notes"]
     )
     assert plain.digest == fit(store, replace(open_, augment=(AugmentConfig(),))).digest
 
     store = labelled(tmp_path / "viewed", without=("s01.svs",))
-    viewed = fit(store, open_, tell=said.append)
-    assert any("augmented by views=0.8, which the store has the means for" in text for text in said)
+    viewed = fit(store, open_)
+    assert any("augmented by views=0.8, which the store has the means for" in text for text in viewed.record["notes"])
     assert viewed.record["optimizer"] == "lbfgs" and viewed.record["views"]["tiles"] == 660
     assert viewed.digest == fit(store, replace(open_, augment=(AugmentConfig(views=0.8),))).digest != plain.digest
     poor = replace(TINY, steps=1, evaluate_every=1, learning_rate=1e-9)
@@ -203,10 +202,10 @@ def test_search_takes_what_is_at_hand(tmp_path: Path):
     assert {"none", "views=0.8"} <= tried and not any("learned" in text for text in tried)
     shown = CliRunner().invoke(app, ["heads", "show", "size-linear", "--store", store.uri]).output
     assert f"{VIEWS.count} views of 160 tiles" in shown
-    of_slides = _policies(store, store.collection(), "mean", None)
-    assert of_slides == _policies(store, store.collection(), "max", "mine") and not FitConfig(
-        model="mean", level="slide", augment=of_slides
-    ).uses("views", "learned")
+    of_slides = resolve_search(
+        store, store.collection(), FitConfig(model="mean", level="slide", augment=("search", AugmentConfig()))
+    )
+    assert len(of_slides.policies) > 1 and of_slides.draws and not of_slides.uses("views", "learned")
     for name in ("mine", "other"):
         fit_augmenter(store, store.collection(), TINY, name=name, force=True)
     named = [*asked, "--augmenter", "other", "--name", "of-other"]

@@ -14,8 +14,9 @@ import numpy as np
 from measure import write_row
 from search_data import COLLECTION, Mixture, slide_writer
 
+from embedstore.search_config import IndexConfig
 from embedstore.store import Collection, CollectionWriter, Store, nearest_tiles
-from embedstore.store.index import IndexConfig, choose_index, keep_index
+from embedstore.store.index import choose_index, keep_index
 from embedstore.store.table import sql_string
 
 THREADS, PROCESSES = 8, 2

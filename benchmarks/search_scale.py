@@ -12,8 +12,8 @@ import numpy as np
 from measure import RESULTS
 from scipy.optimize import nnls
 
+from embedstore.search_config import MAX_PARTITIONS, IndexConfig
 from embedstore.store import IndexSearchConfig
-from embedstore.store.index import MAX_PARTITIONS, IndexConfig
 from embedstore.store.nearest import SPARE
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "scale.md"

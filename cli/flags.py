@@ -1,10 +1,8 @@
 """Flags that follow from settings classes: type, help text and default are those of the dataclass field."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
-from inspect import cleandoc
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
@@ -109,15 +107,23 @@ class Section:
 
 @cache
 def field_help(config: type) -> dict[str, tuple[str, str | None]]:
-    """For each field its text under `Attributes:`, and what it stands for when None, if the text ends with that."""
-    texts: dict[str, tuple[str, str | None]] = {}
-    attributes = cleandoc(config.__doc__ or "").partition("Attributes:\n")[2]
-    for names, paragraph in re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {8}.*)*)", attributes, flags=re.MULTILINE):
-        text = " ".join(paragraph.split())
-        unset = re.fullmatch(r"(.*?)[;.] ([^;.]+) when None\.", text)
-        parts = (f"{unset[1]}.", unset[2]) if unset else (text, None)
-        texts |= dict.fromkeys(names.split(", "), parts)
-    return texts
+    """For each field its text under `Attributes:`, and X where the text ends with "; X when None."."""
+    lines = (config.__doc__ or "").partition("Attributes:\n")[2].splitlines()
+    indent = len(lines[0]) - len(lines[0].lstrip()) if lines else 0
+    names, texts = "", dict[str, list[str]]()
+    for line in lines:
+        if line[indent : indent + 1].strip():  # names of fields; the lines of a text that goes on are indented more
+            names, _, line = line.strip().partition(": ")
+        texts.setdefault(names, []).append(line.strip())
+    split = {names: _without_default(" ".join(parts).strip()) for names, parts in texts.items()}
+    return {name: parts for names, parts in split.items() for name in names.split(", ")}
+
+
+def _without_default(text: str) -> tuple[str, str | None]:
+    if not text.endswith(" when None."):
+        return text, None
+    text, _, default = text.removesuffix(" when None.").rpartition("; ")
+    return f"{text}.", default
 
 
 def shown_default(value: Any) -> str | None:

@@ -4,29 +4,37 @@ from typing import Any
 
 import click
 
+from cli.flags import Flag, Section
 from cli.options import collection_option, json_option, print_json, print_table, store_option
 from embedstore.quantities import human_bytes
+from embedstore.search_config import IndexConfig
+
+INDEX = Section(
+    "index",
+    IndexConfig,
+    Flag(
+        "kind",
+        help=f"`auto` keeps an index above {IndexConfig.flat_rows:,} tiles; `ivf_rq` always; `flat` never: every "
+        "vector is compared. The collection remembers it.",
+        default=f"what was chosen before, else {IndexConfig.kind}",
+    ),
+    Flag("partitions", type=click.IntRange(1, 65_536)),
+    Flag("bits", type=click.IntRange(1, 9)),
+)
 
 
 @click.command(epilog="Example:  embedstore index --store my-store")
 @store_option
 @collection_option
-@click.option(
-    "--kind", type=click.Choice(["auto", "ivf_rq", "flat"]),
-    help="auto: an index above 50,000 tiles; ivf_rq: always; flat: none, every vector is compared. It is kept.",
-)  # fmt: skip
-@click.option("--partitions", type=click.IntRange(1, 65_536), help="Of the index.  [default: the root of the tiles]")
-@click.option("--bits", type=click.IntRange(1, 9), help="Bits a dimension.  [default: 1, or 2 below 128 dimensions]")
+@INDEX
 @click.option("--rebuild", is_flag=True, help="Build it anew, whatever there is; not where flat was chosen.")
 @json_option
 def command(
     store: str,
     collection: str | None,
-    kind: str | None,
-    partitions: int | None,
-    bits: int | None,
     rebuild: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Bring the search index of collections up to date, or choose another by hand.
 
@@ -34,11 +42,10 @@ def command(
     """
     import dataclasses
 
-    from embedstore.store import IndexConfig, Store, build_index, choose_index, index_choice, keep_index
+    from embedstore.store import Store, build_index, choose_index, index_choice, keep_index
 
     opened = Store.open(store)
-    asked: dict[str, Any] = {"kind": kind, "partitions": partitions, "bits": bits}
-    asked = {name: value for name, value in asked.items() if value is not None}
+    asked = INDEX.given(options)
     report = []
     for name in [collection] if collection else opened.collection_names():
         chosen = opened.collection(name)

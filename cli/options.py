@@ -1,8 +1,6 @@
 """Options that several commands share, and how tables and JSON are printed."""
 
 import datetime as dt
-import difflib
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +33,8 @@ class TileId(click.ParamType[int]):
             return int(value)
         except ValueError:
             if str(value).startswith("-"):
+                import difflib
+
                 names = [name for each in ctx.command.params for name in each.opts] if ctx else []
                 close = difflib.get_close_matches(value, [name for name in names if name.startswith("-")])
                 raise click.NoSuchOption(value, possibilities=close, ctx=ctx) from None
@@ -42,6 +42,8 @@ class TileId(click.ParamType[int]):
 
 
 def print_json(value: Any) -> None:
+    import json
+
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
 
 

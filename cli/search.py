@@ -5,7 +5,27 @@ from typing import Any
 
 import click
 
+from cli.flags import Flag, Section
 from cli.options import TileId, collection_option, json_option, print_json, print_table, store_option
+from embedstore.search_config import IndexSearchConfig, SearchConfig
+
+SEARCH = Section(
+    "search",
+    SearchConfig,
+    Flag("k", "-k"),
+    Flag(
+        "where",
+        metavar="SQL",
+        help="Only tiles that satisfy this, such as "
+        '"cohort = \'A\' AND label.tumour IS NULL AND \\"my-head\\".p_tumour > 0.9"; '
+        "--list-columns lists the columns. With --slide alone, only slides that do.",
+    ),
+    "exclude_same",
+    Flag("per_slide", metavar="N", type=click.IntRange(1)),
+    Flag("diverse", metavar="W", type=click.FloatRange(0, 1)),
+    "columns",
+)
+INDEX_SEARCH = Section("index", IndexSearchConfig, Flag("nprobes", "--probes", type=click.IntRange(1)), "exact")
 
 #: Options that mean nothing where slides are looked for.
 TILES_ONLY = (
@@ -40,24 +60,9 @@ TILES_ONLY = (
     "--not", "negatives", type=TileId(), multiple=True, metavar="TILE", help="Away from this tile; repeatable."
 )
 @click.option("--not-weight", type=click.FloatRange(0), help="How far away from them.  [default: 0.5]")
-@click.option("-k", "k", type=int, default=10, show_default=True, help="How many to find.")
-@click.option(
-    "--where", metavar="SQL",
-    help="Only tiles that pass, as \"cohort = 'A' AND label.tumour IS NULL AND \\\"my-head\\\".p_tumour > 0.9\"; "
-    "--list-columns lists what there is. With --slide alone: over what is of slides.",
-)  # fmt: skip
-@click.option(
-    "--exclude-same", type=click.Choice(["slide", "patient"]), help="Leave out the query's own slide, patient."
-)
-@click.option("--per-slide", type=click.IntRange(1), metavar="N", help="At most N of one slide.")
-@click.option(
-    "--diverse", type=click.FloatRange(0, 1), default=0.0, metavar="W",
-    help="Neighbours that differ from each other: 0 the nearest, 0.3 to 0.7 sensible, 1 the most different.",
-)  # fmt: skip
-@click.option("--columns", metavar="A,B", help="Columns of slides to show beside each neighbour.")
+@SEARCH
 @click.option("--list-columns", is_flag=True, help="Print what --where may name, and end.")
-@click.option("--probes", type=click.IntRange(1), help="Partitions of the index to look into.  [default: 40]")
-@click.option("--exact", is_flag=True, help="Compare every vector, without the index.")
+@INDEX_SEARCH
 @click.option("--montage", type=click.Path(path_type=Path), metavar="PNG", help="Draw the query and what was found.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page of it that needs no other file.")
 @click.option(
@@ -88,19 +93,9 @@ def _is_slide_search(tile: int | None, options: dict[str, Any]) -> bool:
 
 
 def _search_tiles(store: Any, collection: Any, tile: int | None, as_json: bool, options: dict[str, Any]) -> None:
-    from embedstore.search import SearchConfig, away_from, search, tile_query
-    from embedstore.store import IndexSearchConfig
+    from embedstore.search import away_from, search, tile_query
 
-    nprobes = {} if options["probes"] is None else {"nprobes": options["probes"]}
-    config = SearchConfig(
-        k=options["k"],
-        where=options["where"],
-        exclude_same=options["exclude_same"],
-        per_slide=options["per_slide"],
-        diverse=options["diverse"],
-        columns=tuple(dict.fromkeys(filter(None, map(str.strip, (options["columns"] or "").split(","))))),
-        index_search=IndexSearchConfig(exact=options["exact"], **nprobes),
-    )
+    config = SearchConfig(**SEARCH.given(options), index_search=IndexSearchConfig(**INDEX_SEARCH.given(options)))
     query = _query(store, collection, tile, options)
     if options["negatives"]:
         negatives = [tile_query(store, collection, each) for each in options["negatives"]]
@@ -192,13 +187,14 @@ def _search_slides(store: Any, collection: Any, as_json: bool, options: dict[str
         raise click.UsageError(
             f"--slide alone finds slides, for which {named} is not meant; add --at or --region to search for tiles"
         )
+    config = SearchConfig(**SEARCH.given(options))
     found = similar_slides(
         store,
         collection,
         options["slide"],
-        k=options["k"],
-        where=options["where"],
-        exclude_same_patient=options["exclude_same"] == "patient",
+        k=config.k,
+        where=config.where,
+        exclude_same_patient=config.exclude_same == "patient",
     )
     if as_json:
         print_json({"collection": collection.name, "slide": options["slide"], "slides": found.to_pylist()})

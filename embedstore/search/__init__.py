@@ -11,7 +11,7 @@ from embedstore.search.audits import (
 )
 from embedstore.search.filters import Selection, filter_columns, select_slides, select_tiles
 from embedstore.search.hits import Hits
-from embedstore.search.neighbours import SearchConfig, search
+from embedstore.search.neighbours import search
 from embedstore.search.queries import (
     Query,
     away_from,
@@ -24,6 +24,7 @@ from embedstore.search.queries import (
     vector_query,
 )
 from embedstore.search.slide_search import similar_slides
+from embedstore.search_config import SearchConfig
 
 __all__ = [
     "DuplicateSlides",

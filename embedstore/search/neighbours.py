@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -11,14 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embedstore.config import require
 from embedstore.errors import ConfigError, QueryError
 from embedstore.search.diversity import first_of_each, marginal_relevance
 from embedstore.search.filters.selection import Selection, select_tiles
 from embedstore.search.hits import HIT_COLUMNS, Hits
 from embedstore.search.queries.query import Query, unit_rows
+from embedstore.search_config import SearchConfig
 from embedstore.sorted_ids import positions_in
-from embedstore.store import Collection, IndexSearchConfig, Patients, Store, nearest_tiles
+from embedstore.store import Collection, Patients, Store, nearest_tiles
 from embedstore.store.nearest import TILE_COLUMNS
 from embedstore.store.table import sql_in
 from embedstore.store.vectors import matrix
@@ -31,38 +30,6 @@ MOST_LISTED = 500_000
 DIVERSE_AMONG = 10
 #: Neighbours fetched at most to fill a limit a slide, or to find tiles of a long list.
 MOST_FETCHED = 50_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchConfig:
-    """What of the neighbours is wanted.
-
-    Attributes:
-        k: How many.
-        where: SQL over tiles, slides, labels and predictions: see `select_tiles`.
-        exclude_same: Leave out tiles of the query's own slides, or of all slides of their patients.
-        per_slide: At most so many of one slide.
-        diverse: 0 takes the nearest; towards 1, neighbours that differ more from each other; see `marginal_relevance`.
-        columns: Columns of slides that stand beside each neighbour.
-        index_search: How the index is searched.
-    """
-
-    k: int = 10
-    where: str | None = None
-    exclude_same: Literal["slide", "patient"] | None = None
-    per_slide: int | None = None
-    diverse: float = 0.0
-    columns: tuple[str, ...] = ()
-    index_search: IndexSearchConfig = field(default_factory=IndexSearchConfig)
-
-    def __post_init__(self) -> None:
-        require(self.k >= 1, f"k is {self.k}; expected 1 or more neighbours")
-        require(
-            self.exclude_same in (None, "slide", "patient"),
-            f"exclude_same is {self.exclude_same!r}; expected slide or patient",
-        )
-        require(self.per_slide is None or self.per_slide >= 1, f"per_slide is {self.per_slide}; expected 1 or more")
-        require(0 <= self.diverse <= 1, f"diverse is {self.diverse}; expected 0 to 1")
 
 
 def search(store: Store, collection: Collection, query: Query, config: SearchConfig | None = None) -> Hits:

@@ -1,11 +1,11 @@
 """The store: tables, collections, the ledger and their upkeep. The only home of Lance and LanceDB."""
 
+from embedstore.search_config import IndexConfig, IndexSearchConfig
 from embedstore.store.augmenters import Augmenters, StoredAugmenter
 from embedstore.store.collection import Collection
 from embedstore.store.fragments import SlideFragments, SlideWriter, ViewRows
 from embedstore.store.heads import Heads, StoredHead
 from embedstore.store.index import (
-    IndexConfig,
     IndexFacts,
     build_index,
     choose_index,
@@ -17,7 +17,7 @@ from embedstore.store.index import (
 from embedstore.store.labels import Label, Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger, Outcome, SlideFacts
-from embedstore.store.nearest import IndexSearchConfig, nearest_tiles
+from embedstore.store.nearest import nearest_tiles
 from embedstore.store.patients import Patients
 from embedstore.store.prediction_schema import (
     PredictionFacts,

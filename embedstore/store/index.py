@@ -22,7 +22,7 @@ import pyarrow as pa
 from lance.indices import IndicesBuilder
 from numpy.typing import NDArray
 
-from embedstore.config import require
+from embedstore.search_config import IndexConfig
 from embedstore.store.collection import Collection
 from embedstore.store.vectors import matrix
 
@@ -33,19 +33,16 @@ os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")
 
 VECTOR_INDEX = "vector_idx"
 FLAT = "flat"
-KINDS = ("auto", "ivf_rq", "flat")
 #: Where a table keeps what its user chose.
 CHOICE_KEY = "embedstore.index"
 #: Exact lookups: a slide's rows among 1,000,000 take 9 ms with a bitmap, a tile's 1 ms with a tree.
 SCALAR_INDEXES: dict[str, Literal["BITMAP", "BTREE"]] = {"slide_id": "BITMAP", "tile_id": "BTREE"}
 #: IVF_RQ packs a bit a dimension into bytes.
 CODED_DIMENSIONS = 8
-ONE_BIT_DIM = 128
 #: Runs of rows that a sample is read in: a run costs as much to fetch as a row.
 RUN_ROWS = 16
 #: Rows whose partitions are found at once, times partitions: 32 MB of float32.
 SCORES = 8 << 20
-MIN_PARTITIONS, MAX_PARTITIONS = 32, 4096
 #: Lance takes 0.37 ms to add a row to the index (at 1,000 partitions), and a build from scratch 0.05 ms a row, so an
 #: index that lacks more than this share of its rows is built anew.
 REBUILD_SHARE = 0.125
@@ -53,49 +50,6 @@ REBUILD_SHARE = 0.125
 LEFT_ROWS = 2_000
 #: While slides are still coming, an index is brought up to date only when it lacks this share of the rows.
 BUSY_SHARE = 0.3
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexConfig:
-    """When a collection has an index, and which.
-
-    Attributes:
-        kind: `auto` has an index above `flat_rows`; `ivf_rq` always has; `flat` never, every vector is compared.
-        flat_rows: 100,000 x 768 are compared in 61 ms.
-        partitions: Of the index; the square root of the rows when None.
-        bits: Bits a dimension; when None 1, or 2 of vectors of fewer than 128 dimensions: at 32 and 64 dimensions 1 bit
-            finds .85 and .95 of the nearest 10 of 50,000, 2 bits .97 and .98, and more no more. An IVF_FLAT has none.
-        sample_rows: Rows a partition that it is trained on.
-    """
-
-    kind: Literal["auto", "ivf_rq", "flat"] = "auto"
-    flat_rows: int = 50_000
-    partitions: int | None = None
-    bits: int | None = None
-    sample_rows: int = 64
-
-    def __post_init__(self) -> None:
-        require(self.kind in KINDS, f"kind of index is {self.kind!r}; expected one of {', '.join(KINDS)}")
-        require(self.flat_rows >= 0, f"flat_rows is {self.flat_rows}; expected 0 or more rows")
-        require(
-            self.partitions is None or 1 <= self.partitions <= 65_536,
-            f"partitions is {self.partitions}; expected 1 to 65536",
-        )
-        require(self.bits is None or 1 <= self.bits <= 9, f"bits is {self.bits}; expected 1 to 9 bits a dimension")
-        require(self.sample_rows >= 16, f"sample_rows is {self.sample_rows}; expected 16 or more rows a partition")
-
-    def wants_index(self, rows: int) -> bool:
-        """Whether a collection of so many rows has an index."""
-        return rows >= 1 and (self.kind == "ivf_rq" or (self.kind == "auto" and rows > self.flat_rows))
-
-    def partitions_for(self, rows: int) -> int:
-        """How many partitions an index of so many rows has; never so many that a sample could not fill them."""
-        wanted = self.partitions or min(max(round(rows**0.5), MIN_PARTITIONS), MAX_PARTITIONS)
-        return max(min(wanted, rows // self.sample_rows), 1)
-
-    def bits_for(self, dim: int) -> int:
-        """Bits a dimension for vectors of a size."""
-        return self.bits or (1 if dim >= ONE_BIT_DIM else 2)
 
 
 @dataclass(frozen=True, kw_only=True)

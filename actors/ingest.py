@@ -16,7 +16,7 @@ from actors.scheduler import Scheduler
 from embedstore.config import ExecutionConfig, IngestConfig, RunConfig, TilingConfig, ViewConfig, as_record
 from embedstore.errors import ConfigError
 from embedstore.extractors import ExtractorConfig, describe_extractor
-from embedstore.slides import SlideSource
+from embedstore.slides import SlideSource, check_reader
 from embedstore.store import Collection, Store, record_of_views
 
 log = logging.getLogger(__name__)
@@ -144,10 +144,12 @@ def ingest(
         tell: Hears of the progress about twice a second.
         stop: Asked often; once it says True, slides in flight are dropped and finished ones committed.
     Raises:
+        ConfigError: a slide of `force` is not among the sources, or the reader's package is not installed.
         CollectionMismatchError: a collection was made with another configuration or extractor.
         StoreBusyError: another run is writing to one of the collections.
         RunError: workers died more often than allowed.
     """
+    check_reader(config.reading.reader)
     store = Store.create(store_uri)
     store.ledger.admit_columns(source.metadata for source in sources)
     unknown = sorted(set(force) - {source.slide_id for source in sources})

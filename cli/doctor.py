@@ -15,8 +15,9 @@ from embedstore.quantities import human_bytes
 
 PACKAGES = (
     "embedstore", "lancedb", "pylance", "pyarrow", "ray", "torch", "torchvision", "timm", "jax", "flax", "optax",
-    "openslide-python", "openslide-bin", "fastslide", "tifffile", "imagecodecs", "pydicom", "numpy",
+    "openslide-python", "openslide-bin", "tifffile", "imagecodecs", "pydicom", "numpy",
 )  # fmt: skip
+EXTRAS = ("anndata", "fastslide")  # named where they are installed, missed by nobody
 HUB = "huggingface.co"
 TIMM_HINT = (
     "torch and torchvision must come from one index: `pip install --force-reinstall torch torchvision`, for the CPU "
@@ -55,11 +56,12 @@ def _python() -> dict[str, Any]:
 
 def _packages() -> dict[str, Any]:
     versions, missing = [], []
-    for name in PACKAGES:
+    for name in (*PACKAGES, *EXTRAS):
         try:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            missing.append(name)
+            if name not in EXTRAS:
+                missing.append(name)
     lack = f"; missing: {', '.join(missing)} (pip install embedstore)" if missing else ""
     return _check("packages", not missing, ", ".join(versions) + lack)
 

@@ -8,10 +8,13 @@ import numpy as np
 
 from synthetic_slides.glands import Outline, lumpy_outline
 from synthetic_slides.noise import smooth_field
+from synthetic_slides.pen_mark import PenColour, PenMark
 from synthetic_slides.stain_mix import StainMix
 
 MAP_CELLS = 1500  # cells along the longer side of a map at most: maps of any slide stay below 10 MB each
 FINEST_CELL_PX = 8
+SMALLEST_MARKED = 4  # times a pen's width: on a smaller slide little else would be seen
+LONGEST_MARK_UM = 6000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,8 @@ class SlideRecipe:
         dense: Share of the tissue with nests of dense nuclei, 0 to 1.
         fat: Share of the tissue that is fat, 0 to 1.
         pen: Colour of the pen mark (`blue`, `green`, `black`), or None for a clean slide.
+        pen_width_um: Width of the pen mark, µm; felt-tip pens draw 300 to 1000. A slide that is not four times as large
+            stays clean.
     """
 
     mix: StainMix = field(default_factory=StainMix)
@@ -32,7 +37,8 @@ class SlideRecipe:
     glands: float = 0.4
     dense: float = 0.2
     fat: float = 0.12
-    pen: str | None = "blue"
+    pen: PenColour | None = "blue"
+    pen_width_um: float = 300.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,21 +59,6 @@ class FieldMap:
         return cv2.remap(
             self.values, x_um * scale - 0.5, y_um * scale - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PenStroke:
-    """A line that somebody drew on the glass.
-
-    Attributes:
-        points_um: (n, 2) float32 along the line.
-        width_um: Width of the tip, µm.
-        colour: `blue`, `green` or `black`.
-    """
-
-    points_um: np.ndarray
-    width_um: float
-    colour: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,7 +95,7 @@ class Layout:
     along: FieldMap
     glands: tuple[Outline, ...]
     vessels: tuple[Outline, ...]
-    pen: PenStroke | None
+    pen: PenMark | None
 
 
 def _signed_distance_um(mask: np.ndarray, cell_um: float) -> np.ndarray:
@@ -235,26 +226,27 @@ class _Planner:
             placed.append(Outline.draw(centre, np.array([radius * long, radius]), turn, int(seed)))
         return tuple(placed)
 
-    def pen_stroke(self, tissue: np.ndarray) -> PenStroke | None:
-        """An arc beside the first piece, partly over its border, as one that marks a spot to look at."""
-        if self.recipe.pen is None or not (tissue > 0).any():
+    def pen_mark(self, tissue: np.ndarray) -> PenMark | None:
+        """An arc over the border of the tissue, as one that marks a place to look at."""
+        extent_um, width_um = float(self.size_um.min()), self.recipe.pen_width_um
+        if self.recipe.pen is None or extent_um < SMALLEST_MARKED * width_um or not (tissue > 0).any():
             return None
-        extent_um = float(self.size_um.min())
         border = np.argwhere(np.abs(tissue) < 1.5 * self.cell_um)
         t = np.linspace(-1, 1, 60)[:, None]
         wobble = np.cumsum(self.rng.normal(0, 0.004, (60, 2)), axis=0)
-        width_um = min(260.0, 0.035 * extent_um)
+        half_length_um = np.clip(0.16 * extent_um, 1.2 * width_um, LONGEST_MARK_UM / 2)
         best, best_share = np.empty((0, 2)), -1.0
         for pick in self.rng.integers(len(border), size=24):  # of some places the one that leaves the slide least
             start = (border[pick][::-1] + 0.5) * self.cell_um
             inward = self.size_um / 2 - start
             inward /= max(float(np.hypot(*inward)), 1e-6)
             side = np.array([-inward[1], inward[0]])
-            points = start - 0.08 * extent_um * inward + 0.16 * extent_um * (t * side + 0.5 * t**2 * inward + wobble)
-            share = float(((points > width_um) & (points < self.size_um - width_um)).all(1).mean())
+            points = start - 0.5 * half_length_um * inward
+            points = points + half_length_um * (t * side + 0.5 * t**2 * inward + wobble)
+            share = float(((points > 0.5 * width_um) & (points < self.size_um - 0.5 * width_um)).all(1).mean())
             if share > best_share:
                 best, best_share = points, share
-        return PenStroke(points_um=best.astype(np.float32), width_um=width_um, colour=self.recipe.pen)
+        return PenMark(points_um=best.astype(np.float32), width_um=width_um, colour=self.recipe.pen)
 
     def infiltrate(self, mucosa: np.ndarray, dense: np.ndarray) -> np.ndarray:
         """Lymphocytes: between glands, around tumours, and here and there in clusters."""
@@ -301,5 +293,5 @@ def plan_layout(size_px: tuple[int, int], mpp: float, seed: int, recipe: SlideRe
         along=planner.field_map(along),
         glands=glands,
         vessels=vessels,
-        pen=planner.pen_stroke(tissue),
+        pen=planner.pen_mark(tissue),
     )

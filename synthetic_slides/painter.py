@@ -7,7 +7,7 @@ import numpy as np
 
 from synthetic_slides.glands import Outline, Patch, paint_gland, paint_vessel
 from synthetic_slides.layout import Layout
-from synthetic_slides.noise import grain_texture, sample_texture
+from synthetic_slides.pen_mark import Ink
 from synthetic_slides.pyramid import TILE_PX
 from synthetic_slides.stain_mix import PLANE_DAB, PLANE_GROUND, PLANE_HAEMATOXYLIN
 from synthetic_slides.stroma import Ground
@@ -16,11 +16,6 @@ PAD_PX = 6  # painted beyond a part's border, so that the blur of the lens has n
 PART_TILES = 4  # tiles painted at once: 1024 px wide parts stay in the cache, wider ones were 15 % slower
 GLASS = (243.0, 242.5, 244.0)
 LENS_UM = 0.32  # standard deviation of the lens's blur
-PEN_DENSITY = {
-    "blue": (1.9, 1.25, 0.32),
-    "green": (1.7, 0.45, 1.25),
-    "black": (2.2, 2.2, 2.1),
-}  # optical density, R, G, B
 
 
 class _Bodies:
@@ -57,6 +52,7 @@ class Painter:
         self.ground = Ground(layout)
         self.glands = _Bodies(layout.glands, paint_gland, layout)
         self.vessels = _Bodies(layout.vessels, paint_vessel, layout)
+        self.ink = None if layout.pen is None else Ink(layout.pen)
         self.rng = np.random.default_rng([layout.seed, 6])
         self.light_tilt = self.rng.uniform(-3.0, 3.0, 2)  # grey levels from edge to edge
         self.noise = self.rng.normal(0, 1.1, (2 * TILE_PX, 2 * TILE_PX)).astype(np.float32)
@@ -105,8 +101,8 @@ class Painter:
         light = self._light(x, y, width, height)
         if busy:
             light *= self._tissue(x, y, width, height)
-        if self.layout.pen is not None:
-            self._pen(light, x, y)
+        if self.ink is not None:
+            self.ink.lay_over(light, (x, y), self.layout.mpp)
         period = self.noise.shape[0]
         rows, cols = (y + np.arange(height)) % period, (x + np.arange(width)) % period
         light += self.noise[rows[:, None], cols][..., None]
@@ -138,30 +134,3 @@ class Painter:
         through = self.layout.recipe.mix.transmit(planes)
         through = cv2.GaussianBlur(through, (0, 0), LENS_UM / mpp) if LENS_UM / mpp > 0.3 else through
         return through[PAD_PX:-PAD_PX, PAD_PX:-PAD_PX]
-
-    def _pen(self, light: np.ndarray, x: int, y: int) -> None:
-        """Draw the pen mark over what is there, in place: streaky, darker at the rim, as drying ink is."""
-        pen = self.layout.pen
-        assert pen is not None
-        mpp = self.layout.mpp
-        points = pen.points_um / np.float32(mpp) - (x, y)
-        tip = max(round(pen.width_um / mpp), 3)
-        height, width = light.shape[:2]
-        low, high = points.min(0) - tip, points.max(0) + tip
-        if high[0] < 0 or high[1] < 0 or low[0] > width or low[1] > height:
-            return
-        margin = tip  # what lies outside still shapes the rim inside
-        mask = np.zeros((height + 2 * margin, width + 2 * margin), np.uint8)
-        cv2.polylines(mask, [np.round((points + margin) * 8).astype(np.int32)], False, 255, tip, cv2.LINE_AA, shift=3)
-        if not mask.any():
-            return
-        depth = (
-            cv2.distanceTransform((mask > 127).astype(np.uint8), cv2.DIST_L2, 5)[margin:-margin, margin:-margin] / tip
-        )
-        cover = cv2.GaussianBlur(mask, (0, 0), 2.5)[margin:-margin, margin:-margin].astype(np.float32) / 255
-        x_um, y_um = np.meshgrid(
-            (x + np.arange(width, dtype=np.float32)) * mpp, (y + np.arange(height, dtype=np.float32)) * mpp
-        )
-        streaks = sample_texture(grain_texture(), x_um.astype(np.float32) / 12, y_um.astype(np.float32) / 60)
-        ink = cover * np.clip(0.75 + 0.16 * streaks + 0.5 * np.exp(-depth / 0.04), 0.35, 1.3)
-        light *= np.exp(-ink[..., None] * np.array(PEN_DENSITY[pen.colour], np.float32))

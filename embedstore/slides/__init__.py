@@ -1,6 +1,6 @@
 """Slides: open one, find its tissue, lay the grid, read tiles."""
 
-from embedstore.slides.readers import READERS, choose_slide, open_slide, single_thread
+from embedstore.slides.readers import READERS, check_reader, choose_slide, open_slide, single_thread
 from embedstore.slides.slide import Pixels, Slide
 from embedstore.slides.sources import MetadataValue, SlideSource, TileLabel, find_slides, list_tiles
 from embedstore.slides.tiling import (
@@ -51,6 +51,7 @@ __all__ = [
     "TissueReport",
     "best_level",
     "check_fine_enough",
+    "check_reader",
     "choose_slide",
     "draw_overlay",
     "edge_and_stride",

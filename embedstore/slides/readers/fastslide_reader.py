@@ -8,12 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from embedstore.errors import RegionReadError, SlideFormatError
+from embedstore.errors import ConfigError, RegionReadError, SlideFormatError
 from embedstore.slides.readers.openslide_reader import mpp_of, open_handle
 from embedstore.slides.slide import Pixels, Slide
 
 # An NDPI region costs 27 CPU-ms without a cache of decoded strips and 5 with one of this size, bytes.
 STRIP_CACHE_BYTES = 16 << 20
+
+
+def import_fastslide() -> Any:
+    """The package, which is an extra.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import fastslide
+    except ImportError as error:
+        raise ConfigError(
+            "the reader fastslide needs the package fastslide, which is not installed; "
+            "pip install 'embedstore[fastslide]', or leave --reader out"
+        ) from error
+    return fastslide
 
 
 class FastSlideSlide(Slide):
@@ -22,8 +38,7 @@ class FastSlideSlide(Slide):
     reader = "fastslide"
 
     def __init__(self, path: str):
-        import fastslide  # only for slides that ask for it
-
+        fastslide = import_fastslide()
         try:
             handle: Any = fastslide.FastSlide.from_file_path(path, cache=STRIP_CACHE_BYTES)
         except (RuntimeError, ValueError, OSError) as error:

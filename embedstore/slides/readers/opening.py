@@ -10,7 +10,7 @@ from embedstore.errors import SlideError, SlideFormatError, SlideNotFoundError
 from embedstore.slides.readers.agreement import disagreement
 from embedstore.slides.readers.dicom_reader import DicomSlide
 from embedstore.slides.readers.dicom_series import is_dicom
-from embedstore.slides.readers.fastslide_reader import FastSlideSlide
+from embedstore.slides.readers.fastslide_reader import FastSlideSlide, import_fastslide
 from embedstore.slides.readers.openslide_reader import OpenSlideSlide
 from embedstore.slides.readers.tiff_reader import VENDORS, TiffSlide
 from embedstore.slides.slide import Slide
@@ -45,6 +45,12 @@ def check_file(path: str | Path) -> str:
     return str(file)
 
 
+def check_reader(reader: str) -> None:
+    """Raise a ConfigError where a reader is asked for by name and its package is not installed."""
+    if reader == FastSlideSlide.reader:
+        import_fastslide()
+
+
 def open_slide(path: str | Path, *, reader: str = "auto") -> Slide:
     """Open a slide.
 
@@ -55,6 +61,7 @@ def open_slide(path: str | Path, *, reader: str = "auto") -> Slide:
     Raises:
         SlideNotFoundError: no file is there.
         SlideFormatError: nothing opens it, or the named reader does not; the message says what was tried.
+        ConfigError: the named reader needs a package that is not installed.
     """
     if reader != "auto":
         name = check_file(path)

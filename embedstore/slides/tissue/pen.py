@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
 
-STROKE_UM = 60.0  # half the width of the thinnest pen line on glass; spots of pigment and folds are narrower
+STROKE_UM = 60.0  # ink is at least so wide: felt-tip lines are 300 to 1000 µm, spots of pigment and folds narrower
 FRINGE_UM = 48.0  # ink fades out over this distance around a mark
 # Blue that colours the whole tissue (Giemsa, toluidine blue) absorbs as blue ink does. It is a stain where it makes up
 # nearly all that is stained AND is uneven: red's density varies by 0.12 to 0.20 of itself over 3 px in blue-stained
@@ -46,6 +46,9 @@ def find_pen(pixels: NDArray[np.uint8], mpp: float) -> Mask:
     faint = (red_od > 0.12) & (green_od < 0.85 * red_od)  # the pale parts of blue and green strokes
     faint |= (red_od < 0.12) & (green_od > 0.3) & (blue_od > 0.7 * green_od)
     faint |= black_ink
+    # Blue ink over eosin: red and green are absorbed alike, as by haematoxylin, but less blue (0.3 of red, not 0.45).
+    # A bluish haematoxylin comes near to that: so it counts only where a mark leads into it.
+    faint |= _wide((red_od > 0.5) & (green_od < 1.05 * red_od) & (blue_od < 0.38 * red_od), mpp)
     return _fringe(_connected(seeds, faint | seeds), mpp)
 
 

@@ -1,11 +1,13 @@
 """Which reader opens a slide, and what is said where none does."""
 
+import sys
+
 import numpy as np
 import pytest
 
-from embedstore.errors import RegionReadError, SlideFormatError, SlideNotFoundError
-from embedstore.slides import choose_slide, open_slide
-from embedstore.slides.readers import opening as opening
+from embedstore.errors import ConfigError, RegionReadError, SlideFormatError, SlideNotFoundError
+from embedstore.slides import check_reader, choose_slide, open_slide
+from embedstore.slides.readers import opening
 from embedstore.slides.readers.tiff_reader import TiffSlide
 from tests.slides.drawings import damage_tile, drop_tile, tissue_picture, write_dicom, write_tiff
 
@@ -107,6 +109,16 @@ def test_dicom_that_nothing_opens_says_what_was_tried(tmp_path):
 def test_an_unknown_reader_is_named_with_those_that_are_known(drawn_slide):
     with pytest.raises(SlideFormatError, match="'cucim'; expected auto or one of tiff, dicom, fastslide, openslide"):
         open_slide(drawn_slide(), reader="cucim")
+
+
+def test_fastslide_that_is_not_installed_says_how_to_install_it(drawn_slide, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastslide", None)
+    for ask in (lambda: check_reader("fastslide"), lambda: open_slide(drawn_slide(), reader="fastslide")):
+        with pytest.raises(ConfigError, match=r"not installed; pip install 'embedstore\[fastslide\]'"):
+            ask()
+    check_reader("auto")
+    with open_slide(drawn_slide()) as slide:
+        assert slide.reader == "tiff"
 
 
 @pytest.mark.parametrize("reader", ["tiff", "openslide"])

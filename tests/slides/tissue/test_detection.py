@@ -9,6 +9,7 @@ from embedstore.errors import TissueError
 from embedstore.slides import Thumbnail, find_tissue, open_slide, read_mask, read_thumbnail, tissue_of
 from embedstore.slides.tissue.pen import find_pen
 from synthetic_slides import SlideRecipe, StainMix, write_slide
+from synthetic_slides.pen_mark import Ink, PenMark
 from tests.marks import slow
 from tests.slides.drawings import EOSIN, GLASS, damage_tile, tissue_picture, write_tiff
 
@@ -172,6 +173,27 @@ def test_a_mark_on_an_empty_slide_is_no_tissue(ink):
     amount = cv2.GaussianBlur(stroke, (0, 0), 1) * (1 + 0.15 * streaks / streaks.std())
     pixels *= (np.array(PENS[ink]) / GLASS) ** amount[..., None]
     assert not tissue_of(thumbnail(pixels.astype(np.uint8)), CONFIG, slide_name="a").mask.any()
+
+
+@pytest.mark.parametrize("mpp", [8.0, 22.0])  # 22: of the thumbnail of a slide of 25×20 mm
+@pytest.mark.parametrize("width_um", [300, 1000])  # the thinnest and the widest felt-tip
+@pytest.mark.parametrize("colour", ["blue", "green", "black"])
+def test_a_felt_tips_line_is_left_out_to_its_blurred_edges(colour, width_um, mpp):
+    pixels, _ = disc_of(EOSIN)
+    fibres(pixels, np.ones((300, 300), bool) & (pixels[..., 1] == EOSIN[1]), EOSIN)
+    points = np.stack([np.linspace(40, 260, 60), np.linspace(130, 60, 60)], 1) * mpp  # over glass, tissue, and glass
+    mark = PenMark(points_um=points.astype(np.float32), width_um=width_um, colour=colour)
+    inked = pixels.astype(np.float32)
+    Ink(mark).lay_over(inked, (0, 0), mpp)
+    clean = tissue_of(thumbnail(pixels, mpp), CONFIG, slide_name="a").mask
+    found = tissue_of(thumbnail(inked.astype(np.uint8), mpp), CONFIG, slide_name="a")
+    line = np.zeros((300, 300), np.uint8)
+    cv2.polylines(line, [np.rint(points / mpp).astype(np.int32)], False, 1, round(width_um / mpp))
+    assert found.warnings[0].startswith("pen marks of")
+    assert (found.mask & (line == 1)).sum() < 0.03 * line.sum()  # pixels at its rim
+    assert (found.mask & ~clean).sum() < 5
+    reach = cv2.dilate(line, np.ones((2 * round(100 / mpp) + 1,) * 2, np.uint8)) == 1
+    assert overlap(found.mask & ~reach, clean & ~reach) > 0.98
 
 
 def test_black_padding_and_borders_are_no_tissue():

@@ -14,14 +14,14 @@ SOURCES := embedstore heads actors cli synthetic_slides benchmarks tools tests
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format bench constraints clean
+.PHONY: help setup demo test test-fast lint format bench docs constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  EXTRAS=cuda adds JAX for NVIDIA GPUs · PYTHON=python3.12 chooses the interpreter"
 
-setup: $(SET_UP_DEV)  ## Make .venv with everything that tests and lint need (once)
+setup: $(SET_UP_DEV)  ## Make .venv with everything that tests, lint and docs need (once)
 
 demo: $(SET_UP)  ## Slides to heat maps on six synthetic slides; or ingest yours: make demo SLIDES=folder
 	$(BIN)/embedstore demo $(if $(SLIDES),"$(SLIDES)")
@@ -44,6 +44,9 @@ format: $(SET_UP_DEV)  ## Format, and fix what can be fixed
 bench: $(SET_UP_DEV)  ## Measure what ingest costs on slides: make bench SLIDES="a.svs b.svs"
 	$(BIN)/python benchmarks/ingest.py cost $(SLIDES)
 
+docs: $(SET_UP_DEV)  ## Build the documentation into site/ (open site/index.html)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 constraints: $(SET_UP_DEV)  ## Write what is installed in .venv to constraints.txt
 	{ sed -n '/^#/p' constraints.txt; \
 	  $(BIN)/python -m pip freeze --exclude-editable --exclude embedstore \
@@ -51,7 +54,7 @@ constraints: $(SET_UP_DEV)  ## Write what is installed in .venv to constraints.t
 	mv constraints.txt.new constraints.txt
 
 clean:  ## Remove caches, builds and the demo's output; .venv stays
-	rm -rf demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf demo site build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- set-up, done over only when what is asked of it changes ---------------------------------
@@ -69,6 +72,6 @@ $(SET_UP): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(SET_UP_DEV): pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) hatchling -e '.[dev$(if $(EXTRAS),$(comma)$(EXTRAS))]'
+	$(INSTALL) hatchling -e '.[dev,docs$(if $(EXTRAS),$(comma)$(EXTRAS))]'
 	$(BIN)/python tools/mend_torchvision.py
 	@touch $(SET_UP) $@

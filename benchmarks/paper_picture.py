@@ -35,7 +35,7 @@ def page(f1: Scores, gain_rows: Sequence[Row], family_rows: Sequence[Row]) -> st
 _HEAD = """# The paper's claims, measured
 
 `python benchmarks/paper.py` wrote this page; what it does stands at the top of that file, and what it found in
-[README.md](../README.md#the-papers-claims). Rows are in `benchmarks/results/paper_*.csv`.
+[The paper's claims](claims.md). Rows are in `benchmarks/results/paper_*.csv`.
 """
 
 

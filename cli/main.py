@@ -45,6 +45,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = __import__(COMMANDS[cmd_name][0], fromlist=["command"])
+        module.command.name = cmd_name  # all are functions of the name `command`; documentation shows this
         return module.command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

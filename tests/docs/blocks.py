@@ -1,0 +1,107 @@
+"""The code blocks of the documents, and how each kind is run."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from sybil import Document, Example, Sybil
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.markdown import CodeBlockParser, SkipParser
+
+from cli.main import app
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted(
+    path.relative_to(REPOSITORY).as_posix()
+    for path in (REPOSITORY / "README.md", REPOSITORY / "ARCHITECTURE.md", *(REPOSITORY / "docs").rglob("*.md"))
+)
+#: A first line that names the file which the block shows.
+FILE_NAME = re.compile(r"# ([\w.-]+\.(?:py|toml))$", re.MULTILINE)
+#: Found something: a result of `audit`, not a failure.
+AUDIT_FOUND = 3
+
+run_source = PythonEvaluator()
+
+
+def parse_document(path: str) -> Document:
+    """A document with its blocks of bash, Python and TOML, and its marks `<!-- skip: next "reason" -->`."""
+    parsers = [
+        CodeBlockParser("bash", run_commands),
+        CodeBlockParser("python", run_python),
+        CodeBlockParser("toml", write_toml),
+        SkipParser(),
+    ]
+    return Sybil(parsers).parse(REPOSITORY / path)
+
+
+def bash_blocks(path: str) -> Iterator[tuple[int, str]]:
+    """(line, text) of every block of bash, marked or not."""
+    for example in parse_document(path).examples():
+        if example.region.evaluator is run_commands:
+            yield example.line, example.parsed
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of each command in a block of bash."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        while "&&" in words:
+            yield words[: words.index("&&")]
+            words = words[words.index("&&") + 1 :]
+        if words:
+            yield words
+
+
+def run_commands(example: Example) -> None:
+    """Run the commands of a block in this process; a run on Ray runs on threads instead."""
+    for words in commands(example.parsed):
+        assert words[0] == "embedstore", f"`{shlex.join(words)}` cannot be run here; mark the block with skip: next"
+        ray = words[1] in ("ingest", "demo") and "--in-process" not in words
+        code = _exit_code([*words[1:], *(["--in-process"] if ray else [])])
+        assert code == 0 or (words[1] == "audit" and code == AUDIT_FOUND), f"`{shlex.join(words)}` exits with {code}"
+
+
+def _exit_code(arguments: list[str]) -> int:
+    try:
+        return app(arguments, prog_name="embedstore", standalone_mode=False) or 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except SystemExit as done:
+        return int(done.code or 0)
+
+
+def run_python(example: Example) -> None:
+    """Run a block, and write it to the file that its first line names."""
+    _write_file(example.parsed)
+    run_source(example)
+
+
+def leave_out(example: Example) -> None:
+    """Do nothing with a block."""
+
+
+def write_toml(example: Example) -> None:
+    tomllib.loads(example.parsed)
+    _write_file(example.parsed)
+
+
+def _write_file(text: str) -> None:
+    if name := FILE_NAME.match(text):
+        Path(name[1]).write_text(text, encoding="utf-8")
+
+
+def check_options(words: list[str]) -> None:
+    """Raise click.UsageError where a command or an option does not exist."""
+    command: click.Command = app
+    rest = words[1:]
+    context = click.Context(command, info_name="embedstore")
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        child = command.get_command(context, rest[0])
+        if child is None:
+            raise click.UsageError(f"no command {rest[0]!r} in `{shlex.join(words)}`")
+        command, rest = child, rest[1:]
+        context = click.Context(command, info_name=words[1], parent=context)
+    command.make_parser(context).parse_args(list(rest))

@@ -1,0 +1,138 @@
+"""Every command and every Python block of the documents runs, or says why it cannot run here."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import SkipTest
+
+import pytest
+
+from tests.docs.blocks import (
+    DOCUMENTS,
+    REPOSITORY,
+    bash_blocks,
+    check_options,
+    commands,
+    leave_out,
+    parse_document,
+)
+
+#: Made from nothing; every other document starts from what it leaves.
+QUICK_START = "docs/quickstart.md"
+#: Starts from slides and annotations, once in the shell and once in Python.
+README = "README.md"
+#: Blocks of text show output or a drawing; the others are run.
+LANGUAGES = {"bash", "python", "toml", "text"}
+INDENTED_COMMAND = re.compile(r"^ {4,}(embedstore|make|pip|python) ", re.MULTILINE)
+INLINE_COMMAND = re.compile(r"`(embedstore [^`…]+)`")
+BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def _text(path: str) -> str:
+    return (REPOSITORY / path).read_text(encoding="utf-8")
+
+
+WITH_BLOCKS = [path for path in DOCUMENTS if BLOCK.search(_text(path))]
+
+
+def _run(path: str, *languages: str) -> None:
+    """Run the blocks of a document, or those of some languages, in the current folder."""
+    for example in parse_document(path).examples():
+        if languages and example.region.lexemes.get("arguments", languages[0]) not in languages:
+            example.region.evaluator = leave_out
+        try:
+            example.evaluate()
+        except SkipTest:
+            continue
+
+
+@pytest.fixture(scope="module")
+def quick_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which everything of the quick start was done."""
+    folder = tmp_path_factory.mktemp("quick-start")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.chdir(folder)
+        _run(QUICK_START)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder, the current one."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.syspath_prepend(work)
+    yield work
+
+
+@pytest.mark.slow
+def test_quick_start_runs(quick_start: Path) -> None:
+    assert len(list((quick_start / "maps").glob("*.png"))) == len(list((quick_start / "slides").glob("*.svs")))
+    assert (quick_start / "like.png").stat().st_size > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["bash", "python"])
+def test_readme_runs(language: str, quick_start: Path, folder: Path) -> None:
+    shutil.copytree(quick_start / "slides", folder / "slides")
+    (folder / "qupath").mkdir()
+    for path in (folder / "slides").glob("*.geojson"):
+        drawn = json.loads(path.read_text(encoding="utf-8"))
+        drawn["features"] = [each for each in drawn["features"] if _class(each) == "dense nuclei"]
+        for each in drawn["features"]:
+            each["properties"]["classification"]["name"] = "tumour"
+        (folder / "qupath" / path.name).write_text(json.dumps(drawn), encoding="utf-8")
+        path.unlink()
+    _run(README, language)
+    assert list((folder / "maps").glob("*.png"))
+
+
+def _class(feature: dict) -> str:
+    return feature["properties"]["classification"]["name"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [path for path in WITH_BLOCKS if path not in (QUICK_START, README)])
+def test_document_runs(path: str, quick_start: Path, folder: Path) -> None:
+    shutil.copytree(quick_start, folder, dirs_exist_ok=True)
+    _run(path)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_blocks_have_a_language(path: str) -> None:
+    fences = re.findall(r"^ *```(.*)$", _text(path), flags=re.MULTILINE)
+    assert set(fences[::2]) <= LANGUAGES
+    assert set(fences[1::2]) <= {""}
+    assert not INDENTED_COMMAND.search(BLOCK.sub("", _text(path)))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_commands_exist_with_their_options(path: str) -> None:
+    for line, text in bash_blocks(path):
+        for words in commands(text):
+            _check(words, f"{path}:{line}")
+    for command in INLINE_COMMAND.findall(BLOCK.sub("", _text(path))):
+        for words in commands(command):
+            _check(words, path)
+
+
+def _check(words: list[str], where: str) -> None:
+    if words[0] == "embedstore":
+        check_options(words)
+    elif words[0] == "make":
+        targets = re.findall(r"^([a-z-]+):", _text("Makefile"), flags=re.MULTILINE)
+        assert {word for word in words[1:] if "=" not in word} <= set(targets), where
+    elif words[0] == "python" and words[1] != "-m":
+        assert (REPOSITORY / words[1]).is_file(), f"{where}: {words[1]}"
+    else:
+        assert words[0] in ("pip", "python", "git", "cd"), where
+
+
+def test_marks_give_a_reason() -> None:
+    marks = [mark for path in DOCUMENTS for mark in re.findall(r"<!--+ *skip.*-->", _text(path))]
+    assert marks
+    assert not [mark for mark in marks if not re.fullmatch(r'<!-- skip: next "[^"]+" -->', mark)]

@@ -18,9 +18,9 @@ from embedstore.quantities import human_bytes
 @json_option
 def command(store: str, keep_hours: float, as_json: bool) -> None:
     """Merge small files, purge removed rows and forget old versions."""
-    from embedstore.store import Store
+    from embedstore import api
 
-    report = Store.open(store).compact(keep_s=3600 * keep_hours)
+    report = api.open(store).compact(keep_hours=keep_hours)
     if as_json:
         print_json(report)
         return

@@ -40,29 +40,19 @@ def command(
 
     `embedstore ingest` does this at its end; searches find new tiles before, and go on meanwhile.
     """
-    import dataclasses
+    from dataclasses import asdict
 
-    from embedstore.store import Store, build_index, choose_index, index_choice, keep_index
+    from embedstore import api
+    from embedstore.errors import ConfigError
 
-    opened = Store.open(store)
-    asked = INDEX.given(options)
+    opened = api.open(store)
     report = []
-    for name in [collection] if collection else opened.collection_names():
-        chosen = opened.collection(name)
-        with opened.lease(name, wait_s=0):
-            if asked:
-                before = {**dataclasses.asdict(index_choice(chosen)), **asked}
-                if before["kind"] == "flat" and asked.keys() != {"kind"}:
-                    raise click.UsageError(
-                        f"collection {name} is to have no index, so there are no partitions or bits to choose; "
-                        "add --kind ivf_rq or auto"
-                    )
-                facts = choose_index(chosen, IndexConfig(**before))
-            elif rebuild and index_choice(chosen).kind != "flat":
-                facts = build_index(chosen)
-            else:
-                facts = keep_index(chosen)
-        report.append({"collection": name, "choice": index_choice(chosen).kind, **dataclasses.asdict(facts)})
+    for chosen in [opened.collection(collection)] if collection else opened.collections:
+        try:
+            index = chosen.update_index(**INDEX.given(options), rebuild=rebuild)
+        except ConfigError as error:
+            raise click.UsageError(str(error)) from error
+        report.append({"collection": chosen.name, "choice": chosen.index_choice, **asdict(index)})
     if as_json:
         print_json(report)
         return

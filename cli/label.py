@@ -1,7 +1,7 @@
 """`embedstore label`: import, ls, export and rm."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -88,14 +88,12 @@ def import_(
     Importing a file again takes the place of what the same author had from it before. Places with two classes are
     reported, and both are kept.
     """
-    from embedstore.labels.importing import ImportConfig, read_labels
-    from embedstore.store import Store
+    from embedstore import api
 
-    config = ImportConfig(format=form, class_map=_class_map(renamed), author=author or _login(), **options)  # type: ignore[arg-type]
-    opened = Store.open(store)
-    found = read_labels(opened, files, config)
-    gone = 0 if dry_run else found.write(opened)
-    counts = _counts(found.labels)
+    found = api.open(store).labels.read(
+        files, format=form, class_map=_class_map(renamed), author=author, dry_run=dry_run, **options
+    )
+    config, counts = found.config, _counts(found.labels)
     for line in (*found.notes, *_conflicts(found.conflicts)):
         click.echo(line, err=True)
     if as_json:
@@ -107,7 +105,7 @@ def import_(
                 "files": [_file_record(file) for file in found.files],
                 "labels": len(found.labels),
                 "counts": counts,
-                "replaced": gone,
+                "replaced": found.replaced,
                 "conflicts": found.conflicts,
                 "notes": found.notes,
             }
@@ -115,7 +113,7 @@ def import_(
         return
     columns = ("class", "kind", "labels", "slides")
     print_table([[row[column] for column in columns] for row in counts], columns)
-    done = "would be imported" if dry_run else f"imported, {gone} old ones removed"
+    done = "would be imported" if dry_run else f"imported, {found.replaced} old ones removed"
     click.echo(f"{len(found.labels)} labels of {len(found.files)} file(s) {done}, task {config.task}", err=True)
 
 
@@ -128,15 +126,6 @@ def _class_map(renamed: tuple[str, ...]) -> dict[str, str]:
         if found.setdefault(old, new) != new:
             raise click.BadParameter(f"{old!r} is renamed twice", param_hint="--class-map")
     return found
-
-
-def _login() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError) as error:
-        raise click.UsageError("your login is not known here; say who you are with --author NAME") from error
 
 
 def _counts(labels: list[Any]) -> list[dict[str, Any]]:
@@ -173,12 +162,10 @@ def _conflicts(conflicts: tuple[str, ...]) -> list[str]:
 @json_option
 def ls(store: str, task: str | None, as_json: bool) -> None:
     """List the labels of a store: how many of each task, class, kind, author and file, and since when."""
-    from embedstore.store import Store
+    from embedstore import api
 
-    opened = Store.open(store)
-    if task is not None:
-        opened.labels.of_task(task)  # or say which there are
-    rows = opened.labels.summary(task=task)
+    opened = api.open(store)
+    rows = opened.labels.summary(task).to_pylist()
     if as_json:
         print_json(rows)
     elif not rows:
@@ -211,26 +198,22 @@ def ls(store: str, task: str | None, as_json: bool) -> None:
 )
 @json_option
 def export(
-    store: str, task: str, slides: tuple[str, ...], author: str | None, out: Path, origin: str, as_json: bool
+    store: str,
+    task: str,
+    slides: tuple[str, ...],
+    author: str | None,
+    out: Path,
+    origin: Literal["bounds", "level0"],
+    as_json: bool,
 ) -> None:
     """Write the labels of a task so that QuPath opens them, and `label import` reads them again.
 
     A folder gets SLIDE.geojson for what is drawn on each slide, and labels.csv for tiles, slides and patients. The
     files that were written are printed, one a line.
     """
-    from embedstore.errors import LabelError
-    from embedstore.labels.exporting import write_labels
-    from embedstore.store import Store
+    from embedstore import api
 
-    opened = Store.open(store)
-    wanted = opened.resolve_slides(slides=slides)
-    rows = opened.labels.of_task(task).to_pylist()
-    rows = [row for row in rows if not wanted or row["slide_id"] in wanted]
-    rows = [row for row in rows if author is None or row["author"] == author]
-    if not rows:
-        raise LabelError(f"no label of task {task!r} is of that slide and author; `embedstore label ls` shows them")
-    known = {row["slide_id"]: row for row in opened.ledger.slides()}
-    written = write_labels(rows, known, out, task=task, origin=origin)  # type: ignore[arg-type]
+    written = api.open(store).labels.export(out, task=task, slides=slides, author=author, origin=origin)
     if as_json:
         print_json([{"path": str(file.path), "labels": file.labels} for file in written])
         return
@@ -253,11 +236,10 @@ def rm(store: str, task: str, yes: bool, as_json: bool, **which: str | None) -> 
 
     They are gone from the files after `embedstore compact --keep-hours 0`.
     """
-    from embedstore.store import Store
+    from embedstore import api
 
-    opened = Store.open(store)
-    rows = opened.labels.of_task(task).to_pylist()
-    count = sum(all(value is None or row[name] == value for name, value in which.items()) for row in rows)
+    opened = api.open(store)
+    count = opened.labels.count(task, **which)
     if count and not yes:
         click.confirm(f"Remove {count} label(s) of task {task} from {opened.uri}?", abort=True, err=True)
     removed = opened.labels.remove(task, **which)

@@ -23,20 +23,20 @@ def command(
 
     They are gone from reads and searches at once, and from the files after `embedstore compact --keep-hours 0`.
     """
-    from embedstore.store import Store
+    from embedstore import api
 
     if not slides and not patients and not views:
         raise click.UsageError("name what to remove with --slide, --patient or --views")
-    opened = Store.open(store)
-    chosen = opened.resolve_slides(slides=slides, patients=patients)
-    held = {name: len(opened.views(opened.collection(name).name)) for name in views}
+    opened = api.open(store)
+    chosen = opened.find_slides(slides=slides, patients=patients)
+    held = {name: opened.count_views(name) for name in views}
     if not yes:
         said = [f"{rows:,} views of {name}" for name, rows in held.items()]
         click.echo("\n".join([*chosen, *said]), err=True)
         what = " and ".join([f"these {len(chosen)} slide(s)"] * bool(chosen) + ["these views"] * bool(held))
         click.confirm(f"Remove {what} from {opened.uri}?", abort=True, err=True)
     dropped = {name: opened.remove_views(name) for name in held}
-    removed = opened.remove(chosen) if chosen else {}
+    removed = opened.remove(slides=chosen) if chosen else {}
     if as_json:
         print_json({"slides": chosen, "rows": removed, "views": dropped})
         return

@@ -34,26 +34,26 @@ def command(
 
     Tile ids stand in `embedstore ls --tiles N`.
     """
-    from embedstore.store import Store
+    from embedstore import api
+    from embedstore.errors import SlideNotInStoreError
 
     if (tile is None) == (slide is None):
         raise click.UsageError("name a tile by its id, or a slide with --slide")
-    opened = Store.open(store)
+    opened = api.open(store)
     if slide is not None:
         row = opened.tile_at(slide, at, collection=collection)
     else:
         row = opened.tile(int(tile or 0), collection=collection)
     tile = row["tile_id"]
-    slide_row = opened.ledger.slide(row["slide_id"]) or {}
+    try:
+        slide_row = opened.slide(row["slide_id"])
+    except SlideNotInStoreError:  # a run that crashed may have left tiles without it, until the next run
+        slide_row = {}
     vector = row.pop("vector")
     shown: dict[str, Any] = {**row, "vector_dim": len(vector), "slide": slide_row}
     if not no_picture:
-        from PIL import Image
-
-        from embedstore.export import tile_pictures
-
         path = Path(out or f"{tile}.png")
-        Image.fromarray(tile_pictures(opened, row["collection"], [row])[0]).save(path)
+        opened.tile_picture(row).save(path)
         shown["picture"] = str(path)
     if as_json:
         print_json({**shown, "vector": vector})

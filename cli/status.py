@@ -1,5 +1,7 @@
 """`embedstore status`."""
 
+from typing import Literal
+
 import click
 
 from cli.options import collection_option, json_option, print_json, print_table, store_option
@@ -17,14 +19,17 @@ from cli.options import collection_option, json_option, print_json, print_table,
     help="Only slides in this state; may be given several times.",
 )
 @json_option
-def command(store: str, collection: str | None, slide: str | None, states: tuple[str, ...], as_json: bool) -> None:
+def command(
+    store: str,
+    collection: str | None,
+    slide: str | None,
+    states: tuple[Literal["done", "empty", "failed"], ...],
+    as_json: bool,
+) -> None:
     """Show what became of each slide: state, tiles, reader, seconds, and the reason where it failed."""
-    from embedstore.store import Store
+    from embedstore import api
 
-    opened = Store.open(store)
-    if collection is not None:
-        opened.collection(collection)  # or say that there is none
-    rows = opened.ledger.outcomes(collection=collection, states=states, slide_id=slide)  # type: ignore[arg-type]
+    rows = api.open(store).outcomes(collection=collection, states=states, slide_id=slide).to_pylist()
     if as_json:
         print_json(rows)
         return

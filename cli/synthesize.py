@@ -37,7 +37,8 @@ def command(out: str, slides: int, size_px: tuple[int, int], mpp: float, seed: i
     glands, dense nuclei, fat, vessels, a pen mark. What is where stands beside it as GeoJSON (QuPath opens it), and
     slides.csv lists patient, cohort and stain.
     """
-    from synthetic_slides import LIST_NAME, SyntheticSlide, write_demo_collection
+    from embedstore import api
+    from synthetic_slides import LIST_NAME, SyntheticSlide
 
     def tell(slide: SyntheticSlide) -> None:
         width, height = slide.size_px
@@ -45,7 +46,7 @@ def command(out: str, slides: int, size_px: tuple[int, int], mpp: float, seed: i
             what = f"{slide.recipe.mix.stain}, {slide.glands} glands"
             click.echo(f"{slide.path}  {width} × {height} px at {slide.mpp} µm/px, {what}")
 
-    made = write_demo_collection(out, slides=slides, size_px=size_px, mpp=mpp, seed=seed, on_slide=tell)
+    made = api.synthesize_slides(out, slides=slides, size_px=size_px, mpp=mpp, seed=seed, on_slide=tell)
     if not as_json:
         click.echo(f"list: {made[0].path.parent / LIST_NAME}")
         return

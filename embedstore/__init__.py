@@ -5,7 +5,21 @@ from typing import TYPE_CHECKING
 from embedstore.version import __version__
 
 if TYPE_CHECKING:
-    from embedstore.api import Augmenter, Collection, Head, Labels, SearchResult, Store, Table, create, open
+    from embedstore.api import (
+        Augmenter,
+        Collection,
+        Head,
+        Labels,
+        SearchResult,
+        Store,
+        Table,
+        check_environment,
+        create,
+        inspect_tissue,
+        list_extractors,
+        open,
+        synthesize_slides,
+    )
 
 __all__ = [
     "Augmenter",
@@ -16,8 +30,12 @@ __all__ = [
     "Store",
     "Table",
     "__version__",
+    "check_environment",
     "create",
+    "inspect_tissue",
+    "list_extractors",
     "open",
+    "synthesize_slides",
 ]
 
 

@@ -2,10 +2,27 @@
 
 from embedstore.api.augmenter import Augmenter
 from embedstore.api.collection import Collection
+from embedstore.api.environment import check_environment
+from embedstore.api.extractors import list_extractors
 from embedstore.api.head import Head
 from embedstore.api.labels import Labels
 from embedstore.api.search_result import SearchResult
+from embedstore.api.slides import inspect_tissue, synthesize_slides
 from embedstore.api.store import Store, create, open
 from embedstore.api.table import Table
 
-__all__ = ["Augmenter", "Collection", "Head", "Labels", "SearchResult", "Store", "Table", "create", "open"]
+__all__ = [
+    "Augmenter",
+    "Collection",
+    "Head",
+    "Labels",
+    "SearchResult",
+    "Store",
+    "Table",
+    "check_environment",
+    "create",
+    "inspect_tissue",
+    "list_extractors",
+    "open",
+    "synthesize_slides",
+]

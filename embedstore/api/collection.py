@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from embedstore.api.html import card
 from embedstore.api.progress_bar import progress_bar
 from embedstore.api.search_result import SearchResult
 from embedstore.api.settings import build_config
 from embedstore.api.table import Table
+from embedstore.errors import ConfigError
 from embedstore.progress import OnProgress
 from embedstore.quantities import human_bytes
 from embedstore.search import (
@@ -33,6 +35,7 @@ from embedstore.search import (
 )
 from embedstore.store import Collection as CollectionTable
 from embedstore.store import Store as StoreTables
+from embedstore.store.table import sql_string
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +43,42 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from embedstore.store import IndexFacts
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CollectionSummary:
+    """What a collection holds, in numbers.
+
+    Attributes:
+        name: Its name in the store.
+        table: The LanceDB table, for programs that open it themselves.
+        extractor: Name of the extractor that made it.
+        digest: Of the extractor's weights and preprocessing.
+        dim: Length of an embedding.
+        tile_px: Edge of a tile, pixels.
+        mpp: Resolution of a tile, µm/px.
+        slides: Slides that are complete.
+        tiles: Tiles.
+        views: Stored views of each tile.
+        slides_with_views: Slides whose views are stored.
+        bytes: Size of the vectors.
+        version: Of the table.
+    """
+
+    name: str
+    table: str
+    extractor: str
+    digest: str
+    dim: int
+    tile_px: int
+    mpp: float
+    slides: int
+    tiles: int
+    views: int
+    slides_with_views: int
+    bytes: int
+    version: int
+
 
 #: Columns that a table of tiles has unless others are asked for; the vector is 100 times as large as all of them.
 TILE_COLUMNS = ["tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue"]
@@ -77,17 +116,45 @@ class Collection:
         """{slide: how many tiles it has here}; a slide that is listed is complete."""
         return self._table.slides()
 
+    def summary(self) -> CollectionSummary:
+        """What it holds, in numbers."""
+        extractor, tiling, views = self.record["extractor"], self.record["tiling"], self._tables.views(self.name)
+        return CollectionSummary(
+            name=self.name,
+            table=self._tables.table_name(self.name),
+            extractor=extractor["name"],
+            digest=extractor["digest"],
+            dim=self.dim,
+            tile_px=tiling["tile_px"],
+            mpp=tiling["mpp"],
+            slides=len(self.slides),
+            tiles=len(self),
+            views=views.config().count if views.exists() else 0,
+            slides_with_views=len(views.slides()),
+            bytes=self._table.vectors_bytes(),
+            version=self._table.dataset().version,
+        )
+
     def tiles(
-        self, *, where: str | None = None, columns: Sequence[str] | None = None, limit: int | None = None
+        self,
+        *,
+        slide_id: str | None = None,
+        where: str | None = None,
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
     ) -> Table:
         """Tiles, a row each, in the order of slides.
 
         Args:
+            slide_id: Of one slide.
             where: SQL over the collection's own columns, such as "tissue > 0.9 AND slide_id = 'a.svs'".
             columns: Which; all but the vector when None.
             limit: At most so many rows.
         """
-        rows = self._table.tiles(where=where, columns=list(columns or TILE_COLUMNS), limit=limit)
+        clauses = [] if slide_id is None else [f"slide_id = {sql_string(slide_id)}"]
+        clauses += [] if where is None else [f"({where})"]
+        condition = " AND ".join(clauses) or None
+        rows = self._table.tiles(where=condition, columns=list(columns or TILE_COLUMNS), limit=limit)
         return Table(rows, title=f"tiles of {self.name}")
 
     def vectors(self, *, where: str | None = None) -> NDArray[np.float16]:
@@ -215,12 +282,18 @@ class Collection:
             distance: Cosine distance within which two tiles are the same; from the collection when None.
             sample: Tiles to look at, spread evenly over slides; 0 for all.
             on_progress: See `embedstore.progress`; a progress bar when None.
+        Raises:
+            HeadNotFoundError: there is no such head.
+            ConfigError: the head was fitted on another collection.
         """
         parts = None
         if head is not None:
             from heads.head_split import split_sides
 
-            parts = split_sides(self._tables, self._tables.heads.get(head))
+            stored = self._tables.heads.get(head)
+            if stored.collection != self.name:
+                raise ConfigError(f"head {head} was fitted on collection {stored.collection}, not {self.name}")
+            parts = split_sides(self._tables, stored)
         with progress_bar(on_progress):
             return find_leaks(self._tables, self._table, parts=parts, distance=distance, sample=sample)
 
@@ -245,6 +318,13 @@ class Collection:
 
         return index_facts(self._table)
 
+    @property
+    def index_choice(self) -> Literal["auto", "ivf_rq", "flat"]:
+        """Which index was chosen for it; see `update_index`."""
+        from embedstore.store import index_choice
+
+        return index_choice(self._table).kind
+
     def update_index(
         self,
         *,
@@ -264,7 +344,6 @@ class Collection:
             ConfigError: partitions or bits for a collection that is to have no index.
             StoreBusyError: a run is writing to the collection.
         """
-        from embedstore.errors import ConfigError
         from embedstore.store import IndexConfig, build_index, choose_index, index_choice, keep_index
 
         given = {"kind": kind, "partitions": partitions, "bits": bits}
@@ -276,7 +355,7 @@ class Collection:
                 if config.kind == "flat" and changes.keys() != {"kind"}:
                     raise ConfigError(
                         f"collection {self.name} is to have no index, so there are no partitions or bits to choose; "
-                        "choose kind ivf_rq or auto as well"
+                        "add --kind ivf_rq or auto (kind=)"
                     )
                 return choose_index(self._table, config)
             if rebuild and choice.kind != "flat":
@@ -287,15 +366,13 @@ class Collection:
         return f"<Collection {self.name!r}: {len(self):,} tiles of {len(self.slides):,} slides, {self.dim} dimensions>"
 
     def _repr_html_(self) -> str:
-        from embedstore.api.html import card
-
-        extractor, tiling = self.record["extractor"], self.record["tiling"]
+        summary = self.summary()
         return card(
             f"Collection {self.name}",
             {
-                "extractor": extractor["name"],
-                "tiles": f"{len(self):,} of {len(self.slides):,} slides",
-                "tiling": f"{tiling['tile_px']} px at {tiling['mpp']:g} µm/px",
-                "vectors": f"{self.dim} dimensions, {human_bytes(self._table.vectors_bytes())}",
+                "extractor": summary.extractor,
+                "tiles": f"{summary.tiles:,} of {summary.slides:,} slides",
+                "tiling": f"{summary.tile_px} px at {summary.mpp:g} µm/px",
+                "vectors": f"{summary.dim} dimensions, {human_bytes(summary.bytes)}",
             },
         )

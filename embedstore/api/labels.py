@@ -2,8 +2,9 @@
 
 import getpass
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -13,6 +14,7 @@ from embedstore.store import Store as StoreTables
 
 if TYPE_CHECKING:
     from embedstore.labels import LabelImport
+    from embedstore.labels.exporting import Written as LabelFile
 
 
 class Labels:
@@ -65,7 +67,7 @@ class Labels:
             settings: Other fields of `ImportConfig`, such as negative="normal", class_map={"_0": "tumour"},
                 exclude=("Ignore*",) or slide="a.svs".
         Returns:
-            The labels, the places with labels of two classes, and notes.
+            The labels, how many older ones they replaced, the places with labels of two classes, and notes.
         Raises:
             LabelFormatError: a file cannot be read.
             LabelError, SlideNotInStoreError: a label that means nothing in this store.
@@ -77,9 +79,7 @@ class Labels:
         config = build_config(ImportConfig, None, task=task, author=author or _login(), **settings)
         paths = [files] if isinstance(files, str | Path) else list(files)
         labels = read_labels(self._tables, [Path(path) for path in paths], config)
-        if not dry_run:
-            labels.write(self._tables)
-        return labels
+        return labels if dry_run else replace(labels, replaced=labels.write(self._tables))
 
     def export(
         self,
@@ -88,8 +88,8 @@ class Labels:
         task: str,
         slides: Sequence[str] = (),
         author: str | None = None,
-        origin: str = "bounds",
-    ) -> list[Path]:
+        origin: Literal["bounds", "level0"] = "bounds",
+    ) -> "list[LabelFile]":
         """Write the labels of a task so that QuPath opens them and `read` takes them back.
 
         Args:
@@ -101,7 +101,7 @@ class Labels:
             origin: Where coordinates of GeoJSON begin: `bounds`, the corner of the slide's image as QuPath shows it,
                 or `level0`.
         Returns:
-            The files.
+            The files, with how many labels are in each.
         Raises:
             LabelError: no label is left.
             ExportError: nothing can be written there.
@@ -115,8 +115,25 @@ class Labels:
         if not rows:
             raise LabelError(f"no label of task {task!r} is of that slide and author; `embedstore label ls` shows them")
         slide_rows = {row["slide_id"]: row for row in self._tables.ledger.slides()}
-        files = write_labels(rows, slide_rows, Path(out), task=task, origin=origin)  # type: ignore[arg-type]
-        return [file.path for file in files]
+        return write_labels(rows, slide_rows, Path(out), task=task, origin=origin)
+
+    def count(
+        self,
+        task: str,
+        *,
+        slide_id: str | None = None,
+        label: str | None = None,
+        author: str | None = None,
+        source: str | None = None,
+    ) -> int:
+        """How many labels of a task meet every condition given.
+
+        Raises:
+            TaskNotFoundError: no label is of the task.
+        """
+        wanted = {"slide_id": slide_id, "label": label, "author": author, "source": source}
+        rows = self._tables.labels.of_task(task).select(list(wanted)).to_pylist()
+        return sum(all(value is None or row[name] == value for name, value in wanted.items()) for row in rows)
 
     def remove(
         self,

@@ -18,6 +18,8 @@ from embedstore.progress import OnProgress
 from embedstore.store import Store as StoreTables
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from embedstore.extractors import ExtractorConfig
     from heads.config import AugmenterConfig, FitConfig
     from heads.select import SelectConfig, SelectionReport
@@ -126,6 +128,25 @@ class Store:
             TileNotFoundError: the slide has no tile there.
         """
         return self._tables.tile_at(slide_id, xy_l0, collection=collection)
+
+    def tile_picture(self, row: dict[str, Any]) -> "Image.Image":
+        """The picture of a tile as its extractor saw it, read again from its slide.
+
+        Args:
+            row: Of `tile` or `tile_at`.
+        Raises:
+            SlideNotFoundError: the slide is no longer where it was ingested from.
+        """
+        return self.collection(row["collection"]).pictures([row])[0]
+
+    def slide(self, slide_id: str) -> dict[str, Any]:
+        """A slide's row.
+
+        Raises:
+            SlideNotInStoreError: there is no such slide.
+        """
+        self._tables.resolve_slides(slides=[slide_id])  # whose error names slides of close names
+        return self._tables.ledger.slide(slide_id) or {}
 
     # -- heads ------------------------------------------------------------------------------
 
@@ -280,6 +301,22 @@ class Store:
             )  # fmt: skip
 
     # -- upkeep -----------------------------------------------------------------------------
+
+    def find_slides(self, *, slides: Sequence[str] = (), patients: Sequence[str] = ()) -> list[str]:
+        """Ids of the given slides and of all slides of the given patients.
+
+        Raises:
+            SlideNotInStoreError: one of them is not in the store.
+        """
+        return self._tables.resolve_slides(slides=slides, patients=patients)
+
+    def count_views(self, collection: str) -> int:
+        """How many stored views a collection has.
+
+        Raises:
+            CollectionNotFoundError, ViewsNotFoundError: there is no such collection, or it has no views.
+        """
+        return len(self._tables.views(self._tables.collection(collection).name))
 
     def remove(self, *, slides: Sequence[str] = (), patients: Sequence[str] = ()) -> dict[str, int]:
         """Take slides, or all slides of patients, out of every table of the store.

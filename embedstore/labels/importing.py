@@ -102,12 +102,14 @@ class LabelImport:
         files: What came of each file.
         conflicts: Places that labels of the files, or of the store, give two classes; both are kept.
         notes: What a user should know.
+        replaced: Older labels that gave way, once these are written.
     """
 
     config: ImportConfig
     files: tuple[ReadFile, ...]
     conflicts: tuple[str, ...]
     notes: tuple[str, ...]
+    replaced: int = 0
 
     @property
     def labels(self) -> list[Label]:

@@ -1,0 +1,154 @@
+"""Whether this machine has what embedstore needs: versions, devices, readers, and access to store, hub and cluster."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+
+from embedstore.quantities import human_bytes
+
+PACKAGES = (
+    "embedstore", "lancedb", "pylance", "pyarrow", "ray", "torch", "torchvision", "timm", "jax", "flax", "optax",
+    "openslide-python", "openslide-bin", "tifffile", "imagecodecs", "pydicom", "numpy",
+)  # fmt: skip
+EXTRAS = ("anndata", "fastslide")  # named where they are installed, and not missed elsewhere
+HUB = "huggingface.co"
+TIMM_HINT = (
+    "install torch and torchvision from one package index, both for the CPU or both for CUDA: `pip install "
+    "--force-reinstall torch torchvision`; colour-12 and stain-texture do without timm"
+)
+ENOUGH_MEMORY_BYTES = 2e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was checked.
+
+    Attributes:
+        name: What was checked.
+        ok: Whether it is as it should be.
+        needed: Whether embedstore needs it for its usual work.
+        found: What was found, and the next step where that is not enough.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    needed: bool = True
+
+
+def check_environment(store: str | None = None, *, address: str | None = None) -> list[Check]:
+    """Check versions, devices, readers, the hub and, where they are named, a store and a Ray cluster.
+
+    Args:
+        store: Path or URI of a store.
+        address: Address of a Ray cluster.
+    """
+    checks = [_python(), _packages(), _torch(), _timm(), _jax(), _openslide(), _machine(), _hub()]
+    if store is not None:
+        checks.append(_store(store))
+    if address is not None:
+        checks.append(_cluster(address))
+    return checks
+
+
+def _python() -> Check:
+    ok = sys.version_info >= (3, 11)
+    return Check(name="python", ok=ok, found=f"{platform.python_version()} on {platform.platform()}")
+
+
+def _packages() -> Check:
+    versions, missing = [], []
+    for name in (*PACKAGES, *EXTRAS):
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing += [name] * (name in PACKAGES)
+    hint = f"; missing: {', '.join(missing)} (pip install embedstore)" if missing else ""
+    return Check(name="packages", ok=not missing, found=", ".join(versions) + hint)
+
+
+def _torch() -> Check:
+    from embedstore.extractors.torch_runtime import torch_devices
+
+    return Check(name="torch devices", ok=True, found=", ".join(torch_devices()))
+
+
+def _timm() -> Check:
+    from embedstore.errors import EmbedStoreError
+    from embedstore.extractors import ExtractorConfig, load_extractor
+
+    try:
+        load_extractor(ExtractorConfig(ref="resnet18", weights="random"), device="cpu")
+    except (ImportError, RuntimeError, EmbedStoreError) as error:
+        return Check(name="timm", ok=False, found=f"{error}; {TIMM_HINT}")
+    return Check(name="timm", ok=True, found="creates networks")
+
+
+def _jax() -> Check:
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    try:
+        from heads.devices import jax_devices
+
+        devices = jax_devices()
+    except (ImportError, RuntimeError) as error:
+        return Check(name="jax devices", ok=False, found=str(error))
+    has_gpu = any(word in device.lower() for device in devices for word in ("cuda", "gpu"))
+    hint = "" if has_gpu else " (a GPU needs `pip install 'embedstore[cuda]'`)"
+    return Check(name="jax devices", ok=True, found=", ".join(devices) + hint)
+
+
+def _openslide() -> Check:
+    from embedstore.slides.readers.openslide_reader import library_version
+
+    return Check(name="openslide", ok=True, found=f"library {library_version()}")
+
+
+def _machine() -> Check:
+    import psutil
+
+    free = psutil.virtual_memory().available
+    shared = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0  # noqa: PTH112
+    found = f"{os.cpu_count()} cores, {human_bytes(free)} memory free, {human_bytes(shared)} shared memory for Ray"
+    return Check(name="machine", ok=free > ENOUGH_MEMORY_BYTES, found=found)
+
+
+def _hub() -> Check:
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        found = "HF_HUB_OFFLINE=1: weights come from --weights or the cache"
+        return Check(name="hub", ok=True, found=found, needed=False)
+    try:
+        socket.create_connection((HUB, 443), timeout=3).close()
+    except OSError as error:
+        found = f"{HUB} is not reached ({error}): weights come from --weights or the cache, or use stain-texture"
+        return Check(name="hub", ok=False, found=found, needed=False)
+    token = "a token is set" if os.environ.get("HF_TOKEN") else "no HF_TOKEN, which gated weights need"
+    return Check(name="hub", ok=True, found=f"{HUB} is reached; {token}", needed=False)
+
+
+def _store(uri: str) -> Check:
+    from embedstore.errors import EmbedStoreError
+    from embedstore.store import Store
+
+    try:
+        tables = Store.open(uri)
+        names = tables.collection_names()
+        found = ", ".join(f"{name} ({len(tables.collection(name))} tiles)" for name in names) or "no collection yet"
+    except (EmbedStoreError, OSError) as error:
+        return Check(name="store", ok=False, found=str(error))
+    return Check(name="store", ok=True, found=f"{tables.uri}: {found}")
+
+
+def _cluster(address: str) -> Check:
+    from actors.cluster import cluster, nodes
+    from embedstore.errors import ClusterError
+
+    try:
+        with cluster(address):
+            found = "; ".join(f"{node['cpus']} CPUs, {node['gpus']} GPUs" for node in nodes())
+    except ClusterError as error:
+        return Check(name="cluster", ok=False, found=str(error))
+    return Check(name="cluster", ok=True, found=found)

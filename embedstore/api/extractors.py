@@ -1,0 +1,17 @@
+"""The extractors that embedstore knows by name."""
+
+import pyarrow as pa
+
+from embedstore.api.table import Table
+
+
+def list_extractors() -> Table:
+    """The catalogue: embedding size, tile size, resolution, pooling, precision, licence, and whether access is gated.
+
+    Beside these, `Store.ingest` takes any timm name, local weights and a user's own function.
+    """
+    from embedstore.extractors import catalogue
+
+    shown = ("name", "embedding_dim", "tile_px", "mpp", "pooling", "precision", "gated", "licence", "source")
+    rows = [{name: getattr(entry, name) for name in shown} for entry in catalogue().values()]
+    return Table(pa.Table.from_pylist(rows), title="extractors")

@@ -1,0 +1,78 @@
+"""Slides before they are in a store: the tissue that ingest would find, and synthetic ones to try things on."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
+
+if TYPE_CHECKING:
+    from embedstore.slides import TissueReport
+    from synthetic_slides import SyntheticSlide
+
+
+def inspect_tissue(
+    slide: str | Path,
+    *,
+    mpp: float | None = None,
+    mask: str | Path | None = None,
+    tiling: TilingConfig | Mapping[str, Any] | None = None,
+    tissue: TissueConfig | Mapping[str, Any] | None = None,
+    reading: ReadingConfig | Mapping[str, Any] | None = None,
+) -> "TissueReport":
+    """Find the tissue and lay the tiles of a slide as ingest would, to be looked at first.
+
+    Args:
+        slide: The slide's file.
+        mpp: Resolution of level 0, µm/px, of a slide that does not say its own.
+        mask: A GeoJSON mask, such as one edited in QuPath, instead of detection.
+        tiling, tissue, reading: Settings, each an object or a dictionary of its fields.
+    Returns:
+        A report; `report.write(folder)` writes the overlay as PNG and the mask as GeoJSON.
+    Raises:
+        SlideError: the slide cannot be opened, has no resolution, or the mask cannot be read.
+    """
+    from embedstore.api.settings import build_config
+    from embedstore.slides import SlideSource, report_tissue, single_thread
+
+    single_thread()
+    path = Path(slide)
+    source = SlideSource(
+        slide_id=path.name,
+        path=str(path.absolute()),
+        kind="wsi",
+        mpp=mpp,
+        tissue=None if mask is None else str(mask),
+    )
+    return report_tissue(
+        source,
+        tiling=build_config(TilingConfig, tiling),
+        tissue=build_config(TissueConfig, tissue),
+        reading=build_config(ReadingConfig, reading),
+    )
+
+
+def synthesize_slides(
+    folder: str | Path,
+    *,
+    slides: int = 3,
+    size_px: tuple[int, int] = (6000, 5000),
+    mpp: float = 0.5,
+    seed: int = 0,
+    on_slide: "Callable[[SyntheticSlide], None] | None" = None,
+) -> "list[SyntheticSlide]":
+    """Draw synthetic H&E-like slides with ground truth, where no real slide is at hand.
+
+    Beside each slide stands what is where as GeoJSON, and slides.csv lists patient, cohort and stain.
+
+    Args:
+        folder: Where to; made if it is not there.
+        slides: How many; two are of one patient.
+        size_px: (width, height) of each, pixels.
+        mpp: Micrometres per pixel.
+        seed: The same seed gives the same slides.
+        on_slide: Called after each slide.
+    """
+    from synthetic_slides import write_demo_collection
+
+    return write_demo_collection(folder, slides=slides, size_px=size_px, mpp=mpp, seed=seed, on_slide=on_slide)

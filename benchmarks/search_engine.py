@@ -68,8 +68,8 @@ class EmbedStoreEngine(Engine):
 
     def search(self, query: NDArray[np.float32], kept: str) -> NDArray[np.int64]:
         config = SearchConfig(k=K, where=None if kept == ALL else f"cohort = '{kept}'")
-        found = search(self.store, self.collection, vector_query(self.collection, query), config)
-        return found.to_arrow().column("tile_id").to_numpy()
+        hits = search(self.store, self.collection, vector_query(self.collection, query), config)
+        return hits.table.column("tile_id").to_numpy()
 
     def tune(self, kept: str) -> str:
         defaults = IndexSearchConfig()

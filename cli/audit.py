@@ -1,12 +1,14 @@
 """`embedstore audit`."""
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.options import collection_option, json_option, print_json, print_table, store_option
+
+if TYPE_CHECKING:
+    from embedstore.progress import Progress
 
 SHOWN = 10  # rows of each finding that are printed; --json has all of them
 
@@ -58,26 +60,26 @@ def command(
             raise click.UsageError("--head is for --leaks; give both, or leave --head out")
     elif not (leaks or outliers or duplicates):
         leaks = outliers = duplicates = True
-    parts, collection = _split(opened, head, collection)
+    split, collection = _split(opened, head, collection)
     chosen = opened.collection(collection)
     report: dict[str, Any] = {"store": opened.uri, "collection": chosen.name}
     found = 0
     if leaks:
-        from embedstore.search.audits.leaks import find_leaks
+        from embedstore.search import find_leaks
 
-        leaking = find_leaks(opened, chosen, parts=parts, distance=distance, sample=sample, tell=_progress("leaks"))
+        leaking = find_leaks(opened, chosen, split=split, distance=distance, sample=sample, on_progress=_show_progress)
         report["leaks"] = _leaks_record(leaking, head)
         found += len(leaking)
     if duplicates:
-        from embedstore.search.audits.duplicates import find_duplicates
+        from embedstore.search import find_duplicates
 
-        twice = find_duplicates(opened, chosen, distance=distance, sample=sample, tell=_progress("duplicates"))
-        report["duplicates"] = {**vars(twice), "pairs": [vars(pair) for pair in twice.pairs]}
+        twice = find_duplicates(opened, chosen, distance=distance, sample=sample, on_progress=_show_progress)
+        report["duplicates"] = _duplicates_record(twice)
         found += len(twice)
     if outliers:
-        from embedstore.search.audits.outliers import find_outliers
+        from embedstore.search import find_outliers
 
-        far = find_outliers(chosen, sample=sample, tell=_progress("outliers"))
+        far = find_outliers(chosen, sample=sample, on_progress=_show_progress)
         report["outliers"] = _outliers_record(far)
         found += len(far)
     if sys.stderr.isatty():
@@ -98,42 +100,48 @@ def _split(store: Any, head: str | None, collection: str | None) -> tuple[Any, s
     """The parts of a head's split, and the collection that it was fitted on."""
     if head is None:
         return None, collection
-    from heads.head_split import split_sides
+    from heads.head_split import split_groups
 
     stored = store.heads.get(head)
     if collection not in (None, stored.collection):
         raise click.UsageError(f"head {head} was fitted on collection {stored.collection}, not {collection}")
-    return split_sides(store, stored), stored.collection
+    return split_groups(store, stored), stored.collection
 
 
-def _progress(what: str) -> Callable[[int], None]:
-    """A line that is redrawn on a terminal."""
-
-    def tell(tiles: int) -> None:
-        if sys.stderr.isatty() and tiles % 10 == 0:
-            sys.stderr.write(f"\r\033[K{what}: {tiles:,} tiles looked at")
-            sys.stderr.flush()
-
-    return tell
+def _show_progress(progress: "Progress") -> None:
+    """Redraw a line on a terminal."""
+    if sys.stderr.isatty() and progress.done % 10 == 0:
+        sys.stderr.write(f"\r\033[K{progress.stage}: {progress.done:,} tiles looked at")
+        sys.stderr.flush()
 
 
 def _leaks_record(leaks: Any, head: str | None) -> dict[str, Any]:
     return {
         "across": "patients" if head is None else f"parts of the split of {head}",
         "sampled": leaks.sampled,
-        "of": leaks.of,
+        "of": leaks.candidates,
         "distance": leaks.distance,
         "leaking": len(leaks),
-        "between": [{"side": one, "other_side": other, "tiles": n} for one, other, n in leaks.between],
+        "between": [{"side": a, "other_side": b, "tiles": tiles} for a, b, tiles in leaks.between],
         "pairs": leaks.pairs.to_pylist(),
         "notes": leaks.notes,
     }
 
 
+def _duplicates_record(duplicates: Any) -> dict[str, Any]:
+    return {
+        "pairs": [vars(pair) for pair in duplicates.pairs],
+        "sampled": duplicates.sampled,
+        "of": duplicates.candidates,
+        "distance": duplicates.distance,
+        "notes": duplicates.notes,
+    }
+
+
 def _outliers_record(outliers: Any) -> dict[str, Any]:
     return {
-        "sampled": len(outliers.tiles),
-        "of": outliers.of,
+        "sampled": outliers.sampled,
+        "of": outliers.candidates,
         "neighbours": outliers.neighbours,
         "limit": outliers.limit,
         "outliers": len(outliers),

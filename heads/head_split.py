@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from embedstore.errors import HeadMismatchError
-from embedstore.search.audits.groups import PartSides
+from embedstore.search.audits.groups import GroupsBySplit
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Store, StoredHead, read_tile_locations
 from embedstore.store.schema import tile_ids
 from heads.splitting.splits import PART_NAMES
 
 
-def split_sides(store: Store, head: StoredHead) -> PartSides:
+def split_groups(store: Store, head: StoredHead) -> GroupsBySplit:
     """The parts of a head's examples by tile; all tiles of a slide or patient are in its part.
 
     Tiles that have left the collection are in no part.
@@ -37,7 +37,7 @@ def split_sides(store: Store, head: StoredHead) -> PartSides:
         )
     tile, part, slide = places.tile_id[found], parts[at[found]].astype(np.int8), places.slide[found]
     by_id = np.argsort(tile)
-    return PartSides(
+    return GroupsBySplit(
         tile_ids=tile[by_id],
         parts=part[by_id],
         part_names=PART_NAMES,

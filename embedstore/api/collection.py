@@ -286,28 +286,30 @@ class Collection:
             HeadNotFoundError: there is no such head.
             ConfigError: the head was fitted on another collection.
         """
-        parts = None
+        split = None
         if head is not None:
-            from heads.head_split import split_sides
+            from heads.head_split import split_groups
 
             stored = self._tables.heads.get(head)
             if stored.collection != self.name:
                 raise ConfigError(f"head {head} was fitted on collection {stored.collection}, not {self.name}")
-            parts = split_sides(self._tables, stored)
-        with progress_bar(on_progress):
-            return find_leaks(self._tables, self._table, parts=parts, distance=distance, sample=sample)
+            split = split_groups(self._tables, stored)
+        with progress_bar(on_progress) as report:
+            return find_leaks(
+                self._tables, self._table, split=split, distance=distance, sample=sample, on_progress=report
+            )
 
     def find_duplicates(
         self, *, distance: float | None = None, sample: int = 2000, on_progress: OnProgress | None = None
     ) -> Duplicates:
         """Slides that are in the collection under two names. Arguments as of `find_leaks`."""
-        with progress_bar(on_progress):
-            return find_duplicates(self._tables, self._table, distance=distance, sample=sample)
+        with progress_bar(on_progress) as report:
+            return find_duplicates(self._tables, self._table, distance=distance, sample=sample, on_progress=report)
 
     def find_outliers(self, *, sample: int = 2000, on_progress: OnProgress | None = None) -> Outliers:
         """Tiles far from everything in other slides, such as artefacts. Arguments as of `find_leaks`."""
-        with progress_bar(on_progress):
-            return find_outliers(self._table, sample=sample)
+        with progress_bar(on_progress) as report:
+            return find_outliers(self._table, sample=sample, on_progress=report)
 
     # -- upkeep -----------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""A few tiles of a collection, spread evenly over its slides, with their vectors."""
+"""A sample of the tiles of a collection, spread evenly over its slides, with their vectors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ class TileSample:
     Attributes:
         tiles: (n) rows with TILE_COLUMNS.
         vectors: (n, dim) float32, length 1.
-        of: Tiles that were drawn from.
-        slides: Slides that they lie on, of those drawn from.
-        pointless: Tiles that were drawn and left out, as their vector is 0 or not finite.
+        candidates: Tiles that the sample was drawn from.
+        slides: Slides that the sample was drawn from.
+        left_out: Tiles that were drawn and left out, as their vector is 0 or not finite and has no direction.
     """
 
     tiles: pa.Table
     vectors: NDArray[np.float32]
-    of: int
+    candidates: int
     slides: int
-    pointless: int = 0
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -38,9 +38,9 @@ class TileSample:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know of the sample."""
-        if not self.pointless:
+        if not self.left_out:
             return ()
-        return (f"{self.pointless:,} tile(s) of the sample have a vector of zeros, NaN or infinity; left out",)
+        return (f"{self.left_out:,} tile(s) of the sample have a vector of zeros, NaN or infinity; left out",)
 
 
 def sample_tiles(
@@ -51,20 +51,20 @@ def sample_tiles(
     tile_ids: NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> TileSample:
-    """Draw tiles, of each slide as many, and all of a slide that has fewer.
+    """Draw the same number of tiles from each slide, and all tiles of a slide that has fewer.
 
-    The ids of slides are read of every tile that may be drawn (4 bytes of memory each, 12 where slides are given),
-    vectors of those drawn only.
+    The slide of every candidate is read (4 bytes of memory each, 12 where slides are given), but only the vectors of
+    the tiles that are drawn.
 
     Args:
-        n: How many; 0 takes all.
+        n: Tiles to draw; 0 for all.
         slides: Draw from these slides only.
         tile_ids: Draw from these tiles only.
     Raises:
         ConfigError: n is negative.
     """
-    require(n >= 0, f"the sample is of {n} tiles; expected 1 or more, or 0 for all")
-    collection = collection.pinned()  # positions hold for one version
+    require(n >= 0, f"the sample has {n} tiles; expected 1 or more, or 0 for all")
+    collection = collection.pinned()  # row numbers are those of one version
     columns = [
         "slide_id",
         *(["tile_id"] if tile_ids is not None else []),
@@ -73,15 +73,15 @@ def sample_tiles(
     codes, keep, offsets, names = [], [], [], dict[str, int]()
     for batch in collection.batches(slides=slides, columns=columns, batch_size=1 << 20):
         slide = batch.column("slide_id").dictionary_encode()
-        known = np.array([names.setdefault(name, len(names)) for name in slide.dictionary.to_pylist()], np.int32)
-        codes.append(known[slide.indices.to_numpy()] if len(known) else np.empty(0, np.int32))
+        batch_codes = np.array([names.setdefault(name, len(names)) for name in slide.dictionary.to_pylist()], np.int32)
+        codes.append(batch_codes[slide.indices.to_numpy()] if len(batch_codes) else np.empty(0, np.int32))
         if tile_ids is not None:
             keep.append(np.isin(batch.column("tile_id").to_numpy(), tile_ids))
         if slides is not None:
             offsets.append(batch.column("_rowoffset").to_numpy())
     code = np.concatenate(codes) if codes else np.empty(0, np.int32)
-    wanted = np.ones(len(code), bool) if tile_ids is None else np.concatenate([*keep, np.empty(0, bool)])
-    candidates = np.flatnonzero(wanted)
+    allowed = np.ones(len(code), bool) if tile_ids is None else np.concatenate([*keep, np.empty(0, bool)])
+    candidates = np.flatnonzero(allowed)
     rows = candidates[_drawn(code[candidates], n or len(candidates), np.random.default_rng(seed))]
     rows = np.concatenate(offsets)[rows] if offsets else rows
     dataset, step = collection.dataset(), batch_rows(collection.dim)
@@ -89,23 +89,23 @@ def sample_tiles(
         dataset.take(rows[start : start + step].tolist(), columns=[*TILE_COLUMNS, "vector"])
         for start in range(0, len(rows), step)
     ]
-    found = pa.concat_tables(parts) if parts else dataset.to_table(columns=[*TILE_COLUMNS, "vector"], filter="false")
-    vectors, whole = directions(matrix(found.column("vector").combine_chunks(), collection.dim))
+    table = pa.concat_tables(parts) if parts else dataset.to_table(columns=[*TILE_COLUMNS, "vector"], filter="false")
+    vectors, valid = directions(matrix(table.column("vector").combine_chunks(), collection.dim))
     return TileSample(
-        tiles=found.drop_columns(["vector"]).filter(pa.array(whole)),
+        tiles=table.drop_columns(["vector"]).filter(pa.array(valid)),
         vectors=vectors,
-        of=len(candidates),
+        candidates=len(candidates),
         slides=len(np.unique(code[candidates])),
-        pointless=int((~whole).sum()),
+        left_out=int((~valid).sum()),
     )
 
 
 def directions(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Vectors (n, dim) at length 1, without those that are 0 or not finite, and which are left (n,)."""
-    given = vectors.astype(np.float32)
-    length = np.linalg.norm(given, axis=1)
-    whole = np.isfinite(length) & (length > 0)
-    return given[whole] / length[whole, None], whole
+    """Unit vectors of the (n, dim) vectors that have a direction, and (n,) which these are: not 0 and finite."""
+    wide = vectors.astype(np.float32)
+    length = np.linalg.norm(wide, axis=1)
+    valid = np.isfinite(length) & (length > 0)
+    return wide[valid] / length[valid, None], valid
 
 
 def _drawn(code: NDArray[np.int32], n: int, rng: np.random.Generator) -> NDArray[np.intp]:

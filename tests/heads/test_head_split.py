@@ -9,7 +9,7 @@ import pytest
 from embedstore.errors import HeadMismatchError
 from embedstore.store import StoredHead
 from embedstore.store.schema import tile_ids
-from heads.head_split import split_sides
+from heads.head_split import split_groups
 from tests.heads.scene import COLLECTION, make_store
 
 
@@ -35,12 +35,12 @@ def test_tiles_are_in_the_part_of_their_example(store):
     tiles = store.collection(COLLECTION).tiles(columns=["tile_id", "slide_id", "name"])
     ids = tiles["tile_id"].to_numpy()
     chosen = np.array([20, 3, 8, 9])  # of s03, s00, s01, s01
-    sides = split_sides(store, head("tile", np.append(ids[chosen], 1), [0, 2, 0, 1, 0], [2, 0, 0, 0, 0]))
+    split = split_groups(store, head("tile", np.append(ids[chosen], 1), [0, 2, 0, 1, 0], [2, 0, 0, 0, 0]))
     expected = np.full((24, 2), -1)
     expected[chosen] = [[0, 2], [2, 0], [0, 0], [1, 0]]
-    assert sides.of(tiles).tolist() == expected.tolist()
-    assert sides.whole == {"s00.svs", "s03.svs"}  # of s01, one tile is trained on and one validated on
-    assert sides.fold_names == ("fold 1", "fold 2")
+    assert split.of_tiles(tiles).tolist() == expected.tolist()
+    assert split.whole == {"s00.svs", "s03.svs"}  # of s01, one tile is trained on and one validated on
+    assert split.fold_names == ("fold 1", "fold 2")
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_tiles_are_in_the_part_of_their_example(store):
 )
 def test_all_tiles_of_a_slide_or_patient_are_in_its_part(store, level, names, expected):
     tiles = store.collection(COLLECTION).tiles(columns=["tile_id", "slide_id", "name"])
-    sides = split_sides(store, head(level, tile_ids(level, names), [2, 0]))
-    assert sides.of(tiles)[:, 0].tolist() == np.repeat(expected, 6).tolist()
+    split = split_groups(store, head(level, tile_ids(level, names), [2, 0]))
+    assert split.of_tiles(tiles)[:, 0].tolist() == np.repeat(expected, 6).tolist()
 
 
 def test_a_head_of_tiles_that_are_gone_is_refused(store):
     with pytest.raises(HeadMismatchError, match="none of the 2 tiles that head 'h' was fitted on"):
-        split_sides(store, head("tile", np.array([1, 2]), [0, 2]))
+        split_groups(store, head("tile", np.array([1, 2]), [0, 2]))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from embedstore.errors import ConfigError, QueryError, SlideNotInStoreError
+from embedstore.progress import Progress
 from embedstore.search import slide_search
-from embedstore.search.representatives import representatives
-from embedstore.search.slide_search import similar_slides
+from embedstore.search.slide_search import choose_representatives, similar_slides
 from embedstore.search.tile_sample import directions
 from tests.search.planted import DIM, noise, plant
 
@@ -34,7 +34,7 @@ def scene(tmp_path_factory):
 
 def brute_force(slides: dict[str, np.ndarray], slide: str, n: int) -> list[tuple[float, str]]:
     unit = {name: directions(vectors.astype(np.float16))[0].astype(np.float64) for name, vectors in slides.items()}
-    queries = unit[slide][representatives(directions(slides[slide].astype(np.float16))[0], n)[0]]
+    queries = unit[slide][choose_representatives(directions(slides[slide].astype(np.float16))[0], n)[0]]
     return sorted(
         (float(np.median([min(1 - query @ tile for tile in tiles) for query in queries])), name)
         for name, tiles in unit.items()
@@ -46,11 +46,14 @@ def brute_force(slides: dict[str, np.ndarray], slide: str, n: int) -> list[tuple
 def test_ranks_as_comparing_all_tiles_of_all_slides(scene, k, n):
     store, collection, slides = scene
     expected = brute_force(slides, "q", n)[:k]
-    found = similar_slides(store, collection, "q", k=k, representatives=n)
+    reports: list[Progress] = []
+    found = similar_slides(store, collection, "q", k=k, representatives=n, on_progress=reports.append)
     assert found["slide_id"].to_pylist() == [name for _, name in expected]
     np.testing.assert_allclose(found["distance"].to_numpy(), [distance for distance, _ in expected], atol=1e-5)
     assert found["rank"].to_pylist() == list(range(1, len(expected) + 1))
     assert found["tiles"].to_pylist() == [len(slides[name]) for name in found["slide_id"].to_pylist()]
+    assert found.schema == slide_search.COLUMNS
+    assert [each.done for each in reports] == list(range(1, len(reports) + 1)) and len(reports) >= len(expected)
 
 
 def test_ranks_the_same_with_few_tiles_fetched(scene, monkeypatch):
@@ -113,12 +116,12 @@ def test_refusals(scene, tmp_path: Path):
 def test_representatives_cover_rare_tissue_and_say_how_many_they_stand_for():
     kind = np.array([0] * 200 + [1] * 50 + [2])  # of the last there is one tile
     vectors, _ = directions(np.random.default_rng(3).normal(size=(251, DIM)) * 0.1 + KINDS[kind])
-    chosen, sizes = representatives(vectors, 3)
+    chosen, sizes = choose_representatives(vectors, 3)
     assert kind[chosen].tolist() == [0, 1, 2] and sizes.tolist() == [200, 50, 1]
 
 
 def test_representatives_are_fewer_where_fewer_tiles_differ():
     vectors, _ = directions(np.repeat(KINDS[:2], 30, axis=0))
-    chosen, sizes = representatives(vectors, 24)
+    chosen, sizes = choose_representatives(vectors, 24)
     assert len(chosen) == 2 and sizes.tolist() == [30, 30]
-    assert representatives(vectors[:1], 24)[0].tolist() == [0]
+    assert choose_representatives(vectors[:1], 24)[0].tolist() == [0]

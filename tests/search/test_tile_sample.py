@@ -29,7 +29,7 @@ def counts(sample) -> dict[str, int]:
 def test_every_slide_gives_as_many_while_it_has_any(scene, n, expected):
     sample = sample_tiles(scene[1], n)
     assert counts(sample) == dict(zip(("small", "middle", "large"), expected, strict=True))
-    assert (sample.of, sample.slides, len(sample)) == (223, 3, sum(expected))
+    assert (sample.candidates, sample.slides, len(sample)) == (223, 3, sum(expected))
 
 
 def test_vectors_are_those_of_the_tiles_at_length_1(scene):
@@ -50,7 +50,7 @@ def test_draws_from_some_slides_or_tiles_only(scene):
     assert counts(sample_tiles(collection, 10, slides=["middle", "unknown"])) == {"middle": 10}
     some = np.sort(sample_tiles(collection, 30, seed=5).tiles["tile_id"].to_numpy())
     drawn = sample_tiles(collection, 0, tile_ids=some)
-    assert sorted(drawn.tiles["tile_id"].to_pylist()) == some.tolist() and drawn.of == 30
+    assert sorted(drawn.tiles["tile_id"].to_pylist()) == some.tolist() and drawn.candidates == 30
 
 
 def test_vectors_without_a_direction_are_counted_and_left_out(tmp_path: Path):
@@ -58,13 +58,13 @@ def test_vectors_without_a_direction_are_counted_and_left_out(tmp_path: Path):
     vectors[1], vectors[3, 2] = 0, np.nan
     _, collection = plant(tmp_path, {"a": vectors})
     sample = sample_tiles(collection, 0)
-    assert (len(sample), len(sample.tiles), sample.pointless) == (3, 3, 2)
+    assert (len(sample), len(sample.tiles), sample.left_out) == (3, 3, 2)
 
 
 def test_an_empty_collection_has_an_empty_sample(tmp_path: Path):
     _, collection = plant(tmp_path, {})
     assert len(sample_tiles(collection, 10)) == 0
-    with pytest.raises(ConfigError, match="sample is of -1 tiles"):
+    with pytest.raises(ConfigError, match="sample has -1 tiles"):
         sample_tiles(collection, -1)
 
 
@@ -73,7 +73,7 @@ def test_a_slide_behind_removed_ones_is_drawn_where_it_lies(tmp_path: Path):
     _, collection = plant(tmp_path, slides)
     CollectionWriter(collection).remove(["a", "c"])
     sample = sample_tiles(collection, 8, slides=["d"])
-    assert counts(sample) == {"d": 8} and sample.of == 30
+    assert counts(sample) == {"d": 8} and sample.candidates == 30
     for row, vector in zip(sample.tiles.to_pylist(), sample.vectors, strict=True):
         stored = slides["d"][row["y"] // 512 * 8 + row["x"] // 512].astype(np.float16).astype(float)
         np.testing.assert_allclose(vector, stored / np.linalg.norm(stored), atol=1e-6)

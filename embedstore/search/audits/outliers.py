@@ -1,6 +1,5 @@
 """Outliers: tiles far from everything, such as artefacts and slides of another stain."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +7,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedstore.config import require
+from embedstore.progress import OnProgress, no_progress
+from embedstore.search.audits.audit import Audit
 from embedstore.search.audits.nearest_elsewhere import nearest_elsewhere
 from embedstore.search.tile_sample import sample_tiles
 from embedstore.store import Collection
@@ -20,25 +21,22 @@ _MAD = 1.4826  # a standard deviation of normal values, in median absolute devia
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Outliers:
-    """What was found.
+class Outliers(Audit):
+    """Tiles of a sample by their distance to other slides.
 
     Attributes:
-        tiles: A row a tile of the sample: TILE_COLUMNS, `distance` (mean cosine distance to its nearest tiles in other
+        tiles: A row for each tile: TILE_COLUMNS, `distance` (mean cosine distance to its nearest tiles in other
             slides), `score` (its logarithm in standard deviations from the median) and `outlier`; farthest first.
-        slides: A row a slide: slide_id, tiles (of the sample), outliers, share, distance (median); most outliers first.
+        slides: A row for each slide: slide_id, tiles (of the sample), outliers, share, distance (median); most outliers
+            first.
         limit: Score beyond which a tile is an outlier.
-        neighbours: How many nearest tiles the distance is the mean of.
-        of: Tiles that the sample was drawn from.
-        notes: What the user should know.
+        neighbours: The distance is the mean of so many nearest tiles.
     """
 
     tiles: pa.Table
     slides: pa.Table
     limit: float
     neighbours: int
-    of: int
-    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.tiles.column("outlier").to_numpy()))
@@ -50,30 +48,30 @@ def find_outliers(
     sample: int = 2_000,
     neighbours: int = 10,
     limit: float = LIMIT,
-    tell: Callable[[int], None] | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> Outliers:
     """Rank tiles by the mean distance to their nearest tiles in other slides.
 
     The distance to the k nearest is the outlier score of Angiulli and Pizzuti (PKDD 2002). Two slides of the same rare
-    stain are near each other, and hide each other where their tiles are the nearest `neighbours`. A ready-made
-    tile is compared with all others of its folder, as a folder is not a slide.
+    stain are near each other, and hide each other where their tiles are the nearest `neighbours`. A ready-made tile is
+    compared with the other tiles of its folder too, as a folder is not a slide.
 
     Args:
-        sample: Tiles to look at, spread evenly over slides; 0 for all.
+        sample: Tiles to examine, spread evenly over slides; 0 for all.
         neighbours: How many nearest tiles.
         limit: Score beyond which a tile is an outlier.
-        tell: Called with the number of tiles looked at so far.
     Raises:
         ConfigError: the sample is negative, neighbours below 1, or the limit not positive.
     """
     require(neighbours >= 1, f"neighbours is {neighbours}; expected 1 or more")
     require(limit > 0, f"the limit is {limit}; expected more than 0 standard deviations")
+    collection = collection.pinned()
     drawn = sample_tiles(collection, sample)
-    rows = drawn.tiles.to_pylist()
     notes = drawn.notes
-    away_from = [() if row["name"] is not None else (row["slide_id"],) for row in rows]
-    nearest = nearest_elsewhere(collection, drawn, away_from, k=neighbours, tell=tell)
-    distance = np.array([np.mean(found["distance"].to_numpy()) if len(found) else np.nan for found in nearest])
+    slides, names = drawn.tiles["slide_id"].to_pylist(), drawn.tiles["name"].to_pylist()
+    excluded = [() if name is not None else (slide,) for slide, name in zip(slides, names, strict=True)]
+    nearest = nearest_elsewhere(collection, drawn, excluded, k=neighbours, stage="outliers", on_progress=on_progress)
+    distance = np.array([np.mean(table["distance"].to_numpy()) if len(table) else np.nan for table in nearest])
     alone = np.isnan(distance)
     if alone.any():
         notes += (
@@ -86,17 +84,25 @@ def find_outliers(
     for name, values in (("distance", distance), ("score", score), ("outlier", score > limit)):
         tiles = tiles.append_column(name, pa.array(values))
     tiles = tiles.take(order)
-    return Outliers(tiles=tiles, slides=_by_slide(tiles), limit=limit, neighbours=neighbours, of=drawn.of, notes=notes)
+    return Outliers(
+        tiles=tiles,
+        slides=_by_slide(tiles),
+        limit=limit,
+        neighbours=neighbours,
+        sampled=len(tiles),
+        candidates=drawn.candidates,
+        notes=notes,
+    )
 
 
 def _scores(distance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Standard deviations of the logarithms from their median; 0 for all where most are equal."""
     if not len(distance):
         return np.zeros(0)
-    logarithm = np.log(np.maximum(distance, 1e-6))  # exact copies lie within rounding
-    off = logarithm - np.median(logarithm)
-    spread = _MAD * np.median(np.abs(off))
-    return off / spread if spread > 0 else np.zeros(len(distance))
+    logarithm = np.log(np.maximum(distance, 1e-6))  # exact copies differ by rounding only
+    deviation = logarithm - np.median(logarithm)
+    spread = _MAD * np.median(np.abs(deviation))
+    return deviation / spread if spread > 0 else np.zeros(len(distance))
 
 
 def _by_slide(tiles: pa.Table) -> pa.Table:

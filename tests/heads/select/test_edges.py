@@ -124,6 +124,6 @@ def test_the_site_index_looks_at_tiles_that_could_count_either_way():
     found, note = site_index(x, classes, site, group, **asked)
     alone, _ = site_index(x[:80], classes[:80], site[:80], group[:80], **asked)
     assert found == alone and "40 tiles are left out" in note
-    apart = np.array([0, 1, 2, 3]).repeat(20)  # two classes a site, none of them at both: 0 whatever the vectors
-    none, note = site_index(x[:80], apart, apart // 2, group[:80], **asked)
+    differ = np.array([0, 1, 2, 3]).repeat(20)  # two classes a site, none of them at both: 0 whatever the vectors
+    none, note = site_index(x[:80], differ, differ // 2, group[:80], **asked)
     assert none is None and "each class tiles of one site" in note

@@ -143,8 +143,8 @@ def test_copies_are_views_and_latent_augmentations_beside_the_original(tmp_path:
     bank = np.asarray(material.augmenter.latent.bank)
     for i in (0, 7):
         made = material.augmenter.augment(np.tile(copies[i, 0], (len(bank), 1)), bank)
-        apart = np.abs(made[None] - copies[i, stored:, None].astype(np.float32)).max(axis=2).min(axis=1)
-        assert (apart < 0.01).all()  # each is of a transform in the bank
+        differ = np.abs(made[None] - copies[i, stored:, None].astype(np.float32)).max(axis=2).min(axis=1)
+        assert (differ < 0.01).all()  # each is of a transform in the bank
     vast = np.full((3, 1, collection.dim), 6e4, np.float16)
     vast[1] *= -1
     assert np.isfinite(

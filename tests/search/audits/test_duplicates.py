@@ -23,7 +23,7 @@ def pairs(found) -> list[tuple[str, str]]:
 
 def test_nothing_is_found_where_nothing_is_planted(tmp_path: Path):
     found = find_duplicates(*plant(tmp_path, clean()), sample=0)
-    assert found.pairs == () and (found.sampled, found.of) == (360, 360)
+    assert found.pairs == () and (found.sampled, found.candidates) == (360, 360)
 
 
 def test_a_slide_under_two_names_is_found_once(tmp_path: Path):

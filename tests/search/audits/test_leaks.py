@@ -7,7 +7,7 @@ import pytest
 
 from embedstore.errors import ConfigError
 from embedstore.search.audits import leaks as module
-from embedstore.search.audits.groups import PartSides
+from embedstore.search.audits.groups import GroupsBySplit
 from embedstore.search.audits.leaks import find_leaks
 from embedstore.search.audits.near_duplicate import ROUNDING, SHARE, near_duplicate_distance
 from embedstore.search.tile_sample import sample_tiles
@@ -37,7 +37,7 @@ def test_nothing_is_found_where_nothing_is_planted(tmp_path: Path):
     slides = clean()
     found = find_leaks(*plant(tmp_path, slides, patients=of_patients(slides)), sample=0)
     assert len(found) == 0 and found.between == [] and found.notes == ()
-    assert (found.sampled, found.of) == (240, 240) and found.distance > ROUNDING
+    assert (found.sampled, found.candidates) == (240, 240) and found.distance > ROUNDING
 
 
 def test_planted_copies_are_found_with_their_places(tmp_path: Path):
@@ -82,7 +82,7 @@ def test_a_sample_looks_at_some_tiles_of_every_slide(tmp_path: Path):
     slides = clean()
     slides["s5"] = slides["s0"] * 1.5  # the same directions
     found = find_leaks(*plant(tmp_path, slides, patients=of_patients(slides)), sample=12)
-    assert found.sampled == 12 and found.of == 240
+    assert found.sampled == 12 and found.candidates == 240
     assert found.between == [("patient P0", "patient P2", 4)]
 
 
@@ -102,18 +102,18 @@ def test_copies_behind_many_of_the_own_side_are_found(tmp_path: Path, monkeypatc
     store, collection = plant(tmp_path, {"patches": vectors, "other": noise(40, 9)}, named=frozenset({"patches"}))
     ids = collection.tiles(where="slide_id = 'patches'", columns=["tile_id", "name"]).to_pylist()
     part = {row["tile_id"]: 2 if row["name"] == "80.png" else 0 for row in ids}
-    split = part_sides(part)
-    found = find_leaks(store, collection, parts=split, sample=0, distance=0.001)
+    split = split_of(part)
+    found = find_leaks(store, collection, split=split, sample=0, distance=0.001)
     assert len(found) == 81 and found.between == [("test", "train", 81)]
-    monkeypatch.setattr(module, "FETCH_MOST", 16)
-    short = find_leaks(store, collection, parts=split, sample=0, distance=0.001)
+    monkeypatch.setattr(module, "MAX_FETCH", 16)
+    short = find_leaks(store, collection, split=split, sample=0, distance=0.001)
     assert len(short) < 81 and "near-duplicates on their own side" in short.notes[-1]
 
 
-def part_sides(part: dict[int, int], whole: frozenset[str] = frozenset()) -> PartSides:
+def split_of(part: dict[int, int], whole: frozenset[str] = frozenset()) -> GroupsBySplit:
     ids = np.array(sorted(part))
     parts = np.array([[part[i]] for i in ids.tolist()], np.int8)
-    return PartSides(tile_ids=ids, parts=parts, part_names=PARTS, fold_names=("holdout",), whole=whole)
+    return GroupsBySplit(tile_ids=ids, parts=parts, part_names=PARTS, fold_names=("holdout",), whole=whole)
 
 
 def test_a_leak_across_a_split_is_found_and_copies_within_a_part_or_outside_are_not(tmp_path: Path):
@@ -125,14 +125,14 @@ def test_a_leak_across_a_split_is_found_and_copies_within_a_part_or_outside_are_
     rows = collection.tiles(columns=["tile_id", "slide_id"]).to_pylist()
     part = {row["tile_id"]: of_slide[row["slide_id"]] for row in rows if row["slide_id"] in of_slide}
     for whole in (frozenset(), frozenset(of_slide)):
-        found = find_leaks(store, collection, parts=part_sides(part, whole), sample=0)
+        found = find_leaks(store, collection, split=split_of(part, whole), sample=0)
         assert found.between == [("test", "train", 14)] and found.sampled == 200
 
 
 def test_a_pair_of_folds_is_named():
     parts = np.array([[0, 2], [2, 0], [0, 0], [-1, 2]], np.int8)
-    split = PartSides(tile_ids=np.arange(4), parts=parts, part_names=PARTS, fold_names=("fold 1/2", "fold 2/2"))
-    assert split.apart(parts[0], parts).tolist() == [False, True, True, False]
+    split = GroupsBySplit(tile_ids=np.arange(4), parts=parts, part_names=PARTS, fold_names=("fold 1/2", "fold 2/2"))
+    assert split.differ(parts[0], parts).tolist() == [False, True, True, False]
     assert split.names(parts[0], parts[2]) == ("test of fold 2/2", "train of fold 2/2")
 
 

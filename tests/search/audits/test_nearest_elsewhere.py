@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from embedstore.progress import Progress
 from embedstore.search.audits import nearest_elsewhere as module
 from embedstore.search.audits.nearest_elsewhere import nearest_elsewhere
 from embedstore.search.tile_sample import sample_tiles
@@ -16,13 +17,13 @@ def collection(tmp_path_factory):
     return plant(tmp_path_factory.mktemp("near"), slides)[1]
 
 
-def brute_force(collection, sample, away_from, k):
+def brute_force(collection, sample, excluded, k):
     everything = sample_tiles(collection, 0)
     ids, slides = everything.tiles["tile_id"].to_numpy(), np.array(everything.tiles["slide_id"].to_pylist())
     found = []
     for i, tile in enumerate(sample.tiles["tile_id"].to_pylist()):
         distance = 1 - everything.vectors.astype(float) @ sample.vectors[i]
-        distance[(ids == tile) | np.isin(slides, away_from[i])] = np.inf
+        distance[(ids == tile) | np.isin(slides, excluded[i])] = np.inf
         order = np.argsort(distance)[:k]
         found.append((ids[order[np.isfinite(distance[order])]].tolist(), distance[order]))
     return found
@@ -37,15 +38,15 @@ def test_is_what_brute_force_finds(collection, monkeypatch, path, k):
         monkeypatch.setattr(module, "_SIMILARITIES", 300)
     sample = sample_tiles(collection, 20)
     slides = sample.tiles["slide_id"].to_pylist()
-    away_from = [(slide,) if i % 3 else ("s0", "s4") if i % 2 else () for i, slide in enumerate(slides)]
-    told: list[int] = []
-    found = nearest_elsewhere(collection, sample, away_from, k=k, tell=told.append)
-    for table, (ids, distance) in zip(found, brute_force(collection, sample, away_from, k), strict=True):
+    excluded = [(slide,) if i % 3 else ("s0", "s4") if i % 2 else () for i, slide in enumerate(slides)]
+    reports: list[Progress] = []
+    found = nearest_elsewhere(collection, sample, excluded, k=k, on_progress=reports.append)
+    for table, (ids, distance) in zip(found, brute_force(collection, sample, excluded, k), strict=True):
         assert len(table) == len(ids)
         np.testing.assert_allclose(table["distance"].to_numpy(), distance[: len(ids)], rtol=1e-3)
         if path != "one by one":  # Lance compares with half precision, and may swap two that are as near
             assert table["tile_id"].to_pylist() == ids
-    assert told[-1] == 20
+    assert (reports[-1].done, reports[-1].total, reports[-1].unit) == (20, 20, "tiles")
 
 
 def test_no_tile_asks_nothing(collection):

@@ -45,6 +45,7 @@ from paper_picture import draw, page
 from scipy.stats import kendalltau
 
 from embedstore.extractors import read_extractors
+from embedstore.progress import Progress
 from embedstore.store import Store
 from heads.config import AugmenterConfig, SplitConfig
 from heads.devices import prepare_jax
@@ -138,7 +139,12 @@ def _selection(data: Path, folder: Path, store: Store, proxy: str) -> SelectionR
     candidates = read_extractors(recipe(data, folder / "extractors.toml"))
     collection = store.collection(store.collection_names()[0])
     split = SplitConfig(group_by="patient", folds=5 if proxy in TARGETS else 4)
-    return select_extractor(store, collection, proxy, candidates, SelectConfig(split=split), tell=print)
+    return select_extractor(store, collection, proxy, candidates, SelectConfig(split=split), on_progress=_print_message)
+
+
+def _print_message(progress: Progress) -> None:
+    if progress.message:
+        print(progress.message)
 
 
 def _selected(proxy: str, report: SelectionReport) -> dict[str, float]:

@@ -11,6 +11,7 @@ from cli.extractor_flags import extractor_flags
 from cli.fit_settings import SPLIT
 from cli.options import collection_option, config_option, json_option, print_json, print_table, store_option
 from cli.select_settings import SELECT, resolve_select
+from embedstore.progress import Progress
 from embedstore.quantities import human_bytes, human_time
 
 
@@ -54,7 +55,7 @@ def command(
         require_folder(out)  # what cannot be written is said before the work
     report = select_extractor(
         opened, opened.collection(collection), task, candidates, config, rank_check=rank_check, where=where,
-        tile_px=tile_px, mpp=tile_mpp, device=device, tell=lambda text: click.echo(text, err=True),
+        tile_px=tile_px, mpp=tile_mpp, device=device, on_progress=_print_progress,
     )  # fmt: skip
     if out is not None:
         _write(report, out)
@@ -64,6 +65,11 @@ def command(
         _print(report)
     if report.failed:
         sys.exit(3)
+
+
+def _print_progress(progress: Progress) -> None:
+    if progress.message:
+        click.echo(progress.message, err=True)
 
 
 def _write(report: Any, out: Path) -> None:

@@ -167,7 +167,7 @@ class AugmenterRefusedError(EmbedStoreError, ValueError):
 
 
 class CandidatesError(EmbedStoreError, ValueError):
-    """Not one of the candidates for an extractor could be tried."""
+    """All candidates for an extractor failed."""
 
 
 class PredictionsNotFoundError(StoreError, LookupError):

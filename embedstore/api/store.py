@@ -293,11 +293,11 @@ class Store:
         prepare_jax()
         from heads.select import SelectConfig, select_extractor
 
-        with progress_bar(on_progress):
+        with progress_bar(on_progress) as report:
             return select_extractor(
                 self._tables, self._tables.collection(collection), task, _extractors(candidates),
                 build_config(SelectConfig, config, **settings), rank_check=rank_check, where=where, tile_px=tile_px,
-                mpp=mpp, device=device,
+                mpp=mpp, device=device, on_progress=report,
             )  # fmt: skip
 
     # -- upkeep -----------------------------------------------------------------------------

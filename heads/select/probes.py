@@ -1,4 +1,4 @@
-"""What shows how well an extractor tells classes apart: a linear head, neighbours, class means, a few examples."""
+"""Probes of how well an extractor tells classes apart: linear, k-NN, nearest class mean, few-shot."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from scipy.special import expit, softmax
 from embedstore.errors import SplitError
 from heads.config import SelectConfig, few_shot_name
 from heads.examples import Examples
-from heads.select.sample import rows_over_groups
+from heads.select.sample import spread_over_groups
 from heads.splitting.splits import PART_NAMES, TEST, TRAIN
 from heads.tasks import columns_of
 from heads.training.training import train
@@ -20,13 +20,13 @@ _BLOCK_ROWS = 1024
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProbeResult:
-    """How a probe did, row by row.
+    """The result of a probe, row by row.
 
     Attributes:
         probe: Its name.
         truth: (n,) class of each row that was tested, -1 for the others.
-        correct: (n,) how rightly each was classified, 0 to 1: with several draws their share; 0 where not tested.
-        probability: (n, K) of the linear probe, with classes weighed alike; None of others.
+        correct: (n,) 1 where a row was classified correctly, else 0; of several draws the share; 0 where not tested.
+        probability: (n, K) of the linear probe, with balanced classes; None of other probes.
     """
 
     probe: str
@@ -35,10 +35,10 @@ class ProbeResult:
     probability: NDArray[np.float64] | None = None
 
 
-def probe(vectors: NDArray[np.float16], examples: Examples, config: SelectConfig) -> dict[str, ProbeResult]:
-    """Put vectors to every probe, each trained on the training part of a fold and tested on its test part.
+def run_probes(vectors: NDArray[np.float16], examples: Examples, config: SelectConfig) -> dict[str, ProbeResult]:
+    """Run every probe, trained on the training part of each fold and tested on its test part.
 
-    Few-shot probes of more examples than the training part of a fold has of a class are left out.
+    A few-shot probe is left out where the training part of a fold has fewer examples of a class.
 
     Args:
         vectors: (n, dim) of the examples, which are of one task whose classes exclude each other.
@@ -51,7 +51,7 @@ def probe(vectors: NDArray[np.float16], examples: Examples, config: SelectConfig
     truth = np.where(tested, classes, -1)
     x = np.asarray(vectors, np.float32)
     probability = _linear(vectors, examples, config)
-    right = {
+    correct = {
         "linear": (probability.argmax(axis=1) == classes).astype(np.float64),
         "knn": _knn(x, classes, examples, config.neighbours),
         "nearest_mean": _nearest_mean(x, classes, examples),
@@ -59,13 +59,13 @@ def probe(vectors: NDArray[np.float16], examples: Examples, config: SelectConfig
     for shot in config.shots:
         drawn = draw_shots(examples, shot, config.draws, seed=config.seed)
         if drawn is not None:
-            right[few_shot_name(shot)] = _few_shot(x, classes, examples, drawn)
+            correct[few_shot_name(shot)] = _few_shot(x, classes, examples, drawn)
     return {
         name: ProbeResult(
-            probe=name, truth=truth, correct=np.where(tested, correct, 0.0),
+            probe=name, truth=truth, correct=np.where(tested, rows, 0.0),
             probability=probability if name == "linear" else None,
         )
-        for name, correct in right.items()
+        for name, rows in correct.items()
     }  # fmt: skip
 
 
@@ -89,15 +89,17 @@ def _folds(examples: Examples) -> Iterator[tuple[int, NDArray[np.intp], NDArray[
 def _linear(vectors: NDArray[np.float16], examples: Examples, config: SelectConfig) -> NDArray[np.float64]:
     """(n, K): logistic regression with balanced classes, its strength chosen on the validation parts."""
     trained = train(config.fit(), examples, vectors)
-    scores = {cell: float(np.mean(found)) for cell, found in trained.scores(0).items()}
+    scores = {cell: float(np.mean(losses)) for cell, losses in trained.scores(0).items()}
     best = min(scores, key=lambda cell: (scores[cell], cell))
     k = len(examples.classes[0])
-    found = np.zeros((len(vectors), k))
+    probability = np.zeros((len(vectors), k))
     for fold, _, test in _folds(examples):
         members = trained.members(best, [fold], columns_of(k, False))
         logits = trained.logits(members, test)[0].astype(np.float64)
-        found[test] = np.concatenate([expit(-logits), expit(logits)], axis=1) if k == 2 else softmax(logits, axis=1)
-    return found
+        probability[test] = (
+            np.concatenate([expit(-logits), expit(logits)], axis=1) if k == 2 else softmax(logits, axis=1)
+        )
+    return probability
 
 
 def _knn(x: NDArray[np.float32], classes: NDArray[np.intp], examples: Examples, neighbours: int) -> NDArray[np.float64]:
@@ -111,11 +113,11 @@ def _knn(x: NDArray[np.float32], classes: NDArray[np.intp], examples: Examples, 
             rows = test[start : start + _BLOCK_ROWS]
             similar = unit[rows] @ unit[train_rows].T
             near = np.argpartition(-similar, count - 1, axis=1)[:, :count]
-            of = classes[train_rows[near]]
+            neighbour_class = classes[train_rows[near]]
             votes = np.zeros((len(rows), k))
             for n in range(count):
-                votes[np.arange(len(rows)), of[:, n]] += weight[of[:, n]]
-            nearest = of[np.arange(len(rows)), np.take_along_axis(similar, near, axis=1).argmax(axis=1)]
+                votes[np.arange(len(rows)), neighbour_class[:, n]] += weight[neighbour_class[:, n]]
+            nearest = neighbour_class[np.arange(len(rows)), np.take_along_axis(similar, near, axis=1).argmax(axis=1)]
             votes[np.arange(len(rows)), nearest] *= 1 + 1e-9
             correct[rows] = votes.argmax(axis=1) == classes[rows]
     return correct
@@ -151,16 +153,16 @@ def draw_shots(examples: Examples, shot: int, draws: int, *, seed: int) -> list[
     None where a class has fewer in the training part of a fold.
     """
     classes = examples.targets[0].argmax(axis=1)
-    found = []
+    drawn = []
     for fold, train_rows, _ in _folds(examples):
         rng = np.random.default_rng([seed, fold, shot])
-        of = [train_rows[classes[train_rows] == c] for c in range(len(examples.classes[0]))]
-        if min(map(len, of)) < shot:
+        rows_of = [train_rows[classes[train_rows] == c] for c in range(len(examples.classes[0]))]
+        if min(map(len, rows_of)) < shot:
             return None
-        found.append(
-            np.stack([[rows_over_groups(rows, examples.group, rng)[:shot] for rows in of] for _ in range(draws)])
+        drawn.append(
+            np.stack([[spread_over_groups(rows, examples.group, rng)[:shot] for rows in rows_of] for _ in range(draws)])
         )
-    return found
+    return drawn
 
 
 def nearest_of(x: NDArray[np.float32], means: NDArray[np.float32]) -> NDArray[np.intp]:

@@ -1,10 +1,12 @@
-"""Whether an extractor sees tissue or the way it was prepared: neighbourhoods across sites, and changed tiles."""
+"""Whether an extractor sees the tissue or its preparation: neighbourhoods across sites, and perturbed tiles."""
 
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedstore.errors import ConfigError
+from embedstore.store import Store
 from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, interval
 from heads.evaluation.report import Metric
 
@@ -20,16 +22,16 @@ def site_index(
 
     Among the nearest neighbours of each tile, from other patients: those of its class from another site (SO) against
     those of another class from its own site (OS), as SO / (SO + OS) over all tiles. 1: neighbourhoods follow the
-    tissue; 0: they follow the site. Only tiles whose class is found at another site, and whose site has another class,
-    are looked at, as of the others it is known before how they count. Which value says nothing hangs on how many tiles
-    of each class each site has; the note gives it.
+    tissue; 0: they follow the site. Only tiles whose class occurs at another site, and whose site has another class,
+    take part: how the others would count does not depend on the extractor. The value that random neighbours would give
+    depends on how many tiles of each class each site has; the note states it.
 
     Args:
         vectors: (n, dim).
-        site: (n,) code of each tile's site; -1 where it is not known, and the tile is left out.
+        site: (n,) code of each tile's site; -1 where it is unknown, and the tile is left out.
         group: (n,) code of each tile's patient, resampled for the interval.
     Returns:
-        The index, None where it cannot be told, and a note: why, or what random neighbours would give.
+        The index, None where it is undefined, and a note: the reason, or what random neighbours would give.
     """
     known = np.flatnonzero(site >= 0)
     sites = len(np.unique(site[known]))
@@ -43,9 +45,9 @@ def site_index(
         )
     group = np.unique(group[rows], return_inverse=True)[1]
     groups = int(group.max()) + 1
-    found, chance = _across_sites(vectors[rows], classes[rows], site[rows], group, neighbours)
+    counts, chance = _across_sites(vectors[rows], classes[rows], site[rows], group, neighbours)
     cell = np.repeat([0, 1], len(rows))
-    sums = GroupSums(np.tile(group, 2), cell, found.ravel(), groups=groups, cells=2)
+    sums = GroupSums(np.tile(group, 2), cell, counts.ravel(), groups=groups, cells=2)
 
     def index(total: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -53,8 +55,26 @@ def site_index(
 
     notes = [f"robustness index: neighbours at random would give {chance:.2f}"]
     if left_out := len(known) - len(rows):
-        notes.append(f"{left_out:,} tiles are left out of it, as their site has one class or their class one site")
+        notes.append(f"{left_out:,} tiles are left out of it, as their site has one class, or their class one site")
     return _bootstrapped(Statistic(sums=[sums], metrics=index), "index", groups, resamples, seed), "; ".join(notes)
+
+
+def site_codes(store: Store, column: str) -> dict[str, int]:
+    """Code of the site of each slide whose site is known, by slide.
+
+    Args:
+        column: Of the slides; it names their site or scanner.
+    Raises:
+        ConfigError: slides have no such column.
+    """
+    slides = store.ledger.slides()
+    columns = sorted({name for row in slides for name in row})
+    if column not in columns:
+        raise ConfigError(f"slides have no column {column!r} for --site; they have {', '.join(columns)}")
+    codes: dict[str, int] = {}
+    return {
+        row["slide_id"]: codes.setdefault(str(row[column]), len(codes)) for row in slides if row.get(column) is not None
+    }
 
 
 def _crossed(classes: NDArray[np.intp], site: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -75,7 +95,7 @@ def _across_sites(
     """How many nearest neighbours of each tile are SO and OS, (2, n); and the index of neighbours drawn at random."""
     unit, n = _unit(vectors), len(vectors)
     count = min(neighbours, n - 1)
-    found, chance = np.zeros((2, n), np.intp), np.zeros(2)
+    counts, chance = np.zeros((2, n), np.intp), np.zeros(2)
     for start in range(0, n, _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
         others = group[rows, None] != group
@@ -83,38 +103,37 @@ def _across_sites(
         near = np.argpartition(-similar, count - 1, axis=1)[:, :count]
         same_class, same_site = classes[rows, None] == classes, site[rows, None] == site
         for i, kind in enumerate((same_class & ~same_site & others, ~same_class & same_site & others)):
-            found[i, rows] = np.take_along_axis(kind, near, axis=1).sum(axis=1)
+            counts[i, rows] = np.take_along_axis(kind, near, axis=1).sum(axis=1)
             chance[i] += (kind.sum(axis=1) / np.maximum(others.sum(axis=1), 1)).sum()
-    return found, float(chance[0] / max(chance.sum(), 1e-9))
+    return counts, float(chance[0] / max(chance.sum(), 1e-9))
 
 
 def consistency(
-    vectors: NDArray[np.float16], changed: Mapping[str, NDArray[np.float16]], rows: NDArray[np.intp],
+    vectors: NDArray[np.float16], perturbed: Mapping[str, NDArray[np.float16]], rows: NDArray[np.intp],
     group: NDArray[np.intp], *, resamples: int, seed: int,
 ) -> dict[str, Metric]:  # fmt: skip
-    """How far changing a tile moves its vector, on scales that two extractors share.
+    """How far a perturbation moves a tile's vector, on scales that all extractors share.
 
     Raw cosines of different extractors cannot be compared: one may hold all of its vectors within a narrow cone.
 
     Args:
         vectors: (n, dim) of the sample.
-        changed: Of each change, (m, dim) of the tiles in `rows`.
+        perturbed: For each perturbation, (m, dim) of the tiles in `rows`.
         group: (n,) patient of each tile.
     Returns:
-        For each change `CHANGE`, the cosine of a tile and its changed self, 0 where they are as far apart as tiles of
-        different patients are and 1 where they are the same; and `CHANGE_found`, the share of changed tiles whose
-        nearest vector in the sample is their own, not that of another tile that is just as near. Undefined where all
-        vectors are alike.
+        For each perturbation `NAME`, the cosine of a tile and its perturbed copy, scaled to 0 where they are as far
+        apart as tiles of different patients and 1 where they are the same; and `NAME_found`, the share of perturbed
+        tiles whose nearest vector in the sample is their own, with no other tile as near. Undefined where all vectors
+        are alike.
     """
     unit, groups = _unit(vectors), int(group.max()) + 1
     sums = np.stack([np.bincount(group, column, groups) for column in unit.T], axis=1)
     sizes = np.bincount(group, minlength=groups)
     across = (sums.sum(axis=0) ** 2).sum() - (sums**2).sum()
     random = float(across / max(len(unit) ** 2 - (sizes**2).sum(), 1))
-    found: dict[str, Metric] = {}
-    for name, these in changed.items():
-        other = _unit(these)
-        similar = other @ unit.T
+    metrics: dict[str, Metric] = {}
+    for name, perturbed_vectors in perturbed.items():
+        similar = _unit(perturbed_vectors) @ unit.T
         own = similar[np.arange(len(rows)), rows]
         scaled = (own - random) / (1 - random) if 1 - random > _ALIKE else np.full(len(rows), np.nan)
         similar[np.arange(len(rows)), rows] = -np.inf
@@ -123,8 +142,8 @@ def consistency(
             total = GroupSums(group[rows], np.zeros(len(rows), np.intp), values, groups=groups, cells=1)
             count = GroupSums(group[rows], np.zeros(len(rows), np.intp), groups=groups, cells=1)
             statistic = Statistic(sums=[total, count], metrics=_mean)
-            found[key] = _bootstrapped(statistic, "mean", groups, resamples, seed)
-    return found
+            metrics[key] = _bootstrapped(statistic, "mean", groups, resamples, seed)
+    return metrics
 
 
 def _mean(total: NDArray[np.float64], count: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -134,8 +153,8 @@ def _mean(total: NDArray[np.float64], count: NDArray[np.float64]) -> dict[str, N
 
 def _bootstrapped(statistic: Statistic, key: str, groups: int, resamples: int, seed: int) -> Metric:
     value = statistic.whole()[key]
-    drawn = bootstrap([statistic], groups, resamples=resamples if groups > 1 else 0, seed=seed)
-    low, high = (interval(drawn[key]) if key in drawn else None) or (None, None)
+    samples = bootstrap([statistic], groups, resamples=resamples if groups > 1 else 0, seed=seed)
+    low, high = (interval(samples[key]) if key in samples else None) or (None, None)
     return Metric(value=value if np.isfinite(value) else None, low=low, high=high)
 
 

@@ -1,4 +1,4 @@
-"""A report on extractors as a web page that is whole in one file: no script, no network."""
+"""A report on extractors as a self-contained web page: one file, no script, no network."""
 
 import base64
 from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ li { max-width: 75ch; }
 
 
 def report_page(report: SelectionReport) -> str:
-    """The page: the verdict, the table, the picture, other tasks, notes, and how it was measured."""
+    """The page: verdict, table, picture, other tasks, notes, and how it was measured."""
     return "\n".join(_parts(report)) + "\n"
 
 
@@ -59,7 +59,7 @@ def _parts(report: SelectionReport) -> Iterator[str]:
             yield (
                 f"<li>{escape(check.task)}: Kendall's τ over {len(check.scores)} candidates "
                 f"{escape(str(check.agreement))} ({check.tiles:,} tiles of {check.patients:,} patients); "
-                f"the best there is {escape(best)}</li>"
+                f"the best on it is {escape(best)}</li>"
             )
         yield "</ul>"
     if report.notes:
@@ -74,7 +74,7 @@ _HOW = (
     "compared on the same resamples. Few-shot probes are means of several draws, the same for all. The time to embed "
     "all is of embedding alone on this device, for as many tiles of the candidate's size as cover the collection's "
     "tissue; reading slides runs beside it and may take longer. Robustness to a change is the cosine of a tile and "
-    "its changed self, on a scale where 0 is a tile of another patient and 1 is no change. The site index is that of "
+    "its changed copy, on a scale where 0 is a tile of another patient and 1 is no change. The site index is that of "
     "PathoROB: among the nearest neighbours, those of the same class from another site against those of another class "
     "from the same site."
 )
@@ -82,19 +82,19 @@ _HOW = (
 
 def _table(report: SelectionReport) -> Iterator[str]:
     probes = list(report.tried[0].scores)
-    heads = ["", "extractor", *map(title_of, probes), "behind", "first in", "tiles/s", "embed all", "vectors"]
+    header = ["", "extractor", *map(title_of, probes), "behind", "first in", "tiles/s", "embed all", "vectors"]
     rows = []
-    for one in report.tried:
-        size = f"<br><small>{one.dim} × {one.tile_px} px, {one.mpp:g} µm/px</small>"
-        share = "" if one.first_share is None else f"{100 * one.first_share:.0f} %"
-        scores = [_metric(one.scores.get(probe)) for probe in probes]
-        rows.append([str(one.rank), escape(one.name) + size, *scores, _metric(one.behind), share, *_cost(one)])
-    lost = (
-        f'<tr><td>–</td><td>{escape(one.name)}</td><td class="error" colspan="{len(heads) - 2}">'
-        f"{escape(one.error or '')}</td></tr>"
-        for one in report.failed
+    for row in report.tried:
+        size = f"<br><small>{row.dim} × {row.tile_px} px, {row.mpp:g} µm/px</small>"
+        share = "" if row.first_share is None else f"{100 * row.first_share:.0f} %"
+        scores = [_metric(row.scores.get(probe)) for probe in probes]
+        rows.append([str(row.rank), escape(row.name) + size, *scores, _metric(row.behind), share, *_cost(row)])
+    failed = (
+        f'<tr><td>–</td><td>{escape(row.name)}</td><td class="error" colspan="{len(header) - 2}">'
+        f"{escape(row.error or '')}</td></tr>"
+        for row in report.failed
     )
-    yield from _rows(heads, rows, lost)
+    yield from _rows(header, rows, failed)
 
 
 def _robustness(report: SelectionReport) -> Iterator[str]:
@@ -102,16 +102,16 @@ def _robustness(report: SelectionReport) -> Iterator[str]:
     if kinds:
         yield "<h2>Robustness</h2>"
         rows = (
-            [str(one.rank), escape(one.name), *(_metric(one.robustness.get(kind)) for kind in kinds)]
-            for one in report.tried
+            [str(row.rank), escape(row.name), *(_metric(row.robustness.get(kind)) for kind in kinds)]
+            for row in report.tried
         )
         yield from _rows(["", "extractor", *map(title_of, kinds)], rows)
 
 
-def _rows(heads: Iterable[str], rows: Iterable[list[str]], more: Iterable[str] = ()) -> Iterator[str]:
+def _rows(header: Iterable[str], rows: Iterable[list[str]], more: Iterable[str] = ()) -> Iterator[str]:
     """A table; its cells are HTML."""
     yield '<div class="wide"><table><thead><tr>'
-    yield "".join(f"<th>{escape(head)}</th>" for head in heads) + "</tr></thead>"
+    yield "".join(f"<th>{escape(title)}</th>" for title in header) + "</tr></thead>"
     for cells in rows:
         yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
     yield from more
@@ -125,6 +125,6 @@ def _metric(metric: Metric | None) -> str:
     return f"{metric.value:.3f}{interval}"
 
 
-def _cost(one: CandidateReport) -> list[str]:
-    costs = human_time(3600 * (one.hours or 0)), human_bytes(1e9 * (one.gigabytes or 0))
-    return [f"{one.tiles_per_s or 0:,.0f}", *costs]
+def _cost(row: CandidateReport) -> list[str]:
+    costs = human_time(3600 * (row.hours or 0)), human_bytes(1e9 * (row.gigabytes or 0))
+    return [f"{row.tiles_per_s or 0:,.0f}", *costs]

@@ -37,13 +37,13 @@ def _draw_scores(axes: "Axes", report: SelectionReport) -> None:
     tried = report.tried
     probes = [name for name in tried[0].scores if name != "linear_auroc"]
     for p, probe in enumerate(probes):
-        for row, one in enumerate(tried):
+        for row, candidate in enumerate(tried):
             at = row + 0.6 * (p / max(len(probes) - 1, 1) - 0.5)
             label = title_of(probe) if row == 0 else None
-            _point(axes, one.scores[probe], at, COLOURS[p % len(COLOURS)], label, strong=probe == report.rank_by)
+            _point(axes, candidate.scores[probe], at, COLOURS[p % len(COLOURS)], label, strong=probe == report.rank_by)
     chance = 1 / len(report.classes)
     axes.axvline(chance, color="#999999", lw=0.8, ls=":")
-    axes.set_yticks(range(len(tried)), [f"{one.rank}  {_short(one.name)}" for one in tried])
+    axes.set_yticks(range(len(tried)), [f"{candidate.rank}  {_short(candidate.name)}" for candidate in tried])
     axes.set_ylim(len(tried) - 0.5, -0.5)
     axes.set_xlabel("balanced accuracy, 95 % interval by patient (dotted: chance)")
     axes.set_title(f"probes; ranked by {title_of(report.rank_by)}", loc="left", fontsize=10, pad=TITLE_PAD)
@@ -51,13 +51,15 @@ def _draw_scores(axes: "Axes", report: SelectionReport) -> None:
 
 
 def _draw_cost(axes: "Axes", report: SelectionReport) -> None:
-    for i, one in enumerate(report.tried):
-        score = one.scores[report.rank_by]
+    for i, candidate in enumerate(report.tried):
+        score = candidate.scores[report.rank_by]
         colour = COLOURS[i % len(COLOURS)]
-        axes.plot([one.tiles_per_s or 0], [score.value or 0], "o", color=colour)
+        axes.plot([candidate.tiles_per_s or 0], [score.value or 0], "o", color=colour)
         if score.low is not None and score.high is not None:
-            axes.plot([one.tiles_per_s or 0] * 2, [score.low, score.high], color=colour, lw=1.2)
-        axes.annotate(f" {one.rank}", (one.tiles_per_s or 0, score.value or 0), fontsize=9, va="bottom", color=colour)
+            axes.plot([candidate.tiles_per_s or 0] * 2, [score.low, score.high], color=colour, lw=1.2)
+        axes.annotate(
+            f" {candidate.rank}", (candidate.tiles_per_s or 0, score.value or 0), fontsize=9, va="bottom", color=colour
+        )
     axes.set_xscale("log")
     axes.set_xlabel(f"tiles a second on {report.tried[0].device or 'this machine'}")
     axes.set_ylabel(title_of(report.rank_by))
@@ -70,12 +72,12 @@ def _draw_robustness(axes: "Axes", tried: tuple[CandidateReport, ...]) -> None:
         axes.set_axis_off()
         return
     for k, kind in enumerate(kinds):
-        for row, one in enumerate(tried):
-            metric = one.robustness.get(kind)
+        for row, candidate in enumerate(tried):
+            metric = candidate.robustness.get(kind)
             if metric is not None:
                 at = row + 0.6 * (k / max(len(kinds) - 1, 1) - 0.5)
                 _point(axes, metric, at, COLOURS[k % len(COLOURS)], title_of(kind) if row == 0 else None, strong=False)
-    axes.set_yticks(range(len(tried)), [str(one.rank) for one in tried])
+    axes.set_yticks(range(len(tried)), [str(candidate.rank) for candidate in tried])
     axes.set_ylim(len(tried) - 0.5, -0.5)
     axes.set_xlabel("1: unmoved (site index: follows tissue)")
     axes.set_title("robustness; 0 is another patient's tile", loc="left", fontsize=10, pad=TITLE_PAD)

@@ -1,4 +1,4 @@
-"""What comparing extractors found: each candidate's row, the verdict, and whether other tasks agree."""
+"""The result of comparing extractors: a row for each candidate, the verdict, and whether other tasks agree."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -6,7 +6,7 @@ from typing import Any
 
 from heads.evaluation.report import Metric
 
-#: Scores that are not those of a probe of `SelectConfig`, and what they are called for people.
+#: What scores are called for people, where that is not their name.
 TITLES = {
     "linear": "linear", "linear_auroc": "linear, AUROC", "knn": "k-NN", "nearest_mean": "nearest mean",
     "site_index": "site index", "stain": "stain", "blur": "blur", "jpeg": "JPEG", "rotation": "rotation",
@@ -18,18 +18,18 @@ class CandidateReport:
     """One candidate.
 
     Attributes:
-        name: As the report calls it.
-        ref: As it was asked for.
-        digest, dim, tile_px, mpp, device: What it is, the tiles it was given, and where it ran.
-        error: Why it could not be tried; everything else is empty then.
+        name: Unique in the report.
+        ref: As it was requested.
+        digest, dim, tile_px, mpp, device: What it is, the tiles that it was given, and where it ran.
+        error: Why it could not be tried; everything below is empty then.
         rank: 1 is the best.
         scores: Balanced accuracy by probe, and `linear_auroc`.
         behind: The leader's score less its own, paired by patient; None of the leader.
         first_share: Share of the resamples in which it comes first.
-        tiles_per_s: Of embedding alone, on `device`.
-        hours, gigabytes: Embedding the user's whole collection at that speed, and its vectors.
-        robustness: `site_index`; and of each change of a tile how near its vector stays (`stain`, …), and how often it
-            still finds its own tile (`stain_found`, …).
+        tiles_per_s: Speed of embedding alone, on `device`.
+        hours, gigabytes: Time to embed the whole collection at that speed, and the size of its vectors.
+        robustness: `site_index`; and for each perturbation how near a tile's vector stays (`stain`, …), and how often
+            it still finds its own tile (`stain_found`, …).
     """
 
     name: str
@@ -51,14 +51,14 @@ class CandidateReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
+class RankAgreement:
     """How alike two tasks rank the same candidates.
 
     Attributes:
         tau: Kendall's τ-b of their scores: 1 in the same order, 0 no more alike than chance; None of fewer than two.
         p: How often candidates in a random order agree as much, or disagree as much; exact where no scores are tied.
-        low, high: Where 95 % of τ lie when patients of both tasks are drawn anew. That adds noise to scores that have
-            some already, and so lies nearer 0 than a confidence interval would; it is none.
+        low, high: Range of 95 % of τ when the patients of both tasks are resampled. It is no confidence interval:
+            resampling adds noise to scores that have some already, so it lies nearer to 0.
     """
 
     tau: float | None
@@ -67,12 +67,12 @@ class Agreement:
     high: float | None = None
 
     def __str__(self) -> str:
-        """'0.667 (p = 0.33; 0.333 to 1.000 where patients are drawn anew)', shorter, or 'undefined'."""
+        """'0.667 (p = 0.33; 0.333 to 1.000 where patients are resampled)', shorter, or 'undefined'."""
         if self.tau is None or self.p is None:
             return "undefined"
         if self.low is None or self.high is None:
             return f"{self.tau:.3f} (p = {self.p:.2g})"
-        return f"{self.tau:.3f} (p = {self.p:.2g}; {self.low:.3f} to {self.high:.3f} where patients are drawn anew)"
+        return f"{self.tau:.3f} (p = {self.p:.2g}; {self.low:.3f} to {self.high:.3f} where patients are resampled)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class RankCheck:
     """
 
     task: str
-    agreement: Agreement
+    agreement: RankAgreement
     scores: Mapping[str, Metric]
     tiles: int
     patients: int
@@ -95,17 +95,17 @@ class RankCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionReport:
-    """The whole of it.
+    """The result of `select_extractor`.
 
     Attributes:
-        task, collection, classes: The proxy, and whose tiles were looked at.
-        tiles, patients: Of the sample.
+        task, collection, classes: The proxy task, the collection that was sampled, and the task's classes.
+        tiles, patients: Counts of the sample.
         rank_by: The probe that ranks.
-        decisive: The leader's lead over the second is more than noise.
-        verdict: For people, a sentence or two.
-        candidates: Best first; those that could not be tried last.
+        decisive: Whether the leader's lead over the second is more than noise.
+        verdict: A sentence or two for people.
+        candidates: Best first; those that failed last.
         collection_tiles: Tiles of the whole collection, as its own tiling cuts them.
-        rank_checks: Other tasks.
+        rank_checks: The ranking on other tasks.
         notes: What the user should know.
         config: The configuration, as it is recorded.
     """
@@ -125,33 +125,31 @@ class SelectionReport:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def as_record(self) -> dict[str, Any]:
-        """Plain values, as JSON has them; `from_record` takes them back."""
+        """The report as JSON values; `from_record` takes them back."""
         return asdict(self)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "SelectionReport":
-        """A report from what `as_record` gave, after a way through JSON or not."""
+        """Parse what `as_record` gave, before or after a way through JSON."""
         return cls(
             **{
                 **record,
                 "classes": tuple(record["classes"]),
                 "notes": tuple(record["notes"]),
-                "candidates": tuple(_candidate(one) for one in record["candidates"]),
-                "rank_checks": tuple(
-                    RankCheck(**{**one, "agreement": Agreement(**one["agreement"]), "scores": _metrics(one["scores"])})
-                    for one in record["rank_checks"]
-                ),
+                "candidates": tuple(_candidate(row) for row in record["candidates"]),
+                "rank_checks": tuple(_rank_check(check) for check in record["rank_checks"]),
             }
         )
 
     @property
     def tried(self) -> tuple[CandidateReport, ...]:
         """Candidates that have scores, best first."""
-        return tuple(one for one in self.candidates if one.error is None)
+        return tuple(row for row in self.candidates if row.error is None)
 
     @property
     def failed(self) -> tuple[CandidateReport, ...]:
-        return tuple(one for one in self.candidates if one.error is not None)
+        """Candidates that could not be tried."""
+        return tuple(row for row in self.candidates if row.error is not None)
 
 
 def title_of(name: str) -> str:
@@ -167,3 +165,8 @@ def _candidate(record: Mapping[str, Any]) -> CandidateReport:
 
 def _metrics(record: Mapping[str, Any]) -> dict[str, Metric]:
     return {name: Metric(**metric) for name, metric in record.items()}
+
+
+def _rank_check(record: Mapping[str, Any]) -> RankCheck:
+    agreement = RankAgreement(**record["agreement"])
+    return RankCheck(**{**record, "agreement": agreement, "scores": _metrics(record["scores"])})

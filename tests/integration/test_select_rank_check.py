@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from embedstore.extractors import ExtractorConfig
+from embedstore.progress import Progress
 from embedstore.store import Label, Store
 from heads.config import SplitConfig
 from heads.select import SelectConfig, select_extractor
@@ -89,15 +90,17 @@ def test_scores_on_two_tasks_are_those_of_the_same_candidate(tmp_path: Path):
         classes=("pale", "dark"),
     )  # fmt: skip
 
-    def tell(text: str) -> None:
-        if text.startswith("again: "):
+    def on_progress(progress: Progress) -> None:
+        if progress.message.startswith("again: "):
             (tmp_path / "stop").touch()
 
-    report = select_extractor(store, store.collection(), "shade", candidates, config, rank_check=["again"], tell=tell)
+    report = select_extractor(
+        store, store.collection(), "shade", candidates, config, rank_check=["again"], on_progress=on_progress
+    )
     assert [one.name for one in report.failed] == ["own"]
     tried = {one.name: one.ref.rpartition(":")[2] for one in report.tried}
     assert tried == {"own-2": "mean", "own-3": "spread", "own-4": "fickle"}
-    assert report.patients == 8 and any("from 8 patients" in note for note in report.notes)
+    assert report.patients == 8 and any("from only 8 patients" in note for note in report.notes)
     (check,) = report.rank_checks
     assert set(check.scores) == {"own-2", "own-3"} and check.agreement.tau == 1
     assert "again: own-4 is not ranked: RuntimeError: out of memory" in report.notes

@@ -1,9 +1,13 @@
-"""Which tiles each candidate is to be given, and what it is called among the others."""
+"""Describe each candidate: the tiles that it is given, and its unique name."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
 
 from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError
@@ -11,15 +15,35 @@ from embedstore.extractors import ExtractorConfig, ExtractorDescription, describ
 from heads.select.candidates.embeddings import FailedCandidate
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CandidateRequest:
+    """Which candidates embed a sample, and how.
+
+    Attributes:
+        candidates: The extractors to try, whatever they were made for.
+        tile_px, mpp: Tiles for all candidates, pixels and µm/px. Where None each candidate has its own; the
+            collection's are used where it does not state any, or where all tiles are ready-made images, from which no
+            other tile can be cut.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        perturbations: Parameters of `apply_view` by name: perturbations after which tiles are embedded once more.
+    """
+
+    candidates: Sequence[ExtractorConfig]
+    tile_px: int | None = None
+    mpp: float | None = None
+    device: str = "auto"
+    perturbations: Mapping[str, NDArray[np.float32]] = field(default_factory=lambda: MappingProxyType({}))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A candidate that could be described.
 
     Attributes:
-        config: As it was asked for.
-        loaded: The same with the tiles that it is given: what is loaded.
-        name: Its own among the candidates.
-        tile_px, mpp: Tiles that it is given: edge in pixels, and their resolution, µm/px.
+        config: As it was requested.
+        loaded: The configuration that is loaded: the same with the tiles that it is given.
+        name: Unique among the candidates.
+        tile_px, mpp: The tiles that it is given: edge in pixels, and resolution in µm/px.
     """
 
     config: ExtractorConfig
@@ -29,55 +53,45 @@ class Candidate:
     mpp: float
 
 
-def plan_candidates(
-    configs: Sequence[ExtractorConfig],
-    stored: TilingConfig,
-    *,
-    tile_px: int | None,
-    mpp: float | None,
-    ready_made: bool,
+def describe_candidates(
+    request: CandidateRequest, stored: TilingConfig, *, ready_made: bool
 ) -> list[Candidate | FailedCandidate]:
-    """Describe each candidate and decide on its tiles, in their order; one that cannot be described is not tried.
-
-    A candidate's tiles are what is asked for all, else its own, else the collection's.
+    """Describe each candidate, choose its tiles and name it, in the order of the request.
 
     Args:
         stored: The tiling of the collection.
-        tile_px, mpp: Asked for all candidates, checked by the caller; None leaves each its own.
-        ready_made: Every tile of the sample is an image of its own, of which nothing else can be cut: candidates are
-            given what the collection was made with.
+        ready_made: Every tile of the sample is an image of its own.
     """
-    planned = [_plan(config, stored, tile_px=tile_px, mpp=mpp, ready_made=ready_made) for config in configs]
-    return [replace(one, name=name) for one, name in zip(planned, _own_names(planned), strict=True)]
+    described = [_describe(config, request, stored, ready_made=ready_made) for config in request.candidates]
+    return [replace(candidate, name=name) for candidate, name in zip(described, _unique_names(described), strict=True)]
 
 
-def reason(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """An error's class and message in one line."""
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def _plan(
-    config: ExtractorConfig, stored: TilingConfig, *, tile_px: int | None, mpp: float | None, ready_made: bool
+def _describe(
+    config: ExtractorConfig, request: CandidateRequest, stored: TilingConfig, *, ready_made: bool
 ) -> Candidate | FailedCandidate:
-    asked = tile_px or config.tile_px or (stored.tile_px if ready_made else None)
+    tile_px = request.tile_px or config.tile_px or (stored.tile_px if ready_made else None)
     try:
-        loaded, described = _described(config, stored)
-        if asked is not None and described.tile_px != asked:  # one that takes these is not told so: it may be fixed
-            own, loaded = loaded, replace(loaded, tile_px=asked)
-            described = describe_extractor(loaded)
-            if tile_px is None and described.tile_px != asked:  # one that takes no other: tiles are resized to it
-                loaded = own
-        resolution = mpp or (stored.mpp if ready_made else described.mpp or stored.mpp)
+        loaded, description = _description(config, stored)
+        if tile_px is not None and description.tile_px != tile_px:
+            # Only then is the extractor told: one whose tiles are fixed, to just these, would refuse to be told.
+            original, loaded = loaded, replace(loaded, tile_px=tile_px)
+            description = describe_extractor(loaded)
+            if request.tile_px is None and description.tile_px != tile_px:
+                loaded = original  # it takes no other tiles: the collection's are resized to its own
+        mpp = request.mpp or (stored.mpp if ready_made else description.mpp or stored.mpp)
     except Exception as error:  # a user's own function may raise anything
-        return FailedCandidate(config=config, name=config.name or _short(config.ref), error=reason(error))
-    return Candidate(
-        config=config, loaded=loaded, name=described.name, tile_px=described.tile_px, mpp=float(resolution)
-    )
+        return FailedCandidate(config=config, name=config.name or _short_ref(config.ref), error=error_line(error))
+    return Candidate(config=config, loaded=loaded, name=description.name, tile_px=description.tile_px, mpp=float(mpp))
 
 
-def _described(config: ExtractorConfig, stored: TilingConfig) -> tuple[ExtractorConfig, ExtractorDescription]:
-    """An extractor's facts; one that does not say which tiles it takes is given the collection's."""
+def _description(config: ExtractorConfig, stored: TilingConfig) -> tuple[ExtractorConfig, ExtractorDescription]:
+    """An extractor's description; one that does not state its tiles is given the collection's."""
     try:
         return config, describe_extractor(config)
     except ConfigError:
@@ -87,32 +101,32 @@ def _described(config: ExtractorConfig, stored: TilingConfig) -> tuple[Extractor
         return config, describe_extractor(config)
 
 
-def _short(ref: str) -> str:
+def _short_ref(ref: str) -> str:
     """A reference without the folder of a user's file."""
     file, _, function = ref.rpartition(":")
     return f"{Path(file).name}:{function}" if file.endswith(".py") else ref
 
 
-def _own_names(planned: Sequence[Candidate | FailedCandidate]) -> list[str]:
-    """A name for each that no other has: candidates of one name are told apart by weights, by tiles, else numbered."""
-    names = [one.name for one in planned]
-    for tag in (_weights, _tiles):
+def _unique_names(described: Sequence[Candidate | FailedCandidate]) -> list[str]:
+    """Candidates of the same name are told apart by weights, then by tiles, else they are numbered."""
+    names = [candidate.name for candidate in described]
+    for tag_of in (_weights_tag, _tiles_tag):
         for name in set(names):
-            tags = {i: tag(planned[i]) for i, other in enumerate(names) if other == name}
+            tags = {i: tag_of(described[i]) for i, other in enumerate(names) if other == name}
             if len(set(tags.values())) > 1:
-                for i, differs in tags.items():
-                    names[i] = f"{name}-{differs}" if differs else name
-    own: list[str] = []
+                for i, tag in tags.items():
+                    names[i] = f"{name}-{tag}" if tag else name
+    unique: list[str] = []
     for name in names:
         numbered = (f"{name}-{number}" for number in count(2))
-        own.append(next(free for free in chain([name], numbered) if free not in own))
-    return own
+        unique.append(next(free for free in chain([name], numbered) if free not in unique))
+    return unique
 
 
-def _weights(one: Candidate | FailedCandidate) -> str:
-    weights = one.config.weights or ""
-    return weights.replace(":", "-") if one.config.random_seed is not None else Path(weights).stem
+def _weights_tag(candidate: Candidate | FailedCandidate) -> str:
+    weights = candidate.config.weights or ""
+    return weights.replace(":", "-") if candidate.config.random_seed is not None else Path(weights).stem
 
 
-def _tiles(one: Candidate | FailedCandidate) -> str:
-    return f"{one.tile_px}px-{one.mpp:g}mpp" if isinstance(one, Candidate) else ""
+def _tiles_tag(candidate: Candidate | FailedCandidate) -> str:
+    return f"{candidate.tile_px}px-{candidate.mpp:g}mpp" if isinstance(candidate, Candidate) else ""

@@ -1,4 +1,4 @@
-"""What came of a sample of tiles that went through every candidate."""
+"""What embedding a sample of tiles with every candidate gives."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from embedstore.extractors import ExtractorConfig
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CandidateEmbeddings:
-    """The sample as one candidate sees it.
+    """The embeddings of a sample by one candidate.
 
     Attributes:
-        config: As it was asked for.
-        name: Its own among the candidates.
+        config: The candidate as it was requested.
+        name: Its name, unique among the candidates.
         digest: Of its weights and preprocessing.
         dim: Length of an embedding.
-        tile_px, mpp: Tiles that it was given: edge in pixels, and their resolution, µm/px.
-        vectors: (n, dim) float16, one a tile of the sample; zeros where the tile is not readable.
-        changed: Name of a change to (m, dim) float16, of the tiles at `changed_rows` after it; zeros likewise.
-        tiles_per_s: Of embedding alone, in full batches, measured after a first one that is not counted.
+        tile_px, mpp: The tiles that it was given: edge in pixels, and resolution in µm/px.
+        vectors: (n, dim) float16, one for each tile of the sample; zeros where the tile is not readable.
+        perturbed: For each perturbation by name (m, dim) float16, of the tiles at `perturbed_rows`; zeros likewise.
+        tiles_per_s: Speed of embedding alone, in full batches, measured after a first batch as warm-up.
         device: Where it ran: `cpu`, `cuda:0` …
     """
 
@@ -32,7 +32,7 @@ class CandidateEmbeddings:
     tile_px: int
     mpp: float
     vectors: NDArray[np.float16]
-    changed: Mapping[str, NDArray[np.float16]]
+    perturbed: Mapping[str, NDArray[np.float16]]
     tiles_per_s: float
     device: str
 
@@ -48,7 +48,7 @@ class FailedCandidate:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SampleEmbeddings:
-    """A sample of tiles through every candidate.
+    """The embeddings of a sample by all candidates.
 
     Attributes:
         readable: (n,) bool; a tile that cannot be read for one candidate is readable for none, so that all are

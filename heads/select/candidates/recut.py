@@ -1,52 +1,82 @@
-"""Cut the place of a stored tile again, for an extractor that wants another tile."""
+"""Cut the place of a stored tile again, for an extractor that takes other tiles."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from embedstore.config import TilingConfig
 from embedstore.slides import Pixels, Slide, best_level, edge_and_stride, read_square, read_tile
 
 
-class Cut(Protocol):
-    """Reads places of one slide as tiles of one kind."""
+@dataclass(frozen=True, kw_only=True)
+class StoredTile:
+    """The place of a tile of a collection.
 
-    def read(self, row: Mapping[str, Any], *, out: Pixels) -> None:
-        """Fill `out`, (tile_px, tile_px, 3) uint8, with the place of a collection's row.
+    Attributes:
+        slide_id: Its slide.
+        x, y: Top-left corner, level-0 pixels.
+        edge_l0: Edge, level-0 pixels; 0 where the tile is a ready-made image.
+        name: The image's file name; None where the tile is cut from a slide.
+    """
+
+    slide_id: str
+    x: int
+    y: int
+    edge_l0: int
+    name: str | None
+
+    @classmethod
+    def columns(cls) -> list[str]:
+        """The columns of a collection that a tile is made of."""
+        return [field.name for field in fields(cls)]
+
+    @classmethod
+    def from_table(cls, rows: pa.Table) -> "list[StoredTile]":
+        """The tiles of rows of a collection that have at least `columns`."""
+        return [cls(**row) for row in rows.select(cls.columns()).to_pylist()]
+
+
+class TileReader(Protocol):
+    """Reads places of one slide as tiles of one size and resolution."""
+
+    def read(self, tile: StoredTile, *, out: Pixels) -> None:
+        """Fill `out`, (tile_px, tile_px, 3) uint8, with the place of a tile.
 
         Raises:
             RegionReadError: it cannot be read.
         """
 
 
-class ImageFile:
-    """A ready-made tile: the whole image, resized.
+class ImageReader:
+    """Reads ready-made tiles: the whole image, resized.
 
     Args:
         folder: Where the images are.
     """
 
-    def __init__(self, folder: str):
+    def __init__(self, folder: str) -> None:
         self._folder = folder
 
-    def read(self, row: Mapping[str, Any], *, out: Pixels) -> None:
-        out[:] = read_tile(Path(self._folder, row["name"]), len(out))
+    def read(self, tile: StoredTile, *, out: Pixels) -> None:
+        assert tile.name is not None, "a ready-made tile has a file name"
+        out[:] = read_tile(Path(self._folder, tile.name), len(out))
 
 
-class SlideSquare:
-    """A square of a slide around a stored tile's centre, as ingest would cut it under this tiling.
+class SquareReader:
+    """Reads the square around a stored tile's centre, as ingest would cut it under another tiling.
 
-    One that would leave the slide's image is shifted inside; a slide smaller than that has white beyond its edge.
+    A square that would leave the slide's image is moved inside; a slide smaller than the square is padded with white.
 
     Args:
-        slide: Open; one thread at a time.
+        slide: Open; used by one thread at a time.
         tiling: Edge and resolution of the tiles.
         mpp: Level-0 resolution of the slide, µm/px.
     """
 
-    def __init__(self, slide: Slide, tiling: TilingConfig, mpp: float):
+    def __init__(self, slide: Slide, tiling: TilingConfig, mpp: float) -> None:
         self._slide = slide
         self._level = best_level(slide.level_downsamples, mpp=mpp, asked_mpp=tiling.mpp)
         downsample = slide.level_downsamples[self._level]
@@ -54,14 +84,15 @@ class SlideSquare:
         edge_px = max(1, round(self._edge_l0 / downsample))
         self._region = np.empty((edge_px, edge_px, 3), np.uint8)
 
-    def corner(self, row: Mapping[str, Any]) -> tuple[int, int]:
-        """(x, y) of the square's top-left, level-0 pixels."""
+    def corner(self, tile: StoredTile) -> tuple[int, int]:
+        """(x, y) of the square's top-left corner, level-0 pixels."""
         left, top, width, height = self._slide.bounds_l0
+        shift = (tile.edge_l0 - self._edge_l0) // 2
         x, y = (
-            max(low, min(row[axis] + (row["edge_l0"] - self._edge_l0) // 2, low + length - self._edge_l0))
-            for axis, low, length in (("x", left, width), ("y", top, height))
+            max(low, min(start + shift, low + length - self._edge_l0))
+            for start, low, length in ((tile.x, left, width), (tile.y, top, height))
         )
         return x, y
 
-    def read(self, row: Mapping[str, Any], *, out: Pixels) -> None:
-        read_square(self._slide, self.corner(row), self._level, region=self._region, out=out)
+    def read(self, tile: StoredTile, *, out: Pixels) -> None:
+        read_square(self._slide, self.corner(tile), self._level, region=self._region, out=out)

@@ -1,4 +1,4 @@
-"""The pixels of a sample at every tiling that candidates want: each slide opened once."""
+"""The pixels of a sample, for every kind of tile that candidates take: each slide is opened once."""
 
 import os
 import shutil
@@ -7,26 +7,26 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError, RegionReadError, ResolutionError, SlideError, SlideNotFoundError
+from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.slides import Pixels, check_fine_enough, open_slide
 from embedstore.store import Collection, Store
-from heads.select.candidates.recut import Cut, ImageFile, SlideSquare
+from heads.select.candidates.recut import ImageReader, SquareReader, StoredTile, TileReader
 
-Row = Mapping[str, Any]
-#: Slides that are read at a time: decoders let Python's lock go.
-READERS = min(8, os.cpu_count() or 1)
-#: Slides that a note names; the others are counted.
+#: Slides that are read at a time: decoders release Python's lock.
+READER_THREADS = min(8, os.cpu_count() or 1)
+#: Slides that a note names; the others are only counted.
 NAMED_SLIDES = 3
 
 
 class TileSpec(NamedTuple):
-    """Tiles that a candidate is given: edge in pixels, and resolution, µm/px."""
+    """The tiles that a candidate is given: edge in pixels, and resolution in µm/px."""
 
     tile_px: int
     mpp: float
@@ -37,157 +37,186 @@ class SamplePixels:
     """The pixels of a sample.
 
     Attributes:
-        pixels: For each kind of tiles (n, tile_px, tile_px, 3) uint8, kept in a file; without meaning where a tile is
-            not readable.
-        readable: (n,) bool; at every tiling.
-        too_coarse: Tilings that a slide of the sample is too coarse for, and what was said of it.
-        lost: Slides that could not be opened, and why.
-        broken: Slides of which some tile could not be read, and why the first could not.
+        pixels: For each kind of tile (n, tile_px, tile_px, 3) uint8, kept in a file; undefined where a tile is not
+            readable.
+        readable: (n,) bool; true where the tile could be read in every kind.
+        too_coarse: Kinds of tile that some slide of the sample is too coarse for, with the error.
+        missing: Slides that could not be opened, with the error.
+        damaged: Slides with a tile that could not be read, with the first error.
     """
 
     pixels: dict[TileSpec, Pixels]
     readable: NDArray[np.bool_]
     too_coarse: dict[TileSpec, ResolutionError] = field(default_factory=dict)
-    lost: dict[str, SlideError] = field(default_factory=dict)
-    broken: dict[str, RegionReadError] = field(default_factory=dict)
+    missing: dict[str, SlideError] = field(default_factory=dict)
+    damaged: dict[str, RegionReadError] = field(default_factory=dict)
 
     def first_error(self) -> SlideError:
         """Why a tile of the sample is not readable."""
-        return next(iter([*self.lost.values(), *self.broken.values()]))
+        return next(iter([*self.missing.values(), *self.damaged.values()]))
 
-    def notes(self, rows: Sequence[Row]) -> list[str]:
+    def notes(self, tiles: Sequence[StoredTile]) -> list[str]:
         """What a user should know of tiles that are left out."""
-        notes, total = [], f"of {len(rows):,} tiles"
-        if self.lost:
-            tiles = sum(row["slide_id"] in self.lost for row in rows)
-            named = ", ".join(list(self.lost)[:NAMED_SLIDES]) + (", …" if len(self.lost) > NAMED_SLIDES else "")
-            why = next(iter(self.lost.values()))
-            notes.append(f"{tiles:,} {total} are left out, as slides cannot be opened any more: {named}; {why}")
-        if self.broken:
-            tiles = sum(
-                not readable and row["slide_id"] in self.broken
-                for readable, row in zip(self.readable, rows, strict=True)
+        notes, total = [], f"of {len(tiles):,} tiles"
+        if self.missing:
+            count = sum(tile.slide_id in self.missing for tile in tiles)
+            names = ", ".join(list(self.missing)[:NAMED_SLIDES]) + (", …" if len(self.missing) > NAMED_SLIDES else "")
+            reason = next(iter(self.missing.values()))
+            notes.append(f"{count:,} {total} are left out, as slides cannot be opened any more: {names}; {reason}")
+        if self.damaged:
+            count = sum(
+                not readable and tile.slide_id in self.damaged
+                for readable, tile in zip(self.readable, tiles, strict=True)
             )
-            why = next(iter(self.broken.values()))
-            notes.append(f"{tiles:,} {total} are left out, as they cannot be read any more: {why}")
+            reason = next(iter(self.damaged.values()))
+            notes.append(f"{count:,} {total} are left out, as they cannot be read any more: {reason}")
         return notes
 
 
+@dataclass(frozen=True, kw_only=True)
+class _SlideSource:
+    """Where a slide is read from, as the store has it; `mpp` is None where a crash kept it out of the slide's row."""
+
+    path: str | None
+    ready_made: bool
+    mpp: float | None
+    reader: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SlideErrors:
+    """What went wrong on one slide; the fields are those of `SamplePixels`."""
+
+    too_coarse: Mapping[TileSpec, ResolutionError] = field(default_factory=dict)
+    missing: SlideError | None = None
+    damaged: RegionReadError | None = None
+
+
 def read_sample(
-    store: Store, collection: Collection, rows: Sequence[Row], wanted: Sequence[TileSpec], *, scratch: Path
+    store: Store,
+    collection: Collection,
+    tiles: Sequence[StoredTile],
+    specs: Sequence[TileSpec],
+    *,
+    scratch: Path,
+    on_progress: OnProgress = no_progress,
 ) -> SamplePixels:
-    """Read the places of tiles, around their centres, at each tiling, into files.
+    """Read the places of tiles, around their centres, as each kind of tile, into files.
 
     Args:
-        rows: Rows of the collection, with at least slide_id, x, y, edge_l0 and name.
-        wanted: Tilings, each once.
+        tiles: Of the collection.
+        specs: Kinds of tile, each once.
         scratch: A folder for the pixels; the caller removes it.
     Raises:
         ConfigError: `scratch` has no room.
     """
-    _require_room(len(rows), wanted, scratch)
+    _require_room(len(tiles), specs, scratch)
     sample = SamplePixels(
-        pixels={tiles: _new_file(scratch, len(rows), tiles) for tiles in wanted}, readable=np.zeros(len(rows), bool)
+        pixels={spec: _new_file(scratch, len(tiles), spec) for spec in specs}, readable=np.zeros(len(tiles), bool)
     )
     stored = TilingConfig(**collection.record()["tiling"])
-    slides = {row["slide_id"]: row for row in store.ledger.slides()}
-    readers = {row["slide_id"]: row["reader"] for row in store.ledger.outcomes(collection=collection.name)}
-    places: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        places.setdefault(row["slide_id"], []).append(i)
+    sources = _slide_sources(store, collection)
+    rows_of: dict[str, list[int]] = {}
+    for row, tile in enumerate(tiles):
+        rows_of.setdefault(tile.slide_id, []).append(row)
 
-    def read(slide_id: str) -> _SlideRead:
+    def read(slide_id: str) -> _SlideErrors:
         try:
-            return _read_slide(sample, rows, places[slide_id], slides.get(slide_id), readers.get(slide_id), stored)
+            return _read_slide(sample, tiles, rows_of[slide_id], sources.get(slide_id), stored)
         except SlideError as error:
-            return _SlideRead(lost=error)
+            return _SlideErrors(missing=error)
 
-    with ThreadPoolExecutor(READERS) as threads:
+    with ThreadPoolExecutor(READER_THREADS) as threads:
         try:
-            for slide_id, done in zip(places, threads.map(read, places), strict=True):
-                sample.too_coarse = {**done.too_coarse, **sample.too_coarse}
-                if done.lost is not None:
-                    sample.lost[slide_id] = done.lost
-                if done.broken is not None:
-                    sample.broken[slide_id] = done.broken
+            for done, (slide_id, errors) in enumerate(zip(rows_of, threads.map(read, rows_of), strict=True), start=1):
+                sample.too_coarse = {**errors.too_coarse, **sample.too_coarse}
+                if errors.missing is not None:
+                    sample.missing[slide_id] = errors.missing
+                if errors.damaged is not None:
+                    sample.damaged[slide_id] = errors.damaged
+                on_progress(Progress(stage="read", done=done, total=len(rows_of), unit="slides"))
         except BaseException:  # an interrupt does not wait for the slides that are still queued
             threads.shutdown(cancel_futures=True)
             raise
-    for tiles in sample.too_coarse:
-        del sample.pixels[tiles]
+    for spec in sample.too_coarse:
+        del sample.pixels[spec]
     return sample
 
 
-def _require_room(count: int, wanted: Sequence[TileSpec], scratch: Path) -> None:
-    needed = sum(count * tiles.tile_px**2 * 3 for tiles in wanted)
+def _slide_sources(store: Store, collection: Collection) -> dict[str, _SlideSource]:
+    readers = {row["slide_id"]: row["reader"] for row in store.ledger.outcomes(collection=collection.name)}
+    return {
+        row["slide_id"]: _SlideSource(
+            path=row["path"], ready_made=row["kind"] == "tiles", mpp=row["slide_mpp"],
+            reader=readers.get(row["slide_id"]) or "auto",
+        )
+        for row in store.ledger.slides()
+    }  # fmt: skip
+
+
+def _require_room(count: int, specs: Sequence[TileSpec], scratch: Path) -> None:
+    needed = sum(count * spec.tile_px**2 * 3 for spec in specs)
     free = shutil.disk_usage(scratch).free
     if needed > free:
         raise ConfigError(
-            f"the pixels of {count:,} tiles at {len(wanted)} tiling(s) take {needed / 1e9:.1f} GB, and {scratch} has "
-            f"{free / 1e9:.1f} GB left; set TMPDIR to a roomier folder, or take fewer tiles"
+            f"the pixels of {count:,} tiles at {len(specs)} tiling(s) take {needed / 1e9:.1f} GB, and {scratch} has "
+            f"{free / 1e9:.1f} GB left; set TMPDIR to a folder with more room, or take fewer tiles"
         )
 
 
-def _new_file(scratch: Path, count: int, tiles: TileSpec) -> Pixels:
-    path = scratch / f"{tiles.tile_px}px-{tiles.mpp:g}mpp.npy"
-    shape = (count, tiles.tile_px, tiles.tile_px, 3)
+def _new_file(scratch: Path, count: int, spec: TileSpec) -> Pixels:
+    path = scratch / f"{spec.tile_px}px-{spec.mpp:g}mpp.npy"
+    shape = (count, spec.tile_px, spec.tile_px, 3)
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _SlideRead:
-    """What came of reading a slide's places; the fields are those of `SamplePixels`."""
-
-    too_coarse: Mapping[TileSpec, ResolutionError] = field(default_factory=dict)
-    lost: SlideError | None = None
-    broken: RegionReadError | None = None
 
 
 def _read_slide(
     sample: SamplePixels,
-    rows: Sequence[Row],
-    places: Sequence[int],
-    slide: Row | None,
-    reader: str | None,
+    tiles: Sequence[StoredTile],
+    rows: Sequence[int],
+    source: _SlideSource | None,
     stored: TilingConfig,
-) -> _SlideRead:
-    """Read the rows at `places`, all of one slide."""
-    slide_id, path = rows[places[0]]["slide_id"], (slide or {}).get("path")
-    if slide is None or not path or not Path(path).exists():
+) -> _SlideErrors:
+    """Read the tiles at `rows`, all of one slide.
+
+    Raises:
+        SlideError: the slide cannot be opened.
+    """
+    first = tiles[rows[0]]
+    path = source.path if source else None
+    if source is None or not path or not Path(path).exists():
         raise SlideNotFoundError(
-            f"slide {slide_id!r} is not at {path or 'a known path'} any more; bring it back there, or ingest it again "
-            "from where it is with --force"
+            f"slide {first.slide_id!r} is not at {path or 'a known path'} any more; bring it back there, or ingest it "
+            "again from where it is with --force"
         )
     too_coarse: dict[TileSpec, ResolutionError] = {}
-    cuts: dict[TileSpec, Cut] = {}
+    readers: dict[TileSpec, TileReader] = {}
     with ExitStack() as stack:
-        if slide["kind"] == "tiles":
-            cuts = dict.fromkeys(sample.pixels, ImageFile(path))
+        if source.ready_made:
+            readers = dict.fromkeys(sample.pixels, ImageReader(path))
         else:
-            opened = stack.enter_context(open_slide(path, reader=reader or "auto"))
-            # A crash may have kept the resolution out of the slide's row; its tiles tell it all the same.
-            mpp = slide["slide_mpp"] or opened.mpp or stored.mpp * stored.tile_px / rows[places[0]]["edge_l0"]
-            for tiles in sample.pixels:
+            slide = stack.enter_context(open_slide(path, reader=source.reader))
+            mpp = source.mpp or slide.mpp or stored.mpp * stored.tile_px / first.edge_l0
+            for spec in sample.pixels:
                 try:
-                    check_fine_enough(mpp, tiles.mpp, slide_id)
-                    cuts[tiles] = SlideSquare(opened, TilingConfig(tile_px=tiles.tile_px, mpp=tiles.mpp), mpp)
+                    check_fine_enough(mpp, spec.mpp, first.slide_id)
+                    readers[spec] = SquareReader(slide, TilingConfig(tile_px=spec.tile_px, mpp=spec.mpp), mpp)
                 except ResolutionError as error:
-                    too_coarse[tiles] = error
-        broken = _read_places(sample, rows, places, cuts)
-    return _SlideRead(too_coarse=too_coarse, broken=broken)
+                    too_coarse[spec] = error
+        return _SlideErrors(too_coarse=too_coarse, damaged=_read_tiles(sample, tiles, rows, readers))
 
 
-def _read_places(
-    sample: SamplePixels, rows: Sequence[Row], places: Sequence[int], cuts: Mapping[TileSpec, Cut]
+def _read_tiles(
+    sample: SamplePixels, tiles: Sequence[StoredTile], rows: Sequence[int], readers: Mapping[TileSpec, TileReader]
 ) -> RegionReadError | None:
-    """Read a slide's places at every tiling; returns why the first that is not readable is not."""
-    broken = None
-    # Neighbours in turn: what is decoded for one is at hand for the next.
-    for i in sorted(places, key=lambda i: (rows[i]["y"], rows[i]["x"])):
+    """Read tiles of one slide in every kind; returns the first error."""
+    first_error = None
+    # In the order of the slide: what is decoded for one tile is still in the cache for its neighbour.
+    for row in sorted(rows, key=lambda row: (tiles[row].y, tiles[row].x)):
         try:
-            for tiles, cut in cuts.items():
-                cut.read(rows[i], out=sample.pixels[tiles][i])
-            sample.readable[i] = True
+            for spec, reader in readers.items():
+                reader.read(tiles[row], out=sample.pixels[spec][row])
+            sample.readable[row] = True
         except RegionReadError as error:
-            broken = broken or error
-    return broken
+            first_error = first_error or error
+    return first_error

@@ -6,7 +6,10 @@ from scipy.stats import kendalltau
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from heads.evaluation.bootstrap import resample
-from heads.select import SelectConfig, agreement, auroc, compare, consistency, probe, site_index
+from heads.select import SelectConfig
+from heads.select.candidate_scores import auroc, rank_agreement, score_candidates
+from heads.select.probes import run_probes
+from heads.select.robustness import consistency, site_index
 from tests.heads.select.task_samples import sample, vectors_of
 
 pytestmark = pytest.mark.slow
@@ -19,10 +22,10 @@ def compared():
     examples = sample(400, patients=30)
     signals = {"strong": 2.5, "twin": 2.5, "weak": 0.8, "none": 0.0}
     outcomes = {
-        name: probe(vectors_of(examples, signal=signal, seed=seed), examples, CONFIG)
+        name: run_probes(vectors_of(examples, signal=signal, seed=seed), examples, CONFIG)
         for seed, (name, signal) in enumerate(signals.items())
     }
-    return examples, outcomes, compare(outcomes, examples, resamples=300, seed=0)
+    return examples, outcomes, score_candidates(outcomes, examples, resamples=300, seed=0)
 
 
 def test_scores_are_balanced_accuracy_resampled_by_patient(compared):
@@ -61,15 +64,15 @@ def test_agreement_is_kendalls_tau_resampled_by_patients_of_both(compared):
     examples, outcomes, scores = compared
     names = ["none", "weak", "twin", "strong"]
     swapped = {"none": "strong", "weak": "twin", "twin": "none", "strong": "weak"}
-    other = compare({name: outcomes[swapped[name]] for name in names}, examples, resamples=300, seed=1)
-    found = agreement(scores, other, names, "linear")
+    other = score_candidates({name: outcomes[swapped[name]] for name in names}, examples, resamples=300, seed=1)
+    found = rank_agreement(scores, other, names, "linear")
     both = [[each.values[name, "linear"] for name in names] for each in (scores, other)]
     by_hand = kendalltau(*both)
     assert (found.tau, found.p) == pytest.approx((by_hand.statistic, by_hand.pvalue)) and found.tau < 0
     drawn = [[each.samples[name, "linear"] for name in names] for each in (scores, other)]
     by_hand = [kendalltau(*pair).statistic for pair in zip(*np.transpose(drawn, (0, 2, 1)), strict=True)]
     assert (found.low, found.high) == pytest.approx(tuple(np.percentile(by_hand, (2.5, 97.5))))
-    assert agreement(scores, other, names[:1], "linear").tau is None
+    assert rank_agreement(scores, other, names[:1], "linear").tau is None
 
 
 def brute_site_index(x, classes, site, group, k):

@@ -8,18 +8,10 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from embedstore.errors import LabelError, SplitError
-from heads.select import (
-    ProbeResult,
-    Scores,
-    SelectConfig,
-    auroc,
-    compare,
-    consistency,
-    probe,
-    sample_examples,
-    site_index,
-    take,
-)
+from heads.select import SelectConfig, sample_rows, take
+from heads.select.candidate_scores import CandidateScores, auroc, score_candidates
+from heads.select.probes import ProbeResult, run_probes
+from heads.select.robustness import consistency, site_index
 from heads.splitting.splits import TEST, VALID, Split
 from tests.heads.select.task_samples import examples_of, sample, vectors_of
 
@@ -34,17 +26,17 @@ def outcome_of(examples, *, tested, seed: int = 0) -> ProbeResult:
 
 def test_resamples_without_a_class_say_nothing_of_who_is_first():
     samples = {("a", "knn"): np.array([0.9, np.nan, 0.8, np.nan]), ("b", "knn"): np.array([0.5, np.nan, 0.8, np.nan])}
-    scores = Scores(values={("a", "knn"): 0.9, ("b", "knn"): 0.5}, samples=samples)
+    scores = CandidateScores(values={("a", "knn"): 0.9, ("b", "knn"): 0.5}, samples=samples)
     assert scores.first_shares(["a", "b"], "knn") == {"a": 0.75, "b": 0.25}
     empty = {key: np.full(3, np.nan) for key in samples}
-    assert Scores(values=scores.values, samples=empty).first_shares(["a", "b"], "knn") == {}
+    assert CandidateScores(values=scores.values, samples=empty).first_shares(["a", "b"], "knn") == {}
 
 
 def test_a_class_that_is_not_tested_does_not_undo_the_score():
     examples = sample(300, classes=3)
     truth = examples.targets[0].argmax(axis=1)
     outcome = outcome_of(examples, tested=truth != 2)
-    found = compare({"a": {"knn": outcome}}, examples, resamples=50, seed=0).metric("a", "knn")
+    found = score_candidates({"a": {"knn": outcome}}, examples, resamples=50, seed=0).metric("a", "knn")
     assert found.value == pytest.approx(np.mean([outcome.correct[truth == c].mean() for c in (0, 1)]))
     assert found.low is not None and found.low < found.value
 
@@ -56,7 +48,7 @@ def test_only_patients_that_are_tested_are_resampled():
     outcome = outcome_of(examples, tested=tested)
     part = ProbeResult(probe="knn", truth=outcome.truth[rows], correct=outcome.correct[rows])
     whole, alone = (
-        compare({"a": {"knn": each}}, of, resamples=200, seed=0).metric("a", "knn")
+        score_candidates({"a": {"knn": each}}, of, resamples=200, seed=0).metric("a", "knn")
         for each, of in ((outcome, examples), (part, take(examples, rows)))
     )
     assert whole == alone
@@ -84,7 +76,7 @@ def test_tiles_of_several_classes_are_refused():
     several = examples.targets[0].copy()
     several[:7] = True
     with pytest.raises(LabelError, match="7 of 100 tiles are of several classes"):
-        sample_examples(replace(examples, targets=(several,)), 50, seed=0)
+        sample_rows(replace(examples, targets=(several,)), 50, seed=0)
 
 
 @pytest.mark.parametrize(("part", "name"), [(TEST, "test"), (VALID, "valid")])
@@ -94,15 +86,15 @@ def test_a_part_without_a_tile_is_named(part: int, name: str):
     parts[1][parts[1] == part] = -1
     lacking = replace(examples, split=Split(parts=parts, names=examples.split.names))
     with pytest.raises(SplitError, match=f"the {name} part of fold 2/3"):
-        probe(vectors_of(examples, signal=1), lacking, SelectConfig(shots=()))
+        run_probes(vectors_of(examples, signal=1), lacking, SelectConfig(shots=()))
 
 
 def test_a_class_that_no_tile_is_of_costs_no_probe():
     examples = examples_of(np.arange(120) % 2 * 2, np.arange(120) // 2 % 12, names=("a", "nowhere", "b"))
-    taken = take(examples, sample_examples(examples, 100, seed=0))
+    taken = take(examples, sample_rows(examples, 100, seed=0))
     assert taken.classes == (("a", "b"),) and taken.targets[0].sum(axis=0).tolist() == [50, 50]
     config = SelectConfig(shots=(5,), draws=2, c=(0.1,), bootstrap=0)
-    found = probe(vectors_of(taken, signal=4), taken, config)
+    found = run_probes(vectors_of(taken, signal=4), taken, config)
     assert found["5-shot"].correct.mean() > 0.9 and found["linear"].probability.shape == (100, 2)
 
 
@@ -111,7 +103,7 @@ def test_tiles_of_no_part_are_not_sampled():
     parts = examples.split.parts.copy()
     parts[:, examples.group < 15] = -1
     given = replace(examples, split=Split(parts=parts, names=examples.split.names))
-    rows = sample_examples(given, 60, seed=0)
+    rows = sample_rows(given, 60, seed=0)
     assert len(rows) >= 60 and (examples.group[rows] >= 15).all()
 
 

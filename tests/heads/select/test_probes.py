@@ -9,8 +9,8 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
 from embedstore.errors import ConfigError, LabelError
-from heads.select import SelectConfig, probe, sample_examples, take
-from heads.select.probes import draw_shots, nearest_of
+from heads.select import SelectConfig, sample_rows, take
+from heads.select.probes import draw_shots, nearest_of, run_probes
 from heads.splitting.splits import TEST, TRAIN
 from tests.heads.select.task_samples import examples_of, sample, vectors_of
 
@@ -28,7 +28,7 @@ def test_knn_and_nearest_mean_are_those_of_scikit_learn(classes: int):
     examples = sample(classes=classes)
     x = vectors_of(examples, signal=1.5)
     truth = examples.targets[0].argmax(axis=1)
-    found = probe(x, examples, CONFIG)
+    found = run_probes(x, examples, CONFIG)
     x = x.astype(np.float64)
     for rows, tested in folds(examples):
         share = np.bincount(truth[rows], minlength=classes)
@@ -51,7 +51,7 @@ def test_the_linear_probe_is_logistic_regression_with_balanced_classes(classes: 
     examples = sample(classes=classes)
     x = vectors_of(examples, signal=1.5)
     truth = examples.targets[0].argmax(axis=1)
-    found = probe(x, examples, CONFIG)["linear"]
+    found = run_probes(x, examples, CONFIG)["linear"]
     assert found.probability is not None
     for rows, tested in folds(examples):
         scaler = StandardScaler().fit(x[rows].astype(np.float64))
@@ -67,7 +67,7 @@ def test_few_shots_are_the_share_of_draws_that_are_right():
     x = vectors_of(examples, signal=2).astype(np.float64)
     truth = examples.targets[0].argmax(axis=1)
     drawn = draw_shots(examples, 5, 6, seed=0)
-    found = probe(x.astype(np.float16), examples, CONFIG)["5-shot"]
+    found = run_probes(x.astype(np.float16), examples, CONFIG)["5-shot"]
     x = x.astype(np.float16).astype(np.float64)
     for fold, (rows, tested) in enumerate(folds(examples)):
         centred = x - x[rows].mean(axis=0)
@@ -85,7 +85,7 @@ def test_few_shots_are_the_share_of_draws_that_are_right():
 def test_a_draw_larger_than_a_class_is_left_out():
     group = np.arange(60) % 12
     rare = np.where(np.arange(60) < 12, 1, 0)
-    found = probe(
+    found = run_probes(
         vectors_of(e := examples_of(rare, group), signal=1), e, SelectConfig(shots=(1, 25), draws=2, c=(0.1,))
     )
     assert "1-shot" in found and "25-shot" not in found
@@ -102,7 +102,7 @@ def test_a_sample_keeps_classes_in_every_part_and_is_even(seed: int, most: int, 
     rng = np.random.default_rng(seed)
     truth = rng.choice(classes, 300, p=np.array([0.7, *[0.3 / (classes - 1)] * (classes - 1)]))
     examples = examples_of(truth, np.arange(300) % 15, names=tuple("abcd"[:classes]))
-    rows = sample_examples(examples, most, seed=seed)
+    rows = sample_rows(examples, most, seed=seed)
     taken = take(examples, rows)
     assert len(rows) == len(set(rows.tolist())) <= most + 3 * 3 * classes
     for whole, part in zip(examples.split.parts, taken.split.parts, strict=True):
@@ -111,20 +111,20 @@ def test_a_sample_keeps_classes_in_every_part_and_is_even(seed: int, most: int, 
     counts = np.bincount(truth[rows], minlength=classes)
     there = np.bincount(truth, minlength=classes)
     assert (counts >= np.minimum(there, most // classes)).all()
-    assert (sample_examples(examples, most, seed=seed) == rows).all()
+    assert (sample_rows(examples, most, seed=seed) == rows).all()
 
 
 def test_no_patient_dominates_a_sample():
     group = np.concatenate([np.zeros(200, int), np.arange(1, 11).repeat(10)])
     examples = examples_of(np.arange(300) % 2, group)
-    rows = sample_examples(examples, 66, seed=0)
+    rows = sample_rows(examples, 66, seed=0)
     assert np.bincount(group[rows]).max() <= 10
 
 
 def test_one_class_is_refused():
     examples = examples_of(np.zeros(30, int), np.arange(30) % 6, names=("a", "b"))
     with pytest.raises(LabelError, match="tiles of a alone"):
-        sample_examples(examples, 20, seed=0)
+        sample_rows(examples, 20, seed=0)
 
 
 @pytest.mark.parametrize("options", [{"tiles": 1}, {"shots": (0,)}, {"c": ()}, {"rank_by": "7-shot"}, {"draws": 0}])

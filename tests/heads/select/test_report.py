@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image
 
 from heads.evaluation.report import Metric
-from heads.select import Agreement, CandidateReport, RankCheck, SelectionReport
+from heads.select import CandidateReport, RankAgreement, RankCheck, SelectionReport
+from heads.select.build_report import verdict
 from heads.select.selection_page import report_page
 from heads.select.selection_picture import report_png
-from heads.select.verdict import verdict
 
 EVIL = '<script>alert("x")</script>'
 
@@ -30,7 +30,7 @@ def report(*candidates: CandidateReport, **others) -> SelectionReport:
         "task": f"tumour {EVIL}", "collection": "c", "classes": ("a", "b"), "tiles": 100, "patients": 9,
         "rank_by": "linear", "decisive": False, "verdict": verdict(candidates, "linear"), "candidates": candidates,
         "collection_tiles": 1000, "notes": (f"note {EVIL}",), "config": {"tiles": 100},
-        "rank_checks": (RankCheck(task="other", agreement=Agreement(tau=0.5, p=0.33),
+        "rank_checks": (RankCheck(task="other", agreement=RankAgreement(tau=0.5, p=0.33),
                                   scores={"one": Metric(value=0.7)}, tiles=9, patients=3),),
     }  # fmt: skip
     return SelectionReport(**(asked | others))
@@ -92,7 +92,7 @@ def test_dollars_in_names_are_no_mathematics():
 def test_the_verdict_tells_noise_from_a_lead_and_names_what_is_cheaper():
     said = FULL.verdict
     assert "one leads by linear: 0.800" in said and "NO MORE THAN NOISE" in said
-    assert "cannot be told from it and is 5.0 times as fast" in said and "three" not in said
+    assert "cannot be told apart from it and is 5.0 times as fast" in said and "three" not in said
     ahead = verdict((candidate("one", 1, 0.8, behind=None), candidate("two", 2, 0.7, behind=LEAD)), "linear")
     assert "more than noise" in ahead and "NO MORE" not in ahead
     unknown = verdict(

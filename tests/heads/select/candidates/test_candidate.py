@@ -6,7 +6,7 @@ import pytest
 
 from embedstore.config import TilingConfig
 from embedstore.extractors import ExtractorConfig
-from heads.select.candidates.candidate import Candidate, plan_candidates, reason
+from heads.select.candidates.candidate import Candidate, CandidateRequest, describe_candidates, error_line
 from heads.select.candidates.embeddings import FailedCandidate
 
 from .toy_extractors import toy, toys
@@ -14,12 +14,13 @@ from .toy_extractors import toy, toys
 STORED = TilingConfig(tile_px=200, mpp=0.7)
 
 
-def planned(*configs: ExtractorConfig, tile_px=None, mpp=None, ready_made=False) -> list[Candidate | FailedCandidate]:
-    return plan_candidates(configs, STORED, tile_px=tile_px, mpp=mpp, ready_made=ready_made)
+def described(*configs: ExtractorConfig, tile_px=None, mpp=None, ready_made=False) -> list[Candidate | FailedCandidate]:
+    request = CandidateRequest(candidates=configs, tile_px=tile_px, mpp=mpp)
+    return describe_candidates(request, STORED, ready_made=ready_made)
 
 
 def named(*configs: ExtractorConfig) -> list[str]:
-    return [one.name for one in planned(*configs)]
+    return [one.name for one in described(*configs)]
 
 
 @pytest.mark.parametrize(
@@ -35,32 +36,32 @@ def named(*configs: ExtractorConfig) -> list[str]:
     ],
 )
 def test_tiles_of_a_candidate(config, how, expected):
-    (one,) = planned(config, **how)
+    (one,) = described(config, **how)
     assert isinstance(one, Candidate) and (one.tile_px, one.mpp) == expected
     assert one.config == config
     assert one.loaded.tile_px in (None, expected[0])
 
 
 def test_an_extractor_that_takes_no_other_tiles_keeps_its_own(tmp_path: Path):
-    (one,) = planned(toy(toys(tmp_path), "Blocks"), ready_made=True)
+    (one,) = described(toy(toys(tmp_path), "Blocks"), ready_made=True)
     assert isinstance(one, Candidate) and one.tile_px == 64 and one.loaded == one.config
 
 
 def test_one_that_does_not_say_which_tiles_it_takes_is_given_the_collections(tmp_path: Path):
     file = toys(tmp_path)
-    (one,) = planned(toy(file, "bare"))
+    (one,) = described(toy(file, "bare"))
     assert isinstance(one, Candidate) and (one.tile_px, one.mpp, one.loaded.tile_px) == (200, 0.7, 200)
-    (one,) = planned(toy(file, "bare"), tile_px=96)
+    (one,) = described(toy(file, "bare"), tile_px=96)
     assert isinstance(one, Candidate) and (one.tile_px, one.mpp) == (96, 0.7)
 
 
 def test_one_that_cannot_be_described_goes_by_what_was_written(tmp_path: Path):
-    (one,) = planned(toy(toys(tmp_path), "odd"))
+    (one,) = described(toy(toys(tmp_path), "odd"))
     assert isinstance(one, FailedCandidate) and (one.name, one.error) == (
         "toys.py:odd",
         'KeyError: "a user\'s own mistake"',
     )
-    (one,) = planned(ExtractorConfig(ref="colour-12", pooling="cls"))
+    (one,) = described(ExtractorConfig(ref="colour-12", pooling="cls"))
     assert isinstance(one, FailedCandidate) and one.error.startswith(
         "ConfigError: extractor 'colour-12' is built in and has"
     )
@@ -86,5 +87,5 @@ def test_names_are_told_apart_by_weights_then_tiles_then_numbers():
 
 
 def test_a_reason_is_one_line():
-    assert reason(ValueError("a\n  b")) == "ValueError: a b"
-    assert reason(MemoryError()) == "MemoryError"
+    assert error_line(ValueError("a\n  b")) == "ValueError: a b"
+    assert error_line(MemoryError()) == "MemoryError"

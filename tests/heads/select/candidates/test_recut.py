@@ -7,13 +7,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from embedstore.config import TilingConfig
-from heads.select.candidates.recut import SlideSquare
+from heads.select.candidates.recut import SquareReader, StoredTile
 
 
-def square(size: tuple[int, int], edge: int, *, origin: tuple[int, int] = (0, 0)) -> SlideSquare:
+def square(size: tuple[int, int], edge: int, *, origin: tuple[int, int] = (0, 0)) -> SquareReader:
     """Squares of `edge` level-0 pixels on a slide that is one level of `size` with its image from `origin` on."""
     slide: Any = SimpleNamespace(level_downsamples=[1.0], bounds_l0=(*origin, *size))
-    return SlideSquare(slide, TilingConfig(tile_px=edge, mpp=0.5), 0.5)
+    return SquareReader(slide, TilingConfig(tile_px=edge, mpp=0.5), 0.5)
+
+
+def tile(x: int, y: int, edge_l0: int) -> StoredTile:
+    return StoredTile(slide_id="s", x=x, y=y, edge_l0=edge_l0, name=None)
 
 
 @given(data=st.data())
@@ -23,7 +27,7 @@ def test_a_square_is_around_the_centre_or_at_the_edge_of_the_image(data: st.Data
     edge = data.draw(st.integers(16, min(size)))
     stored = data.draw(st.integers(1, min(size)))
     place = [data.draw(st.integers(low, low + length - stored)) for low, length in zip(origin, size, strict=True)]
-    corner = square(size, edge, origin=origin).corner({"x": place[0], "y": place[1], "edge_l0": stored})
+    corner = square(size, edge, origin=origin).corner(tile(*place, stored))
     for at, begin, low, length in zip(corner, place, origin, size, strict=True):
         assert low <= at and at + edge <= low + length
         off = (at + edge / 2) - (begin + stored / 2)
@@ -33,8 +37,8 @@ def test_a_square_is_around_the_centre_or_at_the_edge_of_the_image(data: st.Data
 @given(edge=st.integers(16, 400), x=st.integers(0, 600), y=st.integers(0, 600))
 def test_the_same_tiling_gives_the_same_place(edge: int, x: int, y: int):
     assume(x + edge <= 1000 and y + edge <= 1000)
-    assert square((1000, 1000), edge).corner({"x": x, "y": y, "edge_l0": edge}) == (x, y)
+    assert square((1000, 1000), edge).corner(tile(x, y, edge)) == (x, y)
 
 
 def test_a_slide_smaller_than_a_tile_is_taken_from_its_corner():
-    assert square((100, 300), 200, origin=(7, 9)).corner({"x": 20, "y": 250, "edge_l0": 50}) == (7, 109)
+    assert square((100, 300), 200, origin=(7, 9)).corner(tile(20, 250, 50)) == (7, 109)

@@ -7,7 +7,7 @@ from actors.jobs import ActiveSlide, SlideJob
 from embedstore.config import RunConfig
 from embedstore.errors import NoTileError
 from embedstore.slides import SlidePlan
-from embedstore.store import Label, Outcome, SlideFacts, SlideFragments
+from embedstore.store import Label, Outcome, SlideFragments, SlideRow
 
 
 class CommitBuffer:
@@ -17,7 +17,7 @@ class CommitBuffer:
         self._config, self._run_id, self._replacing = config, run_id, replacing
         self._fragments: list[SlideFragments] = []
         self._outcomes: list[Outcome] = []
-        self._facts: dict[str, SlideFacts] = {}
+        self._facts: dict[str, SlideRow] = {}
         self._labels: list[Label] = []
         self._since = 0.0
 
@@ -118,15 +118,15 @@ class CommitBuffer:
         self._facts = {fact.slide_id: fact for fact in batch.facts} | self._facts
 
 
-def _facts(job: SlideJob, plan: SlidePlan | None) -> SlideFacts:
+def _facts(job: SlideJob, plan: SlidePlan | None) -> SlideRow:
     """The slide's own row; of a slide that could not be planned, what its list said."""
     source = job.source
     if plan is None:
-        return SlideFacts(
+        return SlideRow(
             slide_id=source.slide_id, path=source.path, kind=source.kind, slide_mpp=source.mpp, metadata=source.metadata
         )
     bounds = plan.bounds_l0 or (None, None, None, None)
-    return SlideFacts(
+    return SlideRow(
         slide_id=source.slide_id,
         path=source.path,
         kind=source.kind,

@@ -9,10 +9,10 @@ from embedstore.store import (
     CollectionWriter,
     Label,
     Outcome,
-    SlideFacts,
     SlideFragments,
-    SlidesWriter,
+    SlideRow,
     Store,
+    TableWriter,
     ViewsWriter,
 )
 
@@ -34,7 +34,7 @@ class CommitBatch:
     """
 
     fragments: tuple[SlideFragments, ...] = ()
-    facts: tuple[SlideFacts, ...] = ()
+    facts: tuple[SlideRow, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     labels: tuple[Label, ...] = ()
     replacing: frozenset[str] = frozenset()
@@ -117,7 +117,7 @@ class Committer:
             self._leases[name].check()
             writer.remove(stale)
 
-    def _compact(self, writer: SlidesWriter, *, busy: bool) -> None:
+    def _compact(self, writer: TableWriter, *, busy: bool) -> None:
         try:
             writer.compact(keep_s=KEEP_S, busy=busy)
         except (OSError, RuntimeError, ValueError) as error:  # of Lance; the rows are there, and searched one by one

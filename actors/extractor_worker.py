@@ -15,8 +15,8 @@ from embedstore.config import ViewConfig
 from embedstore.errors import UnknownKeyError
 from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor
 from embedstore.extractors.torch_runtime import set_threads
-from embedstore.store import Collection, SlideFragments, SlideWriter, ViewRows, Views
-from embedstore.store.table import sql_string
+from embedstore.store import Collection, FragmentWriter, SlideFragments, ViewRows, Views
+from embedstore.store.sql import sql_string
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ class ExtractorWorker:
 class _Slide:
     """A slide on its way; `first` is 1 where its views alone are wanted, and `stored` the tiles that it has."""
 
-    writer: SlideWriter
+    writer: FragmentWriter
     first: int
     stored: int
     extract_s: float = 0.0
@@ -166,7 +166,7 @@ class _Branch:
             rows = self.collection.tiles(where=f"slide_id = {sql_string(slide_id)}", columns=["tile_id"])
             stored = rows["tile_id"].to_numpy()
         self.slides[key] = _Slide(
-            writer=SlideWriter(
+            writer=FragmentWriter(
                 table_uri=self.collection.table.uri,
                 schema=self._schema,
                 collection=self.collection.name,
@@ -241,7 +241,7 @@ class _Branch:
             slide = self.slides[key]
             if slide.writer.complete:
                 del self.slides[key]
-                fragments = slide.writer.delivery()
+                fragments = slide.writer.finish()
                 done.append(
                     FinishedSlide(
                         key=key,

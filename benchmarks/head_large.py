@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from measure import run_measured, write_row
 
-from embedstore.store import Collection, CollectionWriter, Label, Outcome, SlideFacts, SlideWriter, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, Label, Outcome, SlideRow, Store
 
 HERE = Path(__file__).resolve().parent
 COLLECTION, TASK = "synthetic", "tumour"
@@ -83,7 +83,7 @@ def make_store(uri: Path, *, slides: int, tiles: int, patients: int, dim: int) -
             )
             area = lesion(xy, rng)
             inside = shapely.contains_xy(area, *(xy + EDGE_L0 / 2).T)
-            slide_writer = SlideWriter(
+            slide_writer = FragmentWriter(
                 table_uri=collection.table.uri,
                 schema=collection.schema,
                 collection=COLLECTION,
@@ -96,10 +96,10 @@ def make_store(uri: Path, *, slides: int, tiles: int, patients: int, dim: int) -
             z[inside, :4] += 0.8
             vectors = z @ out + 0.3 * rng.standard_normal((tiles, dim), np.float32)
             slide_writer.put(np.arange(tiles), vectors.astype(np.float16))
-            deliveries.append(slide_writer.delivery())
+            deliveries.append(slide_writer.finish())
             width, height = (int(edge) for edge in xy.max(axis=0) + EDGE_L0)
             facts.append(
-                SlideFacts(
+                SlideRow(
                     slide_id=name, path=name, kind="wsi", width_l0=width, height_l0=height, slide_mpp=0.25,
                     metadata={"patient": f"patient-{number % patients:03d}"},
                 )

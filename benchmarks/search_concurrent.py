@@ -17,7 +17,7 @@ from search_data import COLLECTION, Mixture, slide_writer
 from embedstore.search_config import IndexConfig
 from embedstore.store import Collection, CollectionWriter, Store, nearest_tiles
 from embedstore.store.index import choose_index, keep_index
-from embedstore.store.table import sql_string
+from embedstore.store.sql import sql_string
 
 THREADS, PROCESSES = 8, 2
 #: After every so many slides one is replaced, one is taken out again, and the index is kept up.
@@ -114,7 +114,7 @@ def concurrent(folder: Path, slides: int, tiles: int, dim: int) -> None:
 def _slide(collection: Collection, mixture: Mixture, rng: np.random.Generator, number: int, tiles: int) -> Any:
     made = slide_writer(collection, name_of(number), tiles)
     made.put(np.arange(tiles), mixture.draw(tiles, rng))
-    return made.delivery()
+    return made.finish()
 
 
 def _write(

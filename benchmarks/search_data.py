@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.store import Collection, CollectionWriter, Outcome, SlideFacts, SlideWriter, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, Outcome, SlideRow, Store
 
 COLLECTION = "synthetic"
 CENTRES, INTRINSIC, SPREAD, NOISE = 300, 32, 2.0, 0.1
@@ -161,10 +161,10 @@ def make_store(bench: Bench) -> None:
             name = f"slide-{number:06d}.svs"
             made = slide_writer(collection, name, tiles)
             made.put(np.arange(tiles), mixture.draw(tiles, rng))
-            deliveries.append(made.delivery())
+            deliveries.append(made.finish())
             patient = f"patient-{number // SLIDES_A_PATIENT:05d}"
             facts.append(
-                SlideFacts(slide_id=name, path=name, kind="wsi", metadata={"patient": patient, "cohort": cohort})
+                SlideRow(slide_id=name, path=name, kind="wsi", metadata={"patient": patient, "cohort": cohort})
             )
             outcomes.append(Outcome(collection=COLLECTION, slide_id=name, path=name, state="done", tiles=tiles))
         store.ledger.record(facts, ())
@@ -174,10 +174,10 @@ def make_store(bench: Bench) -> None:
     print(f"made {bench.rows} rows of {len(sizes)} slides", file=sys.stderr, flush=True)
 
 
-def slide_writer(collection: Collection, name: str, tiles: int) -> SlideWriter:
+def slide_writer(collection: Collection, name: str, tiles: int) -> FragmentWriter:
     """The writer of a slide whose tiles are laid out on a grid of 70 columns."""
     at = np.arange(tiles)
-    return SlideWriter(
+    return FragmentWriter(
         table_uri=collection.table.uri,
         schema=collection.schema,
         collection=collection.name,

@@ -11,7 +11,7 @@ from search_data import COHORTS, TUNED, Bench, K, recall
 from embedstore.search_config import IndexConfig
 from embedstore.store import Collection, IndexSearchConfig, nearest_tiles
 from embedstore.store.index import IndexFacts, build_index
-from embedstore.store.table import sql_in
+from embedstore.store.sql import sql_in
 
 #: An index is built with so many times the usual partitions first, which tells what a partition costs from what a row
 #: costs: by itself the one grows as the root of the other.

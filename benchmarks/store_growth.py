@@ -19,7 +19,7 @@ import numpy as np
 from measure import run_measured, write_row
 
 from actors.committer import Committer, Group
-from embedstore.store import Collection, Outcome, SlideFacts, SlideWriter, Store
+from embedstore.store import Collection, FragmentWriter, Outcome, SlideRow, Store
 from synthetic_slides import write_slide
 
 COLLECTION = "c"
@@ -38,7 +38,7 @@ def random_group(collection: Collection, names: list[str], tiles: int, rng: np.r
     """Slides whose rows mean nothing."""
     deliveries, schema = [], collection.schema
     for name in names:
-        writer = SlideWriter(
+        writer = FragmentWriter(
             table_uri=collection.table.uri,
             schema=schema,
             collection=COLLECTION,
@@ -48,10 +48,10 @@ def random_group(collection: Collection, names: list[str], tiles: int, rng: np.r
             tissue=np.ones(tiles, np.float32),
         )
         writer.put(np.arange(tiles), rng.normal(size=(tiles, collection.dim)).astype(np.float16))
-        deliveries.append(writer.delivery())
+        deliveries.append(writer.finish())
     return Group(
         deliveries=tuple(deliveries),
-        facts=tuple(SlideFacts(slide_id=name, path=name, kind="wsi") for name in names),
+        facts=tuple(SlideRow(slide_id=name, path=name, kind="wsi") for name in names),
         outcomes=tuple(Outcome(collection=COLLECTION, slide_id=n, path=n, state="done", tiles=tiles) for n in names),
     )
 

@@ -83,10 +83,11 @@ def show(name: str, store: str, curves: Path | None, split: bool, as_json: bool)
 def remove(name: str, store: str, yes: bool) -> None:
     """Remove a head and its predictions."""
     from embedstore.store import Store
+    from embedstore.store.removal import remove_head
 
     opened = Store.open(store)
     opened.heads.get(name)
     if not yes:
         click.confirm(f"Remove head {name} and its predictions from {opened.uri}?", abort=True, err=True)
-    opened.remove_head(name)
+    remove_head(opened, name)
     click.echo(f"{name} removed", err=True)

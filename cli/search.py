@@ -119,7 +119,7 @@ def _search_tiles(store: Any, collection: Any, tile: int | None, as_json: bool, 
 
 def _query(store: Any, collection: Any, tile: int | None, options: dict[str, Any]) -> Any:
     from embedstore import search
-    from embedstore.store.table import sql_string
+    from embedstore.store.sql import sql_string
 
     slide, at, region = options["slide"], options["at"], options["region"]
     ways = {

@@ -11,7 +11,7 @@ from embedstore.errors import LabelError, SplitError
 from embedstore.labels import SlideTargets, join_labels, slide_targets
 from embedstore.store import Collection, Patients, Store, TileLocations, read_tile_locations
 from embedstore.store.patients import group_by_patient
-from embedstore.store.schema import tile_ids
+from embedstore.tile_id import tile_ids
 from heads.bags import Bags
 from heads.config import FitConfig, SplitConfig
 from heads.splitting.split_file import read_split_file

@@ -18,7 +18,8 @@ from embedstore.errors import ConfigError, HeadMismatchError, LabelError
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Collection, Store, StoredHead, read_tile_locations
-from embedstore.store.schema import FORMAT_VERSION, tile_ids
+from embedstore.store.schema import FORMAT_VERSION
+from embedstore.tile_id import tile_ids
 from embedstore.version import __version__
 from heads.augmentation.policies import resolve_search
 from heads.bags import Bags

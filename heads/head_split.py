@@ -10,7 +10,7 @@ from embedstore.errors import HeadMismatchError
 from embedstore.search.audits.groups import GroupsBySplit
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Store, StoredHead, read_tile_locations
-from embedstore.store.schema import tile_ids
+from embedstore.tile_id import tile_ids
 from heads.splitting.splits import PART_NAMES
 
 

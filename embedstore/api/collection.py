@@ -35,7 +35,7 @@ from embedstore.search import (
 )
 from embedstore.store import Collection as CollectionTable
 from embedstore.store import Store as StoreTables
-from embedstore.store.table import sql_string
+from embedstore.store.sql import sql_string
 
 if TYPE_CHECKING:
     from pathlib import Path

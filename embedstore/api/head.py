@@ -11,6 +11,7 @@ from embedstore.api.table import Table
 from embedstore.progress import OnProgress
 from embedstore.store import Store as StoreTables
 from embedstore.store import StoredHead
+from embedstore.store.removal import remove_head
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -122,7 +123,7 @@ class Head:
 
     def remove(self) -> None:
         """Take the head and its predictions out of the store."""
-        self._tables.remove_head(self.name)
+        remove_head(self._tables, self.name)
 
     def __repr__(self) -> str:
         return f"<Head {self.name!r}: {self.model} for {self.task!r}, {self._headline()}>"

@@ -108,7 +108,7 @@ class Labels:
         """
         from embedstore.labels import write_labels
 
-        chosen = self._tables.resolve_slides(slides=slides)
+        chosen = self._tables.ledger.resolve_slides(slides=slides)
         rows = self._tables.labels.of_task(task).to_pylist()
         rows = [row for row in rows if not chosen or row["slide_id"] in chosen]
         rows = [row for row in rows if author is None or row["author"] == author]

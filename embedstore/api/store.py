@@ -16,6 +16,8 @@ from embedstore.api.settings import build_config
 from embedstore.api.table import Table
 from embedstore.progress import OnProgress
 from embedstore.store import Store as StoreTables
+from embedstore.store.compaction import compact
+from embedstore.store.removal import remove_slides, remove_views
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -145,7 +147,7 @@ class Store:
         Raises:
             SlideNotInStoreError: there is no such slide.
         """
-        self._tables.resolve_slides(slides=[slide_id])  # whose error names slides of close names
+        self._tables.ledger.resolve_slides(slides=[slide_id])  # whose error names slides of close names
         return self._tables.ledger.slide(slide_id) or {}
 
     # -- heads ------------------------------------------------------------------------------
@@ -308,7 +310,7 @@ class Store:
         Raises:
             SlideNotInStoreError: one of them is not in the store.
         """
-        return self._tables.resolve_slides(slides=slides, patients=patients)
+        return self._tables.ledger.resolve_slides(slides=slides, patients=patients)
 
     def count_views(self, collection: str) -> int:
         """How many stored views a collection has.
@@ -328,7 +330,7 @@ class Store:
         Raises:
             SlideNotInStoreError: one of them is not in the store; nothing is removed.
         """
-        return self._tables.remove(self._tables.resolve_slides(slides=slides, patients=patients))
+        return remove_slides(self._tables, self._tables.ledger.resolve_slides(slides=slides, patients=patients))
 
     def remove_views(self, collection: str) -> int:
         """Take the stored views of a collection out. Returns how many there were.
@@ -336,7 +338,7 @@ class Store:
         Raises:
             ViewsNotFoundError: there are none.
         """
-        return self._tables.remove_views(collection)
+        return remove_views(self._tables, collection)
 
     def compact(self, *, keep_hours: float = 1.0) -> dict[str, dict[str, int]]:
         """Merge small files, purge removed rows and forget old versions.
@@ -347,7 +349,8 @@ class Store:
         Returns:
             Rows, fragments, versions and bytes of each collection, before and after.
         """
-        return self._tables.compact(keep_s=3600 * keep_hours)
+        report = compact(self._tables, keep_s=3600 * keep_hours)
+        return {name: sizes.as_record() for name, sizes in report.items()}
 
     def __repr__(self) -> str:
         return f"<Store {self.uri!r}: {', '.join(self._tables.collection_names()) or 'no collection yet'}>"

@@ -13,7 +13,7 @@ from embedstore.config import require
 from embedstore.errors import LabelError, LabelFormatError
 from embedstore.labels.files.annotations import Annotation, AnnotationFile, Origin, subtract
 from embedstore.labels.files.asap_xml import read_asap
-from embedstore.labels.files.frames import level_0
+from embedstore.labels.files.coordinate_frames import level_0
 from embedstore.labels.files.geojson import read_geojson
 from embedstore.labels.files.label_table import read_label_table, table_places
 from embedstore.labels.files.slide_names import SlideNames

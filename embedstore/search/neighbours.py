@@ -19,7 +19,7 @@ from embedstore.search_config import SearchConfig
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Collection, Patients, Store, nearest_tiles
 from embedstore.store.nearest import TILE_COLUMNS
-from embedstore.store.table import sql_in
+from embedstore.store.sql import sql_in
 from embedstore.store.vectors import matrix
 
 #: Tile ids that are handed to Lance as a list: 10,000 cost 24 ms. More are looked up in what was found.

@@ -11,7 +11,7 @@ from embedstore.search.filters import select_slides
 from embedstore.search.parallel import parallel_map
 from embedstore.search.tile_sample import directions, sample_tiles
 from embedstore.store import Collection, Patients, Store, nearest_tiles
-from embedstore.store.table import sql_in
+from embedstore.store.sql import sql_in
 from embedstore.store.vectors import matrix
 
 #: Tiles that are sampled to choose representatives from: a slide of 50,000 takes as long as one of 4,000.

@@ -1,10 +1,8 @@
 """The store: tables, collections, the ledger and their upkeep. The only home of Lance and LanceDB."""
 
 from embedstore.search_config import IndexConfig, IndexSearchConfig
-from embedstore.store.augmenters import Augmenters, StoredAugmenter
 from embedstore.store.collection import Collection
-from embedstore.store.fragments import SlideFragments, SlideWriter, ViewRows
-from embedstore.store.heads import Heads, StoredHead
+from embedstore.store.fragments import FragmentWriter, SlideFragments, ViewRows
 from embedstore.store.index import (
     IndexFacts,
     build_index,
@@ -16,7 +14,7 @@ from embedstore.store.index import (
 )
 from embedstore.store.labels import Label, Labels
 from embedstore.store.lease import Lease
-from embedstore.store.ledger import Ledger, Outcome, SlideFacts
+from embedstore.store.ledger import Ledger, Outcome, SlideRow
 from embedstore.store.nearest import nearest_tiles
 from embedstore.store.patients import Patients
 from embedstore.store.prediction_schema import (
@@ -28,10 +26,11 @@ from embedstore.store.prediction_schema import (
 )
 from embedstore.store.predictions import Predictions
 from embedstore.store.store import Store
+from embedstore.store.stored_models import Augmenters, Heads, StoredAugmenter, StoredHead
 from embedstore.store.tile_locations import TileLocations, read_tile_locations
 from embedstore.store.vectors import read_vectors
 from embedstore.store.views import StoredViews, Views, read_views, record_of_views
-from embedstore.store.writer import CollectionWriter, SlidesWriter, ViewsWriter
+from embedstore.store.writer import CollectionWriter, TableWriter, ViewsWriter
 
 __all__ = [
     "Augmenters",
@@ -51,9 +50,9 @@ __all__ = [
     "Patients",
     "PredictionFacts",
     "Predictions",
-    "SlideFacts",
-    "SlideWriter",
-    "SlidesWriter",
+    "SlideRow",
+    "FragmentWriter",
+    "TableWriter",
     "Store",
     "StoredAugmenter",
     "StoredHead",

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from embedstore.errors import CollectionMismatchError, CollectionNotFoundError, StoreNotFoundError
 from embedstore.store.schema import check_collection_name, read_record, tiles_schema
-from embedstore.store.table import Table, sql_in, sql_string
+from embedstore.store.sql import sql_in, sql_string
+from embedstore.store.table import Table
 
 PREFIX = "tiles-"
 #: What of a collection's record says that its rows mean the same.

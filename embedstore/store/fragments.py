@@ -51,7 +51,7 @@ class ViewRows:
     config: ViewConfig
 
 
-class SlideWriter:
+class FragmentWriter:
     """Turns a slide's embeddings, which may come in any order, into fragments in the order of its tiles.
 
     Holds at most a block of rows for each block that is not complete yet: with tiles arriving nearly in order that is
@@ -172,7 +172,7 @@ class SlideWriter:
             *(pa.array(np.ascontiguousarray(column)) for column in drawn.T),
         ]
 
-    def delivery(self) -> SlideFragments:
+    def finish(self) -> SlideFragments:
         """The finished slide; call it once complete."""
         tiles, views = ((rows.result() if rows is not None else ((), 0)) for rows in (self._tiles, self._views))
         return SlideFragments(

@@ -102,7 +102,7 @@ def index_choice(collection: Collection) -> IndexConfig:
 
 def choose_index(collection: Collection, config: IndexConfig) -> IndexFacts:
     """Choose the index of a collection, now and for the runs to come; hold its lease."""
-    collection.table.own().update_config({CHOICE_KEY: json.dumps(dataclasses.asdict(config))})
+    collection.table.open_for_writing().update_config({CHOICE_KEY: json.dumps(dataclasses.asdict(config))})
     if config.wants_index(len(collection)):
         return build_index(collection, config)
     drop_index(collection)
@@ -116,7 +116,9 @@ def build_index(collection: Collection, config: IndexConfig | None = None) -> In
     """
     config = config or index_choice(collection)
     build_scalar_indexes(collection)
-    dataset = collection.table.own()  # one version for all of it: a row without a partition would not be indexed
+    dataset = (
+        collection.table.open_for_writing()
+    )  # one version for all of it: a row without a partition would not be indexed
     rows = dataset.count_rows()
     partitions = config.partitions_for(rows)
     centroids = _train(dataset, partitions, config.sample_rows, collection.dim)
@@ -155,13 +157,13 @@ def keep_index(collection: Collection, *, busy: bool = False) -> IndexFacts:
     build_scalar_indexes(collection)
     if not wanted or busy or lacking <= LEFT_ROWS:
         return facts
-    collection.table.own().optimize.optimize_indices(index_names=[VECTOR_INDEX])
+    collection.table.open_for_writing().optimize.optimize_indices(index_names=[VECTOR_INDEX])
     return index_facts(collection)
 
 
 def drop_index(collection: Collection) -> None:
     """Take the index of the vectors away; hold the lease. Where there is none, do nothing."""
-    dataset = collection.table.own()
+    dataset = collection.table.open_for_writing()
     if any(each.name == VECTOR_INDEX for each in dataset.describe_indices()):
         dataset.drop_index(VECTOR_INDEX)
 
@@ -175,7 +177,7 @@ def build_scalar_indexes(collection: Collection, *, anew: bool = False) -> None:
     present = {each.name for each in collection.dataset().describe_indices()}
     for column, kind in SCALAR_INDEXES.items():
         name = f"{column}_idx"
-        dataset = collection.table.own()
+        dataset = collection.table.open_for_writing()
         if anew or name not in present:
             dataset.create_scalar_index(column, kind, name=name, replace=True)
         else:

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from embedstore.errors import TaskNotFoundError
 from embedstore.store.schema import LABELS
-from embedstore.store.table import Table, now, sql_in, sql_string
+from embedstore.store.sql import sql_in, sql_string
+from embedstore.store.table import Table, now
 
 #: What a label's place is: a tile (a file's name, or x, y and edge), a point, an area, what no other label of the task
 #: covers (of an area, or of the whole slide where it has no geometry), a whole slide, or all slides of a patient.

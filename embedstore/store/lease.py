@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from embedstore.errors import StoreBusyError
 from embedstore.store.schema import LEASES
-from embedstore.store.table import Table, now, sql_string
+from embedstore.store.sql import sql_string
+from embedstore.store.table import Table, now
 
 log = logging.getLogger(__name__)
 

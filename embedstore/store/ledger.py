@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from embedstore.errors import SlideListError
+from embedstore.errors import SlideListError, SlideNotInStoreError
 from embedstore.store.schema import OUTCOMES, SLIDES
-from embedstore.store.table import Table, now, sql_in, sql_string
+from embedstore.store.sql import sql_in, sql_string
+from embedstore.store.table import Table, now
 
 State = Literal["done", "empty", "failed"]
 Scalar = str | int | float | bool | None
@@ -65,7 +66,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlideFacts:
+class SlideRow:
     """What a slide is, whichever collections it is in.
 
     Attributes:
@@ -105,6 +106,7 @@ class Ledger:
     """The two tables `slides` and `outcomes` of a store."""
 
     def __init__(self, store_uri: str):
+        self._uri = store_uri
         self._slides = Table(store_uri, "slides")
         self._outcomes = Table(store_uri, "outcomes")
         self._kept_slides: tuple[int, dict[tuple[str, ...], pa.Table]] = -1, {}  # of a version, by columns
@@ -159,6 +161,30 @@ class Ledger:
     def slides_of_patient(self, patient: str) -> list[str]:
         return [row["slide_id"] for row in self._slides.rows(where=f"patient = {sql_string(patient)}")]
 
+    def resolve_slides(self, *, slides: Sequence[str] = (), patients: Sequence[str] = ()) -> list[str]:
+        """Ids of the given slides, and of all slides of the given patients, sorted.
+
+        Raises:
+            SlideNotInStoreError: one of them is not in the store.
+        """
+        ids = {row["slide_id"] for row in self._slides.rows(columns=["slide_id"])}
+        for slide_id in slides:
+            if slide_id not in ids:
+                close = [name for name in sorted(ids) if slide_id.lower() in name.lower()][:5]
+                hint = f"; close names: {', '.join(close)}" if close else ""
+                raise SlideNotInStoreError(
+                    f"no slide {slide_id!r} in {self._uri}{hint}; `embedstore status` lists them"
+                )
+        resolved = set(slides)
+        for patient in patients:
+            of_patient = self.slides_of_patient(patient)
+            if not of_patient:
+                raise SlideNotInStoreError(
+                    f"no slide of patient {patient!r} in {self._uri}; `embedstore status` lists slides"
+                )
+            resolved.update(of_patient)
+        return sorted(resolved)
+
     # -- writing ----------------------------------------------------------------------------
 
     def admit_columns(self, metadata: Iterable[Mapping[str, Scalar]]) -> None:
@@ -190,7 +216,7 @@ class Ledger:
         if new:
             self._slides.open().add_columns(pa.schema(new))
 
-    def record(self, facts: Iterable[SlideFacts], outcomes: Iterable[Outcome]) -> None:
+    def record(self, facts: Iterable[SlideRow], outcomes: Iterable[Outcome]) -> None:
         """Upsert a group's rows; doing it twice changes nothing but the time of day.
 
         A user's columns that a run does not speak of stay as they are: a slide comes once from a list that knows its
@@ -199,7 +225,7 @@ class Ledger:
         self._slides.upsert("slide_id", self._slide_rows(list(facts)))
         self._outcomes.upsert("key", self._outcome_rows(list(outcomes)))
 
-    def _slide_rows(self, facts: Sequence[SlideFacts]) -> list[dict[str, Any]]:
+    def _slide_rows(self, facts: Sequence[SlideRow]) -> list[dict[str, Any]]:
         schema = self._slides.open().schema
         users = {name for name in schema.names if name == "patient" or name not in SLIDES.names}
         chosen = sql_in("slide_id", [fact.slide_id for fact in facts])
@@ -264,7 +290,7 @@ class Ledger:
             if known.get(slide_id, {}).get("state") != "done"
         ]
         missing = {outcome.slide_id for outcome in amended} - {row["slide_id"] for row in self.slides()}
-        self.record([SlideFacts(slide_id=s, path="", kind="wsi") for s in sorted(missing)], amended)
+        self.record([SlideRow(slide_id=s, path="", kind="wsi") for s in sorted(missing)], amended)
         return len(amended)
 
     def forget(self, slide_ids: Sequence[str], *, collection: str | None = None) -> None:

@@ -13,7 +13,8 @@ from embedstore.errors import CommitError, ConfigError, PredictionsNotFoundError
 from embedstore.store.lease import Lease
 from embedstore.store.prediction_schema import PredictionFacts, predictions_schema, read_facts
 from embedstore.store.schema import check_collection_name
-from embedstore.store.table import Table, sql_in
+from embedstore.store.sql import sql_in
+from embedstore.store.table import Table
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,6 @@ from typing import Any
 import pyarrow as pa
 
 from embedstore.errors import ConfigError, StoreError
-from embedstore.tile_id import place as place
-from embedstore.tile_id import tile_ids as tile_ids
 
 FORMAT_VERSION = 1
 CONFIG_KEY = b"embedstore.collection"

@@ -1,7 +1,7 @@
 """Lance's SQL over a table in memory, so that a condition means the same wherever the columns come from."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import lance
 import pyarrow as pa
@@ -11,6 +11,15 @@ from embedstore.errors import ConfigError
 NULL_SQL = "CAST(NULL AS BOOLEAN)"
 #: Characters at either end of a long text that an error shows.
 CLIP = 200
+
+
+def sql_string(value: str) -> str:
+    """A string literal of Lance's SQL."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def sql_in(column: str, values: Iterable[str]) -> str:
+    return f"{column} IN ({', '.join(sql_string(v) for v in values)})"
 
 
 def filter_rows(table: pa.Table, where: str, *, columns: Sequence[str] | None = None) -> pa.Table:

@@ -3,8 +3,7 @@
 import copy
 import datetime as dt
 import logging
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +34,6 @@ def is_conflict(error: Exception) -> bool:
 
 def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
-
-
-def sql_string(value: str) -> str:
-    """A string literal of Lance's SQL."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def sql_in(column: str, values: Iterable[str]) -> str:
-    return f"{column} IN ({', '.join(sql_string(v) for v in values)})"
 
 
 class Table:
@@ -92,7 +82,7 @@ class Table:
         table._open, table._pinned = self.open(), True
         return table
 
-    def own(self) -> lance.LanceDataset:
+    def open_for_writing(self) -> lance.LanceDataset:
         """The newest version for the caller alone, to be changed: what changes a dataset shuts out its readers."""
         dataset = self.open()
         return dataset.checkout_version(dataset.version)
@@ -229,7 +219,7 @@ class Table:
             log.info("table %s is being written to; it is tidied another time", self.name)
 
     def _tidy(self, keep_s: float, purge: bool, keep_indexes: Callable[[], object] | None) -> None:
-        dataset = self.own()
+        dataset = self.open_for_writing()
         dataset.optimize.compact_files(
             target_rows_per_fragment=FRAGMENT_ROWS,
             materialize_deletions_threshold=0.0 if purge else 0.1,
@@ -238,14 +228,7 @@ class Table:
         if keep_indexes is not None:
             keep_indexes()
         elif dataset.describe_indices():
-            self.own().optimize.optimize_indices()
-        self.own().cleanup_old_versions(
+            self.open_for_writing().optimize.optimize_indices()
+        self.open_for_writing().cleanup_old_versions(
             dt.timedelta(seconds=keep_s), delete_unverified=False, error_if_tagged_old_versions=False
         )
-
-
-def local_path(uri: str) -> Path | None:
-    """The directory of a local store, None for an object store."""
-    if uri.startswith("file://"):
-        return Path(uri.removeprefix("file://"))
-    return None if "://" in uri else Path(os.path.abspath(os.path.expanduser(uri)))  # noqa: PTH100, PTH111

@@ -11,13 +11,13 @@ from embedstore.errors import CommitError
 from embedstore.store.collection import Collection
 from embedstore.store.fragments import SlideFragments
 from embedstore.store.index import build_scalar_indexes, keep_index
-from embedstore.store.table import sql_in
+from embedstore.store.sql import sql_in
 from embedstore.store.views import Views
 
 log = logging.getLogger(__name__)
 
 
-class SlidesWriter(ABC):
+class TableWriter(ABC):
     """The only one who commits to a table of slides' rows; hold the lease of its collection while using it.
 
     Args:
@@ -106,7 +106,7 @@ class SlidesWriter(ABC):
         return len(chosen)
 
 
-class CollectionWriter(SlidesWriter):
+class CollectionWriter(TableWriter):
     """Commits tiles to a collection."""
 
     def __init__(self, collection: Collection):
@@ -133,7 +133,7 @@ class CollectionWriter(SlidesWriter):
         self._version = self.collection.dataset().version
 
 
-class ViewsWriter(SlidesWriter):
+class ViewsWriter(TableWriter):
     """Commits views to the table of a collection's views."""
 
     def __init__(self, views: Views):

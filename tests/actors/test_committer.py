@@ -11,9 +11,9 @@ from embedstore.config import ViewConfig
 from embedstore.store import (
     Collection,
     CollectionWriter,
+    FragmentWriter,
     Label,
-    SlideFacts,
-    SlideWriter,
+    SlideRow,
     Store,
     ViewRows,
     ViewsWriter,
@@ -30,7 +30,7 @@ def batch(store: Store, *, views: float | None = None) -> CommitBatch:
     """A slide of three tiles; with `views`, each of them two, which hold that number."""
     planned = plan(source("a:3"), 3)
     collection, table = store.collection("c"), store.views("c")
-    writer = SlideWriter(
+    writer = FragmentWriter(
         table_uri=collection.table.uri,
         schema=collection.schema,
         collection="c",
@@ -44,8 +44,8 @@ def batch(store: Store, *, views: float | None = None) -> CommitBatch:
     if views is not None:
         writer.put_views(np.arange(6), np.full((6, DIM), views, np.float16))
     return CommitBatch(
-        fragments=(writer.delivery(),),
-        facts=(SlideFacts(slide_id="a:3", path="/toys/a:3", kind="wsi", metadata={"patient": "p"}),),
+        fragments=(writer.finish(),),
+        facts=(SlideRow(slide_id="a:3", path="/toys/a:3", kind="wsi", metadata={"patient": "p"}),),
         labels=(Label(task="t", slide_id="a:3", name="x.png", label="tumour"),),
     )
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embedstore.store import Collection, CollectionWriter, SlideFacts, SlideWriter, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, SlideRow, Store
 
 DIM = 4
 EDGE = 128
@@ -23,7 +23,7 @@ def make_store(folder: Path, slides: dict[str, list[tuple[int, int]]], *, stride
     collection = Collection.create(store.uri, "toy", dim=DIM, record=record)
     deliveries, facts = [], []
     for number, (slide_id, corners) in enumerate(slides.items()):
-        writer = SlideWriter(
+        writer = FragmentWriter(
             table_uri=collection.table.uri,
             schema=collection.schema,
             collection="toy",
@@ -33,9 +33,9 @@ def make_store(folder: Path, slides: dict[str, list[tuple[int, int]]], *, stride
             tissue=np.ones(len(corners), np.float32),
         )
         writer.put(np.arange(len(corners)), vectors(slide_id, len(corners)))
-        deliveries.append(writer.delivery())
+        deliveries.append(writer.finish())
         facts.append(
-            SlideFacts(
+            SlideRow(
                 slide_id=slide_id,
                 path=str(folder / slide_id),
                 kind="wsi",
@@ -58,7 +58,7 @@ def make_store(folder: Path, slides: dict[str, list[tuple[int, int]]], *, stride
 def add_folder(store: Store, slide_id: str, names: tuple[str, ...]) -> None:
     """Add a folder of ready-made tiles."""
     collection = store.collection("toy")
-    writer = SlideWriter(
+    writer = FragmentWriter(
         table_uri=collection.table.uri,
         schema=collection.schema,
         collection="toy",
@@ -69,8 +69,8 @@ def add_folder(store: Store, slide_id: str, names: tuple[str, ...]) -> None:
         names=names,
     )
     writer.put(np.arange(len(names)), vectors(slide_id, len(names)))
-    CollectionWriter(collection).commit([writer.delivery()])
-    store.ledger.record([SlideFacts(slide_id=slide_id, path="/nowhere", kind="tiles")], [])
+    CollectionWriter(collection).commit([writer.finish()])
+    store.ledger.record([SlideRow(slide_id=slide_id, path="/nowhere", kind="tiles")], [])
 
 
 def vectors(slide_id: str, tiles: int) -> np.ndarray:

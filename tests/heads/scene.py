@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.store import Collection, CollectionWriter, Label, SlideFacts, SlideWriter, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, Label, SlideRow, Store
 
 DIM = 12
 EDGE = 512
@@ -55,7 +55,7 @@ def make_store(
             vectors[broken[1], 3] = np.nan
         deliveries.append(_write(collection, slide, xy, vectors))
         metadata = {"patient": patient, "site": "ABC"[(s // 2) % 3]} if patients else {"site": "A"}
-        store.ledger.record([SlideFacts(slide_id=slide, path=f"/{slide}", kind="wsi", metadata=metadata)], [])
+        store.ledger.record([SlideRow(slide_id=slide, path=f"/{slide}", kind="wsi", metadata=metadata)], [])
         labels += [
             Label(task="tissue", label=classes[k], slide_id=slide, x=x, y=y, edge_l0=EDGE, author="me", source="t.csv")
             for k, (x, y) in zip(of, xy.tolist(), strict=True)
@@ -69,9 +69,9 @@ def make_store(
 
 
 def _write(collection: Collection, slide: str, xy: NDArray[np.int32], vectors: NDArray[np.float64]):
-    writer = SlideWriter(
+    writer = FragmentWriter(
         table_uri=collection.table.uri, schema=collection.schema, collection=collection.name, slide_id=slide,
         xy_l0=xy, edge_l0=EDGE, tissue=np.ones(len(xy), np.float32),
     )  # fmt: skip
     writer.put(np.arange(len(xy)), vectors.astype(np.float16))
-    return writer.delivery()
+    return writer.finish()

@@ -20,6 +20,8 @@ from embedstore.errors import (
     VectorError,
 )
 from embedstore.store import Collection, Label, Store
+from embedstore.store.compaction import compact
+from embedstore.store.removal import remove_slides
 from heads.config import AugmentConfig, FitConfig, SplitConfig
 from heads.fit import fit_again, fit_heads
 from heads.head import Head
@@ -87,7 +89,7 @@ def test_fitting_again_from_the_record_gives_the_same_parameters(fitted_store: S
 def test_a_head_fitted_on_tiles_that_went_says_so(tmp_path: Path):
     store = make_store(tmp_path)
     fit(store)
-    store.remove(["s03.svs"])
+    remove_slides(store, ["s03.svs"])
     with pytest.raises(HeadMismatchError, match=r"480 tiles .* 40 are no longer there"):
         fit_again(store, "a-head")
 
@@ -96,8 +98,8 @@ def test_nothing_of_a_removed_patient_stays_in_a_head(tmp_path: Path):
     store = make_store(tmp_path)
     fit(store)
     predict(store, "a-head")
-    store.remove(["s04.svs", "s05.svs"])
-    store.compact(keep_s=0)
+    remove_slides(store, ["s04.svs", "s05.svs"])
+    compact(store, keep_s=0)
     traces = [p for p in Path(store.uri).rglob("*") if p.is_file() and b"s04.svs" in p.read_bytes()]
     assert [str(p.relative_to(store.uri)) for p in traces] == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from embedstore.errors import HeadMismatchError
 from embedstore.store import StoredHead
-from embedstore.store.schema import tile_ids
+from embedstore.tile_id import tile_ids
 from heads.head_split import split_groups
 from tests.heads.scene import COLLECTION, make_store
 

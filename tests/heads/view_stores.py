@@ -10,15 +10,15 @@ from embedstore.config import ViewConfig, as_record
 from embedstore.store import (
     Collection,
     CollectionWriter,
+    FragmentWriter,
     Label,
-    SlideFacts,
-    SlideWriter,
+    SlideRow,
     Store,
     ViewRows,
     ViewsWriter,
     record_of_views,
 )
-from embedstore.store.schema import place, tile_ids
+from embedstore.tile_id import place, tile_ids
 from embedstore.views import PARAMETERS, draw_parameters
 
 DIM = 12
@@ -80,7 +80,7 @@ def make_viewed(
         names = tuple(f"{i}.png" for i in range(tiles)) if named else None
         vectors = rng.normal(size=(tiles, DIM)) * np.linspace(0.5, 3, DIM) + 1
         viewed = views and slide not in without
-        writer = SlideWriter(
+        writer = FragmentWriter(
             table_uri=collection.table.uri, schema=collection.schema, collection=COLLECTION, slide_id=slide, xy_l0=xy,
             edge_l0=EDGE, tissue=np.ones(tiles, np.float32), names=names,
             views=ViewRows(table_uri=table.table.uri, schema=table.schema, config=VIEWS) if viewed else None,
@@ -92,9 +92,9 @@ def make_viewed(
             if broken and s == 0:
                 made[5, 3] = np.nan
             writer.put_views(np.arange(len(made)), made.astype(np.float16))
-        deliveries.append(writer.delivery())
+        deliveries.append(writer.finish())
         metadata = {"patient": f"P{s // 2:02}" if patients else None, "site": "AB"[s % 2]}
-        store.ledger.record([SlideFacts(slide_id=slide, path=f"/{slide}", kind="wsi", metadata=metadata)], [])
+        store.ledger.record([SlideRow(slide_id=slide, path=f"/{slide}", kind="wsi", metadata=metadata)], [])
         labels += [
             Label(task="t", label="x", slide_id=slide, name=name, patient=f"{slide} {i // 2}", author="a", source="l")
             for i, name in enumerate(names or ())

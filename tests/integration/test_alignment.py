@@ -12,7 +12,7 @@ from embedstore.config import JoinConfig, ReadingConfig, TilingConfig, TissueCon
 from embedstore.labels import join_labels
 from embedstore.labels.importing import ImportConfig, read_labels
 from embedstore.slides import SlideSource, TileReader, plan_slide
-from embedstore.store import Collection, CollectionWriter, SlideWriter, Store, read_tile_locations
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, Store, read_tile_locations
 from tests.slides.drawings import write_tiff
 
 BOUNDS = (384, 256, 640, 512)  # x, y, width, height of the image, level-0 pixels
@@ -37,12 +37,12 @@ def test_a_painted_lesion_is_the_one_that_is_labelled(tmp_path: Path, monkeypatc
     collection = Collection.create(store.uri, "c", dim=3, record=record)
     with TileReader(plan, TILING) as reader:
         pixels, _ = reader.read(0, len(plan))
-    writer = SlideWriter(
+    writer = FragmentWriter(
         table_uri=collection.table.uri, schema=collection.schema, collection="c", slide_id="s.tiff", xy_l0=plan.xy_l0,
         edge_l0=plan.edge_l0, tissue=plan.tissue,
     )  # fmt: skip
     writer.put(np.arange(len(plan)), pixels.mean(axis=(1, 2)).astype(np.float16))
-    CollectionWriter(collection).commit([writer.delivery()])
+    CollectionWriter(collection).commit([writer.finish()])
 
     left, top = x - BOUNDS[0], y - BOUNDS[1]  # as QuPath counts
     ring = [[left, top], [left + width, top], [left + width, top + height], [left, top + height], [left, top]]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embedstore.labels.importing import ImportConfig
-from embedstore.store import Collection, CollectionWriter, SlideFacts, SlideWriter, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, SlideRow, Store
 
 DIM = 2
 CORNER = (1000, 2000)  # of the image on `sub/a.mrxs`
@@ -15,9 +15,9 @@ SIZE = (8000, 9000)
 FOLDER_TILES = ("n/1.png", "t/2.png")
 
 
-def slide(slide_id: str, *, corner: tuple[int, int] | None, patient: str, kind: str = "wsi") -> SlideFacts:
+def slide(slide_id: str, *, corner: tuple[int, int] | None, patient: str, kind: str = "wsi") -> SlideRow:
     bounds = {} if corner is None else {"bounds_x": corner[0], "bounds_y": corner[1]}
-    return SlideFacts(
+    return SlideRow(
         slide_id=slide_id, path=f"/slides/{slide_id}", kind=kind, width_l0=SIZE[0], height_l0=SIZE[1],
         metadata={"patient": patient}, **bounds,
     )  # fmt: skip
@@ -46,12 +46,12 @@ def make_store(folder: Path) -> Store:
         ("b.svs", lattice, None),
         ("tiles", np.zeros((2, 2), np.int32), FOLDER_TILES),
     ):
-        writer = SlideWriter(
+        writer = FragmentWriter(
             table_uri=collection.table.uri, schema=collection.schema, collection="toy", slide_id=slide_id, xy_l0=xy,
             edge_l0=0 if names else 100, tissue=np.ones(len(xy), np.float32), names=names,
         )  # fmt: skip
         writer.put(np.arange(len(xy)), np.zeros((len(xy), DIM), np.float16))
-        deliveries.append(writer.delivery())
+        deliveries.append(writer.finish())
     CollectionWriter(collection).commit(deliveries)
     return store
 

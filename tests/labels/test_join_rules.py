@@ -14,7 +14,7 @@ from embedstore.config import JoinConfig
 from embedstore.errors import LabelError, TaskNotFoundError
 from embedstore.labels import TileTargets, join_labels
 from embedstore.labels import geometry as hits
-from embedstore.store import Collection, CollectionWriter, SlideFacts, Store, TileLocations, read_tile_locations
+from embedstore.store import Collection, CollectionWriter, SlideRow, Store, TileLocations, read_tile_locations
 from embedstore.store.schema import LABELS
 
 from .placed import area, places, row, said
@@ -160,7 +160,7 @@ def test_labels_in_level_0_pixels_meet_tiles_of_a_slide_whose_bounds_start_off_z
     delivery = deliver("a.svs", 6)  # at x 0, 512, …
     CollectionWriter(collection).commit([delivery])
     store.ledger.record(
-        [SlideFacts(slide_id="a.svs", path="a.svs", kind="wsi", width_l0=9000, height_l0=9000, bounds_x=1000,
+        [SlideRow(slide_id="a.svs", path="a.svs", kind="wsi", width_l0=9000, height_l0=9000, bounds_x=1000,
                     bounds_y=2000, bounds_width=3072, bounds_height=512)], []
     )  # fmt: skip
     plain = read_tile_locations(collection)

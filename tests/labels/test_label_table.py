@@ -10,7 +10,7 @@ import pytest
 
 from embedstore.errors import EmbedStoreError, LabelError, LabelFormatError, SlideNotInStoreError, TileNotFoundError
 from embedstore.labels.importing import read_labels
-from embedstore.store import Collection, CollectionWriter, SlideWriter, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, Store
 
 from .annotated import CORNER, DIM, config, make_store
 
@@ -66,12 +66,12 @@ def test_a_tile_id_in_collections_of_two_tilings_wants_one_named(tmp_path: Path)
     store = make_store(tmp_path / "store")
     record = {"tiling": {"tile_px": 50}, "tissue": {}, "extractor": {"name": "toy", "dim": DIM, "digest": "1"}}
     other = Collection.create(store.uri, "fine", dim=DIM, record=record)
-    writer = SlideWriter(
+    writer = FragmentWriter(
         table_uri=other.table.uri, schema=other.schema, collection="fine", slide_id="b.svs",
         xy_l0=np.zeros((1, 2), np.int32), edge_l0=50, tissue=np.ones(1, np.float32),
     )  # fmt: skip
     writer.put(np.arange(1), np.zeros((1, DIM), np.float16))
-    CollectionWriter(other).commit([writer.delivery()])
+    CollectionWriter(other).commit([writer.finish()])
     text = f"tile_id,label\n{other.tiles()['tile_id'][0].as_py()},x\n"
     with pytest.raises(LabelError, match=r"edges of 50 and 100.*name one with --collection"):
         read(store, tmp_path / "l.csv", text)

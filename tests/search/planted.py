@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.store import Collection, CollectionWriter, SlideFacts, SlideWriter, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, SlideRow, Store
 
 DIM = 16
 EDGE = 512
@@ -40,15 +40,15 @@ def plant(
         n = len(vectors)
         columns = {"names": tuple(f"{i}.png" for i in range(n))} if slide in named else {}
         grid = np.stack([np.arange(n) % 8, np.arange(n) // 8], axis=1) * EDGE
-        writer = SlideWriter(
+        writer = FragmentWriter(
             table_uri=collection.table.uri, schema=collection.schema, collection="toy", slide_id=slide,
             xy_l0=(np.zeros((n, 2)) if columns else grid).astype(np.int32), edge_l0=0 if columns else EDGE,
             tissue=np.ones(n, np.float32), **columns,
         )  # fmt: skip
         writer.put(np.arange(n), vectors.astype(np.float16))
-        deliveries.append(writer.delivery())
+        deliveries.append(writer.finish())
         patient = (patients or {}).get(slide)
-        facts = SlideFacts(
+        facts = SlideRow(
             slide_id=slide, path=f"/{slide}", kind="tiles" if columns else "wsi",
             fingerprint=(fingerprints or {}).get(slide), metadata={} if patient is None else {"patient": patient},
         )  # fmt: skip

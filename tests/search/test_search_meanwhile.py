@@ -3,7 +3,7 @@
 import pytest
 
 from embedstore.search import SearchConfig, neighbours, search, tile_query
-from embedstore.store import CollectionWriter, SlideFacts, Store
+from embedstore.store import CollectionWriter, SlideRow, Store
 from tests.search.planted import noise, plant
 from tests.store.test_index import add
 
@@ -18,7 +18,7 @@ def test_a_slide_of_the_same_patient_that_is_committed_meanwhile(tmp_path, monke
     def meanwhile(*args, **kwargs):
         if not committed:
             other = Store.open(store.uri)
-            other.ledger.record([SlideFacts(slide_id="c", path="/c", kind="wsi", metadata={"patient": "P0"})], [])
+            other.ledger.record([SlideRow(slide_id="c", path="/c", kind="wsi", metadata={"patient": "P0"})], [])
             add(other.collection(), {"c": noise(4, 0)})
             committed.append("c")
         return original(*args, **kwargs)

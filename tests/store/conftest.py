@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedstore.store import Collection, SlideFragments, SlideWriter, Store
+from embedstore.store import Collection, FragmentWriter, SlideFragments, Store
 
 DIM = 8
 RECORD = {
@@ -31,7 +31,7 @@ def deliver(collection: Collection) -> Callable[..., SlideFragments]:
     """Write a slide's fragments; its vectors follow from its name."""
 
     def write(slide_id: str, tiles: int = 5, *, block_rows: int = 20_000, version: int = 0) -> SlideFragments:
-        writer = SlideWriter(
+        writer = FragmentWriter(
             table_uri=collection.table.uri,
             schema=collection.schema,
             collection=collection.name,
@@ -42,7 +42,7 @@ def deliver(collection: Collection) -> Callable[..., SlideFragments]:
             block_rows=block_rows,
         )
         writer.put(np.arange(tiles), vectors(slide_id, tiles, version))
-        return writer.delivery()
+        return writer.finish()
 
     return write
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from embedstore.errors import CollectionMismatchError, CommitError, ConfigError
-from embedstore.store import Collection, CollectionWriter, SlideFragments, SlideWriter, Store
-from embedstore.store.schema import tile_ids
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, SlideFragments, Store
+from embedstore.tile_id import tile_ids
 
 from .conftest import DIM, RECORD, vectors
 
@@ -72,7 +72,7 @@ def test_rows_follow_the_plan_however_embeddings_arrive(collection: Collection):
     tiles = 11
     xy = np.stack([np.arange(tiles), np.arange(tiles)], axis=1).astype(np.int32)
     expected = vectors("a", tiles)
-    writer = SlideWriter(
+    writer = FragmentWriter(
         table_uri=collection.table.uri, schema=collection.schema, collection="toy", slide_id="a",
         xy_l0=xy, edge_l0=1, tissue=np.ones(tiles, np.float32), block_rows=4,
     )  # fmt: skip
@@ -83,7 +83,7 @@ def test_rows_follow_the_plan_however_embeddings_arrive(collection: Collection):
             writer.put(unreadable, None)
         writer.put(rows[rows != 6], expected[rows[rows != 6]])
     assert writer.complete
-    CollectionWriter(collection).commit([writer.delivery()])
+    CollectionWriter(collection).commit([writer.finish()])
     kept = [i for i in range(tiles) if i != 6]
     np.testing.assert_array_equal(rows_of(collection, "a"), expected[kept])
     table = collection.tiles(columns=["x", "tile_id"])

@@ -11,9 +11,9 @@ from embedstore.errors import ConfigError, VectorError
 from embedstore.store import (
     Collection,
     CollectionWriter,
+    FragmentWriter,
     IndexConfig,
     IndexSearchConfig,
-    SlideWriter,
     Store,
     build_index,
     choose_index,
@@ -40,7 +40,7 @@ def add(collection: Collection, vectors: dict[str, np.ndarray]) -> None:
     deliveries = []
     for slide_id, theirs in vectors.items():
         n = len(theirs)
-        writer = SlideWriter(
+        writer = FragmentWriter(
             table_uri=collection.table.uri,
             schema=collection.schema,
             collection=collection.name,
@@ -51,7 +51,7 @@ def add(collection: Collection, vectors: dict[str, np.ndarray]) -> None:
             tissue=np.linspace(0, 1, n, dtype=np.float32),
         )
         writer.put(np.arange(n), theirs)
-        deliveries.append(writer.delivery())
+        deliveries.append(writer.finish())
     CollectionWriter(collection).commit(deliveries)
 
 

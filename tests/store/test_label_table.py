@@ -10,8 +10,10 @@ import shapely
 from embedstore.config import JoinConfig
 from embedstore.errors import TaskNotFoundError
 from embedstore.labels import join_labels
-from embedstore.store import Label, Labels, SlideFacts, Store
+from embedstore.store import Label, Labels, SlideRow, Store
 from embedstore.store import labels as module
+from embedstore.store.compaction import compact
+from embedstore.store.removal import remove_slides
 from embedstore.store.schema import LABELS
 from embedstore.store.table import Table
 from tests.labels.placed import places
@@ -178,40 +180,40 @@ def test_nothing_is_removed_from_no_table(store: Store):
 
 
 def test_a_patient_is_forgotten_with_the_last_slide(store: Store):
-    facts = [SlideFacts(slide_id=s, path=s, kind="wsi", metadata={"patient": p}) for s, p in
+    facts = [SlideRow(slide_id=s, path=s, kind="wsi", metadata={"patient": p}) for s, p in
              [("a", "p1"), ("b", "p1"), ("c", "p2")]]  # fmt: skip
     store.ledger.record(facts, [])
     store.labels.record(
         [Label(task="t", label="tumour", kind="patient", patient=p, author="ann") for p in ("p1", "p2")]
     )
     store.labels.record([Label(task="t", label="tumour", kind="slide", slide_id=s, author="ann") for s in "abc"])
-    store.remove(["a"])
+    remove_slides(store, ["a"])
     assert {row["slide_id"] for row in store.labels.rows() if row["kind"] == "slide"} == {"b", "c"}
     assert {row["patient"] for row in store.labels.rows() if row["kind"] == "patient"} == {"p1", "p2"}
-    store.remove(["b"])
+    remove_slides(store, ["b"])
     assert {row["patient"] for row in store.labels.rows() if row["kind"] == "patient"} == {"p2"}
-    store.remove(["c"])
+    remove_slides(store, ["c"])
     assert store.labels.rows() == []
 
 
 def test_a_patient_whom_only_labels_name_is_forgotten_with_the_last_slide(store: Store):
-    store.ledger.record([SlideFacts(slide_id=s, path=s, kind="tiles") for s in "ab"], [])
+    store.ledger.record([SlideRow(slide_id=s, path=s, kind="tiles") for s in "ab"], [])
     store.labels.record([tile("tumour", slide_id=s, patient=p, name=f"{p}.png") for s, p in
                          [("a", "p1"), ("a", "p2"), ("b", "p2")]])  # fmt: skip
     store.labels.record([Label(task="u", label="good", kind="patient", patient=p) for p in ("p1", "p2", "p3")])
-    store.remove(["a"])
+    remove_slides(store, ["a"])
     assert {row["patient"] for row in store.labels.rows(task="u")} == {"p2", "p3"}
-    store.remove(["b"])
+    remove_slides(store, ["b"])
     assert {row["patient"] for row in store.labels.rows(task="u")} == {"p3"}  # who never had a slide here
 
 
 def test_a_patient_known_to_the_ledger_stays_for_a_slide_whose_labels_name_it(store: Store):
-    facts = [SlideFacts(slide_id="a", path="a", kind="wsi", metadata={"patient": "p"}),
-             SlideFacts(slide_id="b", path="b", kind="tiles")]  # fmt: skip
+    facts = [SlideRow(slide_id="a", path="a", kind="wsi", metadata={"patient": "p"}),
+             SlideRow(slide_id="b", path="b", kind="tiles")]  # fmt: skip
     store.ledger.record(facts, [])
     store.labels.record([tile("tumour", slide_id="b", patient="p"),
                          Label(task="u", label="good", kind="patient", patient="p")])  # fmt: skip
-    store.remove(["a"])
+    remove_slides(store, ["a"])
     assert len(store.labels.rows(task="u")) == 1
 
 
@@ -301,16 +303,16 @@ def test_labels_of_an_older_version_are_joined(old: Store, widened: bool):
 
 
 def test_slides_are_removed_from_labels_of_an_older_version(old: Store):
-    old.ledger.record([SlideFacts(slide_id=s, path=s, kind="tiles") for s in "ab"], [])
-    old.remove(["a"])
+    old.ledger.record([SlideRow(slide_id=s, path=s, kind="tiles") for s in "ab"], [])
+    remove_slides(old, ["a"])
     assert held(old.labels, "slide_id") == [("b",)]
     old.labels.record([Label(task="u", label="good", kind="patient", patient="p2")])
-    old.remove(["b"])
+    remove_slides(old, ["b"])
     assert old.labels.rows() == []
 
 
 def test_labels_of_an_older_version_are_replaced_and_compacted(old: Store):
-    old.compact(keep_s=0)
+    compact(old, keep_s=0)
     assert old.labels.replace("t", [], author="ingest", sources=["labels.csv"]) == 3
     assert old.labels.rows() == []
     assert Path(old.uri, "labels.lance").is_dir()

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from embedstore.errors import TaskNotFoundError
-from embedstore.store import Label, SlideFacts, Store
+from embedstore.store import Label, SlideRow, Store
+from embedstore.store.compaction import compact
+from embedstore.store.removal import remove_slides
 
 SAID = {"task": "t", "author": "anna", "source": "/f.geojson"}
 
@@ -128,17 +130,17 @@ def test_a_removed_slide_takes_its_patient_along_unless_another_is_left(store: S
     store.ledger.admit_columns([{"patient": "p"}])
     slides = [("secret-a", "secret-p1"), ("secret-b", "secret-p1"), ("c", "p2"), ("secret-d", "p2")]
     store.ledger.record(
-        [SlideFacts(slide_id=name, path="", kind="wsi", metadata={"patient": patient}) for name, patient in slides], []
+        [SlideRow(slide_id=name, path="", kind="wsi", metadata={"patient": patient}) for name, patient in slides], []
     )
     labels = [Label(kind="patient", label="x", patient=patient, **SAID) for patient in ("secret-p1", "p2")]
     store.labels.record([*labels, *(point("x", 1, slide_id=name) for name, _ in slides)])
-    store.remove(["secret-a"])
+    remove_slides(store, ["secret-a"])
     assert sorted(row["patient"] or row["slide_id"] for row in store.labels.rows()) == [
         "c", "p2", "secret-b", "secret-d", "secret-p1",
     ]  # fmt: skip
-    store.remove(["secret-b", "secret-d"])
+    remove_slides(store, ["secret-b", "secret-d"])
     assert sorted(row["patient"] or row["slide_id"] for row in store.labels.rows()) == ["c", "p2"]
-    store.compact(keep_s=0)
+    compact(store, keep_s=0)
     files = [path for path in Path(store.uri).rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if b"secret-" in path.read_bytes()]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from embedstore.errors import QueryError
-from embedstore.store import Label, Patients, SlideFacts, Store
+from embedstore.store import Label, Patients, SlideRow, Store
 from embedstore.store.patients import group_by_patient
 from tests.labels.placed import places
 
@@ -14,7 +14,7 @@ def patients(store: Store) -> Patients:
     of_slide = {"a": "P", "b": "P", "c": "Q", "d": None, "folder": "R"}
     store.ledger.admit_columns([{"patient": "P"}])
     facts = [
-        SlideFacts(slide_id=slide, path="/", kind="wsi", metadata={"patient": patient})
+        SlideRow(slide_id=slide, path="/", kind="wsi", metadata={"patient": patient})
         for slide, patient in of_slide.items()
     ]
     store.ledger.record(facts, [])

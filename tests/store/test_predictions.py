@@ -20,7 +20,9 @@ from embedstore.store import (
     predictions_schema,
     tile_batch,
 )
+from embedstore.store.compaction import compact
 from embedstore.store.prediction_schema import decided_labels, probability_columns
+from embedstore.store.removal import remove_slides
 
 from .predicted import decide, facts, predict, predict_slides, tiles_of, two
 
@@ -124,7 +126,7 @@ def test_a_second_writer_is_refused_while_one_writes(filled: Store):
     with filled.predictions("lesion").lease(), pytest.raises(StoreBusyError, match="predictions-lesion"):
         predict(filled, facts(), {"a": two([0.9] * 3)})
     with filled.predictions("lesion").lease(), pytest.raises(StoreBusyError):
-        filled.remove(["a"])
+        remove_slides(filled, ["a"])
     assert filled.collection("toy").slides()["a"] == 3
 
 
@@ -181,11 +183,11 @@ def test_removing_slides_takes_their_predictions_off_the_disk(store: Store, coll
     predict(store, facts(), {"secret-slide": two([0.1] * 3), "b": two([0.2] * 4)})
     made = facts(head="grade", level="slide")
     predict_slides(store, made, {"secret-slide": two([0.9])[0]}, {"secret-slide": np.ones(3), "b": np.ones(4)})
-    assert store.remove(["secret-slide"]) == {"toy": 3}
+    assert remove_slides(store, ["secret-slide"]) == {"toy": 3}
     assert store.predictions("lesion").slides() == {"b": 4}
     assert store.predictions("grade").slides() == {}
     assert store.predictions("grade", "attention").slides() == {"b": 4}
-    store.compact(keep_s=0)
+    compact(store, keep_s=0)
     traces = [path for path in Path(store.uri).rglob("*") if path.is_file() and b"secret-slide" in path.read_bytes()]
     assert [str(path.relative_to(store.uri)) for path in traces] == []
     assert store.predictions("lesion").table()["slide_id"].to_pylist() == ["b"] * 4

@@ -17,14 +17,16 @@ from embedstore.errors import (
     StoreNotFoundError,
     TileNotFoundError,
 )
-from embedstore.store import Collection, CollectionWriter, Label, Lease, Outcome, SlideFacts, SlideFragments, Store
-from embedstore.store.object_store import require_put_if_absent
+from embedstore.store import Collection, CollectionWriter, Label, Lease, Outcome, SlideFragments, SlideRow, Store
+from embedstore.store.compaction import compact
+from embedstore.store.location import require_put_if_absent
+from embedstore.store.removal import remove_slides
 
 Deliver = Callable[..., SlideFragments]
 
 
-def fact(slide_id: str, **metadata) -> SlideFacts:
-    return SlideFacts(slide_id=slide_id, path=f"/slides/{slide_id}", kind="wsi", fingerprint="f", metadata=metadata)
+def fact(slide_id: str, **metadata) -> SlideRow:
+    return SlideRow(slide_id=slide_id, path=f"/slides/{slide_id}", kind="wsi", fingerprint="f", metadata=metadata)
 
 
 def outcome(slide_id: str, state="done", **values) -> Outcome:
@@ -75,7 +77,7 @@ def test_recording_twice_is_recording_once(store: Store):
 def test_a_run_that_knows_no_patient_leaves_the_patient_there(store: Store):
     store.ledger.admit_columns([{"patient": "p", "cohort": "x", "age": 61}])
     store.ledger.record([fact("a", patient="p1", cohort="x", age=61), fact("b", patient="p2")], [])
-    moved = SlideFacts(
+    moved = SlideRow(
         slide_id="a", path="/elsewhere/a", kind="wsi", slide_mpp=0.5, metadata={"cohort": "y", "age": None}
     )
     store.ledger.record([moved], [])
@@ -113,13 +115,13 @@ def test_removing_a_patient_leaves_no_trace_after_compaction(store: Store, colle
             Label(task="t", kind="patient", patient="p2", label="tumour"),
         ]
     )
-    chosen = store.resolve_slides(patients=["secret-patient"])
-    assert store.remove(chosen) == {"toy": 3}
+    chosen = store.ledger.resolve_slides(patients=["secret-patient"])
+    assert remove_slides(store, chosen) == {"toy": 3}
     assert collection.slides() == {"b": 4}
     assert [row["patient"] for row in store.labels.rows()] == ["p2"]
     assert [row["slide_id"] for row in store.ledger.outcomes()] == ["b"]
-    report = store.compact(keep_s=0)
-    assert (report["toy"]["rows"], report["toy"]["versions"]) == (4, 1)
+    report = compact(store, keep_s=0)
+    assert (report["toy"].after.rows, report["toy"].after.versions) == (4, 1)
     files = [path for path in Path(store.uri).rglob("*") if path.is_file()]
     secrets = (b"secret-slide", b"secret-patient", b"secret-place")
     traces = [path for path in files if any(secret in path.read_bytes() for secret in secrets)]
@@ -129,9 +131,9 @@ def test_removing_a_patient_leaves_no_trace_after_compaction(store: Store, colle
 def test_removing_what_is_not_there_removes_nothing(store: Store):
     store.ledger.record([fact("sub/Slide-7.svs")], [])
     with pytest.raises(SlideNotInStoreError, match=r"no slide 'slide-7'.*close names: sub/Slide-7.svs"):
-        store.resolve_slides(slides=["slide-7"])
+        store.ledger.resolve_slides(slides=["slide-7"])
     with pytest.raises(SlideNotInStoreError, match="patient 'p9'"):
-        store.resolve_slides(patients=["p9"])
+        store.ledger.resolve_slides(patients=["p9"])
 
 
 def test_a_tile_is_found_by_its_id(store: Store, collection: Collection, deliver: Deliver):
@@ -242,15 +244,15 @@ def test_a_store_that_keeps_every_racing_commit_passes_the_probe(tmp_path: Path)
 
 
 def test_a_store_that_loses_commits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from embedstore.store import object_store
+    from embedstore.store import location
 
-    write, count = object_store.lance.write_dataset, iter(range(100))
+    write, count = location.lance.write_dataset, iter(range(100))
 
     def forgetful(rows, uri, mode="create"):
         """Every third append is overwritten by another."""
         return None if mode == "append" and next(count) % 3 == 0 else write(rows, uri, mode=mode)
 
-    monkeypatch.setattr(object_store.lance, "write_dataset", forgetful)
+    monkeypatch.setattr(location.lance, "write_dataset", forgetful)
     with pytest.raises(StoreError, match="lost 3 of 8 commits"):
         require_put_if_absent(str(tmp_path))
 
@@ -258,9 +260,9 @@ def test_a_store_that_loses_commits_is_refused(tmp_path: Path, monkeypatch: pyte
 def test_the_ledger_is_read_again_where_it_has_changed(store: Store) -> None:
     for columns in (["slide_id"], ["slide_id", "patient"], ["path"], ["kind"], ["vendor"]):
         assert len(store.ledger.slide_table(columns)) == 0
-    store.ledger.record([SlideFacts(slide_id="a", path="/a", kind="wsi", metadata={"patient": "P1"})], [])
+    store.ledger.record([SlideRow(slide_id="a", path="/a", kind="wsi", metadata={"patient": "P1"})], [])
     assert store.ledger.slide_table(["slide_id", "patient"]).to_pylist() == [{"slide_id": "a", "patient": "P1"}]
     kept = store.ledger.slide_table(["slide_id"])
     assert store.ledger.slide_table(["slide_id"]) is kept
-    Store.open(store.uri).ledger.record([SlideFacts(slide_id="b", path="/b", kind="wsi")], [])
+    Store.open(store.uri).ledger.record([SlideRow(slide_id="b", path="/b", kind="wsi")], [])
     assert store.ledger.slide_table(["slide_id"])["slide_id"].to_pylist() == ["a", "b"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from embedstore.errors import CollectionNotFoundError
-from embedstore.store import Collection, CollectionWriter, SlideFragments, SlideWriter, Store, read_tile_locations
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, SlideFragments, Store, read_tile_locations
 
 from .conftest import DIM, vectors
 
@@ -15,7 +15,7 @@ Deliver = Callable[..., SlideFragments]
 
 def ready_made(collection: Collection, slide_id: str, names: tuple[str, ...]) -> SlideFragments:
     n = len(names)
-    writer = SlideWriter(
+    writer = FragmentWriter(
         table_uri=collection.table.uri,
         schema=collection.schema,
         collection=collection.name,
@@ -27,7 +27,7 @@ def ready_made(collection: Collection, slide_id: str, names: tuple[str, ...]) ->
     )
     writer.put(np.arange(n), vectors(slide_id, n))
     assert vectors(slide_id, n).shape == (n, DIM)
-    return writer.delivery()
+    return writer.finish()
 
 
 def test_tiles_come_in_the_order_of_the_table(collection: Collection, deliver: Deliver):

@@ -10,8 +10,8 @@ from embedstore.errors import VectorError
 from embedstore.store import (
     Collection,
     CollectionWriter,
+    FragmentWriter,
     SlideFragments,
-    SlideWriter,
     read_tile_locations,
     read_vectors,
 )
@@ -96,7 +96,7 @@ def test_a_vector_that_is_not_finite_names_its_tile(collection: Collection, deli
     monkeypatch.setattr(module, "TAKE_SHARE", share)
     bad = vectors("bad.svs", 6)
     bad[4, 2] = value
-    writer = SlideWriter(
+    writer = FragmentWriter(
         table_uri=collection.table.uri,
         schema=collection.schema,
         collection="toy",
@@ -106,7 +106,7 @@ def test_a_vector_that_is_not_finite_names_its_tile(collection: Collection, deli
         tissue=np.ones(6, np.float32),
     )
     writer.put(np.arange(6), bad)
-    CollectionWriter(collection).commit([deliver("a", 3), writer.delivery()])
+    CollectionWriter(collection).commit([deliver("a", 3), writer.finish()])
     version = collection.dataset().version
     with pytest.raises(
         VectorError, match=r"'toy'.*'bad.svs' at 2048, 2000 holds NaN or infinity \(1 such.*ingest the slide again"
@@ -117,7 +117,7 @@ def test_a_vector_that_is_not_finite_names_its_tile(collection: Collection, deli
 
 def test_the_largest_float16_is_finite(collection: Collection):
     large = np.full((1, DIM), np.finfo(np.float16).max)
-    writer = SlideWriter(
+    writer = FragmentWriter(
         table_uri=collection.table.uri,
         schema=collection.schema,
         collection="toy",
@@ -127,6 +127,6 @@ def test_the_largest_float16_is_finite(collection: Collection):
         tissue=np.ones(1, np.float32),
     )
     writer.put(np.arange(1), large)
-    CollectionWriter(collection).commit([writer.delivery()])
+    CollectionWriter(collection).commit([writer.finish()])
     version = collection.dataset().version
     np.testing.assert_array_equal(read_vectors(collection, np.arange(1), version=version), large)

@@ -18,9 +18,9 @@ from embedstore.errors import (
 from embedstore.store import (
     Collection,
     CollectionWriter,
-    SlideFacts,
+    FragmentWriter,
     SlideFragments,
-    SlideWriter,
+    SlideRow,
     Store,
     ViewRows,
     Views,
@@ -29,6 +29,8 @@ from embedstore.store import (
     record_of_views,
 )
 from embedstore.store import views as module
+from embedstore.store.compaction import compact
+from embedstore.store.removal import remove_slides, remove_views
 from embedstore.tile_id import place, tile_ids
 from embedstore.views import PARAMETERS, draw_parameters
 
@@ -53,7 +55,7 @@ def deliver_views(collection: Collection, views: Views) -> Deliver:
         slide_id: str, tiles: int, *, lost: Sequence[int] = (), version: int = 0, block_rows: int = 7, seed: int = 0,
         made: np.ndarray | None = None,
     ) -> SlideFragments:  # fmt: skip
-        writer = SlideWriter(
+        writer = FragmentWriter(
             table_uri=collection.table.uri, schema=collection.schema, collection=collection.name, slide_id=slide_id,
             xy_l0=xy_of(tiles), edge_l0=512, tissue=np.ones(tiles, np.float32), block_rows=block_rows,
             views=ViewRows(table_uri=views.table.uri, schema=views.schema, config=CONFIG),
@@ -68,7 +70,7 @@ def deliver_views(collection: Collection, views: Views) -> Deliver:
             assert not writer.complete
             writer.put_views(rows, of_views[rows])
         assert writer.complete
-        return writer.delivery()
+        return writer.finish()
 
     return write
 
@@ -288,35 +290,35 @@ def test_compaction_keeps_every_view(views: Views, deliver_views: Deliver):
 @pytest.fixture
 def filled(store: Store, collection: Collection, views: Views, deliver_views: Deliver) -> Store:
     slides = [deliver_views("secret-slide", 4), deliver_views("b", 2)]
-    store.ledger.record([SlideFacts(slide_id=one.slide_id, path="/x", kind="wsi") for one in slides], [])
+    store.ledger.record([SlideRow(slide_id=one.slide_id, path="/x", kind="wsi") for one in slides], [])
     ViewsWriter(views).commit(slides)
     CollectionWriter(collection).commit(slides)
     return store
 
 
 def test_a_removed_slide_takes_its_views_and_leaves_no_trace_after_compaction(filled: Store):
-    assert filled.remove(["secret-slide"]) == {"toy": 4}
+    assert remove_slides(filled, ["secret-slide"]) == {"toy": 4}
     views = filled.views("toy")
     assert views.slides() == {"b": 6}
     assert not read_views(views, ids_of("secret-slide", 4)).found.any()
-    filled.compact(keep_s=0)
+    compact(filled, keep_s=0)
     files = [path for path in Path(views.table.uri).rglob("*") if path.is_file()]
     assert not [path for path in files if b"secret-slide" in path.read_bytes()]
     assert read_views(filled.views("toy"), ids_of("b", 2)).found.all()
 
 
 def test_views_alone_can_be_taken_out_and_made_otherwise(filled: Store):
-    assert filled.remove_views("toy") == 18
+    assert remove_views(filled, "toy") == 18
     views = filled.views("toy")
     assert not views.exists()
     assert filled.collection("toy").slides() == {"secret-slide": 4, "b": 2}
     with pytest.raises(ViewsNotFoundError):
-        filled.remove_views("toy")
+        remove_views(filled, "toy")
     views.create(dim=DIM, record=record_of_views(RECORD, ViewConfig(count=5)))
     assert views.config().count == 5
 
 
 def test_views_are_not_taken_out_from_under_a_run(filled: Store):
     with filled.lease("toy"), pytest.raises(StoreBusyError):
-        Store.open(filled.uri).remove_views("toy")
+        remove_views(Store.open(filled.uri), "toy")
     assert filled.views("toy").exists()

@@ -12,7 +12,7 @@ from embedstore.errors import ExportError
 from embedstore.export.qupath_objects import feature, rounded, squares, write_collection
 from embedstore.labels.class_colours import PALETTE
 from embedstore.labels.files.annotations import Origin
-from embedstore.labels.files.frames import corner_l0
+from embedstore.labels.files.coordinate_frames import corner_l0
 from embedstore.output_files import slide_path
 from embedstore.search.hits import Hits
 

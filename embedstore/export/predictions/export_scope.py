@@ -115,7 +115,7 @@ def export_scope(
         collection, present = opened.name, opened.slides()
     source = f"predictions of head {head!r}" if head else f"collection {collection!r}"
     rows = _slide_rows(store, where)
-    chosen = store.resolve_slides(slides=slides) if slides else sorted(present)
+    chosen = store.ledger.resolve_slides(slides=slides) if slides else sorted(present)
     if slides and (missing := [slide_id for slide_id in chosen if slide_id not in present]):
         hint = f"; `embedstore predict --head {head} --slide {missing[0]}` makes them" if head else ""
         raise ExportError(f"slide {missing[0]!r} has no rows in the {source} ({len(missing)} such slide(s)){hint}")

@@ -14,7 +14,7 @@ from embedstore.export.predictions.export_scope import ExportScope, attention_ra
 from embedstore.export.qupath_objects import DIGITS, feature, rounded, squares, write_collection
 from embedstore.labels.class_colours import class_colours
 from embedstore.labels.files.annotations import Origin
-from embedstore.labels.files.frames import corner_l0
+from embedstore.labels.files.coordinate_frames import corner_l0
 from embedstore.store import PredictionFacts
 from embedstore.store.prediction_schema import LABEL_JOINT, decided_classes, probability_matrix
 

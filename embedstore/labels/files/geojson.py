@@ -15,7 +15,7 @@ import shapely.geometry
 from embedstore.errors import LabelFormatError
 from embedstore.labels.class_colours import class_colours
 from embedstore.labels.files.annotations import IGNORED, Annotation, AnnotationFile, Origin, usable_parts
-from embedstore.labels.files.frames import corner_l0
+from embedstore.labels.files.coordinate_frames import corner_l0
 from embedstore.output_files import atomic_write
 
 #: A member of a file and of properties that embedstore writes for itself; GeoJSON (RFC 7946, 6.1) lets it be.

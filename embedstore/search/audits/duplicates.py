@@ -13,7 +13,7 @@ from embedstore.search.audits.nearest_elsewhere import nearest_elsewhere
 from embedstore.search.parallel import parallel_map
 from embedstore.search.tile_sample import TileSample, sample_tiles
 from embedstore.store import Collection, Store, nearest_tiles
-from embedstore.store.table import sql_string
+from embedstore.store.sql import sql_string
 
 #: Tiles of a slide that are compared with another slide that has a near-duplicate of one of its tiles.
 CHECKED = 32

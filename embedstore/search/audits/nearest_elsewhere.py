@@ -12,7 +12,7 @@ from embedstore.search.parallel import parallel_map
 from embedstore.search.tile_sample import TileSample, directions
 from embedstore.store import Collection, nearest_tiles
 from embedstore.store.index import index_facts
-from embedstore.store.table import sql_in
+from embedstore.store.sql import sql_in
 from embedstore.store.vectors import matrix
 
 #: Similarities held at once: 80 MB.

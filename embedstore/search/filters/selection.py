@@ -13,8 +13,7 @@ from embedstore.search.filters.columns import Column, Columns
 from embedstore.search.filters.filter_table import slide_table, tile_table
 from embedstore.store import Collection, Store
 from embedstore.store.predictions import PredictionKind
-from embedstore.store.sql import NULL_SQL, filter_rows, holds_for_nulls
-from embedstore.store.table import sql_in
+from embedstore.store.sql import NULL_SQL, filter_rows, holds_for_nulls, sql_in
 
 if TYPE_CHECKING:
     from embedstore.search.filters.condition import Condition

@@ -14,7 +14,7 @@ from embedstore.errors import SlideNotInStoreError, TileNotFoundError
 from embedstore.search.queries.query import PLACE_COLUMNS, SHOWN_TILES, Query, mean_direction, unit_rows
 from embedstore.store import Collection, Store
 from embedstore.store.nearest import unit_vector
-from embedstore.store.table import sql_string
+from embedstore.store.sql import sql_string
 from embedstore.store.vectors import matrix
 
 READ_TILES = 4096  # of a region at once: 13 MB of vectors at 768 dimensions, as float32
@@ -146,7 +146,7 @@ def _nothing_at(
     tiles = collection.tiles(where=_on(slide_id), columns=["x", "y", "edge_l0", "name"])
     if not len(tiles):
         try:
-            store.resolve_slides(slides=[slide_id])
+            store.ledger.resolve_slides(slides=[slide_id])
         except SlideNotInStoreError as error:
             return error
         return TileNotFoundError(

@@ -10,7 +10,7 @@ import shapely
 from embedstore.errors import ExportError
 from embedstore.export import write_hits_geojson
 from embedstore.labels import read_geojson
-from embedstore.labels.files.frames import level_0
+from embedstore.labels.files.coordinate_frames import level_0
 from embedstore.store import Store
 from tests.export.hits_scene import BOUNDS, CORNERS, FOLDER, LOST, make_found, make_hits, tile_rows
 from tests.export.prediction_scene import EDGE

@@ -13,6 +13,7 @@ from cli.main import app
 from embedstore.config import as_record
 from embedstore.errors import AugmenterNotFoundError, HeadMismatchError, ViewsNotFoundError
 from embedstore.store import Label, Store, read_views
+from embedstore.store.removal import remove_views
 from heads.augmentation.augmenter import load_augmenter
 from heads.augmentation.augmenter_fit import fit_augmenter
 from heads.augmentation.policies import DRAWS, lay_copies, resolve_search
@@ -77,7 +78,7 @@ def test_a_head_with_views_is_fitted_again_to_the_same_bits_while_they_are_there
     made = fit(store, VIEWED)
     assert made.record["views"]["tiles"] == 720
     assert fit_again(store, "h")[1].digest == made.digest
-    store.remove_views("toy")
+    remove_views(store, "toy")
     with pytest.raises(ViewsNotFoundError, match="no stored views"):
         fit_again(store, "h")
 

@@ -13,10 +13,10 @@ from embedstore.search.filters.selection import Selection
 from embedstore.store import (
     Collection,
     CollectionWriter,
+    FragmentWriter,
     Label,
     PredictionFacts,
-    SlideFacts,
-    SlideWriter,
+    SlideRow,
     Store,
     attention_batch,
     slide_batch,
@@ -57,7 +57,7 @@ def build(folder: Path) -> tuple[Store, Collection]:
     store.ledger.admit_columns([metadata for _, metadata in SLIDES.values()])
     store.ledger.record(
         [
-            SlideFacts(slide_id=s, path=f"/{s}", kind="tiles" if s == "f" else "wsi", metadata=m)
+            SlideRow(slide_id=s, path=f"/{s}", kind="tiles" if s == "f" else "wsi", metadata=m)
             for s, (_, m) in SLIDES.items()
         ],
         [],
@@ -71,13 +71,13 @@ def build(folder: Path) -> tuple[Store, Collection]:
 def _deliver(collection: Collection, slide_id: str, tiles: int) -> Any:
     names = NAMES if slide_id == "f" else None
     x = np.zeros(tiles) if names else np.arange(tiles) * EDGE
-    writer = SlideWriter(
+    writer = FragmentWriter(
         table_uri=collection.table.uri, schema=collection.schema, collection=collection.name, slide_id=slide_id,
         xy_l0=np.stack([x, np.zeros(tiles)], axis=1).astype(np.int32), edge_l0=0 if names else EDGE,
         tissue=np.linspace(0.5, 1, tiles).astype(np.float32), names=names,
     )  # fmt: skip
     writer.put(np.arange(tiles), np.ones((tiles, DIM), np.float16))
-    return writer.delivery()
+    return writer.finish()
 
 
 def _labels() -> list[Label]:

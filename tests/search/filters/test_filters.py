@@ -260,7 +260,7 @@ def test_labels_by_the_names_of_an_empty_collection(tmp_path: Path, scene: Scene
 @settings(deadline=None)
 def test_text_stays_as_it_is_written(text: str):
     from embedstore.search.filters.condition import split_filter
-    from embedstore.store.table import sql_string
+    from embedstore.store.sql import sql_string
 
     (condition,) = split_filter(f"patient = {sql_string(text)}")
     assert condition.sql(str.upper) == f"`PATIENT` = {sql_string(text)}"
@@ -346,11 +346,11 @@ def test_what_is_no_condition_on_a_tile_is_refused(scene: Scene, where: str, mes
 
 def test_names_that_differ_by_case_alone_are_told_apart(tmp_path: Path):
     store, collection = build(tmp_path)
-    from embedstore.store import SlideFacts
+    from embedstore.store import SlideRow
 
     metadata = {"Site": "north", "site": "south", "SITE code": 1}
     store.ledger.admit_columns([metadata])
-    store.ledger.record([SlideFacts(slide_id="a.svs", path="", kind="wsi", metadata=metadata)], [])
+    store.ledger.record([SlideRow(slide_id="a.svs", path="", kind="wsi", metadata=metadata)], [])
     assert select_tiles(store, collection, "site = 'north'").where == "false"
     assert select_tiles(store, collection, '"Site" = \'north\' AND "site code" = 1').where == "slide_id IN ('a.svs')"
     with pytest.raises(ConfigError, match=r"'SITE' in the filter may be (Site or site|site or Site);"):

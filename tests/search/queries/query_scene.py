@@ -8,7 +8,7 @@ import numpy as np
 
 from embedstore.config import as_record
 from embedstore.extractors import Extractor, ExtractorConfig
-from embedstore.store import Collection, CollectionWriter, SlideFacts, SlideWriter, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, SlideRow, Store
 
 DIM = 8
 EDGE = 512
@@ -37,14 +37,14 @@ def add_slide(
     if names is not None:
         xy_l0, edge_l0 = [(0, 0)] * n, 0
     places = np.array(xy_l0 or [(i * EDGE, 0) for i in range(n)], np.int32)
-    writer = SlideWriter(
+    writer = FragmentWriter(
         table_uri=collection.table.uri, schema=collection.schema, collection=collection.name, slide_id=slide_id,
         xy_l0=places, edge_l0=edge_l0, tissue=np.ones(n, np.float32), names=names,
     )  # fmt: skip
     writer.put(np.arange(n), np.asarray(vectors, np.float16))
-    CollectionWriter(collection).commit([writer.delivery()])
+    CollectionWriter(collection).commit([writer.finish()])
     kind = "wsi" if names is None else "tiles"
-    store.ledger.record([SlideFacts(slide_id=slide_id, path=f"/{slide_id}", kind=kind, metadata={})], [])
+    store.ledger.record([SlideRow(slide_id=slide_id, path=f"/{slide_id}", kind=kind, metadata={})], [])
 
 
 def new_collection(folder: Path, *, name: str = "toy", dim: int = DIM, **values: Any) -> tuple[Store, Collection]:

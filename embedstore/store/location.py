@@ -1,7 +1,9 @@
-"""Whether an object store lets two commits overwrite each other."""
+"""Where a store is: a directory, or an object store of which two commits must not overwrite each other."""
 
+import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import lance
 import pyarrow as pa
@@ -10,6 +12,33 @@ from embedstore.errors import StoreError
 
 #: Commits that race for the same version; without put-if-absent some of them vanish.
 RACERS = 8
+
+
+def local_path(uri: str) -> Path | None:
+    """The directory of a local store, None for an object store."""
+    if uri.startswith("file://"):
+        return Path(uri.removeprefix("file://"))
+    return None if "://" in uri else Path(os.path.abspath(os.path.expanduser(uri)))  # noqa: PTH100, PTH111
+
+
+def table_names(uri: str) -> list[str]:
+    """Names of the Lance tables of a store, in no particular order.
+
+    Raises:
+        StoreError: the object store cannot be listed.
+    """
+    local = local_path(uri)
+    if local is not None:
+        return sorted(path.stem for path in local.glob("*.lance"))
+    import lancedb  # takes 2 s to import, which no command on a local store should wait for
+
+    try:
+        return list(lancedb.connect(uri).list_tables().tables)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise StoreError(
+            f"the object store at {uri} cannot be listed; expected a bucket that exists, and its credentials "
+            f"in the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT, …); it said: {str(error)[:400]}"
+        ) from error
 
 
 def require_put_if_absent(uri: str) -> None:

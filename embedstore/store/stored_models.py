@@ -1,18 +1,27 @@
-"""Rows that are kept under a name of their own: heads, augmenters."""
+"""Fitted heads and latent augmenters, each a row with a name: what it is, its record and its parameters."""
 
+import datetime as dt
 import json
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
-from embedstore.errors import StoreError
-from embedstore.store.schema import check_collection_name
-from embedstore.store.table import Table, now, sql_string
+from embedstore.errors import (
+    AugmenterExistsError,
+    AugmenterNotFoundError,
+    HeadExistsError,
+    HeadNotFoundError,
+    StoreError,
+)
+from embedstore.store.schema import AUGMENTERS, HEADS, check_collection_name
+from embedstore.store.sql import sql_string
+from embedstore.store.table import Table, now
 
 Row = TypeVar("Row")
 
 
-class NamedRows(Generic[Row]):
+class NamedTable(Generic[Row]):
     """A table of a store with a row a name.
 
     Its rows have the columns `name`, `record` (JSON) and `created_at`, and others that are the fields of `kind`.
@@ -98,3 +107,75 @@ class NamedRows(Generic[Row]):
 
     def _read(self, row: dict[str, Any]) -> Row:
         return self.kind(**{**row, "record": json.loads(row["record"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredHead:
+    """A head as the store keeps it.
+
+    Attributes:
+        name: Its name in the store.
+        task: The question that it answers.
+        collection: Whose vectors it takes.
+        model: Its model.
+        level: What it looks at: a tile, a slide, a patient.
+        digest: Of its parameters.
+        record: Configuration, data version, extractor, split, metrics: its card.
+        parameters: safetensors.
+        examples: What it was fitted on, by `tile_id`; no names, so that a patient who is removed leaves none here.
+    """
+
+    name: str
+    task: str
+    collection: str
+    model: str
+    level: str
+    digest: str
+    record: dict[str, Any]
+    parameters: bytes
+    examples: bytes
+    created_at: dt.datetime | None = None
+
+
+class Heads(NamedTable[StoredHead]):
+    """The table `heads` of a store."""
+
+    noun = "head"
+    kind = StoredHead
+    schema = HEADS
+    heavy = ("parameters", "examples")
+    not_found = HeadNotFoundError
+    exists = HeadExistsError
+    make = "embedstore fit-head --task TASK"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredAugmenter:
+    """An augmenter as the store keeps it.
+
+    Attributes:
+        name: Its name in the store.
+        collection: Whose views it was trained on; it serves every collection of the same extractor.
+        digest: Of its parameters and what it expects.
+        record: Configuration, data versions, extractor, views, report: its card.
+        parameters: safetensors.
+    """
+
+    name: str
+    collection: str
+    digest: str
+    record: dict[str, Any]
+    parameters: bytes
+    created_at: dt.datetime | None = None
+
+
+class Augmenters(NamedTable[StoredAugmenter]):
+    """The table `augmenters` of a store."""
+
+    noun = "augmenter"
+    kind = StoredAugmenter
+    schema = AUGMENTERS
+    heavy = ("parameters",)
+    not_found = AugmenterNotFoundError
+    exists = AugmenterExistsError
+    make = "embedstore fit-augmenter"

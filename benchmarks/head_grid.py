@@ -22,12 +22,12 @@ from heads.augmentation.feature_space import Strengths
 from heads.bags import Bags
 from heads.config import FitConfig
 from heads.devices import padded
-from heads.evaluate import finish
+from heads.evaluate import evaluate_head
 from heads.examples import Examples
 from heads.splitting.splits import TEST, TRAIN, VALID, Split
 from heads.training.adamw import fit_on_device
-from heads.training.grid import Fitted, Trained, grid_of, program_of
-from heads.training.training import pose_examples, train
+from heads.training.grid import BestHeads, TrainedGrid, make_grid, make_program
+from heads.training.training import build_examples_problem, train
 
 DIM, TRAINED, VALIDATED, TESTED = 512, 16_000, 2_000, 2_000
 RATES = tuple(float(rate) for rate in np.geomspace(1e-4, 1e-1, 8))
@@ -137,17 +137,17 @@ def grid(steps: int, batch: int, rounds: int, n: int = TRAINED + VALIDATED + TES
 
 def program(config: FitConfig, examples: Examples, x: np.ndarray) -> Callable[[], np.ndarray]:
     """The compiled program alone, on a problem that is posed and vectors that are on the device."""
-    problem = pose_examples(config, examples, x)
-    compiled = program_of(config, examples, x.shape[1])
+    problem = build_examples_problem(config, examples, x)
+    compiled = make_program(config, examples, x.shape[1])
     seeds = range(config.seed, config.seed + config.seeds)
-    cells = grid_of(
+    cells = make_grid(
         1, config.learning_rates or (), config.weight_decays or (), [Strengths.of(config.policies[0])], seeds
     )
     on_device = jnp.asarray(np.pad(x, ((0, padded(len(x)) - len(x)), (0, 0))))
     test = examples.split.rows(0, TEST)
 
     def run() -> np.ndarray:
-        fitted: Fitted = jax.block_until_ready(fit_on_device(compiled, problem, cells, on_device))
+        fitted: BestHeads = jax.block_until_ready(fit_on_device(compiled, problem, cells, on_device))
         at = np.unravel_index(int(np.argmin(fitted.score)), fitted.score.shape)
         kernel = np.asarray(fitted.parameters["kernel"][...][at])[:, 0]
         return x[test].astype(np.float32) @ (kernel / np.asarray(problem.std))
@@ -163,7 +163,7 @@ def whole(config: FitConfig, examples: Examples, x: np.ndarray) -> Callable[[], 
         trained = train(config, examples, x)
         scores = trained.scores(0)
         best = min(scores, key=lambda cell: float(np.mean(scores[cell])))
-        return trained.logits(trained.members(best, [0], 1), test).mean(0)[:, 0]
+        return trained.logits(trained.ensemble(best, [0], 1), test).mean(0)[:, 0]
 
     return run
 
@@ -262,7 +262,7 @@ def compiled(n: int = TRAINED + VALIDATED + TESTED, dim: int = DIM, more: int = 
             x, truth = synthetic(n + more, dim, seed=seed)
             examples = held_out(truth[:rows])
             with compilations() as seconds:
-                trained: Trained = train(config, examples, x[:rows])
-                finish(config, examples, trained, 0)
+                trained: TrainedGrid = train(config, examples, x[:rows])
+                evaluate_head(config, examples, trained, 0)
             row = {"head": name, "call": call, "vectors": rows, "dim": dim, "compilations": len(seconds)}
             write_row("fit_head_compilations", row | {"compile_s": round(sum(seconds), 2)})

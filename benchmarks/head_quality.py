@@ -20,7 +20,7 @@ from heads.evaluation.bootstrap import interval, resample
 from heads.evaluation.calibration import choose_threshold
 from heads.evaluation.metrics import evaluate
 from heads.evaluation.report import Metric
-from heads.examples import gather
+from heads.examples import gather_examples
 from heads.fit import fit_heads
 from heads.head import Head
 from heads.splitting.splits import TEST, TRAIN, VALID
@@ -83,7 +83,7 @@ def stores(data: Path, folder: Path, tasks: list[str]) -> Iterator[tuple[str, St
 
 def pose_task(store: Store, collection: Collection, task: str, config: FitConfig) -> Posed:
     """What `fit_heads` fits: the same rows in the same parts."""
-    examples = gather(store, collection, [task], config)
+    examples = gather_examples(store, collection, [task], config)
     positive = examples.classes[0].index(config.positive or "")
     return Posed(
         x=read_vectors(collection, examples.bags.rows, version=examples.version).astype(np.float32),

@@ -23,12 +23,12 @@ from heads.augmentation.augmenter_report import AugmenterReport
 from heads.augmentation.policies import ARITHMETIC, BOTH, LEARNED, NONE, VIEWS, default_policy
 from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
 from heads.evaluation.calibration import choose_threshold
-from heads.examples import Examples, gather
+from heads.examples import Examples, gather_examples
 from heads.select import take
 from heads.splitting.splits import TEST, TRAIN, VALID, Split
-from heads.training.grid import Trained
+from heads.training.grid import TrainedGrid
 from heads.training.training import train
-from heads.training.training_data import Material, gather_material
+from heads.training.training_data import TrainingData, gather_training_data
 
 HERE = Path(__file__).resolve().parent
 BUDGETS = (25, 100, 500, 0)
@@ -188,7 +188,10 @@ def fit_augmenters(store: Store, config: AugmenterConfig) -> Iterator[dict[str, 
             "extractor": record["extractor"]["name"],
             "tiles": record["tiles"],
             "seconds": round(sum(record["seconds"].values()), 1),
-            **{kind: str(getattr(scores, kind)) for kind in ("predicted", "original", "gain", "hears", "explained")},
+            **{
+                kind: str(getattr(scores, kind))
+                for kind in ("predicted", "original", "gain", "transform_gain", "explained")
+            },
             "beats_original": record["beats_original"],
         }
 
@@ -204,9 +207,9 @@ def answers_of(
     config = replace(
         FitConfig(), split=SplitConfig(kind="given"), positive=TASKS[task][2], augment=(BOTH,), augmenter=name
     )
-    examples, found = gather(store, collection, [task], config), list[Answers]()
+    examples, found = gather_examples(store, collection, [task], config), list[Answers]()
     with tempfile.TemporaryDirectory() as scratch:
-        material = gather_material(store, collection, examples, config, Path(scratch))
+        material = gather_training_data(store, collection, examples, config, Path(scratch))
         given = examples.targets[0][examples.split.parts[0] == TRAIN].sum(axis=0).min()
         for budget in (budget for budget in budgets if budget <= given):
             began = time.perf_counter()
@@ -216,7 +219,7 @@ def answers_of(
 
 
 def _answers(
-    collection: Stored, task: str, examples: Examples, material: Material, config: FitConfig, budget: int,
+    collection: Stored, task: str, examples: Examples, material: TrainingData, config: FitConfig, budget: int,
     seeds: int, families: Mapping[str, Family],
 ) -> Iterator[Answers]:  # fmt: skip
     """Seeds are folds of one fit: they share batches, and each looks at its own tiles alone."""
@@ -247,8 +250,8 @@ def _answers(
         for fold, own in enumerate(drawn):
             valid = np.flatnonzero(own == VALID)
             cell, policy = _best(fitted, allowed, FITS[family.fit].policies, fold)
-            members = fitted.members(cell, [fold], 1)
-            of_valid, of_test = (members.logits(first[at])[0, :, 0] for at in (valid, tests))
+            ensemble = fitted.ensemble(cell, [fold], 1)
+            of_valid, of_test = (ensemble.logits(first[at])[0, :, 0] for at in (valid, tests))
             decided.append(expit(of_test) >= choose_threshold(expit(of_valid), truth[valid]))
             logits.append(of_test)
             chosen.append(policy)
@@ -274,7 +277,7 @@ def _draw(parts: NDArray[np.int8], truth: NDArray[np.bool_], budget: int, seeds:
 
 
 def _best(
-    trained: Trained, allowed: Sequence[AugmentConfig], tried: Sequence[AugmentConfig], fold: int
+    trained: TrainedGrid, allowed: Sequence[AugmentConfig], tried: Sequence[AugmentConfig], fold: int
 ) -> tuple[int, str]:
     """The cell with the best validation score on a fold among those of the allowed policies, and its policy."""
     names = set(map(str, allowed))

@@ -17,12 +17,12 @@ def print_augmenter(stored: Any, *, brief: bool = False) -> None:
     click.echo(f"{stored.name}: latent augmenter for {record['extractor']['name']}, of views of {stored.collection}")
     click.echo(f"on {report.tiles:,} tiles of {report.groups:,} groups that it has not seen: {verdict}")
     rows = [
-        [name, of.views, *map(str, (of.original, of.predicted, of.gain, of.hears, of.explained))]
+        [name, of.views, *map(str, (of.original, of.predicted, of.gain, of.transform_gain, of.explained))]
         for name, of in report.scores.items()
         if of.views
     ]
-    print_table(rows, ["cosine to the view", "views", "tile's own", "predicted", "gain", "hears", "explained"])
-    click.echo("hears: what the right parameters bring over another view's; explained: share of the squared change")
+    print_table(rows, ["cosine to the view", "views", "tile's own", "predicted", "gain", "transform", "explained"])
+    click.echo("transform: what the right parameters bring over another view's; explained: share of the squared change")
     if brief:
         return
     click.echo()

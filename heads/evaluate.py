@@ -13,14 +13,14 @@ from heads.evaluation.calibration import choose_threshold, decide, fit_temperatu
 from heads.evaluation.metrics import evaluate
 from heads.evaluation.report import Report
 from heads.examples import Examples
-from heads.networks.ensemble import Members
+from heads.networks.ensemble import Ensemble
 from heads.splitting.splits import TEST, TRAIN, VALID
-from heads.tasks import columns_of, is_binary, is_softmax
-from heads.training.grid import Trained
+from heads.tasks import is_binary, is_softmax, logit_columns
+from heads.training.grid import TrainedGrid
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Finished:
+class EvaluatedHead:
     """A task's head, and how it does.
 
     Attributes:
@@ -32,7 +32,7 @@ class Finished:
         member_records: Fold, seed, best step, temperature and score of each member.
     """
 
-    members: Members
+    ensemble: Ensemble
     positive: str | None
     thresholds: NDArray[np.float32]
     report: Report
@@ -40,7 +40,7 @@ class Finished:
     member_records: list[dict[str, Any]]
 
 
-def finish(config: FitConfig, examples: Examples, trained: Trained, task: int) -> Finished:
+def evaluate_head(config: FitConfig, examples: Examples, trained: TrainedGrid, task: int) -> EvaluatedHead:
     """Make a task's head of a trained grid.
 
     The cell with the best validation score, as the mean over folds and seeds, is kept. Each fold's members are
@@ -68,9 +68,9 @@ def finish(config: FitConfig, examples: Examples, trained: Trained, task: int) -
         classes=classes, multi_label=several, positive=positive, resamples=config.bootstrap, seed=config.seed,
     )  # fmt: skip
     together = tuple(np.concatenate(arrays) for arrays in zip(*valid, strict=True))
-    members = _joined([fold.members for fold in folds])
-    return Finished(
-        members=members,
+    ensemble = _joined([fold.ensemble for fold in folds])
+    return EvaluatedHead(
+        ensemble=ensemble,
         positive=positive,
         thresholds=_thresholds(config, classes, positive, prior, *together),
         report=report,
@@ -85,38 +85,38 @@ def finish(config: FitConfig, examples: Examples, trained: Trained, task: int) -
 class _Fold:
     """A fold's members of the chosen cell, calibrated on its validation part."""
 
-    def __init__(self, config: FitConfig, examples: Examples, trained: Trained, task: int, cell: int, fold: int):
+    def __init__(self, config: FitConfig, examples: Examples, trained: TrainedGrid, task: int, cell: int, fold: int):
         self._examples, self._trained, self._task, self._cell = examples, trained, task, cell
         self._name = examples.split.names[fold]
         self._seeds = range(config.seed, config.seed + trained.seeds)
         self._parts = np.where(examples.known[task], examples.split.parts[fold], -1)
         classes, several = examples.classes[task], config.multi_label
         self._softmax, self._binary = is_softmax(len(classes), several), is_binary(len(classes), several)
-        columns = columns_of(len(classes), several)
-        members = trained.members(cell, [fold], columns)
+        columns = logit_columns(len(classes), several)
+        ensemble = trained.ensemble(cell, [fold], columns)
         weights = np.asarray(trained.problem.weights[fold, task, :, :columns], np.float64)
         if config.balanced_sampling:
             weights = _sampling_weights(examples.targets[task][self._parts == TRAIN], self._binary)
         offset = -np.log(weights[1]) if self._softmax else -np.log(weights[1] / weights[0])
-        members = replace(members, offset=np.tile(offset.astype(np.float32), (len(members), 1)))
-        self._logits = {part: self._network_logits(members, part) for part in (VALID, TEST)}
-        self.members = replace(
-            members, temperature=self._temperatures(members) if config.calibrate else members.temperature
+        ensemble = replace(ensemble, offset=np.tile(offset.astype(np.float32), (len(ensemble), 1)))
+        self._logits = {part: self._network_logits(ensemble, part) for part in (VALID, TEST)}
+        self.ensemble = replace(
+            ensemble, temperature=self._temperatures(ensemble) if config.calibrate else ensemble.temperature
         )
         self._fold = fold
 
     def _rows(self, part: int) -> NDArray[np.intp]:
         return np.flatnonzero(self._parts == part)
 
-    def _network_logits(self, members: Members, part: int) -> NDArray[np.float32]:
-        return self._trained.logits(members, self._rows(part))[:, :, : members.offset.shape[1]]
+    def _network_logits(self, ensemble: Ensemble, part: int) -> NDArray[np.float32]:
+        return self._trained.logits(ensemble, self._rows(part))[:, :, : ensemble.offset.shape[1]]
 
-    def _temperatures(self, members: Members) -> NDArray[np.float32]:
+    def _temperatures(self, ensemble: Ensemble) -> NDArray[np.float32]:
         truth = self._examples.targets[self._task][self._rows(VALID)]
         if not len(truth):
-            return members.temperature
+            return ensemble.temperature
         found = []
-        for logits, offset in zip(self._logits[VALID], members.offset, strict=True):
+        for logits, offset in zip(self._logits[VALID], ensemble.offset, strict=True):
             settled = logits + offset
             if self._binary:  # one column is the log-odds of the second class
                 settled = np.concatenate([np.zeros_like(settled), settled], axis=1)
@@ -126,7 +126,7 @@ class _Fold:
     def answers(self, part: int) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.intp]]:
         """Probabilities and truth (n, classes) of a part, and its rows."""
         rows = self._rows(part)
-        found = self.members.probabilities(self._logits[part], softmax=self._softmax, binary=self._binary)
+        found = self.ensemble.probabilities(self._logits[part], softmax=self._softmax, binary=self._binary)
         return found, self._examples.targets[self._task][rows], rows
 
     def records(self, fold: int) -> list[dict[str, Any]]:
@@ -138,7 +138,7 @@ class _Fold:
                 "seed": int(seed),
                 "best_step": int(steps[s]),
                 "score": float(scores[s]),
-                "temperature": float(self.members.temperature[s]),
+                "temperature": float(self.ensemble.temperature[s]),
             }
             for s, seed in enumerate(self._seeds)
         ]
@@ -178,7 +178,7 @@ def _thresholds(
     return (prior / prior.max()).astype(np.float32)
 
 
-def _joined(folds: Sequence[Members]) -> Members:
+def _joined(folds: Sequence[Ensemble]) -> Ensemble:
     arrays: dict[str, Any] = {
         name: np.concatenate([getattr(fold, name) for fold in folds])
         for name in ("shift", "scale", "offset", "temperature")

@@ -49,7 +49,7 @@ class Examples:
         return len(self.ids)
 
 
-def gather(
+def gather_examples(
     store: Store, collection: Collection, tasks: Sequence[str], config: FitConfig, where: str | None = None
 ) -> Examples:
     """Join the labels of some tasks with a collection, and part the result.

@@ -25,13 +25,13 @@ from heads.augmentation.policies import resolve_search
 from heads.bags import Bags
 from heads.config import FitConfig
 from heads.devices import jax_devices
-from heads.evaluate import Finished, finish
-from heads.examples import Examples, gather
+from heads.evaluate import EvaluatedHead, evaluate_head
+from heads.examples import Examples, gather_examples
 from heads.head import Head
 from heads.splitting.splits import Split, count_parts
-from heads.training.grid import Trained
+from heads.training.grid import TrainedGrid
 from heads.training.training import train
-from heads.training.training_data import Material, gather_material
+from heads.training.training_data import TrainingData, gather_training_data
 
 
 def fit_heads(
@@ -76,7 +76,7 @@ def fit_heads(
     seconds: dict[str, float] = {}
     on_progress(Progress(stage="fit", message=f"join the labels of {', '.join(tasks)} with {collection.name}"))
     with _timed(seconds, "join"):
-        examples = gather(store, collection, tasks, config, where)
+        examples = gather_examples(store, collection, tasks, config, where)
     if config.positive is not None and any(config.positive not in classes for classes in examples.classes):
         raise LabelError(
             f"positive class {config.positive!r} is none of {', '.join(examples.classes[0])}; name one of them"
@@ -135,13 +135,13 @@ def _fit(
     config: FitConfig,
     seconds: dict[str, float],
     on_progress: OnProgress,
-) -> tuple[FitConfig, Material, Trained, list[Finished]]:
+) -> tuple[FitConfig, TrainingData, TrainedGrid, list[EvaluatedHead]]:
     """The configuration with what it left open, what was fitted from, the grid, and the heads that were kept."""
     with TemporaryDirectory(prefix="embedstore-") as scratch:
         read = f"read {len(examples.bags.rows):,} vectors of {collection.dim} dimensions"
         on_progress(Progress(stage="fit", message=read))
         with _timed(seconds, "read"):
-            material = gather_material(store, collection, examples, config, Path(scratch))
+            material = gather_training_data(store, collection, examples, config, Path(scratch))
         config = replace(config, augment=material.augment)
         on_progress(Progress(stage="fit", message=f"fit on {jax_devices()[0]}"))
         with _timed(seconds, "fit"):
@@ -152,7 +152,7 @@ def _fit(
             else:
                 trained = train(config, examples, material.vectors, augmenter=material.augmenter)
         with _timed(seconds, "evaluate"):
-            finished = [finish(config, examples, trained, t) for t in range(len(examples.tasks))]
+            finished = [evaluate_head(config, examples, trained, t) for t in range(len(examples.tasks))]
     return config, material, trained, finished
 
 
@@ -167,7 +167,7 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _head(
-    name: str, collection: Collection, examples: Examples, config: FitConfig, finished: Finished, task: int
+    name: str, collection: Collection, examples: Examples, config: FitConfig, finished: EvaluatedHead, task: int
 ) -> Head:
     return Head(
         name=name,
@@ -180,13 +180,13 @@ def _head(
         multi_label=config.multi_label,
         positive=finished.positive,
         thresholds=finished.thresholds,
-        members=finished.members,
+        ensemble=finished.ensemble,
     )
 
 
 def _record(
-    collection: Collection, examples: Examples, config: FitConfig, where: str | None, material: Material,
-    trained: Trained, finished: Finished, task: int, seconds: dict[str, float],
+    collection: Collection, examples: Examples, config: FitConfig, where: str | None, material: TrainingData,
+    trained: TrainedGrid, finished: EvaluatedHead, task: int, seconds: dict[str, float],
 ) -> dict[str, Any]:  # fmt: skip
     classes = examples.classes[task]
     extractor = collection.record()["extractor"]

@@ -10,8 +10,8 @@ from safetensors.numpy import load, save
 
 from embedstore.store import PredictionFacts, StoredHead
 from heads.evaluation.calibration import decide
-from heads.networks.ensemble import Members
-from heads.networks.models import from_arrays, network_of, to_arrays
+from heads.networks.ensemble import Ensemble
+from heads.networks.models import from_arrays, make_network, to_arrays
 from heads.tasks import is_binary, is_softmax
 
 _PARAMETER = "parameter."
@@ -42,7 +42,7 @@ class Head:
     multi_label: bool
     positive: str | None
     thresholds: NDArray[np.float32]
-    members: Members
+    ensemble: Ensemble
 
     @property
     def binary(self) -> bool:
@@ -50,12 +50,12 @@ class Head:
 
     def probabilities(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
         """(n, classes) of tiles (n, dim) as they are stored."""
-        return self.settle(self.members.logits(vectors))
+        return self.calibrate(self.ensemble.logits(vectors))
 
-    def settle(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    def calibrate(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities (n, classes) from the members' logits (M, n, columns)."""
         softmax = is_softmax(len(self.classes), self.multi_label)
-        return self.members.probabilities(logits, softmax=softmax, binary=self.binary)
+        return self.ensemble.probabilities(logits, softmax=softmax, binary=self.binary)
 
     def decide(self, found: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which classes (n, classes) are decided on; see `decide`."""
@@ -84,9 +84,9 @@ class Head:
 
     def to_bytes(self) -> bytes:
         """Its arrays as safetensors."""
-        arrays = {_PARAMETER + name: np.asarray(a) for name, a in to_arrays(self.members.parameters).items()}
+        arrays = {_PARAMETER + name: np.asarray(a) for name, a in to_arrays(self.ensemble.parameters).items()}
         for name in ("mean", "std", "shift", "scale", "offset", "temperature"):
-            arrays[name] = np.asarray(getattr(self.members, name), np.float32)
+            arrays[name] = np.asarray(getattr(self.ensemble, name), np.float32)
         arrays["thresholds"] = np.asarray(self.thresholds, np.float32)
         return save({name: np.ascontiguousarray(a) for name, a in sorted(arrays.items())})
 
@@ -96,7 +96,7 @@ class Head:
         record = stored.record
         arrays = load(stored.parameters)
         config = record["config"]
-        network = network_of(
+        network = make_network(
             stored.model, dim=len(arrays["mean"]), classes=arrays["offset"].shape[1],
             hidden=config["hidden"], dropout=config["dropout"],
         )  # fmt: skip
@@ -115,5 +115,5 @@ class Head:
             multi_label=record["multi_label"],
             positive=record["positive"],
             thresholds=arrays["thresholds"],
-            members=Members(network=network, parameters=state, **own),
+            ensemble=Ensemble(network=network, parameters=state, **own),
         )

@@ -24,7 +24,7 @@ from embedstore.store import (
 from embedstore.store.vectors import matrix
 from heads.bags import Bags, pool
 from heads.head import Head
-from heads.training.abmil import bag_answers
+from heads.training.abmil import bag_outputs
 
 _TILE_COLUMNS = ["tile_id", "slide_id", "x", "y", "edge_l0", "name"]
 
@@ -179,8 +179,8 @@ def _write_slides(
     if head.model == "abmil":
         logits, attention = _attend(head, collection, bags, places.version, on_progress)
     else:
-        logits = head.members.logits(pool(collection, bags, version=places.version, how=head.model))
-    probabilities = head.settle(logits)
+        logits = head.ensemble.logits(pool(collection, bags, version=places.version, how=head.model))
+    probabilities = head.calibrate(logits)
     decisions = head.decide(probabilities)
     of_entry = {slide: i for i, entry in enumerate(entries) for slide in entry}
     at = [of_entry[slide] for slide in slides]
@@ -212,8 +212,8 @@ def _attend(
     for i in range(len(bags)):
         rows = bags.rows[bags.start[i] : bags.start[i + 1]]
         alone = Bags(rows=rows, start=np.array([0, len(rows)]))
-        found, weights = bag_answers(
-            head.members, read_vectors(collection, rows, version=version), alone, np.arange(1)
+        found, weights = bag_outputs(
+            head.ensemble, read_vectors(collection, rows, version=version), alone, np.arange(1)
         )  # fmt: skip
         logits.append(found)
         attention.append(weights[0])

@@ -15,6 +15,6 @@ def is_softmax(classes: int, multi_label: bool) -> bool:
     return classes > 2 and not multi_label
 
 
-def columns_of(classes: int, multi_label: bool) -> int:
+def logit_columns(classes: int, multi_label: bool) -> int:
     """Columns of logits that a task has."""
     return 1 if is_binary(classes, multi_label) else classes

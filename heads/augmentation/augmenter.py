@@ -16,7 +16,7 @@ from embedstore.errors import AugmenterMismatchError, AugmenterNotFoundError
 from embedstore.store import Collection, Store, StoredAugmenter
 from embedstore.views import PARAMETERS
 from heads.config import AugmenterConfig
-from heads.networks.latent import Latent, apply_latent, latent_network
+from heads.networks.augmenter_network import AugmenterArrays, apply_augmenter, augmenter_network
 from heads.networks.models import Network, from_arrays, to_arrays
 
 _PARAMETER = "parameter."
@@ -31,7 +31,7 @@ class Augmenter:
     Attributes:
         name, collection: As in the store.
         extractor_digest: Of the extractor of the vectors that it takes.
-        network, latent: What a traced program takes: `apply_latent(network, latent, vectors, parameters)`.
+        network, latent: What a traced program takes: `apply_augmenter(network, latent, vectors, parameters)`.
         view_config: The views that it was trained on.
         config: How.
     """
@@ -40,13 +40,13 @@ class Augmenter:
     collection: str
     extractor_digest: str
     network: Network
-    latent: Latent
+    arrays: AugmenterArrays
     view_config: ViewConfig
     config: AugmenterConfig
 
     @property
     def dim(self) -> int:
-        return len(self.latent.mean)
+        return len(self.arrays.mean)
 
     def augment(self, vectors: NDArray[Any], parameters: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, dim) of views of tiles, from the tiles' vectors (n, dim) as they are stored.
@@ -66,7 +66,7 @@ class Augmenter:
             blocks = [np.asarray(a[start : start + BLOCK_ROWS]) for a in (vectors, parameters)]
             n = len(blocks[0])
             padded = (jnp.asarray(np.pad(block, ((0, BLOCK_ROWS - n), (0, 0)))) for block in blocks)
-            out[start : start + n] = np.asarray(_apply(self.network, self.latent, *padded))[:n]
+            out[start : start + n] = np.asarray(_apply(self.network, self.arrays, *padded))[:n]
         return out
 
     @property
@@ -77,8 +77,8 @@ class Augmenter:
 
     def to_bytes(self) -> bytes:
         """Its arrays as safetensors."""
-        arrays = {_PARAMETER + name: np.asarray(a) for name, a in to_arrays(self.latent.parameters).items()}
-        arrays |= {name: np.asarray(getattr(self.latent, name)) for name in ("mean", "std", "scale", "bank")}
+        arrays = {_PARAMETER + name: np.asarray(a) for name, a in to_arrays(self.arrays.parameters).items()}
+        arrays |= {name: np.asarray(getattr(self.arrays, name)) for name in ("mean", "std", "scale", "bank")}
         return save({name: np.ascontiguousarray(a, np.float32) for name, a in sorted(arrays.items())})
 
     @classmethod
@@ -102,8 +102,8 @@ class Augmenter:
             name=stored.name,
             collection=stored.collection,
             extractor_digest=record["extractor"]["digest"],
-            network=latent_network(len(arrays["mean"]), config),
-            latent=Latent(parameters=from_arrays(state), **own),
+            network=augmenter_network(len(arrays["mean"]), config),
+            arrays=AugmenterArrays(parameters=from_arrays(state), **own),
             view_config=ViewConfig(**record["views"]["config"]),
             config=config,
         )
@@ -156,5 +156,5 @@ def _only_one(store: Store, collection: Collection, extractor: dict[str, Any]) -
 
 
 @partial(jax.jit, static_argnums=0)
-def _apply(network, latent: Latent, vectors, parameters):
-    return apply_latent(network, latent, vectors, parameters)
+def _apply(network, arrays: AugmenterArrays, vectors, parameters):
+    return apply_augmenter(network, arrays, vectors, parameters)

@@ -14,13 +14,13 @@ from embedstore.store.schema import FORMAT_VERSION
 from embedstore.version import __version__
 from embedstore.views import PARAMETERS, draw_parameters
 from heads.augmentation.augmenter import Augmenter
-from heads.augmentation.augmenter_report import ALL, AugmenterReport, judge
-from heads.augmentation.augmenter_training import TrainedLatent, train_latent
-from heads.augmentation.view_pairs import ViewPairs, gather_pairs
+from heads.augmentation.augmenter_report import ALL, AugmenterReport, evaluate_augmenter
+from heads.augmentation.augmenter_training import TrainedAugmenter, train_augmenter
+from heads.augmentation.view_pairs import ViewPairs, gather_view_pairs
 from heads.config import AugmenterConfig
 from heads.devices import jax_devices
 from heads.moments import moments
-from heads.networks.latent import BANK_ROWS, Latent, parameter_scale
+from heads.networks.augmenter_network import BANK_ROWS, AugmenterArrays, parameter_scale
 from heads.splitting.splits import TRAIN
 
 
@@ -65,7 +65,7 @@ def fit_augmenter(
         )
     seconds: dict[str, float] = {}
     began = time.perf_counter()
-    pairs = gather_pairs(store, collection, config, where)
+    pairs = gather_view_pairs(store, collection, config, where)
     parts = ", ".join(f"{name} {n['tiles']:,} of {n['groups']:,} patients" for name, n in pairs.counts().items())
     on_progress(
         Progress(
@@ -75,7 +75,7 @@ def fit_augmenter(
     )
     began = _lap(seconds, "read", began)
     on_progress(Progress(stage="fit-augmenter", message=f"fit on {jax_devices()[0]}"))
-    trained = train_latent(config, pairs, stand_on(pairs, views.config()), on_progress)
+    trained = train_augmenter(config, pairs, augmenter_inputs(pairs, views.config()), on_progress)
     began = _lap(seconds, "fit", began)
     extractor = collection.record()["extractor"]
     augmenter = Augmenter(
@@ -83,13 +83,13 @@ def fit_augmenter(
         collection=collection.name,
         extractor_digest=extractor["digest"],
         network=trained.network,
-        latent=trained.latent,
+        arrays=trained.arrays,
         view_config=views.config(),
         config=config,
     )
-    report = judge(augmenter, pairs, resamples=config.bootstrap, seed=config.seed)
-    _lap(seconds, "judge", began)
-    notes = [*pairs.notes, *_said_of(report)]
+    report = evaluate_augmenter(augmenter, pairs, resamples=config.bootstrap, seed=config.seed)
+    _lap(seconds, "evaluate_augmenter", began)
+    notes = [*pairs.notes, *_notes(report)]
     if not report.beats_original:
         if not force:
             raise AugmenterRefusedError(_why_refused(report, collection.name))
@@ -111,11 +111,11 @@ def default_augmenter_name(collection: str) -> str:
     return f"{collection}-augmenter"
 
 
-def stand_on(pairs: ViewPairs, views: ViewConfig) -> Latent:
+def augmenter_inputs(pairs: ViewPairs, views: ViewConfig) -> AugmenterArrays:
     """What a network stands on: moments of the vectors that are trained on, and views to be drawn; no parameters."""
     mean, std, _, _ = moments(pairs.vectors, (pairs.part == TRAIN)[None])
     bank = draw_parameters(np.arange(BANK_ROWS), views).reshape(-1, len(PARAMETERS))[:BANK_ROWS]
-    return Latent(
+    return AugmenterArrays(
         parameters=None,
         mean=jnp.asarray(mean),
         std=jnp.asarray(std),
@@ -125,7 +125,7 @@ def stand_on(pairs: ViewPairs, views: ViewConfig) -> Latent:
 
 
 def _record(
-    augmenter: Augmenter, pairs: ViewPairs, trained: TrainedLatent, report: AugmenterReport,
+    augmenter: Augmenter, pairs: ViewPairs, trained: TrainedAugmenter, report: AugmenterReport,
     extractor: dict[str, Any], where: str | None,
 ) -> dict[str, Any]:  # fmt: skip
     return {
@@ -169,14 +169,14 @@ def _why_refused(report: AugmenterReport, collection: str) -> str:
     )
 
 
-def _said_of(report: AugmenterReport) -> list[str]:
-    hears = report.scores[ALL].hears
-    least = hears.value if hears.low is None else hears.low
+def _notes(report: AugmenterReport) -> list[str]:
+    gain = report.scores[ALL].transform_gain
+    least = gain.value if gain.low is None else gain.low
     if least is not None and least > 0:
         return []
     return [
-        "what it predicts hardly depends on the transform: with the parameters of another view the cosine to the true "
-        f"vector is as high (difference {_signed(hears.value)}); it moves tiles towards the mean, and little else"
+        "the prediction hardly depends on the transform: with the parameters of another view the cosine to the true "
+        f"vector is as high (difference {_signed(gain.value)}); it moves tiles towards the mean, and little else"
     ]
 
 

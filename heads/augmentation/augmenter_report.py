@@ -12,7 +12,7 @@ from heads.augmentation.augmenter import Augmenter
 from heads.augmentation.view_pairs import ViewPairs
 from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, interval
 from heads.evaluation.report import Metric
-from heads.networks.latent import TRANSFORMS
+from heads.networks.augmenter_network import TRANSFORMS
 from heads.splitting.splits import TEST
 
 #: Name of the row of all views; the others are transforms.
@@ -35,8 +35,8 @@ class ViewScores:
         predicted: Cosine of the predicted and the true vector of a view.
         original: Cosine of the tile's own vector and the true vector of the view.
         gain: The first less the second, paired.
-        hears: `predicted` less the same with the parameters of another view: what knowing the transform brings. The
-            rest of the gain is that the expected view of a tile is nearer to the mean than the tile is.
+        transform_gain: `predicted` less the same with the parameters of another view: what knowing the transform
+            brings. The rest of the gain is that the expected view of a tile is nearer to the mean than the tile is.
         explained: Share of the squared standardised change from tile to view that is predicted; 0 is no better than
             the tile itself, 1 is all of it.
     """
@@ -45,13 +45,13 @@ class ViewScores:
     predicted: Metric
     original: Metric
     gain: Metric
-    hears: Metric
+    transform_gain: Metric
     explained: Metric
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmenterReport:
-    """What `judge` found on the test part.
+    """What `evaluate_augmenter` found on the test part.
 
     Attributes:
         tiles, groups: Tiles and patients that it was judged on.
@@ -80,13 +80,17 @@ class AugmenterReport:
             tiles=record["tiles"],
             groups=record["groups"],
             scores={
-                name: ViewScores(views=of["views"], **{metric: Metric(**of[metric]) for metric in metrics})
-                for name, of in record["scores"].items()
+                name: ViewScores(views=scores["views"], **{metric: _metric(scores, metric) for metric in metrics})
+                for name, scores in record["scores"].items()
             },
         )
 
 
-def judge(augmenter: Augmenter, pairs: ViewPairs, *, resamples: int, seed: int) -> AugmenterReport:
+def _metric(scores: Mapping[str, Any], name: str) -> Metric:
+    return Metric(**(scores["hears"] if name == "transform_gain" and "hears" in scores else scores[name]))
+
+
+def evaluate_augmenter(augmenter: Augmenter, pairs: ViewPairs, *, resamples: int, seed: int) -> AugmenterReport:
     """Judge an augmenter on the test part, with 95 % intervals by patient.
 
     Args:
@@ -133,7 +137,7 @@ def _of_views(
     augmenter: Augmenter, pairs: ViewPairs, tiles: NDArray[np.intp], rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """(views, sums): what each view of some tiles adds to the sums, in the order of `_SUMS`."""
-    count, std = pairs.views.shape[1], np.asarray(augmenter.latent.std)
+    count, std = pairs.views.shape[1], np.asarray(augmenter.arrays.std)
     done = pairs.parameters[tiles].reshape(len(tiles) * count, -1)
     other = done[rng.permutation(len(done))]
     parts = [np.empty((0, len(_SUMS)))]
@@ -176,6 +180,6 @@ def _metrics(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         "predicted": ratio(of["predicted"], of["views"]),
         "original": ratio(of["original"], of["views"]),
         "gain": ratio(of["predicted"] - of["original"], of["views"]),
-        "hears": ratio(of["predicted"] - of["swapped"], of["views"]),
+        "transform_gain": ratio(of["predicted"] - of["swapped"], of["views"]),
         "explained": 1 - ratio(of["error"], of["change"]),
     }

@@ -13,8 +13,8 @@ from embedstore.progress import OnProgress, Progress, no_progress
 from heads.augmentation.view_pairs import ViewPairs
 from heads.config import AugmenterConfig
 from heads.devices import padded, to_device
-from heads.networks.latent import Latent, apply_latent, latent_network, latent_parameters
-from heads.networks.models import Network, Parameters, decays
+from heads.networks.augmenter_network import AugmenterArrays, apply_augmenter, augmenter_network, initial_augmenter
+from heads.networks.models import Network, Parameters, decay_mask
 from heads.splitting.splits import TRAIN, VALID
 
 #: Views that a look at the validation part takes.
@@ -56,7 +56,7 @@ class _State(NamedTuple):
     best_step: Int[Array, ""]
 
 
-class TrainedLatent(NamedTuple):
+class TrainedAugmenter(NamedTuple):
     """A trained network.
 
     Attributes:
@@ -65,14 +65,14 @@ class TrainedLatent(NamedTuple):
     """
 
     network: Network
-    latent: Latent
+    arrays: AugmenterArrays
     looks: tuple[tuple[int, float], ...]
     step: int
 
 
-def train_latent(
-    config: AugmenterConfig, pairs: ViewPairs, latent: Latent, on_progress: OnProgress = no_progress
-) -> TrainedLatent:
+def train_augmenter(
+    config: AugmenterConfig, pairs: ViewPairs, arrays: AugmenterArrays, on_progress: OnProgress = no_progress
+) -> TrainedAugmenter:
     """Train a network to predict the standardised vectors of views, by mean squared error and an identity term.
 
     Args:
@@ -80,19 +80,19 @@ def train_latent(
         on_progress: Called after each look at the validation part.
     """
     dim = pairs.vectors.shape[1]
-    network = latent_network(dim, config)
+    network = augmenter_network(dim, config)
     key = jax.random.key(config.seed)
-    start = latent_parameters(jax.random.fold_in(key, 0), dim, config)
+    start = initial_augmenter(jax.random.fold_in(key, 0), dim, config)
     on_device = _bring(config, pairs)
     wanted = _Wanted(
         jnp.int32(config.steps), *map(jnp.float32, (config.learning_rate, config.weight_decay, config.identity))
     )
-    unchanged = float(_score(network, latent._replace(parameters=start), on_device))  # the start changes nothing
+    unchanged = float(_score(network, arrays._replace(parameters=start), on_device))  # the start changes nothing
     state = _State(
         parameters=start, optimizer=_optimizer(wanted, start).init(start), step=jnp.int32(0), best=start,
         best_score=jnp.float32(unchanged), best_step=jnp.int32(0),
     )  # fmt: skip
-    run = partial(_round, network, config.batch, config.evaluate_every, latent, on_device, wanted)
+    run = partial(_round, network, config.batch, config.evaluate_every, arrays, on_device, wanted)
     looks = []
     for _ in range(-(-config.steps // config.evaluate_every)):
         state, score = run(state, jax.random.fold_in(key, 1))
@@ -101,7 +101,7 @@ def train_latent(
         step = int(state.step)
         message = f"step {step:,} of {config.steps:,}: {explained:.1%} of the change explained on validation tiles"
         on_progress(Progress(stage="fit-augmenter", message=message, done=step, total=config.steps, unit="steps"))
-    return TrainedLatent(network, latent._replace(parameters=state.best), tuple(looks), int(state.best_step))
+    return TrainedAugmenter(network, arrays._replace(parameters=state.best), tuple(looks), int(state.best_step))
 
 
 def _bring(config: AugmenterConfig, pairs: ViewPairs) -> _Pairs:
@@ -133,13 +133,13 @@ def _optimizer(wanted: _Wanted, parameters: Parameters) -> optax.GradientTransfo
 
     return optax.chain(
         optax.clip_by_global_norm(1.0),
-        optax.adamw(rate, weight_decay=wanted.weight_decay, mask=decays(parameters)),
+        optax.adamw(rate, weight_decay=wanted.weight_decay, mask=decay_mask(parameters)),
     )
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _round(
-    network: Network, batch: int, every: int, latent: Latent, pairs: _Pairs, wanted: _Wanted, state: _State,
+    network: Network, batch: int, every: int, arrays: AugmenterArrays, pairs: _Pairs, wanted: _Wanted, state: _State,
     key: PRNGKeyArray,
 ) -> tuple[_State, Float[Array, ""]]:  # fmt: skip
     """So many steps, or what is left of them, and a look: the state, and the score."""
@@ -148,7 +148,7 @@ def _round(
     def step(carry, _):
         parameters, moments, number = carry
         drawn = _batch(batch, pairs, jax.random.fold_in(key, number))
-        gradient = jax.grad(partial(_loss, network, latent, wanted.identity))(parameters, *drawn)
+        gradient = jax.grad(partial(_loss, network, arrays, wanted.identity))(parameters, *drawn)
         updates, moments = optimizer.update(gradient, moments, parameters)
         return optax.apply_updates(parameters, updates), moments, number + 1
 
@@ -157,7 +157,7 @@ def _round(
 
     carry = (state.parameters, state.optimizer, state.step)
     (parameters, moments, number), _ = jax.lax.scan(step_or_not, carry, length=every)
-    score = _score(network, latent._replace(parameters=parameters), pairs)
+    score = _score(network, arrays._replace(parameters=parameters), pairs)
     better = score < state.best_score
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), parameters, state.best)
     best_score, best_step = jnp.where(better, score, state.best_score), jnp.where(better, number, state.best_step)
@@ -172,24 +172,24 @@ def _batch(n: int, pairs: _Pairs, key: PRNGKeyArray):
     return pairs.vectors[tiles], pairs.views[tiles, view], pairs.parameters[tiles, view]
 
 
-def _loss(network: Network, latent: Latent, identity, parameters: Parameters, vectors, views, done):
+def _loss(network: Network, arrays: AugmenterArrays, identity, parameters: Parameters, vectors, views, done):
     """Squared error of the views, and `identity` times that of tiles with nothing done to them."""
-    latent = latent._replace(parameters=parameters)
+    arrays = arrays._replace(parameters=parameters)
     some = vectors[: -(-len(vectors) // _IDENTITY_PART)]
     given = jnp.concatenate([vectors, some]), jnp.concatenate([done, jnp.zeros((len(some), done.shape[1]))])
-    error = _squared_error(latent, apply_latent(network, latent, *given), jnp.concatenate([views, some]))
+    error = _squared_error(arrays, apply_augmenter(network, arrays, *given), jnp.concatenate([views, some]))
     return error[: len(vectors)].mean() + identity * error[len(vectors) :].mean()
 
 
-def _squared_error(latent: Latent, predicted, true) -> Float[Array, " n"]:
+def _squared_error(arrays: AugmenterArrays, predicted, true) -> Float[Array, " n"]:
     """Mean over dimensions, each in its standard deviations."""
-    return jnp.mean(jnp.square((predicted - true.astype(jnp.float32)) / latent.std[None]), axis=1)
+    return jnp.mean(jnp.square((predicted - true.astype(jnp.float32)) / arrays.std[None]), axis=1)
 
 
 @partial(jax.jit, static_argnums=0)
-def _score(network: Network, latent: Latent, pairs: _Pairs) -> Float[Array, ""]:
+def _score(network: Network, arrays: AugmenterArrays, pairs: _Pairs) -> Float[Array, ""]:
     """Mean squared error on views of the validation part."""
     tile, view = jnp.divmod(pairs.valid, pairs.views.shape[1])
-    predicted = apply_latent(network, latent, pairs.vectors[tile], pairs.parameters[tile, view])
-    error = _squared_error(latent, predicted, pairs.views[tile, view])
+    predicted = apply_augmenter(network, arrays, pairs.vectors[tile], pairs.parameters[tile, view])
+    error = _squared_error(arrays, predicted, pairs.views[tile, view])
     return jnp.where(pairs.valid_weight > 0, error, 0.0).sum() / pairs.valid_weight.sum()

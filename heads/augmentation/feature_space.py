@@ -30,7 +30,7 @@ class Strengths(NamedTuple):
         return cls(*(jnp.float32(getattr(config, kind)) for kind in KINDS))
 
 
-def kinds_on(*configs: AugmentConfig) -> frozenset[str]:
+def active_kinds(*configs: AugmentConfig) -> frozenset[str]:
     """Which kinds any of the configurations uses."""
     return frozenset(kind for kind in KINDS for config in configs if getattr(config, kind))
 

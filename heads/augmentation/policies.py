@@ -30,7 +30,7 @@ VIEWS = AugmentConfig(views=0.8)
 LEARNED = AugmentConfig(learned=0.8)
 BOTH = AugmentConfig(views=0.8, learned=0.4)
 #: Most vectors, copies and all, that are fitted to the optimum unless that is asked for: it reads all at every step.
-MOST_VECTORS = 50_000
+MAX_LBFGS_VECTORS = 50_000
 #: Latent augmentations of a row, of transforms that are drawn once.
 DRAWS = 4
 
@@ -47,7 +47,7 @@ def default_policy(rows: int, *, views: int, learned: bool) -> AugmentConfig:
     for policy, there, copies in (
         (BOTH, views and learned, views + DRAWS), (VIEWS, views, views), (LEARNED, learned, DRAWS)
     ):  # fmt: skip
-        if there and rows * (1 + copies) <= MOST_VECTORS:
+        if there and rows * (1 + copies) <= MAX_LBFGS_VECTORS:
             return policy
     return NONE
 
@@ -81,12 +81,12 @@ def resolve_search(store: Store, collection: Collection, config: FitConfig) -> F
     return config.with_search(search_policies(views=views.exists() and len(views) > 0, learned=learned))
 
 
-def count_copies(config: FitConfig, views: int) -> int:
+def count_augmented_rows(config: FitConfig, views: int) -> int:
     """How many vectors stand for a row, of which `views` are stored, the original among them."""
     return views + (DRAWS if config.uses("learned") else 0)
 
 
-def share_views(config: FitConfig, views: int) -> NDArray[np.float64]:
+def view_shares(config: FitConfig, views: int) -> NDArray[np.float64]:
     """How often each of a row's stored vectors, the original first, is drawn in each policy, (policies, views).
 
     Latent augmentations, which are made of the original as they are drawn, are left out.
@@ -98,7 +98,7 @@ def share_views(config: FitConfig, views: int) -> NDArray[np.float64]:
     return shares
 
 
-def lay_copies(
+def augmented_rows(
     config: FitConfig, vectors: NDArray[Any], augmenter: Augmenter | None
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Vectors (n, copies, dim), the original first, and how much each copy counts in each policy, (policies, copies).
@@ -109,13 +109,13 @@ def lay_copies(
         vectors: (n, dim), or with stored views (n, 1 + views, dim).
     """
     stored = vectors if vectors.ndim == 3 else vectors[:, None]
-    drawn, learned = count_copies(config, 0), np.array([[policy.learned] for policy in config.policies])
-    shares = share_views(config, stored.shape[1]) * (1 - learned)
+    drawn, learned = count_augmented_rows(config, 0), np.array([[policy.learned] for policy in config.policies])
+    shares = view_shares(config, stored.shape[1]) * (1 - learned)
     if not drawn:
         return stored, shares
     shares = np.hstack([shares, np.repeat(learned / drawn, drawn, axis=1)])
     assert augmenter is not None, "a policy has learned on, and there is no augmenter"
-    bank, rng = np.asarray(augmenter.latent.bank), np.random.default_rng(config.seed)
+    bank, rng = np.asarray(augmenter.arrays.bank), np.random.default_rng(config.seed)
     made = [augmenter.augment(stored[:, 0], bank[rng.integers(0, len(bank), len(stored))]) for _ in range(drawn)]
     most = np.finfo(stored.dtype).max  # an extractor's vectors may lie near it
     added = np.stack(made, axis=1).clip(-most, most).astype(stored.dtype)

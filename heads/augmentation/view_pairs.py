@@ -9,12 +9,12 @@ from embedstore.errors import LabelError, SplitError, ViewsNotFoundError
 from embedstore.store import Collection, Patients, Store, read_tile_locations, read_vectors, read_views
 from embedstore.store.patients import group_by_patient
 from heads.config import AugmenterConfig
-from heads.splitting.groups import deal
+from heads.splitting.groups import distribute_groups
 from heads.splitting.splits import PART_NAMES, TEST, TRAIN, VALID
 
 #: Most views that are read: what a network of this size learns from more was not worth their memory (512 MB at 1,280
 #: dimensions).
-MOST_VIEWS = 200_000
+MAX_VIEWS = 200_000
 #: Patients that there must be: one to train on, one to validate on, two to be judged on, for an interval.
 _LEAST_GROUPS = 4
 
@@ -54,8 +54,10 @@ class ViewPairs:
         return found
 
 
-def gather_pairs(store: Store, collection: Collection, config: AugmenterConfig, where: str | None = None) -> ViewPairs:
-    """Read tiles that have all their views, `MOST_VIEWS` views at most, and part them by patient.
+def gather_view_pairs(
+    store: Store, collection: Collection, config: AugmenterConfig, where: str | None = None
+) -> ViewPairs:
+    """Read tiles that have all their views, `MAX_VIEWS` views at most, and part them by patient.
 
     The tiles of a sample, and their parts, hang on their ids, on their patients and on the seed, not on the order of
     the table.
@@ -77,9 +79,9 @@ def gather_pairs(store: Store, collection: Collection, config: AugmenterConfig, 
     places = read_tile_locations(collection, slides=sorted(wanted))
     notes = []
     chosen = np.argsort(places.tile_id)
-    if len(chosen) * count > MOST_VIEWS:
-        chosen = np.random.default_rng(config.seed).permutation(chosen)[: MOST_VIEWS // count]
-        notes.append(f"a sample of {len(chosen):,} of {len(places):,} tiles is looked at: {MOST_VIEWS:,} views")
+    if len(chosen) * count > MAX_VIEWS:
+        chosen = np.random.default_rng(config.seed).permutation(chosen)[: MAX_VIEWS // count]
+        notes.append(f"a sample of {len(chosen):,} of {len(places):,} tiles is looked at: {MAX_VIEWS:,} views")
     chosen = np.sort(chosen)
     read = read_views(views, places.tile_id[chosen])
     if not read.found.any():
@@ -108,13 +110,13 @@ def gather_pairs(store: Store, collection: Collection, config: AugmenterConfig, 
         vectors=read_vectors(collection, places.row[chosen], version=places.version),
         views=read.vectors if read.found.all() else read.vectors[read.found],
         parameters=read.parameters[read.found],
-        part=part_by_group(group, places.tile_id[chosen], config, collection.name),
+        part=assign_parts(group, places.tile_id[chosen], config, collection.name),
         group=group,
         notes=(*notes, *groups.notes),
     )
 
 
-def part_by_group(
+def assign_parts(
     group: NDArray[np.integer], tile_id: NDArray[np.int64], config: AugmenterConfig, collection: str
 ) -> NDArray[np.int8]:
     """(n,) part of each tile: no patient is in two, and at least two are in the one to be judged on.
@@ -136,7 +138,7 @@ def part_by_group(
     order = np.argsort(first)
     shares = (1 - config.valid_share - config.test_share, config.valid_share, config.test_share)
     part = np.empty(len(sizes), np.int8)
-    part[order] = deal(sizes[order, None].astype(np.float64), shares, np.random.default_rng(config.seed))
+    part[order] = distribute_groups(sizes[order, None].astype(np.float64), shares, np.random.default_rng(config.seed))
     if (part == TEST).sum() < 2:  # the smallest patient of a part that has another to spare
         spare = np.flatnonzero((part == TRAIN) & ((part == TRAIN).sum() > 1))
         spare = spare if len(spare) else np.flatnonzero(part == VALID)

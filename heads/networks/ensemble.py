@@ -19,7 +19,7 @@ BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Members:
+class Ensemble:
     """Fitted networks, M of them, and how each reads vectors and gives probabilities.
 
     Attributes:

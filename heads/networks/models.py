@@ -98,12 +98,14 @@ def _dropout(hidden: jax.Array, rate: float, key: PRNGKeyArray | None) -> jax.Ar
     return jnp.where(jax.random.bernoulli(key, 1 - rate, hidden.shape), hidden / (1 - rate), 0.0)
 
 
-def network_of(model: str, *, dim: int, classes: int, hidden: int, dropout: float) -> Network:
+def make_network(model: str, *, dim: int, classes: int, hidden: int, dropout: float) -> Network:
     """The network of a head's model; `mean` and `max` heads are linear on what they pool."""
     return nnx.split(_build(model, dim, classes, hidden, dropout, nnx.Rngs(0)))[0]
 
 
-def initial(model: str, key: PRNGKeyArray, *, dim: int, classes: int, hidden: int, dropout: float) -> Parameters:
+def initial_parameters(
+    model: str, key: PRNGKeyArray, *, dim: int, classes: int, hidden: int, dropout: float
+) -> Parameters:
     """Parameters to start from."""
     return nnx.split(_build(model, dim, classes, hidden, dropout, nnx.Rngs(key)))[1]
 
@@ -121,7 +123,7 @@ def apply(network: Network, parameters: Parameters, *inputs: Any) -> Any:
     return nnx.merge(network, parameters)(*inputs)
 
 
-def decays(parameters: Parameters) -> Any:
+def decay_mask(parameters: Parameters) -> Any:
     """Which parameters weight decay acts on: kernels, not biases."""
     return jax.tree.map_with_path(lambda path, _: "kernel" in jax.tree_util.keystr(path), parameters)
 

@@ -12,7 +12,7 @@ from heads.config import SelectConfig, few_shot_name
 from heads.examples import Examples
 from heads.select.sample import spread_over_groups
 from heads.splitting.splits import PART_NAMES, TEST, TRAIN
-from heads.tasks import columns_of
+from heads.tasks import logit_columns
 from heads.training.training import train
 
 _BLOCK_ROWS = 1024
@@ -94,8 +94,8 @@ def _linear(vectors: NDArray[np.float16], examples: Examples, config: SelectConf
     k = len(examples.classes[0])
     probability = np.zeros((len(vectors), k))
     for fold, _, test in _folds(examples):
-        members = trained.members(best, [fold], columns_of(k, False))
-        logits = trained.logits(members, test)[0].astype(np.float64)
+        ensemble = trained.ensemble(best, [fold], logit_columns(k, False))
+        logits = trained.logits(ensemble, test)[0].astype(np.float64)
         probability[test] = (
             np.concatenate([expit(-logits), expit(logits)], axis=1) if k == 2 else softmax(logits, axis=1)
         )

@@ -12,7 +12,7 @@ from embedstore.errors import LabelError, SplitError
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import Collection, Store
 from heads.config import SelectConfig, few_shot_name
-from heads.examples import Examples, gather
+from heads.examples import Examples, gather_examples
 from heads.select.candidate_scores import CandidateScores, score_candidates
 from heads.select.candidates import CandidateRequest, SampleEmbeddings, StoredTile, embed_sample
 from heads.select.probes import ProbeResult, draw_shots, run_probes
@@ -55,7 +55,7 @@ def sample_task(store: Store, collection: Collection, task: str, config: SelectC
         TaskNotFoundError, LabelError, SplitError: labels that cannot answer the task, or too few patients.
     """
     try:
-        examples = gather(store, collection, [task], config.fit(), where)
+        examples = gather_examples(store, collection, [task], config.fit(), where)
     except SplitError as error:  # it names patients and folds only, and there may be several tasks
         raise SplitError(f"task {task!r}: {error}") from error
     sample = take(examples, sample_rows(examples, config.tiles, seed=config.seed))

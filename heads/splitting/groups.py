@@ -59,7 +59,7 @@ class Groups:
                 f"{self.plural(n)} for {least} folds; pass --folds {n}, or label at least {least} {self.plural()}"
             )
 
-    def check_apart(self, side: NDArray[Any], sides: str, remedy: str) -> None:
+    def check_disjoint(self, side: NDArray[Any], sides: str, remedy: str) -> None:
         """Raise where rows of a group are on two sides; sides below 0 do not count."""
         used = side >= 0
         pairs = np.unique(self.code[used] * (int(side.max()) + 1) + side[used])
@@ -70,7 +70,7 @@ class Groups:
                 f"{listed(self._names(twice))}; {remedy}"
             )
 
-    def carve(self, mask: NDArray[np.bool_], share: float, where: str) -> NDArray[np.bool_]:
+    def split_off_validation(self, mask: NDArray[np.bool_], share: float, where: str) -> NDArray[np.bool_]:
         """(n,) bool: the rows of a mask that are to be validated on, a share of them, by group."""
         counts = self._count(mask)
         mine = np.flatnonzero(counts[:, -1])
@@ -80,7 +80,7 @@ class Groups:
                 "them, or give a validation part"
             )
         taken = np.zeros(len(self.codes), bool)
-        taken[mine] = deal(counts[mine], (1 - share, share), self.rng) == 1
+        taken[mine] = distribute_groups(counts[mine], (1 - share, share), self.rng) == 1
         return mask & taken[self.code]
 
     def plural(self, n: int | None = None) -> str:
@@ -101,7 +101,9 @@ class Groups:
         return [str(self.codes[i] if self._all_names is None else self._all_names[self.codes[i]]) for i in indices]
 
 
-def deal(counts: NDArray[np.float64], shares: Sequence[float], rng: np.random.Generator) -> NDArray[np.intp]:
+def distribute_groups(
+    counts: NDArray[np.float64], shares: Sequence[float], rng: np.random.Generator
+) -> NDArray[np.intp]:
     """Deal groups to parts so that every part has its share of every class.
 
     Greedy: those with most of a class first, each to the part where the squares of what the parts have too much or too

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embedstore.errors import SplitError
 from heads.config import SplitConfig
-from heads.splitting.groups import Groups, deal, listed
+from heads.splitting.groups import Groups, distribute_groups, listed
 
 TRAIN, VALID, TEST, UNUSED = 0, 1, 2, -1
 PART_NAMES = {TRAIN: "train", VALID: "valid", TEST: "test"}
@@ -94,7 +94,10 @@ def make_split(
         parts, names = _kfold(patients, config.folds, classes)
     elif config.kind == "holdout":
         shares = (1 - config.valid_share - config.test_share, config.valid_share, config.test_share)
-        parts, names = deal(patients.counts, shares, patients.rng)[None, patients.code].astype(np.int8), ["holdout"]
+        parts, names = (
+            distribute_groups(patients.counts, shares, patients.rng)[None, patients.code].astype(np.int8),
+            ["holdout"],
+        )
     elif config.kind == "column":
         parts, names = _by_column(patients, config, values, value_names)
     else:
@@ -140,7 +143,7 @@ def part_of_name(name: str) -> int:
 
 def _kfold(patients: Groups, folds: int, classes: Sequence[str]) -> tuple[NDArray[np.int8], list[str]]:
     """Deal groups to folds, and put the folds into an order that leaves every class in every train part."""
-    fold = deal(patients.counts, [1 / folds] * folds, patients.rng)
+    fold = distribute_groups(patients.counts, [1 / folds] * folds, patients.rng)
     held = np.zeros((folds, len(classes)), bool)
     np.logical_or.at(held, fold, patients.counts[:, : len(classes)] > 0)
     place = np.arange(folds)
@@ -185,11 +188,11 @@ def _by_column(
             "split by another column, or pass --split kfold"
         )
     remedy = "correct it in the list of slides, or pass --split kfold"
-    patients.check_apart(values, f"two values of {column!r}", remedy)
+    patients.check_disjoint(values, f"two values of {column!r}", remedy)
     parts = np.empty((len(present), len(values)), np.int8)
     for i, value in enumerate(present):
         others = values != value
-        valid = patients.carve(others, config.valid_share, f"fold {column}={value_names[value]}")
+        valid = patients.split_off_validation(others, config.valid_share, f"fold {column}={value_names[value]}")
         parts[i] = np.where(valid, VALID, np.where(others, TRAIN, TEST))
     return parts, [f"{column}={value_names[value]}" for value in present]
 
@@ -232,10 +235,10 @@ def _given_parts(patients: Groups, config: SplitConfig, part: NDArray[np.int8], 
                 f"the given split has no {name} part: {listed(f'{k} {n:,} rows' for k, n in counts.items())}; add one, "
                 "or pass --split holdout"
             )
-    patients.check_apart(part, "two parts of the given split", _remedy(config))
+    patients.check_disjoint(part, "two parts of the given split", _remedy(config))
     if not counts["valid"]:
         train = part == TRAIN
-        part[patients.carve(train, config.valid_share, "the given train part")] = VALID
+        part[patients.split_off_validation(train, config.valid_share, "the given train part")] = VALID
         share = (part == VALID).sum() / train.sum()
         notes.append(
             f"the given split has no validation part: {share:.0%} of the rows of its train part, of "
@@ -253,13 +256,13 @@ def _given_folds(
     fold = np.full(len(values), -1)
     for value, number in numbers.items():
         fold[values == value] = ordered.index(number)
-    patients.check_apart(fold, "two folds of the given split", _remedy(config))
+    patients.check_disjoint(fold, "two folds of the given split", _remedy(config))
     names = [f"given fold {number}" for number in ordered]
     if len(ordered) > 2:
         return _cycle(fold, len(ordered)), names
     parts = np.empty((2, len(fold)), np.int8)
     for i in range(2):
-        valid = patients.carve(fold == 1 - i, config.valid_share, names[i])
+        valid = patients.split_off_validation(fold == 1 - i, config.valid_share, names[i])
         parts[i] = np.select([valid, fold == 1 - i, fold == i], [VALID, TRAIN, TEST], UNUSED)
     notes.append("two folds are given: in each, a share of the other is validated on")
     return parts, names

@@ -22,13 +22,13 @@ from heads.bags import Bags
 from heads.config import AugmentConfig, FitConfig
 from heads.examples import Examples
 from heads.moments import moments
-from heads.networks.ensemble import Members
+from heads.networks.ensemble import Ensemble
 from heads.networks.losses import loss_and_weight, mask_logits
 from heads.networks.models import Parameters, apply, standardise
 from heads.splitting.splits import TRAIN, VALID
 from heads.training.adamw import optimizer_of
-from heads.training.grid import Fitted, Grid, Program, Trained, cells_of, grid_of, program_of
-from heads.training.problem import Problem, pose
+from heads.training.grid import BestHeads, Grid, Program, TrainedGrid, grid_cells, make_grid, make_program
+from heads.training.problem import Problem, build_problem
 from heads.training.validation import score
 
 #: Shortest padded bag, tiles; lengths double from there.
@@ -56,7 +56,7 @@ def padded_length(tiles: int) -> int:
     return max(SHORTEST, 1 << max(tiles - 1, 0).bit_length())
 
 
-def batches_of(
+def bag_batches(
     vectors: NDArray[Any], bags: Bags, chosen: NDArray[np.intp], *, most_bags: int, most_tiles: int,
     rng: np.random.Generator | None = None,
 ) -> Iterator[BagBatch]:  # fmt: skip
@@ -115,17 +115,17 @@ class _Heads(NamedTuple):
     decay: Float[Array, " n"]
 
 
-def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> Trained:
+def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> TrainedGrid:
     """Fit all heads of a configuration to bags.
 
     Args:
         vectors: (tiles, dim) of all bags, one after the other; may be a memory map.
     """
     bags = examples.bags
-    program = program_of(config, examples, vectors.shape[1])
+    program = make_program(config, examples, vectors.shape[1])
     problem = _pose(config, examples, vectors)
     seeds = range(config.seed, config.seed + config.seeds)
-    grid = grid_of(
+    grid = make_grid(
         len(examples.tasks), config.learning_rates or (), config.weight_decays or (),
         [Strengths.of(AugmentConfig())], seeds,
     )  # fmt: skip
@@ -138,7 +138,7 @@ def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> 
     trained, valid = (np.flatnonzero((examples.split.parts == part).any(axis=0)) for part in (TRAIN, VALID))
     rng, step = np.random.default_rng(config.seed), 0
     while step < program.steps and best.open:
-        epoch = batches_of(
+        epoch = bag_batches(
             vectors, bags, trained, most_bags=config.batch or 1, most_tiles=config.bag_tiles, rng=rng
         )  # fmt: skip
         for batch in _ahead(epoch):
@@ -149,26 +149,26 @@ def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> 
                 best.look(state.parameters, np.asarray(_score_heads(program, problem, heads, logits)), step)
             if step == program.steps or not best.open:
                 break
-    fitted = Fitted(
+    fitted = BestHeads(
         jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), best.parameters),
         jnp.asarray(best.score.reshape(shape)),
         jnp.asarray(best.step.reshape(shape)),
     )
-    return Trained(
+    return TrainedGrid(
         optimizer="adamw",
         network=program.network,
         problem=problem,
-        cells=cells_of(grid, ("learning_rate", "weight_decay")),
+        cells=grid_cells(grid, ("learning_rate", "weight_decay")),
         seeds=len(seeds),
         fitted=fitted,
-        logits=lambda members, rows: bag_logits(members, vectors, bags, rows),
+        logits=lambda ensemble, rows: bag_logits(ensemble, vectors, bags, rows),
     )
 
 
 def _pose(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> Problem:
     """The problem with bags for rows; moments are those of tiles."""
     placeholder = np.zeros((len(examples), 1), np.float16)
-    problem = pose(
+    problem = build_problem(
         placeholder, examples.targets, examples.known, examples.split.parts,
         [config.multi_label] * len(examples.tasks), class_weights=config.class_weights == "balanced",
         balanced_sampling=config.balanced_sampling, seed=config.seed,
@@ -263,7 +263,7 @@ def _all_logits(program: Program, problem: Problem, heads: _Heads, parameters, v
     """Logits (heads, examples, k) of some bags; zeros for the others."""
     standard = problem.mean, problem.std, problem.shift[0, heads.fold], problem.scale[0, heads.fold]
     found = np.zeros((len(heads.task), len(problem.parts[0]), program.columns), np.float32)
-    for batch in _ahead(batches_of(vectors, bags, chosen, most_bags=64, most_tiles=0)):
+    for batch in _ahead(bag_batches(vectors, bags, chosen, most_bags=64, most_tiles=0)):
         logits, _ = _logits_of_batch(program.network, parameters, *standard, batch)
         real = np.asarray(batch.bag) >= 0
         found[:, np.asarray(batch.bag)[real]] = np.asarray(logits)[:, real]
@@ -283,23 +283,23 @@ def _score_heads(program: Program, problem: Problem, heads: _Heads, logits):
     return jax.vmap(of_head)(logits, heads.fold, heads.task)
 
 
-def bag_logits(members: Members, vectors: NDArray[Any], bags: Bags, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
+def bag_logits(ensemble: Ensemble, vectors: NDArray[Any], bags: Bags, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
     """Logits (members, chosen, columns) of some bags."""
-    return bag_answers(members, vectors, bags, chosen)[0]
+    return bag_outputs(ensemble, vectors, bags, chosen)[0]
 
 
-def bag_answers(
-    members: Members, vectors: NDArray[Any], bags: Bags, chosen: NDArray[np.intp]
+def bag_outputs(
+    ensemble: Ensemble, vectors: NDArray[Any], bags: Bags, chosen: NDArray[np.intp]
 ) -> tuple[NDArray[np.float32], dict[int, NDArray[np.float32]]]:
     """Logits (members, chosen, columns) of bags, and what attention each of a bag's tiles got, by bag.
 
     Attention is the mean over members; it sums to one over a bag.
     """
-    standard = members.mean, members.std, members.shift, members.scale
-    found = np.zeros((len(members), len(bags), members.offset.shape[1]), np.float32)
+    standard = ensemble.mean, ensemble.std, ensemble.shift, ensemble.scale
+    found = np.zeros((len(ensemble), len(bags), ensemble.offset.shape[1]), np.float32)
     attention: dict[int, NDArray[np.float32]] = {}
-    for batch in _ahead(batches_of(vectors, bags, chosen, most_bags=64, most_tiles=0)):
-        logits, weights = _logits_of_batch(members.network, members.parameters, *standard, batch)
+    for batch in _ahead(bag_batches(vectors, bags, chosen, most_bags=64, most_tiles=0)):
+        logits, weights = _logits_of_batch(ensemble.network, ensemble.parameters, *standard, batch)
         mean = np.asarray(weights).mean(axis=0)
         for place, bag in enumerate(np.asarray(batch.bag)):
             if bag >= 0:

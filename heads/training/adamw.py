@@ -19,19 +19,19 @@ from jaxtyping import Array, Bool, Float, Float16, Int, PRNGKeyArray
 from numpy.typing import NDArray
 
 from heads.augmentation.feature_space import Partners, Strengths, augment
-from heads.networks.latent import apply_latent
+from heads.networks.augmenter_network import apply_augmenter
 from heads.networks.losses import loss_and_weight, mask_logits
-from heads.networks.models import Parameters, apply, decays, standardise
+from heads.networks.models import Parameters, apply, decay_mask, standardise
 from heads.splitting.splits import TRAIN
-from heads.training.grid import Fitted, Grid, Program, standards_of
-from heads.training.problem import Draw, Problem, draw
+from heads.training.grid import BestHeads, Grid, Program, stream_moments
+from heads.training.problem import BatchDraw, Problem, draw_batch
 from heads.training.validation import validate
 
 
 class _State(NamedTuple):
     parameters: Parameters
     optimizer: Any
-    best: Fitted
+    best: BestHeads
     stale: Int[Array, "streams folds heads"]
     round: Int[Array, ""]
 
@@ -45,7 +45,7 @@ class _Raw(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=0)
-def fit_on_device(program: Program, problem: Problem, grid: Grid, flat: Float16[Array, "rows dim"]) -> Fitted:
+def fit_on_device(program: Program, problem: Problem, grid: Grid, flat: Float16[Array, "rows dim"]) -> BestHeads:
     """Fit with all vectors on the device: the whole of it is one program.
 
     Args:
@@ -61,7 +61,7 @@ def fit_on_device(program: Program, problem: Problem, grid: Grid, flat: Float16[
 
 def fit_streamed(
     program: Program, problem: Problem, grid: Grid, fetch: Callable[[NDArray[np.int64]], NDArray[np.float16]]
-) -> Fitted:
+) -> BestHeads:
     """Fit with vectors that do not fit on the device: the same draws, the same steps, the same result.
 
     While the device is busy with a round, a thread fetches the vectors of the next.
@@ -88,7 +88,7 @@ def _prefetched(reader: ThreadPoolExecutor, make: Callable[[int], Any], count: i
         yield now
 
 
-def _fetched_round(program, problem, grid, number, fetch) -> tuple[Draw, _Raw]:
+def _fetched_round(program, problem, grid, number, fetch) -> tuple[BatchDraw, _Raw]:
     draws = _jit_draw_round(program, problem, grid, number)
 
     def of(rows: jax.Array, views: jax.Array | int) -> jax.Array:
@@ -115,7 +115,7 @@ def _begin(program: Program, problem: Problem, grid: Grid) -> _State:
     parameters = jax.tree.map(lambda a: jnp.broadcast_to(a[:, None, None], (*shape, *a.shape[1:])), one)
     optimizer = optimizer_of(program, jnp.float32(0), jnp.float32(0), jax.tree.map(lambda a: a[0], one))
     opt_state = jax.vmap(jax.vmap(jax.vmap(optimizer.init)))(parameters)
-    best = Fitted(parameters, jnp.full(shape, jnp.inf), jnp.zeros(shape, jnp.int32))
+    best = BestHeads(parameters, jnp.full(shape, jnp.inf), jnp.zeros(shape, jnp.int32))
     return _State(parameters, opt_state, best, jnp.zeros(shape, jnp.int32), jnp.int32(0))
 
 
@@ -123,19 +123,19 @@ def optimizer_of(program: Program, rate, decay, parameters) -> optax.GradientTra
     """AdamW (Loshchilov & Hutter 2019) with a short warm-up and a cosine to zero."""
     warm = max(1, min(program.steps // 20, 100))
     schedule = optax.warmup_cosine_decay_schedule(0.0, 1.0, warm, max(program.steps, warm + 1))
-    return optax.adamw(lambda step: rate * schedule(step), weight_decay=decay, mask=decays(parameters))
+    return optax.adamw(lambda step: rate * schedule(step), weight_decay=decay, mask=decay_mask(parameters))
 
 
 def _goes_on(program: Program, state: _State) -> Bool[Array, ""]:
     return (state.round < program.rounds) & (state.stale < program.patience).any()
 
 
-def _draw_round(program: Program, problem: Problem, grid: Grid, number) -> Draw:
+def _draw_round(program: Program, problem: Problem, grid: Grid, number) -> BatchDraw:
     """Draws of a round's steps, (steps, streams, batch)."""
 
     def one(step, key, views, learned):
         at_step = jax.random.fold_in(key, 2 * step)
-        return draw(problem.groups, program.batch, views, learned, program.views, key=at_step)
+        return draw_batch(problem.groups, program.batch, views, learned, program.views, key=at_step)
 
     steps, strengths = number * program.every + jnp.arange(program.every), grid.strengths
     over_streams = jax.vmap(one, in_axes=(None, 0, 0, 0))
@@ -148,7 +148,7 @@ def _wants(program: Program) -> tuple[bool, bool]:
     return bool(kinds & {"interpolate", "extrapolate"}), "mixup" in kinds
 
 
-def _fetch(program: Program, flat: jax.Array, draws: Draw) -> _Raw:
+def _fetch(program: Program, flat: jax.Array, draws: BatchDraw) -> _Raw:
     wants_same, wants_any = _wants(program)
     return _Raw(
         flat[draws.rows * program.views + draws.view],
@@ -157,10 +157,10 @@ def _fetch(program: Program, flat: jax.Array, draws: Draw) -> _Raw:
     )
 
 
-def _round(program: Program, problem: Problem, grid: Grid, state: _State, draws: Draw, fetch) -> _State:
+def _round(program: Program, problem: Problem, grid: Grid, state: _State, draws: BatchDraw, fetch) -> _State:
     """Some steps, then a look at the validation rows."""
 
-    def step(carry: tuple[Any, Any], one: tuple[jax.Array, Draw, Any]):
+    def step(carry: tuple[Any, Any], one: tuple[jax.Array, BatchDraw, Any]):
         (parameters, optimizer), (number, drawn, given) = carry, one
         raw = fetch(drawn) if given is None else given
         return _step(program, problem, grid, parameters, optimizer, number, drawn, raw), None
@@ -170,7 +170,7 @@ def _round(program: Program, problem: Problem, grid: Grid, state: _State, draws:
     (parameters, optimizer), _ = jax.lax.scan(step, (state.parameters, state.optimizer), (numbers, draws, given))
     scores = validate(program, problem, grid, parameters)
     better = (scores < state.best.score) & (state.stale < program.patience)
-    best = Fitted(
+    best = BestHeads(
         jax.tree.map(lambda new, old: jnp.where(_like(better, new), new, old), parameters, state.best.parameters),
         jnp.where(better, scores, state.best.score),
         jnp.where(better, (state.round + 1) * program.every, state.best.best_step),
@@ -184,7 +184,7 @@ def _like(flags: jax.Array, array: jax.Array) -> jax.Array:
     return flags.reshape(*flags.shape, *(1,) * (array.ndim - flags.ndim))
 
 
-def _step(program: Program, problem: Problem, grid: Grid, parameters, optimizer, number, draws: Draw, raw: _Raw):
+def _step(program: Program, problem: Problem, grid: Grid, parameters, optimizer, number, draws: BatchDraw, raw: _Raw):
     """One step of every head."""
     keys = jax.vmap(lambda key: jax.random.fold_in(key, 2 * number + 1))(grid.keys)
 
@@ -211,13 +211,13 @@ def _step(program: Program, problem: Problem, grid: Grid, parameters, optimizer,
             problem.weights, counted, shift, scale,
         )  # fmt: skip
 
-    standards = standards_of(problem, len(keys))
+    standards = stream_moments(problem, len(keys))
     return jax.vmap(of_stream)(
         parameters, optimizer, keys, *standards, *_batches(program, problem, grid, draws, raw, keys)
     )
 
 
-def _batches(program: Program, problem: Problem, grid: Grid, draws: Draw, raw: _Raw, keys):
+def _batches(program: Program, problem: Problem, grid: Grid, draws: BatchDraw, raw: _Raw, keys):
     """Batches of all streams. Those of the same kinds go together; what a stream does not use costs nothing."""
     given = grid.strengths, draws, raw, keys
     seeds = len(keys) // len(program.kinds)
@@ -231,7 +231,7 @@ def _batches(program: Program, problem: Problem, grid: Grid, draws: Draw, raw: _
 
 
 def _batch(
-    program: Program, problem: Problem, kinds: frozenset[str], strengths: Strengths, draws: Draw, raw: _Raw, key
+    program: Program, problem: Problem, kinds: frozenset[str], strengths: Strengths, draws: BatchDraw, raw: _Raw, key
 ):
     """Standardised and augmented vectors, their targets, and which rows count in which fold and task."""
 
@@ -256,12 +256,14 @@ def _batch(
 
 def _through_latent(program: Program, problem: Problem, x, taken, *, key: PRNGKeyArray):
     """Some of the vectors taken to those of views of their tiles, drawn anew."""
-    latent = problem.latent
-    assert program.latent is not None and latent is not None, "a policy has learned on, and there is no augmenter"
-    bank = latent.bank
+    augmenter = problem.augmenter
+    assert program.augmenter_network is not None and augmenter is not None, (
+        "a policy has learned on, and there is no augmenter"
+    )
+    bank = augmenter.bank
     views = bank[jax.random.randint(key, (len(x),), 0, len(bank))]
     x = x.astype(jnp.float32)
-    return jnp.where(taken[:, None], apply_latent(program.latent, latent, x, views), x)
+    return jnp.where(taken[:, None], apply_augmenter(program.augmenter_network, augmenter, x, views), x)
 
 
 _jit_begin = jax.jit(_begin, static_argnums=0)

@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from numpy.typing import NDArray
 
-from heads.augmentation.feature_space import Strengths, kinds_on
+from heads.augmentation.feature_space import Strengths, active_kinds
 from heads.config import AugmentConfig, FitConfig
 from heads.examples import Examples
-from heads.networks.ensemble import Members
-from heads.networks.models import Network, Parameters, first_columns, initial, network_of
-from heads.tasks import columns_of, is_softmax
+from heads.networks.ensemble import Ensemble
+from heads.networks.models import Network, Parameters, first_columns, initial_parameters, make_network
+from heads.tasks import is_softmax, logit_columns
 from heads.training.problem import Problem
 
 
@@ -56,14 +56,16 @@ class Program:
     patience: int
     metric: str
     focal: float
-    latent: Network | None = None
+    augmenter_network: Network | None = None
 
     @property
     def rounds(self) -> int:
         return -(-self.steps // self.every)
 
     def start(self, key: PRNGKeyArray) -> Parameters:
-        return initial(self.model, key, dim=self.dim, classes=self.columns, hidden=self.hidden, dropout=self.dropout)
+        return initial_parameters(
+            self.model, key, dim=self.dim, classes=self.columns, hidden=self.hidden, dropout=self.dropout
+        )
 
 
 class Grid(NamedTuple):
@@ -76,7 +78,7 @@ class Grid(NamedTuple):
     keys: PRNGKeyArray  # (streams,)
 
 
-class Fitted(NamedTuple):
+class BestHeads(NamedTuple):
     """Heads as they were at their best look at the validation rows."""
 
     parameters: Parameters  # (streams, folds, heads, …) each
@@ -84,13 +86,13 @@ class Fitted(NamedTuple):
     best_step: Int[Array, "streams folds heads"]
 
 
-def standards_of(problem: Problem, streams: int) -> tuple[jax.Array, jax.Array]:
+def stream_moments(problem: Problem, streams: int) -> tuple[jax.Array, jax.Array]:
     """Shift and scale of each stream, (streams, folds, dim)."""
     seeds = streams // len(problem.shift)
     return jnp.repeat(problem.shift, seeds, axis=0), jnp.repeat(problem.scale, seeds, axis=0)
 
 
-def grid_of(
+def make_grid(
     tasks: int, learning_rates: Sequence[float], weight_decays: Sequence[float], strengths: Sequence[Strengths],
     seeds: Sequence[int],
 ) -> Grid:  # fmt: skip
@@ -108,7 +110,7 @@ def grid_of(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
+class TrainedGrid:
     """All heads of a fit: (augmentations × seeds) × folds × (tasks × hyper-parameters).
 
     Attributes:
@@ -127,8 +129,8 @@ class Trained:
     problem: Problem
     cells: tuple[dict[str, Any], ...]
     seeds: int
-    fitted: Fitted
-    logits: Callable[[Members, NDArray[np.intp]], NDArray[np.float32]]
+    fitted: BestHeads
+    logits: Callable[[Ensemble, NDArray[np.intp]], NDArray[np.float32]]
 
     def scores(self, task: int) -> dict[int, NDArray[np.float32]]:
         """Validation scores (seeds, folds) of each of a task's cells; smaller is better."""
@@ -139,7 +141,7 @@ class Trained:
         policy, head = divmod(cell, self.fitted.score.shape[2])
         return np.asarray(values[policy * self.seeds : (policy + 1) * self.seeds, :, head])
 
-    def members(self, cell: int, folds: Sequence[int], columns: int) -> Members:
+    def ensemble(self, cell: int, folds: Sequence[int], columns: int) -> Ensemble:
         """The heads of a cell, of all seeds and some folds; without offset and temperature."""
         chosen, seeds = np.asarray(folds), self.seeds
         parameters = jax.tree.map(
@@ -149,7 +151,7 @@ class Trained:
         policy = cell // self.fitted.score.shape[2]
         shift, scale = (np.asarray(a)[policy, chosen] for a in (self.problem.shift, self.problem.scale))
         m = seeds * len(folds)
-        return Members(
+        return Ensemble(
             network=self.network,
             parameters=parameters,
             mean=np.asarray(self.problem.mean),
@@ -161,24 +163,24 @@ class Trained:
         )
 
 
-def program_of(
+def make_program(
     config: FitConfig, examples: Examples, dim: int, *, views: int = 1, steps: int | None = None,
-    latent: Network | None = None,
+    augmenter_network: Network | None = None,
 ) -> Program:  # fmt: skip
     """What is compiled for a fit."""
-    columns = max(columns_of(len(classes), config.multi_label) for classes in examples.classes)
+    columns = max(logit_columns(len(classes), config.multi_label) for classes in examples.classes)
     softmax = {is_softmax(len(classes), config.multi_label) for classes in examples.classes}
     return Program(
-        network=network_of(config.model, dim=dim, classes=columns, hidden=config.hidden, dropout=config.dropout),
+        network=make_network(config.model, dim=dim, classes=columns, hidden=config.hidden, dropout=config.dropout),
         model=config.model,
         dim=dim,
         columns=columns,
         hidden=config.hidden,
         dropout=config.dropout,
         losses=frozenset("softmax" if one else "sigmoid" for one in softmax),
-        kinds=tuple(kinds_on(one) for one in config.policies),
+        kinds=tuple(active_kinds(one) for one in config.policies),
         views=views,
-        latent=latent,
+        augmenter_network=augmenter_network,
         batch=config.batch or 1,
         steps=steps or config.steps or 1,
         every=config.evaluate_every,
@@ -188,7 +190,7 @@ def program_of(
     )
 
 
-def cells_of(
+def grid_cells(
     grid: Grid, names: Sequence[str], policies: Sequence[AugmentConfig] = (AugmentConfig(),)
 ) -> tuple[dict[str, Any], ...]:
     """What each head of a grid is, by the names of its hyper-parameters and, where there are several, augmentation."""

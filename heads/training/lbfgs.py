@@ -30,7 +30,7 @@ from heads.devices import padded
 from heads.networks.losses import loss_and_weight, mask_logits
 from heads.networks.models import apply, standardise, with_kernel
 from heads.splitting.splits import TRAIN
-from heads.training.grid import Fitted, Grid, Program, standards_of
+from heads.training.grid import BestHeads, Grid, Program, stream_moments
 from heads.training.problem import Problem
 from heads.training.validation import validate
 
@@ -64,7 +64,7 @@ class _State(NamedTuple):
 
 def fit_lbfgs(
     program: Program, problem: Problem, grid: Grid, vectors: NDArray[Any], shares: NDArray[Any] | None = None
-) -> Fitted:
+) -> BestHeads:
     """Fit every head of a grid whose `learning_rate` is the strength C; `steps` are the most iterations.
 
     A stream is a policy of augmentation, as the optimum does not depend on a seed. Validation scores choose among
@@ -96,7 +96,7 @@ def fit_lbfgs(
 
 
 @partial(jax.jit, static_argnums=0)
-def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> Fitted:
+def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> BestHeads:
     copies, n, dim = rows.vectors.shape
     x = standardise(rows.vectors.reshape(-1, dim), problem.mean, problem.std)
     targets = rows.targets.astype(jnp.float32)
@@ -133,9 +133,9 @@ def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> Fitted:
     policies = jax.vmap(folds, in_axes=(*[None] * 5, 0, 0, 0))
     parameters, steps = policies(
         grid.task, grid.learning_rate, rows.scale,
-        rows.counted, problem.weights, *standards_of(problem, len(rows.shares)), rows.shares,
+        rows.counted, problem.weights, *stream_moments(problem, len(rows.shares)), rows.shares,
     )  # fmt: skip
-    return Fitted(parameters, validate(program, problem, grid, parameters), steps)
+    return BestHeads(parameters, validate(program, problem, grid, parameters), steps)
 
 
 def _coordinates(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from heads.devices import padded
 from heads.moments import moments
-from heads.networks.latent import Latent
+from heads.networks.augmenter_network import AugmenterArrays
 from heads.splitting.splits import TRAIN, VALID
 from heads.tasks import is_softmax
 
@@ -23,7 +23,7 @@ from heads.tasks import is_softmax
 VALID_ROWS = 20_000
 
 
-class Groups(NamedTuple):
+class SamplingGroups(NamedTuple):
     """Rows to train on, sorted so that those of the same folds and classes lie together.
 
     Attributes:
@@ -57,7 +57,7 @@ class Problem(NamedTuple):
         valid_rows: Rows that each fold is validated on while fitting; -1 is padding.
         valid_x: Their vectors.
         groups: How batches are drawn.
-        latent: What takes vectors to those of views, where that is asked for.
+        augmenter: Arrays of the latent augmenter, where a policy uses one.
     """
 
     targets: Int8[Array, "tasks rows k"]
@@ -72,11 +72,11 @@ class Problem(NamedTuple):
     scale: Float[Array, "policies folds dim"]
     valid_rows: Int[Array, "folds valid"]
     valid_x: Float16[Array, "folds valid dim"]
-    groups: Groups
-    latent: Latent | None = None
+    groups: SamplingGroups
+    augmenter: AugmenterArrays | None = None
 
 
-class Draw(NamedTuple):
+class BatchDraw(NamedTuple):
     """Rows of a batch, partners to mix them with, and what stands for a row: itself, a view, a latent augmentation."""
 
     rows: Int[Array, "*n"]
@@ -86,7 +86,7 @@ class Draw(NamedTuple):
     learned: Bool[Array, "*n"]
 
 
-def pose(
+def build_problem(
     vectors: NDArray[np.float16],
     targets: Sequence[NDArray[np.bool_]],
     known: Sequence[NDArray[np.bool_]],
@@ -164,7 +164,7 @@ def _weights(packed, answered, parts, softmax, several, balanced: bool) -> NDArr
     return weights
 
 
-def _groups(packed, answered, parts, balanced: bool) -> Groups:
+def _groups(packed, answered, parts, balanced: bool) -> SamplingGroups:
     trained = np.flatnonzero((parts == TRAIN).any(0))
     fold_id = _numbered((parts[:, trained] == TRAIN).T)
     answers = np.concatenate([packed[:, trained], answered[:, trained, None]], axis=2)  # (tasks, n, k + 1)
@@ -181,7 +181,7 @@ def _groups(packed, answered, parts, balanced: bool) -> Groups:
         chance *= _rarity(packed, answered, trained, order[start])
     size = 1 << max(int(np.ceil(np.log2(len(found)))), 3)
     pad = (0, size - len(found))
-    return Groups(
+    return SamplingGroups(
         order=jnp.asarray(np.pad(trained[order], (0, packed.shape[1] - len(trained))), jnp.int32),
         start=jnp.asarray(np.pad(start, pad), jnp.int32),
         rows=jnp.asarray(np.pad(count, pad, constant_values=1), jnp.int32),
@@ -211,10 +211,10 @@ def _rarity(packed, answered, trained, examples) -> NDArray[np.float64]:
     return np.maximum(share, share[share > 0].min())
 
 
-def draw(
-    groups: Groups, n: int, view_share: Float[Array, ""], learned_share: Float[Array, ""], views: int, *,
+def draw_batch(
+    groups: SamplingGroups, n: int, view_share: Float[Array, ""], learned_share: Float[Array, ""], views: int, *,
     key: PRNGKeyArray,
-) -> Draw:  # fmt: skip
+) -> BatchDraw:  # fmt: skip
     """Draw rows with replacement, and for each a partner of the same classes and one of any class, in its folds.
 
     A row whose latent augmentation is drawn is not drawn as a view: the augmenter knows tiles as they are.
@@ -229,7 +229,7 @@ def draw(
     if views > 1:
         taken = ~learned & (jax.random.uniform(whether, (n,)) < view_share)
         view = jnp.where(taken, jax.random.randint(which, (n,), 1, views), 0)
-    return Draw(
+    return BatchDraw(
         rows=groups.order[start + jax.random.randint(member, (n,), 0, count)],
         same=groups.order[start + jax.random.randint(same, (n,), 0, count)],
         any=groups.order[fold_start + jax.random.randint(other, (n,), 0, fold_count)],

@@ -8,24 +8,24 @@ from numpy.typing import NDArray
 
 from heads.augmentation.augmenter import Augmenter
 from heads.augmentation.feature_space import Strengths
-from heads.augmentation.policies import MOST_VECTORS, count_copies, lay_copies, share_views
+from heads.augmentation.policies import MAX_LBFGS_VECTORS, augmented_rows, count_augmented_rows, view_shares
 from heads.config import LBFGS_MODELS, FitConfig
 from heads.devices import device_bytes, padded, to_device
 from heads.examples import Examples
 from heads.training.adamw import fit_on_device, fit_streamed
-from heads.training.grid import Fitted, Grid, Program, Trained, cells_of, grid_of, program_of
+from heads.training.grid import BestHeads, Grid, Program, TrainedGrid, grid_cells, make_grid, make_program
 from heads.training.lbfgs import fit_lbfgs
-from heads.training.problem import Problem, pose
+from heads.training.problem import Problem, build_problem
 
 #: More iterations than this the strongest grids do not need, and the weakest regularisation should not get.
 LBFGS_STEPS = 200
 
 
-def pose_examples(
+def build_examples_problem(
     config: FitConfig, examples: Examples, vectors: NDArray[Any], shares: NDArray[np.float64] | None = None
 ) -> Problem:
-    """The problem that examples and their vectors pose; see `pose`."""
-    return pose(
+    """The problem that examples and their vectors pose; see `build_problem`."""
+    return build_problem(
         vectors, examples.targets, examples.known, examples.split.parts, [config.multi_label] * len(examples.tasks),
         class_weights=config.class_weights == "balanced", balanced_sampling=config.balanced_sampling, seed=config.seed,
         shares=shares,
@@ -37,13 +37,13 @@ def choose_optimizer(config: FitConfig, rows: int, views: int = 1) -> str:
     if config.optimizer != "auto":
         return config.optimizer
     can = config.model in LBFGS_MODELS and not config.draws and not config.focal and not config.balanced_sampling
-    return "lbfgs" if can and rows * count_copies(config, views) <= MOST_VECTORS else "adamw"
+    return "lbfgs" if can and rows * count_augmented_rows(config, views) <= MAX_LBFGS_VECTORS else "adamw"
 
 
 def train(
     config: FitConfig, examples: Examples, vectors: NDArray[Any], *, augmenter: Augmenter | None = None,
     on_device: bool | None = None,
-) -> Trained:  # fmt: skip
+) -> TrainedGrid:  # fmt: skip
     """Fit all heads of a configuration to examples of one vector each.
 
     Args:
@@ -54,17 +54,19 @@ def train(
     dim, views = vectors.shape[-1], vectors.shape[1] if vectors.ndim == 3 else 1
     optimizer = choose_optimizer(config, len(vectors), views)
     if optimizer == "lbfgs":
-        copies, shares = lay_copies(config, vectors, augmenter)
-        problem = pose_examples(config, examples, copies, shares)
-        program = program_of(config, examples, dim, steps=min(config.steps or LBFGS_STEPS, LBFGS_STEPS))
+        copies, shares = augmented_rows(config, vectors, augmenter)
+        problem = build_examples_problem(config, examples, copies, shares)
+        program = make_program(config, examples, dim, steps=min(config.steps or LBFGS_STEPS, LBFGS_STEPS))
         seeds = range(config.seed, config.seed + 1)  # it starts at zero and draws nothing: all seeds are alike
         grid = _grid(config, examples, rates=config.c, decays=(0.0,), seeds=seeds)
         fitted = fit_lbfgs(program, problem, grid, copies, shares)
         names: tuple[str, ...] = ("c",)
     else:
-        network, latent = (augmenter.network, augmenter.latent) if augmenter is not None else (None, None)
-        program = program_of(config, examples, dim, views=views, latent=network)
-        problem = pose_examples(config, examples, vectors, share_views(config, views))._replace(latent=latent)
+        network, arrays = (augmenter.network, augmenter.arrays) if augmenter is not None else (None, None)
+        program = make_program(config, examples, dim, views=views, augmenter_network=network)
+        problem = build_examples_problem(config, examples, vectors, view_shares(config, views))._replace(
+            augmenter=arrays
+        )
         seeds = range(config.seed, config.seed + config.seeds)
         rates, decays = config.learning_rates or (), config.weight_decays or ()
         grid = _grid(config, examples, rates=rates, decays=decays, seeds=seeds)
@@ -72,22 +74,24 @@ def train(
         names = ("learning_rate", "weight_decay")
     jax.block_until_ready(fitted)
     first = vectors if vectors.ndim == 2 else vectors[:, 0]
-    return Trained(
+    return TrainedGrid(
         optimizer=optimizer,
         network=program.network,
         problem=problem,
-        cells=cells_of(grid, names, config.policies),
+        cells=grid_cells(grid, names, config.policies),
         seeds=len(seeds),
         fitted=fitted,
-        logits=lambda members, rows: members.logits(first[rows]),
+        logits=lambda ensemble, rows: ensemble.logits(first[rows]),
     )
 
 
 def _grid(config: FitConfig, examples: Examples, *, rates, decays, seeds) -> Grid:
-    return grid_of(len(examples.tasks), rates, decays, [Strengths.of(one) for one in config.policies], seeds)
+    return make_grid(len(examples.tasks), rates, decays, [Strengths.of(one) for one in config.policies], seeds)
 
 
-def _fit_adamw(program: Program, problem: Problem, grid: Grid, vectors: NDArray[Any], on_device: bool | None) -> Fitted:
+def _fit_adamw(
+    program: Program, problem: Problem, grid: Grid, vectors: NDArray[Any], on_device: bool | None
+) -> BestHeads:
     if on_device is None:
         on_device = 1.2 * vectors.nbytes < device_bytes()
     flat = vectors.reshape(-1, vectors.shape[-1])

@@ -23,7 +23,7 @@ _BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Material:
+class TrainingData:
     """What the examples of a fit are made of.
 
     Attributes:
@@ -42,9 +42,9 @@ class Material:
     notes: tuple[str, ...] = ()
 
 
-def gather_material(
+def gather_training_data(
     store: Store, collection: Collection, examples: Examples, config: FitConfig, scratch: Path
-) -> Material:
+) -> TrainingData:
     """Read what a fit needs.
 
     Args:
@@ -62,7 +62,7 @@ def gather_material(
 
 def _left_open(
     store: Store, collection: Collection, examples: Examples, config: FitConfig, vectors: NDArray[Any], scratch: Path
-) -> Material:
+) -> TrainingData:
     """With the augmentation that the store has the means for."""
     views = store.views(collection.name)
     augmenters = augmenters_for(store, collection)
@@ -82,7 +82,7 @@ def _left_open(
 
 def _asked(
     store: Store, collection: Collection, examples: Examples, config: FitConfig, vectors: NDArray[Any], scratch: Path
-) -> Material:
+) -> TrainingData:
     """With the augmentation that a configuration names."""
     augmenter, notes = None, tuple[str, ...]()
     record: dict[str, Any] = {}
@@ -91,7 +91,7 @@ def _asked(
         record["augmenter"] = {"name": augmenter.name, "digest": augmenter.digest}
     if config.uses("views"):
         vectors, record["views"], notes = _with_views(store, collection, examples, vectors, scratch)
-    return Material(vectors=vectors, augment=config.policies, augmenter=augmenter, record=record, notes=notes)
+    return TrainingData(vectors=vectors, augment=config.policies, augmenter=augmenter, record=record, notes=notes)
 
 
 def _with_views(

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from heads.networks.losses import loss_and_weight, mask_logits
 from heads.networks.models import Network, apply, standardise
-from heads.training.grid import Grid, Program, standards_of
+from heads.training.grid import Grid, Program, stream_moments
 from heads.training.problem import Problem
 
 
@@ -87,7 +87,7 @@ BLOCK_ROWS = 2048
 def validate(program: Program, problem: Problem, grid: Grid, parameters) -> Float[Array, "streams folds heads"]:
     """Score of every head on its fold's validation rows."""
     validated = jax.vmap(partial(_validate_fold, program, problem, grid), in_axes=(1, 0, 0, 0, 1, 1), out_axes=1)
-    standards = standards_of(problem, len(jax.tree.leaves(parameters)[0]))
+    standards = stream_moments(problem, len(jax.tree.leaves(parameters)[0]))
     return validated(parameters, problem.valid_x, problem.valid_rows, problem.weights, *standards)
 
 

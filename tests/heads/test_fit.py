@@ -225,20 +225,20 @@ def test_a_head_refuses_vectors_of_another_extractor(tmp_path: Path):
 
 def test_thresholds_and_temperatures_come_from_validation_alone(fitted_store: Store):
     """Truth of the test parts may be anything without a change of what was decided there."""
-    from heads.evaluate import finish
-    from heads.examples import gather
+    from heads.evaluate import evaluate_head
+    from heads.examples import gather_examples
     from heads.splitting.splits import TEST
     from heads.training.training import train
     from heads.training.training_data import _vectors
 
     config = FitConfig(**(QUICK | {"split": SplitConfig(kind="holdout")}))
     collection = fitted_store.collection()
-    examples = gather(fitted_store, collection, ["tissue"], config)
+    examples = gather_examples(fitted_store, collection, ["tissue"], config)
     trained = train(config, examples, _vectors(collection, examples, config, Path("unused")))
     test = examples.split.parts[0] == TEST
     lied = examples.targets[0].copy()
     lied[test] = ~lied[test]
-    honest, other = (finish(config, e, trained, 0) for e in (examples, replace(examples, targets=(lied,))))
+    honest, other = (evaluate_head(config, e, trained, 0) for e in (examples, replace(examples, targets=(lied,))))
     assert (honest.thresholds == other.thresholds).all()
-    assert (honest.members.temperature == other.members.temperature).all()
+    assert (honest.ensemble.temperature == other.ensemble.temperature).all()
     assert honest.report.metrics["accuracy"].value == pytest.approx(1 - other.report.metrics["accuracy"].value)

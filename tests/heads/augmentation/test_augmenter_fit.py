@@ -37,7 +37,7 @@ def test_it_learns_what_views_do_and_says_how_well(tmp_path: Path):
     report = AugmenterReport.from_record(made.record["report"])
     scores = report.scores["all"]
     assert made.record["beats_original"] and scores.gain.low > 0 and scores.explained.value > 0.5
-    assert scores.hears.value > 0.5 * scores.gain.value
+    assert scores.transform_gain.value > 0.5 * scores.gain.value
     assert report.scores["stain"].views == scores.views  # every view has its stains changed
     assert report.groups == 2  # of six patients: a fifth of the tiles is one's, and one alone gives no interval
 

@@ -10,12 +10,19 @@ import pytest
 from embedstore.config import ViewConfig
 from embedstore.views import PARAMETERS, draw_parameters
 from heads.augmentation.augmenter import Augmenter
-from heads.augmentation.augmenter_report import AugmenterReport, ViewScores, judge
+from heads.augmentation.augmenter_report import AugmenterReport, ViewScores, evaluate_augmenter
 from heads.augmentation.view_pairs import ViewPairs
 from heads.config import AugmenterConfig
 from heads.evaluation.bootstrap import resample
 from heads.evaluation.report import Metric
-from heads.networks.latent import TRANSFORMS, Latent, apply_latent, latent_network, latent_parameters, parameter_scale
+from heads.networks.augmenter_network import (
+    TRANSFORMS,
+    AugmenterArrays,
+    apply_augmenter,
+    augmenter_network,
+    initial_augmenter,
+    parameter_scale,
+)
 from heads.splitting.splits import TEST, TRAIN
 
 pytestmark = pytest.mark.slow
@@ -30,9 +37,9 @@ VIEWS = ViewConfig(count=COUNT, contrast=0)
 def augmenter() -> Augmenter:
     """One whose parameters are noise, so that it changes every vector."""
     rng = np.random.default_rng(0)
-    start = latent_parameters(jax.random.key(0), DIM, CONFIG)
+    start = initial_augmenter(jax.random.key(0), DIM, CONFIG)
     bank = draw_parameters(np.arange(100), VIEWS).reshape(-1, len(PARAMETERS))
-    latent = Latent(
+    latent = AugmenterArrays(
         parameters=jax.tree.map(lambda a: a + 0.1 * rng.normal(size=a.shape).astype(np.float32), start),
         mean=jnp.asarray(rng.normal(size=DIM), jnp.float32),
         std=jnp.asarray(rng.uniform(0.5, 2, DIM), jnp.float32),
@@ -40,7 +47,7 @@ def augmenter() -> Augmenter:
         bank=jnp.asarray(bank),
     )
     return Augmenter(
-        name="a", collection="toy", extractor_digest="d", network=latent_network(DIM, CONFIG), latent=latent,
+        name="a", collection="toy", extractor_digest="d", network=augmenter_network(DIM, CONFIG), arrays=latent,
         view_config=VIEWS, config=CONFIG,
     )  # fmt: skip
 
@@ -66,7 +73,7 @@ def pairs() -> ViewPairs:
 def by_hand(augmenter: Augmenter, pairs: ViewPairs, wanted: str) -> list[tuple[int, float, float, float, float]]:
     """Patient, cosine predicted and of the tile's own vector, and squared errors, of each view with a transform."""
     found = []
-    std = np.asarray(augmenter.latent.std, np.float64)
+    std = np.asarray(augmenter.arrays.std, np.float64)
     for tile in np.flatnonzero(pairs.part == TEST):
         for view in range(COUNT):
             done = dict(zip(PARAMETERS, pairs.parameters[tile, view].tolist(), strict=True))
@@ -75,7 +82,7 @@ def by_hand(augmenter: Augmenter, pairs: ViewPairs, wanted: str) -> list[tuple[i
                 continue
             own, true = (np.asarray(a, np.float64) for a in (pairs.vectors[tile], pairs.views[tile, view]))
             given = (jnp.asarray(a)[None] for a in (pairs.vectors[tile], pairs.parameters[tile, view]))
-            predicted = np.asarray(apply_latent(augmenter.network, augmenter.latent, *given)[0], np.float64)
+            predicted = np.asarray(apply_augmenter(augmenter.network, augmenter.arrays, *given)[0], np.float64)
             cosines = [a @ true / np.linalg.norm(a) / np.linalg.norm(true) for a in (predicted, own)]
             errors = [(((a - true) / std) ** 2).mean() for a in (predicted, own)]
             found.append((int(pairs.group[tile]), *cosines, *errors))
@@ -84,7 +91,7 @@ def by_hand(augmenter: Augmenter, pairs: ViewPairs, wanted: str) -> list[tuple[i
 
 @pytest.mark.parametrize("name", ["all", "stain", "mirror", "turns", "blur", "crop", "jpeg"])
 def test_scores_are_means_over_the_views_that_have_a_transform(augmenter: Augmenter, pairs: ViewPairs, name: str):
-    scores = judge(augmenter, pairs, resamples=0, seed=0).scores[name]
+    scores = evaluate_augmenter(augmenter, pairs, resamples=0, seed=0).scores[name]
     rows = by_hand(augmenter, pairs, name)
     _, predicted, original, error, change = np.array(rows).T
     assert scores.views == len(rows)
@@ -96,7 +103,7 @@ def test_scores_are_means_over_the_views_that_have_a_transform(augmenter: Augmen
 
 
 def test_intervals_resample_patients(augmenter: Augmenter, pairs: ViewPairs):
-    report = judge(augmenter, pairs, resamples=300, seed=4)
+    report = evaluate_augmenter(augmenter, pairs, resamples=300, seed=4)
     rows = np.array(by_hand(augmenter, pairs, "blur"))
     drawn = []
     for counts in np.concatenate(list(resample(5, resamples=300, seed=4))):
@@ -109,7 +116,7 @@ def test_intervals_resample_patients(augmenter: Augmenter, pairs: ViewPairs):
 
 
 def test_a_transform_that_no_view_has_is_undefined(augmenter: Augmenter, pairs: ViewPairs):
-    scores = judge(augmenter, pairs, resamples=20, seed=0).scores["contrast"]
+    scores = evaluate_augmenter(augmenter, pairs, resamples=20, seed=0).scores["contrast"]
     assert scores.views == 0 and scores.predicted == Metric(value=None) == scores.explained
 
 
@@ -117,12 +124,16 @@ def test_hearing_is_what_other_parameters_lose(augmenter: Augmenter, pairs: View
     """Without any difference between views, parameters of another view are as good."""
     alike = np.broadcast_to(pairs.parameters[:1, :1], pairs.parameters.shape)
     same = ViewPairs(**{**vars(pairs), "parameters": alike})
-    assert judge(augmenter, same, resamples=0, seed=0).scores["all"].hears.value == pytest.approx(0, abs=1e-9)
-    assert judge(augmenter, pairs, resamples=0, seed=0).scores["all"].hears.value != pytest.approx(0, abs=1e-4)
+    assert evaluate_augmenter(augmenter, same, resamples=0, seed=0).scores["all"].transform_gain.value == pytest.approx(
+        0, abs=1e-9
+    )
+    assert evaluate_augmenter(augmenter, pairs, resamples=0, seed=0).scores[
+        "all"
+    ].transform_gain.value != pytest.approx(0, abs=1e-4)
 
 
 def test_a_report_goes_through_json(augmenter: Augmenter, pairs: ViewPairs):
-    report = judge(augmenter, pairs, resamples=20, seed=0)
+    report = evaluate_augmenter(augmenter, pairs, resamples=20, seed=0)
     assert AugmenterReport.from_record(json.loads(json.dumps(report.as_record()))) == report
     assert tuple(report.scores) == ("all", *TRANSFORMS)
 
@@ -140,5 +151,5 @@ def test_a_report_goes_through_json(augmenter: Augmenter, pairs: ViewPairs):
 )
 def test_the_interval_of_the_gain_decides(gain: Metric, beats: bool):
     of = Metric(value=0.5)
-    scores = ViewScores(views=3, predicted=of, original=of, gain=gain, hears=of, explained=of)
+    scores = ViewScores(views=3, predicted=of, original=of, gain=gain, transform_gain=of, explained=of)
     assert AugmenterReport(tiles=1, groups=2, scores={"all": scores}).beats_original == beats

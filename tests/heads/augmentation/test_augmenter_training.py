@@ -10,11 +10,11 @@ import pytest
 from embedstore.config import ViewConfig
 from embedstore.views import PARAMETERS, draw_parameters
 from heads.augmentation import augmenter_training as training
-from heads.augmentation.augmenter_fit import stand_on
-from heads.augmentation.augmenter_training import TrainedLatent, train_latent
+from heads.augmentation.augmenter_fit import augmenter_inputs
+from heads.augmentation.augmenter_training import TrainedAugmenter, train_augmenter
 from heads.augmentation.view_pairs import ViewPairs
 from heads.config import AugmenterConfig
-from heads.networks.latent import apply_latent
+from heads.networks.augmenter_network import apply_augmenter
 from heads.splitting.splits import TEST, TRAIN, VALID
 
 pytestmark = pytest.mark.slow
@@ -45,17 +45,17 @@ def pairs_of(n: int = 60, *, seed: int = 0) -> ViewPairs:
     )
 
 
-def trained(config: AugmenterConfig = CONFIG, pairs: ViewPairs | None = None) -> TrainedLatent:
+def trained(config: AugmenterConfig = CONFIG, pairs: ViewPairs | None = None) -> TrainedAugmenter:
     pairs = pairs or pairs_of()
-    return train_latent(config, pairs, stand_on(pairs, VIEWS))
+    return train_augmenter(config, pairs, augmenter_inputs(pairs, VIEWS))
 
 
-def valid_error(made: TrainedLatent, pairs: ViewPairs) -> float:
+def valid_error(made: TrainedAugmenter, pairs: ViewPairs) -> float:
     """Mean squared error of the validation views, in standard deviations."""
     valid = pairs.part == VALID
     own, done = np.repeat(pairs.vectors[valid], 2, axis=0), pairs.parameters[valid].reshape(-1, len(PARAMETERS))
-    predicted = np.asarray(apply_latent(made.network, made.latent, jnp.asarray(own), jnp.asarray(done)))
-    return float((((predicted - pairs.views[valid].reshape(-1, DIM)) / np.asarray(made.latent.std)) ** 2).mean())
+    predicted = np.asarray(apply_augmenter(made.network, made.arrays, jnp.asarray(own), jnp.asarray(done)))
+    return float((((predicted - pairs.views[valid].reshape(-1, DIM)) / np.asarray(made.arrays.std)) ** 2).mean())
 
 
 def test_it_takes_so_many_steps_and_looks_at_the_end_of_each_round():
@@ -66,7 +66,7 @@ def test_what_is_kept_is_the_best_look():
     pairs = pairs_of()
     made = trained(replace(CONFIG, learning_rate=0.3), pairs)
     best = max(made.looks, key=lambda look: look[1])
-    start = train_latent(replace(CONFIG, steps=1, learning_rate=1e-12), pairs, stand_on(pairs, VIEWS))
+    start = train_augmenter(replace(CONFIG, steps=1, learning_rate=1e-12), pairs, augmenter_inputs(pairs, VIEWS))
     assert made.step == (best[0] if best[1] > 0 else 0)
     explained = 1 - valid_error(made, pairs) / valid_error(start, pairs)
     np.testing.assert_allclose(explained, max(best[1], 0), atol=2e-4)
@@ -77,8 +77,8 @@ def test_what_never_gets_better_is_left_as_it_began():
     made = trained(replace(CONFIG, learning_rate=1e4), pairs)
     assert made.step == 0
     vectors = pairs.vectors[pairs.part == TRAIN]
-    out = apply_latent(
-        made.network, made.latent, jnp.asarray(vectors), jnp.asarray(pairs.parameters[: len(vectors), 0])
+    out = apply_augmenter(
+        made.network, made.arrays, jnp.asarray(vectors), jnp.asarray(pairs.parameters[: len(vectors), 0])
     )
     np.testing.assert_array_equal(out, vectors.astype(np.float32))
 
@@ -87,7 +87,7 @@ def test_nothing_of_the_test_part_reaches_it():
     """Its vectors are NaN."""
     made = trained()
     assert made.step > 0 and all(np.isfinite(explained) and explained > 0 for _, explained in made.looks[-1:])
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(made.latent))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(made.arrays))
 
 
 def test_the_same_seed_gives_the_same_numbers():
@@ -110,6 +110,8 @@ def test_the_identity_term_keeps_tiles_that_nothing_is_done_to():
 
     def drift(identity: float) -> float:
         made = trained(replace(CONFIG, steps=200, identity=identity), pairs)
-        return float(np.square(apply_latent(made.network, made.latent, jnp.asarray(vectors), nothing) - vectors).mean())
+        return float(
+            np.square(apply_augmenter(made.network, made.arrays, jnp.asarray(vectors), nothing) - vectors).mean()
+        )
 
     assert drift(3.0) < 0.3 * drift(0.0)

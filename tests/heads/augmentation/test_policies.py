@@ -14,7 +14,7 @@ from embedstore.errors import ConfigError
 from embedstore.store import Store
 from heads.augmentation.policies import default_policy, search_policies
 from heads.config import AugmentConfig, FitConfig, SplitConfig
-from heads.examples import gather
+from heads.examples import gather_examples
 from heads.fit import fit_again, fit_heads
 from heads.training.training import train
 
@@ -27,7 +27,7 @@ QUICK = FitConfig(
 
 def posed(store: Store, config: FitConfig):
     collection = store.collection()
-    examples = gather(store, collection, ["tissue"], config)
+    examples = gather_examples(store, collection, ["tissue"], config)
     return examples, np.stack(collection.tiles().column("vector").to_pylist()).astype(np.float16)
 
 
@@ -45,7 +45,7 @@ def test_each_policy_is_fitted_as_if_alone(fitted_store: Store):
             assert scores.shape == (2, 3)
             np.testing.assert_allclose(found.scores(0)[p * cells + cell], scores, rtol=1e-4)
             ours, theirs = (
-                one.members(at, [0, 2], 1).logits(vectors[:50])
+                one.ensemble(at, [0, 2], 1).logits(vectors[:50])
                 for one, at in ((found, p * cells + cell), (alone, cell))
             )
             np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
@@ -64,7 +64,7 @@ def test_no_augmentation_beside_views_is_as_if_there_were_none(fitted_store: Sto
     found, alone = train(beside, examples, viewed), train(plain, examples, vectors)
     for cell, scores in alone.scores(0).items():
         np.testing.assert_allclose(found.scores(0)[cell], scores, rtol=2e-3)
-        ours, theirs = (one.members(cell, [0, 2], 1).logits(vectors[:50]) for one in (found, alone))
+        ours, theirs = (one.ensemble(cell, [0, 2], 1).logits(vectors[:50]) for one in (found, alone))
         np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-2)
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.augmentation.feature_space import Strengths, kinds_on
+from heads.augmentation.feature_space import Strengths, active_kinds
 from heads.config import AugmentConfig
-from heads.networks.models import network_of
+from heads.networks.models import make_network
 from heads.splitting.splits import TEST, TRAIN, VALID
-from heads.training.grid import Grid, Program, grid_of
-from heads.training.problem import Problem, pose
+from heads.training.grid import Grid, Program, make_grid
+from heads.training.problem import Problem, build_problem
 
 
 def two_classes(n: int = 600, dim: int = 16, *, classes: int = 2, seed: int = 0):
@@ -30,18 +30,18 @@ def folds_of(n: int, folds: int) -> NDArray[np.int8]:
 
 def problem_of(x, targets, parts, *, several: bool = False, **options) -> Problem:
     asked = {"class_weights": True, "balanced_sampling": False, "seed": 0} | options
-    return pose(x, [targets], [np.ones(len(x), bool)], parts, [several], **asked)
+    return build_problem(x, [targets], [np.ones(len(x), bool)], parts, [several], **asked)
 
 
-def program_of(dim: int, *, columns: int = 1, model: str = "linear", augment: AugmentConfig | None = None, **options):
+def make_program(dim: int, *, columns: int = 1, model: str = "linear", augment: AugmentConfig | None = None, **options):
     asked = {"batch": 64, "steps": 200, "every": 50, "patience": 100, "metric": "loss", "focal": 0.0, "views": 1}
     return Program(
-        network=network_of(model, dim=dim, classes=columns, hidden=16, dropout=0.2),
+        network=make_network(model, dim=dim, classes=columns, hidden=16, dropout=0.2),
         model=model, dim=dim, columns=columns, hidden=16, dropout=0.2,
         losses=frozenset({"sigmoid" if columns == 1 else "softmax"}),
-        kinds=(kinds_on(augment or AugmentConfig()),), **(asked | options),
+        kinds=(active_kinds(augment or AugmentConfig()),), **(asked | options),
     )  # fmt: skip
 
 
 def grid(rates=(1e-2,), decays=(0.0,), seeds=(0,), augment: AugmentConfig | None = None) -> Grid:
-    return grid_of(1, rates, decays, [Strengths.of(augment or AugmentConfig())], seeds)
+    return make_grid(1, rates, decays, [Strengths.of(augment or AugmentConfig())], seeds)

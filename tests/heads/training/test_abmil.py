@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heads.networks.models import apply, initial, network_of
-from heads.training.abmil import SHORTEST, Bags, batches_of, padded_length
+from heads.networks.models import apply, initial_parameters, make_network
+from heads.training.abmil import SHORTEST, Bags, bag_batches, padded_length
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ def test_every_bag_comes_once_with_its_own_tiles(sizes: list[int], most_bags: in
     bags = bags_of(sizes)
     vectors = np.repeat(np.arange(sum(sizes), dtype=np.float32)[:, None], 2, axis=1)
     seen = []
-    for batch in batches_of(
+    for batch in bag_batches(
         vectors, bags, np.arange(len(sizes)), most_bags=most_bags, most_tiles=most_tiles, rng=np.random.default_rng(0)
     ):
         assert len(batch.bag) <= most_bags or batch.x.shape[1] <= padded_length(max(sizes))
@@ -49,7 +49,7 @@ def test_lengths_are_few():
 
 @pytest.mark.parametrize("garbage", [0.0, 1e4])
 def test_padding_weighs_nothing(garbage: float):
-    network, parameters = network_of("abmil", **OPTIONS), initial("abmil", jax.random.key(0), **OPTIONS)
+    network, parameters = make_network("abmil", **OPTIONS), initial_parameters("abmil", jax.random.key(0), **OPTIONS)
     x = jax.random.normal(jax.random.key(1), (10, 6))
     shift, scale = jnp.zeros(6), jnp.ones(6)
     alone, attention = apply(network, parameters, x, shift, scale, None, jnp.ones(10, bool))
@@ -63,7 +63,7 @@ def test_padding_weighs_nothing(garbage: float):
 
 
 def test_the_order_of_tiles_does_not_matter():
-    network, parameters = network_of("abmil", **OPTIONS), initial("abmil", jax.random.key(0), **OPTIONS)
+    network, parameters = make_network("abmil", **OPTIONS), initial_parameters("abmil", jax.random.key(0), **OPTIONS)
     x = jax.random.normal(jax.random.key(1), (10, 6))
     given_ = jnp.zeros(6), jnp.ones(6), None, jnp.ones(10, bool)
     np.testing.assert_allclose(

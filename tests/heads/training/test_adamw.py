@@ -12,8 +12,8 @@ from heads.config import AugmentConfig
 from heads.devices import padded
 from heads.splitting.splits import TRAIN
 from heads.training.adamw import fit_on_device, fit_streamed
-from heads.training.problem import draw, pose
-from tests.heads.training.problems import folds_of, grid, problem_of, program_of, two_classes
+from heads.training.problem import build_problem, draw_batch
+from tests.heads.training.problems import folds_of, grid, make_program, problem_of, two_classes
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ def compilations() -> Iterator[list[str]]:
 def test_a_head_learns_what_can_be_learnt():
     x, targets = two_classes()
     problem = problem_of(x, targets, folds_of(len(x), 1))
-    fitted = fit_on_device(program_of(16), problem, grid(), on_device(x))
+    fitted = fit_on_device(make_program(16), problem, grid(), on_device(x))
     kernel, bias = np.asarray(fitted.parameters["kernel"][...])[0, 0, 0], np.asarray(fitted.parameters["bias"][...])
     standard = (x.astype(np.float32) - np.asarray(problem.mean)) / np.asarray(problem.std)
     right = ((standard @ kernel)[:, 0] + bias[0, 0, 0] > 0) == targets[:, 1]
@@ -58,7 +58,7 @@ def test_a_head_learns_what_can_be_learnt():
 def test_streamed_equals_on_device(augment: AugmentConfig):
     x, targets = two_classes()
     problem = problem_of(x, targets, folds_of(len(x), 3))
-    program, heads = program_of(16, augment=augment), grid(rates=(1e-3, 1e-2), seeds=(0, 1), augment=augment)
+    program, heads = make_program(16, augment=augment), grid(rates=(1e-3, 1e-2), seeds=(0, 1), augment=augment)
     asked: list[int] = []
 
     def fetch(rows: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ def test_streamed_equals_on_device(augment: AugmentConfig):
 
 def test_the_same_key_gives_the_same_head_and_another_seed_another():
     x, targets = two_classes()
-    problem, program = problem_of(x, targets, folds_of(len(x), 1)), program_of(16, augment=EVERYTHING)
+    problem, program = problem_of(x, targets, folds_of(len(x), 1)), make_program(16, augment=EVERYTHING)
     first, again, other = (
         arrays(fit_on_device(program, problem, grid(seeds=(seed,), augment=EVERYTHING), on_device(x)))
         for seed in (0, 0, 1)
@@ -89,7 +89,7 @@ def test_a_head_of_a_grid_is_the_head_alone():
     """A seed, learning rate and fold come out as if nothing else had been fitted beside them."""
     x, targets = two_classes()
     parts = folds_of(len(x), 3)
-    program = program_of(16)
+    program = make_program(16)
     together = fit_on_device(
         program, problem_of(x, targets, parts), grid(rates=(1e-3, 1e-2), seeds=(0, 1)), on_device(x)
     )
@@ -106,7 +106,7 @@ def test_a_fold_is_not_touched_by_rows_that_it_does_not_train_on():
     held_out = parts[0] == 2
     broken[held_out] = np.float16(60_000)
     flipped = np.where(held_out[:, None], ~targets, targets)
-    program, heads = program_of(16, augment=EVERYTHING, steps=50), grid(augment=EVERYTHING)
+    program, heads = make_program(16, augment=EVERYTHING, steps=50), grid(augment=EVERYTHING)
     found = [
         fit_on_device(program, problem_of(v, t, parts[:1]), heads, on_device(v))
         for v, t in ((x, targets), (broken, flipped))
@@ -129,7 +129,7 @@ def test_each_fold_standardises_by_its_own_training_rows():
 
 def test_a_second_fit_compiles_nothing_and_a_few_labels_more_neither():
     x, targets = two_classes(700)
-    program, heads, counts = program_of(16), grid(), []
+    program, heads, counts = make_program(16), grid(), []
     for n in (690, 690, 700):
         vectors, problem = on_device(x[:n]), problem_of(x[:n], targets[:n], folds_of(n, 3))
         jax.block_until_ready((vectors, problem))
@@ -144,7 +144,7 @@ def test_heads_stop_by_validation_and_keep_their_best():
     x, targets = two_classes(200, 64)
     noise = np.random.default_rng(0).permutation(targets)  # nothing to learn: the best look is an early one
     problem = problem_of(x, noise, folds_of(len(x), 1))
-    fitted = fit_on_device(program_of(64, steps=2000, patience=3), problem, grid(rates=(3e-2,)), on_device(x))
+    fitted = fit_on_device(make_program(64, steps=2000, patience=3), problem, grid(rates=(3e-2,)), on_device(x))
     assert int(fitted.best_step[0, 0, 0]) <= 300
     assert float(fitted.score[0, 0, 0]) < 1.5
 
@@ -153,7 +153,7 @@ def test_several_tasks_have_heads_of_their_own():
     x, targets = two_classes(classes=3)
     binary = np.stack([targets[:, 0], ~targets[:, 0]], axis=1)
     known = np.arange(len(x)) % 2 == 0
-    problem = pose(
+    problem = build_problem(
         x, [targets, binary], [np.ones(len(x), bool), known], folds_of(len(x), 1), [False, False],
         class_weights=True, balanced_sampling=False, seed=0,
     )  # fmt: skip
@@ -167,7 +167,7 @@ def test_balanced_sampling_draws_classes_equally():
     x = rng.normal(size=(1000, 4)).astype(np.float16)
     targets = np.eye(2, dtype=bool)[(np.arange(1000) < 50).astype(int)]
     problem = problem_of(x, targets, np.full((1, 1000), TRAIN, np.int8), balanced_sampling=True)
-    drawn = draw(problem.groups, 20_000, jnp.float32(0), jnp.float32(0), 1, key=jax.random.key(0))
+    drawn = draw_batch(problem.groups, 20_000, jnp.float32(0), jnp.float32(0), 1, key=jax.random.key(0))
     rare = targets[np.asarray(drawn.rows), 1]
     assert rare.mean() == pytest.approx(0.5, abs=0.02)
     assert (targets[np.asarray(drawn.same), 1] == rare).all()
@@ -177,7 +177,7 @@ def test_balanced_sampling_draws_classes_equally():
 def test_a_latent_augmentation_is_of_the_tile_and_not_of_its_view():
     x, targets = two_classes(400)
     problem = problem_of(x, targets, folds_of(400, 1))
-    drawn = draw(problem.groups, 20_000, jnp.float32(0.8), jnp.float32(0.4), 3, key=jax.random.key(0))
+    drawn = draw_batch(problem.groups, 20_000, jnp.float32(0.8), jnp.float32(0.4), 3, key=jax.random.key(0))
     learned, view = np.asarray(drawn.learned), np.asarray(drawn.view)
     assert learned.mean() == pytest.approx(0.4, abs=0.02)
     assert (view[learned] == 0).all()
@@ -195,5 +195,5 @@ def test_views_are_drawn_as_often_as_asked():
         seen.append(rows % 3)
         return views.reshape(-1, 16)[np.minimum(rows, 1199)]
 
-    fit_streamed(program_of(16, augment=augment, views=3), problem, grid(augment=augment), fetch)
+    fit_streamed(make_program(16, augment=augment, views=3), problem, grid(augment=augment), fetch)
     assert set(np.unique(np.concatenate(seen))) == {1, 2}

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from heads.splitting.splits import TRAIN
 from heads.training.lbfgs import _lowest, fit_lbfgs
-from tests.heads.training.problems import folds_of, grid, problem_of, program_of, two_classes
+from tests.heads.training.problems import folds_of, grid, make_program, problem_of, two_classes
 
 pytestmark = pytest.mark.slow
 STRENGTHS = (1e-3, 1e-1, 1.0)
@@ -23,7 +23,7 @@ def test_optimum_is_scikit_learns(classes: int, weights: bool):
     parts = folds_of(len(x), 3)
     columns = 1 if classes == 2 else classes
     fitted = fit_lbfgs(
-        program_of(16, columns=columns, steps=500),
+        make_program(16, columns=columns, steps=500),
         problem_of(x, targets, parts, class_weights=weights), grid(rates=STRENGTHS), x,
     )  # fmt: skip
     kernels = np.asarray(fitted.parameters["kernel"][...])
@@ -44,7 +44,7 @@ def test_copies_of_a_row_share_its_loss_as_scikit_learn_weighs_them():
     shares = np.array([[1, 0, 0], [0.2, 0.4, 0.4], [0, 0, 1]])
     parts = folds_of(len(x), 2)
     problem = problem_of(copies, targets, parts, class_weights=False)
-    fitted = fit_lbfgs(program_of(16, columns=3, steps=500), problem, grid(rates=STRENGTHS), copies, shares)
+    fitted = fit_lbfgs(make_program(16, columns=3, steps=500), problem, grid(rates=STRENGTHS), copies, shares)
     kernels = np.asarray(fitted.parameters["kernel"][...])
     assert kernels.shape[:3] == (3, 2, 3) and fitted.score.shape == (3, 2, 3)
     for (p, share), (f, fold) in itertools.product(enumerate(shares), enumerate(parts)):
@@ -64,7 +64,7 @@ def test_correlated_dimensions_do_not_slow_it_down():
     targets = np.eye(2, dtype=bool)[(mixed[:, 0] + rng.normal(size=400) > 0).astype(int)]
     x = mixed.astype(np.float16)
     problem = problem_of(x, targets, folds_of(400, 1))
-    fitted = fit_lbfgs(program_of(40, steps=200), problem, grid(rates=(0.1,)), x)
+    fitted = fit_lbfgs(make_program(40, steps=200), problem, grid(rates=(0.1,)), x)
     assert int(fitted.best_step[0, 0, 0]) < 40
 
 

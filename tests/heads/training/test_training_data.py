@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +17,14 @@ from embedstore.store import Label, Store, read_views
 from embedstore.store.removal import remove_views
 from heads.augmentation.augmenter import load_augmenter
 from heads.augmentation.augmenter_fit import fit_augmenter
-from heads.augmentation.policies import DRAWS, lay_copies, resolve_search
+from heads.augmentation.policies import DRAWS, augmented_rows, resolve_search
 from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
-from heads.examples import gather
+from heads.examples import gather_examples
 from heads.fit import fit_again, fit_heads
-from heads.networks.latent import apply_latent
+from heads.networks.augmenter_network import apply_augmenter
 from heads.training.adamw import _through_latent
-from heads.training.grid import program_of
-from heads.training.training_data import gather_material
+from heads.training.grid import make_program
+from heads.training.training_data import gather_training_data
 from tests.heads.view_stores import EDGE, VIEWS, make_viewed
 
 pytestmark = pytest.mark.slow
@@ -59,8 +60,8 @@ def fit(store: Store, config: FitConfig, **options):
 def test_views_lie_beside_their_tiles_and_a_tile_without_any_stands_for_them(tmp_path: Path):
     store = labelled(tmp_path, slides=6, tiles=20, without=("s01.svs",))
     collection = store.collection()
-    examples = gather(store, collection, ["size"], VIEWED)
-    material = gather_material(store, collection, examples, VIEWED, tmp_path)
+    examples = gather_examples(store, collection, ["size"], VIEWED)
+    material = gather_training_data(store, collection, examples, VIEWED, tmp_path)
     rows = {row["tile_id"]: row for row in collection.tiles().to_pylist()}
     stored = read_views(store.views(collection.name), examples.ids)
     assert material.vectors.shape == (120, 1 + VIEWS.count, collection.dim)
@@ -132,16 +133,16 @@ def test_copies_are_views_and_latent_augmentations_beside_the_original(tmp_path:
     fit_augmenter(store, collection, TINY, name="mine", force=True)
     policies = (AugmentConfig(), AugmentConfig(views=0.5), AugmentConfig(views=0.8, learned=0.4))
     config = replace(QUICK, optimizer="lbfgs", augment=policies)
-    examples = gather(store, collection, ["size"], config)
-    material = gather_material(store, collection, examples, config, tmp_path)
+    examples = gather_examples(store, collection, ["size"], config)
+    material = gather_training_data(store, collection, examples, config, tmp_path)
     assert material.augmenter is not None
-    copies, shares = lay_copies(config, material.vectors, material.augmenter)
+    copies, shares = augmented_rows(config, material.vectors, material.augmenter)
     stored = 1 + VIEWS.count
     assert copies.shape == (160, stored + DRAWS, collection.dim) and (copies[:, :stored] == material.vectors).all()
     np.testing.assert_allclose(shares[0], [1, *[0] * 8])
     np.testing.assert_allclose(shares[1], [0.5, *[0.125] * 4, *[0] * 4])
     np.testing.assert_allclose(shares[2], [0.2 * 0.6, *[0.8 * 0.6 / 4] * 4, *[0.1] * 4])
-    bank = np.asarray(material.augmenter.latent.bank)
+    bank = np.asarray(material.augmenter.arrays.bank)
     for i in (0, 7):
         made = material.augmenter.augment(np.tile(copies[i, 0], (len(bank), 1)), bank)
         differ = np.abs(made[None] - copies[i, stored:, None].astype(np.float32)).max(axis=2).min(axis=1)
@@ -149,7 +150,7 @@ def test_copies_are_views_and_latent_augmentations_beside_the_original(tmp_path:
     vast = np.full((3, 1, collection.dim), 6e4, np.float16)
     vast[1] *= -1
     assert np.isfinite(
-        lay_copies(replace(config, augment=(AugmentConfig(learned=1),)), vast, material.augmenter)[0]
+        augmented_rows(replace(config, augment=(AugmentConfig(learned=1),)), vast, material.augmenter)[0]
     ).all()
 
 
@@ -173,24 +174,22 @@ def test_what_is_drawn_for_it_goes_through_the_augmenter(tmp_path: Path):
     collection = store.collection()
     fit_augmenter(store, collection, TINY, name="mine", force=True)
     augmenter = load_augmenter(store, collection, None)
-    examples = gather(store, collection, ["size"], LEARNED)
-    program = program_of(LEARNED, examples, collection.dim, latent=augmenter.network)
+    examples = gather_examples(store, collection, ["size"], LEARNED)
+    program = make_program(LEARNED, examples, collection.dim, augmenter_network=augmenter.network)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(400, collection.dim)), jnp.float16)
 
-    class Posed:
-        latent = augmenter.latent
-
+    problem = SimpleNamespace(augmenter=augmenter.arrays)
     some = np.arange(len(x)) % 2 == 0
     half, every = (
-        np.asarray(_through_latent(program, Posed, x, jnp.asarray(taken), key=jax.random.key(1)))
+        np.asarray(_through_latent(program, problem, x, jnp.asarray(taken), key=jax.random.key(1)))
         for taken in (some, some | True)
     )
     own = np.asarray(x, np.float32)
     assert ((half != own).any(axis=1) == some).all()
     assert (half[some] == every[some]).all()
-    bank = np.asarray(augmenter.latent.bank)
+    bank = np.asarray(augmenter.arrays.bank)
     made = np.stack(
-        [apply_latent(augmenter.network, augmenter.latent, jnp.tile(x[i], (len(bank), 1)), bank) for i in (0, 7)]
+        [apply_augmenter(augmenter.network, augmenter.arrays, jnp.tile(x[i], (len(bank), 1)), bank) for i in (0, 7)]
     )
     assert (np.abs(made - every[[0, 7], None]).max(axis=2).min(axis=1) < 1e-4).all()  # each is of a view in the bank
 

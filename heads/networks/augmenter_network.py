@@ -27,7 +27,7 @@ _NORMAL = nnx.initializers.lecun_normal()
 _BY_CHUNK = nnx.initializers.lecun_normal(batch_axis=0)
 
 
-class Latent(NamedTuple):
+class AugmenterArrays(NamedTuple):
     """What a traced program needs of an augmenter, beside its network.
 
     Attributes:
@@ -44,7 +44,7 @@ class Latent(NamedTuple):
     bank: Float[Array, "views parameters"]
 
 
-class LatentAugmenter(nnx.Module):
+class AugmenterNetwork(nnx.Module):
     """From a standardised vector and what is done to its tile to the change of the vector."""
 
     def __init__(self, dim: int, config: AugmenterConfig, *, rngs: nnx.Rngs):
@@ -112,14 +112,14 @@ def _normed(x):
     return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6)
 
 
-def latent_network(dim: int, config: AugmenterConfig) -> Network:
+def augmenter_network(dim: int, config: AugmenterConfig) -> Network:
     """The network of an augmenter for vectors of some size."""
-    return nnx.split(LatentAugmenter(dim, config, rngs=nnx.Rngs(0)))[0]
+    return nnx.split(AugmenterNetwork(dim, config, rngs=nnx.Rngs(0)))[0]
 
 
-def latent_parameters(key: PRNGKeyArray, dim: int, config: AugmenterConfig) -> Parameters:
+def initial_augmenter(key: PRNGKeyArray, dim: int, config: AugmenterConfig) -> Parameters:
     """Parameters to start from: they change nothing."""
-    return nnx.split(LatentAugmenter(dim, config, rngs=nnx.Rngs(key)))[1]
+    return nnx.split(AugmenterNetwork(dim, config, rngs=nnx.Rngs(key)))[1]
 
 
 def encode(
@@ -153,8 +153,8 @@ def parameter_scale(bank: Any) -> Any:
     return np.where(most > 0, most, 1).astype(np.float32)
 
 
-def apply_latent(
-    network: Network, arrays: Latent, vectors: Float[Array, "n dim"], parameters: Float[Array, "n parameters"]
+def apply_augmenter(
+    network: Network, arrays: AugmenterArrays, vectors: Float[Array, "n dim"], parameters: Float[Array, "n parameters"]
 ) -> Float[Array, "n dim"]:
     """Vectors of transformed tiles, from those of the tiles; both as they are stored.
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedstore.api.exporting import write_export
 from embedstore.api.html import card
 from embedstore.api.progress_bar import progress_bar
 from embedstore.api.search_result import SearchResult
@@ -38,10 +40,9 @@ from embedstore.store import Store as StoreTables
 from embedstore.store.sql import sql_string
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from PIL import Image
 
+    from embedstore.export import ExportFormat, ExportResult
     from embedstore.store import IndexFacts
 
 
@@ -219,7 +220,7 @@ class Collection:
             return positive
         return away_from(positive, [to_query(self._tables, self._table, each) for each in negatives], weight=weight)
 
-    def query_by_image(self, path: "str | Path", *, mpp: float | None = None, trust_extractor: bool = False) -> Query:
+    def query_by_image(self, path: str | Path, *, mpp: float | None = None, trust_extractor: bool = False) -> Query:
         """A query by an image file, embedded by the collection's own extractor.
 
         Args:
@@ -310,6 +311,35 @@ class Collection:
         """Tiles far from everything in other slides, such as artefacts. Arguments as of `find_leaks`."""
         with progress_bar(on_progress) as report:
             return find_outliers(self._table, sample=sample, on_progress=report)
+
+    # -- what leaves the store --------------------------------------------------------------
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        format: "ExportFormat | None" = None,
+        slides: Sequence[str] = (),
+        where: str | None = None,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> "ExportResult":
+        """Write its embeddings.
+
+        Args:
+            path: The file.
+            format: csv, parquet, slides (a row for each slide) or anndata; from the file's ending when None.
+            slides: Only these.
+            where: SQL over the slides' columns; only slides that it holds for.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+            settings: Other fields of `ExportRequest`.
+        Raises:
+            ExportError: there is nothing to export in this format, or the path cannot be written to.
+        """
+        return write_export(
+            self._tables, path, format=format, collection=self.name, slides=tuple(slides), where=where,
+            on_progress=on_progress, **settings,
+        )  # fmt: skip
 
     # -- upkeep -----------------------------------------------------------------------------
 

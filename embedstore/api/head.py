@@ -1,14 +1,16 @@
 """A fitted head: its metrics and curves, its predictions, and what they are exported to."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embedstore.api.exporting import write_export
 from embedstore.api.html import card
 from embedstore.api.progress_bar import progress_bar
 from embedstore.api.table import Table
-from embedstore.progress import OnProgress
+from embedstore.progress import OnProgress, no_progress
 from embedstore.store import Store as StoreTables
 from embedstore.store import StoredHead
 from embedstore.store.removal import remove_head
@@ -16,8 +18,27 @@ from embedstore.store.removal import remove_head
 if TYPE_CHECKING:
     from PIL import Image
 
+    from embedstore.export import ExportFormat, ExportResult
     from heads.evaluation.report import Metric, Report
     from heads.predict import Predicted
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitAgain:
+    """Whether a head came out the same.
+
+    Attributes:
+        stored: Digest of the stored parameters.
+        again: Digest of the parameters as they came out now.
+    """
+
+    stored: str
+    again: str
+
+    @property
+    def same(self) -> bool:
+        """On the same kind of device they are."""
+        return self.stored == self.again
 
 
 class Head:
@@ -108,8 +129,10 @@ class Head:
         prepare_jax()
         from heads.predict import predict
 
-        with progress_bar(on_progress):
-            return predict(self._tables, self.name, slides=slides, where=where, collection=collection)
+        with progress_bar(on_progress) as report:
+            return predict(
+                self._tables, self.name, slides=slides, where=where, collection=collection, on_progress=report
+            )
 
     @property
     def predictions(self) -> Table:
@@ -120,6 +143,77 @@ class Head:
         """
         predictions = self._tables.predictions(self.name)
         return Table(predictions.table(), title=f"predictions of {self.name}")
+
+    # -- what leaves the store --------------------------------------------------------------
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        format: "ExportFormat | None" = None,
+        slides: Sequence[str] = (),
+        where: str | None = None,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> "ExportResult":
+        """Write its predictions for QuPath, pandas, AnnData and people.
+
+        Args:
+            path: A file; of geojson and png also a folder, which gets a file for each slide.
+            format: geojson, png (heat maps), csv, parquet, slides (a row for each slide) or anndata; from the file's
+                ending when None.
+            slides: Only these.
+            where: SQL over the slides' columns; only slides that it holds for.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+            settings: Other fields of `ExportRequest`, such as merge=True, min_probability=0.5 or of_class="tumour".
+        Raises:
+            PredictionsNotFoundError: it has predicted nothing yet.
+            ExportError: there is nothing to export in this format, or the path cannot be written to.
+        """
+        return write_export(
+            self._tables, path, format=format, head=self.name, slides=tuple(slides), where=where,
+            on_progress=on_progress, **settings,
+        )  # fmt: skip
+
+    def heat_map(self, slide_id: str, *, of_class: str | None = None, picture_px: int = 1600) -> "Image.Image":
+        """Its predictions over a picture of a slide.
+
+        Args:
+            slide_id: The slide.
+            of_class: Whose probability to show; the positive class, or each tile's class, when None.
+            picture_px: Longer side of the slide's picture, pixels.
+        Raises:
+            PredictionsNotFoundError: it has predicted nothing yet.
+            ExportError: it has no predictions of the slide, or none of tiles.
+        """
+        import tempfile
+
+        from PIL import Image
+
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "map.png")
+            self.export(file, slides=[slide_id], of_class=of_class, picture_px=picture_px, on_progress=no_progress)
+            with Image.open(file) as picture:
+                return picture.copy()
+
+    # -- keeping ----------------------------------------------------------------------------
+
+    def fit_again(self, *, on_progress: OnProgress | None = None) -> "FitAgain":
+        """Fit the head again from its record, and compare; nothing is saved.
+
+        Args:
+            on_progress: See `embedstore.progress`; a progress bar when None.
+        Raises:
+            HeadMismatchError: the store holds other tiles, views or another augmenter than it was fitted with.
+        """
+        from heads.devices import prepare_jax
+
+        prepare_jax()
+        from heads.fit import fit_again
+
+        with progress_bar(on_progress) as report:
+            stored, head = fit_again(self._tables, self.name, on_progress=report)
+        return FitAgain(stored=stored.digest, again=head.digest)
 
     def remove(self) -> None:
         """Take the head and its predictions out of the store."""

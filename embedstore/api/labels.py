@@ -67,7 +67,7 @@ class Labels:
             settings: Other fields of `ImportConfig`, such as negative="normal", class_map={"_0": "tumour"},
                 exclude=("Ignore*",) or slide="a.svs".
         Returns:
-            The labels, how many older ones they replaced, the places with labels of two classes, and notes.
+            The labels, how many older ones went as the files no longer hold them, places with two classes, and notes.
         Raises:
             LabelFormatError: a file cannot be read.
             LabelError, SlideNotInStoreError: a label that means nothing in this store.

@@ -1,5 +1,6 @@
 """The neighbours that a search found."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedstore.api.table import Table
@@ -7,6 +8,8 @@ from embedstore.search.hits import Hits
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from embedstore.export import WrittenHits
 
 
 class SearchResult(Table):
@@ -35,6 +38,21 @@ class SearchResult(Table):
         from embedstore.export import draw_montage
 
         return draw_montage(self.hits, columns=columns, tile_px=tile_px)
+
+    def export(self, path: str | Path) -> "WrittenHits":
+        """Write the query and its neighbours, as the path says.
+
+        Args:
+            path: .png, a picture; .html, a page that needs no other file; .csv, .parquet or .json, the rows; .geojson
+                for QuPath, or a folder, which gets a .geojson for each slide.
+        Raises:
+            ExportError: the path has another ending or cannot be written to, or no tile has a place for QuPath.
+        """
+        from embedstore.export import HitFiles, write_hits
+
+        path = Path(path)
+        kinds = {".png": "montage", ".html": "page", ".geojson": "geojson", "": "geojson"}
+        return write_hits(self.hits, HitFiles(**{kinds.get(path.suffix.lower(), "table"): path}))
 
     def _repr_html_(self) -> str:
         """The first neighbours as a notebook shows them: a card with a picture each."""

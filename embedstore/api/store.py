@@ -208,10 +208,10 @@ class Store:
         prepare_jax()
         from heads.fit import fit_heads
 
-        with progress_bar(on_progress):
+        with progress_bar(on_progress) as report:
             stored = fit_heads(
                 self._tables, self._tables.collection(collection), tasks, fit_config(config, settings),
-                names=names, where=where, replace_heads=replace,
+                names=names, where=where, replace_heads=replace, on_progress=report,
             )  # fmt: skip
         return [Head(self._tables, head) for head in stored]
 
@@ -251,10 +251,10 @@ class Store:
         from heads.augmentation.augmenter_fit import fit_augmenter
         from heads.config import AugmenterConfig
 
-        with progress_bar(on_progress):
+        with progress_bar(on_progress) as report:
             stored = fit_augmenter(
                 self._tables, self._tables.collection(collection), build_config(AugmenterConfig, config, **settings),
-                name=name, force=force, replace=replace, where=where,
+                name=name, force=force, replace=replace, where=where, on_progress=report,
             )  # fmt: skip
         return Augmenter(self._tables, stored)
 

@@ -102,7 +102,7 @@ class LabelImport:
         files: What came of each file.
         conflicts: Places that labels of the files, or of the store, give two classes; both are kept.
         notes: What a user should know.
-        replaced: Older labels that gave way, once these are written.
+        replaced: Labels that the files held before and no longer do, once these are written.
     """
 
     config: ImportConfig

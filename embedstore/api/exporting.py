@@ -1,0 +1,46 @@
+"""Exports of predictions and embeddings, for `Head.export` and `Collection.export`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from embedstore.api.progress_bar import progress_bar
+from embedstore.api.settings import build_config
+from embedstore.errors import ConfigError
+from embedstore.progress import OnProgress
+from embedstore.store import Store as StoreTables
+
+if TYPE_CHECKING:
+    from embedstore.export import ExportFormat, ExportResult
+
+#: What a file's ending says; a folder does not say.
+ENDINGS: "dict[str, ExportFormat]" = {
+    ".geojson": "geojson", ".png": "png", ".csv": "csv", ".parquet": "parquet", ".h5ad": "anndata",
+}  # fmt: skip
+
+
+def write_export(
+    tables: StoreTables,
+    path: str | Path,
+    *,
+    format: "ExportFormat | None",
+    on_progress: OnProgress | None,
+    **settings: Any,
+) -> "ExportResult":
+    """Write an export to a file, or to a folder of a file for each slide.
+
+    Raises:
+        ConfigError: the format is not known, or the path does not say it.
+        ExportError: there is nothing to export, or the path cannot be written to.
+    """
+    from embedstore.export import ExportFormat, ExportRequest, export
+    from embedstore.slides import single_thread
+
+    path = Path(path)
+    chosen = format or ENDINGS.get(path.suffix.lower())
+    if chosen is None:
+        formats = ", ".join(get_args(ExportFormat))
+        raise ConfigError(f"{str(path)!r} does not say what to write; name the format, one of {formats}")
+    single_thread()
+    request = build_config(ExportRequest, None, format=chosen, path=path, **settings)
+    with progress_bar(on_progress) as report:
+        return export(tables, request, on_progress=report)

@@ -16,15 +16,24 @@ SHOWN = 10  # rows of each finding that are printed; --json has all of them
 @click.command(epilog="Example:  embedstore audit --store my-store --leaks --sample 5000")
 @store_option
 @collection_option
-@click.option("--leaks", is_flag=True, help="Near-duplicate tiles of different patients, or parts of a split (--head).")
-@click.option("--outliers", is_flag=True, help="Tiles far from everything in other slides: artefacts, another stain.")
-@click.option("--duplicates", is_flag=True, help="Slides that are there twice, under two names.")
-@click.option("--head", metavar="NAME", help="Look for leaks between the parts of this head's split, not patients.")
+@click.option(
+    "--leaks",
+    is_flag=True,
+    help="Find near-duplicate tiles of different patients, or of different parts of a split (--head).",
+)
+@click.option(
+    "--outliers", is_flag=True, help="Find tiles that are far from all tiles of other slides: artefacts, another stain."
+)
+@click.option("--duplicates", is_flag=True, help="Find slides that were ingested twice under two names.")
+@click.option(
+    "--head", metavar="NAME", help="Look for leaks between the parts of this head's split instead of between patients."
+)
 @click.option(
     "--distance",
     type=click.FloatRange(0, 2),
     metavar="D",
-    help="Cosine distance within which two tiles are the same.  [default: a quarter of what is usual between patients]",
+    help="Cosine distance up to which two tiles count as the same.  [default: a quarter of the usual distance between "
+    "patients]",
 )
 @click.option(
     "--sample",
@@ -32,7 +41,7 @@ SHOWN = 10  # rows of each finding that are printed; --json has all of them
     default=2000,
     show_default=True,
     metavar="N",
-    help="Tiles to look at, spread evenly over slides; 0 for all.",
+    help="Number of tiles to check, spread evenly over slides; 0 checks all.",
 )
 @json_option
 def command(
@@ -46,10 +55,10 @@ def command(
     sample: int,
     as_json: bool,
 ) -> None:
-    """Find leaks, outliers and duplicate slides; all three where none is named.
+    """Find leaks, outliers and duplicate slides; all three unless some are named.
 
-    Exit code 0 where nothing was found, 3 where something was. Tiles of flat colour are alike everywhere: look at what
-    was found before you act on it, with `embedstore show`.
+    Exit code 0: nothing was found; 3: something was. Tiles of flat colour look alike everywhere, so view the findings
+    with `embedstore show` before you act on them.
     """
     from embedstore.store import Store
 

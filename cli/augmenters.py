@@ -6,7 +6,7 @@ from cli.options import json_option, print_json, print_table, store_option
 
 
 @click.group(invoke_without_command=True, epilog="Example:  embedstore augmenters --store my-store")
-@click.option("--store", "-s", metavar="PATH|URI", help="The store, to list its augmenters.")
+@click.option("--store", "-s", metavar="PATH|URI", help="The store whose augmenters to list.")
 @json_option
 @click.pass_context
 def command(context: click.Context, store: str | None, as_json: bool) -> None:
@@ -54,7 +54,7 @@ def show(name: str, store: str, as_json: bool) -> None:
 @command.command("rm", epilog="Example:  embedstore augmenters rm uni-augmenter --store my-store --yes")
 @click.argument("name")
 @store_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def remove(name: str, store: str, yes: bool) -> None:
     """Remove an augmenter; heads that it helped to fit stay, and can no longer be fitted again."""
     from embedstore.store import Store

@@ -13,7 +13,7 @@ from embedstore.quantities import human_bytes
     type=click.FloatRange(0),
     default=1.0,
     show_default=True,
-    help="Keep versions younger than this; 0 purges removed rows from the disk now (readers of old versions fail).",
+    help="Keep versions younger than this; 0 deletes removed rows from disk now (readers of old versions fail).",
 )
 @json_option
 def command(store: str, keep_hours: float, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cli.extractor_flags import DEFAULT_EXTRACTOR
 from cli.options import json_option, print_json, print_table
 from embedstore.quantities import human_bytes, human_time
 
@@ -18,11 +19,17 @@ DEMO_TASK, DEMO_CLASS, DEMO_HEAD = "dense-nuclei", "dense nuclei", "dense-nuclei
 @click.command(epilog="Example:  embedstore demo --out demo")
 @click.argument("slides", nargs=-1, metavar="[SLIDES]...")
 @click.option(
-    "--out", type=click.Path(file_okay=False), default="demo", show_default=True, help="Folder for all of it."
+    "--out",
+    type=click.Path(file_okay=False),
+    default="demo",
+    show_default=True,
+    help="Folder for everything that it writes.",
 )
-@click.option("--extractor", "-e", default="stain-texture", show_default=True, help="As in `embedstore ingest`.")
-@click.option("--mpp", type=float, help="Resolution of slides that do not say theirs.")
-@click.option("--in-process", is_flag=True, help="Without Ray.")
+@click.option(
+    "--extractor", "-e", default=DEFAULT_EXTRACTOR, show_default=True, help="The extractor, as in `embedstore ingest`."
+)
+@click.option("--mpp", type=float, help="Resolution of slides that do not state theirs, µm per level-0 pixel.")
+@click.option("--in-process", is_flag=True, help="Use threads of this process, not Ray.")
 @json_option
 def command(
     slides: tuple[str, ...], out: str, extractor: str, mpp: float | None, in_process: bool, as_json: bool

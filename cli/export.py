@@ -14,18 +14,22 @@ FORMATS = ("geojson", "png", "csv", "parquet", "slides", "anndata")  # ExportFor
     epilog="Example:  embedstore export --store my-store --head tumour --format geojson --out qupath/",
 )
 @store_option
-@click.option("--head", metavar="NAME", help="Whose predictions; without one, the embeddings of a collection.")
+@click.option(
+    "--head", metavar="NAME", help="Export the predictions of this head; without one, the embeddings of a collection."
+)
 @collection_option
-@click.option("--slide", "slides", multiple=True, metavar="ID", help="Only this slide; may be given several times.")
-@click.option("--where", metavar="SQL", help="Only slides whose row fulfils this, such as \"cohort = 'A'\".")
+@click.option("--slide", "slides", multiple=True, metavar="ID", help="Only this slide; repeatable.")
+@click.option("--where", metavar="SQL", help="Only slides whose row satisfies this, such as \"cohort = 'A'\".")
 @click.option(
     "--format",
     "form",
     type=click.Choice(FORMATS),
     required=True,
-    help="geojson: for QuPath; png: heat maps; csv, parquet: all rows; slides: a row a slide; anndata: .h5ad.",
+    help="geojson: for QuPath; png: heat maps; csv, parquet: all rows; slides: one row per slide; anndata: .h5ad.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A file; of geojson and png also a folder.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="A file; for geojson and png also a folder."
+)
 @click.option(
     "--origin",
     type=click.Choice(["bounds", "level0"]),
@@ -33,12 +37,13 @@ FORMATS = ("geojson", "png", "csv", "parquet", "slides", "anndata")  # ExportFor
     show_default=True,
     help="geojson: coordinates from the corner of the slide's image, as QuPath shows it, or of level 0.",
 )
-@click.option("--merge", is_flag=True, help="geojson: unite neighbouring tiles of one class to annotations.")
+@click.option("--merge", is_flag=True, help="geojson: merge neighbouring tiles of one class into annotations.")
 @click.option(
     "--min-probability",
     type=click.FloatRange(0, 1),
     default=0.0,
-    help="geojson: leave out tiles whose class is less probable.",
+    show_default=True,
+    help="geojson: leave out tiles whose class is less probable than this.",
 )
 @click.option("--class", "of_class", metavar="NAME", help="png: show the probability of this class.")
 @click.option(
@@ -62,7 +67,7 @@ def command(
 ) -> None:
     """Write predictions and embeddings for QuPath, pandas, AnnData and people.
 
-    The files that were written are printed, one a line.
+    The paths of the files are printed, one per line.
     """
     from embedstore.export import ExportRequest, export
     from embedstore.slides import single_thread

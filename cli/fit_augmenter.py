@@ -1,5 +1,6 @@
 """`embedstore fit-augmenter`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -14,10 +15,10 @@ AUGMENTER = Section("augmenter", AugmenterConfig, "steps", "width", "layers", "s
 @click.command(epilog="Example:  embedstore fit-augmenter --store my-store")
 @store_option
 @collection_option
-@click.option("--name", help="What to call it.  [default: COLLECTION-augmenter]")
-@click.option("--replace", is_flag=True, help="One of the same name gives way.")
-@click.option("--force", is_flag=True, help="Save it even where it is no better than the tile's own vector.")
-@click.option("--where", metavar="SQL", help="Only slides with such columns, as in \"stain = 'HE'\".")
+@click.option("--name", help="Name of the augmenter.  [default: COLLECTION-augmenter]")
+@click.option("--replace", is_flag=True, help="Replace an augmenter of the same name.")
+@click.option("--force", is_flag=True, help="Save it even if it predicts no better than the tile's own vector.")
+@click.option("--where", metavar="SQL", help="Only slides whose row satisfies this, such as \"stain = 'HE'\".")
 @config_option
 @AUGMENTER
 @json_option
@@ -28,19 +29,18 @@ def command(
     replace: bool,
     force: bool,
     where: str | None,
-    config_file: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train a small network that takes a tile's vector to that of the tile augmented.
+    """Train a small network that predicts the vector of an augmented tile from the vector of the tile.
 
-    It learns from the views that `embedstore ingest --views` stored, is judged on patients that it has not seen, and is
-    refused where it predicts no better than the untouched vector. `fit-head --augment learned=0.5` uses it, for every
-    tile of the same extractor, with views or not.
+    It learns from the views that `embedstore ingest --views` stored and is tested on unseen patients; if it predicts no
+    better than the tile's own vector, it is not saved. `fit-head --augment learned=0.5` uses it for any tile of the
+    same extractor, whether it has views or not.
     """
     from heads.devices import prepare_jax
 
-    config = _config(config_file, options)
+    config = resolve_augmenter(options)
     prepare_jax()
     from embedstore.store import Store
     from heads.augmentation.augmenter_fit import fit_augmenter
@@ -61,9 +61,13 @@ def command(
     click.echo(f"next: embedstore fit-head --store {store} --task TASK --augment none --augment learned=0.5", err=True)
 
 
-def _config(path: str | None, options: dict[str, Any]) -> AugmenterConfig:
-    """Defaults < file < flags."""
+def resolve_augmenter(options: Mapping[str, Any]) -> AugmenterConfig:
+    """Merge flags over the table [augmenter] of the TOML file over defaults.
+
+    Raises:
+        ConfigError: the file has an unknown table or field, or a value is not valid.
+    """
     from embedstore.toml_tables import fields_of, read_tables
 
-    tables = read_tables(path, fields_of({AUGMENTER.table: AugmenterConfig}))
+    tables = read_tables(options["config_file"], fields_of({AUGMENTER.table: AugmenterConfig}))
     return AugmenterConfig(**AUGMENTER.merged(tables[AUGMENTER.table], options))

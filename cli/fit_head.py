@@ -14,17 +14,24 @@ from embedstore.quantities import human_time
 @click.command(epilog="Example:  embedstore fit-head --store my-store --task tumour --model linear")
 @store_option
 @collection_option
-@click.option("--task", "-t", "tasks", multiple=True, metavar="NAME", help="Which labels; several share one pass.")
+@click.option(
+    "--task",
+    "-t",
+    "tasks",
+    multiple=True,
+    metavar="NAME",
+    help="Task whose labels to fit; repeatable. Several share one pass.",
+)
 @click.option("--name", "names", multiple=True, help="Name of each task's head.  [default: TASK-MODEL]")
-@click.option("--replace", "replace_heads", is_flag=True, help="A head of the same name gives way.")
-@click.option("--where", metavar="SQL", help="Only slides with such columns, as in \"stain = 'HE'\".")
-@click.option("--again", metavar="HEAD", help="Fit this head again from its record, and compare; nothing is saved.")
+@click.option("--replace", "replace_heads", is_flag=True, help="Replace a head of the same name.")
+@click.option("--where", metavar="SQL", help="Only slides whose row satisfies this, such as \"stain = 'HE'\".")
+@click.option("--again", metavar="HEAD", help="Fit this head again from its record and compare; nothing is saved.")
 @config_option
 @FIT
 @click.option("--augment", "augment", multiple=True, metavar="KIND=STRENGTH,…",
-              help=f"Of {', '.join(AUGMENT_KINDS)}, as in noise=0.3,views=0.5; or none. Given several times, the best "
-              "by validation is kept; `search` tries a set.  [default: the views and augmenter that there are, else "
-              "none]")  # fmt: skip
+              help=f"A policy of {', '.join(AUGMENT_KINDS)}, such as noise=0.3,views=0.5; or `none`; or `search`, for "
+              "several. Repeatable; the best by validation is kept.  [default: the views and the augmenter of "
+              "the collection, if any]")  # fmt: skip
 @JOIN
 @SPLIT
 @json_option
@@ -41,8 +48,8 @@ def command(
 ) -> None:
     """Fit a head for each task from stored vectors; no pixel is read.
 
-    Labels come from `embedstore label import`, or with folders of ready-made tiles. Patients are never on both sides
-    of a split. What is printed was measured on tiles that the head has not seen, with 95 % intervals by patient.
+    Labels come from `embedstore label import`, or from folders of ready-made tiles. No patient is on both sides of a
+    split. The printed metrics are of tiles that the head was not fitted on, with 95 % intervals over patients.
     """
     if (again is None) == (not tasks):
         raise click.UsageError("name a task with --task (`embedstore label ls` lists them), or a head with --again")

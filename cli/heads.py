@@ -9,7 +9,7 @@ from cli.options import json_option, print_json, print_table, store_option
 
 
 @click.group(invoke_without_command=True, epilog="Example:  embedstore heads --store my-store")
-@click.option("--store", "-s", metavar="PATH|URI", help="The store, to list its heads.")
+@click.option("--store", "-s", metavar="PATH|URI", help="The store whose heads to list.")
 @json_option
 @click.pass_context
 def command(context: click.Context, store: str | None, as_json: bool) -> None:
@@ -79,7 +79,7 @@ def show(name: str, store: str, curves: Path | None, split: bool, as_json: bool)
 @command.command("rm", epilog="Example:  embedstore heads rm tumour-linear --store my-store --yes")
 @click.argument("name")
 @store_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def remove(name: str, store: str, yes: bool) -> None:
     """Remove a head and its predictions."""
     from embedstore.store import Store

@@ -27,7 +27,7 @@ INDEX = Section(
 @store_option
 @collection_option
 @INDEX
-@click.option("--rebuild", is_flag=True, help="Build it anew, whatever there is; not where flat was chosen.")
+@click.option("--rebuild", is_flag=True, help="Build the index from scratch, unless `flat` was chosen.")
 @json_option
 def command(
     store: str,
@@ -36,9 +36,9 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Bring the search index of collections up to date, or choose another by hand.
+    """Bring the search index of collections up to date, or choose another index.
 
-    `embedstore ingest` does this at its end; searches find new tiles before, and go on meanwhile.
+    `embedstore ingest` does this at its end. Searches find new tiles even before, and may run meanwhile.
     """
     from dataclasses import asdict
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cli.extractor_flags import DEFAULT_EXTRACTOR, extractor_flags
-from cli.ingest_settings import READING, RUN, TILING, TISSUE, VIEWS, resolve
+from cli.ingest_settings import EXECUTION, READING, RUN, TILING, TISSUE, VIEWS, resolve
 from cli.options import config_option, json_option, print_json, print_table, store_option
 from embedstore.quantities import human_bytes, human_time
 
@@ -18,34 +18,41 @@ from embedstore.quantities import human_bytes, human_time
 @click.argument("slides", nargs=-1, required=True, metavar="SLIDES...")
 @store_option
 @extractor_flags(
-    "From `embedstore extractors`, any timm name, or module:function. Several share one pass over the pixels.  "
-    f"[default: {DEFAULT_EXTRACTOR}]"
+    "A name from `embedstore extractors`, any timm model, or module:function; repeatable. Several share one pass over "
+    f"the pixels.  [default: {DEFAULT_EXTRACTOR}]"
 )
 @click.option(
-    "--collection", "-c", "collections", multiple=True, metavar="NAME", help="Name of each extractor's collection."
+    "--collection",
+    "-c",
+    "collections",
+    multiple=True,
+    metavar="NAME",
+    help="Name of the collection, one for each --extractor.",
 )
 @TILING
-@click.option("--mpp", type=float, help="Resolution of slides that do not say theirs, µm per level-0 pixel.")
+@click.option("--mpp", type=float, help="Resolution of slides that do not state theirs, µm per level-0 pixel.")
 @TISSUE
 @READING
 @VIEWS
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @RUN
-@click.option("--in-process", is_flag=True, help="Use threads of this process, not Ray: for laptops and debugging.")
-@click.option("--address", metavar="ADDR", help="A Ray cluster to run on.  [default: this machine]")
+@EXECUTION
 @config_option
-@click.option("--retry-failed", is_flag=True, help="Try slides again that failed or had no tile.")
-@click.option("--force", multiple=True, metavar="SLIDE", help="Make a slide anew, in place of its rows.")
-@click.option("--limit", type=click.IntRange(1), help="Take at most so many slides.")
-@click.option("--dry-run", is_flag=True, help="Plan only: slides, tiles, hours and GB, and which slides would fail.")
+@click.option("--retry-failed", is_flag=True, help="Also retry slides that failed or had no tiles.")
+@click.option(
+    "--force", multiple=True, metavar="SLIDE", help="Ingest this slide again and replace its rows; repeatable."
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Ingest at most N slides.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only plan: report slides, tiles, time and size, and which slides would fail."
+)
 @json_option
 def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, **options: Any) -> None:
     """Embed the tissue tiles of SLIDES into a store.
 
     SLIDES are files, folders (searched for slides; DICOM included), folders of ready-made tiles, or lists in CSV or
     Parquet with a column 'path' and any further columns (slide_id, patient, mpp, tissue, …). Complete slides are
-    skipped, so the same command finishes what was interrupted. Exit code 3: some slides failed, and `embedstore
-    status` says why.
+    skipped, so the same command finishes an interrupted run. Exit code 3: some slides failed; `embedstore status`
+    shows why.
     """
     from embedstore.slides import find_slides
 

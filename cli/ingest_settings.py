@@ -33,6 +33,7 @@ TISSUE = Section("tissue", TissueConfig, Flag("method", "--tissue"))
 READING = Section("reading", ReadingConfig, "reader", "max_unreadable")
 VIEWS = Section("views", ViewConfig, Flag("count", "--views", default="none", metavar="K", type=click.IntRange(0)))
 RUN = Section("run", RunConfig, "batch_tiles", "readers", Flag("extractors", "--extractor-workers"))
+EXECUTION = Section("execution", ExecutionConfig, "device", "in_process", Flag("address", metavar="ADDR"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,5 @@ def resolve(options: Mapping[str, Any]) -> Settings:
         groups=group_by_tiling(extractors, TILING.merged(tables["tiling"], options), names),
         ingest=ingest,
         run=RunConfig(**RUN.merged(tables["run"], options)),
-        execution=ExecutionConfig(
-            in_process=options["in_process"], address=options["address"], device=options["device"]
-        ),
+        execution=ExecutionConfig(**EXECUTION.given(options)),
     )

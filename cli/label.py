@@ -7,7 +7,7 @@ import click
 
 from cli.options import collection_option, json_option, print_json, print_table, store_option
 
-task_option = click.option("--task", required=True, metavar="NAME", help="The question that the labels answer.")
+task_option = click.option("--task", required=True, metavar="NAME", help="The task that the labels belong to.")
 SHOWN = 5  # conflicts that are told one by one
 
 
@@ -15,8 +15,8 @@ SHOWN = 5  # conflicts that are told one by one
 def command() -> None:
     """Import, list, export and remove labels.
 
-    A label says that a place on a slide, a slide or a patient is of a class, in the sense of a task. It belongs to the
-    place: every collection of the slide can use it.
+    A label assigns a place on a slide, a whole slide or a patient to a class of a task. It belongs to the place, so
+    every collection of the slide can use it.
     """
 
 
@@ -33,41 +33,42 @@ def command() -> None:
     type=click.Choice(["auto", "geojson", "asap", "table"]),
     default="auto",
     show_default=True,
-    help="What the files are; by their endings: .geojson and .json, .xml, .csv, .tsv and .parquet.",
+    help="Format of the files; auto goes by their suffix: .geojson, .json, .xml, .csv, .tsv, .parquet.",
 )
-@click.option("--slide", metavar="ID", help="The slide that drawings are about; by default the file's namesake.")
+@click.option(
+    "--slide", metavar="ID", help="The slide that annotations belong to.  [default: the slide named like the file]"
+)
 @click.option(
     "--origin",
     type=click.Choice(["bounds", "level0"]),
-    help="Where coordinates begin: at the corner of the slide's image, as QuPath counts (default for GeoJSON), or of "
-    "level 0 (default for ASAP and tables). A file that embedstore wrote says itself.",
+    help="Origin of coordinates: the corner of the slide's image, as in QuPath (default for GeoJSON), or of level 0 "
+    "(default for ASAP and tables). Files written by embedstore state theirs.",
 )
 @click.option(
     "--class-map",
     "renamed",
     multiple=True,
     metavar="OLD=NEW",
-    help="Rename a class; may be given several times, also for one NEW.",
+    help="Rename a class; repeatable, also for the same NEW.",
 )
-@click.option("--only", multiple=True, metavar="CLASS", help="Take this class, not all; may be given several times.")
+@click.option("--only", multiple=True, metavar="CLASS", help="Import only this class; repeatable.")
 @click.option(
     "--exclude",
     multiple=True,
     metavar="CLASS",
-    help="Cut the areas of this class out of the others', such as _2 of CAMELYON or Ignore* of QuPath; may be given "
-    "several times.",
+    help="Cut the areas of this class out of the others, such as _2 of CAMELYON or Ignore* of QuPath; repeatable.",
 )
-@click.option("--negative", metavar="CLASS", help="The class of everything that is not annotated.")
+@click.option("--negative", metavar="CLASS", help="Class of everything that is not annotated.")
 @click.option(
     "--within",
     default="slide",
     show_default=True,
     metavar="slide|CLASS",
-    help="Where --negative holds: on the whole slide, or in the areas of a class, which is then no class itself.",
+    help="Where --negative applies: on the whole slide, or in the areas of a class, which is then not imported itself.",
 )
-@click.option("--author", metavar="NAME", help="Who says so.  [default: your login]")
+@click.option("--author", metavar="NAME", help="Author of the labels.  [default: your login name]")
 @collection_option
-@click.option("--dry-run", is_flag=True, help="Read and check, write nothing.")
+@click.option("--dry-run", is_flag=True, help="Only read and check; write nothing.")
 @json_option
 def import_(
     files: tuple[Path, ...],
@@ -79,14 +80,14 @@ def import_(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Bring in the labels of FILES for a task: all of them, or after an error none.
+    """Import the labels of FILES for a task: all of them, or none if there is an error.
 
     FILES are annotations of QuPath (GeoJSON) or ASAP (XML), one a slide, or folders of them; or tables (CSV, Parquet)
     with the column label and one of: tile_id; slide_id, x and y (a point), and with edge_l0 a tile; slide_id and name
     (a ready-made tile); slide_id (the whole slide); patient. They may have the columns split, patient and task too.
 
-    Importing a file again takes the place of what the same author had from it before. Places with two classes are
-    reported, and both are kept.
+    Importing a file again replaces the labels that the same author had from it. Places with labels of two classes are
+    reported, and both labels are kept.
     """
     from embedstore import api
 
@@ -158,10 +159,10 @@ def _conflicts(conflicts: tuple[str, ...]) -> list[str]:
 
 @command.command(epilog="Example:  embedstore label ls --store my-store --task tumour")
 @store_option
-@click.option("--task", metavar="NAME", help="One task.")
+@click.option("--task", metavar="NAME", help="Only this task.")
 @json_option
 def ls(store: str, task: str | None, as_json: bool) -> None:
-    """List the labels of a store: how many of each task, class, kind, author and file, and since when."""
+    """List the labels of a store: how many there are by task, class, kind, author and file, and when they came."""
     from embedstore import api
 
     opened = api.open(store)
@@ -181,13 +182,13 @@ def ls(store: str, task: str | None, as_json: bool) -> None:
 @command.command(epilog="Example:  embedstore label export --store my-store --task tumour --out labels/")
 @store_option
 @task_option
-@click.option("--slide", "slides", multiple=True, metavar="ID", help="Only this slide; may be given several times.")
-@click.option("--author", metavar="NAME", help="Only what this author says.")
+@click.option("--slide", "slides", multiple=True, metavar="ID", help="Only this slide; repeatable.")
+@click.option("--author", metavar="NAME", help="Only labels of this author.")
 @click.option(
     "--out",
     required=True,
     type=click.Path(path_type=Path),
-    help="A folder; or a .csv or .parquet, which takes all but areas; or a .geojson for one slide.",
+    help="A folder; or a .csv or .parquet file, which takes everything but areas; or a .geojson file for one slide.",
 )
 @click.option(
     "--origin",
@@ -208,8 +209,8 @@ def export(
 ) -> None:
     """Write the labels of a task so that QuPath opens them, and `label import` reads them again.
 
-    A folder gets SLIDE.geojson for what is drawn on each slide, and labels.csv for tiles, slides and patients. The
-    files that were written are printed, one a line.
+    A folder gets SLIDE.geojson for the annotations of each slide, and labels.csv for tiles, slides and patients. The
+    paths of the files are printed, one per line.
     """
     from embedstore import api
 
@@ -225,11 +226,11 @@ def export(
 @command.command(epilog="Example:  embedstore label rm --store my-store --task tumour --author anna --yes")
 @store_option
 @task_option
-@click.option("--slide", "slide_id", metavar="ID", help="Only on this slide.")
-@click.option("--class", "label", metavar="NAME", help="Only of this class.")
-@click.option("--author", metavar="NAME", help="Only what this author says.")
-@click.option("--source", metavar="FILE", help="Only from this file, as `label ls` names it.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--slide", "slide_id", metavar="ID", help="Only labels on this slide.")
+@click.option("--class", "label", metavar="NAME", help="Only labels of this class.")
+@click.option("--author", metavar="NAME", help="Only labels of this author.")
+@click.option("--source", metavar="FILE", help="Only labels from this file, as `label ls` names it.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def rm(store: str, task: str, yes: bool, as_json: bool, **which: str | None) -> None:
     """Remove labels of a task: all, or those that meet every option given.

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 @click.command(epilog="Example:  embedstore ls --store my-store")
 @store_option
 @collection_option
-@click.option("--tiles", type=click.IntRange(1), metavar="N", help="Show the first N tiles of the collection instead.")
-@click.option("--slide", metavar="ID", help="With --tiles: those of one slide.")
+@click.option("--tiles", type=click.IntRange(1), metavar="N", help="List the first N tiles of the collection instead.")
+@click.option("--slide", metavar="ID", help="With --tiles: only tiles of this slide.")
 @json_option
 def command(store: str, collection: str | None, tiles: int | None, slide: str | None, as_json: bool) -> None:
     """Show the collections of a store: extractor, tiling, slides, tiles and size."""

@@ -1,4 +1,4 @@
-"""`embedstore`: the group of commands, each imported only when it is asked for."""
+"""`embedstore`: the group of commands; each is imported only when it is run."""
 
 import os
 import sys
@@ -12,26 +12,26 @@ from embedstore.version import __version__
 COMMANDS = {
     "ingest": ("cli.ingest", "Embed the tissue tiles of slides into a store."),
     "ls": ("cli.ls", "Show the collections of a store."),
-    "status": ("cli.status", "Show what became of each slide."),
+    "status": ("cli.status", "Show the outcome for each slide."),
     "show": ("cli.show", "Show a tile: its picture and its row."),
-    "search": ("cli.search", "Find the nearest tiles of the whole collection, or slides."),
+    "search": ("cli.search", "Find the nearest tiles of a collection, or similar slides."),
     "label": ("cli.label", "Import, list, export and remove labels."),
     "tissue": ("cli.tissue", "Show the tissue that ingest would find on a slide."),
     "extractors": ("cli.extractors", "List the extractors that embedstore knows."),
-    "export": ("cli.export", "Write predictions and embeddings for QuPath, pandas, AnnData and people."),
+    "export": ("cli.export", "Write predictions and embeddings for QuPath, pandas and AnnData, or as heat maps."),
     "select-extractor": ("cli.select_extractor", "Compare candidates for an extractor on a labelled task."),
     "fit-head": ("cli.fit_head", "Fit a head for a task from stored vectors."),
-    "fit-augmenter": ("cli.fit_augmenter", "Learn what augmenting a tile does to its vector."),
-    "augmenters": ("cli.augmenters", "List latent augmenters, show their cards, remove them."),
-    "heads": ("cli.heads", "List heads, show their cards, remove them."),
-    "predict": ("cli.predict", "Stream collections through a head."),
+    "fit-augmenter": ("cli.fit_augmenter", "Learn to predict the vectors of augmented tiles."),
+    "augmenters": ("cli.augmenters", "List, show and remove latent augmenters."),
+    "heads": ("cli.heads", "List, show and remove heads."),
+    "predict": ("cli.predict", "Run a head over a collection and store its predictions."),
     "audit": ("cli.audit", "Find leaks, outliers and duplicate slides."),
-    "index": ("cli.index", "Bring the search index up to date, or choose another."),
-    "rm": ("cli.rm", "Take slides or patients out of a store."),
-    "compact": ("cli.compact", "Merge small files and purge what was removed."),
+    "index": ("cli.index", "Bring the search index up to date, or choose another index."),
+    "rm": ("cli.rm", "Remove slides or patients from a store."),
+    "compact": ("cli.compact", "Merge small files and purge removed rows."),
     "doctor": ("cli.doctor", "Check versions, devices, the store and the hub."),
-    "synthesize": ("cli.synthesize", "Make synthetic H&E-like slides to try things on."),
-    "demo": ("cli.demo", "Run the whole of it on synthetic slides, offline."),
+    "synthesize": ("cli.synthesize", "Make synthetic H&E-like slides for trying things out."),
+    "demo": ("cli.demo", "Run everything on synthetic slides, offline."),
 }
 
 
@@ -60,7 +60,7 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="embedstore")
 def app() -> None:
-    """An embedding database for whole-slide pathology: embed once, ask for ever.
+    """An embedding database for whole-slide pathology: embed once, search and fit heads for ever.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but something failed or was found, 130 interrupted.
     """

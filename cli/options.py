@@ -7,10 +7,14 @@ from typing import Any
 import click
 
 store_option = click.option(
-    "--store", "-s", required=True, metavar="PATH|URI", help="The store: a directory, or s3://… and the like."
+    "--store",
+    "-s",
+    required=True,
+    metavar="PATH|URI",
+    help="The store: a directory, or a URI such as s3://bucket/store.",
 )
 collection_option = click.option(
-    "--collection", "-c", metavar="NAME", help="Which collection; the only one by default."
+    "--collection", "-c", metavar="NAME", help="The collection; may be left out where there is only one."
 )
 config_option = click.option(
     "--config",

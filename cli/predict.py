@@ -12,19 +12,23 @@ from embedstore.quantities import human_time
 
 @click.command(epilog="Example:  embedstore predict --store my-store --head tumour-linear")
 @store_option
-@click.option("--head", required=True, metavar="NAME", help="The head; `embedstore heads` lists them.")
-@click.option("--slide", "slides", multiple=True, metavar="ID", help="Only this slide; may be given several times.")
-@click.option("--where", metavar="SQL", help="Only slides whose row fulfils this, such as \"cohort = 'A'\".")
+@click.option("--head", required=True, metavar="NAME", help="Name of the head; `embedstore heads` lists them.")
+@click.option("--slide", "slides", multiple=True, metavar="ID", help="Only this slide; repeatable.")
+@click.option("--where", metavar="SQL", help="Only slides whose row satisfies this, such as \"cohort = 'A'\".")
 @click.option(
-    "--collection", "-c", metavar="NAME", help="Of the same extractor.  [default: the one that it was fitted on]"
+    "--collection",
+    "-c",
+    metavar="NAME",
+    help="A collection of the same extractor.  [default: the one that the head was fitted on]",
 )
 @json_option
 def command(
     store: str, head: str, slides: tuple[str, ...], where: str | None, collection: str | None, as_json: bool
 ) -> None:
-    """Stream a collection through a head into the store's table of its predictions; no pixel is read.
+    """Run a head over a collection and store its predictions; no pixel is read.
 
-    Predictions of the same slides are replaced, those of other slides stay. `embedstore export` writes them out.
+    Earlier predictions for the same slides are replaced; those for other slides stay. `embedstore export` writes them
+    to files.
     """
     from heads.devices import prepare_jax
 

@@ -9,12 +9,18 @@ from cli.options import json_option, print_json, store_option
     epilog="Example:  embedstore rm --store my-store --patient P042 --yes && embedstore compact --store my-store"
 )
 @store_option
-@click.option("--slide", "slides", multiple=True, metavar="ID", help="A slide; may be given several times.")
-@click.option("--patient", "patients", multiple=True, metavar="ID", help="All slides of a patient; likewise.")
+@click.option("--slide", "slides", multiple=True, metavar="ID", help="Remove this slide; repeatable.")
 @click.option(
-    "--views", "views", multiple=True, metavar="COLLECTION", help="The stored views of a collection; likewise."
+    "--patient", "patients", multiple=True, metavar="ID", help="Remove all slides of this patient; repeatable."
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--views",
+    "views",
+    multiple=True,
+    metavar="COLLECTION",
+    help="Remove the stored views of this collection; repeatable.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def command(
     store: str, slides: tuple[str, ...], patients: tuple[str, ...], views: tuple[str, ...], yes: bool, as_json: bool

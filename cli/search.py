@@ -7,7 +7,7 @@ import click
 
 from cli.flags import Flag, Section
 from cli.options import TileId, collection_option, json_option, print_json, print_table, store_option
-from embedstore.search_config import IndexSearchConfig, SearchConfig
+from embedstore.search_config import AWAY_WEIGHT, IndexSearchConfig, SearchConfig
 
 SEARCH = Section(
     "search",
@@ -41,40 +41,57 @@ TILES_ONLY = (
 @click.argument("tile", type=TileId(), required=False)
 @store_option
 @collection_option
-@click.option("--slide", metavar="ID", help="With --at or --region: where to look; alone: find slides like this one.")
-@click.option("--at", nargs=2, type=int, metavar="X Y", help="By the tile that holds this level-0 pixel.")
 @click.option(
-    "--region", nargs=4, type=int, metavar="X Y W H", help="By the tiles with their centre in this box, level-0 pixels."
+    "--slide", metavar="ID", help="With --at or --region: the slide of the query. Alone: find slides like this one."
 )
-@click.option("--image", type=click.Path(path_type=Path), help="By an image, embedded as the collection was.")
-@click.option("--mpp", type=click.FloatRange(0.02, 100), help="Of --image, µm/px.  [default: the collection's]")
+@click.option("--at", nargs=2, type=int, metavar="X Y", help="Search by the tile at this level-0 pixel.")
+@click.option(
+    "--region",
+    nargs=4,
+    type=int,
+    metavar="X Y W H",
+    help="Search by the tiles whose centre is in this box, level-0 pixels.",
+)
+@click.option("--image", type=click.Path(path_type=Path), help="Search by an image, embedded as the collection was.")
+@click.option(
+    "--mpp", type=click.FloatRange(0.02, 100), help="Resolution of --image, µm/px.  [default: the collection's]"
+)
 @click.option(
     "--trust-extractor",
     is_flag=True,
-    help="With --image: run the function that the store names as its extractor, where it is not one of embedstore's.",
+    help="With --image: allow running the extractor that the store names, if it is a function of its user's.",
 )
-@click.option("--vector", type=click.Path(path_type=Path), help="By a vector: .npy, or numbers as .csv, .txt or .json.")
-@click.option("--task", metavar="TASK", help="With --label: the task that it is of.")
-@click.option("--label", metavar="CLASS", help="By the mean of the tiles that labels say are of this class.")
 @click.option(
-    "--not", "negatives", type=TileId(), multiple=True, metavar="TILE", help="Away from this tile; repeatable."
+    "--vector", type=click.Path(path_type=Path), help="Search by a vector: .npy, or numbers in .csv, .txt or .json."
 )
-@click.option("--not-weight", type=click.FloatRange(0), help="How far away from them.  [default: 0.5]")
+@click.option("--task", metavar="TASK", help="The task that --label belongs to.")
+@click.option("--label", metavar="CLASS", help="Search by the mean of the tiles that are labelled with this class.")
+@click.option(
+    "--not",
+    "negatives",
+    type=TileId(),
+    multiple=True,
+    metavar="TILE",
+    help="Move the query away from this tile; repeatable.",
+)
+@click.option("--not-weight", type=click.FloatRange(0), help=f"How far away from them.  [default: {AWAY_WEIGHT}]")
 @SEARCH
-@click.option("--list-columns", is_flag=True, help="Print what --where may name, and end.")
+@click.option("--list-columns", is_flag=True, help="Only print the columns that --where may use.")
 @INDEX_SEARCH
-@click.option("--montage", type=click.Path(path_type=Path), metavar="PNG", help="Draw the query and what was found.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write a page of it that needs no other file.")
+@click.option("--montage", type=click.Path(path_type=Path), metavar="PNG", help="Draw the query and the neighbours.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained HTML page of them.")
 @click.option(
-    "--geojson", type=click.Path(path_type=Path), help="Write it for QuPath: a file, or a folder of one a slide."
+    "--geojson",
+    type=click.Path(path_type=Path),
+    help="Write them for QuPath: to a file, or to a folder with one file per slide.",
 )
-@click.option("--table", type=click.Path(path_type=Path), help="Write it as .csv, .parquet or .json.")
+@click.option("--table", type=click.Path(path_type=Path), help="Write them as .csv, .parquet or .json.")
 @json_option
 def command(tile: int | None, store: str, collection: str | None, as_json: bool, **options: Any) -> None:
     """Find the nearest tiles in the whole collection: by TILE, a place, a region, an image, a vector or a label.
 
-    Distances are 1 - cosine: 0 the same, 1 unlike. The query's own tiles are left out. With --slide alone, slides are
-    ranked by how well they match a few representative tiles of it.
+    Distances are 1 - cosine: 0 is the same, 1 is unrelated. The query's own tiles are left out. With --slide alone,
+    slides are ranked by how well they match a few representative tiles of it.
     """
     from embedstore.store import Store
 

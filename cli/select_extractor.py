@@ -11,6 +11,7 @@ from cli.extractor_flags import extractor_flags
 from cli.fit_settings import SPLIT
 from cli.options import collection_option, config_option, json_option, print_json, print_table, store_option
 from cli.select_settings import SELECT, resolve_select
+from embedstore.config import ExecutionConfig
 from embedstore.progress import Progress
 from embedstore.quantities import human_bytes, human_time
 
@@ -18,16 +19,23 @@ from embedstore.quantities import human_bytes, human_time
 @click.command(epilog="Example:  embedstore select-extractor --store my-store -t tumour -e colour-12 -e stain-texture")
 @store_option
 @collection_option
-@click.option("--task", "-t", required=True, metavar="NAME", help="Whose labels the candidates are tried on.")
-@extractor_flags("A candidate: from `embedstore extractors`, any timm name, or module:function; repeatable.")
+@click.option("--task", "-t", required=True, metavar="NAME", help="Task whose labels the candidates are tried on.")
+@extractor_flags("A candidate: a name from `embedstore extractors`, any timm model, or module:function; repeatable.")
 @config_option
 @SELECT
-@click.option("--rank-check", multiple=True, metavar="TASK", help="Also rank on this task, and say how far both agree.")
-@click.option("--where", metavar="SQL", help="Only slides with such columns, as in \"stain = 'HE'\".")
+@click.option(
+    "--rank-check",
+    multiple=True,
+    metavar="TASK",
+    help="Also rank on this task and report how far the rankings agree; repeatable.",
+)
+@click.option("--where", metavar="SQL", help="Only slides whose row satisfies this, such as \"stain = 'HE'\".")
 @SPLIT
-@click.option("--tile-px", type=int, help="Edge of tiles for every candidate, pixels.  [default: each its own]")
-@click.option("--tile-mpp", type=float, help="Their resolution, µm/px.  [default: each its own]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--tile-px", type=int, help="Edge of the tiles for every candidate, pixels.  [default: the candidate's own]"
+)
+@click.option("--tile-mpp", type=float, help="Resolution of these tiles, µm/px.  [default: the candidate's own]")
+@click.option("--device", default=ExecutionConfig.device, show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
               help="Write report.json, report.png and report.html here.")  # fmt: skip
 @json_option
@@ -37,10 +45,10 @@ def command(
 ) -> None:  # fmt: skip
     """Compare candidates for an extractor on a labelled proxy task of your own slides.
 
-    A sample of the labelled tiles goes through every candidate in one pass over the pixels; linear heads, neighbours,
-    class means and a few examples say how well each tells the classes apart on patients that they have not seen, with
-    intervals, beside what each costs and how robust it is. The places come from a collection that has the labelled
-    slides: `ingest -e stain-texture` makes one without any weights. Exit code 3: a candidate could not be tried.
+    A sample of the labelled tiles goes through every candidate in one pass over the pixels. Linear heads, neighbours,
+    class means and few-shot probes measure how well each candidate separates the classes on unseen patients, with
+    intervals; cost and robustness are reported too. The tiles come from a collection that has the labelled slides:
+    `ingest -e stain-texture` makes one without any weights. Exit code 3: a candidate could not be tried.
     """
     candidates, config = resolve_select(options)
     from embedstore.output_files import require_folder

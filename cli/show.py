@@ -15,10 +15,10 @@ from cli.options import TileId, collection_option, json_option, print_json, stor
 @click.argument("tile", type=TileId(), required=False)
 @store_option
 @collection_option
-@click.option("--slide", metavar="ID", help="Instead of TILE: the slide's first tile, or with --at that one.")
-@click.option("--at", nargs=2, type=int, metavar="X Y", help="With --slide: the tile that holds this level-0 pixel.")
-@click.option("--out", type=click.Path(dir_okay=False), help="Where to write the picture.  [default: TILE.png]")
-@click.option("--no-picture", is_flag=True, help="The row alone; the slide need not be at hand.")
+@click.option("--slide", metavar="ID", help="Instead of TILE: the first tile of this slide, or the one at --at.")
+@click.option("--at", nargs=2, type=int, metavar="X Y", help="With --slide: the tile at this level-0 pixel.")
+@click.option("--out", type=click.Path(dir_okay=False), help="File for the picture.  [default: TILE.png]")
+@click.option("--no-picture", is_flag=True, help="Only print the row; the slide file is not needed.")
 @json_option
 def command(
     tile: int | None,
@@ -32,7 +32,7 @@ def command(
 ) -> None:
     """Show a tile, by its id TILE or by its place: write its picture as PNG and print its row.
 
-    Tile ids stand in `embedstore ls --tiles N`.
+    `embedstore ls --tiles N` lists tile ids.
     """
     from embedstore import api
     from embedstore.errors import SlideNotInStoreError

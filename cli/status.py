@@ -10,13 +10,13 @@ from cli.options import collection_option, json_option, print_json, print_table,
 @click.command(epilog="Example:  embedstore status --store my-store --state failed")
 @store_option
 @collection_option
-@click.option("--slide", metavar="ID", help="One slide.")
+@click.option("--slide", metavar="ID", help="Only this slide.")
 @click.option(
     "--state",
     "states",
     multiple=True,
     type=click.Choice(["done", "empty", "failed"]),
-    help="Only slides in this state; may be given several times.",
+    help="Only slides in this state; repeatable.",
 )
 @json_option
 def command(
@@ -26,7 +26,7 @@ def command(
     states: tuple[Literal["done", "empty", "failed"], ...],
     as_json: bool,
 ) -> None:
-    """Show what became of each slide: state, tiles, reader, seconds, and the reason where it failed."""
+    """Show the outcome for each slide: state, tiles, reader, seconds, and the reason of a failure."""
     from embedstore import api
 
     rows = api.open(store).outcomes(collection=collection, states=states, slide_id=slide).to_pylist()

@@ -23,12 +23,14 @@ class _SizeType(click.ParamType):
 
 @click.command(epilog="Example:  embedstore synthesize demo/slides --slides 3 --size 6000x5000")
 @click.argument("out", type=click.Path(file_okay=False))
-@click.option("--slides", default=3, show_default=True, type=click.IntRange(min=1), help="How many slides.")
+@click.option("--slides", default=3, show_default=True, type=click.IntRange(min=1), help="Number of slides.")
 @click.option(
-    "--size", "size_px", default="6000x5000", show_default=True, type=_SizeType(), help="Size of each, pixels."
+    "--size", "size_px", default="6000x5000", show_default=True, type=_SizeType(), help="Size of each slide, pixels."
 )
 @click.option("--mpp", default=0.5, show_default=True, help="Micrometres per pixel.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Same seed, same slides.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="The same seed makes the same slides."
+)
 @json_option
 def command(out: str, slides: int, size_px: tuple[int, int], mpp: float, seed: int, as_json: bool) -> None:
     """Make synthetic H&E-like slides in the folder OUT.

@@ -24,20 +24,28 @@ READING = Section("reading", ReadingConfig, "reader")
 
 @click.command(epilog="Example:  embedstore tissue slides/case-1.svs --out overlays/")
 @click.argument("slide", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=".", help="Folder for the two files.")
-@click.option("--mpp", type=float, help="Resolution of the slide, µm per level-0 pixel, where it does not say its own.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".",
+    show_default="this folder",
+    help="Folder for the two files.",
+)
+@click.option("--mpp", type=float, help="Resolution of the slide if it does not state its own, µm per level-0 pixel.")
 @TILING
 @TISSUE
 @READING
-@click.option("--mask", type=click.Path(path_type=Path), help="A GeoJSON mask (edited in QuPath) instead of detection.")
-@click.option("--grid/--no-grid", default=True, show_default=True, help="Draw the tiles, too.")
+@click.option(
+    "--mask", type=click.Path(path_type=Path), help="Use this GeoJSON mask (edited in QuPath) instead of detection."
+)
+@click.option("--grid/--no-grid", default=True, show_default=True, help="Draw the tiles too.")
 @json_option
 def command(slide: Path, out: Path, grid: bool, as_json: bool, **options: Any) -> None:
     """Show the tissue that ingest would find on SLIDE.
 
     Writes SLIDE.tissue.png, a picture with the outline of the tissue and the tiles, and SLIDE.tissue.geojson, the mask
-    in level-0 pixels. The mask opens in QuPath; what comes back from there goes to ingest as the column `tissue` of a
-    slide list, or here as --mask.
+    in level-0 pixels. Edit the mask in QuPath if needed; ingest takes it as the column `tissue` of a slide list, and
+    this command as --mask.
     """
     from embedstore.slides import SlideSource, report_tissue, single_thread
 

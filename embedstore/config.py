@@ -129,9 +129,9 @@ class ExecutionConfig:
     """Where an ingest runs.
 
     Attributes:
-        in_process: Threads of this process instead of Ray actors.
-        address: A Ray cluster to join (`auto`, `ray://…`, `host:port`); None starts Ray on this machine.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        in_process: Use threads of this process, not Ray: for laptops and debugging.
+        address: The Ray cluster to join (`auto`, `ray://…`, `host:port`); one that is started here when None.
+        device: Device of the extractors: `auto`, `cpu`, `cuda` or `cuda:N`.
     """
 
     in_process: bool = False

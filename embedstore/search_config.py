@@ -10,6 +10,8 @@ from embedstore.config import require
 
 MIN_PARTITIONS, MAX_PARTITIONS = 32, 4096
 ONE_BIT_DIM = 128
+#: How far a query is moved away from negatives.
+AWAY_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from embedstore.extractors.config import ExtractorConfig
 from embedstore.toml_tables import Table, fields_of, read_tables
 
 #: What an [[extractor]] table may have: the fields of ExtractorConfig, and the collection that it fills.
-EXTRACTOR_FIELDS = (*fields_of({"extractor": ExtractorConfig})["extractor"], "collection")
+EXTRACTOR_FIELDS = {**fields_of({"extractor": ExtractorConfig})["extractor"], "collection": str}
 
 
 def read_extractors(path: str | Path) -> list[ExtractorConfig]:

@@ -4,12 +4,16 @@ import ast
 import importlib
 import re
 import shlex
+from dataclasses import fields
+from inspect import signature
+from operator import attrgetter
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from cli.flags import Flag, Section
 from cli.main import COMMANDS, app
 from tests.packaging.sources import source_files, syntax_tree
 
@@ -76,6 +80,93 @@ def test_example_is_one_that_the_command_takes(verb):
 def test_every_option_has_help(verb):
     options = [param for param in ALL[verb].params if isinstance(param, click.Option)]
     assert not [option.name for option in options if not option.help]
+
+
+def _sections() -> list[tuple[str, Section, Flag]]:
+    """Every flag that sets a field of a settings class, with the words of its command."""
+    return [
+        (verb, section, flag)
+        for verb, (module, _) in COMMANDS.items()
+        for section in vars(importlib.import_module(module)).values()
+        if isinstance(section, Section)
+        for flag in section.flags
+    ]
+
+
+def _shown_default(verb: str, option: str) -> str | None:
+    """The default of an option as the help of its command shows it."""
+    (param,) = (param for param in ALL[verb].params if option in param.opts)
+    record = param.get_help_record(click.Context(ALL[verb]))
+    found = re.search(r"\[default: (.*?)(?:;? (?:[\d.]+<=)?x(?:>=|<=).*)?\]", record[1] if record else "")
+    return found[1] if found else None
+
+
+@pytest.mark.parametrize(
+    ("verb", "section", "flag"),
+    [pytest.param(*each, id=f"{each[0]} {each[2].option}") for each in _sections() if each[2].default is None],
+)
+def test_default_in_the_help_is_that_of_the_field(verb: str, section: Section, flag: Flag):
+    (default,) = (field.default for field in fields(section.config) if field.name == flag.field)
+    shown = _shown_default(verb, flag.option)
+    if default is None:  # what is shown in its place are words
+        return
+    if isinstance(default, bool) or default == ():
+        assert shown is None
+    elif isinstance(default, tuple):
+        assert shown is not None and tuple(type(default[0])(part) for part in shown.split(",")) == default
+    else:
+        assert shown is not None and type(default)(shown) == default
+
+
+#: Options whose value goes to a function, or to a class that is too heavy for the command line to import.
+HANDED_ON = [
+    ("audit", "--sample", "embedstore.search.audits.leaks:find_leaks", "sample"),
+    ("audit", "--sample", "embedstore.search.audits.duplicates:find_duplicates", "sample"),
+    ("audit", "--sample", "embedstore.search.audits.outliers:find_outliers", "sample"),
+    ("audit", "--sample", "embedstore.api.collection:Collection.find_leaks", "sample"),
+    ("audit", "--sample", "embedstore.api.collection:Collection.find_duplicates", "sample"),
+    ("audit", "--sample", "embedstore.api.collection:Collection.find_outliers", "sample"),
+    ("compact", "--keep-hours", "embedstore.api.store:Store.compact", "keep_hours"),
+    ("export", "--origin", "embedstore.export:ExportRequest", "origin"),
+    ("export", "--min-probability", "embedstore.export:ExportRequest", "min_probability"),
+    ("export", "--picture-px", "embedstore.export:ExportRequest", "picture_px"),
+    ("label import", "--format", "embedstore.labels:ImportConfig", "format"),
+    ("label import", "--within", "embedstore.labels:ImportConfig", "within"),
+    ("label export", "--origin", "embedstore.labels.exporting:write_labels", "origin"),
+    ("search", "--not-weight", "embedstore.search:away_from", "weight"),
+    ("search", "--not-weight", "embedstore.api.collection:Collection.search", "away_weight"),
+    ("search", "-k", "embedstore.api.collection:Collection.similar_slides", "k"),
+    ("synthesize", "--slides", "synthetic_slides:write_demo_collection", "slides"),
+    ("synthesize", "--size", "synthetic_slides:write_demo_collection", "size_px"),
+    ("synthesize", "--mpp", "synthetic_slides:write_demo_collection", "mpp"),
+    ("synthesize", "--seed", "synthetic_slides:write_demo_collection", "seed"),
+]
+
+
+@pytest.mark.parametrize(("verb", "option", "target", "parameter"), HANDED_ON)
+def test_default_in_the_help_is_that_of_the_function(verb: str, option: str, target: str, parameter: str):
+    module, _, name = target.partition(":")
+    default = signature(attrgetter(name)(importlib.import_module(module))).parameters[parameter].default
+    shown = _shown_default(verb, option)
+    if isinstance(default, tuple):
+        default = "x".join(map(str, default))
+    assert shown is not None and type(default)(shown) == default
+
+
+def test_no_number_is_typed_by_hand_into_a_default():
+    """Numbers come from the settings class, or from click's own `default`; words may stand in the text."""
+    texts = [
+        (f"{path}:{node.lineno}", node.value)
+        for path in source_files()
+        if path.parent == Path("cli")
+        for node in ast.walk(syntax_tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert not [(where, text) for where, text in texts if re.search(r"\[default: [^]]*\d", text)]
+    flags = [node for path in source_files() if path.parent == Path("cli") for node in ast.walk(syntax_tree(path))
+             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Flag"]  # fmt: skip
+    defaults = [word.value for node in flags for word in node.keywords if word.arg == "default"]
+    assert not [node.value for node in defaults if isinstance(node, ast.Constant) and re.search(r"\d", node.value)]
 
 
 def _configurations() -> list[tuple[str, ast.ClassDef]]:

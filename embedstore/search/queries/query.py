@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from embedstore.config import require
 from embedstore.errors import VectorError
+from embedstore.search_config import AWAY_WEIGHT
 
 #: Of the tiles that show what a query is: enough to read them again from their slides.
 PLACE_COLUMNS = ("tile_id", "slide_id", "x", "y", "edge_l0", "name")
@@ -44,7 +45,7 @@ class Query:
     picture: Path | None = None
 
 
-def away_from(query: Query, negatives: Sequence[Query], *, weight: float = 0.5) -> Query:
+def away_from(query: Query, negatives: Sequence[Query], *, weight: float = AWAY_WEIGHT) -> Query:
     """The query, moved away from what is not meant.
 
     Rocchio's feedback (in Salton, The SMART Retrieval System, 1971) with the query as the only positive: the query

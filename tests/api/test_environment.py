@@ -1,10 +1,10 @@
-"""`embedstore doctor`."""
+"""What `embedstore doctor` checks."""
 
 import importlib.metadata
 
 import pytest
 
-from cli import doctor
+from embedstore.api import environment
 
 
 @pytest.mark.parametrize(("missing", "ok"), [("fastslide", True), ("anndata", True), ("pylance", False)])
@@ -14,9 +14,9 @@ def test_extras_may_be_missing(monkeypatch, missing, ok):
     def version(name: str) -> str:
         if name == missing:
             raise importlib.metadata.PackageNotFoundError(name)
-        return "0" if name in ("embedstore", *doctor.EXTRAS) else real(name)
+        return "0" if name in ("embedstore", *environment.EXTRAS) else real(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    check = doctor._packages()
-    assert check["ok"] == ok
-    assert (f"missing: {missing}" in check["found"]) != ok
+    check = environment._packages()
+    assert check.ok == ok
+    assert (f"missing: {missing}" in check.found) != ok

@@ -1,0 +1,76 @@
+"""Tables of a TOML file: what is read, and what is refused with file, table and field."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from embedstore.errors import ConfigError
+from embedstore.toml_tables import fields_of, read_tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brush:
+    width: float = 1.0
+    strokes: int | None = None
+    kind: Literal["round", "flat"] | None = "round"
+    wet: bool = False
+    mixes: tuple[float, ...] = ()
+    extra: Mapping[str, Any] | None = None
+    paint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    name: str = ""
+    brush: tuple[Brush, ...] = ()
+
+
+FIELDS = fields_of({"picture": Picture, "brush": Brush})
+
+
+def read(folder: Path, text: str):
+    path = folder / "picture.toml"
+    path.write_text(text)
+    return read_tables(path, FIELDS, repeated=["brush"])
+
+
+def test_values_of_every_type_are_read(tmp_path: Path):
+    text = '[picture]\nname = "a"\n[[brush]]\nwidth = 2\nstrokes = 3\nkind = "flat"\nwet = true\nmixes = [1, 0.5]\n'
+    tables = read(tmp_path, text + 'extra = {hair = "hog"}\npaint = "oil"\n[[brush]]\n')
+    assert tables["picture"] == [{"name": "a"}]
+    first = {"width": 2, "strokes": 3, "kind": "flat", "wet": True, "mixes": (1, 0.5), "extra": {"hair": "hog"}}
+    assert tables["brush"] == [{**first, "paint": "oil"}, {}]
+
+
+def test_no_file_has_no_table():
+    assert read_tables(None, FIELDS) == {"picture": [], "brush": []}
+
+
+def test_fields_that_are_tables_are_left_out():
+    assert "brush" not in FIELDS["picture"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[brush\n", "picture.toml is not TOML"),
+        ("[brus]\n", r"picture.toml has 'brus'; expected the tables \[picture\], \[\[brush\]\]"),
+        ("[[picture]]\n", "picture.toml has 'picture'; expected the tables"),
+        ("[brush]\nlength = 1\n", r"picture.toml: \[brush\] has length; expected some of extra, kind"),
+        ('[brush]\nwidth = "thin"\n', r"picture.toml: \[brush\] width is 'thin'; expected a number"),
+        ("[brush]\nwidth = true\n", r"\[brush\] width is True; expected a number"),
+        ("[brush]\nstrokes = 1.5\n", r"\[brush\] strokes is 1.5; expected a whole number"),
+        ('[brush]\nkind = "oval"\n', r"\[brush\] kind is 'oval'; expected one of round, flat"),
+        ("[brush]\nwet = 1\n", r"\[brush\] wet is 1; expected true or false"),
+        ("[brush]\nmixes = 1.0\n", r"\[brush\] mixes is 1.0; expected a list, each a number"),
+        ('[brush]\nmixes = ["a"]\n', r"\[brush\] mixes is \['a'\]; expected a list, each a number"),
+        ("[brush]\nextra = 1\n", r"\[brush\] extra is 1; expected a table"),
+        ("[[brush]]\n[[brush]]\npaint = 1\n", r"\[brush\] paint is 1; expected a string"),
+    ],
+)
+def test_errors_name_file_table_and_field(tmp_path: Path, text: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        read(tmp_path, text)

@@ -1,9 +1,6 @@
-"""Compose docs/images/demo.png from what `make demo` leaves: a heat map, a tile, and the tiles nearest to it.
+"""Compose docs/images/demo.png from what `make demo` leaves: a heat map, and a tile with the tiles nearest to it.
 
-    embedstore demo --out demo
-    embedstore search --store demo/store --slide synthetic-05-colon.svs --at 1920 1664 -k 6 --exclude-same slide \
-        --montage demo/like.png
-    python docs/images/compose.py demo
+python docs/images/compose.py demo
 """
 
 import sys
@@ -11,21 +8,24 @@ from pathlib import Path
 
 from PIL import Image
 
+import embedstore
+
 HEAT_MAP = "synthetic-06-tumour.svs.dense-nuclei.png"
-NEIGHBOURS = "like.png"
-WIDTH_PX, GAP_PX = 1500, 24
+QUERY = ("synthetic-01-colon.svs", 1100, 1400)
+NEIGHBOURS, IN_A_ROW = 6, 3
+WIDTH_PX, GAP_PX = 1400, 20
 COLOURS = 192  # a palette keeps the file small
 
 
 def main(folder: Path, out: Path) -> None:
     heat_map = Image.open(folder / HEAT_MAP).convert("RGB")
-    neighbours = Image.open(folder / NEIGHBOURS).convert("RGB")
-    # Both as high as each other, and as wide together as WIDTH_PX.
-    share = heat_map.width / heat_map.height, neighbours.width / neighbours.height
-    height = round((WIDTH_PX - GAP_PX) / sum(share))
+    found = embedstore.open(folder / "store").collection().search(QUERY, k=NEIGHBOURS, exclude_same="slide")
+    neighbours = found.show(columns=IN_A_ROW).convert("RGB")
+    shapes = [picture.width / picture.height for picture in (heat_map, neighbours)]
+    height = round((WIDTH_PX - GAP_PX) / sum(shapes))
     left, right = (
-        picture.resize((round(height * of), height), Image.Resampling.LANCZOS)
-        for picture, of in zip((heat_map, neighbours), share, strict=True)
+        picture.resize((round(height * shape), height), Image.Resampling.LANCZOS)
+        for picture, shape in zip((heat_map, neighbours), shapes, strict=True)
     )
     sheet = Image.new("RGB", (WIDTH_PX, height), "white")
     sheet.paste(left, (0, 0))

@@ -1,14 +1,11 @@
 """`embedstore audit`."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from cli.options import collection_option, json_option, print_json, print_table, store_option
-
-if TYPE_CHECKING:
-    from embedstore.progress import Progress
 
 SHOWN = 10  # rows of each finding that are printed; --json has all of them
 
@@ -60,39 +57,35 @@ def command(
     Exit code 0: nothing was found; 3: something was. Tiles of flat colour look alike everywhere, so view the findings
     with `embedstore show` before you act on them.
     """
-    from embedstore.store import Store
+    from embedstore import api
 
-    opened = Store.open(store)
+    opened = api.open(store)
     if head is not None:
         leaks = leaks or not (outliers or duplicates)
         if not leaks:
             raise click.UsageError("--head is for --leaks; give both, or leave --head out")
     elif not (leaks or outliers or duplicates):
         leaks = outliers = duplicates = True
-    split, collection = _split(opened, head, collection)
+    if head is not None:
+        fitted_on = opened.head(head).collection
+        if collection not in (None, fitted_on):
+            raise click.UsageError(f"head {head} was fitted on collection {fitted_on}, not {collection}")
+        collection = fitted_on
     chosen = opened.collection(collection)
     report: dict[str, Any] = {"store": opened.uri, "collection": chosen.name}
     found = 0
     if leaks:
-        from embedstore.search import find_leaks
-
-        leaking = find_leaks(opened, chosen, split=split, distance=distance, sample=sample, on_progress=_show_progress)
+        leaking = chosen.find_leaks(head=head, distance=distance, sample=sample)
         report["leaks"] = _leaks_record(leaking, head)
         found += len(leaking)
     if duplicates:
-        from embedstore.search import find_duplicates
-
-        twice = find_duplicates(opened, chosen, distance=distance, sample=sample, on_progress=_show_progress)
+        twice = chosen.find_duplicates(distance=distance, sample=sample)
         report["duplicates"] = _duplicates_record(twice)
         found += len(twice)
     if outliers:
-        from embedstore.search import find_outliers
-
-        far = find_outliers(chosen, sample=sample, on_progress=_show_progress)
+        far = chosen.find_outliers(sample=sample)
         report["outliers"] = _outliers_record(far)
         found += len(far)
-    if sys.stderr.isatty():
-        click.echo("\r\033[K", nl=False, err=True)
     if as_json:
         print_json(report)
     else:
@@ -103,25 +96,6 @@ def command(
                     click.echo(f"note: {note}", err=True)
     if found:
         sys.exit(3)
-
-
-def _split(store: Any, head: str | None, collection: str | None) -> tuple[Any, str | None]:
-    """The parts of a head's split, and the collection that it was fitted on."""
-    if head is None:
-        return None, collection
-    from heads.head_split import split_groups
-
-    stored = store.heads.get(head)
-    if collection not in (None, stored.collection):
-        raise click.UsageError(f"head {head} was fitted on collection {stored.collection}, not {collection}")
-    return split_groups(store, stored), stored.collection
-
-
-def _show_progress(progress: "Progress") -> None:
-    """Redraw a line on a terminal."""
-    if sys.stderr.isatty() and progress.done % 10 == 0:
-        sys.stderr.write(f"\r\033[K{progress.stage}: {progress.done:,} tiles looked at")
-        sys.stderr.flush()
 
 
 def _leaks_record(leaks: Any, head: str | None) -> dict[str, Any]:

@@ -15,10 +15,10 @@ def command(context: click.Context, store: str | None, as_json: bool) -> None:
         return
     if store is None:
         raise click.UsageError("name the store with --store")
-    from embedstore.store import Store
+    from embedstore import api
 
-    opened = Store.open(store)
-    there = opened.augmenters.summaries()
+    opened = api.open(store)
+    there = opened.augmenters
     if as_json:
         print_json([{"name": a.name, "collection": a.collection, "digest": a.digest, **a.record} for a in there])
         return
@@ -40,9 +40,9 @@ def command(context: click.Context, store: str | None, as_json: bool) -> None:
 @json_option
 def show(name: str, store: str, as_json: bool) -> None:
     """Show an augmenter's card: how well it predicts views, by transform, and how it was made."""
-    from embedstore.store import Store
+    from embedstore import api
 
-    one = Store.open(store).augmenters.get(name)
+    one = api.open(store).augmenter(name)
     if as_json:
         print_json({"name": one.name, "collection": one.collection, "digest": one.digest, **one.record})
         return
@@ -57,11 +57,11 @@ def show(name: str, store: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def remove(name: str, store: str, yes: bool) -> None:
     """Remove an augmenter; heads that it helped to fit stay, and can no longer be fitted again."""
-    from embedstore.store import Store
+    from embedstore import api
 
-    opened = Store.open(store)
-    opened.augmenters.get(name)
+    opened = api.open(store)
+    augmenter = opened.augmenter(name)
     if not yes:
         click.confirm(f"Remove augmenter {name} from {opened.uri}?", abort=True, err=True)
-    opened.augmenters.remove(name)
+    augmenter.remove()
     click.echo(f"{name} removed", err=True)

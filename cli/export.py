@@ -69,17 +69,13 @@ def command(
 
     The paths of the files are printed, one per line.
     """
-    from embedstore.export import ExportRequest, export
-    from embedstore.slides import single_thread
-    from embedstore.store import Store
+    from embedstore import api
 
     if head is not None and collection is not None:
         raise click.UsageError("a head knows its collection; give --head or --collection")
-    single_thread()
-    request = ExportRequest(
-        format=form, path=out, head=head, collection=collection, slides=slides, where=where, **options
+    result = api.open(store).export(
+        out, format=form, head=head, collection=collection, slides=slides, where=where, **options
     )
-    result = export(Store.open(store), request)
     for note in result.notes:
         click.echo(f"note: {note}", err=True)
     if as_json:

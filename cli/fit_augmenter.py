@@ -38,18 +38,11 @@ def command(
     better than the tile's own vector, it is not saved. `fit-head --augment learned=0.5` uses it for any tile of the
     same extractor, whether it has views or not.
     """
-    from heads.devices import prepare_jax
+    from embedstore import api
 
-    config = resolve_augmenter(options)
-    prepare_jax()
-    from embedstore.store import Store
-    from heads.augmentation.augmenter_fit import fit_augmenter
-
-    opened = Store.open(store)
-    made = fit_augmenter(
-        opened, opened.collection(collection), config, name=name, force=force, replace=replace, where=where,
-        on_progress=lambda progress: click.echo(progress.message, err=True),
-    )  # fmt: skip
+    made = api.open(store).fit_augmenter(
+        resolve_augmenter(options), collection=collection, name=name, where=where, force=force, replace=replace
+    )
     for note in made.record["notes"]:
         click.echo(f"note: {note}", err=True)
     if as_json:

@@ -1,14 +1,16 @@
 """`embedstore fit-head`."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.fit_settings import AUGMENT_KINDS, FIT, JOIN, SPLIT, resolve_fit
 from cli.options import collection_option, config_option, json_option, print_json, store_option
-from embedstore.progress import Progress
 from embedstore.quantities import human_time
+
+if TYPE_CHECKING:
+    from embedstore.api import Head
 
 
 @click.command(epilog="Example:  embedstore fit-head --store my-store --task tumour --model linear")
@@ -53,24 +55,15 @@ def command(
     """
     if (again is None) == (not tasks):
         raise click.UsageError("name a task with --task (`embedstore label ls` lists them), or a head with --again")
-    from heads.devices import prepare_jax
+    from embedstore import api
 
-    prepare_jax()
-    from embedstore.store import Store
-    from heads.fit import fit_again, fit_heads
-
-    def on_progress(progress: Progress) -> None:
-        click.echo(progress.message, err=True)
-
-    opened = Store.open(store)
-    config = resolve_fit(options)
+    opened, config = api.open(store), resolve_fit(options)
     if again is not None:
-        _again(*fit_again(opened, again, on_progress=on_progress), as_json)
+        _again(opened.head(again), as_json)
         return
-    made = fit_heads(
-        opened, opened.collection(collection), tasks, config,
-        names=names or None, where=where, replace_heads=replace_heads, on_progress=on_progress,
-    )  # fmt: skip
+    made = opened.fit_heads(
+        tasks, config, names=names or None, collection=collection, where=where, replace=replace_heads
+    )
     for note in dict.fromkeys(note for head in made for note in head.record["notes"]):
         click.echo(f"note: {note}", err=True)
     if as_json:
@@ -85,13 +78,13 @@ def command(
     click.echo(f"next: embedstore predict --store {store} --head {made[0].name}", err=True)
 
 
-def _again(stored: Any, head: Any, as_json: bool) -> None:
-    same = stored.digest == head.digest
+def _again(head: "Head", as_json: bool) -> None:
+    result = head.fit_again()
     if as_json:
-        print_json({"name": stored.name, "stored": stored.digest, "again": head.digest, "same": same})
+        print_json({"name": head.name, "stored": result.stored, "again": result.again, "same": result.same})
     else:
-        click.echo(f"{stored.name}: {'the same parameters' if same else 'OTHER PARAMETERS'} ({head.digest})")
-    if not same:
-        was = stored.record["device"]
+        click.echo(f"{head.name}: {'the same parameters' if result.same else 'OTHER PARAMETERS'} ({result.again})")
+    if not result.same:
+        was = head.record["device"]
         click.echo(f"it was fitted on {was}; the same numbers are promised on the same kind of device only", err=True)
         sys.exit(1)

@@ -18,24 +18,23 @@ def command(context: click.Context, store: str | None, as_json: bool) -> None:
         return
     if store is None:
         raise click.UsageError("name the store with --store")
-    from embedstore.store import Store
+    from embedstore import api
 
-    opened = Store.open(store)
-    heads = opened.heads.summaries()
+    opened = api.open(store)
+    heads = opened.heads
     if as_json:
         print_json([{"name": h.name, "task": h.task, "digest": h.digest, **h.record} for h in heads])
         return
     if not heads:
         click.echo(f"{opened.uri} has no head yet; `embedstore fit-head --store {store} --task TASK` makes one")
         return
-    predicted = set(opened.prediction_names())
     print_table(
         [
             [
                 h.name, h.task, h.model, h.collection, h.record["examples"], str(len(h.record["classes"])),
                 h.record["report"]["metrics"].get("auroc", {}).get("value"),
                 h.record["report"]["metrics"]["f1_macro"]["value"],
-                "yes" if h.name in predicted else "-", f"{h.created_at:%Y-%m-%d %H:%M}",
+                "yes" if h.has_predicted else "-", f"{h.created_at:%Y-%m-%d %H:%M}",
             ]
             for h in heads
         ],
@@ -54,14 +53,11 @@ def command(context: click.Context, store: str | None, as_json: bool) -> None:
 @json_option
 def show(name: str, store: str, curves: Path | None, split: bool, as_json: bool) -> None:
     """Show a head's card: task, data, split, configuration, and metrics with 95 % intervals by patient."""
-    from embedstore.store import Store
+    from embedstore import api
 
-    opened = Store.open(store)
-    head = opened.heads.get(name)
+    head = api.open(store).head(name)
     if split:
-        from heads.head_split import write_split
-
-        write_split(opened, head, sys.stdout)
+        head.write_split(sys.stdout)
         return
     if as_json:
         print_json({"name": head.name, "task": head.task, "digest": head.digest, **head.record})
@@ -70,9 +66,7 @@ def show(name: str, store: str, curves: Path | None, split: bool, as_json: bool)
 
         print_head(head)
     if curves is not None:
-        from heads.evaluation.plots import write_card
-
-        for path in write_card(head, curves):
+        for path in head.write_curves(curves):
             click.echo(str(path), err=True)
 
 
@@ -82,12 +76,11 @@ def show(name: str, store: str, curves: Path | None, split: bool, as_json: bool)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def remove(name: str, store: str, yes: bool) -> None:
     """Remove a head and its predictions."""
-    from embedstore.store import Store
-    from embedstore.store.removal import remove_head
+    from embedstore import api
 
-    opened = Store.open(store)
-    opened.heads.get(name)
+    opened = api.open(store)
+    head = opened.head(name)
     if not yes:
         click.confirm(f"Remove head {name} and its predictions from {opened.uri}?", abort=True, err=True)
-    remove_head(opened, name)
+    head.remove()
     click.echo(f"{name} removed", err=True)

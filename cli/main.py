@@ -1,5 +1,6 @@
 """`embedstore`: the group of commands; each is imported only when it is run."""
 
+import logging
 import os
 import sys
 
@@ -35,6 +36,13 @@ COMMANDS = {
 }
 
 
+class EchoHandler(logging.Handler):
+    """Writes log lines to stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(record.getMessage(), err=True)
+
+
 class LazyGroup(click.Group):
     """Imports a command's module when the command is run: `--help` must not wait for torch or Ray."""
 
@@ -64,6 +72,11 @@ def app() -> None:
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but something failed or was found, 130 interrupted.
     """
+    log = logging.getLogger("embedstore.api.progress_bar")  # what has no terminal for a bar gets lines
+    if not log.handlers:
+        log.addHandler(EchoHandler())
+        log.setLevel(logging.INFO)
+        log.propagate = False
 
 
 def main() -> None:

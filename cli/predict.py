@@ -1,12 +1,10 @@
 """`embedstore predict`."""
 
-import sys
 import time
 
 import click
 
 from cli.options import json_option, print_json, store_option
-from embedstore.progress import OnProgress, Progress
 from embedstore.quantities import human_time
 
 
@@ -30,33 +28,14 @@ def command(
     Earlier predictions for the same slides are replaced; those for other slides stay. `embedstore export` writes them
     to files.
     """
-    from heads.devices import prepare_jax
-
-    prepare_jax()
-    from embedstore.store import Store
-    from heads.predict import predict
+    from embedstore import api
 
     began = time.monotonic()
-    done = predict(Store.open(store), head, slides=slides, where=where, collection=collection, on_progress=_progress())
+    done = api.open(store).head(head).predict(slides=slides, where=where, collection=collection)
     seconds = time.monotonic() - began
     if as_json:
         print_json({**vars(done), "seconds": round(seconds, 3)})
         return
-    if sys.stderr.isatty():
-        click.echo("", err=True)
     shares = ", ".join(f"{name} {share:.1%}" for name, share in done.shares.items())
     click.echo(f"{done.head}: {done.rows:,} rows of {done.slides:,} slide(s) in {human_time(seconds)}: {shares}")
     click.echo(f"next: embedstore export --store {store} --head {head} --format png --out maps/", err=True)
-
-
-def _progress() -> OnProgress:
-    """A line that is redrawn on a terminal."""
-    began = time.monotonic()
-
-    def on_progress(progress: Progress) -> None:
-        if sys.stderr.isatty():
-            rate = progress.done / max(time.monotonic() - began, 1e-9)
-            sys.stderr.write(f"\r\033[K{progress.done:,} {progress.unit}, {rate:,.0f} {progress.unit}/s")
-            sys.stderr.flush()
-
-    return on_progress

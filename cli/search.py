@@ -1,13 +1,16 @@
 """`embedstore search`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.flags import Flag, Section
 from cli.options import TileId, collection_option, json_option, print_json, print_table, store_option
 from embedstore.search_config import AWAY_WEIGHT, IndexSearchConfig, SearchConfig
+
+if TYPE_CHECKING:
+    from embedstore.api import Collection, SearchResult
 
 SEARCH = Section(
     "search",
@@ -93,38 +96,33 @@ def command(tile: int | None, store: str, collection: str | None, as_json: bool,
     Distances are 1 - cosine: 0 is the same, 1 is unrelated. The query's own tiles are left out. With --slide alone,
     slides are ranked by how well they match a few representative tiles of it.
     """
-    from embedstore.store import Store
+    from embedstore import api
 
-    opened = Store.open(store)
-    chosen = opened.collection(collection)
+    chosen = api.open(store).collection(collection)
     if options["list_columns"]:
-        _print_columns(opened, chosen, as_json)
+        _print_columns(chosen.filter_columns(), as_json)
     elif _is_slide_search(tile, options):
-        _search_slides(opened, chosen, as_json, options)
+        _search_slides(chosen, as_json, options)
     else:
-        _search_tiles(opened, chosen, tile, as_json, options)
+        _search_tiles(chosen, tile, as_json, options)
 
 
 def _is_slide_search(tile: int | None, options: dict[str, Any]) -> bool:
     return options["slide"] is not None and tile is None and not (options["at"] or options["region"])
 
 
-def _search_tiles(store: Any, collection: Any, tile: int | None, as_json: bool, options: dict[str, Any]) -> None:
-    from embedstore.search import away_from, search, tile_query
-
+def _search_tiles(collection: "Collection", tile: int | None, as_json: bool, options: dict[str, Any]) -> None:
     config = SearchConfig(**SEARCH.given(options), index_search=IndexSearchConfig(**INDEX_SEARCH.given(options)))
-    query = _query(store, collection, tile, options)
-    if options["negatives"]:
-        negatives = [tile_query(store, collection, each) for each in options["negatives"]]
-        weight = {} if options["not_weight"] is None else {"weight": options["not_weight"]}
-        query = away_from(query, negatives, **weight)
-    hits = search(store, collection, query, config)
-    written = _write(hits, options)
+    query = _query(collection, tile, options)
+    weight = {} if options["not_weight"] is None else {"away_weight": options["not_weight"]}
+    result = collection.search(query, config, away_from=options["negatives"], **weight)
+    hits = result.hits
+    written = _write(result, options)
     if as_json:
-        found = {"collection": hits.collection, "query": query.title, "note": hits.note}
+        found = {"collection": hits.collection, "query": hits.query.title, "note": hits.note}
         print_json({**found, "hits": hits.to_pylist(), "files": written})
         return
-    click.echo(f"{hits.summary() if len(hits) else 'nothing found'}, nearest to {query.title}", err=True)
+    click.echo(f"{hits.summary() if len(hits) else 'nothing found'}, nearest to {hits.query.title}", err=True)
     if len(hits):
         names = [name for name in hits.table.column_names if hits.table[name].null_count < len(hits)]
         print_table([[row[name] for name in names] for row in hits], names)
@@ -134,10 +132,8 @@ def _search_tiles(store: Any, collection: Any, tile: int | None, as_json: bool, 
         click.echo(f"wrote {path}", err=True)
 
 
-def _query(store: Any, collection: Any, tile: int | None, options: dict[str, Any]) -> Any:
-    from embedstore import search
-    from embedstore.store.sql import sql_string
-
+def _query(collection: "Collection", tile: int | None, options: dict[str, Any]) -> Any:
+    """What to search by: anything that `Collection.search` takes."""
     slide, at, region = options["slide"], options["at"], options["region"]
     ways = {
         "TILE": tile, "--at": at or None, "--region": region or None, "--image": options["image"],
@@ -155,7 +151,7 @@ def _query(store: Any, collection: Any, tile: int | None, options: dict[str, Any
     if slide is not None and given[0] not in ("--at", "--region"):
         raise click.UsageError(
             f"--slide says where --at or --region is, and {given[0]} is given; to find tiles of one slide alone, "
-            f'add --where "slide_id = {sql_string(slide)}"'
+            f"add --where \"slide_id = '{slide}'\""
         )
     for name in ("mpp", "trust_extractor"):
         if options[name] and given[0] != "--image":
@@ -164,40 +160,32 @@ def _query(store: Any, collection: Any, tile: int | None, options: dict[str, Any
         raise click.UsageError("--not-weight is how far away from the tiles of --not; give both")
     match given[0]:
         case "TILE":
-            return search.tile_query(store, collection, int(tile or 0))
+            return int(tile or 0)
         case "--at":
-            return search.place_query(store, collection, slide, at)
+            return (slide, *at)
         case "--region":
-            return search.region_query(store, collection, slide, region)
+            return collection.query_by_region(slide, region)
         case "--image":
-            return search.image_query(
-                store, collection, options["image"], mpp=options["mpp"], trust_extractor=options["trust_extractor"]
+            return collection.query_by_image(
+                options["image"], mpp=options["mpp"], trust_extractor=options["trust_extractor"]
             )
         case "--vector":
-            return search.vector_query(collection, options["vector"])
+            return collection.query_by_vector(options["vector"])
         case _:
-            return search.prototype_query(store, collection, options["task"], options["label"])
+            return collection.query_by_label(options["task"], options["label"])
 
 
-def _write(hits: Any, options: dict[str, Any]) -> list[str]:
+def _write(result: "SearchResult", options: dict[str, Any]) -> list[str]:
     """Write the files that are wanted; their paths."""
-    files = {
-        "montage": options["montage"], "page": options["html"], "geojson": options["geojson"],
-        "table": options["table"],
-    }  # fmt: skip
-    if not any(files.values()):
-        return []
-    from embedstore.export import HitFiles, write_hits
-
-    written = write_hits(hits, HitFiles(**files))
+    written = result.export_files(
+        montage=options["montage"], page=options["html"], geojson=options["geojson"], table=options["table"]
+    )
     for note in written.notes:
         click.echo(f"note: {note}", err=True)
     return [str(path) for path in written.paths]
 
 
-def _search_slides(store: Any, collection: Any, as_json: bool, options: dict[str, Any]) -> None:
-    from embedstore.search import similar_slides
-
+def _search_slides(collection: "Collection", as_json: bool, options: dict[str, Any]) -> None:
     tiles_only = [name for name in TILES_ONLY if options[name] not in (None, False, 0, ())]
     if tiles_only:
         named = ", ".join("--not" if name == "negatives" else f"--{name.replace('_', '-')}" for name in tiles_only)
@@ -205,26 +193,18 @@ def _search_slides(store: Any, collection: Any, as_json: bool, options: dict[str
             f"--slide alone finds slides, for which {named} is not meant; add --at or --region to search for tiles"
         )
     config = SearchConfig(**SEARCH.given(options))
-    found = similar_slides(
-        store,
-        collection,
-        options["slide"],
-        k=config.k,
-        where=config.where,
-        exclude_same_patient=config.exclude_same == "patient",
+    slides = collection.similar_slides(
+        options["slide"], k=config.k, where=config.where, exclude_same_patient=config.exclude_same == "patient"
     )
     if as_json:
-        print_json({"collection": collection.name, "slide": options["slide"], "slides": found.to_pylist()})
-    elif found.num_rows:
-        print_table([list(row.values()) for row in found.to_pylist()], found.column_names)
+        print_json({"collection": collection.name, "slide": options["slide"], "slides": slides.to_pylist()})
+    elif len(slides):
+        print_table([list(row.values()) for row in slides], slides.column_names)
     else:
         click.echo(f"no other slide of collection {collection.name} passes", err=True)
 
 
-def _print_columns(store: Any, collection: Any, as_json: bool) -> None:
-    from embedstore.search import filter_columns
-
-    columns = filter_columns(store, collection)
+def _print_columns(columns: dict[str, str], as_json: bool) -> None:
     if as_json:
         print_json(columns)
     else:

@@ -47,19 +47,12 @@ def command(slide: Path, out: Path, grid: bool, as_json: bool, **options: Any) -
     in level-0 pixels. Edit the mask in QuPath if needed; ingest takes it as the column `tissue` of a slide list, and
     this command as --mask.
     """
-    from embedstore.slides import SlideSource, report_tissue, single_thread
+    from embedstore import api
 
-    single_thread()
-    mask = options["mask"]
-    source = SlideSource(
-        slide_id=slide.name,
-        path=str(slide.absolute()),
-        kind="wsi",
+    report = api.inspect_tissue(
+        slide,
         mpp=options["mpp"],
-        tissue=None if mask is None else str(mask),
-    )
-    report = report_tissue(
-        source,
+        mask=options["mask"],
         tiling=TilingConfig(**TILING.given(options)),
         tissue=TissueConfig(**TISSUE.given(options)),
         reading=ReadingConfig(**READING.given(options)),

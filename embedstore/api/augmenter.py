@@ -18,11 +18,13 @@ class Augmenter:
         name: Its name in the store.
         collection: Name of the collection whose views it was trained on.
         digest: Of its parameters.
+        created_at: When it was trained, UTC.
     """
 
     def __init__(self, tables: StoreTables, stored: StoredAugmenter):
         self._tables, self._stored = tables, stored
         self.name, self.collection, self.digest = stored.name, stored.collection, stored.digest
+        self.created_at = stored.created_at
 
     @property
     def record(self) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from embedstore.search import (
     search,
     similar_slides,
     to_query,
+    vector_query,
 )
 from embedstore.store import Collection as CollectionTable
 from embedstore.store import Store as StoreTables
@@ -184,9 +185,8 @@ class Collection:
     def search(
         self,
         query: Any,
+        config: SearchConfig | None = None,
         *,
-        k: int = 10,
-        where: str | None = None,
         away_from: Sequence[Any] = (),
         away_weight: float = 0.5,
         **settings: Any,
@@ -199,26 +199,23 @@ class Collection:
         Args:
             query: A tile's id, a row of a table, (slide, x, y) in level-0 pixels, a vector, the path of an image or of
                 a file with a vector, or a `Query` from `query_by_image`, `query_by_region` or `query_by_label`.
-            k: How many tiles.
-            where: SQL over tiles, slides, labels and predictions; `filter_columns` lists what it may name.
+            config: What is wanted of the neighbours; the defaults when None.
             away_from: Queries of the same kinds that the neighbours should be unlike.
             away_weight: How far away from these, 0 or more.
-            settings: Other fields of `SearchConfig`, such as exclude_same="patient", per_slide=1, diverse=0.5 or
-                columns=("stain",).
+            settings: Fields of `SearchConfig`, such as k=20, where="cohort = 'A'" (`filter_columns` lists what it may
+                name), exclude_same="patient", per_slide=1, diverse=0.5 or columns=("stain",).
         Raises:
             QueryError: the query means nothing here, or the collection is empty.
             TileNotFoundError: there is no such tile.
             ConfigError: a filter, column or setting that does not exist.
             VectorError: a vector of another length.
         """
-        config = build_config(SearchConfig, None, k=k, where=where, **settings)
+        config = build_config(SearchConfig, config, **settings)
         return SearchResult(search(self._tables, self._table, self._query(query, away_from, away_weight), config))
 
     def _query(self, query: Any, negatives: Sequence[Any], weight: float) -> Query:
-        positive = to_query(self._tables, self._table, query)
-        if not negatives:
-            return positive
-        return away_from(positive, [to_query(self._tables, self._table, each) for each in negatives], weight=weight)
+        positive, *others = (to_query(self._tables, self._table, each) for each in (query, *negatives))
+        return away_from(positive, others, weight=weight) if others else positive
 
     def query_by_image(self, path: str | Path, *, mpp: float | None = None, trust_extractor: bool = False) -> Query:
         """A query by an image file, embedded by the collection's own extractor.
@@ -232,6 +229,15 @@ class Collection:
             CollectionMismatchError: the extractor at hand is not the one that made the collection.
         """
         return image_query(self._tables, self._table, path, mpp=mpp, trust_extractor=trust_extractor)
+
+    def query_by_vector(self, vector: Any) -> Query:
+        """A query by a vector: an array, or a file of numbers as .npy, .csv, .txt or .json.
+
+        Raises:
+            QueryError: the file cannot be read.
+            VectorError: the vector has another length than the collection's.
+        """
+        return vector_query(self._table, vector)
 
     def query_by_region(self, slide_id: str, box_l0: tuple[int, int, int, int]) -> Query:
         """A query by the tiles whose centre lies in a box (x, y, width, height) of level-0 pixels.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from embedstore.api.exporting import write_export
 from embedstore.api.html import card
@@ -50,12 +50,14 @@ class Head:
         model: linear, mlp, mean, max or abmil.
         level: What it answers for: a tile, a slide or a patient.
         digest: Of its parameters; the same digest, the same head.
+        created_at: When it was fitted, UTC.
     """
 
     def __init__(self, tables: StoreTables, stored: StoredHead):
         self._tables, self._stored = tables, stored
         self.name, self.task = stored.name, stored.task
         self.model, self.level, self.digest = stored.model, stored.level, stored.digest
+        self.created_at = stored.created_at
 
     # -- how good it is ---------------------------------------------------------------------
 
@@ -101,6 +103,12 @@ class Head:
 
         return write_card(self._stored, Path(folder))
 
+    def write_split(self, file: TextIO) -> None:
+        """Write which part of each fold every example is in, as CSV with slide, patient and place."""
+        from heads.head_split import write_split
+
+        write_split(self._tables, self._stored, file)
+
     # -- what it says -----------------------------------------------------------------------
 
     def predict(
@@ -133,6 +141,11 @@ class Head:
             return predict(
                 self._tables, self.name, slides=slides, where=where, collection=collection, on_progress=report
             )
+
+    @property
+    def has_predicted(self) -> bool:
+        """Whether the store has predictions of it."""
+        return self._tables.predictions(self.name).exists()
 
     @property
     def predictions(self) -> Table:

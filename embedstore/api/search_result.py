@@ -48,11 +48,31 @@ class SearchResult(Table):
         Raises:
             ExportError: the path has another ending or cannot be written to, or no tile has a place for QuPath.
         """
-        from embedstore.export import HitFiles, write_hits
-
         path = Path(path)
         kinds = {".png": "montage", ".html": "page", ".geojson": "geojson", "": "geojson"}
-        return write_hits(self.hits, HitFiles(**{kinds.get(path.suffix.lower(), "table"): path}))
+        return self.export_files(**{kinds.get(path.suffix.lower(), "table"): path})
+
+    def export_files(
+        self,
+        *,
+        montage: Path | None = None,
+        page: Path | None = None,
+        geojson: Path | None = None,
+        table: Path | None = None,
+    ) -> "WrittenHits":
+        """Write several files at once; see `export`.
+
+        Args:
+            montage: A picture of the query and its neighbours, as PNG.
+            page: A web page that needs no other file.
+            geojson: For QuPath: a file, or a folder of one for each slide.
+            table: The rows, as .csv, .parquet or .json.
+        Raises:
+            ExportError: a file cannot be written, or no tile has a place for QuPath.
+        """
+        from embedstore.export import HitFiles, write_hits
+
+        return write_hits(self.hits, HitFiles(montage=montage, page=page, geojson=geojson, table=table))
 
     def _repr_html_(self) -> str:
         """The first neighbours as a notebook shows them: a card with a picture each."""

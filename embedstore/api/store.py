@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from embedstore.api.augmenter import Augmenter
 from embedstore.api.collection import Collection
+from embedstore.api.exporting import write_export
 from embedstore.api.head import Head
 from embedstore.api.html import card
 from embedstore.api.labels import Labels
@@ -22,6 +23,7 @@ from embedstore.store.removal import remove_slides, remove_views
 if TYPE_CHECKING:
     from PIL import Image
 
+    from embedstore.export import ExportFormat, ExportResult
     from embedstore.extractors import ExtractorConfig
     from heads.config import AugmenterConfig, FitConfig
     from heads.select import SelectConfig, SelectionReport
@@ -301,6 +303,31 @@ class Store:
                 build_config(SelectConfig, config, **settings), rank_check=rank_check, where=where, tile_px=tile_px,
                 mpp=mpp, device=device, on_progress=report,
             )  # fmt: skip
+
+    # -- what leaves the store --------------------------------------------------------------
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        format: "ExportFormat | None" = None,
+        head: str | None = None,
+        collection: str | None = None,
+        slides: Sequence[str] = (),
+        where: str | None = None,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> "ExportResult":
+        """Write the predictions of a head, or the embeddings of a collection; see `Head.export`, `Collection.export`.
+
+        Raises:
+            PredictionsNotFoundError: the head has predicted nothing yet.
+            ExportError: there is nothing to export in this format, or the path cannot be written to.
+        """
+        return write_export(
+            self._tables, path, format=format, head=head, collection=collection, slides=tuple(slides), where=where,
+            on_progress=on_progress, **settings,
+        )  # fmt: skip
 
     # -- upkeep -----------------------------------------------------------------------------
 

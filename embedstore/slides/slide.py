@@ -1,7 +1,7 @@
-"""The face of an open slide, whatever reads it."""
+"""An open slide: the interface that every reader implements."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -13,42 +13,50 @@ from embedstore.errors import RegionReadError
 Pixels = NDArray[np.uint8]
 WHITE = 255
 
-# A cache of decoded tiles may take so much a slide, whichever reader holds it, bytes.
+# Most memory that the cache of decoded tiles takes for one open slide, bytes.
 CACHE_BYTES = 32 << 20
 
 
+@dataclass(frozen=True, kw_only=True)
+class SlideHeader:
+    """What a slide file states about itself.
+
+    Attributes:
+        level_sizes: (width, height) of each level, finest first, pixels.
+        level_downsamples: Level-0 pixels per pixel of each level.
+        mpp_xy: Micrometres per level-0 pixel along x and y; None where the file does not state them.
+        vendor: OpenSlide's name of the format.
+        properties: Properties of the file, by OpenSlide's names.
+    """
+
+    level_sizes: list[tuple[int, int]]
+    level_downsamples: list[float]
+    mpp_xy: tuple[float, float] | None
+    vendor: str
+    properties: dict[str, str]
+
+
 class Slide(ABC):
-    """An open slide. Levels and level-0 coordinates are OpenSlide's; reading is safe from several threads.
+    """An open slide.
+
+    Levels and level-0 coordinates are OpenSlide's. Several threads may read from one slide.
 
     Attributes:
         reader: Name of the reader.
         path: The file.
-        level_sizes: (width, height) of each level, finest first, pixels.
-        level_downsamples: Level-0 pixels a pixel of each level.
-        mpp_xy: Micrometres per level-0 pixel along x and y as the file says; None where it does not.
-        vendor: OpenSlide's name of the format.
-        properties: What the file says of itself, by OpenSlide's names.
+        level_sizes, level_downsamples, mpp_xy, vendor, properties: As in `SlideHeader`.
         warnings: What a user should know about the way this slide is read.
     """
 
     reader: ClassVar[str]
 
-    def __init__(
-        self,
-        path: str,
-        *,
-        level_sizes: Sequence[tuple[int, int]],
-        level_downsamples: Sequence[float],
-        mpp_xy: tuple[float, float] | None,
-        vendor: str,
-        properties: Mapping[str, str],
-    ):
+    def __init__(self, path: str, header: SlideHeader):
         self.path = path
-        self.level_sizes = [(int(w), int(h)) for w, h in level_sizes]
-        self.level_downsamples = [float(d) for d in level_downsamples]
-        self.mpp_xy = mpp_xy
-        self.vendor = vendor
-        self.properties = dict(properties)
+        self.level_sizes = header.level_sizes
+        self.level_downsamples = header.level_downsamples
+        self.mpp_xy = header.mpp_xy
+        self.vendor = header.vendor
+        self.properties = header.properties
         self.warnings: list[str] = []
 
     @property
@@ -58,12 +66,12 @@ class Slide(ABC):
 
     @property
     def mpp(self) -> float | None:
-        """Micrometres per level-0 pixel, mean of x and y; None where the file does not say."""
+        """Micrometres per level-0 pixel, the mean of x and y; None where the file does not state it."""
         return None if self.mpp_xy is None else (self.mpp_xy[0] + self.mpp_xy[1]) / 2
 
     @property
     def bounds_l0(self) -> tuple[int, int, int, int]:
-        """(x, y, width, height) of the part that holds an image, level-0 pixels: MRXS slides are mostly padding."""
+        """(x, y, width, height) of the scanned part, level-0 pixels; MRXS slides are mostly padding."""
         width, height = self.size_l0
         x, y, w, h = (
             int(float(self.properties.get(f"openslide.bounds-{name}", default)))
@@ -72,8 +80,8 @@ class Slide(ABC):
         x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
         return x, y, max(1, min(w, width - x)), max(1, min(h, height - y))
 
-    def expect_stride(self, stride_l0: int) -> None:  # noqa: B027 - a hint that most readers need not take
-        """Say that regions will be read row by row, so many level-0 pixels apart: a hint for caches."""
+    def expect_stride(self, stride_l0: int) -> None:  # noqa: B027 - most readers ignore the hint
+        """Announce that regions will be read row by row, `stride_l0` level-0 pixels apart; a hint for caches."""
 
     def read_region(
         self, xy_l0: tuple[int, int], level: int, size: tuple[int, int], *, out: Pixels | None = None
@@ -81,14 +89,14 @@ class Slide(ABC):
         """Read a rectangle of a level.
 
         Args:
-            xy_l0: Its top-left, level-0 pixels; taken to the nearest pixel of the level.
+            xy_l0: Its top-left corner, level-0 pixels; rounded to the nearest pixel of the level.
             level: Index of the level.
             size: (width, height), pixels of the level.
             out: (height, width, 3) uint8 to fill instead of a new array.
         Returns:
-            (height, width, 3) uint8 RGB; what lies outside of the slide, and what it does not hold, is white.
+            (height, width, 3) uint8 RGB; white outside the slide and where the file stores no pixels.
         Raises:
-            RegionReadError: the level is not there, or its data cannot be decoded.
+            RegionReadError: there is no such level, or its data cannot be decoded.
         """
         if not 0 <= level < len(self.level_sizes):
             raise RegionReadError(f"slide {self.path!r} has levels 0 to {len(self.level_sizes) - 1}; asked for {level}")
@@ -112,14 +120,16 @@ class Slide(ABC):
 
     @abstractmethod
     def _fill(self, level: int, x: int, y: int, out: Pixels) -> None:
-        """Fill `out` with the pixels of a level from (x, y) on, level pixels; all of it lies inside of the level."""
+        """Fill `out` with the pixels of a level from (x, y) on, in level pixels; all of it lies inside the level."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give the file back; a second call does nothing."""
+        """Close the file; a second call does nothing."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

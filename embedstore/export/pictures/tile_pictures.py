@@ -82,7 +82,7 @@ def _plan(
     if not folder:
         with open_slide(path, reader=reader or "auto") as opened:
             mpp = slide["slide_mpp"] or opened.mpp  # a crash may have kept it out of the slide's row
-            level = best_level(opened.level_downsamples, mpp=mpp, asked_mpp=tiling.mpp) if mpp else 0
+            level = best_level(opened.level_downsamples, mpp=mpp, target_mpp=tiling.mpp) if mpp else 0
     return SlidePlan(
         slide_id=slide_id,
         source=SlideSource(slide_id=slide_id, path=path, kind=slide["kind"]),

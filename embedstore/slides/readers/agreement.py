@@ -1,4 +1,4 @@
-"""Compare a reader with OpenSlide on a few regions of every level of a slide."""
+"""Whether a reader agrees with OpenSlide, from a few regions of every level of a slide."""
 
 from typing import NamedTuple
 
@@ -7,31 +7,31 @@ import numpy as np
 from embedstore.errors import RegionReadError
 from embedstore.slides.slide import Pixels, Slide
 
-PROBE_PX = 256  # edge of a probe region, pixels of its level: it spans borders of the file's own tiles
-OVERVIEW_PX = 1024  # places with tissue are looked for in so large a part of the coarsest level, pixels
-PROBES_A_LEVEL = 3  # two where there is most to see and one anywhere: 80 CPU-ms a slide of three levels
+PROBE_PX = 256  # edge of a compared region, pixels of its level; large enough to span borders of the file's tiles
+OVERVIEW_PX = 1024  # edge of the part of the coarsest level in which places with tissue are looked for, pixels
+PROBES_A_LEVEL = 3  # two in places rich in contrast and one anywhere: 80 CPU-ms for a slide of three levels
 
 
 class Tolerance(NamedTuple):
-    """Largest mean and largest single difference of a probe, grey levels."""
+    """Largest mean and largest single difference that is allowed in a region, grey levels."""
 
     mean: float
     highest: int
 
 
-# The tiff and dicom readers decode with the library that OpenSlide uses: equal pixels are asked for.
+# The tiff and dicom readers decode with the library that OpenSlide uses, so pixels must be equal.
 EXACT = Tolerance(0.0, 0)
 # Where a level's pixels do not fall on whole level-0 pixels, OpenSlide interpolates between them, rounding twice.
 INTERPOLATED = Tolerance(0.75, 4)
 
 
 def disagreement(reference: Slide, candidate: Slide, *, seed: int = 0) -> str | None:
-    """Why a reader must not stand in for OpenSlide; None where it may.
+    """Why a reader must not replace OpenSlide for a slide; None where it may.
 
     Args:
-        reference: The slide through OpenSlide.
-        candidate: The slide through the other reader.
-        seed: Of the places compared.
+        reference: The slide, opened by OpenSlide.
+        candidate: The slide, opened by the other reader.
+        seed: Chooses the places that are compared.
     """
     if candidate.level_sizes != reference.level_sizes:
         return f"levels of {candidate.level_sizes} px; OpenSlide's are {reference.level_sizes}"
@@ -43,9 +43,9 @@ def disagreement(reference: Slide, candidate: Slide, *, seed: int = 0) -> str | 
             try:
                 expected, shift = _read_reference(reference, level, x, y, width, height)
             except RegionReadError:
-                continue  # a region that OpenSlide cannot read says nothing of the other reader
-            found = _read_shifted(candidate, level, x, y, expected.shape[:2], shift)
-            difference = np.abs(found - expected)
+                continue  # a region that OpenSlide cannot read proves nothing
+            pixels = _read_shifted(candidate, level, x, y, expected.shape[:2], shift)
+            difference = np.abs(pixels - expected)
             allowed = EXACT if shift == (0.0, 0.0) else INTERPOLATED
             if difference.mean() > allowed.mean or difference.max() > allowed.highest:
                 return (
@@ -53,27 +53,27 @@ def disagreement(reference: Slide, candidate: Slide, *, seed: int = 0) -> str | 
                     f"on average, {difference.max():.0f} at most; allowed {allowed.mean} and {allowed.highest}"
                 )
             compared += 1
-    return None if compared else "no region could be read through OpenSlide to compare"
+    return None if compared else "OpenSlide could read no region to compare with"
 
 
 def _places(slide: Slide, seed: int) -> list[list[tuple[int, int, int, int]]]:
-    """(x, y, width, height) of the probes of each level, level pixels, one pixel away from its edges."""
+    """(x, y, width, height) of the regions to compare on each level, level pixels, one pixel away from its edges."""
     rng = np.random.default_rng(seed)
-    interest = _interesting(slide, rng)
+    rich = _places_rich_in_contrast(slide, rng)
     probes = []
     for width, height in slide.level_sizes:
         w, h = min(PROBE_PX, width - 2), min(PROBE_PX, height - 2)
         if w < 1 or h < 1:
             probes.append([(0, 0, width, height)])
             continue
-        centres = np.concatenate([interest, rng.random((PROBES_A_LEVEL - len(interest), 2))]) * (width, height)
+        centres = np.concatenate([rich, rng.random((PROBES_A_LEVEL - len(rich), 2))]) * (width, height)
         corners = np.clip(np.rint(centres - (w / 2, h / 2)), 1, (width - w - 1, height - h - 1)).astype(int)
         probes.append([(int(x), int(y), w, h) for x, y in dict.fromkeys(map(tuple, corners))])
     return probes
 
 
-def _interesting(slide: Slide, rng: np.random.Generator) -> np.ndarray:
-    """(2, 2) places with much to see, as shares of width and height; at random where the overview cannot be read."""
+def _places_rich_in_contrast(slide: Slide, rng: np.random.Generator) -> np.ndarray:
+    """(2, 2) places as shares of width and height; at random where the overview cannot be read."""
     level = len(slide.level_sizes) - 1
     width, height = slide.level_sizes[level]
     w, h = min(OVERVIEW_PX, width), min(OVERVIEW_PX, height)
@@ -96,7 +96,7 @@ def _interesting(slide: Slide, rng: np.random.Generator) -> np.ndarray:
 def _read_reference(
     slide: Slide, level: int, x: int, y: int, width: int, height: int
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """The region as OpenSlide shows it, and by how much of a level pixel that lies beside the whole pixels."""
+    """The region as OpenSlide renders it, and its offset from whole pixels, in level pixels."""
     downsample = slide.level_downsamples[level]
     xy_l0 = round(x * downsample), round(y * downsample)
     shift = xy_l0[0] / downsample - x, xy_l0[1] / downsample - y
@@ -108,7 +108,7 @@ def _read_reference(
 def _read_shifted(
     slide: Slide, level: int, x: int, y: int, shape: tuple[int, ...], shift: tuple[float, float]
 ) -> np.ndarray:
-    """The region interpolated as OpenSlide does where it does not lie on whole pixels."""
+    """The region, interpolated as OpenSlide does where it does not lie on whole pixels."""
     height, width = shape
     downsample = slide.level_downsamples[level]
     if shift == (0.0, 0.0):
@@ -121,7 +121,7 @@ def _read_shifted(
 
 
 def _between(pixels: Pixels | np.ndarray, at: float, count: int) -> np.ndarray:
-    """`count` rows from the fractional row `at` on."""
+    """`count` rows, starting at the fractional row `at`."""
     low = int(np.floor(at))
     share = at - low
     below = pixels[low : low + count]

@@ -1,22 +1,28 @@
-"""DICOM whole-slide images, with colours decided by the frames where the tag contradicts them.
+"""DICOM whole-slide images; where the photometric tag contradicts the frames, the frames decide the colours.
 
-OpenSlide 4.0.1 believes the photometric tag: a series of YCbCr frames under an RGB tag comes out pink and green.
+OpenSlide 4.0.1 trusts the tag: a series of YCbCr frames with an RGB tag comes out pink and green.
 """
 
 import os
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import imagecodecs
 import numpy as np
+from numpy.typing import NDArray
 
 from embedstore.errors import RegionReadError, SlideFormatError
 from embedstore.slides.readers.dicom_series import FrameIndex, index_frames, series_levels
 from embedstore.slides.readers.jpeg_colours import Colourspace, read_colours
-from embedstore.slides.readers.tiled import TiledSlide, TileGrid
-from embedstore.slides.slide import Pixels
+from embedstore.slides.readers.tiled import LevelLayout, TiledSlide
+from embedstore.slides.slide import Pixels, SlideHeader
 
+if TYPE_CHECKING:
+    from pydicom import Dataset
+    from pydicom.dataset import FileDataset
+
+Codec = Literal["jpeg", "jpeg2000", "raw"]
 JPEG_BASELINE = ("1.2.840.10008.1.2.4.50",)
 JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 TAG_COLOURS: dict[str, Colourspace] = {"RGB": "RGB", "YBR_FULL": "YCBCR", "YBR_FULL_422": "YCBCR"}
@@ -25,26 +31,38 @@ J2K_TAGS = ("RGB", "YBR_ICT", "YBR_RCT")  # the decoder undoes ICT and RCT itsel
 
 @dataclass(kw_only=True)
 class DicomLevel:
-    """One file of a series: a level of the slide."""
+    """One file of a series, which is one level of the slide.
+
+    Attributes:
+        path: The file.
+        layout: Size and number of its frames.
+        size: (width, height), pixels.
+        frames: Where each frame lies in the file.
+        frame_of: (rows, columns) int64, index of the frame at each place; -1 where a sparse level has none.
+        codec: How frames are compressed.
+        colourspace: How JPEG frames are decoded.
+        tag: Photometric interpretation that the file states.
+        file: Descriptor of the open file; None while it is closed.
+    """
 
     path: str
-    layout: TileGrid
+    layout: LevelLayout
     size: tuple[int, int]
     frames: FrameIndex
-    frame_of: np.ndarray  # (rows, columns) int64, -1 where a sparse level has no frame
-    codec: str  # "jpeg", "jpeg2000" or "raw"
+    frame_of: NDArray[np.int64]
+    codec: Codec
     colourspace: Colourspace
     tag: str
     file: int | None = None
 
 
-def _place_frames(data: Any, layout: TileGrid, path: str) -> np.ndarray:
-    """Index of the frame at each (row, column); of several focal planes or optical paths, the first."""
+def _place_frames(data: "Dataset", layout: LevelLayout, path: str) -> NDArray[np.int64]:
+    """Index of the frame at each (row, column); the first of several focal planes or optical paths."""
     count = layout.rows * layout.columns
     frames = int(data.get("NumberOfFrames") or 1)
     sparse = data.get("DimensionOrganizationType") == "TILED_SPARSE" or frames < count
     if not sparse:
-        return np.arange(count).reshape(layout.rows, layout.columns)
+        return np.arange(count, dtype=np.int64).reshape(layout.rows, layout.columns)
     placed = np.full((layout.rows, layout.columns), -1, np.int64)
     groups = data.get("PerFrameFunctionalGroupsSequence")
     if not groups:
@@ -63,11 +81,11 @@ def _place_frames(data: Any, layout: TileGrid, path: str) -> np.ndarray:
     return placed
 
 
-def _open_level(path: str) -> tuple[DicomLevel, Any]:
+def _open_level(path: str) -> tuple[DicomLevel, "FileDataset"]:
     """A level of a series, and its dataset.
 
     Raises:
-        SlideFormatError: it is stored in a way that is not read here.
+        SlideFormatError: this reader does not support its encoding.
     """
     import pydicom  # here: 0.25 s, which every worker would pay
 
@@ -77,7 +95,7 @@ def _open_level(path: str) -> tuple[DicomLevel, Any]:
     tag, syntax = str(data.get("PhotometricInterpretation")), str(data.file_meta.TransferSyntaxUID)
     if data.SamplesPerPixel != 3 or data.BitsAllocated != 8 or data.get("PlanarConfiguration", 0) != 0:
         raise SlideFormatError(f"slide {path!r}: expected interleaved RGB of 8 bits, found {tag}")
-    codec = "jpeg" if syntax in JPEG_BASELINE else "jpeg2000" if syntax in JPEG_2000 else "raw"
+    codec: Codec = "jpeg" if syntax in JPEG_BASELINE else "jpeg2000" if syntax in JPEG_2000 else "raw"
     if codec == "raw" and data.file_meta.TransferSyntaxUID.is_compressed:
         raise SlideFormatError(f"slide {path!r}: transfer syntax {syntax}; expected JPEG, JPEG 2000 or none")
     expected = tuple(TAG_COLOURS) if codec == "jpeg" else J2K_TAGS if codec == "jpeg2000" else ("RGB",)
@@ -85,7 +103,7 @@ def _open_level(path: str) -> tuple[DicomLevel, Any]:
         raise SlideFormatError(f"slide {path!r}: photometric {tag}; expected {' or '.join(expected)}")
     width, height = int(data.TotalPixelMatrixColumns), int(data.TotalPixelMatrixRows)
     tile_w, tile_h = int(data.Columns), int(data.Rows)
-    layout = TileGrid(tile_w=tile_w, tile_h=tile_h, columns=-(-width // tile_w), rows=-(-height // tile_h))
+    layout = LevelLayout(tile_w=tile_w, tile_h=tile_h, columns=-(-width // tile_w), rows=-(-height // tile_h))
     frames = index_frames(path, data, pixels_at, tile_w * tile_h * 3)
     level = DicomLevel(
         path=path,
@@ -100,7 +118,7 @@ def _open_level(path: str) -> tuple[DicomLevel, Any]:
     return level, data
 
 
-def _mpp_xy(data: Any) -> tuple[float, float] | None:
+def _mpp_xy(data: "Dataset") -> tuple[float, float] | None:
     """Micrometres per pixel along x and y; PixelSpacing holds millimetres, rows first."""
     try:
         spacing = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing
@@ -114,7 +132,7 @@ class DicomSlide(TiledSlide):
     """A series of DICOM VL whole-slide images.
 
     Attributes:
-        contradiction: What the photometric tag and the frames say, where they disagree; else None.
+        contradiction: How the photometric tag and the frames differ; None where they agree.
     """
 
     reader = "dicom"
@@ -142,38 +160,37 @@ class DicomSlide(TiledSlide):
         }
         if mpp_xy is not None:
             properties |= {"openslide.mpp-x": str(mpp_xy[0]), "openslide.mpp-y": str(mpp_xy[1])}
-        super().__init__(
-            path,
-            layouts=[level.layout for level in self._levels],
+        header = SlideHeader(
             level_sizes=sizes,
             level_downsamples=[(sizes[0][0] / w + sizes[0][1] / h) / 2 for w, h in sizes],
             mpp_xy=mpp_xy,
             vendor="dicom",
             properties=properties,
         )
+        super().__init__(path, header, [level.layout for level in self._levels])
         self.contradiction: str | None = None
         for level in self._levels:
             level.file = os.open(level.path, os.O_RDONLY)
         try:
-            self._settle_colours()
+            self._correct_colours()
         except BaseException:
             self.close()
             raise
 
-    def _settle_colours(self) -> None:
-        """Let the first frame of each level decide what its tag leaves to doubt."""
+    def _correct_colours(self) -> None:
+        """Take the colour space of each level from its first frame, where that states one."""
         for level in self._levels:
             placed = level.frame_of[level.frame_of >= 0]
             if level.codec != "jpeg" or not len(placed) or level.file is None:
                 continue
             try:
-                said = read_colours(level.frames.read(level.file, int(placed[0]))).colourspace()
+                colourspace = read_colours(level.frames.read(level.file, int(placed[0]))).colourspace()
             except ValueError as error:
                 raise SlideFormatError(f"slide {level.path!r}: its first frame: {error}") from error
-            if said is not None and said != level.colourspace:
-                level.colourspace = said
-                found = "YBR" if said == "YCBCR" else said
-                self.contradiction = f"photometric tag says {level.tag}, frames are {found}"
+            if colourspace is not None and colourspace != level.colourspace:
+                level.colourspace = colourspace
+                name = "YBR" if colourspace == "YCBCR" else colourspace
+                self.contradiction = f"photometric tag says {level.tag}, frames are {name}"
         if self.contradiction:
             self.warnings.append(f"{self.contradiction}: OpenSlide shows wrong colours")
 

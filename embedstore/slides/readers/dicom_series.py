@@ -1,14 +1,18 @@
-"""DICOM whole-slide series: which files belong together, and where their frames are."""
+"""DICOM whole-slide series: which files belong to a slide, and where their frames lie."""
 
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embedstore.errors import SlideFormatError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import FileDataset
 
 WHOLE_SLIDE_STORAGE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 MAGIC, MAGIC_AT = b"DICM", 128
@@ -22,19 +26,20 @@ HEADER_TAGS = [
 
 
 def is_dicom(path: str | Path) -> bool:
-    """Whether a file begins as DICOM files do."""
+    """Whether a file begins with DICOM's magic bytes."""
     with open(path, "rb") as file:
         return file.read(MAGIC_AT + len(MAGIC))[MAGIC_AT:] == MAGIC
 
 
 @dataclass(frozen=True, kw_only=True)
 class DicomHeader:
-    """The few attributes that say whether a file is part of a slide, and which.
+    """The few attributes that tell which slide a file belongs to.
 
     Attributes:
+        path: The file.
         series: SeriesInstanceUID.
         whole_slide: The file is of the whole-slide storage class.
-        volume: It is a level of the pyramid: no label, overview or thumbnail.
+        volume: It is a level of the pyramid, not a label, overview or thumbnail.
         size: (width, height) of the whole level, pixels.
     """
 
@@ -46,10 +51,10 @@ class DicomHeader:
 
 
 def read_header(path: str | Path) -> DicomHeader:
-    """Read what groups DICOM files into slides.
+    """Read the attributes that group DICOM files into slides.
 
     Raises:
-        SlideFormatError: the file is no DICOM file.
+        SlideFormatError: the file is not a DICOM file.
     """
     import pydicom  # here: 0.25 s, which every worker would pay
     from pydicom.errors import InvalidDicomError
@@ -72,17 +77,17 @@ def series_levels(path: str) -> list[DicomHeader]:
     """The levels of the series that a file belongs to, from the files beside it, finest first.
 
     Raises:
-        SlideFormatError: the file is no whole-slide image, or its series has no level here.
+        SlideFormatError: the file is not a whole-slide image, or no level of its series lies in the folder.
     """
-    mine = read_header(path)
-    if not mine.whole_slide:
+    named = read_header(path)
+    if not named.whole_slide:
         raise SlideFormatError(f"slide {path!r}: DICOM, but not of the whole-slide storage class")
     levels = []
-    for beside in sorted(Path(path).parent.iterdir()):
-        if not beside.is_file() or not is_dicom(beside):
+    for file in sorted(Path(path).parent.iterdir()):
+        if not file.is_file() or not is_dicom(file):
             continue
-        header = read_header(beside)
-        if header.series == mine.series and header.whole_slide and header.volume:
+        header = read_header(file)
+        if header.series == named.series and header.whole_slide and header.volume:
             levels.append(header)
     if not levels:
         raise SlideFormatError(f"slide {path!r}: no VOLUME image of its series beside it")
@@ -91,23 +96,23 @@ def series_levels(path: str) -> list[DicomHeader]:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameIndex:
-    """Where each frame of a file lies.
+    """Where each frame lies in a file.
 
     Attributes:
-        starts: (n,) int64, first byte of a frame: of its first item where the pixel data are encapsulated.
-        ends: (n,) int64, the byte after it.
+        starts: (n,) int64, first byte of each frame; of its first item where the pixel data are encapsulated.
+        ends: (n,) int64, the byte after each frame.
         encapsulated: Frames are items with headers; else they are bare pixels.
     """
 
-    starts: np.ndarray
-    ends: np.ndarray
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
     encapsulated: bool
 
     def read(self, file: int, frame: int) -> bytes:
         """The bytes of a frame, without the item headers.
 
         Raises:
-            ValueError: the file ends early, or no item stands where one should.
+            ValueError: the file is cut short, or an item is missing.
         """
         start, end = int(self.starts[frame]), int(self.ends[frame])
         if end <= start:
@@ -128,16 +133,16 @@ def _items(data: bytes) -> Iterator[bytes]:
         at += ITEM_HEADER_BYTES + length
 
 
-def index_frames(path: str, data: Any, pixels_at: int, frame_bytes: int) -> FrameIndex:
-    """Find the frames of a file through its offset tables, or else by walking its fragments.
+def index_frames(path: str, data: "FileDataset", pixels_at: int, frame_bytes: int) -> FrameIndex:
+    """Find the frames of a file from its offset tables, or by walking its fragments where it has none.
 
     Args:
         path: The file.
         data: Its dataset, read up to the pixels.
         pixels_at: First byte of the pixel data element.
-        frame_bytes: Size of a frame that is not compressed.
+        frame_bytes: Size of an uncompressed frame.
     Raises:
-        SlideFormatError: the pixel data cannot be followed.
+        SlideFormatError: the pixel data are malformed.
     """
     frames = int(data.get("NumberOfFrames") or 1)
     explicit = not data.file_meta.TransferSyntaxUID.is_implicit_VR
@@ -168,13 +173,13 @@ def index_frames(path: str, data: Any, pixels_at: int, frame_bytes: int) -> Fram
             starts, ends = map(np.asarray, _walk(file.fileno(), body))
     if not len(starts) == len(ends) == frames:
         raise SlideFormatError(
-            f"slide {path!r}: {frames} frames in {len(starts)} fragments and no offset table says which is whose"
+            f"slide {path!r}: {frames} frames in {len(starts)} fragments, and no offset table assigns them"
         )
     return FrameIndex(starts=starts, ends=ends, encapsulated=True)
 
 
 def _walk(file: int, at: int) -> tuple[list[int], list[int]]:
-    """First byte, and byte after, of each item from `at` on."""
+    """The first byte of each item from `at` on, and the byte after each."""
     starts: list[int] = []
     ends: list[int] = []
     while True:

@@ -1,16 +1,17 @@
-"""fastslide, by request: `auto` does not choose it.
+"""fastslide, an extra for `--reader fastslide`; `auto` never chooses it.
 
-It never returns from some corrupt JPEG data (0.8.1: an SVS with a bogus marker length; noise in a JPEG SVS or NDPI),
-which would cost a run a worker where it should cost a tile.
+It never returns from some corrupt JPEG data (0.8.1: an SVS with a bogus marker length; noise in a JPEG SVS or NDPI).
+A run would lose a worker to it where it should lose a tile.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from embedstore.errors import ConfigError, RegionReadError, SlideFormatError
-from embedstore.slides.readers.openslide_reader import mpp_of, open_handle
-from embedstore.slides.slide import Pixels, Slide
+from embedstore.slides.readers.openslide_reader import open_handle, read_header
+from embedstore.slides.slide import Pixels, Slide, SlideHeader
 
 # An NDPI region costs 27 CPU-ms without a cache of decoded strips and 5 with one of this size, bytes.
 STRIP_CACHE_BYTES = 16 << 20
@@ -33,7 +34,7 @@ def import_fastslide() -> Any:
 
 
 class FastSlideSlide(Slide):
-    """A slide through fastslide; what the file says of itself comes from OpenSlide where that opens it."""
+    """A slide read by fastslide; its header comes from OpenSlide where that opens the file."""
 
     reader = "fastslide"
 
@@ -46,8 +47,8 @@ class FastSlideSlide(Slide):
         if handle.num_channels not in (3, 4) or handle.dtype != "uint8":
             raise SlideFormatError(f"slide {path!r}: {handle.num_channels} channels of {handle.dtype}; expected RGB")
         self._handle = handle
-        super().__init__(path, **_facts(path, handle))
-        self.warnings.append("read by fastslide, which can stall for ever on a damaged file")
+        super().__init__(path, _header(path, handle))
+        self.warnings.append("read by fastslide, which can hang on a damaged file")
 
     def _fill(self, level: int, x: int, y: int, out: Pixels) -> None:
         size = out.shape[1], out.shape[0]
@@ -68,33 +69,34 @@ class FastSlideSlide(Slide):
         self._handle.close()
 
 
-def _facts(path: str, handle: Any) -> dict[str, Any]:
-    """What the file says of itself: OpenSlide's words, and those of its levels that fastslide has, where that opens it.
+def _header(path: str, handle: Any) -> SlideHeader:
+    """OpenSlide's header, cut to the levels that fastslide has; fastslide's own where OpenSlide cannot open the file.
 
-    OpenSlide shows NDPI levels that it makes by scaling JPEGs; fastslide ends before them.
+    OpenSlide reports NDPI levels that it makes by scaling JPEGs; fastslide lacks those.
     """
-    mine = [tuple(size) for size in handle.level_dimensions]
+    sizes = [(int(width), int(height)) for width, height in handle.level_dimensions]
     try:
-        known = open_handle(path)
+        reference_handle = open_handle(path)
     except SlideFormatError:
         mpp = handle.mpp
-        return {
-            "level_sizes": mine,
-            "level_downsamples": handle.level_downsamples,
-            "mpp_xy": (float(mpp[0]), float(mpp[1])) if mpp and min(mpp) > 0 else None,
-            "vendor": str(handle.format),
-            "properties": {str(key): str(value) for key, value in dict(handle.properties).items()},
-        }
-    with known:
-        theirs = list(known.level_dimensions)
-        count = next((i for i, pair in enumerate(zip(mine, theirs, strict=False)) if pair[0] != pair[1]), len(mine))
-        count = min(count, len(theirs))
-        if count == 0:
-            raise SlideFormatError(f"slide {path!r}: fastslide's level 0 is {mine[0]} px, OpenSlide's {theirs[0]}")
-        return {
-            "level_sizes": theirs[:count],
-            "level_downsamples": known.level_downsamples[:count],
-            "mpp_xy": mpp_of(known),
-            "vendor": known.properties.get("openslide.vendor", "unknown"),
-            "properties": dict(known.properties),
-        }
+        return SlideHeader(
+            level_sizes=sizes,
+            level_downsamples=[float(downsample) for downsample in handle.level_downsamples],
+            mpp_xy=(float(mpp[0]), float(mpp[1])) if mpp and min(mpp) > 0 else None,
+            vendor=str(handle.format),
+            properties={str(key): str(value) for key, value in dict(handle.properties).items()},
+        )
+    with reference_handle:
+        reference = read_header(reference_handle)
+    pairs = zip(sizes, reference.level_sizes, strict=False)
+    count = next((i for i, (ours, expected) in enumerate(pairs) if ours != expected), len(sizes))
+    count = min(count, len(reference.level_sizes))
+    if count == 0:
+        raise SlideFormatError(
+            f"slide {path!r}: fastslide's level 0 is {sizes[0]} px, OpenSlide's {reference.level_sizes[0]}"
+        )
+    return replace(
+        reference,
+        level_sizes=reference.level_sizes[:count],
+        level_downsamples=reference.level_downsamples[:count],
+    )

@@ -1,4 +1,4 @@
-"""What a JPEG stream says of its own colours, read from its markers."""
+"""The colour space of a JPEG stream, from its markers."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,13 +12,13 @@ RGB_IDS = (ord("R"), ord("G"), ord("B"))
 
 @dataclass(frozen=True, kw_only=True)
 class JpegColours:
-    """Markers of a JPEG stream that bear on its colours.
+    """Markers of a JPEG stream that tell its colour space.
 
     Attributes:
-        jfif: A JFIF marker is there; JFIF knows no three-component colour space but YCbCr.
-        adobe_transform: 0 for none, 1 for YCbCr, from Adobe's marker; None where there is none.
-        component_ids: One a component, as in the frame header.
-        subsampled: The components are not all of one resolution: so they are not R, G and B.
+        jfif: There is a JFIF marker; JFIF's only three-component colour space is YCbCr.
+        adobe_transform: From Adobe's marker: 0 for none, 1 for YCbCr; None without such a marker.
+        component_ids: Of each component, as in the frame header.
+        subsampled: The components differ in resolution, so they are not R, G and B.
     """
 
     jfif: bool
@@ -27,7 +27,7 @@ class JpegColours:
     subsampled: bool
 
     def colourspace(self) -> Colourspace | None:
-        """The stream's own colour space; None where nothing in it says, and a container's tag has to be believed."""
+        """The stream's own colour space; None where no marker tells it, and the container's tag decides."""
         if self.adobe_transform is not None:
             return "YCBCR" if self.adobe_transform == 1 else "RGB"
         if self.component_ids == RGB_IDS:
@@ -41,10 +41,10 @@ def read_colours(stream: bytes) -> JpegColours:
     """Read the markers of a JPEG stream up to its frame header.
 
     Raises:
-        ValueError: this is no JPEG stream, or it ends before its frame header.
+        ValueError: the bytes are not a JPEG stream, or it ends before its frame header.
     """
     if stream[:2] != bytes((0xFF, SOI)):
-        raise ValueError(f"expected a JPEG stream, found it to begin with {stream[:4].hex(' ')}")
+        raise ValueError(f"expected a JPEG stream, found bytes that begin with {stream[:4].hex(' ')}")
     jfif, adobe, at = False, None, 2
     while at + 4 <= len(stream) and stream[at] == 0xFF:
         marker, length = stream[at + 1], int.from_bytes(stream[at + 2 : at + 4], "big")

@@ -1,4 +1,4 @@
-"""Open a slide with the cheapest reader whose pixels are OpenSlide's."""
+"""Open a slide with the fastest reader whose pixels equal OpenSlide's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ READERS: dict[str, Callable[[str], Slide]] = {
 
 
 def check_file(path: str | Path) -> str:
-    """The path as a string, once something that can be a slide stands there.
+    """Check that a path may be a slide, and return it as a string.
 
     Raises:
-        SlideNotFoundError: nothing does.
-        SlideFormatError: it is a folder, empty, or not to be read.
+        SlideNotFoundError: there is no file.
+        SlideFormatError: it is a folder, empty, or not readable.
     """
     file = Path(path)
     if not file.exists():
@@ -36,12 +36,12 @@ def check_file(path: str | Path) -> str:
     if not file.is_file():
         raise SlideFormatError(f"slide {str(path)!r} is a folder; expected a file (find_slides takes folders)")
     if file.stat().st_size == 0:
-        raise SlideFormatError(f"slide {str(path)!r} is empty (0 bytes): a copy that broke off?")
+        raise SlideFormatError(f"slide {str(path)!r} is empty (0 bytes); was a copy interrupted?")
     try:
         with open(file, "rb"):
             pass
     except PermissionError as error:
-        raise SlideFormatError(f"slide {str(path)!r} may not be read by this user: {error}") from error
+        raise SlideFormatError(f"slide {str(path)!r} cannot be read by this user: {error}") from error
     return str(file)
 
 
@@ -54,13 +54,13 @@ def check_reader(reader: str) -> None:
 def open_slide(path: str | Path, *, reader: str = "auto") -> Slide:
     """Open a slide.
 
-    `auto` opens the file with OpenSlide and, beside it, with the reader that decodes its format straight; that one is
-    taken where a few seeded regions on every level equal OpenSlide's, and OpenSlide otherwise. A name is taken at its
-    word, without a comparison: workers open by the name that the plan found.
+    `auto` opens the file with OpenSlide and with the reader that decodes its format directly. It takes the direct
+    reader where a few seeded regions on every level equal OpenSlide's, and OpenSlide otherwise. A reader given by name
+    is used without a comparison: workers open slides by the name in the plan.
 
     Raises:
-        SlideNotFoundError: no file is there.
-        SlideFormatError: nothing opens it, or the named reader does not; the message says what was tried.
+        SlideNotFoundError: there is no file.
+        SlideFormatError: no reader opens it, or the named one does not; the message lists what was tried.
         ConfigError: the named reader needs a package that is not installed.
     """
     if reader != "auto":
@@ -72,19 +72,24 @@ def open_slide(path: str | Path, *, reader: str = "auto") -> Slide:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
-    """The slide that `auto` opened, and why each reader before it was passed over: {reader: reason}."""
+class ReaderChoice:
+    """The slide that `auto` opened.
+
+    Attributes:
+        slide: The open slide.
+        passed_over: {reader: why it was not chosen}.
+    """
 
     slide: Slide
     passed_over: dict[str, str]
 
 
-def choose_slide(path: str | Path) -> Choice:
+def choose_slide(path: str | Path) -> ReaderChoice:
     """Open a slide with the first reader that agrees with OpenSlide; arguments and errors as in `open_slide`.
 
     fastslide is never chosen. Where `tiff` does not open a slide it saves little (CPU-ms a 512² region against
     OpenSlide's: NDPI 4.7 : 5.2, JPEG 2000 43 : 48), and fastslide 0.8.1 never returns from some corrupt JPEG data,
-    which would cost the run a worker where it should cost a tile. It can be asked for by name.
+    which would cost the run a worker where it should cost a tile. It can be given by name.
     """
     path = check_file(path)
     passed_over: dict[str, str] = {}
@@ -97,29 +102,29 @@ def choose_slide(path: str | Path) -> Choice:
     if fast is None:
         if reference is None:
             raise _nothing_opens(path, passed_over)
-        return Choice(slide=reference, passed_over=passed_over)
+        return ReaderChoice(slide=reference, passed_over=passed_over)
     candidate: Slide | None = None
     try:
         candidate = READERS[fast](path)
         if isinstance(candidate, DicomSlide) and candidate.contradiction:
-            why = None  # it is OpenSlide that is wrong
+            why = None  # OpenSlide is wrong about this one
         elif reference is None:
-            candidate.warnings.append("OpenSlide does not open it: its pixels could not be compared")
+            candidate.warnings.append("OpenSlide does not open it, so its pixels could not be compared")
             why = None
         else:
             why = disagreement(reference, candidate)
-    except Exception as error:  # whatever a fast reader trips over, OpenSlide is asked next
+    except Exception as error:  # whatever a fast reader fails on, OpenSlide is next
         why = f"{type(error).__name__}: {error}"
     if why is None and candidate is not None:
         if reference is not None:
             reference.close()
-        return Choice(slide=candidate, passed_over=passed_over)
+        return ReaderChoice(slide=candidate, passed_over=passed_over)
     if candidate is not None:
         candidate.close()
     passed_over[fast] = why or ""
     if reference is None:
         raise _nothing_opens(path, passed_over)
-    return Choice(slide=reference, passed_over=passed_over)
+    return ReaderChoice(slide=reference, passed_over=passed_over)
 
 
 def _fast_reader(path: str, reference: Slide | None) -> str | None:
@@ -134,9 +139,9 @@ def _nothing_opens(path: str, tried: dict[str, str]) -> SlideFormatError:
 
 
 def single_thread() -> None:
-    """Keep OpenCV to the calling thread; to be called once in each process that runs readers.
+    """Make OpenCV use only the calling thread; call it once in each process that runs readers.
 
-    Libraries that start a thread a core in every reader multiply the CPU cost of a tile without making it faster
-    (a measured factor of four for the same mistake with torch's threads).
+    Readers run in parallel already. A thread per core inside each of them multiplies the CPU cost of a tile without
+    making it faster (a measured factor of four for the same mistake with torch's threads).
     """
     cv2.setNumThreads(1)

@@ -1,6 +1,7 @@
-"""The reader that opens nearly everything, and against which the others are checked."""
+"""OpenSlide: opens nearly every format, and is the reference that the other readers are compared with."""
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 import openslide
 
 from embedstore.errors import RegionReadError, SlideFormatError
-from embedstore.slides.slide import CACHE_BYTES, WHITE, Pixels, Slide
+from embedstore.slides.slide import CACHE_BYTES, WHITE, Pixels, Slide, SlideHeader
 
 
 def library_version() -> str:
@@ -17,10 +18,10 @@ def library_version() -> str:
 
 
 def open_handle(path: str) -> openslide.OpenSlide:
-    """OpenSlide's own handle of a file.
+    """Open a file with OpenSlide.
 
     Raises:
-        SlideFormatError: OpenSlide does not open it.
+        SlideFormatError: OpenSlide cannot open it.
     """
     try:
         return openslide.OpenSlide(path)
@@ -33,17 +34,28 @@ def open_handle(path: str) -> openslide.OpenSlide:
         raise SlideFormatError(f"slide {path!r}: OpenSlide cannot open it: {error}") from error
 
 
-def mpp_of(handle: openslide.OpenSlide) -> tuple[float, float] | None:
-    """Micrometres per level-0 pixel along x and y, where the file says both and they are sizes."""
+def read_header(handle: openslide.OpenSlide) -> SlideHeader:
+    """What OpenSlide reports about a file."""
+    return SlideHeader(
+        level_sizes=[(int(width), int(height)) for width, height in handle.level_dimensions],
+        level_downsamples=[float(downsample) for downsample in handle.level_downsamples],
+        mpp_xy=_mpp_xy(handle.properties),
+        vendor=handle.properties.get("openslide.vendor", "unknown"),
+        properties=dict(handle.properties),
+    )
+
+
+def _mpp_xy(properties: Mapping[str, str]) -> tuple[float, float] | None:
+    """Micrometres per level-0 pixel along x and y, where the file states two positive, finite numbers."""
     try:
-        x, y = (float(handle.properties[f"openslide.mpp-{axis}"]) for axis in "xy")
+        x, y = (float(properties[f"openslide.mpp-{axis}"]) for axis in "xy")
     except (KeyError, ValueError):
         return None
     return (x, y) if 0 < x < float("inf") and 0 < y < float("inf") else None
 
 
 class OpenSlideSlide(Slide):
-    """A slide through OpenSlide."""
+    """A slide read by OpenSlide."""
 
     reader = "openslide"
 
@@ -51,14 +63,7 @@ class OpenSlideSlide(Slide):
         handle = _cached_handle(path)
         self._handle: openslide.OpenSlide | None = handle
         self._lock = threading.Lock()
-        super().__init__(
-            path,
-            level_sizes=handle.level_dimensions,
-            level_downsamples=handle.level_downsamples,
-            mpp_xy=mpp_of(handle),
-            vendor=handle.properties.get("openslide.vendor", "unknown"),
-            properties=handle.properties,
-        )
+        super().__init__(path, read_header(handle))
 
     def _fill(self, level: int, x: int, y: int, out: Pixels) -> None:
         handle, downsample = self._handle, self.level_downsamples[level]
@@ -76,15 +81,15 @@ class OpenSlideSlide(Slide):
         alpha = rgba[..., 3:]
         if alpha.min() == WHITE:
             out[:] = cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
-        else:  # transparent where the scanner took no picture
+        else:  # transparent where nothing was scanned
             opacity = alpha.astype(np.float32) / WHITE
             out[:] = np.rint(rgba[..., :3] * opacity + WHITE * (1 - opacity)).astype(np.uint8)
 
     def _reopen(self, broken: openslide.OpenSlide) -> None:
-        """An OpenSlide handle refuses everything after its first error: go on with a new one."""
+        """Replace a handle after an error: OpenSlide fails every later call on it."""
         with self._lock:
             if self._handle is broken:
-                self._handle = _cached_handle(self.path)  # the broken one goes once no thread reads through it
+                self._handle = _cached_handle(self.path)  # the broken one is freed once no thread uses it
 
     def close(self) -> None:
         with self._lock:

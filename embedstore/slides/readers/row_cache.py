@@ -1,19 +1,19 @@
-"""A bounded cache for reading row by row: it keeps only what a later region will want."""
+"""A bounded cache for reading row by row: it keeps only tiles that a later region needs."""
 
 import threading
 from collections import OrderedDict
 
 from embedstore.slides.slide import Pixels
 
-Key = tuple[int, int, int]  # level, column, row of a file's own tile
+Key = tuple[int, int, int]  # level, column and row of a tile of the file
 
 
 class RowCache:
-    """Decoded tiles of a file that the next regions of a row-by-row scan share with this one.
+    """Decoded tiles of a file that the next regions of a row-by-row scan share with the current one.
 
-    A plain LRU cache is worthless for a row of tiles wider than itself: each is dropped just before it is wanted. This
-    one drops what the scan has left behind, and, when it is full of tiles wanted by the next row, takes in no more of
-    those. Tiles are never written to, so that threads may share them.
+    A plain LRU cache is useless where a row of tiles is larger than the cache: each tile is dropped just before it is
+    needed. This cache drops what the scan has passed, and when it is full of tiles for the next row, it takes no more
+    of those. Tiles are never written to, so that threads may share them.
     """
 
     def __init__(self, capacity_bytes: int):
@@ -24,7 +24,7 @@ class RowCache:
         self._lock = threading.Lock()
 
     def begin(self, level: int, y: int) -> None:
-        """A region begins at y of a level: forget what no region from here on can touch."""
+        """Start a region at y of a level: drop the tiles that no region from here on can touch."""
         with self._lock:
             if self._at == (level, y):
                 return
@@ -35,17 +35,17 @@ class RowCache:
 
     def get(self, key: Key) -> Pixels | None:
         with self._lock:
-            found = self._tiles.get(key)
-            return None if found is None else found[0]
+            entry = self._tiles.get(key)
+            return None if entry is None else entry[0]
 
     def put(self, key: Key, tile: Pixels, *, bottom: int, soon: bool) -> None:
-        """Keep a tile that the scan comes back to: soon (the next region of the row), or a row later.
+        """Keep a tile that the scan needs again: soon (in the next region of the row), or a row later.
 
         Args:
             key: Level, column and row.
             tile: Its pixels.
-            bottom: First row of the level below the tile: where the scan begins, beyond it, the tile is done with.
-            soon: Wanted by the next region.
+            bottom: First row of the level below the tile; once the scan gets there, the tile is not needed any more.
+            soon: The next region needs it.
         """
         with self._lock:
             if key in self._tiles or tile.nbytes > self.capacity_bytes:
@@ -59,7 +59,7 @@ class RowCache:
             self.held_bytes += tile.nbytes
 
     def drop(self, key: Key) -> None:
-        """A tile was touched for the last time."""
+        """Drop a tile that is not needed any more."""
         with self._lock:
             if key in self._tiles:
                 self._drop(key)

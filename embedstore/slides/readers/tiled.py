@@ -1,19 +1,19 @@
-"""Slides whose levels are grids of separately compressed tiles, decoded here one by one."""
+"""Slides whose levels are grids of separately compressed tiles, decoded one by one."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from embedstore.slides.readers.row_cache import RowCache
-from embedstore.slides.slide import CACHE_BYTES, WHITE, Pixels, Slide
+from embedstore.slides.slide import CACHE_BYTES, WHITE, Pixels, Slide, SlideHeader
 
 
 @dataclass(frozen=True, kw_only=True)
-class TileGrid:
-    """The file's own tiles of one level: edge lengths in pixels, and how many there are."""
+class LevelLayout:
+    """The tiles in which a file stores a level: their size in pixels, and how many there are."""
 
     tile_w: int
     tile_h: int
@@ -22,32 +22,29 @@ class TileGrid:
 
 
 class TiledSlide(Slide):
-    """Puts regions together from the file's own tiles, each decoded close to once when reading row by row.
+    """Assembles regions from the tiles of the file; reading row by row decodes each of them about once.
 
     Attributes:
-        decoded_tiles: How many of the file's tiles were decoded so far.
+        decoded_tiles: How many tiles of the file have been decoded so far.
     """
 
     def __init__(
         self,
         path: str,
+        header: SlideHeader,
+        layouts: Sequence[LevelLayout],
         *,
-        layouts: Sequence[TileGrid],
-        level_sizes: Sequence[tuple[int, int]],
-        level_downsamples: Sequence[float],
-        mpp_xy: tuple[float, float] | None,
-        vendor: str,
-        properties: Mapping[str, str],
         missing_from_finer: bool = False,
     ):
-        super().__init__(
-            path,
-            level_sizes=level_sizes,
-            level_downsamples=level_downsamples,
-            mpp_xy=mpp_xy,
-            vendor=vendor,
-            properties=properties,
-        )
+        """Keep the layout of each level.
+
+        Args:
+            path: The file.
+            header: What it states about itself.
+            layouts: Of each level.
+            missing_from_finer: Fill in a tile that the file lacks from the next finer level; else it is white.
+        """
+        super().__init__(path, header)
         self.decoded_tiles = 0
         self._layouts = list(layouts)
         self._cache = RowCache(CACHE_BYTES)
@@ -59,7 +56,7 @@ class TiledSlide(Slide):
 
     @abstractmethod
     def _decode(self, level: int, column: int, row: int) -> Pixels | None:
-        """One tile as (tile_h, tile_w, 3) RGB; None where the file holds none.
+        """One tile as (tile_h, tile_w, 3) RGB; None where the file stores none.
 
         Raises:
             RegionReadError: it cannot be decoded.
@@ -96,7 +93,7 @@ class TiledSlide(Slide):
             return tile
         if level == 0 or not self._missing_from_finer:
             return np.full((layout.tile_h, layout.tile_w, 3), WHITE, np.uint8)
-        # Aperio leaves out tiles of lower levels by an encoder's fault; OpenSlide, too, shows the finer level there.
+        # Aperio's encoder leaves out some tiles of coarser levels; OpenSlide, too, shows the finer level there.
         scale = self.level_downsamples[level] / self.level_downsamples[level - 1]
         corner = (
             round(column * layout.tile_w * self.level_downsamples[level]),

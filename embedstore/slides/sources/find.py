@@ -1,4 +1,4 @@
-"""Find slides: in folders, in lists, or named one by one. No slide is opened here."""
+"""Find slides in folders and lists, or by name; no slide is opened here."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from embedstore.errors import SlideError, SlideListError, SlideNotFoundError
 from embedstore.slides.readers.dicom_series import DicomHeader, is_dicom, read_header
 from embedstore.slides.readers.tiff_reader import is_tiled_tiff
-from embedstore.slides.sources.slide_list import LIST_SUFFIXES, OWN_COLUMNS, read_rows
+from embedstore.slides.sources.slide_list import LIST_SUFFIXES, read_slide_list
 from embedstore.slides.sources.source import SlideSource
 from embedstore.slides.sources.tile_folder import IMAGE_SUFFIXES, LABELS, SPLITS
 
@@ -22,43 +22,44 @@ DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic"})
 
 
 def find_slides(paths: Sequence[str | Path], *, mpp: float | None = None) -> list[SlideSource]:
-    """Find the slides that paths mean.
+    """Find the slides that paths name.
 
     A path is one of
     - a file, which is taken whatever its suffix;
-    - a folder, searched to the bottom for what OpenSlide opens; a DICOM series is one slide;
-    - a folder of ready-made tiles: one with a labels.csv that lists images, or one of images only, with class
-      sub-folders or without (below a folder that holds slides, images without a labels.csv are thumbnails: left out);
-    - a list, .csv or .parquet, with a column `path` (relative to the list's folder) and perhaps slide_id, mpp, tissue
-      and any others, which become metadata.
+    - a folder, searched with all its sub-folders for files that OpenSlide opens; a DICOM series is one slide;
+    - a folder of ready-made tiles: one with a labels.csv that lists images, or one of images only, with or without
+      class sub-folders (in a folder that holds slides, images without a labels.csv count as thumbnails, and are left
+      out);
+    - a list, .csv or .parquet, with a column `path` (relative to the list's folder) and optional columns slide_id, mpp
+      and tissue; any other column becomes metadata.
 
     Args:
         paths: Files, folders and lists.
-        mpp: Level-0 resolution of every slide that a list does not give another, µm/px.
+        mpp: Level-0 resolution of the slides for which no list gives one, µm/px.
     Returns:
-        Sorted by `slide_id`.
+        The slides, sorted by `slide_id`.
     Raises:
-        SlideNotFoundError: nothing stands at a path.
-        SlideListError: a list is malformed, or two slides have one id; the message names both.
+        SlideNotFoundError: there is nothing at a path.
+        SlideListError: a list is malformed, or two slides have the same id; the message names both.
     """
-    found: dict[str, SlideSource] = {}
+    sources: dict[str, SlideSource] = {}
     series: dict[str, str] = {}
     for path in paths:
         for source in _find(Path(path), series):
-            taken = found.get(source.slide_id)
-            if taken is not None and taken.path == source.path:
+            namesake = sources.get(source.slide_id)
+            if namesake is not None and namesake.path == source.path:
                 continue  # the same slide named twice
-            if taken is not None:
+            if namesake is not None:
                 raise SlideListError(
-                    f"two slides have the id {source.slide_id!r}: {taken.path!r} and {source.path!r}; "
+                    f"two slides have the id {source.slide_id!r}: {namesake.path!r} and {source.path!r}; "
                     "give a list with a column slide_id"
                 )
-            found[source.slide_id] = source if source.mpp is not None else replace(source, mpp=mpp)
-    return [found[slide_id] for slide_id in sorted(found)]
+            sources[source.slide_id] = source if source.mpp is not None else replace(source, mpp=mpp)
+    return [sources[slide_id] for slide_id in sorted(sources)]
 
 
 def _find(path: Path, series: dict[str, str]) -> Iterator[SlideSource]:
-    """What one path means; `series` is {DICOM file: level-0 file of its series}, of the folders met so far."""
+    """The slides that one path names; `series`: {DICOM file: level-0 file of its series} of the folders read so far."""
     absolute = path.expanduser().absolute()
     if absolute.is_dir():
         yield from _find_in_folder(absolute)
@@ -74,7 +75,7 @@ def _find(path: Path, series: dict[str, str]) -> Iterator[SlideSource]:
 
 def _level_0_file(path: Path, series: dict[str, str]) -> Path:
     if str(path) not in series:
-        folder = _Folder(path.parent, dicom=[beside.name for beside in path.parent.iterdir() if beside.is_file()])
+        folder = _Folder(path.parent, dicom=[file.name for file in path.parent.iterdir() if file.is_file()])
         for finest, files in _series_of(folder):
             series.update(dict.fromkeys(files, finest))
     return Path(series.get(str(path), path))
@@ -84,19 +85,19 @@ def _level_0_file(path: Path, series: dict[str, str]) -> Path:
 
 
 def _find_in_list(listed: Path) -> Iterator[SlideSource]:
-    for row in read_rows(listed):
-        named = Path(str(row["path"]))
+    for row in read_slide_list(listed):
+        named = Path(row.path)
         path = Path(os.path.normpath(listed.parent / named.expanduser()))
-        tissue, mpp = row.get("tissue"), row.get("mpp")
         is_folder = path.is_dir()
-        default = path.name if named.is_absolute() else named.as_posix().removeprefix("./")
+        is_series = is_folder and _holds_dicom(path)
+        default_id = path.name if named.is_absolute() else named.as_posix().removeprefix("./")
         yield SlideSource(
-            slide_id=str(row["slide_id"]) if row.get("slide_id") is not None else default,
-            path=_only_series(path, listed) if is_folder and _holds_dicom(path) else str(path),
-            kind="tiles" if is_folder and not _holds_dicom(path) else "wsi",
-            mpp=None if mpp is None else float(mpp),
-            tissue=None if tissue is None else os.path.normpath(listed.parent / Path(str(tissue)).expanduser()),
-            metadata={name: value for name, value in row.items() if name not in OWN_COLUMNS},
+            slide_id=default_id if row.slide_id is None else row.slide_id,
+            path=_only_series(path, listed) if is_series else str(path),
+            kind="tiles" if is_folder and not is_series else "wsi",
+            mpp=row.mpp,
+            tissue=None if row.tissue is None else os.path.normpath(listed.parent / Path(row.tissue).expanduser()),
+            metadata=row.metadata,
         )
 
 
@@ -118,7 +119,16 @@ def _only_series(folder: Path, listed: Path) -> str:
 
 @dataclass
 class _Folder:
-    """What lies directly in a folder, by kind."""
+    """The content of a folder by kind, and its sub-folders.
+
+    Attributes:
+        path: The folder.
+        slides: Names of slide files directly in it.
+        images: Names of other images.
+        dicom: Names of DICOM files.
+        children: Sub-folders that hold any of these.
+        labelled: It has a labels.csv that lists images.
+    """
 
     path: Path
     slides: list[str] = field(default_factory=list)
@@ -140,7 +150,7 @@ def _find_in_folder(root: Path) -> Iterator[SlideSource]:
 
 
 def _sources(folder: _Folder, root: Path, unlabelled: bool) -> Iterator[SlideSource]:
-    """Slides of a folder and of those below; image folders without a list are tiles only where `unlabelled`."""
+    """Slides of a folder and its sub-folders; folders of images without a labels.csv are tiles only if `unlabelled`."""
     if folder.labelled or (unlabelled and _is_tile_folder(folder)):
         yield SlideSource(slide_id=_id(folder.path, root) or root.name, path=str(folder.path), kind="tiles")
         return
@@ -151,7 +161,7 @@ def _sources(folder: _Folder, root: Path, unlabelled: bool) -> Iterator[SlideSou
         yield SlideSource(slide_id=_id(path, root), path=str(path), kind="wsi")
     if folder.images:
         log.info(
-            "%s: %d images beside slides left out; a labels.csv would make tiles of them",
+            "%s: %d images next to slides left out; list them in a labels.csv to take them as tiles",
             folder.path,
             len(folder.images),
         )
@@ -165,7 +175,7 @@ def _id(path: Path, root: Path) -> str:
 
 
 def _is_tile_folder(folder: _Folder) -> bool:
-    """Images lie in it, or in its class sub-folders, or in class sub-folders of train, valid and test."""
+    """Whether images lie in it, in its class sub-folders, or in class sub-folders of train, valid and test."""
     if folder.slides or folder.dicom:
         return False
     if folder.images:
@@ -178,7 +188,7 @@ def _is_tile_folder(folder: _Folder) -> bool:
 
 
 def _scan(path: Path, seen: set[tuple[int, int]]) -> _Folder | None:
-    """A folder's tree; None for one that was met before (a link that leads back)."""
+    """A folder with its sub-folders; None for one that was read before (a link that leads back)."""
     status = path.stat()
     if (status.st_dev, status.st_ino) in seen:
         return None
@@ -194,7 +204,7 @@ def _scan(path: Path, seen: set[tuple[int, int]]) -> _Folder | None:
                 _sort_in(folder, entry.name)
     folder.labelled = not folder.slides and not folder.dicom and _lists_images(path / LABELS)
     if folder.labelled:
-        return folder  # what lies below are its tiles
+        return folder  # everything below it is tiles
     companions = {Path(name).stem for name in folder.slides if name.lower().endswith(".mrxs")}
     for name in folders:
         if name in companions:
@@ -225,7 +235,7 @@ def _begins_as_dicom(path: Path) -> bool:
 
 
 def _lists_images(listed: Path) -> bool:
-    """Whether a labels.csv lists images: one beside slides may well hold labels of slides."""
+    """Whether a labels.csv lists images; next to slides it may hold labels of slides instead."""
     if not listed.is_file():
         return False
     with open(listed, encoding="utf-8-sig", errors="replace") as file:
@@ -236,7 +246,7 @@ def _lists_images(listed: Path) -> bool:
 
 
 def _level_0_files(folder: _Folder) -> list[Path]:
-    """One file for each DICOM slide in a folder: its finest level; one that cannot be read counts as a slide."""
+    """The file of the finest level of each DICOM slide in a folder; an unreadable file counts as a slide."""
     return sorted(Path(finest) for finest, _ in _series_of(folder))
 
 
@@ -252,7 +262,7 @@ def _series_of(folder: _Folder) -> list[tuple[str, list[str]]]:
         if header.whole_slide:
             members.setdefault(header.series, []).append(header)
         else:
-            log.info("%s: DICOM, but no whole-slide image; left out", path)
+            log.info("%s: DICOM, but not a whole-slide image; left out", path)
     return [
         (max(files, key=lambda header: (header.volume, header.size[0])).path, [header.path for header in files])
         for files in members.values()

@@ -1,9 +1,9 @@
 """Lists of slides in CSV or Parquet."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,31 +13,62 @@ from embedstore.slides.sources.source import MetadataValue
 LIST_SUFFIXES = frozenset({".csv", ".parquet"})
 # Columns with a meaning of their own; every other one becomes metadata of the slide.
 OWN_COLUMNS = ("path", "slide_id", "mpp", "tissue")
-TRUTHS = {"true": True, "false": False}
+BOOLEANS = {"true": True, "false": False}
+
+Row = dict[str, MetadataValue]  # {column: value}
 
 
-def read_rows(listed: Path) -> list[dict[str, MetadataValue]]:
-    """The rows of a list, {column: value}.
+@dataclass(frozen=True, kw_only=True)
+class ListedSlide:
+    """A row of a slide list.
 
-    A CSV's columns are integers, floats or booleans where all of their values are, else strings; empty is None.
-    Integers that would lose leading zeros (patient 007) stay strings.
+    Attributes:
+        path: As written, relative to the folder of the list or absolute.
+        slide_id: The slide's id; None where the list gives none.
+        mpp: Level-0 resolution, µm/px; None where the list gives none.
+        tissue: Path of a GeoJSON mask, as written; None where the list gives none.
+        metadata: The other columns.
+    """
+
+    path: str
+    slide_id: str | None
+    mpp: float | None
+    tissue: str | None
+    metadata: Row
+
+    @classmethod
+    def from_row(cls, row: Row, where: str) -> "ListedSlide":
+        """Check a row; `where` names it in errors."""
+        path, slide_id, mpp, tissue = (row.get(name) for name in OWN_COLUMNS)
+        if not isinstance(path, str) or not path:
+            raise SlideListError(f"{where}: no path; found {path!r}")
+        if mpp is not None and (isinstance(mpp, str | bool) or not 0 < mpp < float("inf")):
+            raise SlideListError(f"{where} ({path}): mpp is {mpp!r}; expected µm/px")
+        return cls(
+            path=path,
+            slide_id=None if slide_id is None else str(slide_id),
+            mpp=None if mpp is None else float(mpp),
+            tissue=None if tissue is None else str(tissue),
+            metadata={name: value for name, value in row.items() if name not in OWN_COLUMNS},
+        )
+
+
+def read_slide_list(listed: Path) -> list[ListedSlide]:
+    """The rows of a list.
+
+    A column of a CSV holds integers, floats or booleans where all of its values are such, and strings otherwise; an
+    empty value is None. Integers that would lose leading zeros (patient 007) stay strings.
 
     Raises:
-        SlideListError: it cannot be read, or has no column `path`, or a row without one.
+        SlideListError: it cannot be read, or has no column `path`, or a row without a path.
     """
     columns, rows = _read_csv(listed) if listed.suffix.lower() == ".csv" else _read_parquet(listed)
     if "path" not in columns:
         raise SlideListError(f"{listed}: expected a column path, found {columns}")
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row["path"], str) or not row["path"]:
-            raise SlideListError(f"{listed}, row {number}: no path; found {row['path']!r}")
-        given = row.get("mpp")
-        if given is not None and (isinstance(given, str | bool) or not 0 < given < float("inf")):
-            raise SlideListError(f"{listed}, row {number} ({row['path']}): mpp is {given!r}; expected µm/px")
-    return rows
+    return [ListedSlide.from_row(row, f"{listed}, row {number}") for number, row in enumerate(rows, start=1)]
 
 
-def _read_csv(listed: Path) -> tuple[list[str], list[dict[str, MetadataValue]]]:
+def _read_csv(listed: Path) -> tuple[list[str], list[Row]]:
     try:
         with open(listed, newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file))
@@ -47,7 +78,7 @@ def _read_csv(listed: Path) -> tuple[list[str], list[dict[str, MetadataValue]]]:
         raise SlideListError(f"{listed} is empty; expected a header with a column path")
     columns, body = [name.strip() for name in lines[0]], [line for line in lines[1:] if any(line)]
     if len(set(columns)) < len(columns):
-        raise SlideListError(f"{listed}: a column stands there twice: {columns}")
+        raise SlideListError(f"{listed}: a column occurs twice: {columns}")
     for number, line in enumerate(body, start=1):
         if len(line) != len(columns):
             raise SlideListError(f"{listed}, row {number}: {len(line)} values; expected {len(columns)}: {columns}")
@@ -62,20 +93,20 @@ def _read_csv(listed: Path) -> tuple[list[str], list[dict[str, MetadataValue]]]:
 def parse_column(values: Sequence[str]) -> list[MetadataValue]:
     """A CSV column's values in the narrowest type that holds all of them; empty ones are None."""
     filled = [value for value in values if value]
-    kinds: list[Any] = [_truth, _integer, _number]
-    for kind in kinds:
+    parsers: tuple[Callable[[str], MetadataValue], ...] = (_boolean, _integer, _number)
+    for parse in parsers:
         try:
-            known = {value: kind(value) for value in set(filled)}
+            parsed = {value: parse(value) for value in set(filled)}
         except ValueError:
             continue
-        return [known[value] if value else None for value in values]
+        return [parsed[value] if value else None for value in values]
     return [value or None for value in values]
 
 
-def _truth(text: str) -> bool:
-    if text.lower() not in TRUTHS:
+def _boolean(text: str) -> bool:
+    if text.lower() not in BOOLEANS:
         raise ValueError(text)
-    return TRUTHS[text.lower()]
+    return BOOLEANS[text.lower()]
 
 
 def _integer(text: str) -> int:
@@ -92,7 +123,7 @@ def _number(text: str) -> float:
     return float(text)
 
 
-def _read_parquet(listed: Path) -> tuple[list[str], list[dict[str, MetadataValue]]]:
+def _read_parquet(listed: Path) -> tuple[list[str], list[Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -103,14 +134,12 @@ def _read_parquet(listed: Path) -> tuple[list[str], list[dict[str, MetadataValue
     return table.column_names, [_plain(row) for row in table.to_pylist()]
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, MetadataValue]:
-    """Parquet values as plain ones: dates and the like as text, NaN as None."""
+def _plain(row: Mapping[str, object]) -> Row:
+    """Parquet values as Python's: dates and other types as text, NaN as None."""
+    return {name: _plain_value(value) for name, value in row.items()}
 
-    def values() -> Iterator[tuple[str, MetadataValue]]:
-        for name, value in row.items():
-            if value is None or (isinstance(value, float) and np.isnan(value)):
-                yield name, None
-            else:
-                yield name, value if isinstance(value, str | int | float | bool) else str(value)
 
-    return dict(values())
+def _plain_value(value: object) -> MetadataValue:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return None
+    return value if isinstance(value, str | int | float | bool) else str(value)

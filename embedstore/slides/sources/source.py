@@ -1,4 +1,4 @@
-"""A slide as the user named it, before anything of it is opened."""
+"""A slide as the user named it, before it is opened."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,16 +9,16 @@ MetadataValue = str | int | float | bool | None
 
 @dataclass(frozen=True, kw_only=True)
 class SlideSource:
-    """Where a slide is and what the user said of it. Pickles: it travels between processes.
+    """Where a slide is, and what the user stated about it. It can be pickled, to travel between processes.
 
     Attributes:
         slide_id: Unique in a run: the path relative to the folder given (posix, with suffix), the list's `slide_id`,
             or a tile folder's name.
         path: Absolute: a file, the level-0 file of a DICOM series, or a folder of ready-made tiles.
-        kind: `wsi` for whatever a slide reader opens, `tiles` for a folder of ready-made tiles.
-        mpp: Level-0 resolution given by the user, µm/px; it wins over the file's.
+        kind: `wsi` for a slide file, `tiles` for a folder of ready-made tiles.
+        mpp: Level-0 resolution given by the user, µm/px; it takes precedence over the file's.
         tissue: Path of a GeoJSON mask (level-0 pixels) that replaces tissue detection.
-        metadata: Further columns of a slide list; `patient` is one of them.
+        metadata: The other columns of a slide list, such as `patient`.
     """
 
     slide_id: str

@@ -1,4 +1,4 @@
-"""A folder of ready-made tile images as one slide of independent tiles."""
+"""A folder of ready-made tile images, which counts as one slide of independent tiles."""
 
 import csv
 import os
@@ -15,13 +15,13 @@ SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "
 
 @dataclass(frozen=True, kw_only=True)
 class TileLabel:
-    """What a folder says of one of its tiles.
+    """The label of a tile in a folder.
 
     Attributes:
-        name: File path relative to the folder, posix.
+        name: Path of the tile relative to the folder, posix.
         label: The class.
-        split: `train`, `valid`, `test` or whatever the folder calls it.
-        patient: Patient or case, where known.
+        split: `train`, `valid`, `test`, or another name that the folder uses.
+        patient: Patient or case; None where the folder does not state it.
     """
 
     name: str
@@ -33,16 +33,17 @@ class TileLabel:
 def list_tiles(folder: str | Path) -> tuple[tuple[str, ...], tuple[TileLabel, ...]]:
     """The tiles of a folder, sorted by name, and the labels of those that have one.
 
-    Tiles are the images in the folder and below; one that labels.csv lists and that is not there is among them, so that
-    it is counted as unreadable.
+    Tiles are the images in the folder and its sub-folders. A tile that labels.csv lists and that does not exist is
+    included, so that it counts as unreadable.
 
-    Labels come from the columns file, label, split and patient (or group) of a labels.csv, or else from the name of the
-    sub-folder that a tile lies in, with the split from the folder above where that is called train, valid or test.
+    Labels come from the columns file, label, split and patient (or group) of a labels.csv. Without one they come from
+    the name of the sub-folder that a tile lies in, and splits from a folder above it that is called train, valid or
+    test.
 
     Returns:
         Paths relative to the folder (posix), and labels in the same order.
     Raises:
-        SlideListError: labels.csv lacks a column, or names a file twice.
+        SlideListError: labels.csv lacks the column file, or names a file twice.
     """
     root = Path(folder)
     listed = root / LABELS
@@ -73,7 +74,7 @@ def _read_labels(listed: Path) -> dict[str, TileLabel]:
         for line, row in enumerate(rows, start=2):
             name = Path(row["file"]).as_posix()
             if name in labels:
-                raise SlideListError(f"{listed}, line {line}: {name!r} stands there twice")
+                raise SlideListError(f"{listed}, line {line}: {name!r} is listed twice")
             labels[name] = TileLabel(
                 name=name,
                 label=row.get("label") or "",

@@ -1,4 +1,4 @@
-"""What is to be read of a slide, decided before a tile of it is read."""
+"""The plan of a slide: which tiles will be read, decided before any is read."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,34 +13,37 @@ from embedstore.slides.readers.dicom_series import is_dicom, series_levels
 from embedstore.slides.readers.opening import open_slide
 from embedstore.slides.sources.source import SlideSource
 from embedstore.slides.sources.tile_folder import TileLabel, list_tiles
-from embedstore.slides.tiling.grid import lay_tiles
+from embedstore.slides.tiling.grid import lay_grid
 from embedstore.slides.tiling.resolution import check_fine_enough, resolve_mpp
 from embedstore.slides.tissue.detection import slide_tissue
 
-FINGERPRINT_BYTES = 64 << 10  # of each end of a file: headers and indexes are there
+FINGERPRINT_BYTES = 64 << 10  # of each end of a file, which hold headers and indexes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SlidePlan:
-    """The tiles of a slide and how to read them. Pickles: it travels between processes.
+    """The tiles of a slide and how to read them. It can be pickled, to travel between processes.
+
+    A folder of ready-made tiles has a plan as well. Its tiles are image files and have no position on a slide, so
+    corners, edge, level and size are zero.
 
     Attributes:
-        slide_id: The slide's name in the run.
-        source: As the user named it.
+        slide_id: The slide's id, unique in a run.
+        source: The slide as the user named it.
         reader: Name of the reader to open it with; `images` for a tile folder.
-        xy_l0: (n, 2) int32 top-left corners, level-0 pixels, row by row; zeros for a tile folder.
-        names: File of each tile of a tile folder, relative to it, posix; else None.
-        tissue: (n,) float32 share of tissue of each tile; ones for a tile folder.
-        edge_l0: Edge of a tile, level-0 pixels; 0 for a tile folder.
+        xy_l0: (n, 2) int32 top-left corners of the tiles, level-0 pixels, row by row.
+        names: Path of each tile relative to its tile folder, posix; None for a slide.
+        tissue: (n,) float32 share of tissue in each tile, 0 to 1; ones for a tile folder.
+        edge_l0: Edge of a tile, level-0 pixels.
         level: Level to read from.
         size_l0: (width, height) of level 0, pixels.
-        mpp: Level-0 resolution, µm/px, as used; None where a tile folder does not have one.
-        vendor: OpenSlide's name of the format.
+        mpp: Level-0 resolution that is used, µm/px; None where a tile folder states none.
+        vendor: OpenSlide's name of the format; `images` for a tile folder.
         tissue_mm2: Area of tissue on the slide, mm².
-        warnings: What a user should know; kept with the slide.
-        fingerprint: Cheap identity of the content: size and both ends of the file.
-        labels: What a tile folder says of its tiles.
-        bounds_l0: (x, y, width, height) of the part that holds an image, level-0 pixels; None for a tile folder.
+        warnings: What a user should know; stored with the slide.
+        fingerprint: Identity of the content, from `fingerprint`.
+        labels: Labels that a tile folder gives its tiles.
+        bounds_l0: (x, y, width, height) of the scanned part, level-0 pixels; None for a tile folder.
     """
 
     slide_id: str
@@ -67,37 +70,42 @@ class SlidePlan:
 def plan_slide(source: SlideSource, *, tiling: TilingConfig, tissue: TissueConfig, reading: ReadingConfig) -> SlidePlan:
     """Open a slide, find its tissue and lay the grid.
 
+    Args:
+        source: The slide, or a folder of ready-made tiles, to which nothing of the following applies.
+        tiling: Size and resolution of the tiles, and the tissue they need.
+        tissue: How tissue is found.
+        reading: How the slide is opened.
     Raises:
-        SlideNotFoundError, SlideFormatError: it is not there, or nothing opens it.
+        SlideNotFoundError, SlideFormatError: it does not exist, or no reader opens it.
         ResolutionError: its resolution is unknown or too coarse.
-        TissueError: tissue cannot be told on it, or the given mask is malformed.
-        NoTileError: no tile fits, or none has enough tissue; the message says how much was found.
-        RegionReadError: nothing of it can be read.
+        TissueError: tissue cannot be found on such a slide, or the given mask is malformed.
+        NoTileError: no tile fits, or none has enough tissue; the message says how much there is.
+        RegionReadError: no part of it can be read.
     """
     if source.kind == "tiles":
         return _plan_folder(source)
     with open_slide(source.path, reader=reading.reader) as slide:
         mpp, warnings = resolve_mpp(slide, source.slide_id, source.mpp)
         check_fine_enough(mpp, tiling.mpp, source.slide_id)
-        found = slide_tissue(slide, source.tissue, tissue, mpp)
-        layout = lay_tiles(slide, found, tiling, mpp)
-        enough = layout.enough
+        mask = slide_tissue(slide, source.tissue, tissue, mpp)
+        grid = lay_grid(slide, mask, tiling, mpp)
+        enough = grid.enough
         if not enough.any():
-            raise NoTileError(f"slide {source.slide_id!r} has no tile: {layout.why_none(found, tiling)}")
+            raise NoTileError(f"slide {source.slide_id!r} has no tile: {grid.why_none(mask, tiling)}")
         return SlidePlan(
             slide_id=source.slide_id,
             source=source,
             reader=slide.reader,
-            xy_l0=np.ascontiguousarray(layout.xy_l0[enough]),
+            xy_l0=np.ascontiguousarray(grid.xy_l0[enough]),
             names=None,
-            tissue=layout.shares[enough],
-            edge_l0=layout.edge_l0,
-            level=layout.level,
+            tissue=grid.shares[enough],
+            edge_l0=grid.edge_l0,
+            level=grid.level,
             size_l0=slide.size_l0,
             mpp=mpp,
             vendor=slide.vendor,
-            tissue_mm2=found.area_mm2,
-            warnings=(*slide.warnings, *warnings, *found.warnings),
+            tissue_mm2=mask.area_mm2,
+            warnings=(*slide.warnings, *warnings, *mask.warnings),
             fingerprint=fingerprint(source.path),
             bounds_l0=slide.bounds_l0,
         )
@@ -133,13 +141,13 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return -1  # listed and not there: the tile will be unreadable
+        return -1  # listed, but missing: the tile will count as unreadable
 
 
 def fingerprint(path: str | Path) -> str:
-    """Identity of a slide's content, 32 hex digits, from sizes and both ends of its file.
+    """Identity of a slide's content, 32 hex digits, from the size and both ends of its file.
 
-    Further files of a slide (a DICOM series, the folder of an MRXS) count with their names and sizes.
+    Other files of the slide (a DICOM series, the folder of an MRXS) contribute their names and sizes.
     """
     file = Path(path)
     size = file.stat().st_size

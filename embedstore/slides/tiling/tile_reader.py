@@ -1,4 +1,4 @@
-"""Read the tiles of a plan."""
+"""Read the tiles of a slide's plan."""
 
 from pathlib import Path
 from types import TracebackType
@@ -18,11 +18,13 @@ from embedstore.slides.tiling.slide_plan import SlidePlan
 
 
 def read_square(slide: Slide, xy_l0: tuple[int, int], level: int, *, region: Pixels, out: Pixels) -> None:
-    """Read a square of a level and bring it to a tile's size.
+    """Read a square of a level and resize it to a tile.
 
     Args:
-        xy_l0: Its top-left corner, level-0 pixels.
-        region: (edge, edge, 3) uint8, the square's size at the level: room for what is read.
+        slide: The slide.
+        xy_l0: Top-left corner of the square, level-0 pixels.
+        level: Index of the level.
+        region: (edge, edge, 3) uint8 buffer for the square as it is read, in pixels of the level.
         out: (tile_px, tile_px, 3) uint8 to fill.
     Raises:
         RegionReadError: it cannot be decoded.
@@ -36,17 +38,17 @@ def read_square(slide: Slide, xy_l0: tuple[int, int], level: int, *, region: Pix
 
 
 class TileReader:
-    """Reads any run of a plan's tiles; one thread at a time.
+    """Reads any run of a plan's tiles, from one thread at a time.
 
     Attributes:
-        first_error: Why the first unreadable tile was unreadable; None while all could be read.
+        first_error: Why the first unreadable tile could not be read; None while all tiles could be.
     """
 
     def __init__(self, plan: SlidePlan, tiling: TilingConfig):
         """Open the slide with the plan's reader.
 
         Raises:
-            SlideNotFoundError, SlideFormatError: it is not there any more, or does not open.
+            SlideNotFoundError, SlideFormatError: it is gone, or does not open.
         """
         self._plan, self._tile_px = plan, tiling.tile_px
         self.first_error: str | None = None
@@ -60,22 +62,22 @@ class TileReader:
         self._slide.expect_stride(edge_and_stride(tiling, plan.mpp or tiling.mpp, downsample)[1])
 
     def read(self, start: int, stop: int) -> tuple[Pixels, NDArray[np.bool_]]:
-        """Read tiles start to stop - 1 of the plan.
+        """Read tiles `start` to `stop` - 1 of the plan.
 
         Returns:
-            Pixels (n, tile_px, tile_px, 3) uint8 RGB, and (n,) whether each could be read; zeros where not.
+            Pixels, (n, tile_px, tile_px, 3) uint8 RGB, and (n,) bool: which tiles could be read; the others are zeros.
         """
         count, edge = stop - start, self._tile_px
         pixels, readable = np.empty((count, edge, edge, 3), np.uint8), np.ones(count, bool)
         for i in range(count):
             try:
-                self._read_one(start + i, pixels[i])
+                self._read_tile(start + i, pixels[i])
             except RegionReadError as error:
                 pixels[i], readable[i] = 0, False
                 self.first_error = self.first_error or str(error)
         return pixels, readable
 
-    def _read_one(self, index: int, out: Pixels) -> None:
+    def _read_tile(self, index: int, out: Pixels) -> None:
         plan = self._plan
         if plan.names is not None:
             out[:] = read_tile(Path(plan.source.path, plan.names[index]), self._tile_px)
@@ -86,7 +88,7 @@ class TileReader:
         read_square(self._slide, (x, y), plan.level, region=self._region, out=out)
 
     def close(self) -> None:
-        """Give the slide back; a second call does nothing."""
+        """Close the slide; a second call does nothing."""
         if self._slide is not None:
             self._slide.close()
             self._slide = None
@@ -94,19 +96,19 @@ class TileReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 def read_tile(path: str | Path, tile_px: int) -> Pixels:
-    """Decode a tile image and bring it to a square.
-
-    Area filtering where it shrinks, cubic where it grows.
+    """Decode a tile image and resize it to a square, as `fit_square` does.
 
     Returns:
         (tile_px, tile_px, 3) uint8 RGB.
     Raises:
-        RegionReadError: the file is not there, or is no image that can be decoded.
+        RegionReadError: the file does not exist, or cannot be decoded as an image.
     """
     try:
         data = np.fromfile(path, np.uint8)
@@ -117,5 +119,5 @@ def read_tile(path: str | Path, tile_px: int) -> Pixels:
     except cv2.error as error:
         raise RegionReadError(f"tile {str(path)!r}: {error}") from error
     if pixels is None:
-        raise RegionReadError(f"tile {str(path)!r}: {len(data)} bytes that are no PNG, JPEG or TIFF image")
+        raise RegionReadError(f"tile {str(path)!r}: {len(data)} bytes that are not a PNG, JPEG or TIFF image")
     return fit_square(np.asarray(pixels, np.uint8), tile_px)

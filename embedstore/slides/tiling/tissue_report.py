@@ -1,4 +1,4 @@
-"""What ingest would make of a slide, to be looked at before it is run."""
+"""A preview of the tissue and tiles that ingest would take from a slide."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.slides.readers.opening import choose_slide, open_slide
 from embedstore.slides.slide import Slide
 from embedstore.slides.sources.source import SlideSource
-from embedstore.slides.tiling.grid import lay_tiles
+from embedstore.slides.tiling.grid import lay_grid
 from embedstore.slides.tiling.resolution import check_fine_enough, resolve_mpp
 from embedstore.slides.tissue.detection import slide_tissue
 from embedstore.slides.tissue.mask import TissueMask
@@ -23,21 +23,21 @@ PICTURE_PX = 1600  # longer side of the overlay
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TissueReport:
-    """Tissue and tiles of one slide, with a picture to draw them on.
+    """Tissue and tiles of one slide, and a picture to draw them on.
 
     Attributes:
         slide_id: The slide.
-        reader: Which reader was chosen.
+        reader: Name of the reader that opened it.
         passed_over: {reader: why it was not chosen}.
-        mpp: Level-0 resolution as used, µm/px.
+        mpp: Level-0 resolution that is used, µm/px.
         size_l0: (width, height) of level 0, pixels.
         thumbnail: The picture.
         tissue: The mask.
-        xy_l0: (n, 2) int32 corners of the tiles, level-0 pixels.
+        xy_l0: (n, 2) int32 top-left corners of the tiles, level-0 pixels.
         edge_l0: Edge of a tile, level-0 pixels.
         level: Level that tiles are read from.
-        no_tile: Why there is no tile; None where there are some.
-        warnings: What ingest would keep with the slide.
+        no_tile: Why there is no tile; None where there are tiles.
+        warnings: What a user should know; ingest stores them with the slide.
     """
 
     slide_id: str
@@ -54,7 +54,14 @@ class TissueReport:
     warnings: tuple[str, ...]
 
     def write(self, folder: str | Path, *, tiles: bool = True) -> tuple[Path, Path]:
-        """Write NAME.tissue.png and NAME.tissue.geojson, NAME being the last part of the slide's id, and say where."""
+        """Write NAME.tissue.png and NAME.tissue.geojson, where NAME is the last part of the slide's id.
+
+        Args:
+            folder: Where the files go; it must exist.
+            tiles: Draw the tiles on the picture.
+        Returns:
+            The paths of the two files.
+        """
         stem = self.slide_id.rsplit("/", 1)[-1]
         picture, mask = Path(folder, f"{stem}.tissue.png"), Path(folder, f"{stem}.tissue.geojson")
         corners = self.xy_l0 if tiles else None
@@ -66,13 +73,13 @@ class TissueReport:
 def report_tissue(
     source: SlideSource, *, tiling: TilingConfig, tissue: TissueConfig, reading: ReadingConfig
 ) -> TissueReport:
-    """Find tissue and lay tiles as `plan_slide` does, without an error where no tile is left; other errors as there."""
+    """Find tissue and lay the grid as `plan_slide` does; a slide without tiles is no error, the rest is as there."""
     slide, passed_over = _open(source.path, reading.reader)
     with slide:
         mpp, warnings = resolve_mpp(slide, source.slide_id, source.mpp)
         check_fine_enough(mpp, tiling.mpp, source.slide_id)
-        found = slide_tissue(slide, source.tissue, tissue, mpp)
-        layout = lay_tiles(slide, found, tiling, mpp)
+        mask = slide_tissue(slide, source.tissue, tissue, mpp)
+        grid = lay_grid(slide, mask, tiling, mpp)
         _, _, width, height = slide.bounds_l0
         picture_mpp = max(1.0, max(width, height) / PICTURE_PX) * mpp
         return TissueReport(
@@ -82,12 +89,12 @@ def report_tissue(
             mpp=mpp,
             size_l0=slide.size_l0,
             thumbnail=read_thumbnail(slide, mpp_l0=mpp, mpp=picture_mpp),
-            tissue=found,
-            xy_l0=layout.xy_l0[layout.enough],
-            edge_l0=layout.edge_l0,
-            level=layout.level,
-            no_tile=None if layout.enough.any() else layout.why_none(found, tiling),
-            warnings=(*slide.warnings, *warnings, *found.warnings),
+            tissue=mask,
+            xy_l0=grid.xy_l0[grid.enough],
+            edge_l0=grid.edge_l0,
+            level=grid.level,
+            no_tile=None if grid.enough.any() else grid.why_none(mask, tiling),
+            warnings=(*slide.warnings, *warnings, *mask.warnings),
         )
 
 

@@ -1,4 +1,4 @@
-"""What empty glass looks like on a thumbnail, and how much more than glass anything absorbs."""
+"""The background of a thumbnail (empty glass), and how much more than it a pixel absorbs."""
 
 import cv2
 import numpy as np
@@ -6,40 +6,41 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
 
-BRIGHT = 180  # grey level; glass is brighter on every scanner, most stained tissue is not
-WHITE = 254  # in all channels: parts that were not scanned are filled with it, and overexposed glass ends there
-# Glass is as good as colourless on a white-balanced scanner (2 to 6 levels on real ones) and flat: 0 to 4 levels over
+BRIGHT = 180  # grey level; the background is brighter on every scanner, most stained tissue is not
+WHITE = 254  # in all channels: fill of parts that were not scanned, and overexposed background
+# Background is nearly colourless on a white-balanced scanner (2 to 6 levels on real ones) and flat: 0 to 4 levels over
 # 40 µm, where the palest tissue seen varies by 10 and more.
-GLASS_CHROMA, GLASS_RANGE = 16, 8
-ENOUGH, FEW = 0.05, 0.01  # shares of the picture that make a sure and a doubtful estimate
-USUAL_GLASS = 245.0
-DENSITY_RANGE = 0.6  # optical density of 255
+MAX_CHROMA, MAX_RANGE = 16, 8
+ENOUGH, FEW = 0.05, 0.01  # shares of the picture that make a reliable and a doubtful estimate
+USUAL_LEVEL = 245.0
+DENSITY_RANGE = 0.6  # optical density of the step 255
 PER_DENSITY = 255 / DENSITY_RANGE
 
 
-def find_glass(pixels: NDArray[np.uint8], variation: NDArray[np.uint8]) -> Mask:
-    """Pixels that are surely glass: bright, colourless, flat, and not the white of parts that were not scanned.
+def find_background(pixels: NDArray[np.uint8], variation: NDArray[np.uint8]) -> Mask:
+    """Pixels that are certainly background: bright, colourless, flat, and not the white of parts that were not scanned.
 
     Args:
         pixels: (rows, cols, 3) RGB.
         variation: (rows, cols) from `local_range`.
     """
     darkest = pixels.min(axis=2)
-    flat = (darkest > BRIGHT) & (darkest < WHITE) & (variation <= GLASS_RANGE)
-    return flat & (pixels.max(axis=2) - darkest <= GLASS_CHROMA)
+    flat = (darkest > BRIGHT) & (darkest < WHITE) & (variation <= MAX_RANGE)
+    return flat & (pixels.max(axis=2) - darkest <= MAX_CHROMA)
 
 
-def glass_level(pixels: NDArray[np.uint8], glass: Mask) -> NDArray[np.float64]:
-    """(3,) grey level of empty glass: the commonest one of each channel, among sure glass or else all that is bright.
+def background_level(pixels: NDArray[np.uint8], background: Mask) -> NDArray[np.float64]:
+    """(3,) grey level of the background: the most frequent level of each channel.
 
-    Unscanned white beside darker glass would make the glass itself look stained: hence sure glass first.
+    It is taken from the pixels that are certainly background, and from all bright pixels where those are few. White
+    fill beside darker glass would make the glass look stained, so certain background comes first.
     """
-    for candidates, share in ((glass, ENOUGH), (pixels.min(axis=2) > BRIGHT, FEW)):
+    for candidates, share in ((background, ENOUGH), (pixels.min(axis=2) > BRIGHT, FEW)):
         if candidates.mean() >= share:
             mask = candidates.astype(np.uint8)
             counts = [cv2.calcHist([pixels], [channel], mask, [256], [0, 256]) for channel in range(3)]
             return np.array([count.argmax() for count in counts], float)
-    return np.full(3, USUAL_GLASS)
+    return np.full(3, USUAL_LEVEL)
 
 
 def optical_density(pixels: NDArray[np.uint8], level: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -47,20 +48,20 @@ def optical_density(pixels: NDArray[np.uint8], level: NDArray[np.float64]) -> ND
 
     Args:
         pixels: (rows, cols, 3) RGB.
-        level: (3,) grey level of empty glass.
+        level: (3,) grey level of the background.
     """
     density = np.log10((level + 1) / (np.arange(256)[:, None] + 1))
     return _look_up(pixels, density * PER_DENSITY).max(axis=2)
 
 
 def chroma(pixels: NDArray[np.uint8], level: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """How far each pixel is from grey, in grey levels, where glass counts as white; arguments as above."""
+    """Distance of each pixel from grey, in grey levels, with the background as white; arguments as above."""
     balanced = _look_up(pixels, np.arange(256)[:, None] * (255 / level))
     return balanced.max(axis=2) - balanced.min(axis=2)
 
 
 def local_range(pixels: NDArray[np.uint8], width_px: int) -> NDArray[np.uint8]:
-    """Difference between the brightest and the darkest grey level (of the most absorbed channel) around each pixel."""
+    """Range of grey levels, of the most absorbed channel, in a square around each pixel."""
     square = np.ones((width_px, width_px), np.uint8)
     return np.asarray(cv2.morphologyEx(pixels.min(axis=2), cv2.MORPH_GRADIENT, square), np.uint8)
 

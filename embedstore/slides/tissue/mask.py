@@ -1,4 +1,4 @@
-"""Where a slide holds tissue, as a mask with its place on the slide."""
+"""A mask of the tissue of a slide, with its position on the slide."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +14,9 @@ class TissueMask:
     Attributes:
         mask: (rows, cols) bool.
         origin_l0: (x, y) of its top-left corner, level-0 pixels.
-        scale_l0: Level-0 pixels a pixel of it, along x and y.
-        mpp: Micrometres a pixel of it.
-        warnings: What a user should know about how it was found.
+        scale_l0: Level-0 pixels per mask pixel, along x and y.
+        mpp: Micrometres per mask pixel.
+        warnings: What a user should know about how it was made.
     """
 
     mask: NDArray[np.bool_]
@@ -36,7 +36,7 @@ class TissueMask:
 
 
 def whole_slide(bounds_l0: tuple[int, int, int, int], mpp_l0: float) -> TissueMask:
-    """All of a slide as tissue: one mask pixel over its bounds (x, y, width, height)."""
+    """A mask in which the whole slide is tissue: one pixel over its bounds (x, y, width, height)."""
     x, y, width, height = bounds_l0
     return TissueMask(
         mask=np.ones((1, 1), bool),
@@ -61,11 +61,11 @@ def mask_shares(
         xy_l0: (n, 2) top-left corners, level-0 pixels.
         edge_l0: Edge of a tile, level-0 pixels.
         origin_l0: (x, y) of the mask's top-left corner, level-0 pixels.
-        scale_l0: Level-0 pixels a pixel of the mask, along x and y.
+        scale_l0: Level-0 pixels per mask pixel, along x and y.
     Returns:
-        (n,) float32, 0 to 1; what a tile has beyond the mask counts as uncovered.
+        (n,) float32, 0 to 1; the part of a tile outside the mask counts as uncovered.
     """
-    # The integral of a mask is bilinear between its corners: so it is exact anywhere.
+    # The integral of a mask is bilinear between the corners of its pixels, so it is exact everywhere.
     integral = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.float64)
     integral[1:, 1:] = mask.cumsum(0, dtype=np.int64).cumsum(1)
     left, top = ((xy_l0[:, axis] - origin_l0[axis]) / scale_l0[axis] for axis in (0, 1))

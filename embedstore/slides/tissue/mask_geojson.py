@@ -1,4 +1,4 @@
-"""Tissue masks as GeoJSON in level-0 pixels, the way QuPath writes and reads them."""
+"""Tissue masks as GeoJSON in level-0 pixels, as QuPath reads and writes them."""
 
 import json
 import uuid
@@ -14,15 +14,15 @@ from embedstore.errors import TissueError
 from embedstore.slides.tissue.mask import TissueMask
 from embedstore.slides.tissue.thumbnail import MAX_PIXELS
 
-# Outlines run through centres of pixels: on a mask enlarged so often they keep to a quarter of a pixel (2 µm).
+# Outlines run through centres of pixels; on a mask enlarged this many times they are a quarter of a pixel (2 µm) off.
 ENLARGE = 2
-SIMPLIFY_PX = 0.6  # an outline may be moved by so much of a mask pixel: 5 µm at 8 µm/px, a tenth of the points
+SIMPLIFY_PX = 0.6  # mask pixels by which an outline may move: 5 µm at 8 µm/px, for a tenth of the points
 TISSUE_CLASS = {"name": "Tissue", "color": [0, 160, 80]}
-IGNORED = "*"  # QuPath: objects of a class whose name ends so are to be left out of a region
+IGNORED = "*"  # end of the names of classes that QuPath leaves out, such as Ignore*
 
 
 def to_geojson(tissue: TissueMask) -> dict[str, Any]:
-    """A mask as a FeatureCollection: a polygon, with holes, for each connected piece, level-0 pixels."""
+    """A mask as a FeatureCollection: one polygon with holes per connected piece, in level-0 pixels."""
     features = []
     for number, rings in enumerate(_polygons(tissue)):
         features.append(
@@ -70,16 +70,16 @@ def _ring(contour: Any, tissue: TissueMask) -> list[list[float]]:
 def read_mask(path: str | Path, *, bounds_l0: tuple[int, int, int, int], mpp_l0: float, mpp: float) -> TissueMask:
     """Read a GeoJSON mask onto a grid over a slide's bounds.
 
-    Polygons and MultiPolygons of any class are tissue, with their holes; those of a class whose name ends in `*`
-    (QuPath's `Ignore*`) are taken away. Other geometries (points, lines) do not count.
+    Polygons and MultiPolygons of any class are tissue, without their holes; those of a class whose name ends in `*`
+    (QuPath's `Ignore*`) are subtracted. Points and lines do not count.
 
     Args:
-        path: The file: a FeatureCollection, a list of features, a feature or a geometry; level-0 pixels.
+        path: A FeatureCollection, a list of features, a feature or a geometry, in level-0 pixels.
         bounds_l0: (x, y, width, height) of the mask to make, level-0 pixels.
         mpp_l0: The slide's level-0 resolution, µm/px.
         mpp: Resolution of the mask, µm/px; not finer than level 0, and at most 8 million pixels.
     Raises:
-        TissueError: the file is not there, is no GeoJSON, or holds no polygon on the slide.
+        TissueError: the file does not exist, is not GeoJSON, or holds no polygon on the slide.
     """
     areas = list(_read_areas(path))
     if not areas:
@@ -89,11 +89,11 @@ def read_mask(path: str | Path, *, bounds_l0: tuple[int, int, int, int], mpp_l0:
     columns, rows = max(1, round(width / shrink)), max(1, round(height / shrink))
     scale = width / columns, height / rows
     mask = np.zeros((rows, columns), bool)
-    for rings, ignored in sorted(areas, key=lambda area: area[1]):  # what is ignored is taken away last
+    for rings, ignored in sorted(areas, key=lambda area: area[1]):  # ignored areas are subtracted last
         _paint(mask, rings, not ignored, (x, y), scale)
     if not mask.any():
         raise TissueError(
-            f"tissue mask {str(path)!r}: its {len(areas)} polygons cover nothing of the slide ({width}×{height} px at "
+            f"tissue mask {str(path)!r}: its {len(areas)} polygons cover no part of the slide ({width}×{height} px at "
             f"{x},{y}); expected coordinates in level-0 pixels"
         )
     return TissueMask(
@@ -106,20 +106,20 @@ def read_mask(path: str | Path, *, bounds_l0: tuple[int, int, int, int], mpp_l0:
 
 
 def _read_areas(path: str | Path) -> Iterator[tuple[list[NDArray[np.float64]], bool]]:
-    """Rings of each polygon of a file, the outer one first, and whether its class is to be left out."""
+    """The rings of each polygon of a file, the outer one first, and whether its class is ignored."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise TissueError(f"tissue mask {str(path)!r}: {error.strerror or error}") from error
     except ValueError as error:
-        raise TissueError(f"tissue mask {str(path)!r} is no GeoJSON: {error}") from error
+        raise TissueError(f"tissue mask {str(path)!r} is not GeoJSON: {error}") from error
     try:
         for geometry, ignored in _geometries(content, ignored=False):
             polygons = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
             for polygon in polygons:
                 rings = [np.asarray(ring, np.float64)[:, :2] for ring in polygon]
                 if not rings or not all(len(ring) >= 3 and np.isfinite(ring).all() for ring in rings):
-                    raise ValueError("a ring of fewer than three points, or of no numbers")
+                    raise ValueError("a ring has fewer than three points, or coordinates that are not finite")
                 yield rings, ignored
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise TissueError(f"tissue mask {str(path)!r}: malformed GeoJSON: {error}") from error
@@ -149,7 +149,7 @@ def _paint(
     origin_l0: tuple[int, int],
     scale_l0: tuple[float, float],
 ) -> None:
-    """Set the mask's pixels that lie by more than half in a polygon."""
+    """Set the mask's pixels of which more than half lies in a polygon."""
     at = [np.rint((ring - origin_l0) / scale_l0 * ENLARGE - 0.5).astype(np.int64) for ring in rings]
     rows, columns = mask.shape
     low = np.maximum(at[0].min(axis=0) // ENLARGE, 0)
@@ -158,7 +158,7 @@ def _paint(
         return
     shape = (high - low)[::-1] * ENLARGE
     canvas = np.zeros(tuple(shape), np.uint8)
-    # OpenCV counts in 32 bits and fills outlines too: a hole's outline belongs to the tissue around it
+    # OpenCV uses 32-bit coordinates, and fills outlines too: the outline of a hole belongs to the tissue around it.
     local = [np.clip(ring - low * ENLARGE, -(1 << 20), 1 << 20).astype(np.int32) for ring in at]
     cv2.fillPoly(canvas, [local[0]], 1)
     for hole in local[1:]:

@@ -1,4 +1,4 @@
-"""A picture of where tissue was found and where tiles lie."""
+"""A picture of a slide with the outline of its tissue and its tiles."""
 
 from pathlib import Path
 
@@ -11,16 +11,21 @@ from embedstore.slides.slide import Pixels
 from embedstore.slides.tissue.mask import TissueMask
 from embedstore.slides.tissue.thumbnail import Thumbnail
 
-OUTLINE = (0, 150, 60)  # RGB; green is what neither haematoxylin, eosin nor DAB is
+OUTLINE = (0, 150, 60)  # RGB; no usual stain is green
 TILES = (30, 60, 220)
-GLASS_DIMMED = 0.82  # what is not tissue is shown darker
+BACKGROUND_DIMMED = 0.82  # everything but tissue is shown darker
 
 
 def draw_overlay(
     thumbnail: Thumbnail, tissue: TissueMask, *, xy_l0: NDArray[np.int32] | None = None, edge_l0: int = 0
 ) -> Pixels:
-    """A thumbnail with the outline of the tissue and, where `xy_l0` (n, 2) is given, of the tiles.
+    """Draw the outline of the tissue on a thumbnail.
 
+    Args:
+        thumbnail: The picture of the slide.
+        tissue: The mask.
+        xy_l0: (n, 2) top-left corners of tiles to draw, level-0 pixels; none where it is None.
+        edge_l0: Edge of a tile, level-0 pixels.
     Returns:
         (rows, cols, 3) uint8 RGB.
     """
@@ -28,7 +33,7 @@ def draw_overlay(
     rows, columns = picture.shape[:2]
     mask = cv2.resize(tissue.mask.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST)
     outside = mask == 0
-    picture[outside] = (picture[outside] * GLASS_DIMMED).astype(np.uint8)
+    picture[outside] = (picture[outside] * BACKGROUND_DIMMED).astype(np.uint8)
     width = max(1, round(max(rows, columns) / 1000))
     if xy_l0 is not None:
         corners = (xy_l0 - np.asarray(thumbnail.origin_l0)) / thumbnail.scale_l0
@@ -44,7 +49,7 @@ def write_png(picture: Pixels, path: str | Path) -> None:
     """Write (rows, cols, 3) RGB as PNG.
 
     Raises:
-        TissueError: it cannot be written there.
+        TissueError: the picture cannot be encoded.
     """
     done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not done:

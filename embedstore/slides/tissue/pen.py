@@ -1,4 +1,4 @@
-"""Marks of felt-tip pens on a slide, by what inks absorb and stains do not."""
+"""Find marks of felt-tip pens by their absorption, which differs from that of stains."""
 
 import cv2
 import numpy as np
@@ -8,26 +8,25 @@ Mask = NDArray[np.bool_]
 
 STROKE_UM = 60.0  # ink is at least so wide: felt-tip lines are 300 to 1000 µm, spots of pigment and folds narrower
 FRINGE_UM = 48.0  # ink fades out over this distance around a mark
-# Blue that colours the whole tissue (Giemsa, toluidine blue) absorbs as blue ink does. It is a stain where it makes up
-# nearly all that is stained AND is uneven: red's density varies by 0.12 to 0.20 of itself over 3 px in blue-stained
-# marrow (median), by 0.03 to 0.08 in pen marks.
+# A blue stain of the whole tissue (Giemsa, toluidine blue) absorbs like blue ink. It is a stain where it makes up
+# nearly all that is stained AND is uneven: over 3 px the density of red varies by 12 to 20 % in blue-stained marrow
+# (median), and by 3 to 8 % in pen marks.
 STAIN_SHARE, STAIN_UNEVENNESS = 0.8, 0.11
 
 
 def find_pen(pixels: NDArray[np.uint8], mpp: float) -> Mask:
     """Find marks of blue, green, red and black pens.
 
-    Absorption decides: blue and green inks absorb red light most and spare green or blue, which haematoxylin (optical
-    density 0.65, 0.70, 0.29 in red, green, blue), eosin (0.07, 0.99, 0.11) and DAB (0.27, 0.57, 0.78) never do; red ink
-    absorbs green and blue alike and no red. Only marks as wide as a pen's line count. A blue stain of parts of the
-    tissue (Alcian blue) is taken for a blue pen: switch the exclusion off for such stains; `is_stain` tells one of all
-    of it.
+    Blue and green inks absorb red light most and let green or blue pass. Haematoxylin (optical density 0.65, 0.70, 0.29
+    in red, green, blue), eosin (0.07, 0.99, 0.11) and DAB (0.27, 0.57, 0.78) never do. Red ink absorbs green and blue
+    alike and no red. Only marks as wide as a pen's line count. A blue stain of parts of the tissue (Alcian blue) is
+    taken for a blue pen, so switch the exclusion off for such stains; `is_stain` recognises a blue stain of all of it.
 
     Args:
         pixels: (rows, cols, 3) uint8 RGB.
         mpp: Micrometres a pixel.
     Returns:
-        (rows, cols) bool, with the fading fringe of the marks.
+        (rows, cols) bool, including the fading fringe of the marks.
     """
     red, green, blue = (cv2.GaussianBlur(pixels[..., channel], (3, 3), 0) for channel in range(3))
     table = _densities()
@@ -36,7 +35,7 @@ def find_pen(pixels: NDArray[np.uint8], mpp: float) -> Mask:
     darkest = np.minimum(np.minimum(red, green), blue)
 
     blue_ink = (red_od > 0.45) & (green_od < 0.80 * red_od) & (blue_od < 0.55 * red_od)
-    blue_ink |= (red_od > 0.28) & (green_od < 0.80 * red_od) & (blue_od < 0.32 * red_od)  # a pale one
+    blue_ink |= (red_od > 0.28) & (green_od < 0.80 * red_od) & (blue_od < 0.32 * red_od)  # pale blue
     green_ink = (red_od > 0.35) & (green_od < 0.72 * red_od) & (green_od < 0.95 * blue_od)
     red_ink = (red_od < 0.16) & (green_od > 0.55) & (blue_od > 0.75 * green_od)
     black_ink = (brightest < 80) & (brightest - darkest < 30)
@@ -58,7 +57,7 @@ def is_stain(pen: Mask, pixels: NDArray[np.uint8], stained: Mask) -> bool:
     Args:
         pen: (rows, cols) from `find_pen`.
         pixels: (rows, cols, 3) uint8 RGB.
-        stained: (rows, cols) bool, all that is darker or more colourful than glass, pen marks included.
+        stained: (rows, cols) bool, everything darker or more colourful than the background, pen marks included.
     """
     inked = pen & stained
     if not inked.any() or inked.sum() < STAIN_SHARE * stained.sum():
@@ -71,7 +70,7 @@ def is_stain(pen: Mask, pixels: NDArray[np.uint8], stained: Mask) -> bool:
 
 
 def _densities() -> NDArray[np.float32]:
-    """Optical density of each grey level over glass of 245."""
+    """Optical density of each grey level, for a background of 245."""
     return np.log10(246.0 / (np.minimum(np.arange(256), 245) + 1)).astype(np.float32)
 
 
@@ -84,10 +83,10 @@ def _wide(mask: Mask, mpp: float) -> Mask:
 def _connected(seeds: Mask, within: Mask) -> Mask:
     """The connected parts of `within` that hold a seed."""
     count, labels = cv2.connectedComponents(within.astype(np.uint8), connectivity=8)
-    hit = np.zeros(count, bool)
-    hit[labels[seeds]] = True
-    hit[0] = False
-    return np.asarray(hit[labels], bool)
+    holds_seed = np.zeros(count, bool)
+    holds_seed[labels[seeds]] = True
+    holds_seed[0] = False
+    return np.asarray(holds_seed[labels], bool)
 
 
 def _fringe(mask: Mask, mpp: float) -> Mask:

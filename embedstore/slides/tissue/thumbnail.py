@@ -1,35 +1,37 @@
-"""A small picture of a whole slide, made in bounded memory from whatever levels it has."""
+"""A small picture of a whole slide, made in bounded memory from any of its levels."""
 
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from embedstore.errors import RegionReadError
 from embedstore.slides.slide import WHITE, Pixels, Slide
 
-MAX_PIXELS = 8_000_000  # of a picture or mask for people: 24 MB
+MAX_PIXELS = 8_000_000  # of a picture or mask to look at: 24 MB
 BLOCK_PIXELS = 1_000_000  # read at once, 3 MB
-# Without a level near the thumbnail's resolution the whole of a much finer one must be decoded (3 ms a 512² region);
-# a level up to four times coarser than asked is enlarged instead.
-DEAR_PIXELS = 200_000_000
+# Without a level near the thumbnail's resolution, all of a much finer one must be decoded (3 ms a 512² region). Above
+# this size a level that is up to four times too coarse is enlarged instead.
+COSTLY_PIXELS = 200_000_000
 ENLARGE = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Thumbnail:
-    """A picture of the part of a slide that holds an image.
+    """A picture of the scanned part of a slide.
 
     Attributes:
         pixels: (rows, cols, 3) uint8 RGB.
         unread: (rows, cols) bool: no level could be read there; white in `pixels`.
         origin_l0: (x, y) of its top-left corner, level-0 pixels.
-        scale_l0: Level-0 pixels a pixel of it, along x and y.
-        mpp: Micrometres a pixel of it.
+        scale_l0: Level-0 pixels per thumbnail pixel, along x and y.
+        mpp: Micrometres per thumbnail pixel.
+        warnings: What a user should know about how it was made.
     """
 
     pixels: Pixels
-    unread: np.ndarray
+    unread: NDArray[np.bool_]
     origin_l0: tuple[int, int]
     scale_l0: tuple[float, float]
     mpp: float
@@ -37,17 +39,18 @@ class Thumbnail:
 
 
 def read_thumbnail(slide: Slide, *, mpp_l0: float, mpp: float, max_pixels: int = MAX_PIXELS) -> Thumbnail:
-    """Read a slide's bounds at a coarse resolution.
+    """Read the scanned part of a slide at a coarse resolution.
 
-    A block that cannot be read is tried again from the next finer level; where none can be read it is marked.
+    A block that cannot be read is tried again on the next finer level; where no level can be read it is marked.
 
     Args:
         slide: The slide.
         mpp_l0: Its level-0 resolution, µm/px.
-        mpp: Resolution of the thumbnail, µm/px; coarser where more than `max_pixels` would come of it, and not
-            finer than level 0.
+        mpp: Resolution of the thumbnail, µm/px; it becomes coarser where there would be more than `max_pixels`, and it
+            is never finer than level 0.
+        max_pixels: Most pixels of the thumbnail.
     Raises:
-        RegionReadError: nothing of the slide can be read.
+        RegionReadError: no part of the slide can be read.
     """
     x_l0, y_l0, width_l0, height_l0 = slide.bounds_l0
     shrink = max(mpp / mpp_l0, 1.0, (width_l0 * height_l0 / max_pixels) ** 0.5)
@@ -85,13 +88,13 @@ def _level_for(slide: Slide, shrink: float) -> int:
     level = max(fine, key=lambda i: slide.level_downsamples[i], default=0)
     width, height = slide.level_sizes[level]
     coarser = [i for i, d in enumerate(slide.level_downsamples) if shrink * 1.01 < d <= shrink * ENLARGE]
-    if width * height > DEAR_PIXELS and coarser:
+    if width * height > COSTLY_PIXELS and coarser:
         return min(coarser, key=lambda i: slide.level_downsamples[i])
     return level
 
 
 def _read_box(slide: Slide, level: int, box: tuple[float, float, float, float], size: tuple[int, int]) -> Pixels:
-    """A box of level 0 (left, top, right, bottom) as `size` pixels, from a level or the next finer that reads."""
+    """A box of level 0 (left, top, right, bottom) as `size` pixels, from a level or the next finer readable one."""
     downsample = slide.level_downsamples[level]
     left, top, right, bottom = (round(edge / downsample) for edge in box)
     width, height = max(1, right - left), max(1, bottom - top)

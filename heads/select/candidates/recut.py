@@ -78,7 +78,7 @@ class SquareReader:
 
     def __init__(self, slide: Slide, tiling: TilingConfig, mpp: float) -> None:
         self._slide = slide
-        self._level = best_level(slide.level_downsamples, mpp=mpp, asked_mpp=tiling.mpp)
+        self._level = best_level(slide.level_downsamples, mpp=mpp, target_mpp=tiling.mpp)
         downsample = slide.level_downsamples[self._level]
         self._edge_l0, _ = edge_and_stride(tiling, mpp, downsample)
         edge_px = max(1, round(self._edge_l0 / downsample))

@@ -55,7 +55,7 @@ def test_a_list_of_labels_is_believed(tmp_path):
     ("text", "message"),
     [
         ("name,label\n1.png,a\n", r"expected a column file.*'name'"),
-        ("file\n1.png\n1.png\n", "line 3: '1.png' stands there twice"),
+        ("file\n1.png\n1.png\n", "line 3: '1.png' is listed twice"),
     ],
 )
 def test_a_malformed_list_of_labels_says_so(tmp_path, text, message):

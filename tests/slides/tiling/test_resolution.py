@@ -50,7 +50,7 @@ def test_pixels_that_are_not_square_are_told():
 def test_a_slide_coarser_than_asked_is_refused_beyond_ten_percent():
     check_fine_enough(0.5, 0.5, "a")
     check_fine_enough(0.549, 0.5, "a")
-    with pytest.raises(ResolutionError, match=r"'a' has 0\.56 µm/px at level 0, coarser than the asked 0\.5"):
+    with pytest.raises(ResolutionError, match=r"'a' has 0\.56 µm/px at level 0, coarser than the requested 0\.5"):
         check_fine_enough(0.56, 0.5, "a")
     with pytest.raises(ResolutionError, match="placeholder"):
         check_fine_enough(16.783, 0.5, "a")
@@ -58,4 +58,4 @@ def test_a_slide_coarser_than_asked_is_refused_beyond_ten_percent():
 
 @pytest.mark.parametrize(("asked", "level"), [(0.25, 0), (0.3, 0), (0.5, 1), (0.9, 1), (1.0, 2), (8.0, 2), (0.24, 0)])
 def test_the_level_is_the_coarsest_that_is_fine_enough(asked, level):
-    assert best_level([1.0, 2.0005, 4.002], mpp=0.25, asked_mpp=asked) == level
+    assert best_level([1.0, 2.0005, 4.002], mpp=0.25, target_mpp=asked) == level

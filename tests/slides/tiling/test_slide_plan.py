@@ -141,7 +141,7 @@ def test_resolution_is_missing_given_or_too_coarse(tmp_path):
     with pytest.raises(ResolutionError, match="'s' has no resolution"):
         plan(path)
     assert plan(path, mpp=0.25).mpp == 0.25
-    with pytest.raises(ResolutionError, match="coarser than the asked"):
+    with pytest.raises(ResolutionError, match="coarser than the requested"):
         plan(path, mpp=1.0)
 
 

@@ -114,12 +114,12 @@ def test_what_qupath_writes_is_read(tmp_path, content, pixels):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no GeoJSON"),
+        ("{", "is not GeoJSON"),
         ("{}", "malformed GeoJSON"),
         ('{"type": "FeatureCollection", "features": []}', "holds no Polygon"),
         ('{"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}', "fewer than three points"),
         ('{"type": "Polygon", "coordinates": [[["a", 0], [1, 1], [2, 0]]]}', "malformed"),
-        (json.dumps(polygon(square(90_000, 90_000, 10))), "cover nothing of the slide.*level-0 pixels"),
+        (json.dumps(polygon(square(90_000, 90_000, 10))), "cover no part of the slide.*level-0 pixels"),
     ],
 )
 def test_a_mask_that_is_none_says_why(tmp_path, text, message):

@@ -246,7 +246,7 @@ def test_candidates_that_fail_cost_themselves(scene: Scene, file: Path, tmp_path
         "Short": ("ExtractorError", "gives embeddings of shape (7,); it states (48,)"),
         "OutOfMemory": ("RuntimeError", "CUDA out of memory. Tried to allocate 2 GiB"),
         "odd": ("KeyError", "a user's own mistake"),
-        "Finest": ("ResolutionError", "coarser than the asked 0.1"),
+        "Finest": ("ResolutionError", "coarser than the requested 0.1"),
         "uni2-h": ("WeightsError", ""),
     }
     candidates = [ExtractorConfig(ref=name) if name[0] in "nu" else toy(file, name) for name in fail]

@@ -6,59 +6,29 @@ The entries stand in `catalogue.toml`. A fact that no public document states is 
 import functools
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 from typing import Any, Literal
 
-RGB = tuple[float, float, float]
+from embedstore.extractors.config import RGB
+from embedstore.extractors.spec import ExtractorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class CatalogueEntry:
-    """One extractor of the field.
+class CatalogueEntry(ExtractorSpec):
+    """A published extractor. Its defaults are what most of them have: a timm network, normalised as for ImageNet.
 
     Attributes:
-        name: As the user writes it.
-        kind: `timm` (built by timm), or `builtin` (needs no weights).
-        source: Where the weights come from: `hub:…`, `timm:…`, `file`, or `builtin`.
-        arch, arch_args: For `timm.create_model`.
-        hub_id, hub_file: Repository and file of the weights; None where they are not on the hub.
-        weights_format: `timm`, or `transformers` where the published file is converted on loading.
-        embedding_dim: Length of an embedding under `pooling`.
-        tile_px: Edge of the tiles to cut, pixels.
-        mpp: Resolution to cut them at, micrometres per pixel; None where none is documented.
-        input_px: Edge that the network sees; tiles of another edge are resized on the device. None: any.
-        interpolation: How tiles are resized where `tile_px` is not `input_px`: `bicubic` or `bilinear`, anti-aliased.
-        mean, std: Of RGB on 0..1.
-        pooling: `network`, `cls`, `mean` or `cls+mean`.
-        precision: Of the forward pass on CUDA.
-        licence: As its repository states it.
-        gated: Whether the weights take an account that was granted access.
         million_params: Parameters of the network, in millions.
         note: What a user must know.
         url: Where the facts were read.
     """
 
-    name: str
-    kind: Literal["timm", "builtin"] = "timm"
-    source: str
-    arch: str
-    arch_args: Mapping[str, Any] = field(default_factory=dict)
-    hub_id: str | None = None
-    hub_file: str | None = None
-    weights_format: str = "timm"
-    embedding_dim: int
+    kind: Literal["builtin", "timm", "custom"] = "timm"
     tile_px: int = 224
-    mpp: float | None = None
-    input_px: int | None = None
     mean: RGB = (0.485, 0.456, 0.406)
     std: RGB = (0.229, 0.224, 0.225)
-    interpolation: str = "bicubic"
-    pooling: str = "network"
-    precision: str = "fp32"
-    licence: str | None = None
-    gated: bool | None = None
     million_params: float | None = None
     note: str = ""
     url: str = ""
@@ -68,14 +38,9 @@ class CatalogueEntry:
 def catalogue() -> Mapping[str, CatalogueEntry]:
     """Every entry by its name, in the order in which they are shown."""
     text = resources.files("embedstore.extractors").joinpath("catalogue.toml").read_text(encoding="utf-8")
-    entries = {name: _entry(name, facts) for name, facts in tomllib.loads(text).items()}
-    return MappingProxyType(entries)
+    return MappingProxyType({name: _entry(name, facts) for name, facts in tomllib.loads(text).items()})
 
 
 def _entry(name: str, facts: dict[str, Any]) -> CatalogueEntry:
-    for rgb in ("mean", "std"):
-        if rgb in facts:
-            facts[rgb] = tuple(facts[rgb])
     hub_id = facts.get("hub_id")
-    facts.setdefault("source", f"hub:{hub_id}" if hub_id else "file")
-    return CatalogueEntry(name=name, **facts)
+    return CatalogueEntry(**{"name": name, "source": f"hub:{hub_id}" if hub_id else "file", **facts})

@@ -1,10 +1,10 @@
-"""A user's own extractor, from a function that is named `module:function`, `file.py:function` or by an entry point.
+"""A user's own extractor, from a function: `module:function`, `file.py:function`, or the name of an entry point.
 
 The function is called with the configuration's `arch_args` and returns one of:
 
-- an `Extractor`: used as it is;
-- a `CustomNetwork`: a torch module with what is known of its preprocessing;
-- a torch module: then tile_px (and mean and std, unless it normalises by itself) come from the configuration.
+- an `Extractor`, which is used as it is;
+- a `CustomNetwork`: a torch module with its preprocessing;
+- a torch module, whose tile_px (and mean and std, unless it normalises by itself) come from the configuration.
 
 Weights given beside it (`--weights FILE`) are loaded into the module, under the module's own names.
 """
@@ -13,11 +13,11 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from embedstore.errors import ConfigError, UnknownExtractorError
@@ -30,7 +30,7 @@ ENTRY_POINT_GROUP = "embedstore.extractors"
 
 @dataclass(frozen=True, kw_only=True)
 class CustomNetwork:
-    """A network of a user's own; what is None must come from the configuration, or has its neutral value.
+    """A user's own network; what is None comes from the configuration, else it has a neutral value.
 
     Attributes:
         module: Takes (n, 3, h, w) float, RGB on 0..1 after mean and std.
@@ -80,39 +80,36 @@ def find_function(ref: str) -> Callable[..., Any]:
     return _callable(getattr(module, attribute), ref)
 
 
-def _callable(found: Any, ref: str) -> Callable[..., Any]:
-    if not callable(found):
-        raise UnknownExtractorError(f"extractor {ref!r} is a {type(found).__name__}; expected a function")
-    return found
+def _callable(attribute: object, ref: str) -> Callable[..., Any]:
+    if not callable(attribute):
+        raise UnknownExtractorError(f"extractor {ref!r} is a {type(attribute).__name__}; expected a function")
+    return attribute
 
 
-def _module(name: str, ref: str) -> Any:
+def _module(name: str, ref: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise  # the user's module is there; what it imports is not
+            raise  # the user's module exists; something that it imports does not
         raise UnknownExtractorError(
             f"extractor {ref!r}: there is no module {name!r}; install it, put its folder on PYTHONPATH, "
             "or write path/to/file.py:function"
         ) from error
 
 
-class _SourceAsItIs(SourceFileLoader):
-    """Compiles the file each time.
-
-    Python's cache of bytecode takes a file that was edited within a second, to as many bytes, for the old one.
-    """
+class _UncachedLoader(SourceFileLoader):
+    """Compiles the file each time: Python's bytecode cache misses an edit within a second to the same size."""
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
-def _module_of_file(path: Path, ref: str) -> Any:
+def _module_of_file(path: Path, ref: str) -> ModuleType:
     if not path.is_file():
         raise UnknownExtractorError(f"extractor {ref!r}: there is no file {path}")
     name = f"embedstore_custom_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path, loader=_SourceAsItIs(name, str(path)))
+    spec = importlib.util.spec_from_file_location(name, path, loader=_UncachedLoader(name, str(path)))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their module up by name
@@ -120,8 +117,8 @@ def _module_of_file(path: Path, ref: str) -> Any:
     return module
 
 
-def call_function(ref: str, arch_args: Any) -> Any:
-    """What the user's function returns.
+def call_function(ref: str, arch_args: Mapping[str, Any]) -> object:
+    """Call the user's function; returns what it returns.
 
     Raises:
         ConfigError: the function does not take these arguments.

@@ -1,8 +1,8 @@
-"""From what the user asked for to an extractor that runs."""
+"""Load an extractor from its configuration, or describe it without its weights."""
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from embedstore.errors import ConfigError, ExtractorError, UnknownExtractorError
 from embedstore.extractors.catalogue import catalogue
@@ -12,14 +12,11 @@ from embedstore.extractors.extractor import Extractor
 from embedstore.extractors.spec import ExtractorSpec
 from embedstore.extractors.torch_runtime import resolve_device
 
-if TYPE_CHECKING:
-    import torch
-
 NEAR_NAMES = 3
 
 
 class ExtractorDescription(NamedTuple):
-    """What planning needs of an extractor; mpp is None where the user must say."""
+    """What tiling needs to know of an extractor; mpp is None where the user must state it."""
 
     name: str
     tile_px: int
@@ -27,17 +24,17 @@ class ExtractorDescription(NamedTuple):
 
 
 def describe_extractor(config: ExtractorConfig | str) -> ExtractorDescription:
-    """Name, tile size and resolution, without any weight where the extractor is in the catalogue or of timm.
+    """Name, tile size and resolution; of an extractor of the catalogue or timm without loading weights.
 
     Raises:
         UnknownExtractorError, ConfigError, ExtractorError: as `load_extractor`.
     """
     config = as_config(config)
     if is_custom(config.ref):
-        made = call_function(config.ref, config.arch_args)
-        if isinstance(made, Extractor):
-            return ExtractorDescription(config.name or made.name, made.tile_px, made.mpp)
-        spec, _ = _custom_spec(config, made)
+        result = call_function(config.ref, config.arch_args)
+        if isinstance(result, Extractor):
+            return ExtractorDescription(config.name or result.name, result.tile_px, result.mpp)
+        spec, _ = _custom_spec(config, result)
     else:
         spec = resolve(config)
     return ExtractorDescription(spec.name, spec.tile_px, spec.mpp)
@@ -56,18 +53,12 @@ def load_extractor(config: ExtractorConfig | str, *, device: str = "auto") -> Ex
         DeviceError: the asked device is not there.
     """
     config = as_config(config)
-    if config.ref == "colour-12":
-        from embedstore.extractors.builtin.colour_statistics import ColourStatistics
-
-        spec = resolve(config)
-        return ColourStatistics(name=spec.name, tile_px=spec.tile_px, mpp=spec.mpp)
-    on = resolve_device(device)
     if is_custom(config.ref):
-        return _load_custom(config, on)
+        return _load_custom(config, device)
     spec = resolve(config)
     if spec.kind == "builtin":
-        return _load_builtin(spec, on)
-    return _load_network(spec, config, on)
+        return _load_builtin(spec, device)
+    return _load_network(spec, config, device)
 
 
 def as_config(config: ExtractorConfig | str) -> ExtractorConfig:
@@ -82,14 +73,13 @@ def resolve(config: ExtractorConfig) -> ExtractorSpec:
         UnknownExtractorError: neither the catalogue nor timm knows the name.
     """
     if config.ref in catalogue():
-        return ExtractorSpec.from_entry(catalogue()[config.ref]).with_overrides(config)
-    from embedstore.extractors.networks.architecture import is_timm_name, timm_facts
+        return catalogue()[config.ref].with_overrides(config)
+    from embedstore.extractors.networks.architecture import is_timm_name, timm_spec
 
     name = config.ref.removeprefix("timm:")
     if not is_timm_name(name):
         raise _unknown(config.ref)
-    facts = timm_facts(name, config.arch_args)
-    return ExtractorSpec(name=name, kind="timm", source=f"timm:{name}", arch=name, **facts).with_overrides(config)
+    return timm_spec(name, config.arch_args).with_overrides(config)
 
 
 def _unknown(ref: str) -> UnknownExtractorError:
@@ -103,19 +93,24 @@ def _unknown(ref: str) -> UnknownExtractorError:
     )
 
 
-def _load_builtin(spec: ExtractorSpec, device: "torch.device") -> Extractor:
+def _load_builtin(spec: ExtractorSpec, device: str) -> Extractor:
+    if spec.arch == "colour-12":  # on the CPU, without torch, whose import takes 3 CPU-seconds
+        from embedstore.extractors.builtin.colour_statistics import ColourStatistics
+
+        return ColourStatistics(name=spec.name, tile_px=spec.tile_px, mpp=spec.mpp)
     from embedstore.extractors.builtin.stain_texture import StainTexture
 
-    return StainTexture(name=spec.name, tile_px=spec.tile_px, mpp=spec.mpp, device=device)
+    return StainTexture(name=spec.name, tile_px=spec.tile_px, mpp=spec.mpp, device=resolve_device(device))
 
 
-def _load_network(spec: ExtractorSpec, config: ExtractorConfig, device: "torch.device") -> Extractor:
+def _load_network(spec: ExtractorSpec, config: ExtractorConfig, device: str) -> Extractor:
     import torch
 
     from embedstore.extractors.networks.architecture import create_network
     from embedstore.extractors.networks.network import NetworkExtractor
     from embedstore.extractors.networks.weights import find_weights, fit_weights, read_weights
 
+    torch_device = resolve_device(device)
     if config.random_seed is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.random_seed)
@@ -123,44 +118,45 @@ def _load_network(spec: ExtractorSpec, config: ExtractorConfig, device: "torch.d
         spec = dataclasses.replace(
             spec, source=f"random weights, seed {config.random_seed}", hub_id=None, hub_file=None
         )
-        return NetworkExtractor(spec, network, device=device)
+        return NetworkExtractor(spec, network, device=torch_device)
     path = Path(config.weights) if config.weights else find_weights(spec)
     state = read_weights(path)
     network = create_network(spec.arch, spec.arch_args, pooling=spec.pooling)
     fit_weights(network, state, weights_format=spec.weights_format, source=str(path))
     if config.weights:
         spec = dataclasses.replace(spec, source=f"file:{path.name}", hub_id=None, hub_file=None)
-    return NetworkExtractor(spec, network, device=device)
+    return NetworkExtractor(spec, network, device=torch_device)
 
 
-def _load_custom(config: ExtractorConfig, device: "torch.device") -> Extractor:
+def _load_custom(config: ExtractorConfig, device: str) -> Extractor:
     from embedstore.extractors.networks.network import NetworkExtractor
     from embedstore.extractors.networks.weights import fit_weights, read_weights
 
-    made = call_function(config.ref, config.arch_args)
-    if isinstance(made, Extractor):
-        return _checked(made, config)
-    spec, custom = _custom_spec(config, made)
+    torch_device = resolve_device(device)
+    result = call_function(config.ref, config.arch_args)
+    if isinstance(result, Extractor):
+        return _checked(result, config)
+    spec, custom = _custom_spec(config, result)
     if config.random_seed is not None:
         raise ConfigError(f"extractor {config.ref!r} makes its own weights; leave out weights={config.weights!r}")
     if config.weights:
         path = Path(config.weights)
         fit_weights(custom.module, read_weights(path), weights_format="exact", source=str(path))
-    return NetworkExtractor(spec, custom.module, device=device, embed=custom.embed)
+    return NetworkExtractor(spec, custom.module, device=torch_device, embed=custom.embed)
 
 
-def _custom_spec(config: ExtractorConfig, made: Any) -> tuple[ExtractorSpec, CustomNetwork]:
+def _custom_spec(config: ExtractorConfig, result: object) -> tuple[ExtractorSpec, CustomNetwork]:
     from torch import nn
 
-    custom = CustomNetwork(module=made) if isinstance(made, nn.Module) else made
+    custom = CustomNetwork(module=result) if isinstance(result, nn.Module) else result
     if not isinstance(custom, CustomNetwork):
         raise ExtractorError(
-            f"extractor {config.ref!r} returned a {type(made).__name__}; expected an Extractor, a CustomNetwork, or a "
-            "torch module"
+            f"extractor {config.ref!r} returned a {type(result).__name__}; expected an Extractor, a CustomNetwork, "
+            "or a torch module"
         )
     tile_px = config.tile_px or custom.tile_px
     if tile_px is None:
-        raise ConfigError(f"extractor {config.ref!r} does not say which tiles it takes; give tile_px (and mpp)")
+        raise ConfigError(f"extractor {config.ref!r} does not state which tiles it takes; give tile_px (and mpp)")
     spec = ExtractorSpec(
         name=config.name or custom.name or config.ref.rpartition(":")[2],
         kind="custom",
@@ -179,18 +175,19 @@ def _custom_spec(config: ExtractorConfig, made: Any) -> tuple[ExtractorSpec, Cus
 
 
 def _checked(extractor: Extractor, config: ExtractorConfig) -> Extractor:
+    """An extractor that a user's function made, unless it lacks an attribute or the configuration would change it."""
     lacking = [name for name in ("name", "dim", "tile_px", "mpp", "digest") if not hasattr(extractor, name)]
     if lacking:
         raise ExtractorError(f"extractor {config.ref!r} lacks {', '.join(lacking)}")
-    asked = [
+    overrides = [
         field.name
         for field in dataclasses.fields(config)
         if field.name not in ("ref", "name", "arch_args") and getattr(config, field.name) is not None
     ]
-    if asked:
+    if overrides:
         raise ConfigError(
             f"extractor {config.ref!r} makes its own Extractor, which embedstore cannot change; leave out "
-            f"{', '.join(asked)}, or pass them to its function (arch_args)"
+            f"{', '.join(overrides)}, or pass them to its function (arch_args)"
         )
     if config.name:
         extractor.name = config.name

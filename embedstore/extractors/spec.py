@@ -1,28 +1,37 @@
-"""A resolved extractor: every fact that decides its embeddings, before any weight is loaded."""
+"""The facts of an extractor that decide its embeddings, before any weight is loaded."""
 
 import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from embedstore.errors import ConfigError
-from embedstore.extractors.catalogue import CatalogueEntry
-from embedstore.extractors.config import POOLINGS, PRECISIONS, ExtractorConfig, checked_rgb
-
-RGB = tuple[float, float, float]
+from embedstore.extractors.config import POOLINGS, PRECISIONS, RGB, ExtractorConfig, checked_rgb
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorSpec:
-    """What an extractor is; see `ExtractorConfig` for the fields of the same name.
+    """What an extractor is.
 
     Attributes:
-        source: Where it comes from, for people: `hub:MahmoodLab/UNI`, `timm:resnet18`, `builtin` …
-        arch: timm's name of the architecture; for a user's function, its reference.
-        hub_id, hub_file: The published weights; None where there are none.
-        weights_format: `timm`, or the layout of the published file that is converted on loading.
-        embedding_dim: As stated; checked when the network is up. None where only the network can tell.
+        name: What it is called in the store.
+        kind: `timm` (built by timm), `builtin` (needs no weights), or `custom` (a user's own function).
+        source: Where it comes from, for people: `hub:MahmoodLab/UNI`, `timm:resnet18`, `file:NAME`, `builtin` …
+        arch, arch_args: Arguments of `timm.create_model`; `arch` of a user's function is its reference.
+        hub_id, hub_file: Repository and file of the published weights; None where they are not on the hub.
+        weights_format: `timm`, or `transformers` where the published file is converted on loading.
+        embedding_dim: Length of an embedding under `pooling`, checked when the network is built; None where only the
+            network can tell.
+        tile_px: Edge of the tiles to cut, pixels.
+        mpp: Resolution to cut them at, micrometres per pixel; None where none is documented.
+        input_px: Edge that the network sees; tiles of another edge are resized on the device. None: any.
+        interpolation: How tiles are resized where `tile_px` is not `input_px`: `bicubic` or `bilinear`, anti-aliased.
+        mean, std: Of RGB on 0..1.
+        pooling: `network`, `cls`, `mean` or `cls+mean`.
+        precision: Of the forward pass on CUDA.
+        licence: Of the weights, as their repository states it.
+        gated: Whether the weights need an account that was granted access; None where that is unknown.
     """
 
     name: str
@@ -53,23 +62,20 @@ class ExtractorSpec:
         object.__setattr__(self, "mean", checked_rgb(self.mean, "mean"))
         object.__setattr__(self, "std", checked_rgb(self.std, "std"))
 
-    @classmethod
-    def from_entry(cls, entry: CatalogueEntry) -> "ExtractorSpec":
-        names = {field.name for field in dataclasses.fields(entry)} & {field.name for field in dataclasses.fields(cls)}
-        return cls(**{name: getattr(entry, name) for name in names})
+    def with_overrides(self, config: ExtractorConfig) -> Self:
+        """This spec with the fields that the user's configuration sets.
 
-    def with_overrides(self, config: ExtractorConfig) -> "ExtractorSpec":
-        """This spec with what the user asked to differ."""
+        Raises:
+            ConfigError: a built-in extractor has no such field.
+        """
         names = ("name", "tile_px", "mpp", "input_px", "mean", "std", "pooling", "precision")
-        asked = {name: value for name in names if (value := getattr(config, name)) is not None}
+        overrides = {name: value for name in names if (value := getattr(config, name)) is not None}
         if self.kind == "builtin":
-            pointless = sorted({"input_px", "mean", "std", "pooling", "precision"} & asked.keys())
-            pointless += [name for name in ("weights", "arch_args") if getattr(config, name)]
-            if pointless:
-                raise ConfigError(
-                    f"extractor {self.name!r} is built in and has no {', '.join(pointless)}; leave it out"
-                )
-        return dataclasses.replace(self, arch_args={**self.arch_args, **config.arch_args}, **asked)
+            unused = sorted({"input_px", "mean", "std", "pooling", "precision"} & overrides.keys())
+            unused += [name for name in ("weights", "arch_args") if getattr(config, name)]
+            if unused:
+                raise ConfigError(f"extractor {self.name!r} is built in and has no {', '.join(unused)}; leave it out")
+        return dataclasses.replace(self, arch_args={**self.arch_args, **config.arch_args}, **overrides)
 
     def preprocessing(self) -> str:
         """What lies between a tile's pixels and its embedding besides the weights, as canonical JSON."""

@@ -1,9 +1,10 @@
-"""A stream of tiles of any origin, embedded in batches of one fixed shape, first in first out."""
+"""Embed a stream of tiles in batches of one fixed shape, first in, first out."""
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embedstore.errors import ConfigError
 from embedstore.extractors.extractor import Extractor
@@ -11,19 +12,22 @@ from embedstore.extractors.extractor import Extractor
 if TYPE_CHECKING:
     from embedstore.extractors.torch_extractor import TorchExtractor
 
+Pixels = NDArray[np.uint8]
+Rows = NDArray[np.float16]
+
 
 class BatchStream:
-    """Rebatches tiles for an extractor; what comes out is in the order of what went in, one row a tile.
+    """Groups tiles into batches for an extractor; embeddings come out in the order of the tiles.
 
-    Every forward pass has the same shape, `batch_tiles`: the last one is padded. So an embedding does not depend on
-    how many tiles were pushed at once, nor on which tiles happen to share its batch, beyond the rounding of
-    float16 (a network's kernels are chosen by shape; a smaller last batch would choose others).
+    Every forward pass has the same shape, `batch_tiles`; the last one is padded. So an embedding does not depend on
+    how many tiles were pushed at once, nor on which tiles share its batch, beyond the rounding of float16 (kernels
+    are chosen by shape; a smaller last batch would choose others).
 
-    On CUDA two pinned staging buffers take turns: while one is being filled by the caller's thread, the other is
-    copied to the device on a stream of its own, under the forward pass of the batch before. Rows come back by an
-    asynchronous copy into pinned memory, and are returned by a later `push`, or by `flush`.
+    On CUDA two pinned staging buffers take turns: while the caller's thread fills one, the other is copied to the
+    device on a stream of its own, during the forward pass of the batch before. Rows come back by an asynchronous copy
+    into pinned memory, and are returned by a later `push`, or by `flush`.
 
-    What it holds is bounded: two batches of pixels in staging, two on the device, and the rows of three.
+    Memory is bounded: two batches of pixels in staging, two on the device, and the rows of three.
     """
 
     def __init__(self, extractor: Extractor, batch_tiles: int | None = None) -> None:
@@ -31,24 +35,23 @@ class BatchStream:
             raise ConfigError(f"batch_tiles is {batch_tiles}; expected 1 or more")
         self.extractor = extractor
         self.batch_tiles = batch_tiles or extractor.batch_tiles
-        self._lane: _HostLane | _CudaLane
-        self._lane = _CudaLane(extractor, self.batch_tiles) if _is_cuda(extractor) else _HostLane(extractor)
+        self._pipeline = _make_pipeline(extractor, self.batch_tiles)
         self._shape = (self.batch_tiles, extractor.tile_px, extractor.tile_px, 3)
-        self._staging: np.ndarray | None = None
+        self._staging: Pixels | None = None
         self._filled = 0
 
-    def push(self, pixels: np.ndarray) -> np.ndarray:
-        """Take tiles, (n, tile_px, tile_px, 3) uint8; they are copied, so the caller may reuse the array.
+    def push(self, pixels: Pixels) -> Rows:
+        """Add tiles, (n, tile_px, tile_px, 3) uint8; they are copied, so the caller may reuse the array.
 
         Returns:
-            (m, dim) float16: the oldest rows that are ready and were not returned before; m may be 0.
+            (m, dim) float16: rows that are ready and were not returned before, oldest first; m may be 0.
         """
         self.extractor.check_pixels(pixels)
-        ready: list[np.ndarray] = []
+        ready: list[Rows] = []
         start = 0
         while start < len(pixels):
             if self._staging is None:
-                self._staging = self._lane.staging(self._shape)
+                self._staging = self._pipeline.staging(self._shape)
             taken = min(len(pixels) - start, self.batch_tiles - self._filled)
             self._staging[self._filled : self._filled + taken] = pixels[start : start + taken]
             self._filled += taken
@@ -57,57 +60,62 @@ class BatchStream:
                 ready += self._submit()
         return self._rows(ready)
 
-    def flush(self) -> np.ndarray:
+    def flush(self) -> Rows:
         """Embed what is left, and return every row that was not returned before."""
         ready = self._submit() if self._filled else []
-        return self._rows(ready + self._lane.drain())
+        return self._rows(ready + self._pipeline.drain())
 
-    def _submit(self) -> list[np.ndarray]:
+    def _submit(self) -> list[Rows]:
         assert self._staging is not None
-        self._staging[self._filled :] = 0  # padding: a blank tile, so that nothing of an older batch is computed again
-        ready = self._lane.submit(self._staging, self._filled)
+        self._staging[self._filled :] = 0  # blank padding, so that no tile of an older batch is computed again
+        ready = self._pipeline.submit(self._staging, self._filled)
         self._staging, self._filled = None, 0
         return ready
 
-    def _rows(self, ready: list[np.ndarray]) -> np.ndarray:
+    def _rows(self, ready: list[Rows]) -> Rows:
         if not ready:
             return np.empty((0, self.extractor.dim), np.float16)
         return self.extractor.check_embeddings(ready[0] if len(ready) == 1 else np.concatenate(ready))
 
 
-def _is_cuda(extractor: Extractor) -> bool:
-    return extractor.device.startswith("cuda") and hasattr(extractor, "torch_device")
+def _make_pipeline(extractor: Extractor, batch_tiles: int) -> "_HostPipeline | _CudaPipeline":
+    if extractor.device.startswith("cuda"):  # torch is imported then already
+        from embedstore.extractors.torch_extractor import TorchExtractor
+
+        if isinstance(extractor, TorchExtractor):
+            return _CudaPipeline(extractor, batch_tiles)
+    return _HostPipeline(extractor)
 
 
-class _HostLane:
-    """Runs a batch at once, in the caller's thread; one staging buffer."""
+class _HostPipeline:
+    """Runs each batch at once, in the caller's thread, with one staging buffer."""
 
     def __init__(self, extractor: Extractor) -> None:
         self._extractor = extractor
-        self._buffer: np.ndarray | None = None
+        self._buffer: Pixels | None = None
 
-    def staging(self, shape: tuple[int, ...]) -> np.ndarray:
+    def staging(self, shape: tuple[int, ...]) -> Pixels:
         if self._buffer is None:
             self._buffer = np.empty(shape, np.uint8)
         return self._buffer
 
-    def submit(self, batch: np.ndarray, filled: int) -> list[np.ndarray]:
+    def submit(self, batch: Pixels, filled: int) -> list[Rows]:
         return [self._extractor.embed(batch)[:filled]]
 
-    def drain(self) -> list[np.ndarray]:
+    def drain(self) -> list[Rows]:
         return []
 
 
-class _CudaLane:
-    """Overlaps filling, copying and computing; two of each buffer, reused in turn."""
+class _CudaPipeline:
+    """Overlaps filling, copying and computing, with two of each buffer, used in turn."""
 
     SLOTS = 2
 
-    def __init__(self, extractor: Any, batch_tiles: int) -> None:
+    def __init__(self, extractor: "TorchExtractor", batch_tiles: int) -> None:
         import torch
 
         self._torch = torch
-        self._extractor: TorchExtractor = extractor
+        self._extractor = extractor
         self._device = extractor.torch_device
         self._copy_stream = torch.cuda.Stream(self._device)
         shape = (batch_tiles, extractor.tile_px, extractor.tile_px, 3)
@@ -120,10 +128,10 @@ class _CudaLane:
         self._running: deque[tuple[int, int]] = deque()  # (slot, filled), oldest first
         self._next = 0
 
-    def staging(self, shape: tuple[int, ...]) -> np.ndarray:
+    def staging(self, shape: tuple[int, ...]) -> Pixels:
         return self._pinned[self._next].numpy()
 
-    def submit(self, batch: np.ndarray, filled: int) -> list[np.ndarray]:
+    def submit(self, batch: Pixels, filled: int) -> list[Rows]:
         torch, slot = self._torch, self._next
         compute = torch.cuda.current_stream(self._device)
         with torch.cuda.stream(self._copy_stream):
@@ -138,10 +146,10 @@ class _CudaLane:
         # One batch stays in flight while the caller fills the other slot; that slot must be free by then.
         return [self._collect()] if len(self._running) == self.SLOTS else []
 
-    def drain(self) -> list[np.ndarray]:
+    def drain(self) -> list[Rows]:
         return [self._collect() for _ in range(len(self._running))]
 
-    def _collect(self) -> np.ndarray:
+    def _collect(self) -> Rows:
         slot, filled = self._running.popleft()
         self._computed[slot].synchronize()
         return self._rows[slot][:filled].numpy().copy()

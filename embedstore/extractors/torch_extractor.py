@@ -5,6 +5,7 @@ from abc import abstractmethod
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from embedstore.extractors.extractor import Extractor
 
@@ -16,9 +17,9 @@ class TorchExtractor(Extractor):
 
     @abstractmethod
     def forward(self, tiles: torch.Tensor) -> torch.Tensor:
-        """Embed tiles that are on the device: (n, tile_px, tile_px, 3) uint8 to (n, dim) float16; n above 0."""
+        """Embed tiles on the device: (n, tile_px, tile_px, 3) uint8 to (n, dim) float16, with n above 0."""
 
-    def embed(self, pixels: np.ndarray) -> np.ndarray:
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
         self.check_pixels(pixels)
         rows = np.empty((len(pixels), self.dim), np.float16)
         for start in range(0, len(pixels), self.batch_tiles):

@@ -1,4 +1,4 @@
-"""Views: augmented copies of tiles, drawn from a tile's id, so that the same tile gets the same ones again."""
+"""Views: augmented copies of tiles, drawn from the tile's id, so that a tile always gets the same ones."""
 
 from embedstore.views.apply import apply_view, with_views
 from embedstore.views.parameters import PARAMETERS, draw_parameters, unchanged

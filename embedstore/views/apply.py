@@ -1,4 +1,4 @@
-"""Make a view of a tile: what scanners and laboratories do to pixels, in bytes from step to step."""
+"""Make a view of a tile: what scanners and laboratories do to pixels. Every step takes and gives bytes."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,23 +12,24 @@ from embedstore.views.stain_vectors import stain_vectors
 
 Pixels = NDArray[np.uint8]
 
-# Amounts of a stain from which an offset counts, and counts in full; in between, in proportion. Tellez et al. 2018 add
-# it everywhere, which tints glass (0.05 is a grey of 240) and leaves pale tissue with less than no eosin: yellow.
+# Amounts of a stain (optical density) up to which a shift is not applied, and from which it is applied in full;
+# in between in proportion. Tellez et al. 2018 apply it everywhere, which tints the background (0.05 is a grey of 240)
+# and leaves pale tissue with a negative amount of eosin, which is yellow.
 _UNSTAINED, _STAINED = 0.05, 0.25
-# Stains are changed in strips of so many bytes of float32, which stay in the cache: 0.4 ms for 256 px. A float copy of
-# the whole tile takes 1.5, nearly all of it for pages that the system hands out and takes back each time.
+# Stains are changed in strips of so many bytes of float32, which stay in the cache: 0.4 ms for a tile of 256 px. A
+# float copy of the whole tile takes 1.5 ms, nearly all of it for pages that the system allocates and frees each time.
 _STRIP_BYTES = 1 << 16
 _TURNS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
 
 
 def apply_view(tile: Pixels, parameters: NDArray[np.float32]) -> Pixels:
-    """Make the view of a tile that some parameters describe; all 0 gives the same bytes.
+    """Make the view of a tile that the parameters describe; all 0 gives the tile's own bytes.
 
     Args:
         tile: (px, px, 3) RGB.
         parameters: (parameters,), in the order of `PARAMETERS`, which is the order of the steps.
     Returns:
-        (px, px, 3), an array of its own.
+        (px, px, 3), always a new array.
     """
     at = dict(zip(PARAMETERS, parameters.tolist(), strict=True))
     view = _crop(tile, at["crop"], at["crop_x"], at["crop_y"]) if at["crop"] else tile
@@ -46,13 +47,13 @@ def apply_view(tile: Pixels, parameters: NDArray[np.float32]) -> Pixels:
 
 
 def with_views(pixels: Pixels, parameters: NDArray[np.float32]) -> Pixels:
-    """Put the views of tiles beside them.
+    """Stack tiles with their views.
 
     Args:
         pixels: (n, px, px, 3) RGB.
         parameters: (n, count, parameters).
     Returns:
-        (n, 1 + count, px, px, 3): of each tile itself, then its views.
+        (n, 1 + count, px, px, 3): each tile itself, then its views.
     """
     count = parameters.shape[1]
     copies = np.empty((len(pixels), 1 + count, *pixels.shape[1:]), np.uint8)
@@ -64,7 +65,7 @@ def with_views(pixels: Pixels, parameters: NDArray[np.float32]) -> Pixels:
 
 
 def _crop(tile: Pixels, share: float, x: float, y: float) -> Pixels:
-    """Enlarge the square that is left of the area to the tile's size; its place is exact below a pixel."""
+    """Enlarge a square of the tile, of area 1 - share, to the tile's size; its place is exact to parts of a pixel."""
     px = tile.shape[0]
     scale = (1 - share) ** 0.5
     free = px * (1 - scale)
@@ -76,7 +77,7 @@ def _crop(tile: Pixels, share: float, x: float, y: float) -> Pixels:
 
 
 def _turn(tile: Pixels, *, mirror: bool, turns: int) -> Pixels:
-    """Mirror, then turn by quarters against the clock: the same pixels elsewhere."""
+    """Mirror left and right, then rotate by quarter turns counter-clockwise."""
     if mirror:
         tile = np.asarray(cv2.flip(tile, 1), np.uint8)
     turn = _TURNS[turns % 4]
@@ -84,7 +85,7 @@ def _turn(tile: Pixels, *, mirror: bool, turns: int) -> Pixels:
 
 
 def _restain(tile: Pixels, gains: Sequence[float], shifts: Sequence[float]) -> Pixels:
-    """Change the amounts of haematoxylin and eosin; what neither explains stays."""
+    """Change the amounts of haematoxylin and eosin; the residual stays."""
     vectors = stain_vectors()
     separate = np.linalg.inv(vectors).T.astype(np.float32)
     mix = -np.log(10) * vectors.T
@@ -111,14 +112,14 @@ def _densities() -> NDArray[np.float32]:
 
 
 def _relight(tile: Pixels, contrast: float, brightness: float) -> Pixels:
-    """Stretch about the mean of the tile over all its bytes, then add a share of white."""
+    """Scale the contrast about the mean of all the tile's bytes, then add a share of white."""
     mean = np.mean(cv2.mean(tile)[:3])
     level = mean + (1 + contrast) * (np.arange(256) - mean) + 255 * brightness
     return np.asarray(cv2.LUT(tile, np.rint(np.clip(level, 0, 255)).astype(np.uint8)), np.uint8)
 
 
 def _compress(tile: Pixels, *, quality: int) -> Pixels:
-    """Through a JPEG with colour at half the resolution, as scanners write them."""
+    """Compress as JPEG with colour at half the resolution, as scanners do, and decode."""
     how = (cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
     _, coded = cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR), how)
     decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)

@@ -1,4 +1,4 @@
-"""What is done to a tile to make a view of it, as numbers that are stored with the view."""
+"""The parameters of views: numbers that are drawn for each view and stored with it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,30 +8,30 @@ from embedstore.config import ViewConfig
 #: In the order in which they are applied; all 0 leaves a tile as it is.
 #:
 #: crop: share of the area that is cut away; crop_x, crop_y: where the rest lies, 0 (left, top) to 1.
-#: mirror: 1 where left and right change sides; turns: quarter turns against the clock, after mirroring.
-#: haematoxylin_gain, eosin_gain: relative change of a stain's amount; …_shift: what is added where there is enough of
-#: the stain, less where there is little of it, none on glass; optical density.
+#: mirror: 1 where left and right are swapped; turns: quarter turns counter-clockwise, after mirroring.
+#: haematoxylin_gain, eosin_gain: relative change of a stain's amount; …_shift: what is added to it, optical density:
+#: in full where there is enough of the stain, less where there is little, nothing on background.
 #: blur: standard deviation, pixels. contrast: relative change about the mean; brightness: added, share of white.
 #: jpeg: 100 less the quality of the JPEG that it goes through.
 PARAMETERS = (
     "crop", "crop_x", "crop_y", "mirror", "turns", "haematoxylin_gain", "haematoxylin_shift", "eosin_gain",
     "eosin_shift", "blur", "contrast", "brightness", "jpeg",
 )  # fmt: skip
-#: Chance that a view is cropped, changed in brightness, in contrast; and that it is blurred, compressed.
+#: Probability that a view is cropped or changed in brightness or contrast; and that it is blurred or compressed.
 _OFTEN, _SELDOM = 0.5, 0.25
-#: A parameter of its own whether each of these happens.
+#: Each of these steps happens with its own probability.
 _CHANCES = {"crop": _OFTEN, "brightness": _OFTEN, "contrast": _OFTEN, "blur": _SELDOM, "jpeg": _SELDOM}
 
 
 def unchanged() -> NDArray[np.float32]:
-    """(parameters,) of a view that is the tile itself."""
+    """Parameters, (parameters,), of a view that equals the tile."""
     return np.zeros(len(PARAMETERS), np.float32)
 
 
 def draw_parameters(tile_ids: NDArray[np.int64], config: ViewConfig) -> NDArray[np.float32]:
-    """Draw the views of some tiles: each from its tile's id and the seed alone, whatever else is drawn.
+    """Draw the parameters of views: those of a tile depend on its id and the seed alone.
 
-    The first views are the same however many are asked for.
+    The first views of a tile are the same for every `config.count`.
 
     Args:
         tile_ids: (n,) int64.
@@ -40,7 +40,7 @@ def draw_parameters(tile_ids: NDArray[np.int64], config: ViewConfig) -> NDArray[
     """
     size = config.count, len(PARAMETERS) + len(_CHANCES)
     uniform = np.empty((len(tile_ids), *size))
-    key = np.empty(2, np.uint64)  # a list of the two would become float64, and near ids the same
+    key = np.empty(2, np.uint64)  # a list of the two would become float64, in which neighbouring ids coincide
     key[0] = config.seed
     for i, tile_id in enumerate(tile_ids.astype(np.uint64)):
         key[1] = tile_id

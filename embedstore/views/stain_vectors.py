@@ -1,10 +1,10 @@
-"""What colour the stains of a slide have."""
+"""The colours of haematoxylin and eosin."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 # Optical densities of haematoxylin and eosin in R, G, B: Ruifrok & Johnston, Quantification of histochemical
-# staining by color deconvolution, Anal. Quant. Cytol. Histol. 23 (2001); the third is what neither explains.
+# staining by color deconvolution, Anal. Quant. Cytol. Histol. 23 (2001); the third vector is the residual.
 HAEMATOXYLIN = (0.650, 0.704, 0.286)
 EOSIN = (0.072, 0.990, 0.105)
 

@@ -123,7 +123,7 @@ def test_ctranspath_takes_its_published_layout(tmp_path):
 
 
 def test_weights_that_are_not_there_or_no_weights(tmp_path):
-    with pytest.raises(WeightsError, match="is not there"):
+    with pytest.raises(WeightsError, match="there is no weights file"):
         load_extractor(from_file(tmp_path / "none.pt"))
     code = tmp_path / "code.pt"
     torch.save({"state_dict": Path("anything")}, code)

@@ -1,18 +1,14 @@
-"""Separation of stains in a tile by colour deconvolution."""
+"""Separate the stains of a tile by colour deconvolution."""
 
 import torch
 from torch import Tensor
 
-from embedstore.views.stain_vectors import EOSIN, HAEMATOXYLIN
+from embedstore.views.stain_vectors import stain_vectors
 
 
 def stain_matrix() -> Tensor:
-    """(3, 3) float32: optical densities of R, G, B times this give amounts of haematoxylin, eosin and residual."""
-    stains = torch.tensor([HAEMATOXYLIN, EOSIN], dtype=torch.float64)
-    stains = stains / stains.norm(dim=1, keepdim=True)
-    residual = torch.linalg.cross(stains[0], stains[1])
-    stains = torch.cat([stains, (residual / residual.norm())[None]])
-    return torch.linalg.inv(stains).to(torch.float32)
+    """(3, 3) float32, from optical densities of R, G, B to amounts of haematoxylin, eosin and residual."""
+    return torch.linalg.inv(torch.from_numpy(stain_vectors())).to(torch.float32)
 
 
 def separate_stains(tiles: Tensor, matrix: Tensor, *, shrink: int = 1) -> Tensor:
@@ -21,10 +17,10 @@ def separate_stains(tiles: Tensor, matrix: Tensor, *, shrink: int = 1) -> Tensor
     Args:
         tiles: (n, h, w, 3) uint8 RGB.
         matrix: Of `stain_matrix`, on the tiles' device.
-        shrink: Average the light of so many by so many pixels first, as a coarser scan would.
+        shrink: Edge of the blocks of pixels whose light is averaged first, as a coarser scan would.
     Returns:
-        (n, 3, h // shrink, w // shrink) float32, in units of optical density; about 0 on glass. The first two are 0.3
-        to 1 in tissue.
+        (n, 3, h // shrink, w // shrink) float32, in units of optical density; about 0 on background. The first two are
+        0.3 to 1 in tissue.
     """
     light = _mean_of_blocks(tiles, shrink).permute(0, 3, 1, 2)
     # +1 keeps black finite: the optical density of 0 is log10(256) = 2.4.
@@ -33,7 +29,7 @@ def separate_stains(tiles: Tensor, matrix: Tensor, *, shrink: int = 1) -> Tensor
 
 
 def _mean_of_blocks(tiles: Tensor, edge: int) -> Tensor:
-    """(n, h, w, 3) uint8 → float32 means of blocks of edge × edge; sums of slices beat pooling of this layout."""
+    """(n, h, w, 3) uint8 → float32 means of blocks of edge × edge; sums of slices are faster than pooling here."""
     light = tiles.float()
     if edge == 1:
         return light

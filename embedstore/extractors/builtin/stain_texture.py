@@ -13,14 +13,14 @@ from embedstore.extractors.builtin.stain_separation import separate_stains, stai
 from embedstore.extractors.builtin.texture import BLOCKS, texture_features
 from embedstore.extractors.torch_extractor import TorchExtractor
 
-VERSION = 1  # of the computation; raised whenever an embedding changes, since it is the digest
+VERSION = 1  # of the computation, in the digest; raised whenever an embedding changes
 WORKING_MPP = 1.0  # a nucleus is 6 to 10 pixels wide; finer detail costs four times and is mostly JPEG
 MIN_EDGE_PX = 32  # at the working resolution; the coarsest scale then has 8 × 8 pixels
-# Of the blocks of `texture_features`. With 1, 1, 0.5, 1 neither scale nor co-occurrence outvotes the others; chosen on
-# PCam's train and validation tiles (neighbours in other slides, in repainted tiles, and in tiles of other colours).
+# Of the blocks of `texture_features`: with these no block dominates the others. Chosen on PCam's train and validation
+# tiles (neighbours in other slides, in repainted tiles, and in tiles of other colours).
 BLOCK_WEIGHTS = (1.0, 1.0, 0.5, 1.0)
-MAX_DEVIATIONS = 8.0  # a blank or black tile lies far outside; it must not overflow, nor matter more than that
-CHUNK_TILES = 2  # on the CPU: what is being worked on then stays in cache
+MAX_DEVIATIONS = 8.0  # standard deviations; a blank or black tile lies far outside, and must not overflow
+CHUNK_TILES = 2  # at a time on the CPU, so that the working set stays in the cache
 
 
 class StainTexture(TorchExtractor):
@@ -73,7 +73,7 @@ class StainTexture(TorchExtractor):
             return torch.cat([self._standardised(part) for part in tiles.split(chunk)])
 
     def features(self, tiles: Tensor) -> Tensor:
-        """What is standardised: (n, dim) float32."""
+        """The features before standardisation, (n, dim) float32."""
         return texture_features(separate_stains(tiles, self._matrix, shrink=self.shrink))
 
     def _standardised(self, tiles: Tensor) -> Tensor:

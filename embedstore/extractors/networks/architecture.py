@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.library import Library
 
 from embedstore.errors import ConfigError, UnknownExtractorError
+from embedstore.extractors.config import checked_rgb
+from embedstore.extractors.spec import ExtractorSpec
 
 PATCH_PX = 4  # of ConvStem: two convolutions of stride 2
 #: Those that torchvision registers fake kernels for on import.
@@ -40,7 +42,7 @@ def import_timm() -> ModuleType:
 
 
 def is_timm_name(name: str) -> bool:
-    """Whether timm has an architecture of that name; a tag of weights (`.a1_in1k`) may follow it."""
+    """Whether timm has an architecture of that name; a tag of weights (`.a1_in1k`) may follow the name."""
     return bool(import_timm().is_model(name.split(".")[0]))
 
 
@@ -50,7 +52,7 @@ def create_network(arch: str, arch_args: Mapping[str, Any], *, pooling: str) -> 
     Args:
         arch: timm's name.
         arch_args: For `timm.create_model`; layers are named by strings (`mlp_layer="SwiGLUPacked"`).
-        pooling: Anything but `network` makes it return its tokens.
+        pooling: With anything but `network` it returns its tokens.
     Raises:
         UnknownExtractorError: timm has no such architecture.
         ConfigError: the architecture does not take these arguments.
@@ -78,8 +80,12 @@ def _layer(name: str, value: Any) -> Any:
     return value
 
 
-def timm_facts(name: str, arch_args: Mapping[str, Any]) -> dict[str, Any]:
-    """What timm knows of the weights of a name: where they are, their input and normalisation."""
+def timm_spec(name: str, arch_args: Mapping[str, Any]) -> ExtractorSpec:
+    """What timm publishes of a name: where its weights are, its input and its normalisation.
+
+    Raises:
+        UnknownExtractorError: timm knows no such weights, or no input size.
+    """
     from timm.models import get_pretrained_cfg
 
     try:
@@ -88,27 +94,31 @@ def timm_facts(name: str, arch_args: Mapping[str, Any]) -> dict[str, Any]:
         raise UnknownExtractorError(f"timm knows no weights {name!r}: {error}; drop the tag after the dot") from error
     if cfg is None:
         raise UnknownExtractorError(f"timm publishes no input size of {name!r}; write a function that returns it")
-    input_px = int(cfg.input_size[-1])
     # Networks of a fixed input (ViTs with absolute positions) see that input; the others take a tile as it is.
-    img_size = arch_args.get("img_size")
-    fixed = bool(cfg.fixed_input_size) and not arch_args.get("dynamic_img_size")
-    return {
-        "hub_id": cfg.hf_hub_id,
-        "hub_file": cfg.hf_hub_filename,
-        "tile_px": int(img_size or input_px),
-        "input_px": int(img_size or input_px) if fixed else None,
-        "mean": tuple(cfg.mean),
-        "std": tuple(cfg.std),
-        "licence": cfg.license,
-        "gated": False if cfg.hf_hub_id else None,
-    }
+    input_px = int(arch_args.get("img_size") or cfg.input_size[-1])
+    fixed_input = bool(cfg.fixed_input_size) and not arch_args.get("dynamic_img_size")
+    return ExtractorSpec(
+        name=name,
+        kind="timm",
+        source=f"timm:{name}",
+        arch=name,
+        hub_id=cfg.hf_hub_id,
+        hub_file=cfg.hf_hub_filename,
+        tile_px=input_px,
+        input_px=input_px if fixed_input else None,
+        mean=checked_rgb(cfg.mean, "mean"),
+        std=checked_rgb(cfg.std, "std"),
+        licence=cfg.license,
+        gated=False if cfg.hf_hub_id else None,
+    )
 
 
 class ConvStem(nn.Module):
     """Two 3×3 convolutions of stride 2 and a 1×1 projection, from pixels to a grid of tokens.
 
-    After CTransPath (Wang et al., Medical Image Analysis 2022); its parameters bear the names of the published file.
-    Takes (n, 3, h, w), gives (n, h/4, w/4, embed_dim), the layout of timm's Swin Transformer.
+    The patch embedding of CTransPath (Wang et al., Medical Image Analysis 2022), in place of a Swin Transformer's own;
+    its parameters have the names of the published file. Takes (n, 3, h, w) and returns (n, h/4, w/4, embed_dim), the
+    layout of timm's Swin Transformer.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from embedstore.extractors.spec import ExtractorSpec
 from embedstore.extractors.torch_extractor import TorchExtractor, sha256_of_tensors
 
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": None}
-# Enough to fill a GPU with 224 px tiles; a CPU gains nothing beyond a few images, and memory grows with the batch.
+# Enough to fill a GPU with tiles of 224 px; a CPU gains nothing beyond a few tiles, and memory grows with the batch.
 BATCH_TILES = {"cuda": 256, "cpu": 32}
 
 
@@ -23,7 +23,7 @@ class NetworkExtractor(TorchExtractor):
         spec: What it is.
         network: Takes (n, 3, input_px, input_px) float, normalised.
         device: Where it runs.
-        embed: Computes the embeddings where that is not the network's own call.
+        embed: Computes the embeddings, where that is not the network's own call.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class NetworkExtractor(TorchExtractor):
         self.name, self.tile_px, self.mpp = spec.name, spec.tile_px, spec.mpp
         network = network.eval().requires_grad_(False)
         self.digest = sha256_of_tensors(dict(network.state_dict()), spec.preprocessing())
-        # Tiles arrive as (n, h, w, 3), which is channels-last already; on the CPU ResNet-50 is 36-48 % faster so.
+        # Tiles arrive as (n, h, w, 3), which is channels-last already; with it ResNet-50 is 36-48 % faster on the CPU.
         self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._embed = embed or self._network
         self.torch_device, self.device = device, str(device)
@@ -53,23 +53,23 @@ class NetworkExtractor(TorchExtractor):
         self.dim = self._measured_dim()
 
     def record(self) -> dict[str, Any]:
-        """Everything resolved, as JSON values."""
+        """Every resolved fact, as JSON values."""
         spec = self.spec
-        facts: dict[str, Any] = {
-            name: getattr(spec, name)
-            for name in (
-                "source",
-                "arch",
-                "input_px",
-                "interpolation",
-                "pooling",
-                "precision",
-                "licence",
-                "hub_id",
-                "hub_file",
-            )
+        return {
+            **super().record(),
+            "source": spec.source,
+            "arch": spec.arch,
+            "input_px": spec.input_px,
+            "interpolation": spec.interpolation,
+            "pooling": spec.pooling,
+            "precision": spec.precision,
+            "licence": spec.licence,
+            "hub_id": spec.hub_id,
+            "hub_file": spec.hub_file,
+            "arch_args": dict(spec.arch_args),
+            "mean": spec.mean,
+            "std": spec.std,
         }
-        return {**super().record(), **facts, "arch_args": dict(spec.arch_args), "mean": spec.mean, "std": spec.std}
 
     def forward(self, tiles: Tensor) -> Tensor:
         with torch.inference_mode(), self._precision():

@@ -10,7 +10,7 @@ from embedstore.errors import WeightsError
 
 State = dict[str, Tensor]
 
-# transformers' name → timm's, inside a block; the ViT names of older networks first, the Dinov2 names after them.
+# Names of transformers → timm inside a block: first those of older ViTs, then those of Dinov2.
 IN_BLOCK = {
     "layernorm_before": "norm1",
     "layernorm_after": "norm2",
@@ -42,13 +42,13 @@ QKV = re.compile(r"attention\.attention\.(query|key|value)\.(weight|bias)")
 
 
 def from_transformers(state: State) -> State:
-    """Rename, and join each block's query, key and value into timm's one matrix.
+    """Convert a state dict to timm's names, and join each block's query, key and value into timm's one matrix.
 
     In a network with registers timm keeps positions of patches only, so the class token's position is added to the
-    class token, which is what transformers computes at every forward pass.
+    class token, as transformers does in every forward pass.
 
     Raises:
-        WeightsError: a name that is of neither layout.
+        WeightsError: a name of neither layout.
     """
     state = {re.sub(r"^(vit|dinov2|model)\.", "", name): tensor for name, tensor in state.items()}
     converted: State = {}
@@ -104,4 +104,4 @@ def _in_block(name: str) -> str:
 
 
 def _unknown(name: str) -> WeightsError:
-    return WeightsError(f"tensor {name!r} is not of a transformers ViT or Dinov2; give the weights in timm's layout")
+    return WeightsError(f"tensor {name!r} is not of a transformers ViT or Dinov2; pass the weights in timm's layout")

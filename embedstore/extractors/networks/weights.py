@@ -14,7 +14,7 @@ from embedstore.extractors.networks.transformers_layout import from_transformers
 from embedstore.extractors.spec import ExtractorSpec
 
 State = dict[str, Tensor]
-# Names of the file that the hub's repositories of timm and transformers networks hold, in the order of preference.
+# Names of the weights' file in the hub's repositories of timm and transformers networks, in order of preference.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 CLASSIFIERS = ("classifier", "fc", "head", "head.fc", "head_dist")
 WRAPPERS = ("state_dict", "model", "teacher", "model_state_dict")  # keys under which training scripts nest the weights
@@ -30,7 +30,7 @@ def find_weights(spec: ExtractorSpec) -> Path:
     """
     if spec.hub_id is None:
         raise WeightsError(
-            f"extractor {spec.name!r} has no weights on the hub; give a file with --weights FILE"
+            f"extractor {spec.name!r} has no weights on the hub; pass a file with --weights FILE"
             f"{', or ask for untrained ones with --weights random' if spec.kind == 'timm' else ''}"
         )
     import huggingface_hub
@@ -49,7 +49,7 @@ def _download(spec: ExtractorSpec, hub_id: str, files: tuple[str, ...]) -> Path:
 
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         raise WeightsError(
-            f"{_absent(spec, files)} HF_HUB_OFFLINE is set, so nothing was asked of the hub. {_bring(spec)}"
+            f"{_absent(spec, files)} HF_HUB_OFFLINE is set, so the hub was not asked. {_bring_file(spec)}"
         )
     last: Exception | None = None
     for file in files:
@@ -58,7 +58,7 @@ def _download(spec: ExtractorSpec, hub_id: str, files: tuple[str, ...]) -> Path:
         except errors.GatedRepoError as error:
             raise WeightsError(
                 f"{_absent(spec, files)} The weights are gated: accept their licence at {_page(hub_id)}, then log in "
-                f"with `hf auth login` or set HF_TOKEN. {_bring(spec)}"
+                f"with `hf auth login` or set HF_TOKEN. {_bring_file(spec)}"
             ) from error
         except errors.EntryNotFoundError as error:
             last = error
@@ -66,13 +66,13 @@ def _download(spec: ExtractorSpec, hub_id: str, files: tuple[str, ...]) -> Path:
                 break  # the hub cannot be reached; the other file would fail likewise
         except errors.RepositoryNotFoundError as error:
             raise WeightsError(
-                f"{_absent(spec, files)} The hub shows no such repository; it may need a log-in. {_bring(spec)}"
+                f"{_absent(spec, files)} The hub shows no such repository; it may need a login. {_bring_file(spec)}"
             ) from error
         except Exception as error:  # whichever HTTP library the hub's client uses: it says so in the message
             last = error
             break
     raise WeightsError(
-        f"{_absent(spec, files)} The hub did not give them: {str(last).rstrip('.')}. {_bring(spec)}"
+        f"{_absent(spec, files)} The hub did not deliver them: {str(last).rstrip('.')}. {_bring_file(spec)}"
     ) from last
 
 
@@ -90,11 +90,11 @@ def _cache_folder() -> str:
     return f"the hub's cache {constants.HF_HUB_CACHE}"
 
 
-def _bring(spec: ExtractorSpec) -> str:
-    gated = " (gated: it takes an account that was granted access)" if spec.gated else ""
+def _bring_file(spec: ExtractorSpec) -> str:
+    gated = " (gated: it needs an account that was granted access)" if spec.gated else ""
     return (
         f"On a machine with network{gated}: `hf download {spec.hub_id} {spec.hub_file or HUB_FILES[0]}`; bring the "
-        "file and give it with --weights FILE, or copy the cache folder and set HF_HUB_CACHE to it"
+        "file and pass it with --weights FILE, or copy the cache folder and set HF_HUB_CACHE to it"
     )
 
 
@@ -102,10 +102,10 @@ def read_weights(path: Path) -> State:
     """The tensors of a `.safetensors` file, or of a torch file that holds nothing but tensors.
 
     Raises:
-        WeightsError: no such file, or not such a file.
+        WeightsError: no such file, or a file of another kind.
     """
     if not path.is_file():
-        raise WeightsError(f"weights file {path} is not there; expected a .safetensors, .pt, .pth or .bin file")
+        raise WeightsError(f"there is no weights file {path}; expected a .safetensors, .pt, .pth or .bin file")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -135,16 +135,16 @@ def _unwrapped(loaded: Any, path: Path) -> State:
 
 
 def fit_weights(network: nn.Module, state: State, *, weights_format: str, source: str) -> None:
-    """Load a file's tensors into a network; every tensor of either side must find its counterpart.
+    """Load a file's tensors into a network; every tensor on either side must have its counterpart.
 
     Args:
         weights_format: `timm`: as timm publishes or converts it by itself; `transformers`: Dinov2 and ViT of Hugging
             Face transformers (a file that was converted to timm's names is taken as it is); `exact`: the network's
             own names.
-        source: Of the tensors, for the message.
+        source: Of the tensors, for messages.
     Raises:
-        WeightsError: it lists what is missing, left over, or of another shape. A classifier that the network does
-            not have is dropped knowingly; nothing else is.
+        WeightsError: it lists what is missing, unexpected, or of another shape. Only a classifier that the network
+            does not have is dropped.
     """
     state = {_without_prefix(name): tensor for name, tensor in state.items()}
     if weights_format == "transformers" and not any(name.startswith("blocks.") for name in state):
@@ -152,16 +152,16 @@ def fit_weights(network: nn.Module, state: State, *, weights_format: str, source
     if weights_format != "exact":
         own_filter = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
         state = own_filter(state, network) if own_filter else state
-    wanted = network.state_dict()
-    state = {name: tensor for name, tensor in state.items() if name in wanted or not _is_classifier(name)}
-    missing = sorted(wanted.keys() - state.keys())
-    # A counter that evaluation never reads; files converted from other frameworks lack it.
+    expected = network.state_dict()
+    state = {name: tensor for name, tensor in state.items() if name in expected or not _is_classifier(name)}
+    missing = sorted(expected.keys() - state.keys())
+    # A counter that evaluation never reads; files that were converted from other frameworks lack it.
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    unexpected = sorted(state.keys() - wanted.keys())
+    unexpected = sorted(state.keys() - expected.keys())
     other_shape = [
-        f"{name} {tuple(state[name].shape)} for {tuple(wanted[name].shape)}"
-        for name in sorted(wanted.keys() & state.keys())
-        if state[name].shape != wanted[name].shape
+        f"{name} {tuple(state[name].shape)} for {tuple(expected[name].shape)}"
+        for name in sorted(expected.keys() & state.keys())
+        if state[name].shape != expected[name].shape
     ]
     problems = [
         f"{len(names)} {what}: {', '.join(names[:MAX_KEYS_SHOWN])}{', …' if len(names) > MAX_KEYS_SHOWN else ''}"

@@ -17,7 +17,7 @@ from embedstore.config import ExecutionConfig, IngestConfig, RunConfig, TilingCo
 from embedstore.errors import ConfigError
 from embedstore.extractors import ExtractorConfig, describe_extractor
 from embedstore.slides import SlideSource, check_reader
-from embedstore.store import Collection, Store, record_of_views
+from embedstore.store import Collection, Outcome, Store, record_of_views
 
 log = logging.getLogger(__name__)
 
@@ -282,8 +282,8 @@ def _request(target: Target, config: IngestConfig) -> dict[str, Any]:
 
 def _fingerprints(store: Store) -> dict[str, str | None]:
     """Of the slides that have rows; a file that failed may be mended."""
-    done = {row["slide_id"] for row in store.ledger.outcomes(states=("done",))}
-    return {row["slide_id"]: row["fingerprint"] for row in store.ledger.slides() if row["slide_id"] in done}
+    done = {outcome.slide_id for outcome in store.ledger.outcomes(states=("done",))}
+    return {slide.slide_id: slide.fingerprint for slide in store.ledger.slides() if slide.slide_id in done}
 
 
 def jobs_of(
@@ -301,12 +301,11 @@ def jobs_of(
         present: Slides that have rows in each collection.
         views: Slides that have views in each; None where views are not asked for.
     """
-    unfit: dict[str, dict[str, Any]] = {}
+    unfit: dict[str, Outcome] = {}
     if not retry_failed:
         for name in plan.collections:
-            unfit |= {
-                row["slide_id"]: row for row in store.ledger.outcomes(collection=name, states=("failed", "empty"))
-            }
+            outcomes = store.ledger.outcomes(collection=name, states=("failed", "empty"))
+            unfit |= {outcome.slide_id: outcome for outcome in outcomes}
     jobs, already, left = [], 0, []
     for source in sources:
         slide = source.slide_id
@@ -318,9 +317,9 @@ def jobs_of(
         elif not lacking:
             already += 1
         elif source.slide_id in unfit:
-            row = unfit[source.slide_id]
-            if row["state"] == "failed":
-                left.append((source.slide_id, row["reason"]))
+            outcome = unfit[source.slide_id]
+            if outcome.state == "failed":
+                left.append((source.slide_id, outcome.reason or ""))
             else:
                 already += 1
         else:
@@ -351,9 +350,9 @@ def _create_collections(store: Store, plan: TilingGroup, config: IngestConfig, w
 def _stage_seconds(store: Store, plan: TilingGroup, run_id: str) -> dict[str, float]:
     seconds = {"plan": 0.0, "read": 0.0, "extract": 0.0, "write": 0.0}
     for i, name in enumerate(plan.collections):
-        for row in store.ledger.outcomes(collection=name):
-            if row["run_id"] != run_id:
+        for outcome in store.ledger.outcomes(collection=name):
+            if outcome.run_id != run_id:
                 continue
             for stage in ("extract", "write") if i else seconds:  # tiles are planned and read once for all collections
-                seconds[stage] += row[f"{stage}_s"] or 0.0
+                seconds[stage] += outcome.seconds[stage]
     return seconds

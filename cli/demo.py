@@ -66,7 +66,7 @@ def command(
         execution=ExecutionConfig(in_process=in_process),
     )
     store = Store.open(store_path)
-    rows = store.ledger.outcomes(collection=summary.collections[0])
+    rows = [outcome.as_record() for outcome in store.ledger.outcomes(collection=summary.collections[0])]
     pictures = [_sheet(store, summary.collections[0], folder, say)] if summary.done or summary.already else []
     pictures += _overlays(sources, groups[0].tiling, folder, say)
     if pictures and (summary.done or summary.already):

@@ -1,6 +1,6 @@
 """Examples: labelled tiles, slides or patients of a collection, with the answers of every task and who they are of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embedstore.errors import LabelError, SplitError
 from embedstore.labels import SlideTargets, join_labels, slide_targets
-from embedstore.store import Collection, Patients, Store, TileLocations, read_tile_locations
+from embedstore.store import Collection, Patients, SlideRow, Store, TileLocations, read_tile_locations
 from embedstore.store.patients import group_by_patient
 from embedstore.tile_id import tile_ids
 from heads.bags import Bags
@@ -60,9 +60,10 @@ def gather_examples(
         TaskNotFoundError, LabelError, SplitError: see `join_labels`, `slide_targets` and `make_split`.
     """
     slide_rows = store.ledger.slides(where=where)
+    patients = {slide.slide_id: slide.patient for slide in slide_rows}
     if where is not None and not slide_rows:
         raise LabelError(f"no slide of {store.uri} is such that {where}; `embedstore status` lists the slides")
-    slides = None if where is None else {row["slide_id"] for row in slide_rows}
+    slides = None if where is None else patients.keys()
     places = read_tile_locations(collection, slides=slides)
     labels = store.labels.table()
     described: _Described
@@ -70,7 +71,7 @@ def gather_examples(
     if config.level == "tile":
         answers = [
             join_labels(
-                places, labels, slide_rows,
+                places, labels, patients,
                 task=task, config=config.join, classes=config.classes, multi_label=config.multi_label,
             )
             for task in tasks
@@ -79,7 +80,7 @@ def gather_examples(
     else:
         answers = [
             slide_targets(
-                slide_rows, labels, task=task, level=config.level, slides=places.slides,
+                patients, labels, task=task, level=config.level, slides=places.slides,
                 classes=config.classes, multi_label=config.multi_label,
             )
             for task in tasks
@@ -129,9 +130,9 @@ def _what_was_left(answer: Any) -> list[str]:
 class _Described:
     """What tiles and whole slides share: who an example is of."""
 
-    def __init__(self, answers: Sequence[Any], slide_rows: Sequence[Mapping[str, Any]]):
+    def __init__(self, answers: Sequence[Any], slide_rows: Sequence[SlideRow]):
         self._answers = answers
-        self._slide = {row["slide_id"]: row for row in slide_rows}
+        self._slide = {slide.slide_id: slide.as_record() for slide in slide_rows}
         self.slide_names: Sequence[str] = ()
 
     def slide_of(self, labelled: NDArray[np.intp]) -> NDArray[np.int32]:
@@ -232,7 +233,7 @@ class _Tiles(_Described):
         self,
         places: TileLocations,
         answers: Sequence[Any],
-        slide_rows: Sequence[Mapping[str, Any]],
+        slide_rows: Sequence[SlideRow],
         patients: Patients,
     ):
         super().__init__(answers, slide_rows)
@@ -263,7 +264,7 @@ class _Tiles(_Described):
 
 
 class _Entries(_Described):
-    def __init__(self, places: TileLocations, answers: Sequence[SlideTargets], slide_rows: Sequence[Mapping[str, Any]]):
+    def __init__(self, places: TileLocations, answers: Sequence[SlideTargets], slide_rows: Sequence[SlideRow]):
         super().__init__(answers, slide_rows)
         self._entry = answers[0]
         self.slide_names = sorted({slide for slides in self._entry.slides for slide in slides})

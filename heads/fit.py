@@ -305,10 +305,10 @@ def _examples_again(store: Store, stored: StoredHead, collection: Collection) ->
 def _rows_of_entries(store: Store, level: str, places: Any) -> dict[int, NDArray[np.int64]]:
     """Rows of the table by the id of a slide or patient."""
     entry: dict[str, list[str]] = {}
-    for row in store.ledger.slides():
-        name = row["slide_id"] if level == "slide" else row["patient"]
+    for slide, patient in sorted(store.ledger.patients().items()):
+        name = slide if level == "slide" else patient
         if name is not None:
-            entry.setdefault(name, []).append(row["slide_id"])
+            entry.setdefault(name, []).append(slide)
     code = {slide: i for i, slide in enumerate(places.slides)}
     found = {}
     for name, key in zip(entry, tile_ids(level, list(entry)).tolist(), strict=True):

@@ -48,7 +48,7 @@ def split_groups(store: Store, head: StoredHead) -> GroupsBySplit:
 
 def _entries(store: Store, level: str, slides: tuple[str, ...]) -> np.ndarray:
     """(slides,) int64 id of the example that each slide belongs to; 0 where it belongs to none."""
-    patient = {row["slide_id"]: row["patient"] for row in store.ledger.slides()}
+    patient = store.ledger.patients()
     names = [slide if level == "slide" else patient.get(slide) or "" for slide in slides]
     ids = tile_ids(level, names)
     return np.where([bool(name) for name in names], ids, 0)
@@ -72,8 +72,7 @@ def write_split(store: Store, head: StoredHead, out: TextIO) -> None:
 
 def _places(store: Store, head: StoredHead) -> dict[int, list[object]]:
     """Slide, patient, x, y and name by the id of an example."""
-    slides = store.ledger.slides()
-    patient = {row["slide_id"]: row["patient"] or "" for row in slides}
+    patient = {slide: patient or "" for slide, patient in sorted(store.ledger.patients().items())}
     if head.level == "slide":
         names = list(patient)
         return {key: [s, patient[s], "", "", ""] for key, s in zip(_ids("slide", names), names, strict=True)}

@@ -125,7 +125,7 @@ def _chosen(store: Store, collection: Collection, slides: Sequence[str], where: 
         )
     chosen = set(slides) or there
     if where is not None:
-        chosen &= {row["slide_id"] for row in store.ledger.slides(where=where)}
+        chosen &= {slide.slide_id for slide in store.ledger.slides(where=where)}
         if not chosen:
             raise SlideNotInStoreError(
                 f"no slide of collection {collection.name!r} is such that {where}; `embedstore status` lists the slides"
@@ -171,7 +171,7 @@ def _write_slides(
     on_progress: OnProgress,
 ) -> int:
     """Slides' predictions, and the attention of their tiles where the head has any."""
-    patients = {row["slide_id"]: row["patient"] for row in store.ledger.slides()}
+    patients = store.ledger.patients()
     places = read_tile_locations(collection)
     entries = _entries(head.level, places.slides, patients, slides)
     bags = Bags.of_slides(places, entries)

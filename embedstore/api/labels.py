@@ -114,7 +114,7 @@ class Labels:
         rows = [row for row in rows if author is None or row["author"] == author]
         if not rows:
             raise LabelError(f"no label of task {task!r} is of that slide and author; `embedstore label ls` shows them")
-        slide_rows = {row["slide_id"]: row for row in self._tables.ledger.slides()}
+        slide_rows = {slide.slide_id: slide for slide in self._tables.ledger.slides()}
         return write_labels(rows, slide_rows, Path(out), task=task, origin=origin)
 
     def count(

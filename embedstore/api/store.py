@@ -87,7 +87,7 @@ class Store:
         if collection is not None:
             self._tables.collection(collection)
         rows = self._tables.ledger.outcomes(collection=collection, states=states, slide_id=slide_id)
-        return Table(pa.Table.from_pylist(rows), title="outcomes")
+        return Table(pa.Table.from_pylist([outcome.as_record() for outcome in rows]), title="outcomes")
 
     @property
     def heads(self) -> list[Head]:
@@ -150,7 +150,8 @@ class Store:
             SlideNotInStoreError: there is no such slide.
         """
         self._tables.ledger.resolve_slides(slides=[slide_id])  # whose error names slides of close names
-        return self._tables.ledger.slide(slide_id) or {}
+        slide = self._tables.ledger.slide(slide_id)
+        return {} if slide is None else slide.as_record()
 
     # -- heads ------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from embedstore.errors import ExportError
 from embedstore.labels.files.annotations import Origin
 from embedstore.labels.files.geojson import write_label_geojson
 from embedstore.output_files import atomic_write, slide_path
+from embedstore.store import SlideRow
 
 DRAWN = ("area", "point", "rest")
 TABLE_NAME = "labels.csv"
@@ -43,7 +44,7 @@ class Written:
 
 def write_labels(
     rows: Sequence[Mapping[str, Any]],
-    slides: Mapping[str, Mapping[str, Any]],
+    slides: Mapping[str, SlideRow],
     out: str | Path,
     *,
     task: str,
@@ -85,7 +86,7 @@ def write_labels(
     written = []
     for slide_id, theirs in sorted(by_slide.items()):
         path = slide_path(out, slide_id, ".geojson", single=len(by_slide) == 1)
-        slide = slides.get(slide_id, {"slide_id": slide_id})
+        slide = slides.get(slide_id) or SlideRow(slide_id=slide_id, path="", kind="wsi")
         write_label_geojson(theirs, slide, path, task=task, origin=origin)
         written.append(Written(path=path, labels=len(theirs)))
     return [*written, _write_table(others, out / TABLE_NAME)] if others else written

@@ -17,7 +17,7 @@ from embedstore.labels.files.coordinate_frames import level_0
 from embedstore.labels.files.geojson import read_geojson
 from embedstore.labels.files.label_table import read_label_table, table_places
 from embedstore.labels.files.slide_names import SlideNames
-from embedstore.store import Label, Store
+from embedstore.store import Label, SlideRow, Store
 from embedstore.store.labels import INGEST
 
 Format = Literal["auto", "geojson", "asap", "table"]
@@ -35,7 +35,7 @@ class ImportConfig:
         task: The question that they answer.
         author: Who says so.
         format: `geojson`, `asap`, `table`, or `auto`: by the file's ending.
-        slide: The slide that drawings are about; by the file's name when None.
+        slide: The slide that annotations are about; by the file's name when None.
         origin: Where coordinates begin; `bounds` for GeoJSON and `level0` for others when None. What a file says of
             itself wins.
         class_map: New names of classes.
@@ -123,27 +123,27 @@ class LabelImport:
 
 
 def find_label_files(paths: Sequence[str | Path], form: Format = "auto") -> list[Path]:
-    """The files that paths mean; of a folder, all drawings below it (tables are named one by one).
+    """The files that paths mean; of a folder, all annotations below it (tables are named one by one).
 
     What is hidden, and the tables of a store that lies in the folder, are passed over.
 
     Raises:
         LabelFormatError: nothing stands at a path, or a folder holds no file of the format.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            wanted = ("geojson", "asap") if form == "auto" else (form,)
-            below = [one for one in sorted(path.rglob("*")) if _suffix_format(one) in wanted and one.is_file()]
-            below = [one for one in below if not any(map(_passed_over, one.relative_to(path).parts))]
+            forms = ("geojson", "asap") if form == "auto" else (form,)
+            below = [file for file in sorted(path.rglob("*")) if _suffix_format(file) in forms and file.is_file()]
+            below = [file for file in below if not any(map(_passed_over, file.relative_to(path).parts))]
             if not below:
-                raise LabelFormatError(f"folder {path} holds no file of format {' or '.join(wanted)}")
-            found += below
+                raise LabelFormatError(f"folder {path} holds no file of format {' or '.join(forms)}")
+            files += below
         elif path.is_file():
-            found.append(path)
+            files.append(path)
         else:
             raise LabelFormatError(f"no file or folder at {str(path)!r}")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(files))
 
 
 def _passed_over(part: str) -> bool:
@@ -160,16 +160,16 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
 
     Args:
         store: Where the slides are.
-        paths: Files, and folders of drawings.
+        paths: Files, and folders of annotations.
         config: What they mean.
     Raises:
         LabelFormatError: a file is of another format, or malformed.
         SlideNotInStoreError, TileNotFoundError: a file is about what the store does not have.
         LabelError: labels lie outside of their slide, no label is left, or a class is named that no file has.
     """
-    slides = {row["slide_id"]: row for row in store.ledger.slides()}
+    slides = {slide.slide_id: slide for slide in store.ledger.slides()}
     names = SlideNames(slides)
-    slide = None if config.slide is None else names.one(config.slide)
+    given_slide = None if config.slide is None else names.one(config.slide)
     files: list[ReadFile] = []
     seen: set[str] = set()
     for path in find_label_files(paths, config.format):
@@ -179,24 +179,24 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
                 f"{path}: what format is it? expected one of {', '.join(SUFFIXES)}; --format says which it is"
             )
         if form == "table":
-            files.append(_read_table(store, path, config, slide, seen))
+            files.append(_read_table(store, path, config, given_slide, seen))
         else:
             read = read_geojson if form == "geojson" else read_asap
-            drawn = read(path, named={config.within, *config.only, *config.exclude, *config.class_map})
-            about = slide or (drawn.slide_id if drawn.slide_id in slides else names.of_file(path))
-            files.append(_read_drawings(drawn, form, slides[about], config, seen))
+            file = read(path, named={config.within, *config.only, *config.exclude, *config.class_map})
+            slide_id = given_slide or (file.slide_id if file.slide_id in slides else names.of_file(path))
+            files.append(_read_annotations(file, form, slides[slide_id], config, seen))
     _check_classes(seen, config)
     if not any(file.labels for file in files):
         skipped = _total(file.skipped for file in files)
         raise LabelError(
             f"no label in {', '.join(str(file.path) for file in files[:3])}: "
-            f"{_telling(skipped) or 'they are empty'}; classify the annotations in QuPath (or pass other --only), "
+            f"{_counted(skipped) or 'they are empty'}; classify the annotations in QuPath (or pass other --only), "
             "or say with --negative CLASS what a slide without annotations is"
         )
-    done = LabelImport(config=config, files=tuple(files), conflicts=(), notes=tuple(_notes(files, slides, config)))
+    labels = LabelImport(config=config, files=tuple(files), conflicts=(), notes=tuple(_notes(files, slides, config)))
     sources = [str(file.path.absolute()) for file in files]
-    conflicts = store.labels.conflicts(config.task, done.labels, author=config.author, sources=sources)
-    return replace(done, conflicts=tuple(conflicts))
+    conflicts = store.labels.conflicts(config.task, labels.labels, author=config.author, sources=sources)
+    return replace(labels, conflicts=tuple(conflicts))
 
 
 def _check_classes(seen: set[str], config: ImportConfig) -> None:
@@ -225,7 +225,7 @@ def _read_table(store: Store, path: Path, config: ImportConfig, slide: str | Non
     table = read_label_table(path, task=config.task)
     origin = config.origin or "level0"
     places = table_places(table, store, collection=config.collection, slide=slide, origin=origin)
-    said: dict[str, Any] = {"task": config.task, "author": config.author, "source": str(path.absolute())}
+    common: dict[str, Any] = {"task": config.task, "author": config.author, "source": str(path.absolute())}
     seen.update(name for name in table.rows.column("label").unique().to_pylist())
     skipped = Counter(table.skipped)
     labels = []
@@ -235,46 +235,46 @@ def _read_table(store: Store, path: Path, config: ImportConfig, slide: str | Non
         if config.only and name not in config.only:
             skipped["not of the classes asked for"] += 1
         else:
-            labels.append(Label(label=name, split=split, **place, **said))
+            labels.append(Label(label=name, split=split, **place, **common))
     about = tuple(sorted({place["slide_id"] for place in places if place["slide_id"] is not None}))
     if config.negative is not None and config.within == WHOLE_SLIDE:
-        labels += [Label(kind="rest", label=config.negative, slide_id=one, **said) for one in about]
+        labels += [Label(kind="rest", label=config.negative, slide_id=one, **common) for one in about]
     return ReadFile(path=path, format="table", slides=about, labels=tuple(labels), skipped=+skipped)
 
 
-# -- drawings ---------------------------------------------------------------------------------
+# -- annotations ------------------------------------------------------------------------------
 
 
-def _read_drawings(
-    file: AnnotationFile, form: str, slide: Mapping[str, Any], config: ImportConfig, seen: set[str]
+def _read_annotations(
+    file: AnnotationFile, form: str, slide: SlideRow, config: ImportConfig, seen: set[str]
 ) -> ReadFile:
     default: Origin = "bounds" if form == "geojson" else "level0"
     origin = file.origin or config.origin or default
-    shapes = level_0([drawing.geometry for drawing in file.drawings], slide, origin=origin, where=file.path)
-    drawings = [
-        replace(drawing, geometry=shape, label=_new_name(drawing.label, drawing.groups, config))
-        for drawing, shape in zip(file.drawings, shapes, strict=True)
+    shapes = level_0([annotation.geometry for annotation in file.annotations], slide, origin=origin, where=file.path)
+    annotations = [
+        replace(annotation, geometry=shape, label=_new_name(annotation.label, annotation.groups, config))
+        for annotation, shape in zip(file.annotations, shapes, strict=True)
     ]
-    for old, new in zip(file.drawings, drawings, strict=True):
+    for old, new in zip(file.annotations, annotations, strict=True):
         seen.update((old.label, *old.groups, new.label))
     skipped = Counter(file.skipped)
-    drawings, covered = _without_excluded(drawings, config.exclude)
+    annotations, covered = _without_excluded(annotations, config.exclude)
     skipped["of excluded classes, or wholly within them"] += covered
-    said: dict[str, Any] = {"task": config.task, "author": config.author, "source": str(file.path.absolute())}
-    said["slide_id"] = slide["slide_id"]
+    common: dict[str, Any] = {"task": config.task, "author": config.author, "source": str(file.path.absolute())}
+    common["slide_id"] = slide.slide_id
     labels = []
     notes = list(file.notes)
-    for drawing in drawings:
-        bounds_rest = config.within != WHOLE_SLIDE and drawing.label == config.within
-        if bounds_rest and drawing.geometry.geom_type != "Point":
-            drawing = replace(drawing, label=str(config.negative), rest=True)
-        elif config.only and drawing.label not in config.only:
+    for annotation in annotations:
+        bounds_rest = config.within != WHOLE_SLIDE and annotation.label == config.within
+        if bounds_rest and annotation.geometry.geom_type != "Point":
+            annotation = replace(annotation, label=str(config.negative), rest=True)
+        elif config.only and annotation.label not in config.only:
             skipped["not of the classes asked for"] += 1
             continue
-        labels.append(_label(drawing, said))
-    labels += [Label(kind="rest", label=name, **said) for name in file.rest]
+        labels.append(_label(annotation, common))
+    labels += [Label(kind="rest", label=name, **common) for name in file.rest]
     if config.negative is not None and config.within == WHOLE_SLIDE:
-        labels.append(Label(kind="rest", label=config.negative, **said))
+        labels.append(Label(kind="rest", label=config.negative, **common))
     elif config.negative is not None and not any(label.kind == "rest" for label in labels):
         notes.append(
             f"{file.path.name} has no area of class {config.within}: nothing on its slide is {config.negative}"
@@ -282,42 +282,47 @@ def _read_drawings(
     return ReadFile(
         path=file.path,
         format=form,
-        slides=(slide["slide_id"],),
+        slides=(slide.slide_id,),
         labels=tuple(labels),
         skipped=+skipped,
         notes=tuple(notes),
     )
 
 
-def _label(drawing: Annotation, said: Mapping[str, Any]) -> Label:
-    shape = drawing.geometry
-    own: dict[str, Any] = {"label": drawing.label, "split": drawing.split, "patient": drawing.patient, **said}
+def _label(annotation: Annotation, common: Mapping[str, Any]) -> Label:
+    shape = annotation.geometry
+    own: dict[str, Any] = {
+        "label": annotation.label,
+        "split": annotation.split,
+        "patient": annotation.patient,
+        **common,
+    }
     if shape.geom_type == "Point":
         return Label(kind="point", x=float(shape.x), y=float(shape.y), **own)
-    return Label(kind="rest" if drawing.rest else "area", geometry=shapely.to_wkb(shape), **own)
+    return Label(kind="rest" if annotation.rest else "area", geometry=shapely.to_wkb(shape), **own)
 
 
-def _without_excluded(drawings: list[Annotation], exclude: Sequence[str]) -> tuple[list[Annotation], int]:
+def _without_excluded(annotations: list[Annotation], exclude: Sequence[str]) -> tuple[list[Annotation], int]:
     """Drawings of the other classes, their areas cut; and how many are gone."""
-    cut = [drawing.geometry for drawing in drawings if drawing.label in exclude]
+    cut = [annotation.geometry for annotation in annotations if annotation.label in exclude]
     if not cut:
-        return drawings, 0
+        return annotations, 0
     away = shapely.union_all(np.array(cut, object))
     left = []
-    for drawing in drawings:
-        if drawing.label in exclude:
+    for annotation in annotations:
+        if annotation.label in exclude:
             continue
-        if drawing.geometry.geom_type == "Point":
-            if not shapely.intersects(away, drawing.geometry):
-                left.append(drawing)
+        if annotation.geometry.geom_type == "Point":
+            if not shapely.intersects(away, annotation.geometry):
+                left.append(annotation)
             continue
-        shape = subtract(drawing.geometry, away)
+        shape = subtract(annotation.geometry, away)
         if shape is not None:
-            left.append(replace(drawing, geometry=shape))
-    return left, len(drawings) - len(left)
+            left.append(replace(annotation, geometry=shape))
+    return left, len(annotations) - len(left)
 
 
-# -- what is said -----------------------------------------------------------------------------
+# -- notes ------------------------------------------------------------------------------------
 
 
 def _total(counts: Iterator[Mapping[str, int]]) -> Counter[str]:
@@ -327,15 +332,15 @@ def _total(counts: Iterator[Mapping[str, int]]) -> Counter[str]:
     return total
 
 
-def _telling(skipped: Mapping[str, int]) -> str:
+def _counted(skipped: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {why}" for why, count in sorted(skipped.items()))
 
 
-def _notes(files: Sequence[ReadFile], slides: Mapping[str, Mapping[str, Any]], config: ImportConfig) -> Iterator[str]:
+def _notes(files: Sequence[ReadFile], slides: Mapping[str, SlideRow], config: ImportConfig) -> Iterator[str]:
     for file in files:
         yield from file.notes
         if file.skipped:
-            yield f"{file.path.name}: skipped {_telling(file.skipped)}"
+            yield f"{file.path.name}: skipped {_counted(file.skipped)}"
         if not file.labels:
             yield f"{file.path.name} gives no label"
     unknown = [
@@ -343,7 +348,7 @@ def _notes(files: Sequence[ReadFile], slides: Mapping[str, Mapping[str, Any]], c
         for file in files
         if file.format == "geojson" and config.origin != "level0"
         for name in file.slides
-        if slides[name].get("bounds_x") is None
+        if slides[name].bounds_x is None
     ]
     if unknown:
         yield (

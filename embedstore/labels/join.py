@@ -66,7 +66,7 @@ class TileTargets:
 def join_labels(
     places: TileLocations,
     labels: pa.Table | Sequence[Mapping[str, Any]],
-    slide_rows: Sequence[Mapping[str, Any]],
+    patients: Mapping[str, str | None],
     *,
     task: str,
     config: JoinConfig,
@@ -87,7 +87,7 @@ def join_labels(
     Args:
         places: Where the tiles lie.
         labels: Rows of the table of labels (`Labels.table` or `Labels.rows`), of this task and perhaps others.
-        slide_rows: Rows of the ledger's slides, for their patients.
+        patients: {slide: its patient}, as `Ledger.patients` gives them.
         task: The task.
         config: When a tile lies in an area.
         classes: The classes in order; those that tiles are of, sorted, when None. Labels of others are ignored.
@@ -103,8 +103,8 @@ def join_labels(
     code = own.codes_in("label", candidates)
     rest = own.rows_of("rest") if multi_label else np.empty(0, np.int64)
     code[rest] = -1
-    slide_patient, patients = _patients(places, own, slide_rows)
-    pairs, weak_pairs, patient = _all_pairs(places, own, config, slide_patient, patients)
+    slide_patient, patient_names = _patients(places, own, patients)
+    pairs, weak_pairs, patient = _all_pairs(places, own, config, slide_patient, patient_names)
     tiles, rows = join_pairs([pairs, weak_pairs])
     if not len(tiles) and min_classes != 0:
         raise LabelError(_why_no_hit(places, own))
@@ -117,7 +117,7 @@ def join_labels(
     wanted = named | np.isin(rows, rest)
     labelled[tiles[wanted]] = True
     split, split_clash = _one_each(n, tiles[wanted], own.codes["split"][rows[wanted]])
-    own_patient, patient_clash = _one_each(n, tiles[wanted], own.codes_in("patient", patients)[rows[wanted]])
+    own_patient, patient_clash = _one_each(n, tiles[wanted], own.codes_in("patient", patient_names)[rows[wanted]])
     clash = split_clash | patient_clash
     if not multi_label:
         clash |= targets.sum(axis=1) > 1
@@ -145,7 +145,7 @@ def join_labels(
         split=np.where(labelled, split, -1).astype(np.int8),
         split_names=own.values["split"],
         patient=np.where(own_patient >= 0, own_patient, patient).astype(np.int32),
-        patients=patients,
+        patients=patient_names,
         conflicts=int(clash.sum()),
         conflict_examples=examples,
         weak=int((weak & labelled).sum()),
@@ -155,10 +155,10 @@ def join_labels(
 
 
 def _patients(
-    places: TileLocations, labels: TaskLabels, slide_rows: Sequence[Mapping[str, Any]]
+    places: TileLocations, labels: TaskLabels, patient_of: Mapping[str, str | None]
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     """(tile's patient by its slide, -1 where unknown), and the names of all patients."""
-    known = {row["slide_id"]: row["patient"] for row in slide_rows if row.get("patient") is not None}
+    known = {slide: patient for slide, patient in patient_of.items() if patient is not None}
     patients = tuple(sorted({known[slide] for slide in places.slides if slide in known} | {*labels.values["patient"]}))
     index = {name: i for i, name in enumerate(patients)}
     of_slide = np.array([index[known[slide]] if slide in known else -1 for slide in places.slides], np.int32)

@@ -60,7 +60,7 @@ class SlideTargets:
 
 
 def slide_targets(
-    slide_rows: Sequence[Mapping[str, Any]],
+    patients: Mapping[str, str | None],
     labels: pa.Table | Sequence[Mapping[str, Any]],
     *,
     task: str,
@@ -75,7 +75,7 @@ def slide_targets(
     slides together. Two classes, splits or patients of one entry are a conflict, as in `join_labels`.
 
     Args:
-        slide_rows: Rows of the ledger's slides.
+        patients: {slide: its patient} of every slide, as `Ledger.patients` gives them.
         labels: Rows of the table of labels; kinds other than slide and patient say nothing here.
         task: The task.
         level: What an entry is.
@@ -95,18 +95,14 @@ def slide_targets(
         )
     candidates = candidate_classes(own, classes, multi_label=multi_label, kinds=KINDS)
     said = _Said(own, rows)
-    known = {
-        row["slide_id"]: row.get("patient") for row in slide_rows if slides is None or row["slide_id"] in slides
-    }  # fmt: skip
+    known = {slide: patient for slide, patient in patients.items() if slides is None or slide in slides}
     patient_of = {slide: said.patient_of(slide) or patient for slide, patient in known.items()}
-    if level == "slide":
-        members = {slide: (slide,) for slide in sorted(known)}
-    else:
-        members = {}
-        for slide in sorted(known):
-            if patient_of[slide] is not None:
-                members[patient_of[slide]] = (*members.get(patient_of[slide], ()), slide)
-        members = dict(sorted(members.items()))
+    members: dict[str, tuple[str, ...]] = {}
+    for slide in sorted(known):
+        entry = slide if level == "slide" else patient_of[slide]
+        if entry is not None:
+            members[entry] = (*members.get(entry, ()), slide)
+    members = dict(sorted(members.items()))
     heard = {name: said.of_entry(level, name, theirs, patient_of) for name, theirs in members.items()}
     if not any(heard.values()):
         raise LabelError(_why_no_hit(own, known, level))
@@ -119,8 +115,8 @@ def slide_targets(
         wanted = [row for row in mine if code[row] >= 0]
         targets[i, code[wanted]] = True
         splits = {int(own.codes["split"][row]) for row in wanted} - {-1}
-        patients = {int(own.codes["patient"][row]) for row in wanted} - {-1}
-        clash[i] = (not multi_label and targets[i].sum() > 1) or len(splits) > 1 or len(patients) > 1
+        named_patients = {int(own.codes["patient"][row]) for row in wanted} - {-1}
+        clash[i] = (not multi_label and targets[i].sum() > 1) or len(splits) > 1 or len(named_patients) > 1
         split[i] = splits.pop() if len(splits) == 1 else -1
         if clash[i] and len(examples) < EXAMPLES:
             examples.append(f"{level} {name}: {said.telling(wanted, multi_label=multi_label)}")

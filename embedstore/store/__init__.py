@@ -14,7 +14,8 @@ from embedstore.store.index import (
 )
 from embedstore.store.labels import Label, Labels
 from embedstore.store.lease import Lease
-from embedstore.store.ledger import Ledger, Outcome, SlideRow
+from embedstore.store.ledger import Ledger
+from embedstore.store.ledger_rows import Outcome, SlideRow
 from embedstore.store.nearest import nearest_tiles
 from embedstore.store.patients import Patients
 from embedstore.store.prediction_schema import (

@@ -5,101 +5,20 @@ resolution) and can be made again from the collections.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
 from embedstore.errors import SlideListError, SlideNotInStoreError
+from embedstore.store.ledger_rows import Outcome, Scalar, SlideRow, State
 from embedstore.store.schema import OUTCOMES, SLIDES
 from embedstore.store.sql import sql_in, sql_string
 from embedstore.store.table import Table, now
 
-State = Literal["done", "empty", "failed"]
-Scalar = str | int | float | bool | None
 #: Selections of slides' columns that are kept between searches: what a filter asks for, and what is shown.
 KEPT_TABLES = 4
 #: How a warning begins that a slide's views could not be made; the next outcome of the slide has it no more.
 NO_VIEWS = "without views: "
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of a slide in a collection.
-
-    Attributes:
-        state: `done`; `empty` (no tile has enough tissue); `failed`.
-        tiles: Rows in the collection.
-        unreadable: Planned tiles that could not be read.
-        plan_s, read_s, extract_s, write_s: Where the time went, seconds, summed over workers.
-        error: Name of the error's class.
-        reason: Its message.
-        warnings: What the slide's user should know, such as an implausible mpp.
-        views_error: Why the views of tiles that are there could not be made; all else that is known of them stays.
-    """
-
-    collection: str
-    slide_id: str
-    path: str
-    state: State
-    tiles: int = 0
-    unreadable: int = 0
-    reader: str | None = None
-    plan_s: float = 0.0
-    read_s: float = 0.0
-    extract_s: float = 0.0
-    write_s: float = 0.0
-    error: str | None = None
-    reason: str | None = None
-    warnings: tuple[str, ...] = ()
-    run_id: str | None = None
-    views_error: str | None = None
-
-    def row(self) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in OUTCOMES.names if name not in ("key", "updated_at", "warnings")}
-        return {
-            **values,
-            "key": outcome_key(self.collection, self.slide_id),
-            "warnings": list(self.warnings),
-            "updated_at": now(),
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlideRow:
-    """What a slide is, whichever collections it is in.
-
-    Attributes:
-        bounds_x, bounds_y, bounds_width, bounds_height: The part with an image, level-0 pixels; what QuPath shows.
-        slide_mpp: Micrometres per level-0 pixel, as used.
-        tissue_mm2: Area of tissue, mm².
-        metadata: Further columns of the user's list of slides, `patient` among them.
-    """
-
-    slide_id: str
-    path: str
-    kind: str
-    width_l0: int | None = None
-    height_l0: int | None = None
-    bounds_x: int | None = None
-    bounds_y: int | None = None
-    bounds_width: int | None = None
-    bounds_height: int | None = None
-    slide_mpp: float | None = None
-    vendor: str | None = None
-    tissue_mm2: float | None = None
-    fingerprint: str | None = None
-    metadata: Mapping[str, Scalar] = field(default_factory=dict)
-
-    def row(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in SLIDES.names if name not in ("patient", "updated_at")}
-        patient = self.metadata.get("patient")
-        rest = {name: value for name, value in self.metadata.items() if name != "patient"}
-        return {**rest, **own, "patient": None if patient is None else str(patient), "updated_at": now()}
-
-
-def outcome_key(collection: str, slide_id: str) -> str:
-    return f"{collection}/{slide_id}"
 
 
 class Ledger:
@@ -117,13 +36,24 @@ class Ledger:
 
     # -- reading ----------------------------------------------------------------------------
 
-    def slides(self, *, where: str | None = None) -> list[dict[str, Any]]:
-        return sorted(self._slides.rows(where=where), key=lambda row: row["slide_id"])
+    def slides(self, *, where: str | None = None) -> list[SlideRow]:
+        """Every slide, by id.
 
-    def slide(self, slide_id: str) -> dict[str, Any] | None:
-        """The row of one slide; None where the store does not know it."""
+        Args:
+            where: SQL over the columns of slides; only those that it holds for.
+        """
+        rows = sorted(self._slides.rows(where=where), key=lambda row: row["slide_id"])
+        return [SlideRow.from_record(row) for row in rows]
+
+    def slide(self, slide_id: str) -> SlideRow | None:
+        """One slide; None where the store does not know it."""
         rows = self._slides.rows(where=f"slide_id = {sql_string(slide_id)}")
-        return rows[0] if rows else None
+        return SlideRow.from_record(rows[0]) if rows else None
+
+    def patients(self) -> dict[str, str | None]:
+        """{slide: its patient} of every slide; None where none is known."""
+        table = self.slide_table(["slide_id", "patient"])
+        return dict(zip(table["slide_id"].to_pylist(), table["patient"].to_pylist(), strict=True))
 
     def slide_schema(self) -> pa.Schema:
         """The columns of slides, the user's own among them."""
@@ -147,7 +77,14 @@ class Ledger:
 
     def outcomes(
         self, *, collection: str | None = None, states: Sequence[State] = (), slide_id: str | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[Outcome]:
+        """What became of slides, by collection and slide.
+
+        Args:
+            collection: Only in this one.
+            states: Only these; all where none is given.
+            slide_id: Only of this slide.
+        """
         clauses = []
         if collection is not None:
             clauses.append(f"collection = {sql_string(collection)}")
@@ -156,7 +93,7 @@ class Ledger:
         if slide_id is not None:
             clauses.append(f"slide_id = {sql_string(slide_id)}")
         rows = self._outcomes.rows(where=" AND ".join(clauses) or None)
-        return sorted(rows, key=lambda row: (row["collection"], row["slide_id"]))
+        return [Outcome.from_record(row) for row in sorted(rows, key=lambda row: (row["collection"], row["slide_id"]))]
 
     def slides_of_patient(self, patient: str) -> list[str]:
         return [row["slide_id"] for row in self._slides.rows(where=f"patient = {sql_string(patient)}")]
@@ -167,7 +104,7 @@ class Ledger:
         Raises:
             SlideNotInStoreError: one of them is not in the store.
         """
-        ids = {row["slide_id"] for row in self._slides.rows(columns=["slide_id"])}
+        ids = self.patients().keys()
         for slide_id in slides:
             if slide_id not in ids:
                 close = [name for name in sorted(ids) if slide_id.lower() in name.lower()][:5]
@@ -216,34 +153,36 @@ class Ledger:
         if new:
             self._slides.open().add_columns(pa.schema(new))
 
-    def record(self, facts: Iterable[SlideRow], outcomes: Iterable[Outcome]) -> None:
+    def record(self, slides: Iterable[SlideRow], outcomes: Iterable[Outcome]) -> None:
         """Upsert a group's rows; doing it twice changes nothing but the time of day.
 
         A user's columns that a run does not speak of stay as they are: a slide comes once from a list that knows its
         patient, and later from its folder.
         """
-        self._slides.upsert("slide_id", self._slide_rows(list(facts)))
-        self._outcomes.upsert("key", self._outcome_rows(list(outcomes)))
+        self._slides.upsert("slide_id", self._slide_records(list(slides)))
+        self._outcomes.upsert("key", self._outcome_records(list(outcomes)))
 
-    def _slide_rows(self, facts: Sequence[SlideRow]) -> list[dict[str, Any]]:
+    def _slide_records(self, slides: Sequence[SlideRow]) -> list[dict[str, Any]]:
         schema = self._slides.open().schema
         users = {name for name in schema.names if name == "patient" or name not in SLIDES.names}
-        chosen = sql_in("slide_id", [fact.slide_id for fact in facts])
-        known = {row["slide_id"]: row for row in self._slides.rows(where=chosen)} if facts else {}
-        rows = []
-        for fact in facts:
-            row, before = fact.row(), known.get(fact.slide_id, {})
-            row |= {name: before.get(name) for name in users if row.get(name) is None}
-            rows.append({name: _fit(row[name], schema.field(name).type) for name in schema.names})
-        return rows
+        where = sql_in("slide_id", [slide.slide_id for slide in slides])
+        stored = {record["slide_id"]: record for record in self._slides.rows(where=where)} if slides else {}
+        records = []
+        for slide in slides:
+            record, before = slide.as_record() | {"updated_at": now()}, stored.get(slide.slide_id, {})
+            record |= {name: before.get(name) for name in users if record.get(name) is None}
+            records.append({name: _fit(record[name], schema.field(name).type) for name in schema.names})
+        return records
 
-    def _outcome_rows(self, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-        rows = [outcome.row() for outcome in outcomes if outcome.views_error is None]
-        lacking = {outcome_key(o.collection, o.slide_id): o.views_error for o in outcomes if o.views_error is not None}
-        for row in self._outcomes.rows(where=sql_in("key", lacking)) if lacking else ():
-            others = [one for one in row["warnings"] or () if not one.startswith(NO_VIEWS)]
-            rows.append({**row, "warnings": [*others, f"{NO_VIEWS}{lacking[row['key']]}"], "updated_at": now()})
-        return rows
+    def _outcome_records(self, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+        written = now()
+        records = [outcome.as_record() | {"updated_at": written} for outcome in outcomes if outcome.views_error is None]
+        errors = {outcome.key: outcome.views_error for outcome in outcomes if outcome.views_error is not None}
+        for record in self._outcomes.rows(where=sql_in("key", errors)) if errors else ():
+            others = [warning for warning in record["warnings"] or () if not warning.startswith(NO_VIEWS)]
+            warnings = [*others, f"{NO_VIEWS}{errors[record['key']]}"]
+            records.append({**record, "warnings": warnings, "updated_at": written})
+        return records
 
     def refresh(self, sources: Iterable[tuple[str, str, Mapping[str, Scalar]]]) -> int:
         """Bring the rows of known slides up to what a list says of them now: where they are, and the user's columns.
@@ -254,16 +193,16 @@ class Ledger:
             How many rows changed.
         """
         schema = self._slides.open().schema
-        known = {row["slide_id"]: row for row in self.slides()}
+        stored = {record["slide_id"]: record for record in self._slides.rows()}
         changed = []
         for slide_id, path, metadata in sources:
-            row = known.get(slide_id)
-            if row is None:
+            record = stored.get(slide_id)
+            if record is None:
                 continue
-            said = {name: value for name, value in metadata.items() if value is not None}
-            new = {name: _fit(value, schema.field(name).type) for name, value in {"path": path, **said}.items()}
-            if any(row[name] != value for name, value in new.items()):
-                changed.append({**row, **new, "updated_at": now()})
+            given = {"path": path} | {name: value for name, value in metadata.items() if value is not None}
+            new = {name: _fit(value, schema.field(name).type) for name, value in given.items()}
+            if any(record[name] != value for name, value in new.items()):
+                changed.append({**record, **new, "updated_at": now()})
         self._slides.upsert("slide_id", changed)
         return len(changed)
 
@@ -275,21 +214,21 @@ class Ledger:
         Returns:
             How many outcomes were amended.
         """
-        known = {row["slide_id"]: row for row in self.outcomes(collection=collection)}
+        outcomes = {outcome.slide_id: outcome for outcome in self.outcomes(collection=collection)}
         amended = [
             Outcome(
                 collection=collection,
                 slide_id=slide_id,
-                path=known.get(slide_id, {}).get("path") or "",
+                path=outcomes[slide_id].path if slide_id in outcomes else "",
                 state="done",
                 tiles=tiles,
                 run_id=run_id,
                 warnings=("the run ended between these rows and their record; times and reader are not known",),
             )
             for slide_id, tiles in present.items()
-            if known.get(slide_id, {}).get("state") != "done"
+            if slide_id not in outcomes or outcomes[slide_id].state != "done"
         ]
-        missing = {outcome.slide_id for outcome in amended} - {row["slide_id"] for row in self.slides()}
+        missing = {outcome.slide_id for outcome in amended} - self.patients().keys()
         self.record([SlideRow(slide_id=s, path="", kind="wsi") for s in sorted(missing)], amended)
         return len(amended)
 

@@ -21,9 +21,8 @@ class Patients:
     """
 
     def __init__(self, store: Store):
-        slides = store.ledger.slide_table(["slide_id", "patient"])
-        pairs = zip(slides["slide_id"].to_pylist(), slides["patient"].to_pylist(), strict=True)
-        self.of_slide = {slide: patient for slide, patient in pairs if patient is not None}
+        patients = store.ledger.patients()
+        self.of_slide = {slide: patient for slide, patient in patients.items() if patient is not None}
         self._labels = store.labels
 
     @cached_property

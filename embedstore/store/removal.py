@@ -43,7 +43,7 @@ def _patients_only_of(store: Store, slide_ids: Sequence[str]) -> list[str]:
     """Patients that have no other slide, by the ledger or by their labels."""
     if not slide_ids:
         return []
-    pairs = {(row["slide_id"], row["patient"]) for row in store.ledger.slides() if row["patient"] is not None}
+    pairs = {(slide_id, patient) for slide_id, patient in store.ledger.patients().items() if patient is not None}
     pairs |= store.labels.patients()
     others = {patient for slide_id, patient in pairs if slide_id not in set(slide_ids)}
     return sorted({patient for _, patient in pairs} - others)

@@ -75,7 +75,7 @@ def gather_view_pairs(
     if where is not None and not slide_rows:
         raise LabelError(f"no slide of {store.uri} is such that {where}; `embedstore status` lists the slides")
     with_views = views.slides()
-    wanted = with_views.keys() if where is None else with_views.keys() & {row["slide_id"] for row in slide_rows}
+    wanted = with_views.keys() if where is None else with_views.keys() & {slide.slide_id for slide in slide_rows}
     places = read_tile_locations(collection, slides=sorted(wanted))
     notes = []
     chosen = np.argsort(places.tile_id)

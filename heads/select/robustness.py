@@ -67,13 +67,15 @@ def site_codes(store: Store, column: str) -> dict[str, int]:
     Raises:
         ConfigError: slides have no such column.
     """
-    slides = store.ledger.slides()
-    columns = sorted({name for row in slides for name in row})
+    records = [slide.as_record() for slide in store.ledger.slides()]
+    columns = sorted({name for record in records for name in record})
     if column not in columns:
         raise ConfigError(f"slides have no column {column!r} for --site; they have {', '.join(columns)}")
     codes: dict[str, int] = {}
     return {
-        row["slide_id"]: codes.setdefault(str(row[column]), len(codes)) for row in slides if row.get(column) is not None
+        record["slide_id"]: codes.setdefault(str(record[column]), len(codes))
+        for record in records
+        if record[column] is not None
     }
 
 

@@ -99,7 +99,7 @@ class Scene:
         return np.asarray(table.column("vector").combine_chunks().flatten()).reshape(-1, DIM)
 
     def states(self) -> dict[str, str]:
-        return {row["slide_id"]: row["state"] for row in self.store.ledger.outcomes()}
+        return {row.slide_id: row.state for row in self.store.ledger.outcomes()}
 
 
 def assert_complete(scene: Scene, slides: list[str]) -> None:

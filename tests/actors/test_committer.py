@@ -150,8 +150,8 @@ def test_what_only_the_run_knows_is_written_before_the_rows(tmp_path: Path, monk
     assert store.collection("c").slides() == {"a:3": 3}
     assert [row["label"] for row in store.labels.rows()] == ["tumour"]
     assert store.ledger.slides_of_patient("p") == ["a:3"]
-    assert [row["state"] for row in store.ledger.outcomes()] == []
+    assert [row.state for row in store.ledger.outcomes()] == []
     committer.present("again")
-    assert [row["state"] for row in store.ledger.outcomes()] == ["done"]
+    assert [row.state for row in store.ledger.outcomes()] == ["done"]
     committer.release()
     committer.release()

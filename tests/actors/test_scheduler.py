@@ -32,7 +32,7 @@ def test_a_slide_that_fails_costs_itself_only(tmp_path: Path):
     scene.run(["torn:1", *SLIDES, "blank:1"])
     assert_complete(scene, SLIDES)
     assert scene.states() == dict.fromkeys(SLIDES, "done") | {"torn:1": "failed", "blank:1": "empty"}
-    reasons = {row["slide_id"]: row["reason"] for row in scene.store.ledger.outcomes()}
+    reasons = {row.slide_id: row.reason for row in scene.store.ledger.outcomes()}
     assert "cannot be opened" in reasons["torn:1"]
     assert "0 of 0.0 mm²" in reasons["blank:1"]
 
@@ -49,7 +49,7 @@ def test_a_slide_with_few_unreadable_tiles_keeps_the_others(tmp_path: Path):
     scene = Scene(tmp_path)
     scene.run(["holes:50"], ingest=lenient)
     np.testing.assert_array_equal(scene.rows("c", "holes:50"), expected("holes:50", 50, range(3, 50, 10)))
-    assert [(r["tiles"], r["unreadable"]) for r in scene.store.ledger.outcomes()] == [(45, 5)]
+    assert [(r.tiles, r.unreadable) for r in scene.store.ledger.outcomes()] == [(45, 5)]
 
 
 @pytest.mark.parametrize("seed", [*range(4), *map(slow, range(4, 12))])
@@ -98,7 +98,7 @@ def test_a_slide_that_kills_its_readers_fails_alone(tmp_path: Path):
     scene = Scene(tmp_path)
     scene.run(["poison:9", *SLIDES], reader=Fragile)
     assert scene.states() == dict.fromkeys(SLIDES, "done") | {"poison:9": "failed"}
-    reasons = {row["slide_id"]: row["reason"] for row in scene.store.ledger.outcomes()}
+    reasons = {row.slide_id: row.reason for row in scene.store.ledger.outcomes()}
     assert "3 workers died while reading it" in reasons["poison:9"]
     assert_complete(scene, SLIDES)
 
@@ -154,7 +154,7 @@ def test_the_same_name_with_another_file_is_refused_until_forced(tmp_path: Path,
         functools.partial(_other_file, original=__import__("tests.actors.toys", fromlist=["plan"]).plan),
     )
     wider.run(["a:5"])
-    reasons = [row["reason"] for row in wider.store.ledger.outcomes(collection="d")]
+    reasons = [row.reason for row in wider.store.ledger.outcomes(collection="d")]
     assert "from another file" in reasons[0]
     wider.run(["a:5"], replacing=frozenset({"a:5"}))
     assert_complete(wider, ["a:5"])

@@ -1,6 +1,7 @@
 """Views through a whole run, with workers killed at seeded moments: each once, beside its own tile."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_views_can_be_made_later_and_leave_the_tiles_alone(tmp_path: Path, death
     assert_complete(scene, everything)
     assert_viewed(scene, everything)
     assert set(scene.states().values()) == {"done"}
-    assert {row["tiles"] for row in scene.store.ledger.outcomes() if row["slide_id"] == "c:40"} == {40}
+    assert {row.tiles for row in scene.store.ledger.outcomes() if row.slide_id == "c:40"} == {40}
 
 
 def test_one_collection_lacks_tiles_and_another_views_alone(tmp_path: Path):
@@ -190,7 +191,7 @@ def test_unreadable_tiles_have_no_views(tmp_path: Path):
     kept = np.setdiff1d(np.arange(50), lost)
     np.testing.assert_array_equal(found.vectors[kept], expected_views("holes:50", 50)[kept])
     assert (len(scene.store.collection("c")), len(scene.store.views("c"))) == (45, 90)
-    assert [(row["tiles"], row["unreadable"]) for row in scene.store.ledger.outcomes()] == [(45, 5)]
+    assert [(row.tiles, row.unreadable) for row in scene.store.ledger.outcomes()] == [(45, 5)]
 
 
 def test_a_slide_whose_views_fail_keeps_its_tiles_and_is_tried_again(tmp_path: Path):
@@ -210,11 +211,11 @@ def test_a_slide_whose_views_fail_keeps_its_tiles_and_is_tried_again(tmp_path: P
     assert_viewed(scene, ["b:7"])
     scene.run(["a:5", "b:7"], views=TWO, config=VIEWED, reader=Torn)
     before, (row, _) = row, scene.store.ledger.outcomes()
-    assert row["warnings"] == ["without views: slide 'a:5' was moved"]
-    assert row == before | {name: row[name] for name in ("warnings", "updated_at")}, "what is known of its tiles stays"
+    assert row.warnings == ("without views: slide 'a:5' was moved",)
+    assert row == replace(before, warnings=row.warnings, updated_at=row.updated_at), "what is known of its tiles stays"
     scene.run(["a:5", "b:7"], views=TWO, config=VIEWED)
     assert_viewed(scene, ["a:5", "b:7"])
-    assert scene.store.ledger.outcomes()[0]["warnings"] == []
+    assert scene.store.ledger.outcomes()[0].warnings == ()
 
 
 def replanned(monkeypatch: pytest.MonkeyPatch, more: int) -> None:
@@ -230,7 +231,7 @@ def test_views_are_of_the_tiles_that_are_stored(tmp_path: Path, monkeypatch: pyt
         replanned(patch, 3)
         scene.run(["a:5"], views=TWO, config=VIEWED)
     assert_viewed(scene, ["a:5"])
-    assert [(row["state"], row["tiles"]) for row in scene.store.ledger.outcomes()] == [("done", 5)]
+    assert [(row.state, row.tiles) for row in scene.store.ledger.outcomes()] == [("done", 5)]
 
 
 def test_views_that_would_be_lacking_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -39,7 +39,7 @@ def tile_rows(store: Store, slide_id: str) -> list[dict[str, Any]]:
 
 def make_hits(store: Store, rows: Sequence[dict[str, Any]], query: Query | None = None, **more: Any) -> Hits:
     """Hits of these rows in their order, a tenth of distance from one to the next; `more` are columns, and a note."""
-    patients = {row["slide_id"]: row["patient"] for row in store.ledger.slides()}
+    patients = {row.slide_id: row.patient for row in store.ledger.slides()}
     count = len(rows)
     columns: dict[str, Any] = {
         "rank": pa.array(range(1, count + 1), pa.int64()),

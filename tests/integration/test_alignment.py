@@ -32,7 +32,7 @@ def test_a_painted_lesion_is_the_one_that_is_labelled(tmp_path: Path, monkeypatc
     store = Store.create(tmp_path / "store")
     store.ledger.record([_facts(SlideJob(source=source, wanted=("c",)), plan)], [])
     slide = store.ledger.slides()[0]
-    assert tuple(slide[f"bounds_{name}"] for name in ("x", "y", "width", "height")) == BOUNDS
+    assert tuple(getattr(slide, f"bounds_{name}") for name in ("x", "y", "width", "height")) == BOUNDS
     record = {"tiling": {}, "tissue": {}, "extractor": {"name": "toy", "dim": 3, "digest": "1"}}
     collection = Collection.create(store.uri, "c", dim=3, record=record)
     with TileReader(plan, TILING) as reader:
@@ -56,7 +56,7 @@ def test_a_painted_lesion_is_the_one_that_is_labelled(tmp_path: Path, monkeypatc
     read_labels(store, [tmp_path / "s.geojson"], config).write(store)
 
     answers = join_labels(
-        read_tile_locations(collection), store.labels.of_task("t"), [slide], task="t",
+        read_tile_locations(collection), store.labels.of_task("t"), {}, task="t",
         config=JoinConfig(rule="overlap", min_overlap=1.0),
     )  # fmt: skip
     lesion = answers.targets[:, answers.classes.index("lesion")]

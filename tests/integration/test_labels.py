@@ -31,10 +31,12 @@ def test_annotations_of_a_slide_reach_its_tiles(tmp_path: Path):
 
     opened = Store.open(store)
     row = opened.ledger.slides()[0]
-    bounds = [row[f"bounds_{name}"] for name in ("x", "y", "width", "height")]
-    assert bounds == [0, 0, row["width_l0"], row["height_l0"]] == [0, 0, 2560, 2048]  # ingest keeps them
+    bounds = [getattr(row, f"bounds_{name}") for name in ("x", "y", "width", "height")]
+    assert bounds == [0, 0, row.width_l0, row.height_l0] == [0, 0, 2560, 2048]  # ingest keeps them
     places = read_tile_locations(opened.collection())
-    answers = join_labels(places, opened.labels.of_task("tissue"), [row], task="tissue", config=JoinConfig())
+    answers = join_labels(
+        places, opened.labels.of_task("tissue"), opened.ledger.patients(), task="tissue", config=JoinConfig()
+    )
     features = [feature for feature in _truth(slide.truth_path) if feature[0] in ("gland", "dense nuclei")]
     for name in ("gland", "dense nuclei"):
         union = shapely.union_all([shape for label, shape in features if label == name])

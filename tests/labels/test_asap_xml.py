@@ -22,11 +22,11 @@ def test_types_become_areas_and_points(tmp_path):
             ("PointSet", "mitosis", [[1, 2], [3, 4]]),
         )
     )
-    assert [(d.label, d.geometry.geom_type, d.geometry.area) for d in found.drawings] == [
+    assert [(d.label, d.geometry.geom_type, d.geometry.area) for d in found.annotations] == [
         ("_0", "Polygon", 50), ("_1", "Polygon", 16), ("_1", "Polygon", 6), ("_2", "Polygon", 50),
         ("mitosis", "Point", 0), ("mitosis", "Point", 0), ("mitosis", "Point", 0),
     ]  # fmt: skip
-    assert found.drawings[4].geometry.wkt == "POINT (5.5 6)"
+    assert found.annotations[4].geometry.wkt == "POINT (5.5 6)"
     assert found.notes == ("a.xml: 1 splines are taken as polygons of their points",)
     assert found.origin is None
 
@@ -37,7 +37,7 @@ def test_points_stand_in_the_order_that_they_say(tmp_path):
     first, second = '<Coordinate Order="1" X="4" Y="0" />', '<Coordinate Order="2" X="4" Y="4" />'
     assert first + second in text
     path.write_text(text.replace(first + second, second + first))
-    assert read_asap(path).drawings[0].geometry.area == 16
+    assert read_asap(path).annotations[0].geometry.area == 16
 
 
 def test_groups_above_are_known(tmp_path):
@@ -47,7 +47,7 @@ def test_groups_above_are_known(tmp_path):
     )
     annotations = [("Polygon", name, TRIANGLE) for name in ("invasive", "lesion", "loop", "unlisted")]
     found = read_asap(write_asap(tmp_path / "a.xml", *annotations, groups=groups))
-    assert [drawing.groups for drawing in found.drawings] == [("tumour", "lesion"), (), (), ()]
+    assert [drawing.groups for drawing in found.annotations] == [("tumour", "lesion"), (), (), ()]
 
 
 def test_what_cannot_be_a_label_is_skipped_and_counted(tmp_path):
@@ -61,7 +61,7 @@ def test_what_cannot_be_a_label_is_skipped_and_counted(tmp_path):
             ("Polygon", "Ignore*", TRIANGLE),
         )
     )
-    assert found.drawings == ()
+    assert found.annotations == ()
     assert found.skipped == {
         "without a class": 2, "without an area": 1, "of type Measurement": 1, "of class Ignore*": 1,
     }  # fmt: skip

@@ -31,12 +31,12 @@ def read(tmp_path: Path, *features, **members):
 )
 def test_the_class_is_found_where_programs_put_it(tmp_path, properties):
     found = read(tmp_path, {"type": "Feature", "geometry": polygon(square(0, 0, 9)), "properties": properties})
-    assert [drawing.label for drawing in found.drawings] == ["Tumor"]
+    assert [drawing.label for drawing in found.annotations] == ["Tumor"]
 
 
 def test_a_derived_class_keeps_all_its_names(tmp_path):
     found = read(tmp_path, feature(polygon(square(0, 0, 9)), {"names": ["Tumor", "Positive"]}))
-    assert found.drawings[0].label == "Tumor: Positive"
+    assert found.annotations[0].label == "Tumor: Positive"
 
 
 def test_holes_and_parts_are_kept_and_points_parted(tmp_path):
@@ -45,7 +45,7 @@ def test_holes_and_parts_are_kept_and_points_parted(tmp_path):
     points = {"type": "MultiPoint", "coordinates": [[1, 2], [3, 4]]}
     mixed = {"type": "GeometryCollection", "geometries": [points, polygon(square(0, 0, 2)), polygon(square(5, 0, 2))]}
     found = read(tmp_path, *(feature(shape, "x") for shape in (holed, parts, points, mixed)))
-    assert [(d.geometry.geom_type, d.geometry.area) for d in found.drawings] == [
+    assert [(d.geometry.geom_type, d.geometry.area) for d in found.annotations] == [
         ("Polygon", 8100 - 900), ("MultiPolygon", 81 + 81 - 9), ("Point", 0), ("Point", 0),
         ("Point", 0), ("Point", 0), ("MultiPolygon", 8),
     ]  # fmt: skip
@@ -54,13 +54,13 @@ def test_holes_and_parts_are_kept_and_points_parted(tmp_path):
 
 def test_a_ring_that_crosses_itself_is_mended(tmp_path):
     bow = [[0, 0], [10, 10], [10, 0], [0, 10], [0, 0]]
-    (drawing,) = read(tmp_path, feature(polygon(bow), "x")).drawings
+    (drawing,) = read(tmp_path, feature(polygon(bow), "x")).annotations
     assert drawing.geometry.is_valid
     assert drawing.geometry.area == pytest.approx(50)
 
 
 def test_a_ring_that_is_not_closed_is(tmp_path):
-    (drawing,) = read(tmp_path, feature(polygon(square(0, 0, 10)[:-1]), "x")).drawings
+    (drawing,) = read(tmp_path, feature(polygon(square(0, 0, 10)[:-1]), "x")).annotations
     assert drawing.geometry.equals(shapely.box(0, 0, 10, 10))
 
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_a_label_is_skipped_and_counted(tmp_path):
         feature(None, "x"),
         feature({"type": "Point", "coordinates": [1, 2, 0]}, "x"),
     )
-    assert [drawing.geometry.wkt for drawing in found.drawings] == ["POINT (1 2)"]
+    assert [drawing.geometry.wkt for drawing in found.annotations] == ["POINT (1 2)"]
     assert found.skipped == {
         "without a class": 1, "of class Ignore*": 1, "a line": 1, "without an area": 1, "without a geometry": 1,
     }  # fmt: skip
@@ -86,7 +86,7 @@ def test_a_feature_a_list_and_a_collection_are_read_plain_and_gzipped(tmp_path, 
     (tmp_path / "a.json").write_text(text)
     (tmp_path / "a.geojson.gz").write_bytes(gzip.compress(text.encode()))
     for name in ("a.json", "a.geojson.gz"):
-        assert len(read_geojson(tmp_path / name).drawings) == 1
+        assert len(read_geojson(tmp_path / name).annotations) == 1
 
 
 def test_a_file_of_embedstore_says_what_it_is(tmp_path):

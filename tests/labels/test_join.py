@@ -1,6 +1,7 @@
 """The join by place, against the same said one tile at a time."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,10 @@ from .places import TASK, area, folder, grid, label
 CENTRE = JoinConfig()
 
 
-def joined(places, labels, slide_rows=(), *, config: JoinConfig = CENTRE, **options: Any) -> TileTargets:
-    return join_labels(places, labels, slide_rows, task=TASK, config=config, **options)
+def joined(
+    places, labels, patients: Mapping[str, str | None] | None = None, *, config: JoinConfig = CENTRE, **options: Any
+) -> TileTargets:
+    return join_labels(places, labels, patients or {}, task=TASK, config=config, **options)
 
 
 def said(answers: TileTargets) -> list[str | None]:
@@ -184,7 +187,7 @@ def test_tiles_are_matched_by_name_within_their_slide():
         label("y", slide_id="f", name="c.png", split="train"),
         label("y", slide_id="g", name="nowhere.png"),
     ]
-    answers = joined(places, rows, [{"slide_id": "f", "patient": "pf"}, {"slide_id": "g", "patient": None}])
+    answers = joined(places, rows, {"f": "pf", "g": None})
     assert said(answers) == ["x", None, "y", "y", None]
     assert [answers.split_names[i] if i >= 0 else None for i in answers.split] == ["train", None, "train", "test", None]
     names = [answers.patients[i] if i >= 0 else None for i in answers.patient]
@@ -239,14 +242,14 @@ def test_rest_within_an_area_ends_with_the_area():
 
 def test_labels_of_slides_and_patients_yield_to_finer_ones():
     places = grid({"a.svs": (2, 1), "b.svs": (2, 1), "c.svs": (2, 1), "d.svs": (1, 1)})
-    slide_rows = [{"slide_id": f"{name}.svs", "patient": "p1" if name in "ab" else "p2"} for name in "abcd"]
+    patients = {f"{name}.svs": "p1" if name in "ab" else "p2" for name in "abcd"}
     rows = [
         label("tile", x=0.0, y=0.0, edge_l0=100.0),
         label("slide", "slide", "a.svs"),
         label("slide", "slide", "c.svs"),
         label("patient", "patient", None, patient="p1"),
     ]
-    answers = joined(places, rows, slide_rows)
+    answers = joined(places, rows, patients)
     assert said(answers) == ["tile", "slide", "patient", "patient", "slide", "slide", None]
     assert answers.weak == 5
 

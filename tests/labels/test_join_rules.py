@@ -24,9 +24,9 @@ HALF = JoinConfig(rule="overlap")
 
 
 def join(
-    where: TileLocations, labels: Sequence[dict[str, Any]], slide_rows=(), *, config=CENTRE, **options
+    where: TileLocations, labels: Sequence[dict[str, Any]], patients=None, *, config=CENTRE, **options
 ) -> TileTargets:
-    return join_labels(where, labels, slide_rows, task="t", config=config, **options)
+    return join_labels(where, labels, patients or {}, task="t", config=config, **options)
 
 
 def classes_of(found: TileTargets) -> list[str | None]:
@@ -168,7 +168,7 @@ def test_labels_in_level_0_pixels_meet_tiles_of_a_slide_whose_bounds_start_off_z
     lesion = box(1000 + 1024, 2000, 1000 + 2048, 2000 + 512)
     for config in (CENTRE, JoinConfig(rule="overlap", min_overlap=1.0)):
         found = join(where, [area("tumour", lesion, "a.svs"), said("normal", "a.svs", kind="rest")],
-                     store.ledger.slides(), config=config)  # fmt: skip
+                     store.ledger.patients(), config=config)  # fmt: skip
         assert classes_of(found) == ["normal", "normal", "tumour", "tumour", "normal", "normal"]
     shifted = shapely.transform(lesion, lambda xy: xy - [1000, 2000])
     with pytest.raises(LabelError, match=r"on a.svs labels lie in x 1024 to 2048, y 0 to 512, tiles in x 1000 to 4072, "
@@ -265,14 +265,14 @@ def test_rest_leaves_out_tiles_of_classes_that_are_not_asked_for():
 
 def test_a_slides_label_is_about_tiles_without_a_finer_one():
     where = places({"a": row(3), "b": row(2), "c": row(1), "d": row(1)})
-    slide_rows = [
-        {"slide_id": "b", "patient": "p"},
-        {"slide_id": "c", "patient": "p"},
-        {"slide_id": "d", "patient": None},
-    ]
+    patients = {
+        "b": "p",
+        "c": "p",
+        "d": None,
+    }
     labels = [area("tumour", box(0, 0, 100, 100)), said("normal", kind="slide"), said("fat", "b", kind="slide"),
               said("stroma", None, kind="patient", patient="p")]  # fmt: skip
-    found = join(where, labels, slide_rows)
+    found = join(where, labels, patients)
     assert classes_of(found) == ["tumour", "normal", "normal", "fat", "fat", "stroma", None]
     assert found.weak == 5
     assert names_of(found.patient, found.patients) == [None, None, None, "p", "p", "p", None]
@@ -282,7 +282,7 @@ def test_a_patients_label_finds_tiles_whose_own_labels_name_the_patient():
     where = places({"a": [(0, 0, 0)] * 3}, names=["x", "y", "z"])
     labels = [said("t1", name="x", patient="p1", split="train"), said("t2", name="y", patient="p2", split="test"),
               said("t3", None, kind="patient", patient="p9")]  # fmt: skip
-    found = join(where, labels, [{"slide_id": "a", "patient": "p9"}])
+    found = join(where, labels, {"a": "p9"})
     assert classes_of(found) == ["t1", "t2", "t3"]
     assert names_of(found.patient, found.patients) == ["p1", "p2", "p9"]
     assert names_of(found.split, found.split_names) == ["train", "test", None]
@@ -290,12 +290,12 @@ def test_a_patients_label_finds_tiles_whose_own_labels_name_the_patient():
 
 def test_patients_without_a_label_come_from_the_slides():
     where = places({"a": row(1), "b": row(1), "c": row(1)})
-    slide_rows = [
-        {"slide_id": "c", "patient": "p2"},
-        {"slide_id": "a", "patient": "p1"},
-        {"slide_id": "x", "patient": "p0"},
-    ]
-    found = join(where, [said("tumour", "a", kind="slide"), said("normal", "b", kind="slide")], slide_rows)
+    patients = {
+        "c": "p2",
+        "a": "p1",
+        "x": "p0",
+    }
+    found = join(where, [said("tumour", "a", kind="slide"), said("normal", "b", kind="slide")], patients)
     assert names_of(found.patient, found.patients) == ["p1", None, "p2"]
     assert found.patients == ("p1", "p2")
 
@@ -532,15 +532,14 @@ def test_every_tile_has_what_a_plain_reading_of_the_rules_gives_it(labels, least
     ]
     good = [e if not c else None for e, c in zip(expected, clash, strict=True)]
     classes = sorted({name for e in good if e for name in e[0]})
-    slide_rows = [{"slide_id": slide, "patient": patient} for slide, patient in patient_of.items()]
     rows: pa.Table | list[dict[str, Any]] = labels
     if arrow:
         rows = pa.Table.from_pylist([*labels, said("other", task="another task")], schema=LABELS)
     if len(classes) < (1 if multi_label else 2):
         with pytest.raises(LabelError):
-            join_labels(where, rows, slide_rows, task="t", config=config, multi_label=multi_label)
+            join_labels(where, rows, patient_of, task="t", config=config, multi_label=multi_label)
         return
-    found = join_labels(where, rows, slide_rows, task="t", config=config, multi_label=multi_label)
+    found = join_labels(where, rows, patient_of, task="t", config=config, multi_label=multi_label)
     assert list(found.classes) == classes
     assert [set(name.split("+")) - {"-"} if name else None for name in classes_of(found)] == [
         e[0] if e else None for e in good

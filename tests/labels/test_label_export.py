@@ -41,7 +41,7 @@ def plain(labels) -> list[tuple]:
 
 
 def export(store: Store, labels, out: Path, **options) -> list[Path]:
-    slides = {row["slide_id"]: row for row in store.ledger.slides()}
+    slides = {slide.slide_id: slide for slide in store.ledger.slides()}
     return [file.path for file in write_labels([label.row() for label in labels], slides, out, task="t", **options)]
 
 

@@ -49,7 +49,7 @@ def boxes(store: Store, kind: str = "area") -> dict[str, list[tuple[float, ...]]
 def tiles_of(store: Store, slide_id: str, name: str) -> list[list[int]]:
     """Corners of a slide's tiles that are of a class, level-0 pixels."""
     places = read_tile_locations(store.collection())
-    answers = join_labels(places, store.labels.table(), store.ledger.slides(), task="t", config=JoinConfig())
+    answers = join_labels(places, store.labels.table(), store.ledger.patients(), task="t", config=JoinConfig())
     mine = answers.targets[:, answers.classes.index(name)] & (places.slide == places.slides.index(slide_id))
     return places.xy_l0[mine].tolist()
 

@@ -7,14 +7,11 @@ from embedstore.labels import SlideTargets, slide_targets
 
 from .places import TASK, label
 
-ROWS = [
-    {"slide_id": f"{name}.svs", "patient": patient}
-    for name, patient in (("a", "p1"), ("b", "p1"), ("c", "p2"), ("d", None), ("e", "p3"))
-]
+PATIENTS = {"a.svs": "p1", "b.svs": "p1", "c.svs": "p2", "d.svs": None, "e.svs": "p3"}
 
 
 def answered(labels, **options) -> SlideTargets:
-    return slide_targets(ROWS, labels, task=TASK, **options)
+    return slide_targets(PATIENTS, labels, task=TASK, **options)
 
 
 def said(answers: SlideTargets) -> dict[str, str | None]:

@@ -296,7 +296,7 @@ def test_labels_of_an_older_version_are_joined(old: Store, widened: bool):
     if widened:
         old.labels.record([tile("fat", task="u")])  # adds the columns; the old rows have nothing in them
     tiles = places({"a": [(0, 0, 0)] * 2, "b": [(0, 0, 0)]}, names=["y.png", "x.png", "x.png"])
-    found = join_labels(tiles, old.labels.table(), [], task="t", config=JoinConfig())
+    found = join_labels(tiles, old.labels.table(), {}, task="t", config=JoinConfig())
     assert found.classes == ("normal", "tumour")
     assert found.targets.tolist() == [[True, False], [False, True], [False, True]]
     assert [found.patients[i] for i in found.patient] == ["p1", "p1", "p2"]

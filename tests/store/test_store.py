@@ -46,17 +46,17 @@ def test_a_file_is_no_store(tmp_path: Path):
 
 def test_creating_twice_is_opening(store: Store):
     store.ledger.record([fact("a")], [outcome("a")])
-    assert Store.create(store.uri).ledger.slides()[0]["slide_id"] == "a"
+    assert Store.create(store.uri).ledger.slides()[0].slide_id == "a"
 
 
 def test_user_columns_become_filterable_columns(store: Store):
     store.ledger.admit_columns([{"patient": "p1", "age": 61, "stain": "HE"}, {"patient": 7, "age": 58.5}])
     store.ledger.record([fact("a", patient="p1", age=61, stain="HE"), fact("b", patient=7, age=58.5)], [])
-    assert [row["slide_id"] for row in store.ledger.slides(where="age < 60")] == ["b"]
+    assert [row.slide_id for row in store.ledger.slides(where="age < 60")] == ["b"]
     assert store.ledger.slides_of_patient("7") == ["b"]
     store.ledger.admit_columns([{"cohort": "x"}])
     store.ledger.record([fact("c", cohort="x")], [])
-    assert [row["cohort"] for row in store.ledger.slides()] == [None, None, "x"]
+    assert [row.metadata["cohort"] for row in store.ledger.slides()] == [None, None, "x"]
 
 
 def test_a_column_of_another_type_or_a_reserved_name_is_refused(store: Store):
@@ -70,8 +70,8 @@ def test_a_column_of_another_type_or_a_reserved_name_is_refused(store: Store):
 def test_recording_twice_is_recording_once(store: Store):
     for _ in range(2):
         store.ledger.record([fact("a")], [outcome("a", tiles=3), outcome("b", "failed", reason="torn")])
-    assert [(row["slide_id"], row["state"]) for row in store.ledger.outcomes()] == [("a", "done"), ("b", "failed")]
-    assert [row["reason"] for row in store.ledger.outcomes(states=("failed",))] == ["torn"]
+    assert [(row.slide_id, row.state) for row in store.ledger.outcomes()] == [("a", "done"), ("b", "failed")]
+    assert [row.reason for row in store.ledger.outcomes(states=("failed",))] == ["torn"]
 
 
 def test_a_run_that_knows_no_patient_leaves_the_patient_there(store: Store):
@@ -82,22 +82,20 @@ def test_a_run_that_knows_no_patient_leaves_the_patient_there(store: Store):
     )
     store.ledger.record([moved], [])
     a, b = store.ledger.slides()
-    assert (a["patient"], a["cohort"], a["age"]) == ("p1", "y", 61)
-    assert (a["path"], a["slide_mpp"], a["fingerprint"]) == ("/elsewhere/a", 0.5, None), (
-        "what the file is, is said anew"
-    )
-    assert (b["patient"], b["fingerprint"]) == ("p2", "f")
+    assert (a.patient, a.metadata["cohort"], a.metadata["age"]) == ("p1", "y", 61)
+    assert (a.path, a.slide_mpp, a.fingerprint) == ("/elsewhere/a", 0.5, None), "what the file is, comes from the run"
+    assert (b.patient, b.fingerprint) == ("p2", "f")
 
 
 def test_repair_follows_the_rows(store: Store):
     store.ledger.record([fact("b")], [outcome("b", "failed", reason="torn")])
     assert store.ledger.repair("toy", {"a": 3, "b": 4}, "run") == 2
-    assert [(row["slide_id"], row["state"], row["tiles"]) for row in store.ledger.outcomes()] == [
+    assert [(row.slide_id, row.state, row.tiles) for row in store.ledger.outcomes()] == [
         ("a", "done", 3),
         ("b", "done", 4),
     ]
     assert store.ledger.repair("toy", {"a": 3, "b": 4}, "run") == 0
-    assert [row["slide_id"] for row in store.ledger.slides()] == ["a", "b"]
+    assert [row.slide_id for row in store.ledger.slides()] == ["a", "b"]
 
 
 def test_removing_a_patient_leaves_no_trace_after_compaction(store: Store, collection: Collection, deliver: Deliver):
@@ -119,7 +117,7 @@ def test_removing_a_patient_leaves_no_trace_after_compaction(store: Store, colle
     assert remove_slides(store, chosen) == {"toy": 3}
     assert collection.slides() == {"b": 4}
     assert [row["patient"] for row in store.labels.rows()] == ["p2"]
-    assert [row["slide_id"] for row in store.ledger.outcomes()] == ["b"]
+    assert [row.slide_id for row in store.ledger.outcomes()] == ["b"]
     report = compact(store, keep_s=0)
     assert (report["toy"].after.rows, report["toy"].after.versions) == (4, 1)
     files = [path for path in Path(store.uri).rglob("*") if path.is_file()]
@@ -181,7 +179,7 @@ def test_a_list_that_says_more_is_taken_up_for_known_slides(store: Store):
     said = [("a", "/slides/a", {"patient": "p1", "cohort": "x"}), ("b", "/slides/b", {}), ("new", "/slides/new", {})]
     assert store.ledger.refresh(said) == 1
     assert store.ledger.slides_of_patient("p1") == ["a"]
-    assert [row["slide_id"] for row in store.ledger.slides()] == ["a", "b"]
+    assert [row.slide_id for row in store.ledger.slides()] == ["a", "b"]
     assert store.ledger.refresh(said) == 0
 
 

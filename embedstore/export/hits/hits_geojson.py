@@ -63,13 +63,14 @@ def write_hits_geojson(hits: Hits, path: str | Path, *, origin: Origin = "bounds
         )
     if out.suffix.lower() == SUFFIX and len(slide_ids) > 1:
         raise ExportError(f"{out} is one file, and the tiles found are of {len(slide_ids)} slides; name a folder")
-    rows = {row["slide_id"]: row for row in hits.store.ledger.slides()}
+    slides = {slide.slide_id: slide for slide in hits.store.ledger.slides()}
     paths = {}
     for slide_id in slide_ids:
         tiles = located.filter(pc.equal(located["slide_id"], slide_id))
         paths[slide_id] = slide_path(out, slide_id, SUFFIX, single=True)
         about = {"origin": origin, "slide_id": slide_id, "collection": hits.collection, "query": hits.query.title}
-        write_collection(paths[slide_id], about, _features(tiles, corner_l0(rows.get(slide_id, {}), origin), label))
+        corner = corner_l0(slides[slide_id], origin) if slide_id in slides else (0, 0)
+        write_collection(paths[slide_id], about, _features(tiles, corner, label))
     notes = tuple(f"{name!r} is a folder of ready-made tiles, which have no place for QuPath" for name in folders)
     return HitsGeojson(paths=paths, tiles=len(located), notes=notes)
 

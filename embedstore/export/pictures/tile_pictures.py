@@ -9,7 +9,7 @@ import numpy as np
 from embedstore.config import TilingConfig
 from embedstore.errors import RegionReadError, SlideError, SlideNotFoundError
 from embedstore.slides import SlidePlan, SlideSource, TileReader, best_level, open_slide
-from embedstore.store import Store
+from embedstore.store import SlideRow, Store
 
 
 def tile_pictures(store: Store, collection: str, rows: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
@@ -49,13 +49,13 @@ def pictures_at_hand(store: Store, collection: str, rows: Sequence[Mapping[str, 
 def _pictures(store: Store, collection: str, rows: Sequence[Mapping[str, Any]]) -> list[np.ndarray | SlideError]:
     """Each tile's pixels, or the error that reading it or opening its slide raised."""
     tiling = TilingConfig(**store.collection(collection).record()["tiling"])
-    slides = {row["slide_id"]: row for row in store.ledger.slides()}
-    readers = {row["slide_id"]: row["reader"] for row in store.ledger.outcomes(collection=collection)}
+    slides = {slide.slide_id: slide for slide in store.ledger.slides()}
+    readers = {outcome.slide_id: outcome.reader for outcome in store.ledger.outcomes(collection=collection)}
     pictures: dict[int, np.ndarray | SlideError] = {}
     for slide_id in dict.fromkeys(row["slide_id"] for row in rows):
         mine = [i for i, row in enumerate(rows) if row["slide_id"] == slide_id]
         try:
-            plan = _plan(slides.get(slide_id) or {}, readers.get(slide_id), [rows[i] for i in mine], tiling)
+            plan = _plan(slides.get(slide_id), readers.get(slide_id), [rows[i] for i in mine], tiling)
             with TileReader(plan, tiling) as reader:
                 pixels, readable = reader.read(0, len(mine))
         except SlideError as error:
@@ -69,33 +69,34 @@ def _pictures(store: Store, collection: str, rows: Sequence[Mapping[str, Any]]) 
 
 
 def _plan(
-    slide: Mapping[str, Any], reader: str | None, rows: Sequence[Mapping[str, Any]], tiling: TilingConfig
+    slide: SlideRow | None, reader: str | None, rows: Sequence[Mapping[str, Any]], tiling: TilingConfig
 ) -> SlidePlan:
-    slide_id, path = rows[0]["slide_id"], slide.get("path")
-    if not path or not Path(path).exists():
+    slide_id = rows[0]["slide_id"]
+    if slide is None or not slide.path or not Path(slide.path).exists():
+        path = slide.path if slide is not None and slide.path else "a known path"
         raise SlideNotFoundError(
-            f"slide {slide_id!r} is not at {path or 'a known path'} any more, so its tiles cannot be shown; "
+            f"slide {slide_id!r} is not at {path} any more, so its tiles cannot be shown; "
             "bring it back there, or ingest it again from where it is with --force"
         )
-    folder = slide["kind"] == "tiles"
+    folder = slide.is_ready_made
     level = 0
     if not folder:
-        with open_slide(path, reader=reader or "auto") as opened:
-            mpp = slide["slide_mpp"] or opened.mpp  # a crash may have kept it out of the slide's row
+        with open_slide(slide.path, reader=reader or "auto") as opened:
+            mpp = slide.slide_mpp or opened.mpp  # a crash may have kept it out of the slide's row
             level = best_level(opened.level_downsamples, mpp=mpp, target_mpp=tiling.mpp) if mpp else 0
     return SlidePlan(
         slide_id=slide_id,
-        source=SlideSource(slide_id=slide_id, path=path, kind=slide["kind"]),
+        source=SlideSource(slide_id=slide_id, path=slide.path, kind=slide.kind),
         reader=reader or "auto",
         xy_l0=np.array([(row["x"], row["y"]) for row in rows], np.int32),
         names=tuple(row["name"] for row in rows) if folder else None,
         tissue=np.ones(len(rows), np.float32),
         edge_l0=rows[0]["edge_l0"],
         level=level,
-        size_l0=(slide["width_l0"] or 0, slide["height_l0"] or 0),
-        mpp=slide["slide_mpp"],
-        vendor=slide["vendor"] or "",
-        tissue_mm2=slide["tissue_mm2"] or 0.0,
+        size_l0=(slide.width_l0 or 0, slide.height_l0 or 0),
+        mpp=slide.slide_mpp,
+        vendor=slide.vendor or "",
+        tissue_mm2=slide.tissue_mm2 or 0.0,
         warnings=(),
-        fingerprint=slide["fingerprint"] or "",
+        fingerprint=slide.fingerprint or "",
     )

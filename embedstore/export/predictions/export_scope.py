@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import ConfigError, ExportError
-from embedstore.store import PredictionFacts, Predictions, Store
-from embedstore.store.schema import SLIDES
+from embedstore.store import PredictionFacts, Predictions, SlideRow, Store
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,7 +26,7 @@ class ExportScope:
 
     store: Store
     collection: str
-    slides: Mapping[str, Mapping[str, Any]]
+    slides: Mapping[str, SlideRow]
     predictions: Predictions | None = None
     attention: Predictions | None = None
     facts: PredictionFacts | None = None
@@ -73,7 +71,7 @@ class ExportScope:
         Raises:
             ExportError: no slide is left, or a folder was named.
         """
-        folders = [slide_id for slide_id, row in self.slides.items() if row.get("kind") == "tiles"]
+        folders = [slide_id for slide_id, slide in self.slides.items() if slide.is_ready_made]
         located = [slide_id for slide_id in self.slides if slide_id not in folders]
         if folders and (named or not located):
             raise ExportError(
@@ -120,7 +118,7 @@ def export_scope(
         hint = f"; `embedstore predict --head {head} --slide {missing[0]}` makes them" if head else ""
         raise ExportError(f"slide {missing[0]!r} has no rows in the {source} ({len(missing)} such slide(s)){hint}")
     if where is None:
-        rows = {slide_id: {"slide_id": slide_id} for slide_id in chosen} | rows
+        rows = {slide_id: SlideRow(slide_id=slide_id, path="", kind="wsi") for slide_id in chosen} | rows
     exported = {slide_id: rows[slide_id] for slide_id in chosen if slide_id in rows}
     if not exported:
         matches = f"; {where!r} holds for {len(rows)} slide(s) of the store" if where else ""
@@ -143,9 +141,9 @@ def _attention(store: Store, facts: PredictionFacts) -> Predictions | None:
     return attention if kept else None
 
 
-def _slide_rows(store: Store, where: str | None) -> dict[str, dict[str, Any]]:
+def _slide_rows(store: Store, where: str | None) -> dict[str, SlideRow]:
     try:
-        return {row["slide_id"]: row for row in store.ledger.slides(where=where)}
+        return {slide.slide_id: slide for slide in store.ledger.slides(where=where)}
     except ValueError as error:
         raise ConfigError(
             f"slides cannot be chosen by {where!r}: {str(error).split(', /')[0]}; "
@@ -153,11 +151,10 @@ def _slide_rows(store: Store, where: str | None) -> dict[str, dict[str, Any]]:
         ) from error
 
 
-def metadata_columns(slides: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def metadata_columns(slides: Mapping[str, SlideRow]) -> list[str]:
     """The columns of slides that go into an export: patient, resolution, and the user's own."""
-    names = dict.fromkeys(name for row in slides.values() for name in row)
-    own = [name for name in names if name not in SLIDES.names]
-    return [name for name in ("patient", "slide_mpp") if name in names] + own
+    users = dict.fromkeys(name for slide in slides.values() for name in slide.metadata if name != "patient")
+    return ["patient", "slide_mpp", *users]
 
 
 def attention_ranks(attention: NDArray[np.floating]) -> NDArray[np.float64]:

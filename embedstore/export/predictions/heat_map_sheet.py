@@ -15,7 +15,7 @@ from embedstore.export.predictions.export_scope import ExportScope, attention_ra
 from embedstore.labels.class_colours import Colour, class_colours
 from embedstore.output_files import atomic_write
 from embedstore.slides import Pixels, Thumbnail, open_slide, read_thumbnail
-from embedstore.store import PredictionFacts, Store
+from embedstore.store import PredictionFacts, SlideRow, Store
 from embedstore.store.prediction_schema import decided_classes, probability_matrix
 
 PICTURE_PX = 1600  # longer side of the picture of the slide
@@ -80,13 +80,13 @@ def write_heat_map(
         picture = draw_class_map(thumbnail, xy_l0, edge_l0, votes, list(colours.values()))
         counts = {name: int((votes[:, i] > 0).sum()) for i, name in enumerate(facts.classes)}
         key = _Key(title="class (tiles)", classes=colours, counts=counts)
-    mpp = thumbnail.mpp if slide.get("slide_mpp") else None
+    mpp = thumbnail.mpp if slide.slide_mpp else None
     _save_sheet(picture, Path(path), title=f"head {facts.head}", subtitle=_subtitle(scope, slide_id), key=key, mpp=mpp)
     return note
 
 
 def slide_picture(
-    store: Store, collection: str, slide: Mapping[str, Any], *, picture_px: int = PICTURE_PX
+    store: Store, collection: str, slide: SlideRow, *, picture_px: int = PICTURE_PX
 ) -> tuple[Thumbnail, str | None]:
     """A picture of a slide's bounds, and a note where it is only blank paper.
 
@@ -98,26 +98,25 @@ def slide_picture(
     Raises:
         ExportError: the slide cannot be read and its size is not known.
     """
-    slide_id, path = slide["slide_id"], slide.get("path")
-    if not path or not Path(path).exists():
-        return _blank_paper(
-            slide, picture_px
-        ), f"slide {slide_id!r} is not at {path or 'a known path'}: drawn on blank paper"
-    readers = [row["reader"] for row in store.ledger.outcomes(collection=collection, slide_id=slide_id)]
+    slide_id = slide.slide_id
+    if not slide.path or not Path(slide.path).exists():
+        note = f"slide {slide_id!r} is not at {slide.path or 'a known path'}: drawn on blank paper"
+        return _blank_paper(slide, picture_px), note
+    readers = [outcome.reader for outcome in store.ledger.outcomes(collection=collection, slide_id=slide_id)]
     try:
-        with open_slide(path, reader=next(iter(readers), None) or "auto") as opened:
-            mpp = slide.get("slide_mpp") or opened.mpp or 1.0
+        with open_slide(slide.path, reader=next(iter(readers), None) or "auto") as opened:
+            mpp = slide.slide_mpp or opened.mpp or 1.0
             downsample = max(1.0, max(opened.bounds_l0[2:]) / picture_px)
             return read_thumbnail(opened, mpp_l0=mpp, mpp=mpp * downsample), None
     except SlideError as error:
         return _blank_paper(slide, picture_px), f"slide {slide_id!r} cannot be read: drawn on blank paper ({error})"
 
 
-def _blank_paper(slide: Mapping[str, Any], picture_px: int) -> Thumbnail:
-    width, height = (slide.get(f"bounds_{side}") or slide.get(f"{side}_l0") for side in ("width", "height"))
+def _blank_paper(slide: SlideRow, picture_px: int) -> Thumbnail:
+    width, height = slide.bounds_width or slide.width_l0, slide.bounds_height or slide.height_l0
     if not width or not height:
         raise ExportError(
-            f"slide {slide['slide_id']!r} is not at {slide.get('path') or 'a known path'}, and the store does not know "
+            f"slide {slide.slide_id!r} is not at {slide.path or 'a known path'}, and the store does not know "
             f"its size; bring it back there, or ingest it again with --force"
         )
     downsample = max(1.0, max(width, height) / picture_px)
@@ -125,9 +124,9 @@ def _blank_paper(slide: Mapping[str, Any], picture_px: int) -> Thumbnail:
     return Thumbnail(
         pixels=np.full((rows, columns, 3), PAPER, np.uint8),
         unread=np.zeros((rows, columns), bool),
-        origin_l0=(slide.get("bounds_x") or 0, slide.get("bounds_y") or 0),
+        origin_l0=slide.corner_l0,
         scale_l0=(width / columns, height / rows),
-        mpp=(slide.get("slide_mpp") or 1.0) * downsample,
+        mpp=(slide.slide_mpp or 1.0) * downsample,
     )
 
 

@@ -65,7 +65,7 @@ def _tiles(scope: ExportScope, form: Form) -> Iterator[pa.RecordBatch]:
 def slides_table(scope: ExportScope) -> pa.Table:
     """What is known of the slides: slide_id, patient, slide_mpp, and the user's columns."""
     columns = metadata_columns(scope.slides)
-    values = {name: pa.array([row.get(name) for row in scope.slides.values()]) for name in columns}
+    values = {name: pa.array([slide.column(name) for slide in scope.slides.values()]) for name in columns}
     typed = {name: each.cast(pa.string()) if pa.types.is_null(each.type) else each for name, each in values.items()}
     return pa.table({"slide_id": pa.array(list(scope.slides), pa.string()), **typed})
 

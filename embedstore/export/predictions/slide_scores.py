@@ -62,8 +62,8 @@ def _tile_scores(scope: ExportScope, facts: PredictionFacts) -> pa.Table:
     rows = [
         {
             "slide_id": slide_id,
-            **{name: scope.slides[slide_id].get(name) for name in metadata_columns(scope.slides)},
-            **tallies[slide_id].row(suffixes, scope.slides[slide_id].get("slide_mpp"), share),
+            **{name: scope.slides[slide_id].column(name) for name in metadata_columns(scope.slides)},
+            **tallies[slide_id].row(suffixes, scope.slides[slide_id].slide_mpp, share),
         }
         for slide_id in sorted(tallies)
     ]

@@ -24,7 +24,7 @@ class Annotation:
         label: The class.
         groups: The groups that the class belongs to, the nearest first.
         geometry: A Point, or a valid Polygon or MultiPolygon; pixels in the frame of its file.
-        rest: Whether it bounds what no other drawing covers, instead of being of the class itself.
+        rest: Whether it bounds what no other annotation covers, instead of being of the class itself.
         split, patient: As `Label` has them.
     """
 
@@ -38,11 +38,11 @@ class Annotation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AnnotationFile:
-    """What a file of drawings holds.
+    """What a file of annotations holds.
 
     Attributes:
         path: The file.
-        drawings: Those that can be labels, in the file's order.
+        annotations: Those that can be labels, in the file's order.
         skipped: Why others cannot, and how many: lines, shapes without a class, and the like.
         origin: Where the file says that its coordinates begin; None where it does not say.
         slide_id: The slide that it says it is about.
@@ -51,7 +51,7 @@ class AnnotationFile:
     """
 
     path: Path
-    drawings: tuple[Annotation, ...]
+    annotations: tuple[Annotation, ...]
     skipped: Mapping[str, int] = field(default_factory=Counter)
     origin: Origin | None = None
     slide_id: str | None = None

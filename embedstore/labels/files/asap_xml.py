@@ -31,7 +31,7 @@ def read_asap(path: str | Path, *, named: Collection[str] = ()) -> AnnotationFil
     path = Path(path)
     root = _root(path)
     parents = _parents(root)
-    drawings: list[Annotation] = []
+    annotations: list[Annotation] = []
     skipped: Counter[str] = Counter()
     splines = 0
     for number, node in enumerate(root.findall("./Annotations/Annotation"), start=1):
@@ -51,9 +51,9 @@ def read_asap(path: str | Path, *, named: Collection[str] = ()) -> AnnotationFil
             continue
         parts, reasons = usable_parts(shape)
         skipped.update(reasons)
-        drawings += [Annotation(label=label, groups=_groups(label, parents), geometry=part) for part in parts]
+        annotations += [Annotation(label=label, groups=_groups(label, parents), geometry=part) for part in parts]
     notes = (f"{path.name}: {splines} splines are taken as polygons of their points",) if splines else ()
-    return AnnotationFile(path=path, drawings=tuple(drawings), skipped=skipped, notes=notes)
+    return AnnotationFile(path=path, annotations=tuple(annotations), skipped=skipped, notes=notes)
 
 
 def _root(path: Path) -> ET.Element:

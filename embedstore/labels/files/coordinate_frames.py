@@ -1,8 +1,7 @@
 """The frames in which programs count pixels, and the way into level 0."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
@@ -10,9 +9,10 @@ from numpy.typing import NDArray
 
 from embedstore.errors import LabelError
 from embedstore.labels.files.annotations import Origin
+from embedstore.store import SlideRow
 
 
-def corner_l0(slide: Mapping[str, Any], origin: Origin) -> tuple[int, int]:
+def corner_l0(slide: SlideRow, origin: Origin) -> tuple[int, int]:
     """Where (0, 0) of a file lies, level-0 pixels.
 
     QuPath shows the part of a slide that OpenSlide says holds an image (`openslide.bounds-x` and `-y`) and counts from
@@ -23,11 +23,11 @@ def corner_l0(slide: Mapping[str, Any], origin: Origin) -> tuple[int, int]:
     """
     if origin == "level0":
         return 0, 0
-    return slide.get("bounds_x") or 0, slide.get("bounds_y") or 0
+    return slide.corner_l0
 
 
 def level_0(
-    shapes: Sequence[shapely.Geometry], slide: Mapping[str, Any], *, origin: Origin, where: str | Path
+    shapes: Sequence[shapely.Geometry], slide: SlideRow, *, origin: Origin, where: str | Path
 ) -> NDArray[np.object_]:
     """Bring shapes of a file into level-0 pixels.
 
@@ -41,19 +41,19 @@ def level_0(
     Raises:
         LabelError: a shape lies wholly outside of the slide, or the slide is a folder of ready-made tiles.
     """
-    if slide["kind"] == "tiles" and shapes:
+    if slide.is_ready_made and shapes:
         raise LabelError(
-            f"{where}: slide {slide['slide_id']!r} is a folder of ready-made tiles, which have no place; "
+            f"{where}: slide {slide.slide_id!r} is a folder of ready-made tiles, which have no place; "
             "label them by a table with the columns slide_id, name and label"
         )
     drawn = np.array(shapes, object)
     moved = _move(drawn, corner_l0(slide, origin))
-    size = slide.get("width_l0"), slide.get("height_l0")
-    if not len(drawn) or not all(size):
+    if not len(drawn) or not slide.width_l0 or not slide.height_l0:
         return moved
+    size = slide.width_l0, slide.height_l0
     outside = ~_meets(moved, size)
     if outside.any():
-        raise LabelError(_where_they_are(drawn, moved, outside, slide, origin, where))
+        raise LabelError(_where_they_are(drawn, moved, outside, slide, size, origin, where))
     return moved
 
 
@@ -63,7 +63,7 @@ def _move(shapes: NDArray[np.object_], corner: tuple[int, int]) -> NDArray[np.ob
     return shapely.transform(shapes, lambda xy: xy + np.asarray(corner))
 
 
-def _meets(shapes: NDArray[np.object_], size: tuple[Any, Any]) -> NDArray[np.bool_]:
+def _meets(shapes: NDArray[np.object_], size: tuple[int, int]) -> NDArray[np.bool_]:
     left, top, right, bottom = shapely.bounds(shapes).T
     return (left < size[0]) & (top < size[1]) & (right >= 0) & (bottom >= 0)
 
@@ -72,12 +72,13 @@ def _where_they_are(
     drawn: NDArray[np.object_],
     moved: NDArray[np.object_],
     outside: NDArray[np.bool_],
-    slide: Mapping[str, Any],
+    slide: SlideRow,
+    size: tuple[int, int],
     origin: Origin,
     where: str | Path,
 ) -> str:
     left, top, right, bottom = shapely.total_bounds(moved[outside])
-    width, height = slide["width_l0"], slide["height_l0"]
+    width, height = size
     x, y = corner_l0(slide, origin)
     other: Origin = "level0" if origin == "bounds" else "bounds"
     fits = _meets(_move(drawn, corner_l0(slide, other)), (width, height)).all()
@@ -87,7 +88,7 @@ def _where_they_are(
         else "is this the file of another slide? --slide says which it is of"
     )
     return (
-        f"{where}: {int(outside.sum())} of {len(moved)} annotations lie outside of slide {slide['slide_id']!r}: they "
+        f"{where}: {int(outside.sum())} of {len(moved)} annotations lie outside of slide {slide.slide_id!r}: they "
         f"span x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}, the slide x 0 to {width}, y 0 to {height} "
         f"(level-0 pixels, with --origin {origin}: coordinates begin at {x}, {y}); {hint}"
     )

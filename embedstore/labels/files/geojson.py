@@ -17,6 +17,7 @@ from embedstore.labels.class_colours import class_colours
 from embedstore.labels.files.annotations import IGNORED, Annotation, AnnotationFile, Origin, usable_parts
 from embedstore.labels.files.coordinate_frames import corner_l0
 from embedstore.output_files import atomic_write
+from embedstore.store import SlideRow
 
 #: A member of a file and of properties that embedstore writes for itself; GeoJSON (RFC 7946, 6.1) lets it be.
 OWN = "embedstore"
@@ -41,7 +42,7 @@ def read_geojson(path: str | Path, *, named: Collection[str] = ()) -> Annotation
     about = _own(content) if isinstance(content, dict) else {}
     features = list(_features(content, path))
     geometries = _geometries(features, path)
-    drawings: list[Annotation] = []
+    annotations: list[Annotation] = []
     skipped: Counter[str] = Counter()
     for feature, geometry in zip(features, geometries, strict=True):
         properties = feature.get("properties") or {}
@@ -56,7 +57,7 @@ def read_geojson(path: str | Path, *, named: Collection[str] = ()) -> Annotation
         else:
             parts, reasons = usable_parts(geometry)
             skipped.update(reasons)
-            drawings += [
+            annotations += [
                 Annotation(
                     label=label,
                     geometry=part,
@@ -72,7 +73,7 @@ def read_geojson(path: str | Path, *, named: Collection[str] = ()) -> Annotation
     head = about.get("head")
     return AnnotationFile(
         path=path,
-        drawings=tuple(drawings),
+        annotations=tuple(annotations),
         skipped=skipped,
         origin=origin,
         slide_id=about.get("slide_id"),
@@ -159,7 +160,7 @@ def _class(properties: Mapping[str, Any]) -> str:
 
 def write_label_geojson(
     rows: Sequence[Mapping[str, Any]],
-    slide: Mapping[str, Any],
+    slide: SlideRow,
     path: str | Path,
     *,
     task: str,
@@ -179,7 +180,7 @@ def write_label_geojson(
     corner = corner_l0(slide, origin)
     colours = class_colours(sorted({row["label"] for row in rows}))
     drawn = [row for row in rows if row["geometry"] is not None or row["kind"] == "point"]
-    about: dict[str, Any] = {"origin": origin, "slide_id": slide["slide_id"], "task": task}
+    about: dict[str, Any] = {"origin": origin, "slide_id": slide.slide_id, "task": task}
     about["rest"] = sorted({row["label"] for row in rows if row["kind"] == "rest" and row["geometry"] is None})
     features = [_feature(row, corner, colours[row["label"]]) for row in drawn]
     with atomic_write(path) as part:

@@ -19,7 +19,7 @@ from embedstore.labels.files.annotations import Origin
 from embedstore.labels.files.coordinate_frames import corner_l0
 from embedstore.labels.files.slide_names import SlideNames
 from embedstore.sorted_ids import positions_in
-from embedstore.store import Store, read_tile_locations
+from embedstore.store import SlideRow, Store, read_tile_locations
 from embedstore.store.labels import Kind
 
 ALIASES = {"slide": "slide_id", "class": "label", "file": "name", "edge": "edge_l0"}
@@ -165,7 +165,7 @@ def table_places(
     kinds = _kinds(table, slide is not None)
     rows: dict[str, list[Any]] = {name: table.list(name) for name in ("slide_id", "name", *NUMBERS, "patient")}
     by_id = (kinds == "tile") & table.there("tile_id")
-    slides = {row["slide_id"]: row for row in store.ledger.slides()}
+    slides = {slide.slide_id: slide for slide in store.ledger.slides()}
     if slide is not None:
         rows["slide_id"] = [slide if name is None else name for name in rows["slide_id"]]
     asked = {rows["slide_id"][i] for i in np.flatnonzero((kinds != "patient") & ~by_id)}
@@ -249,8 +249,8 @@ def _slides(asked: set[str], slides: Mapping[str, Any], path: Path) -> dict[str,
     return found
 
 
-def _check_patients(asked: set[str], slides: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    known = {row["patient"] for row in slides.values()} - {None}
+def _check_patients(asked: set[str], slides: Mapping[str, SlideRow], path: Path) -> None:
+    known = {slide.patient for slide in slides.values() if slide.patient is not None}
     missing = sorted(asked - known)
     if missing:
         raise SlideNotInStoreError(
@@ -316,7 +316,7 @@ def _check_names(rows: Mapping[str, Sequence[Any]], chosen: NDArray[np.int64], s
 def _into_level_0(
     rows: dict[str, list[Any]],
     chosen: NDArray[np.int64],
-    slides: Mapping[str, Mapping[str, Any]],
+    slides: Mapping[str, SlideRow],
     origin: Origin,
     table: LabelTable,
 ) -> None:
@@ -327,15 +327,15 @@ def _into_level_0(
         if rows["name"][i] is not None:
             continue
         slide = slides[rows["slide_id"][i]]
-        if slide["kind"] == "tiles":
+        if slide.is_ready_made:
             raise LabelError(
-                f"{table.path}, row {table.number[i]}: slide {slide['slide_id']!r} is a folder of ready-made tiles, "
+                f"{table.path}, row {table.number[i]}: slide {slide.slide_id!r} is a folder of ready-made tiles, "
                 "which have no place; label them by the columns slide_id, name and label"
             )
         left, top = corner_l0(slide, origin)
         rows["x"][i], rows["y"][i] = x + left, y + top
-        width, height = slide.get("width_l0"), slide.get("height_l0")
-        if width and not (-edge <= x + left < width and -edge <= y + top < height):
+        width, height = slide.width_l0, slide.height_l0
+        if width and height and not (-edge <= x + left < width and -edge <= y + top < height):
             outside.append((i, x + left, y + top, width, height))
     if outside:
         i, x, y, width, height = outside[0]

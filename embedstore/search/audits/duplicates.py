@@ -132,9 +132,9 @@ def _same_files(store: Store, present: set[str]) -> set[tuple[str, str]]:
         present: Slides of the collection.
     """
     by_file = defaultdict(list)
-    for row in store.ledger.slides():
-        if row["fingerprint"] and row["slide_id"] in present:
-            by_file[row["fingerprint"]].append(row["slide_id"])
+    for slide in store.ledger.slides():
+        if slide.fingerprint and slide.slide_id in present:
+            by_file[slide.fingerprint].append(slide.slide_id)
     return {pair for slides in by_file.values() for pair in combinations(sorted(slides), 2)}
 
 

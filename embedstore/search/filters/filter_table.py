@@ -71,7 +71,7 @@ def tile_table(
         table = _append(table, of_slides, slides, row, aliased=True)
     if labelled and len(table):
         places = locations_of(table, row=np.arange(len(table)), version=0, collection=collection.name)
-        patients = store.ledger.slide_table(["slide_id", "patient"]).to_pylist()
+        patients = store.ledger.patients()
     for column in labelled:
         said = _labels(store, places, patients, column.name) if len(table) else pa.array([], pa.string())
         table = table.append_column(column.alias, said)
@@ -83,7 +83,7 @@ def tile_table(
     return table.select(list(dict.fromkeys(("tile_id", "slide_id", *(column.alias for column in columns)))))
 
 
-def _labels(store: Store, places: Any, patients: Sequence[Mapping[str, Any]], task: str) -> pa.Array:
+def _labels(store: Store, places: Any, patients: Mapping[str, str | None], task: str) -> pa.Array:
     """The class of each tile by its centre; NULL where no label says one, and where labels contradict each other."""
     labels = store.labels.of_task(task)
     answers = join_labels(places, labels, patients, task=task, config=JoinConfig(), min_classes=0)

@@ -33,7 +33,7 @@ def prototype_query(store: Store, collection: Collection, task: str, label: str)
     _check_class(labels, task, label)
     places = read_tile_locations(collection)
     answers = join_labels(
-        places, labels, store.ledger.slides(), task=task, config=JoinConfig(rule="centre"), min_classes=1
+        places, labels, store.ledger.patients(), task=task, config=JoinConfig(rule="centre"), min_classes=1
     )
     rows = np.flatnonzero(_of_class(answers, label, collection.name))
     chosen = _sample(rows)

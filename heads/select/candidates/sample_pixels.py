@@ -144,13 +144,13 @@ def read_sample(
 
 
 def _slide_sources(store: Store, collection: Collection) -> dict[str, _SlideSource]:
-    readers = {row["slide_id"]: row["reader"] for row in store.ledger.outcomes(collection=collection.name)}
+    readers = {outcome.slide_id: outcome.reader for outcome in store.ledger.outcomes(collection=collection.name)}
     return {
-        row["slide_id"]: _SlideSource(
-            path=row["path"], ready_made=row["kind"] == "tiles", mpp=row["slide_mpp"],
-            reader=readers.get(row["slide_id"]) or "auto",
+        slide.slide_id: _SlideSource(
+            path=slide.path, ready_made=slide.is_ready_made, mpp=slide.slide_mpp,
+            reader=readers.get(slide.slide_id) or "auto",
         )
-        for row in store.ledger.slides()
+        for slide in store.ledger.slides()
     }  # fmt: skip
 
 

@@ -53,9 +53,9 @@ def test_labels_made_of_them_lie_on_the_tiles(store: Store, tmp_path: Path, orig
     path = tmp_path / "b.geojson"
     write_hits_geojson(make_hits(store, tile_rows(store, LOST)), path, origin=origin, label="lesion")
     read = read_geojson(path)
-    slide = next(row for row in store.ledger.slides() if row["slide_id"] == LOST)
-    assert (read.origin, read.slide_id, {drawing.label for drawing in read.drawings}) == (origin, LOST, {"lesion"})
-    shapes = level_0([drawing.geometry for drawing in read.drawings], slide, origin=read.origin, where=path)
+    slide = next(row for row in store.ledger.slides() if row.slide_id == LOST)
+    assert (read.origin, read.slide_id, {drawing.label for drawing in read.annotations}) == (origin, LOST, {"lesion"})
+    shapes = level_0([drawing.geometry for drawing in read.annotations], slide, origin=read.origin, where=path)
     assert shapely.bounds(shapes).tolist() == [[x, y, x + EDGE, y + EDGE] for x, y in CORNERS[LOST]]
 
 

@@ -136,7 +136,7 @@ def lesion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setattr("embedstore.export.predictions.heat_map_sheet.open_slide", cropped)
     store = make_store(tmp_path, {"a.tiff": grid(2, 2, at=LESION[:2])})
     bounds = dict(zip(("bounds_x", "bounds_y", "bounds_width", "bounds_height"), BOUNDS, strict=True))
-    row = store.ledger.slides()[0] | bounds
+    row = store.ledger.slides()[0].as_record() | bounds
     store.ledger._slides.upsert("slide_id", [row])
     return store
 

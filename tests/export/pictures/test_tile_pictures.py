@@ -1,5 +1,6 @@
 """Pictures of stored tiles: as they were ingested, and what becomes of those that are lost."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -62,7 +63,7 @@ def test_a_slide_that_the_ledger_does_not_know(store: Store):
 
 def test_a_slide_whose_resolution_only_its_file_knows(store: Store, monkeypatch: pytest.MonkeyPatch):
     rows, known = tile_rows(store, "a.svs"), store.ledger.slides()
-    monkeypatch.setattr(store.ledger, "slides", lambda: [{**row, "slide_mpp": None} for row in known])
+    monkeypatch.setattr(store.ledger, "slides", lambda: [replace(row, slide_mpp=None) for row in known])
     assert (pictures_at_hand(store, "toy", rows)[1] == COLOURS[1]).all()
 
 

@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Store:
 def test_all_predicted_slides_are_chosen_unless_said_otherwise(store: Store):
     scope = export_scope(store, head="lesion")
     assert list(scope.slides) == ["a.svs", "b.svs"] and scope.slide_ids is None
-    assert scope.slides["b.svs"]["patient"] == "P1"
+    assert scope.slides["b.svs"].patient == "P1"
     assert list(export_scope(store, head="lesion", where="cohort = 'B'").slides) == ["b.svs"]
     assert export_scope(store, head="lesion", slides=["a.svs"]).slide_ids == ["a.svs"]
     assert list(export_scope(store).slides) == ["a.svs", "b.svs", "c.svs"]

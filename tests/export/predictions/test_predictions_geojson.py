@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,8 @@ def test_coordinates_begin_at_the_corner_that_qupath_shows(store: Store, tmp_pat
 def test_a_slide_whose_bounds_are_not_known_begins_at_level_0(store: Store, tmp_path: Path):
     predict(store, facts(), {"b.svs": two([0.9] * 9)})
     scope = export_scope(store, head="lesion")
-    scope.slides["b.svs"].update(bounds_x=None, bounds_y=None)  # type: ignore[attr-defined]
+    unbounded = replace(scope.slides["b.svs"], bounds_x=None, bounds_y=None)
+    scope = replace(scope, slides={**scope.slides, "b.svs": unbounded})
     write_geojson(scope, "b.svs", tmp_path / "b.geojson")
     first = json.loads((tmp_path / "b.geojson").read_text())["features"][0]
     assert first["geometry"]["coordinates"][0][0] == [1100, 2300]

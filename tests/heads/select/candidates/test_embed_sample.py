@@ -101,7 +101,7 @@ def test_other_tilings_are_cut_around_the_same_centres(
     config = toy(file, name)
     sample = embed(store, collection, rows, [config], scratch=tmp_path)
     extractor = load_extractor(config)
-    paths = {row["slide_id"]: row["path"] for row in store.ledger.slides()}
+    paths = {row.slide_id: row.path for row in store.ledger.slides()}
     for row, vector in zip(rows, sample.embedded[0].vectors, strict=True):
         with open_slide(paths[row["slide_id"]]) as slide:
             width, height = slide.size_l0

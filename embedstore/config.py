@@ -46,7 +46,7 @@ class TilingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TissueConfig:
-    """How tissue is told from glass on a thumbnail.
+    """How tissue is separated from background on a thumbnail.
 
     Attributes:
         method: `otsu` finds tissue by optical density and saturation; `all` takes the whole slide.
@@ -89,18 +89,18 @@ class ReadingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """How the run uses the machine; nothing here changes what is stored.
+    """How a run uses the machine. Nothing here changes what is stored.
 
     Attributes:
         readers: Reader workers beside each extractor; as many as the cores allow when None.
         extractors: Extractor workers; one per GPU, or one on a machine without a GPU when None.
         batch_tiles: Tiles in one forward pass; the extractor's own choice when None.
-        chunk_bytes: Pixels that travel from reader to extractor at once, bytes.
+        chunk_bytes: Pixels that a reader sends to its extractor at once, bytes.
         in_flight_bytes: Pixels read and not yet embedded, per worker group (an extractor and its readers), bytes.
-        group_slides: A commit takes at most so many slides.
-        group_s: A finished slide waits at most so long for its commit, seconds.
-        max_strikes: A slide that was being read each time a worker died so often has failed.
-        max_restarts: Deaths of workers that a run survives.
+        group_slides: Largest number of slides in one commit.
+        group_s: Longest time that a finished slide waits for its commit, seconds.
+        max_strikes: A slide fails after this many workers died while working on it.
+        max_restarts: Number of worker deaths that a run survives.
         compact_every: Commits between two compactions of a collection.
     """
 
@@ -141,21 +141,21 @@ class ExecutionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewConfig:
-    """Which augmented copies of each tile are embedded beside it. The same tile gets the same copies again.
+    """Which augmented copies (views) of each tile are embedded beside it. They are the same in every run.
 
-    Every copy is mirrored and turned at random; of the rest, each comes with the chance that is noted.
+    Every view is mirrored and turned at random. Each other change is made to the share of views that is noted.
 
     Attributes:
         count: Augmented copies of each tile to embed beside it, for fit-head and fit-augmenter.
         crop: Largest share of a tile's area that is cut away (half of the views); the rest is enlarged to the tile.
         stain: Largest change of the amounts of haematoxylin and eosin (all views): a factor of 1 ± stain and an offset
-            of ± stain, in units of optical density (Tellez et al. 2018, doi 10.1109/TMI.2018.2820199); glass has no
-            stain to change, and stays as it is.
+            of ± stain, in units of optical density (Tellez et al. 2018, doi 10.1109/TMI.2018.2820199); background
+            has no stain and stays as it is.
         brightness: Largest change of brightness, as a share of white (half of the views).
         contrast: Largest change of contrast about the tile's mean (half of the views).
         blur: Largest standard deviation of a Gaussian blur, pixels (a quarter of the views).
-        jpeg: Lowest quality of a JPEG that a view goes through, 1 to 100 (a quarter of the views); 100 is off.
-        seed: Another one, other views.
+        jpeg: Lowest quality of JPEG compression, 1 to 100 (a quarter of the views); 100 is off.
+        seed: Seed of the random changes.
     """
 
     count: int = 4
@@ -178,13 +178,13 @@ class ViewConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class IngestConfig:
-    """Everything that decides what the rows of a slide are, beside the extractor itself.
+    """Everything that determines the rows of a slide, except the extractor.
 
     Attributes:
         tiling: How slides are cut into tiles.
         tissue: How tissue is found.
         reading: How pixels are read.
-        views: Which augmented copies of tiles are embedded too; none when None.
+        views: Which augmented copies of tiles are embedded as well; none when None.
     """
 
     tiling: TilingConfig = field(default_factory=TilingConfig)

@@ -57,9 +57,9 @@ class SplitConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Augmentation of stored vectors, inside the training step; everything is off by default.
+    """Augmentation of stored vectors inside the training step; everything is off by default.
 
-    Vectors are standardised when it is applied, so that strengths are in standard deviations of each dimension.
+    It is applied to standardised vectors, so strengths are in standard deviations of each dimension.
 
     Attributes:
         noise: Standard deviation of Gaussian noise, in standard deviations of each dimension.
@@ -68,7 +68,7 @@ class AugmentConfig:
         interpolate: z + λ(z' − z) with λ uniform up to this, z' of the same class (DeVries & Taylor 2017).
         extrapolate: z + λ(z − z') with λ uniform up to this, z' of the same class.
         views: Share of draws that take a stored view (`ingest --views`) instead of the original.
-        learned: Share of draws that a latent augmenter (`fit-augmenter`) takes to a view of the tile, drawn anew.
+        learned: Share of draws that a latent augmenter (`fit-augmenter`) turns into a random view of the tile.
     """
 
     noise: float = 0.0
@@ -156,7 +156,7 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """How a head is fitted; with the data it decides every number of the head.
+    """How a head is fitted. Together with the data it determines every number of the head.
 
     Attributes:
         model: `linear` or `mlp` for tiles; `mean`, `max` or `abmil` (gated attention) for slides or patients.

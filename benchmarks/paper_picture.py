@@ -34,8 +34,8 @@ def page(f1: Scores, gain_rows: Sequence[Row], family_rows: Sequence[Row]) -> st
 
 _HEAD = """# The paper's claims, measured
 
-`python benchmarks/paper.py` wrote this page; what it does stands at the top of that file, and what it found in
-[The paper's claims](claims.md). Rows are in `benchmarks/results/paper_*.csv`.
+Written by `python benchmarks/paper.py`, whose first lines say what it does. [The paper's claims](claims.md) says what
+follows from the numbers. The rows are in `benchmarks/results/paper_*.csv`.
 """
 
 

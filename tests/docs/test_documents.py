@@ -23,10 +23,14 @@ from tests.docs.blocks import (
 QUICK_START = "docs/quickstart.md"
 #: Starts from slides and annotations, once in the shell and once in Python.
 README = "README.md"
+#: Names files of other repositories.
+COMPARISON = "docs/comparison.md"
 #: Blocks of text show output or a drawing; the others are run.
 LANGUAGES = {"bash", "python", "toml", "text"}
 INDENTED_COMMAND = re.compile(r"^ {4,}(embedstore|make|pip|python) ", re.MULTILINE)
 INLINE_COMMAND = re.compile(r"`(embedstore [^`…]+)`")
+#: A file or folder of the repository, perhaps with a star.
+INLINE_PATH = re.compile(r"`((?:embedstore|heads|actors|cli|synthetic_slides|benchmarks|tests|tools|docs)/[\w./*-]*)`")
 BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -136,3 +140,9 @@ def test_marks_give_a_reason() -> None:
     marks = [mark for path in DOCUMENTS for mark in re.findall(r"<!--+ *skip.*-->", _text(path))]
     assert marks
     assert not [mark for mark in marks if not re.fullmatch(r'<!-- skip: next "[^"]+" -->', mark)]
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path != COMPARISON])
+def test_named_files_exist(path: str) -> None:
+    missing = [name for name in INLINE_PATH.findall(_text(path)) if not any(REPOSITORY.glob(name.rstrip("/")))]
+    assert not missing

@@ -116,7 +116,7 @@ def fitted_head(store: Store, name: str) -> FittedHead:
     collection = next(
         found
         for found in map(store.collection, store.collection_names())
-        if found.record()["extractor"]["name"].startswith("mobilenetv2")
+        if found.extractor().name.startswith("mobilenetv2")
     )
     config = FitConfig(split=SplitConfig(kind="given"), positive=POSITIVE, **HEADS[name])
     seconds = []

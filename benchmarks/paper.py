@@ -102,7 +102,7 @@ def _scores(
     """Of heads on every extractor of the stores, or on some; a row each."""
     answers: list[Answers] = []
     for task, name in ((of, name) for of in TARGETS for name in stores[of].collection_names()):
-        if extractors and stores[task].collection(name).record()["extractor"]["name"] not in extractors:
+        if extractors and stores[task].collection(name).extractor().name not in extractors:
             continue
         path = folder / f"answers-{task}-{name}-{seeds}-{'-'.join(families)}.pickle"
         answers += _kept(path, answers_of, stores[task], task, name, BUDGETS, seeds, families)

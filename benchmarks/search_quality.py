@@ -53,7 +53,7 @@ def quality(data: Path, folder: Path, tasks: list[str]) -> None:
             for label in (*np.unique(tiles.label), "mean of classes"):
                 row = {
                     "set": task,
-                    "extractor": collection.record()["extractor"]["name"],
+                    "extractor": collection.extractor().name,
                     "dim": collection.dim,
                     "tiles": len(tiles.ids),
                     "index": facts.kind,

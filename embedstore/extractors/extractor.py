@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,37 +12,30 @@ from embedstore.errors import ExtractorError
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractorRecord:
-    """What is stored of an extractor beside its embeddings.
+class ExtractorRef:
+    """An extractor by name and digest: the part of its record that says which vectors are comparable.
 
     Attributes:
         name: What it is called in the store.
+        digest: `sha256:…` over weights and preprocessing: vectors of the same digest are comparable.
         dim: Length of an embedding.
-        tile_px: Edge of the tiles that it takes, pixels.
-        mpp: Resolution of these tiles, micrometres per pixel; None where that is not known.
-        digest: `sha256:…` over weights and preprocessing; the same digest means the same embeddings.
-        details: Everything else that is recorded, as JSON values: source, architecture, precision, licence …
     """
 
     name: str
-    dim: int
-    tile_px: int
-    mpp: float | None
     digest: str
-    details: Mapping[str, Any]
+    dim: int
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "ExtractorRecord":
-        """Parse what `Extractor.record` gave, before or after a way through JSON."""
-        own = {name: record[name] for name in ("name", "dim", "tile_px", "mpp", "digest")}
-        return cls(**own, details={name: value for name, value in record.items() if name not in own})
+    def from_record(cls, record: Mapping[str, Any]) -> "ExtractorRef":
+        """Parse what `Extractor.record` or `as_record` gave, before or after a way through JSON."""
+        return cls(name=record["name"], digest=record["digest"], dim=record["dim"])
 
     def as_record(self) -> dict[str, Any]:
-        """The same as JSON values; `from_record` takes them back."""
-        return {
-            "name": self.name, "dim": self.dim, "tile_px": self.tile_px, "mpp": self.mpp, "digest": self.digest,
-            **self.details,
-        }  # fmt: skip
+        """The same as JSON values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.digest})"
 
 
 class Extractor(ABC):

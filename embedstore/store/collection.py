@@ -8,7 +8,9 @@ from typing import Any
 import lance
 import pyarrow as pa
 
+from embedstore.config import TilingConfig
 from embedstore.errors import CollectionMismatchError, CollectionNotFoundError, StoreNotFoundError
+from embedstore.extractors import ExtractorRef
 from embedstore.store.schema import check_collection_name, read_record, tiles_schema
 from embedstore.store.sql import sql_in, sql_string
 from embedstore.store.table import Table
@@ -71,6 +73,14 @@ class Collection:
     def record(self) -> dict[str, Any]:
         """The configuration and the extractor that made it."""
         return read_record(self.schema, self.name)
+
+    def tiling(self) -> TilingConfig:
+        """How its slides were cut into tiles."""
+        return TilingConfig(**self.record()["tiling"])
+
+    def extractor(self) -> ExtractorRef:
+        """Which extractor its vectors are of."""
+        return ExtractorRef.from_record(self.record()["extractor"])
 
     def __len__(self) -> int:
         return self.dataset().count_rows()

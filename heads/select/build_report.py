@@ -6,7 +6,7 @@ from itertools import takewhile
 
 import numpy as np
 
-from embedstore.config import TilingConfig, as_record
+from embedstore.config import as_record
 from embedstore.store import Collection
 from heads.config import SelectConfig, few_shot_name
 from heads.evaluation.metrics import FEW_GROUPS
@@ -156,7 +156,7 @@ def _stride_um(collection: Collection) -> float | None:
     tile = collection.tiles(columns=["name"], limit=1).to_pylist()
     if tile and tile[0]["name"] is not None:
         return None
-    tiling = TilingConfig(**collection.record()["tiling"])
+    tiling = collection.tiling()
     assert tiling.stride_px is not None, "it is the tile's edge where it was not given"
     return tiling.stride_px * tiling.mpp
 

@@ -1,14 +1,13 @@
-"""The record of an extractor, parsed once."""
+"""Which extractor a record is of, parsed once."""
 
 import json
 
-from embedstore.extractors import ExtractorRecord, load_extractor
+from embedstore.extractors import ExtractorRef, load_extractor
 
 
-def test_a_record_comes_back_from_json():
+def test_a_reference_comes_from_the_record_that_is_stored_and_back_from_json():
     extractor = load_extractor("colour-12")
-    stored = json.loads(json.dumps(extractor.record()))
-    record = ExtractorRecord.from_record(stored)
-    assert (record.name, record.dim, record.tile_px, record.digest) == ("colour-12", 12, 256, extractor.digest)
-    assert record.details["licence"] == "Apache-2.0"
-    assert record.as_record() == stored
+    ref = ExtractorRef.from_record(json.loads(json.dumps(extractor.record())))
+    assert (ref.name, ref.digest, ref.dim) == ("colour-12", extractor.digest, 12)
+    assert ExtractorRef.from_record(json.loads(json.dumps(ref.as_record()))) == ref
+    assert str(ref) == f"colour-12 ({extractor.digest})"

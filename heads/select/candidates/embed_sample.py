@@ -49,7 +49,7 @@ def embed_sample(
         SlideNotFoundError, RegionReadError and other SlideErrors: not one tile of the sample can be read.
     """
     check_device(request.device)
-    stored = TilingConfig(**collection.record()["tiling"])
+    stored = collection.tiling()
     TilingConfig(tile_px=request.tile_px or stored.tile_px, mpp=request.mpp or stored.mpp)  # raises where not valid
     described = describe_candidates(request, stored, ready_made=all(not tile.edge_l0 for tile in tiles))
     _require_one(described)

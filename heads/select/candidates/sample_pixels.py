@@ -114,7 +114,7 @@ def read_sample(
     sample = SamplePixels(
         pixels={spec: _new_file(scratch, len(tiles), spec) for spec in specs}, readable=np.zeros(len(tiles), bool)
     )
-    stored = TilingConfig(**collection.record()["tiling"])
+    stored = collection.tiling()
     sources = _slide_sources(store, collection)
     rows_of: dict[str, list[int]] = {}
     for row, tile in enumerate(tiles):

@@ -3,10 +3,13 @@
 import contextlib
 import logging
 import os
+import signal
 import socket
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +55,7 @@ def cluster(address: str | None) -> Iterator[None]:
         _require_reachable(address)
         settings["address"] = address
     with tempfile.TemporaryDirectory(prefix="embedstore-") as empty:
-        with _started_from(empty), warnings.catch_warnings():
+        with _started_from(empty), _sigterm_handler_kept(), warnings.catch_warnings():
             # Lance warns of forks; Ray's are followed by exec at once, which is safe.
             warnings.filterwarnings("ignore", message=".*fork.*")
             try:
@@ -98,6 +101,17 @@ def _started_from(empty: str) -> Iterator[None]:
         os.chdir(before)
 
 
+@contextlib.contextmanager
+def _sigterm_handler_kept() -> Iterator[None]:
+    """Put back a handler of SIGTERM that Ray replaces as it starts; where there is none, Ray's exits cleanly."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(handler) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
 class _Host:
     """A plain object behind an actor; made at its first call, so that what its making raises reaches the caller.
 
@@ -105,7 +119,7 @@ class _Host:
     away a process that stands ready and keeps an agent busy: 1.5 CPU-seconds a worker.
     """
 
-    def __init__(self, make: bytes, env: dict[str, str]):
+    def __init__(self, make: bytes, env: dict[str, str]) -> None:
         os.environ.update(env)
         self._make = make
         self._object: Any = None
@@ -120,9 +134,9 @@ class RayWorker:
     """A plain object in a process of the cluster.
 
     Args:
-        make: Makes the object, in that process; again whenever the process had to be started anew.
-        node_id: The node where it should live.
-        max_restarts: How often the process is started anew.
+        make: Makes the object, in that process; again whenever the process was restarted.
+        node_id: The node where it should run.
+        max_restarts: How often the process may be restarted.
         env: Environment variables of that process.
     """
 
@@ -136,13 +150,13 @@ class RayWorker:
         node_id: str | None = None,
         max_restarts: int = 0,
         env: dict[str, str] | None = None,
-    ):
+    ) -> None:
         self.name = name
         options: dict[str, Any] = {
             "num_cpus": num_cpus,
             "num_gpus": num_gpus,
             "max_restarts": max_restarts,
-            "max_task_retries": 0,  # the run begins again what was lost: it knows which slide to blame
+            "max_task_retries": 0,  # the scheduler repeats what was lost: it knows which slide to blame
         }
         if node_id is not None:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node_id, soft=True)
@@ -189,13 +203,19 @@ def driver_node() -> str:
     return ray.get_runtime_context().get_node_id()
 
 
-def nodes() -> list[dict[str, Any]]:
-    """Live nodes: id, CPUs and GPUs, in a stable order."""
-    found = []
-    for node in ray.nodes():
-        if node["Alive"]:
-            resources = node["Resources"]
-            found.append(
-                {"id": node["NodeID"], "cpus": int(resources.get("CPU", 0)), "gpus": int(resources.get("GPU", 0))}
-            )
-    return sorted(found, key=lambda node: node["id"])
+@dataclass(frozen=True, kw_only=True)
+class ClusterNode:
+    """A live node of the cluster, and how many CPUs and GPUs it offers."""
+
+    node_id: str
+    cpus: int
+    gpus: int
+
+
+def nodes() -> list[ClusterNode]:
+    """Live nodes, in a stable order."""
+    live = [(node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return [
+        ClusterNode(node_id=node_id, cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)))
+        for node_id, resources in sorted(live, key=lambda node: node[0])
+    ]

@@ -1,23 +1,38 @@
 """What is ready for the committer: finished slides, and the records of those that failed."""
 
 import time
+from collections.abc import Mapping
 
+from actors.active_slide import ActiveSlide
 from actors.committer import CommitBatch
-from actors.jobs import ActiveSlide, SlideJob
+from actors.jobs import SlideJob
 from embedstore.config import RunConfig
 from embedstore.errors import NoTileError
-from embedstore.slides import SlidePlan
+from embedstore.slides import SlidePlan, SlideSource
 from embedstore.store import Label, Outcome, SlideFragments, SlideRow
 
 
 class CommitBuffer:
-    """Gathers slides into groups, so that a table gets one version for many of them."""
+    """Gathers slides into batches, so that a table gets one version for many of them.
 
-    def __init__(self, config: RunConfig, *, run_id: str, replacing: frozenset[str]):
-        self._config, self._run_id, self._replacing = config, run_id, replacing
+    Args:
+        stored_fingerprints: Fingerprint of each slide that had rows before the run.
+        replacing: Slides whose rows are made again.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        run_id: str,
+        stored_fingerprints: Mapping[str, str | None],
+        replacing: frozenset[str],
+    ) -> None:
+        self._config, self._run_id = config, run_id
+        self._stored, self._replacing = stored_fingerprints, replacing
         self._fragments: list[SlideFragments] = []
         self._outcomes: list[Outcome] = []
-        self._facts: dict[str, SlideRow] = {}
+        self._slides: dict[str, SlideRow] = {}
         self._labels: list[Label] = []
         self._since = 0.0
 
@@ -25,58 +40,58 @@ class CommitBuffer:
         return bool(self._outcomes)
 
     def due(self, *, at_once: bool) -> bool:
-        """Whether there is a group that is large or old enough, or any that should go `at_once`."""
+        """Whether there is a batch that is large or old enough, or any if it should go `at_once`."""
         if not self._outcomes:
             return False
         waited_s = time.monotonic() - self._since
         return at_once or len(self._outcomes) >= self._config.group_slides or waited_s >= self._config.group_s
 
-    def put_done(self, slide: ActiveSlide, *, labelled: bool) -> None:
-        """A slide whose rows are written, for every collection that lacked it.
-
-        Args:
-            labelled: The labels that it brings are to be recorded; not those of a slide that had rows before, whose
-                labels may have been taken out or corrected since.
-        """
-        job, plan = slide.job, slide.facts
-        for one in slide.finished:
-            self._fragments.append(one.fragments)
-            self._note(
+    def add_finished(self, slide: ActiveSlide) -> None:
+        """Add a slide whose rows are written, for every collection that lacked it."""
+        job, plan = slide.job, slide.plan
+        for finished in slide.finished:
+            self._fragments.append(finished.fragments)
+            self._add_outcome(
                 Outcome(
-                    collection=one.fragments.collection,
+                    collection=finished.fragments.collection,
                     slide_id=job.slide_id,
                     path=job.source.path,
                     state="done",
-                    tiles=one.fragments.rows + one.stored,
+                    tiles=finished.fragments.rows + finished.stored_tiles,
                     unreadable=slide.unreadable,
                     reader=plan.reader,
                     plan_s=slide.plan_s,
                     read_s=slide.read_s,
-                    extract_s=one.extract_s,
-                    write_s=one.write_s,
+                    extract_s=finished.extract_s,
+                    write_s=finished.write_s,
                     warnings=plan.warnings,
                     run_id=self._run_id,
                 )
             )
-        self._facts[job.slide_id] = _facts(job, plan)
-        self._labels += [
-            Label(
-                task=job.slide_id,
-                slide_id=job.slide_id,
-                name=label.name,
-                label=label.label,
-                split=label.split,
-                patient=label.patient,
-                source=job.source.path,
-            )
-            for label in (slide.labels if labelled else ())
-        ]
+        self._slides[job.slide_id] = slide_row(job.source, plan)
+        # Labels of a slide that had rows before may have been removed or corrected since: they are left alone.
+        if job.slide_id not in self._stored or job.slide_id in self._replacing:
+            self._labels += [
+                Label(
+                    task=job.slide_id,
+                    slide_id=job.slide_id,
+                    name=label.name,
+                    label=label.label,
+                    split=label.split,
+                    patient=label.patient,
+                    source=job.source.path,
+                )
+                for label in slide.labels
+            ]
 
-    def put_failed(self, job: SlideJob, error: Exception, slide: ActiveSlide | None, *, new: bool) -> None:
-        """A slide that has no rows, or no views, and why; a `new` one gets a row of its own in the ledger as well."""
-        plan = slide.facts if slide else None
+    def add_failed(self, job: SlideJob, error: Exception, slide: ActiveSlide | None = None) -> None:
+        """Add the record of a slide that has no rows, or no views; `slide` where it was planned."""
+        stored = job.slide_id in self._stored
+        if stored and job.slide_id in self._replacing:
+            return  # its old rows are still there, and the record that belongs to them
+        plan = slide.plan if slide else None
         for collection in job.wanted:
-            self._note(
+            self._add_outcome(
                 Outcome(
                     collection=collection,
                     slide_id=job.slide_id,
@@ -91,36 +106,36 @@ class CommitBuffer:
                     views_error=str(error) if collection in job.views_only else None,
                 )
             )
-        if new:
-            self._facts[job.slide_id] = _facts(job, plan)
+        if not stored:
+            self._slides[job.slide_id] = slide_row(job.source, plan)
 
-    def _note(self, outcome: Outcome) -> None:
+    def _add_outcome(self, outcome: Outcome) -> None:
         if not self._outcomes:
             self._since = time.monotonic()
         self._outcomes.append(outcome)
 
     def take(self) -> CommitBatch:
+        """Everything that waits; the buffer is empty afterwards."""
         batch = CommitBatch(
             fragments=tuple(self._fragments),
-            facts=tuple(self._facts.values()),
+            slides=tuple(self._slides.values()),
             outcomes=tuple(self._outcomes),
             labels=tuple(self._labels),
             replacing=self._replacing,
         )
-        self._fragments, self._outcomes, self._labels, self._facts = [], [], [], {}
+        self._fragments, self._outcomes, self._labels, self._slides = [], [], [], {}
         return batch
 
     def put_back(self, batch: CommitBatch) -> None:
-        """Take a group again whose committer died; slides that it did commit will be left alone."""
+        """Take back a batch whose committer died; committing a slide twice changes nothing."""
         self._fragments = [*batch.fragments, *self._fragments]
         self._outcomes = [*batch.outcomes, *self._outcomes]
         self._labels = [*batch.labels, *self._labels]
-        self._facts = {fact.slide_id: fact for fact in batch.facts} | self._facts
+        self._slides = {row.slide_id: row for row in batch.slides} | self._slides
 
 
-def _facts(job: SlideJob, plan: SlidePlan | None) -> SlideRow:
-    """The slide's own row; of a slide that could not be planned, what its list said."""
-    source = job.source
+def slide_row(source: SlideSource, plan: SlidePlan | None) -> SlideRow:
+    """The slide's row in the ledger; of a slide that could not be planned, what its source tells."""
     if plan is None:
         return SlideRow(
             slide_id=source.slide_id, path=source.path, kind=source.kind, slide_mpp=source.mpp, metadata=source.metadata

@@ -28,22 +28,22 @@ class CommitBatch:
 
     Attributes:
         fragments: Rows to make visible.
-        facts, outcomes: Ledger rows of these slides, and of slides that ended without rows.
+        slides, outcomes: Ledger rows of these slides, and of slides that ended without rows.
         labels: Labels that came with folders of tiles.
-        replacing: Slides whose old rows give way (`--force`).
+        replacing: Slides whose old rows are replaced (`--force`).
     """
 
     fragments: tuple[SlideFragments, ...] = ()
-    facts: tuple[SlideRow, ...] = ()
+    slides: tuple[SlideRow, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     labels: tuple[Label, ...] = ()
     replacing: frozenset[str] = frozenset()
 
 
 class Committer:
-    """Holds the leases of the run's collections from its making to `close`.
+    """Holds the leases of the run's collections from its construction to `close`.
 
-    Every method may be called again after the process died in the middle of it.
+    Every method may be called again after its process died in the middle of it.
 
     Args:
         store_uri: The store.
@@ -51,14 +51,14 @@ class Committer:
         compact_every: Commits between two compactions.
     """
 
-    def __init__(self, store_uri: str, collections: Sequence[str], *, compact_every: int):
+    def __init__(self, store_uri: str, collections: Sequence[str], *, compact_every: int) -> None:
         self._store = Store.open(store_uri)
         self._compact_every = compact_every
         with contextlib.ExitStack() as leases:
             self._leases = {name: leases.enter_context(self._store.lease(name)) for name in collections}
             self._writers = {name: CollectionWriter(self._store.collection(name)) for name in collections}
             views = {name: self._store.views(name) for name in collections}
-            self._views = {name: ViewsWriter(one) for name, one in views.items() if one.exists()}
+            self._views = {name: ViewsWriter(table) for name, table in views.items() if table.exists()}
             self._close = leases.pop_all()
 
     def ping(self) -> None:
@@ -79,40 +79,40 @@ class Committer:
     def commit(self, batch: CommitBatch) -> int:
         """Record what the slides are, make their rows visible, then record what became of them.
 
-        In this order, because slides that have rows are not taken up again: what only the run knows of them, labels
-        and metadata, must be there by then. All of it is keyed, and may be written twice.
+        In this order, because slides that have rows are not taken up again: labels and metadata, which only the run
+        knows, must be there by then. All of it is keyed, and may be written twice.
 
         Returns:
             Slides added, over all collections.
         """
         added = 0
         self._store.labels.record(batch.labels)
-        self._store.ledger.record(batch.facts, ())
+        self._store.ledger.record(batch.slides, ())
         for name, writer in self._writers.items():
-            mine = [fragments for fragments in batch.fragments if fragments.collection == name]
-            forced = batch.replacing & {fragments.slide_id for fragments in mine if fragments.rows}
+            slides = [slide for slide in batch.fragments if slide.collection == name]
+            forced = batch.replacing & {slide.slide_id for slide in slides if slide.rows}
             # Views last, and old ones out first: a kill in between leaves tiles without views, which the next run with
             # --views makes, and never views of one file beside tiles of another.
-            self._clear_views(name, mine, forced)
-            if tiles := [fragments for fragments in mine if fragments.rows]:
+            self._clear_views(name, slides, forced)
+            if with_tiles := [slide for slide in slides if slide.rows]:
                 self._leases[name].check()
-                added += len(writer.commit(tiles, replacing=batch.replacing))
-            if viewed := [fragments for fragments in mine if fragments.view_rows]:
+                added += len(writer.commit(with_tiles, replacing=batch.replacing))
+            if with_views := [slide for slide in slides if slide.view_rows]:
                 self._leases[name].check()
-                self._views[name].commit(viewed)
+                self._views[name].commit(with_views)
         self._store.ledger.record((), batch.outcomes)
-        for each in (*self._writers.values(), *self._views.values()):
-            if each.commits >= self._compact_every:
-                self._compact(each, busy=True)
+        for table in (*self._writers.values(), *self._views.values()):
+            if table.commits >= self._compact_every:
+                self._compact(table, busy=True)
         return added
 
-    def _clear_views(self, name: str, mine: Sequence[SlideFragments], forced: frozenset[str]) -> None:
-        """Take out views that are not of the tiles to come: of slides made anew, and any that are without tiles."""
+    def _clear_views(self, name: str, slides: Sequence[SlideFragments], forced: frozenset[str]) -> None:
+        """Remove views that are not of the tiles to come: of replaced slides, and any that are without tiles."""
         writer = self._views.get(name)
-        if writer is None or not mine:
+        if writer is None or not slides:
             return
-        coming = {fragments.slide_id for fragments in mine if fragments.rows}
-        stale = forced | (coming & (writer.present() - self._writers[name].present()))
+        with_tiles = {slide.slide_id for slide in slides if slide.rows}
+        stale = forced | (with_tiles & (writer.present() - self._writers[name].present()))
         if stale:
             self._leases[name].check()
             writer.remove(stale)
@@ -120,7 +120,7 @@ class Committer:
     def _compact(self, writer: TableWriter, *, busy: bool) -> None:
         try:
             writer.compact(keep_s=KEEP_S, busy=busy)
-        except (OSError, RuntimeError, ValueError) as error:  # of Lance; the rows are there, and searched one by one
+        except (OSError, RuntimeError, ValueError) as error:  # Lance's; the rows are there, and are searched one by one
             log.warning(
                 "%s could not be tidied, or its index not be built: %s; all rows are committed, and "
                 "`embedstore index` and `embedstore compact` do it by hand", writer.name, error,

@@ -1,29 +1,62 @@
-"""Calls that are under way: who was asked for what, what follows when it ends, and what when its worker dies."""
+"""Calls that are under way: which worker makes which, and what follows when one ends or its worker dies."""
 
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
-from actors.jobs import Call, WorkerHandle
-from actors.workers import Pool
+from actors.workers import Pool, ResultRef, Worker
 from embedstore.errors import RunError, WorkerDiedError
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
-#: A worker that does not come back in this time is given up, and the run with it.
+#: A worker that is not back after this time is given up.
 REVIVE_S = 180.0
 
 
+@dataclass(kw_only=True, eq=False)
+class WorkerHandle:
+    """A worker as the run sees it.
+
+    Attributes:
+        up: It is alive, as far as is known; False while it is being restarted.
+        calls: Results that it owes, oldest first.
+        down_since: When it died.
+        ping_at: When it is to be asked next whether it is back.
+    """
+
+    worker: Worker
+    up: bool = True
+    calls: list[ResultRef] = field(default_factory=list)
+    down_since: float = 0.0
+    ping_at: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.worker.name
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Call:
+    """A call that is under way, and what follows; see `Dispatch.call`."""
+
+    handle: WorkerHandle
+    done: Callable[[Any], None]
+    lost: Callable[[bool], None]
+    failed: Callable[[Exception], None] | None
+
+
 class Dispatch:
-    """Makes calls and settles them; tells `on_death` of a worker once everything it was asked for is settled.
+    """Makes calls and settles them.
 
     Args:
         handles: Every worker of the run.
-        max_restarts: Deaths that the run survives.
-        on_loss: Told of a worker that does not come back; names the workers that the run goes on without, none when
-            it cannot.
+        max_restarts: Deaths of workers that the run survives.
+        on_death: Called with a worker that died, after each of its calls was settled.
+        on_loss: Called with a worker that does not come back; returns the workers that the run goes on without, none
+            if it cannot go on.
     """
 
     def __init__(
@@ -34,10 +67,13 @@ class Dispatch:
         max_restarts: int,
         on_death: Callable[[WorkerHandle], None],
         on_loss: Callable[[WorkerHandle], list[WorkerHandle]],
-    ):
-        self._pool, self._handles = pool, list(handles)
-        self._max_restarts, self._on_death, self._on_loss = max_restarts, on_death, on_loss
-        self._calls: dict[Any, Call] = {}
+    ) -> None:
+        self._pool = pool
+        self._handles = list(handles)
+        self._max_restarts = max_restarts
+        self._on_death = on_death
+        self._on_loss = on_loss
+        self._calls: dict[ResultRef, _Call] = {}
         self._deaths = 0
 
     def __bool__(self) -> bool:
@@ -50,22 +86,22 @@ class Dispatch:
         method: str,
         *args: Any,
         done: Callable[[Any], None] = lambda result: None,
-        lost: Callable[[bool], None] = lambda guilty: None,
+        lost: Callable[[bool], None] = lambda running: None,
         failed: Callable[[Exception], None] | None = None,
         returns: int = 1,
     ) -> Any:
-        """Ask a worker for something.
+        """Start a call of a worker's method.
 
         Args:
             done: Takes the result.
-            lost: Told when the worker died, with whether this was the call that it was carrying out.
-            failed: Takes what the call raised; without it the run ends with that.
+            lost: Called if the worker dies, with whether it was carrying out this call.
+            failed: Takes the error that the call raised; without it, the error ends the run.
         Returns:
-            The handle of the result, or as many as it `returns`.
+            A reference to the result, or a list of as many as it `returns`.
         """
         refs = handle.worker.call(method, *args, returns=returns)
         first = refs if returns == 1 else refs[0]
-        self._calls[first] = Call(worker=handle, done=done, lost=lost, failed=failed)
+        self._calls[first] = _Call(handle=handle, done=done, lost=lost, failed=failed)
         handle.calls.append(first)
         return refs
 
@@ -74,24 +110,24 @@ class Dispatch:
         if wake:
             self._wake()
         if not self._calls:
-            time.sleep(TICK_S)  # a worker is being started again
+            time.sleep(TICK_S)  # a worker is being restarted
         for ref in self._pool.wait(list(self._calls), TICK_S):
             self._settle(ref)
 
     def abandon(self, *, but: WorkerHandle) -> None:
-        """Let every call end unheard, but those of one worker."""
+        """Ignore the results of all calls, except those of one worker."""
         for ref in list(self._calls):
-            if self._calls[ref].worker is not but:
+            if self._calls[ref].handle is not but:
                 self._forget(ref)
 
-    def _settle(self, ref: Any) -> None:
+    def _settle(self, ref: ResultRef) -> None:
         call = self._calls.get(ref)
         if call is None:  # settled together with others of its dead worker
             return
         try:
             result = self._pool.get(ref)
         except WorkerDiedError:
-            self._died(call.worker)
+            self._died(call.handle)
             return
         except Exception as error:
             self._forget(ref)
@@ -102,29 +138,29 @@ class Dispatch:
         self._forget(ref)
         call.done(result)
 
-    def _forget(self, ref: Any) -> Call:
+    def _forget(self, ref: ResultRef) -> _Call:
         call = self._calls.pop(ref)
-        call.worker.calls.remove(ref)
+        call.handle.calls.remove(ref)
         return call
 
     def _died(self, handle: WorkerHandle) -> None:
-        """Settle everything that a dead worker was asked for."""
-        handle.ask_at = time.monotonic() + TICK_S
+        """Settle every call of a dead worker."""
+        handle.ping_at = time.monotonic() + TICK_S
         if not handle.up:  # not back yet
             self._forget(handle.calls[0])
             return
         handle.up, handle.down_since = False, time.monotonic()
         self._deaths += 1
         log.warning("worker %s died (%d of %d)", handle.name, self._deaths, self._max_restarts)
-        guilty = True
+        running = True
         for ref in list(handle.calls):
             self._pool.wait([ref], 10.0)
             call = self._forget(ref)
             try:
                 result = self._pool.get(ref)
             except Exception:
-                call.lost(guilty)
-                guilty = False  # calls are carried out in order: the oldest that failed was in hand
+                call.lost(running)
+                running = False  # calls are carried out in order: only the oldest that failed was running
             else:
                 call.done(result)
         self._on_death(handle)
@@ -137,7 +173,7 @@ class Dispatch:
     def _wake(self) -> None:
         """Ask workers that died whether they are back."""
         for handle in self._handles:
-            if handle.up or handle.calls or time.monotonic() < handle.ask_at:
+            if handle.up or handle.calls or time.monotonic() < handle.ping_at:
                 continue
             if time.monotonic() - handle.down_since > REVIVE_S:
                 log.warning("worker %s did not come back within %.0f s", handle.name, REVIVE_S)
@@ -150,4 +186,10 @@ class Dispatch:
                     )
                 self._handles = [other for other in self._handles if other not in given_up]
                 return
-            self.call(handle, "ping", done=handle.back)
+            self._ping(handle)
+
+    def _ping(self, handle: WorkerHandle) -> None:
+        def back(_: None) -> None:
+            handle.up = True
+
+        self.call(handle, "ping", done=back)

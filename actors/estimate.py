@@ -1,4 +1,4 @@
-"""What an ingest would cost, found by planning every slide and timing the networks on a few of its tiles."""
+"""What an ingest would cost: every slide is planned, and the networks are timed on a few tiles."""
 
 import logging
 import os
@@ -6,16 +6,16 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
-from actors.ingest import TilingGroup, jobs_of, present_in, views_in
-from actors.jobs import SlideJob
-from embedstore.config import IngestConfig, RunConfig
+from actors.jobs import SlideJob, pending_slides
+from actors.request import IngestRequest, TilingGroup
+from embedstore.config import IngestConfig
 from embedstore.errors import NoTileError
-from embedstore.extractors import load_extractor
+from embedstore.extractors import Extractor, load_extractor
 from embedstore.slides import SlidePlan, SlideSource, TileReader, plan_slide, single_thread
 from embedstore.store import Store
 from embedstore.views import draw_parameters, with_views
@@ -28,70 +28,109 @@ ROW_BYTES, VIEW_BYTES = 32, 76
 SAMPLE_TILES = 64
 
 
-def estimate(
-    sources: Sequence[SlideSource],
-    store_uri: str,
-    groups: Sequence[TilingGroup],
-    *,
-    config: IngestConfig,
-    run: RunConfig,
-    device: str,
-    retry_failed: bool = False,
-    force: Sequence[str] = (),
-    limit: int | None = None,
-) -> dict[str, Any]:
-    """Plan every slide that the run would take up, write nothing, and say what it would take here.
+@dataclass(frozen=True, kw_only=True)
+class PassEstimate:
+    """One pass over the pixels, for the extractors that share a tiling.
 
-    Arguments as in `ingest`.
-
-    Returns:
-        `passes`: for each tiling its collections, slides, tiles, views (rows of one collection), tiles/s, hours and
-        bytes of vectors; `unfit`: slides that would fail or have no tile, and why; `warned`: warnings on the others.
+    Attributes:
+        slides: Slides that it would embed.
+        slides_done, slides_failed_earlier: Slides that it would skip.
+        views: Rows of views, in one collection.
+        tiles_per_s: On this machine.
+        bytes: Size of the new rows, in all collections.
     """
-    found: dict[str, Any] = {"passes": [], "unfit": [], "warned": []}
-    store = Store(store_uri)
-    count = config.views.count if config.views is not None else 0
-    for plan in groups:
-        views = views_in(store, plan) if config.views else None
-        jobs, already, left = jobs_of(
-            sources, store, plan, present_in(store, plan), views, retry_failed, frozenset(force)
-        )
-        todo = {job.slide_id: job for job in jobs[:limit]}
-        tiling_config = replace(config, tiling=plan.tiling)
-        planned, largest, unfit = _plan_all([job.source for job in todo.values()], tiling_config)
-        rate, dims = _speed(largest, plan, tiling_config, run, device)
-        tiles = sum(one.tiles for one in planned)
-        found["passes"].append(
-            {
-                "collections": ", ".join(plan.collections),
-                "slides": len(planned),
-                "slides_done": already,
-                "slides_failed_earlier": len(left),
-                "tiles": tiles,
-                "views": tiles * count,
-                "tiles_per_s": rate,
-                "hours": tiles / rate / 3600 if rate else 0.0,
-                "bytes": sum(one.tiles * _tile_bytes(todo[one.slide_id], plan, dims, count) for one in planned),
-            }
-        )
-        found["unfit"] += [entry for entry in unfit if entry not in found["unfit"]]
-        for one in planned:
-            notes = [{"slide_id": one.slide_id, "warning": warning} for warning in one.warnings]
-            found["warned"] += [note for note in notes if note not in found["warned"]]
-    return found
 
-
-def _tile_bytes(job: SlideJob, plan: TilingGroup, dims: Sequence[int], views: int) -> int:
-    """Of the rows that a tile of a slide gets, in all collections that lack it or its views."""
-    sizes = {
-        name: (name not in job.views_only) * (2 * dim + ROW_BYTES) + views * (2 * dim + VIEW_BYTES)
-        for name, dim in zip(plan.collections, dims, strict=True)
-    }
-    return sum(sizes[name] for name in job.wanted)
+    collections: tuple[str, ...]
+    slides: int
+    slides_done: int
+    slides_failed_earlier: int
+    tiles: int
+    views: int
+    tiles_per_s: float
+    hours: float
+    bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Planned:
+class UnfitSlide:
+    """A slide that would fail, or has no tile, and why."""
+
+    slide_id: str
+    state: Literal["empty", "fails"]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideWarning:
+    """A warning about a slide that would be embedded."""
+
+    slide_id: str
+    warning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestEstimate:
+    """What an ingest would do and cost on this machine."""
+
+    passes: list[PassEstimate] = field(default_factory=list)
+    unfit: list[UnfitSlide] = field(default_factory=list)
+    warned: list[SlideWarning] = field(default_factory=list)
+
+    def as_record(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        record = asdict(self)
+        for each in record["passes"]:
+            each["collections"] = ", ".join(each["collections"])
+        return record
+
+
+def estimate(request: IngestRequest) -> IngestEstimate:
+    """Plan every slide that `ingest` would embed, and time the networks; nothing is written."""
+    result = IngestEstimate()
+    for group in request.groups:
+        _estimate_group(request, group, result)
+    return result
+
+
+def _estimate_group(request: IngestRequest, group: TilingGroup, result: IngestEstimate) -> None:
+    """Add what the extractors of one tiling would do."""
+    config = request.config_for(group)
+    pending = pending_slides(request, group, Store(request.store_uri))
+    planned, unfit, largest = _plan_all([job.source for job in pending.jobs], config)
+    extractors = [load_extractor(target.extractor, device=request.execution.device) for target in group.targets]
+    rate = _tiles_per_s(largest, extractors, config, request) if largest is not None else 0.0
+    row_bytes = {name: 2 * each.dim for name, each in zip(group.collections, extractors, strict=True)}
+    views = config.views.count if config.views is not None else 0
+    jobs = {job.slide_id: job for job in pending.jobs}
+    tiles = sum(slide.tiles for slide in planned)
+    result.passes.append(
+        PassEstimate(
+            collections=group.collections,
+            slides=len(planned),
+            slides_done=pending.already,
+            slides_failed_earlier=len(pending.left_failed),
+            tiles=tiles,
+            views=tiles * views,
+            tiles_per_s=rate,
+            hours=tiles / rate / 3600 if rate else 0.0,
+            bytes=sum(slide.tiles * _tile_bytes(jobs[slide.slide_id], row_bytes, views) for slide in planned),
+        )
+    )
+    result.unfit.extend(slide for slide in unfit if slide not in result.unfit)
+    warnings = [SlideWarning(slide_id=slide.slide_id, warning=text) for slide in planned for text in slide.warnings]
+    result.warned.extend(warning for warning in warnings if warning not in result.warned)
+
+
+def _tile_bytes(job: SlideJob, vector_bytes: dict[str, int], views: int) -> int:
+    """Size of the rows that a tile of a slide adds, in all collections that lack the tile or its views."""
+    return sum(
+        (name not in job.views_only) * (vector_bytes[name] + ROW_BYTES) + views * (vector_bytes[name] + VIEW_BYTES)
+        for name in job.wanted
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PlannedSlide:
     """What is kept of a plan: of 20,000 slides the arrays would take gigabytes."""
 
     slide_id: str
@@ -101,53 +140,49 @@ class _Planned:
 
 def _plan_all(
     sources: Sequence[SlideSource], config: IngestConfig
-) -> tuple[list[_Planned], SlidePlan | None, list[dict[str, str]]]:
-    """Plans of the slides that have tiles, the largest of them whole, and why the others have none."""
+) -> tuple[list[_PlannedSlide], list[UnfitSlide], SlidePlan | None]:
+    """Slides that have tiles, slides that have none, and the whole plan of the largest."""
     single_thread()
     largest: SlidePlan | None = None
     lock = threading.Lock()
 
-    def plan(source: SlideSource) -> _Planned | dict[str, str]:
+    def plan(source: SlideSource) -> _PlannedSlide | UnfitSlide:
         nonlocal largest
         try:
             made = plan_slide(source, tiling=config.tiling, tissue=config.tissue, reading=config.reading)
         except Exception as error:  # as in the run, whatever it is costs this slide
-            state = "empty" if isinstance(error, NoTileError) else "fails"
-            return {"slide_id": source.slide_id, "state": state, "reason": str(error)}
+            state: Literal["empty", "fails"] = "empty" if isinstance(error, NoTileError) else "fails"
+            return UnfitSlide(slide_id=source.slide_id, state=state, reason=str(error))
         with lock:
             if largest is None or len(made) > len(largest):
                 largest = made
-        return _Planned(slide_id=made.slide_id, tiles=len(made), warnings=made.warnings)
+        return _PlannedSlide(slide_id=made.slide_id, tiles=len(made), warnings=made.warnings)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         results = list(threads.map(plan, sources))
-    planned = [one for one in results if isinstance(one, _Planned)]
-    return planned, largest, [one for one in results if isinstance(one, dict)]
+    planned = [result for result in results if isinstance(result, _PlannedSlide)]
+    return planned, [result for result in results if isinstance(result, UnfitSlide)], largest
 
 
-def _speed(
-    largest: SlidePlan | None, plan: TilingGroup, config: IngestConfig, run: RunConfig, device: str
-) -> tuple[float, list[int]]:
-    """Tiles per second of the slower of reading (on all cores but one) and extracting; and the embeddings' sizes."""
-    copies = 1 + (config.views.count if config.views is not None else 0)
-    extractors = [load_extractor(target.extractor, device=device) for target in plan.targets]
-    dims = [extractor.dim for extractor in extractors]
-    if largest is None:
-        return 0.0, dims
-    reader = TileReader(largest, config.tiling)
-    n = min(SAMPLE_TILES, len(largest))
+def _tiles_per_s(
+    plan: SlidePlan, extractors: Sequence[Extractor], config: IngestConfig, request: IngestRequest
+) -> float:
+    """Tiles per second of the slower of reading (on all cores but one) and extracting."""
+    reader = TileReader(plan, config.tiling)
+    n = min(SAMPLE_TILES, len(plan))
     began = time.perf_counter()
     pixels, _ = reader.read(0, n)
     if config.views is not None:
         pixels = with_views(pixels, draw_parameters(np.arange(n), config.views)).reshape(-1, *pixels.shape[1:])
     read_s = (time.perf_counter() - began) / n
     reader.close()
-    pixels = np.resize(pixels, (run.batch_tiles or extractors[0].batch_tiles, *pixels.shape[1:]))
+    copies = len(pixels) // n
+    pixels = np.resize(pixels, (request.run.batch_tiles or extractors[0].batch_tiles, *pixels.shape[1:]))
     extract_s = 0.0
     for extractor in extractors:
         extractor.embed(pixels)  # the first pass of a network also sets it up
         began = time.perf_counter()
         extractor.embed(pixels)
         extract_s += copies * (time.perf_counter() - began) / len(pixels)
-    readers = run.readers or max(1, (os.cpu_count() or 1) - 1)
-    return 1 / max(read_s / readers, extract_s), dims
+    readers = request.run.readers or max(1, (os.cpu_count() or 1) - 1)
+    return 1 / max(read_s / readers, extract_s)

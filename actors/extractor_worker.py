@@ -1,30 +1,24 @@
-"""The extractor worker: every network of the run on one device, and the fragments of what they say."""
+"""The extractor worker: the networks of a tiling group on one device, and the fragments they fill."""
 
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from actors.reader import Chunk, PlannedSlide
+from actors.request import Target
 from embedstore.config import ViewConfig
 from embedstore.errors import UnknownKeyError
-from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor
+from embedstore.extractors import BatchStream, load_extractor
 from embedstore.extractors.torch_runtime import set_threads
 from embedstore.store import Collection, FragmentWriter, SlideFragments, ViewRows, Views
 from embedstore.store.sql import sql_string
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """A network and the collection that its embeddings go to."""
-
-    extractor: ExtractorConfig
-    collection: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +27,14 @@ class FinishedSlide:
 
     Attributes:
         fragments: What was written; without rows when not one tile was readable.
-        stored: Tiles that the collection had before, where views alone were wanted.
+        stored_tiles: Tiles that the collection had before, where only views were wanted.
         extract_s: The slide's share of the time in the network, seconds.
         write_s: Time spent writing its fragments, seconds.
     """
 
     key: str
     fragments: SlideFragments
-    stored: int
+    stored_tiles: int
     extract_s: float
     write_s: float
 
@@ -54,7 +48,7 @@ class ExtractorWorker:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         batch_tiles: Tiles a forward pass; each network's own default when None.
         threads: Threads for torch on the CPU; torch's default when None.
-        views: What is drawn of each tile, where its views are embedded too.
+        views: Which augmented copies of each tile are embedded too; none when None.
     """
 
     def __init__(
@@ -66,7 +60,7 @@ class ExtractorWorker:
         batch_tiles: int | None = None,
         threads: int | None = None,
         views: ViewConfig | None = None,
-    ):
+    ) -> None:
         self._branches = [_Branch(store_uri, target, device, batch_tiles, views) for target in targets]
         if threads is not None:
             set_threads(threads)
@@ -75,35 +69,35 @@ class ExtractorWorker:
         """Answer: the worker lives."""
 
     def records(self) -> list[dict[str, Any]]:
-        """What each network is, in the order of the targets: to be stored with its collection."""
+        """The record of each network, in the order of the targets, to be stored with its collection."""
         return [branch.extractor.record() for branch in self._branches]
 
     def open(
         self, key: str, slide_id: str, planned: PlannedSlide, collections: Sequence[str], views_only: Sequence[str] = ()
     ) -> None:
-        """Get ready for a slide's tiles, for those collections that lack it, or its views alone.
+        """Get ready for a slide's tiles, for the collections that lack it, or only its views.
 
         Raises:
-            SlideError: views are wanted of other tiles than those that the collection has.
+            SlideError: views are wanted of other tiles than the collection has.
         """
         for branch in self._branches:
             if (name := branch.collection.name) in collections:
                 branch.open(key, slide_id, planned, tiles=name not in views_only)
 
-    def feed(self, chunk: Chunk, pixels: np.ndarray) -> list[FinishedSlide]:
+    def feed(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> list[FinishedSlide]:
         """Embed tiles as soon as they fill a batch.
 
         Returns:
             The slides that this finished.
         """
-        wanting = [branch for branch in self._branches if branch.wants(chunk.key)]
-        if not wanting:
+        branches = [branch for branch in self._branches if chunk.key in branch.slides]
+        if not branches:
             raise UnknownKeyError(f"this extractor has not opened {chunk.key!r}")
-        return [done for branch in wanting for done in branch.feed(chunk, pixels)]
+        return [finished for branch in branches for finished in branch.feed(chunk, pixels)]
 
     def flush(self) -> list[FinishedSlide]:
         """Embed what is left in half-filled batches."""
-        return [done for branch in self._branches for done in branch.flush()]
+        return [finished for branch in self._branches for finished in branch.flush()]
 
     def drop(self, key: str) -> None:
         """Forget a slide; fragments already written stay behind as leftovers for `compact`."""
@@ -113,35 +107,43 @@ class ExtractorWorker:
 
 @dataclass(kw_only=True, eq=False)
 class _Slide:
-    """A slide on its way; `first` is 1 where its views alone are wanted, and `stored` the tiles that it has."""
+    """A slide on its way.
+
+    Attributes:
+        first_copy: 1 where only its views are wanted, else 0, the tile itself.
+        stored_tiles: Tiles that the collection has of it.
+    """
 
     writer: FragmentWriter
-    first: int
-    stored: int
+    first_copy: int
+    stored_tiles: int
     extract_s: float = 0.0
     write_s: float = 0.0
 
 
 @dataclass(kw_only=True, eq=False)
 class _Waiting:
-    """Tiles and views that are somewhere in the stream, in the order in which they went in.
+    """Tiles and views of one chunk that are in the stream, in the order in which they went in.
 
     Attributes:
         copies: A tile's position in the plan times 1 + views, plus 0 for the tile itself or its view's number.
+        taken: How many of them have come out.
     """
 
     key: str
-    copies: np.ndarray
-    taken: int = field(default=0)
+    copies: NDArray[np.int64]
+    taken: int = 0
 
 
 class _Branch:
     """One network, its stream of batches, and the slides that are on their way through it."""
 
-    def __init__(self, store_uri: str, target: Target, device: str, batch_tiles: int | None, drawn: ViewConfig | None):
+    def __init__(
+        self, store_uri: str, target: Target, device: str, batch_tiles: int | None, views: ViewConfig | None
+    ) -> None:
         self.collection = Collection(store_uri, target.collection)
-        self._views, self._drawn = Views(store_uri, target.collection), drawn
-        self._copies = 1 + (drawn.count if drawn is not None else 0)
+        self._view_table, self._view_config = Views(store_uri, target.collection), views
+        self._copies = 1 + (views.count if views is not None else 0)
         self.extractor = load_extractor(target.extractor, device=device)
         self._stream = BatchStream(self.extractor, batch_tiles)
         self._waiting: deque[_Waiting] = deque()
@@ -153,12 +155,10 @@ class _Branch:
 
     @cached_property
     def _view_rows(self) -> ViewRows | None:
-        if self._drawn is None:
+        if self._view_config is None:
             return None
-        return ViewRows(table_uri=self._views.table.uri, schema=self._views.schema, config=self._drawn)
-
-    def wants(self, key: str) -> bool:
-        return key in self.slides
+        table = self._view_table
+        return ViewRows(table_uri=table.table.uri, schema=table.schema, config=self._view_config)
 
     def open(self, key: str, slide_id: str, planned: PlannedSlide, *, tiles: bool) -> None:
         plan, stored = planned.plan, None
@@ -178,12 +178,12 @@ class _Branch:
                 views=self._view_rows,
                 stored=stored,
             ),
-            first=0 if tiles else 1,
-            stored=0 if stored is None else len(stored),
+            first_copy=0 if tiles else 1,
+            stored_tiles=0 if stored is None else len(stored),
         )
 
-    def feed(self, chunk: Chunk, pixels: np.ndarray) -> list[FinishedSlide]:
-        rows, first = chunk.start + np.arange(len(chunk.readable)), self.slides[chunk.key].first
+    def feed(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> list[FinishedSlide]:
+        rows, first = chunk.start + np.arange(len(chunk.readable)), self.slides[chunk.key].first_copy
         copies = rows[:, None] * self._copies + np.arange(first, self._copies)
         readable, lost = copies[chunk.readable].ravel(), copies[~chunk.readable].ravel()
         touched: list[str] = []
@@ -193,7 +193,7 @@ class _Branch:
         if len(readable):
             self._waiting.append(_Waiting(key=chunk.key, copies=readable))
             pixels = pixels if not len(lost) else pixels[chunk.readable]
-            if self._drawn is not None:
+            if self._view_config is not None:
                 pixels = pixels[:, first:].reshape(-1, *pixels.shape[2:])
             began = time.perf_counter()
             embeddings = self._stream.push(pixels)
@@ -205,9 +205,13 @@ class _Branch:
         embeddings = self._stream.flush()
         return self._finished(self._hand_out(embeddings, time.perf_counter() - began))
 
-    def _hand_out(self, embeddings: np.ndarray, took_s: float) -> list[str]:
-        """Give embeddings to the slides whose tiles they are: the stream returns them in the order they went in."""
-        touched = []
+    def _hand_out(self, embeddings: NDArray[np.float16], took_s: float) -> list[str]:
+        """Give embeddings to the slides of their tiles: the stream returns them in the order in which they went in.
+
+        Returns:
+            Keys of these slides.
+        """
+        touched: list[str] = []
         given = 0
         while given < len(embeddings):
             waiting = self._waiting[0]
@@ -223,7 +227,7 @@ class _Branch:
                 self._waiting.popleft()
         return touched
 
-    def _put(self, key: str, copies: np.ndarray, embeddings: np.ndarray | None) -> None:
+    def _put(self, key: str, copies: NDArray[np.int64], embeddings: NDArray[np.float16] | None) -> None:
         slide = self.slides[key]
         began = time.perf_counter()
         rows, view = np.divmod(copies, self._copies)
@@ -235,20 +239,21 @@ class _Branch:
                 put(at[chosen], None if embeddings is None else embeddings[chosen])
         slide.write_s += time.perf_counter() - began
 
-    def _finished(self, touched: list[str]) -> list[FinishedSlide]:
-        done = []
+    def _finished(self, touched: Sequence[str]) -> list[FinishedSlide]:
+        """Those of some slides whose every row is written; they are forgotten here."""
+        finished = []
         for key in dict.fromkeys(touched):
             slide = self.slides[key]
             if slide.writer.complete:
                 del self.slides[key]
                 fragments = slide.writer.finish()
-                done.append(
+                finished.append(
                     FinishedSlide(
                         key=key,
                         fragments=fragments,
-                        stored=slide.stored,
+                        stored_tiles=slide.stored_tiles,
                         extract_s=slide.extract_s,
                         write_s=slide.write_s,
                     )
                 )
-        return done
+        return finished

@@ -1,19 +1,21 @@
-"""The workers of a run: started on threads of this process or on Ray, and stopped at its end."""
+"""The workers of an ingest: started on threads of this process or on Ray, and stopped at its end."""
 
 import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from actors.committer import Committer
-from actors.extractor_worker import ExtractorWorker, Target
-from actors.jobs import WorkerGroup, WorkerHandle
+from actors.dispatch import WorkerHandle
+from actors.extractor_worker import ExtractorWorker
 from actors.reader import Reader
-from actors.workers import LocalPool, LocalWorker, Pool, Worker
-from embedstore.config import ExecutionConfig, IngestConfig, RunConfig
+from actors.request import IngestRequest, TilingGroup
+from actors.workers import LocalPool, LocalWorker, Pool, ResultRef
+from embedstore.config import ExecutionConfig, RunConfig
 from embedstore.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,18 @@ MAX_READERS = 16
 RELEASE_S = 20.0
 
 
+@dataclass(kw_only=True, eq=False)
+class WorkerGroup:
+    """An extractor and the readers that feed it, on one node."""
+
+    extractor: WorkerHandle
+    readers: list[WorkerHandle]
+
+    @property
+    def handles(self) -> list[WorkerHandle]:
+        return [self.extractor, *self.readers]
+
+
 @dataclass(kw_only=True)
 class IngestWorkers:
     """The workers of a run."""
@@ -30,17 +44,31 @@ class IngestWorkers:
     pool: Pool
     groups: list[WorkerGroup]
     committer: WorkerHandle
-    leased: bool = False
+    _leased: bool = False  # the committer was made, and holds the leases
 
-    def ask(self, handle: WorkerHandle, method: str, *args: Any) -> Any:
-        """Call and wait for the answer."""
-        answer = self.result(handle.worker.call(method, *args))
-        self.leased |= handle is self.committer
+    @property
+    def handles(self) -> list[WorkerHandle]:
+        return [self.committer, *(handle for group in self.groups for handle in group.handles)]
+
+    def ask_extractors(self, method: str) -> list[Any]:
+        """Call a method of every extractor, and wait for all answers."""
+        refs = [group.extractor.worker.call(method) for group in self.groups]
+        return [self._answer(ref) for ref in refs]
+
+    def ask_committer(self, method: str, *args: Any) -> Any:
+        """Call a method of the committer, and wait for the answer."""
+        answer = self._answer(self.committer.worker.call(method, *args))
+        self._leased = True
         return answer
+
+    def _answer(self, ref: ResultRef) -> Any:
+        while not self.pool.wait([ref], 60.0):
+            log.info("waiting for a worker to answer")
+        return self.pool.get(ref)
 
     def release(self) -> None:
         """Let go of the collections, however the run ended: this process may live on and run again."""
-        if not self.leased:
+        if not self._leased:
             return
         try:
             ref = self.committer.worker.call("release")
@@ -49,104 +77,114 @@ class IngestWorkers:
         except Exception:
             log.warning("the leases were not let go; they end with their process", exc_info=True)
 
-    def result(self, ref: Any) -> Any:
-        while not self.pool.wait([ref], 60.0):
-            log.info("waiting for a worker to answer")
-        return self.pool.get(ref)
+
+class MakeExtractor(Protocol):
+    """Makes an extractor worker, with so many threads for torch on the CPU; torch's default when None."""
+
+    def __call__(self, *, threads: int | None = None) -> ExtractorWorker: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerFactories:
+    """What makes the objects behind the workers of one tiling group, wherever they are to live."""
+
+    reader: Callable[[], Reader]
+    extractor: MakeExtractor
+    committer: Callable[[], Committer]
+
+    @classmethod
+    def of(cls, request: IngestRequest, group: TilingGroup) -> "WorkerFactories":
+        config, run, execution = request.config_for(group), request.run, request.execution
+        # Ray shows an actor its own GPU only, as the first one.
+        device = "cuda" if execution.device.startswith("cuda") and not execution.in_process else execution.device
+        return cls(
+            reader=functools.partial(Reader, config),
+            extractor=functools.partial(
+                ExtractorWorker,
+                request.store_uri,
+                group.targets,
+                device=device,
+                batch_tiles=run.batch_tiles,
+                views=config.views,
+            ),
+            committer=functools.partial(
+                Committer, request.store_uri, sorted(group.collections), compact_every=run.compact_every
+            ),
+        )
+
+
+#: Starts the workers of a tiling group for the time of a `with` block, at the end of which their leases and processes
+#: are gone.
+StartWorkers = Callable[[WorkerFactories, RunConfig, ExecutionConfig], AbstractContextManager[IngestWorkers]]
 
 
 @contextlib.contextmanager
-def start_workers(
-    store_uri: str, targets: Sequence[Target], config: IngestConfig, run: RunConfig, execution: ExecutionConfig
-) -> Iterator[IngestWorkers]:
-    """Workers on threads or on Ray; their leases and processes are gone at the end."""
-    make_reader = functools.partial(Reader, config)
-    # Ray shows an actor its own GPU only, as the first one.
-    device = "cuda" if execution.device.startswith("cuda") and not execution.in_process else execution.device
-    make_extractor = functools.partial(
-        ExtractorWorker, store_uri, targets, device=device, batch_tiles=run.batch_tiles, views=config.views
-    )
-    make_committer = functools.partial(
-        Committer, store_uri, sorted(target.collection for target in targets), compact_every=run.compact_every
-    )
-    with contextlib.ExitStack() as end:
+def start_workers(factories: WorkerFactories, run: RunConfig, execution: ExecutionConfig) -> Iterator[IngestWorkers]:
+    """Start workers on threads of this process, or on Ray."""
+    with contextlib.ExitStack() as stack:
         if execution.in_process:
-            if run.extractors not in (None, 1):
-                raise ConfigError(
-                    f"{run.extractors} extractor workers in one process; expected 1: leave out --in-process"
-                )
-            cores = os.cpu_count() or 1
-            group = WorkerGroup(
-                extractor=WorkerHandle(worker=LocalWorker(make_extractor, name="extractor")),
-                readers=[
-                    WorkerHandle(worker=LocalWorker(make_reader, name=f"reader-{i}"))
-                    for i in range(run.readers or max(1, cores - 1))
-                ],
-            )
-            committer: Worker = LocalWorker(make_committer, name="committer")
-            workers = IngestWorkers(pool=LocalPool(), groups=[group], committer=WorkerHandle(worker=committer))
+            workers = _local_workers(factories, run)
         else:
-            from actors.cluster import RayPool, RayWorker, cluster, driver_node
+            from actors.cluster import cluster
 
-            end.enter_context(cluster(execution.address))
-            # Beside the driver: a committer that came back on another machine would find its own lease alive.
-            here = driver_node()
-            committer = RayWorker(make_committer, name="committer", node_id=here, max_restarts=run.max_restarts)
-            groups = _ray_groups(make_reader, make_extractor, run, execution)
-            workers = IngestWorkers(pool=RayPool(), groups=groups, committer=WorkerHandle(worker=committer))
-        for handle in [
-            workers.committer,
-            *(handle for group in workers.groups for handle in (group.extractor, *group.readers)),
-        ]:
-            end.callback(handle.worker.stop)
-        end.callback(workers.release)
+            stack.enter_context(cluster(execution.address))
+            workers = _ray_workers(factories, run, execution)
+        for handle in workers.handles:
+            stack.callback(handle.worker.stop)
+        stack.callback(workers.release)
         yield workers
 
 
-def _ray_groups(
-    make_reader: Callable[[], Reader],
-    make_extractor: Callable[..., ExtractorWorker],
-    run: RunConfig,
-    execution: ExecutionConfig,
-) -> list[WorkerGroup]:
-    """One worker group a GPU, or one a node where there is none, each with its readers on its extractor's node."""
-    from actors.cluster import RayWorker, nodes
+def _local_workers(factories: WorkerFactories, run: RunConfig) -> IngestWorkers:
+    if run.extractors not in (None, 1):
+        raise ConfigError(f"{run.extractors} extractor workers in one process; expected 1: leave out --in-process")
+    readers = run.readers or max(1, (os.cpu_count() or 1) - 1)
 
-    found = nodes()
-    on_gpu = execution.device != "cpu" and any(node["gpus"] for node in found)
-    handles = [node for node in found for _ in range(node["gpus"] if on_gpu else min(1, node["cpus"]))]
+    def start(make: Callable[[], Any], name: str) -> WorkerHandle:
+        return WorkerHandle(worker=LocalWorker(make, name=name))
+
+    group = WorkerGroup(
+        extractor=start(factories.extractor, "extractor"),
+        readers=[start(factories.reader, f"reader-{i}") for i in range(readers)],
+    )
+    return IngestWorkers(pool=LocalPool(), groups=[group], committer=start(factories.committer, "committer"))
+
+
+def _ray_workers(factories: WorkerFactories, run: RunConfig, execution: ExecutionConfig) -> IngestWorkers:
+    """One worker group for each GPU, or for each node where there is none; readers on the node of their extractor."""
+    from actors.cluster import RayPool, RayWorker, driver_node, nodes
+
+    def start(make: Callable[[], Any], name: str, **options: Any) -> WorkerHandle:
+        return WorkerHandle(worker=RayWorker(make, name=name, max_restarts=run.max_restarts, **options))
+
+    cluster_nodes = nodes()
+    on_gpu = execution.device != "cpu" and any(node.gpus for node in cluster_nodes)
+    homes = [node for node in cluster_nodes for _ in range(node.gpus if on_gpu else min(1, node.cpus))]
     if run.extractors is not None:
-        handles = [handles[i % len(handles)] for i in range(run.extractors)]
+        homes = [homes[i % len(homes)] for i in range(run.extractors)]
     groups = []
-    for number, node in enumerate(handles):
-        sharing = sum(other is node for other in handles)
-        cores = max(1, node["cpus"] // sharing)
+    for number, node in enumerate(homes):
+        sharing = homes.count(node)
+        cores = max(1, node.cpus // sharing)
         readers = run.readers or min(MAX_READERS, max(1, cores - 1))
         reserved = 1 if readers + 1 <= cores else 0  # whoever asks for more workers than cores gets them, unreserved
-        extractor = RayWorker(
-            functools.partial(make_extractor, threads=None if on_gpu else cores),
-            name=f"extractor-{number}",
+        extractor = start(
+            functools.partial(factories.extractor, threads=None if on_gpu else cores),
+            f"extractor-{number}",
             num_cpus=reserved,
-            num_gpus=min(1.0, node["gpus"] / sharing) if on_gpu else 0,
-            node_id=node["id"],
-            max_restarts=run.max_restarts,
+            num_gpus=min(1.0, node.gpus / sharing) if on_gpu else 0,
+            node_id=node.node_id,
             env={"LANCE_CPU_THREADS": "2"},
         )
         groups.append(
             WorkerGroup(
-                extractor=WorkerHandle(worker=extractor),
+                extractor=extractor,
                 readers=[
-                    WorkerHandle(
-                        worker=RayWorker(
-                            make_reader,
-                            name=f"reader-{number}-{i}",
-                            num_cpus=reserved,
-                            node_id=node["id"],
-                            max_restarts=run.max_restarts,
-                        )
-                    )
+                    start(factories.reader, f"reader-{number}-{i}", num_cpus=reserved, node_id=node.node_id)
                     for i in range(readers)
                 ],
             )
         )
-    return groups
+    # Beside the driver: a committer that came back on another machine would find its own lease alive.
+    committer = start(factories.committer, "committer", node_id=driver_node())
+    return IngestWorkers(pool=RayPool(), groups=groups, committer=committer)

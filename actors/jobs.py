@@ -1,13 +1,22 @@
-"""What the run knows of each slide on its way, and of each worker."""
+"""Which slides of a request are still to be ingested."""
 
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from actors.extractor_worker import FinishedSlide
-from actors.workers import Worker
-from embedstore.slides import SlidePlan, SlideSource, TileLabel
+from actors.request import IngestRequest, TilingGroup
+from embedstore.slides import SlideSource
+from embedstore.store import Store
+
+#: Slide ids by collection.
+SlidesByCollection = Mapping[str, set[str]]
+
+
+class SlideReason(NamedTuple):
+    """A slide that has no rows, and why."""
+
+    slide_id: str
+    reason: str
 
 
 @dataclass(kw_only=True, eq=False)
@@ -15,10 +24,10 @@ class SlideJob:
     """A slide to be ingested.
 
     Attributes:
-        wanted: Collections that lack it, or its views.
+        wanted: Collections that lack the slide or its views.
         views_only: Those of them that have its tiles.
-        attempt: How often it was begun; part of its key, so that what an earlier attempt left is told apart.
-        strikes: Workers that died while they were at it.
+        attempt: How often it was started again; part of its key, so that results of an earlier attempt are ignored.
+        strikes: Workers that died while they worked on it.
     """
 
     source: SlideSource
@@ -36,113 +45,79 @@ class SlideJob:
         return f"{self.slide_id}#{self.attempt}"
 
 
-@dataclass(kw_only=True, eq=False)
-class ActiveSlide:
-    """A planned slide whose tiles are being read and embedded.
+@dataclass(frozen=True, kw_only=True)
+class PendingSlides:
+    """The slides of a request, sorted by what is left to do.
 
     Attributes:
-        facts: Its plan without the arrays.
-        planned: Handle of the whole plan, where the workers find it.
-        next_start: First tile that nobody was asked to read yet.
-        redo: Runs of tiles whose reader died.
-        opened: The extractor has been told of it.
-        unfinished: Collections that have not got all its tiles.
+        jobs: Slides to ingest, no more than the request's limit.
+        already: How many are complete, or known to have no tile.
+        left_failed: Slides that failed in an earlier run and are not tried again.
     """
 
-    job: SlideJob
-    facts: SlidePlan
-    planned: Any
-    plan_s: float
-    tiles: int
-    chunk_tiles: int
-    next_start: int = 0
-    redo: deque[tuple[int, int]] = field(default_factory=deque)
-    unfinished: set[str] = field(default_factory=set)
-    finished: list[FinishedSlide] = field(default_factory=list)
-    readers: set[str] = field(default_factory=set)
-    labels: tuple[TileLabel, ...] = ()
-    opened: bool = False
-    unreadable: int = 0
-    read_s: float = 0.0
-
-    @property
-    def key(self) -> str:
-        return self.job.key
-
-    @property
-    def has_more(self) -> bool:
-        return bool(self.redo) or self.next_start < self.tiles
-
-    def next_chunk(self) -> tuple[int, int]:
-        if self.redo:
-            return self.redo.popleft()
-        start = self.next_start
-        self.next_start = min(start + self.chunk_tiles, self.tiles)
-        return start, self.next_start
-
-    def restart(self) -> None:
-        """Begin again under a new key: what is under way for the old one no longer counts."""
-        self.job.attempt += 1
-        self.next_start, self.unreadable, self.read_s = 0, 0, 0.0
-        self.opened = False
-        self.redo.clear()
-        self.readers.clear()
-        self.finished.clear()
-        self.unfinished = set(self.job.wanted)
+    jobs: list[SlideJob]
+    already: int
+    left_failed: list[SlideReason]
 
 
-@dataclass(kw_only=True, eq=False)
-class Call:
-    """A call that is under way.
+def slides_present(store: Store, group: TilingGroup) -> SlidesByCollection:
+    """Slides that have rows in each of the group's collections, of which some may not exist yet."""
+    existing = set(store.collection_names())
+    return {
+        name: set(store.collection(name).slides()) if name in existing else set[str]() for name in group.collections
+    }
 
-    Attributes:
-        done: Takes its result.
-        lost: Told that its worker died, and whether this was the call that it was carrying out.
+
+def slides_with_views(store: Store, group: TilingGroup) -> SlidesByCollection:
+    """Slides that have stored views in each of the group's collections."""
+    return {name: set(store.views(name).slides()) for name in group.collections}
+
+
+def pending_slides(
+    request: IngestRequest,
+    group: TilingGroup,
+    store: Store,
+    *,
+    present: SlidesByCollection | None = None,
+    with_views: SlidesByCollection | None = None,
+) -> PendingSlides:
+    """Compare a request with what a store has.
+
+    Args:
+        present: Slides that have rows in each collection; looked up in the store when None.
+        with_views: Slides that have views in each; likewise, where views are requested.
     """
+    if present is None:
+        present = slides_present(store, group)
+    if request.config.views is None:
+        with_views = present
+    elif with_views is None:
+        with_views = slides_with_views(store, group)
+    unfit = {} if request.retry_failed else _unfit_slides(store, group)
+    jobs, already, left_failed = [], 0, []
+    for source in request.sources:
+        slide_id = source.slide_id
+        without_tiles = {name for name in group.collections if slide_id not in present[name]}
+        without_views = {name for name in group.collections if slide_id not in with_views.get(name, ())}
+        wanted = tuple(name for name in group.collections if name in without_tiles | without_views)
+        if slide_id in request.force:
+            jobs.append(SlideJob(source=source, wanted=group.collections))
+        elif not wanted:
+            already += 1
+        elif slide_id not in unfit:
+            views_only = tuple(name for name in wanted if name not in without_tiles)
+            jobs.append(SlideJob(source=source, wanted=wanted, views_only=views_only))
+        elif (reason := unfit[slide_id]) is not None:
+            left_failed.append(SlideReason(slide_id, reason))
+        else:
+            already += 1
+    return PendingSlides(jobs=jobs[: request.limit], already=already, left_failed=left_failed)
 
-    worker: "WorkerHandle"
-    done: Callable[[Any], None]
-    lost: Callable[[bool], None]
-    failed: Callable[[Exception], None] | None = None
 
-
-@dataclass(kw_only=True, eq=False)
-class WorkerHandle:
-    """A worker as the run sees it: alive or being restarted, and what it was asked for, oldest first."""
-
-    worker: Worker
-    up: bool = True
-    calls: list[Any] = field(default_factory=list)
-    slide: ActiveSlide | None = None
-    down_since: float = 0.0
-    ask_at: float = 0.0
-
-    @property
-    def name(self) -> str:
-        return self.worker.name
-
-    def back(self, _: None) -> None:
-        """It answered again."""
-        self.up = True
-
-
-@dataclass(kw_only=True, eq=False)
-class WorkerGroup:
-    """An extractor and its readers.
-
-    Attributes:
-        active: Slides whose tiles go to this extractor, by key.
-        in_flight_bytes: Pixels asked for and not yet embedded.
-        planning: Plans under way.
-    """
-
-    extractor: WorkerHandle
-    readers: list[WorkerHandle]
-    active: dict[str, ActiveSlide] = field(default_factory=dict)
-    in_flight_bytes: int = 0
-    planning: int = 0
-    flushing: bool = False
-
-    def unclaimed(self) -> list[ActiveSlide]:
-        claimed = {id(handle.slide) for handle in self.readers}
-        return [slide for slide in self.active.values() if slide.has_more and id(slide) not in claimed]
+def _unfit_slides(store: Store, group: TilingGroup) -> dict[str, str | None]:
+    """Slides that failed in an earlier run, with the reason, and slides without tiles, with None."""
+    return {
+        outcome.slide_id: outcome.reason or "" if outcome.state == "failed" else None
+        for name in group.collections
+        for outcome in store.ledger.outcomes(collection=name, states=("failed", "empty"))
+    }

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embedstore.config import IngestConfig, ViewConfig
 from embedstore.errors import UnknownKeyError
@@ -14,38 +15,38 @@ from embedstore.views import draw_parameters, with_views
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chunk:
-    """What the run wants to know of tiles that were read; the pixels travel beside it.
+    """What is known of a range of tiles that was read; the pixels travel beside it.
 
     Attributes:
         key: Which attempt at which slide they belong to.
         start: Position of the first tile in the plan.
         readable: (n,) bool.
-        error: Why a tile could not be read, where one could not.
         read_s: Time it took, seconds.
+        error: Why the first unreadable tile of the slide could not be read.
     """
 
     key: str
     start: int
-    readable: np.ndarray
+    readable: NDArray[np.bool_]
     read_s: float
     error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PlannedSlide:
-    """A slide's plan and what it took to make, seconds."""
+    """A slide's plan, and how long it took to make, seconds."""
 
     plan: SlidePlan
     plan_s: float
 
 
 class Reader:
-    """Plans slides and reads runs of their tiles.
+    """Plans slides and reads ranges of their tiles.
 
-    It holds open the slides that it was told to open, and of their pixels no more than one chunk.
+    It keeps slides open between `open` and `close`, and holds no more than one chunk of their pixels.
     """
 
-    def __init__(self, config: IngestConfig):
+    def __init__(self, config: IngestConfig) -> None:
         single_thread()
         self._config = config
         self._open: dict[str, _OpenSlide] = {}
@@ -54,16 +55,17 @@ class Reader:
         """Answer: the worker lives."""
 
     def plan(self, source: SlideSource) -> PlannedSlide:
-        start = time.perf_counter()
+        """Find a slide's tissue and lay its grid of tiles."""
+        began = time.perf_counter()
         config = self._config
         plan = plan_slide(source, tiling=config.tiling, tissue=config.tissue, reading=config.reading)
-        return PlannedSlide(plan=plan, plan_s=time.perf_counter() - start)
+        return PlannedSlide(plan=plan, plan_s=time.perf_counter() - began)
 
     def open(self, key: str, planned: PlannedSlide) -> None:
         """Make a slide ready to be read, under a key that names this attempt at it."""
         self._open[key] = _OpenSlide(TileReader(planned.plan, self._config.tiling), planned.plan)
 
-    def read(self, key: str, start: int, stop: int) -> tuple[Chunk, np.ndarray]:
+    def read(self, key: str, start: int, stop: int) -> tuple[Chunk, NDArray[np.uint8]]:
         """Read tiles `start` to `stop` of a slide that was opened.
 
         Returns:
@@ -82,6 +84,7 @@ class Reader:
         return chunk, pixels
 
     def close(self, key: str) -> None:
+        """Close a slide, if it is open."""
         slide = self._open.pop(key, None)
         if slide is not None:
             slide.reader.close()
@@ -94,13 +97,13 @@ class _OpenSlide:
     reader: TileReader
     plan: SlidePlan
 
-    def parameters(self, start: int, stop: int, config: ViewConfig) -> np.ndarray:
-        """(n, views, parameters): what is drawn of some of its tiles."""
+    def parameters(self, start: int, stop: int, config: ViewConfig) -> NDArray[np.float32]:
+        """Parameters of the views of some of its tiles, (n, views, parameters)."""
         plan = self.plan
         names = None if plan.names is None else plan.names[start:stop]
         return draw_parameters(tile_ids(plan.slide_id, place(plan.xy_l0[start:stop], names)), config)
 
 
 def without_arrays(plan: SlidePlan) -> SlidePlan:
-    """The plan's facts alone, for the run's records, when its tiles have been handed on."""
+    """The plan with no tiles: what the run keeps of it for its records."""
     return replace(plan, xy_l0=plan.xy_l0[:0], tissue=plan.tissue[:0], names=None, labels=())

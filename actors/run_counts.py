@@ -1,72 +1,78 @@
-"""How far the run is: counts for the summary, and a line for whoever watches."""
+"""Counts of a run: for its summary, and for whoever watches it."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from actors.jobs import SlideReason
 from embedstore.errors import NoTileError
+from embedstore.progress import OnProgress, Progress, no_progress
+from embedstore.quantities import human_time
+
+#: Between two reports, seconds.
+REPORT_S = 0.5
 
 
 @dataclass(kw_only=True)
 class RunCounts:
-    """Counts of a run.
+    """How far a run is.
 
     Attributes:
         slides: Slides to do.
-        tell: Called now and then with this object; the command line draws it.
-        every_s: Seconds between two calls.
-        failures: (slide_id, reason) of slides that failed.
-        empties: (slide_id, reason) of slides without a tile.
+        tiles: Tiles embedded.
+        failed, empty: Slides that failed or had no tile.
     """
 
     slides: int
-    tell: Callable[["RunCounts"], None] | None = None
-    every_s: float = 0.5
-    slides_done: int = 0
-    tiles_planned: int = 0
+    on_progress: OnProgress = no_progress
+    done: int = 0
     tiles: int = 0
-    failures: list[tuple[str, str]] = field(default_factory=list)
-    empties: list[tuple[str, str]] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
-    first_tile: float | None = None
-    last_tile: float = 0.0
-    first_tiles: int = 0
-    _told: float = 0.0
+    failed: list[SlideReason] = field(default_factory=list)
+    empty: list[SlideReason] = field(default_factory=list)
+    _began: float = field(default_factory=time.monotonic)
+    _first_tile: float | None = None
+    _last_tile: float = 0.0
+    _first_tiles: int = 0
+    _reported: float = 0.0
 
-    def planned(self, tiles: int) -> None:
-        self.tiles_planned += tiles
-
-    def embedded(self, tiles: int) -> None:
-        self.last_tile = time.monotonic()
-        if self.first_tile is None:
-            self.first_tile, self.first_tiles = self.last_tile, tiles
+    def add_tiles(self, tiles: int) -> None:
+        """Count tiles that were embedded."""
+        self._last_tile = time.monotonic()
+        if self._first_tile is None:
+            self._first_tile, self._first_tiles = self._last_tile, tiles
         self.tiles += tiles
 
-    def done(self) -> None:
-        self.slides_done += 1
+    def add_done(self) -> None:
+        """Count a slide that has its rows."""
+        self.done += 1
 
-    def ended(self, slide_id: str, error: Exception) -> None:
-        """A slide ended without rows."""
-        (self.empties if isinstance(error, NoTileError) else self.failures).append((slide_id, str(error)))
+    def add_failed(self, slide_id: str, error: Exception) -> None:
+        """Count a slide that ended without rows."""
+        (self.empty if isinstance(error, NoTileError) else self.failed).append(SlideReason(slide_id, str(error)))
 
     @property
-    def slides_ended(self) -> int:
-        return self.slides_done + len(self.failures) + len(self.empties)
+    def ended(self) -> int:
+        return self.done + len(self.failed) + len(self.empty)
 
     @property
     def tiles_per_s(self) -> float:
         """From the first tiles that were embedded to the last: without start-up and the end of the run."""
-        if self.first_tile is None or self.last_tile == self.first_tile:
+        if self._first_tile is None or self._last_tile == self._first_tile:
             return 0.0
-        return (self.tiles - self.first_tiles) / (self.last_tile - self.first_tile)
+        return (self.tiles - self._first_tiles) / (self._last_tile - self._first_tile)
 
     def left_s(self) -> float | None:
-        """Seconds that the rest will take, judged by the slides that have ended."""
-        if self.slides_ended == 0:
+        """Seconds that the rest will take, judged by the slides that have ended; None before the first."""
+        if self.ended == 0:
             return None
-        return (time.monotonic() - self.began) / self.slides_ended * (self.slides - self.slides_ended)
+        return (time.monotonic() - self._began) / self.ended * (self.slides - self.ended)
 
-    def tick(self) -> None:
-        if self.tell is not None and time.monotonic() - self._told >= self.every_s:
-            self._told = time.monotonic()
-            self.tell(self)
+    def report(self) -> None:
+        """Report progress, unless the last report was a moment ago."""
+        if time.monotonic() - self._reported < REPORT_S:
+            return
+        self._reported = time.monotonic()
+        left_s = self.left_s()
+        message = f"{len(self.failed)} failed, {self.tiles} tiles, {self.tiles_per_s:.0f} tiles/s"
+        if left_s is not None:
+            message += f", {human_time(left_s)} left"
+        self.on_progress(Progress(stage="ingest", message=message, done=self.ended, total=self.slides, unit="slides"))

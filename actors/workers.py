@@ -1,14 +1,17 @@
-"""Workers: plain objects whose methods are called from afar, on threads of this process or as Ray actors.
+"""Workers: plain objects whose methods are called from another thread or process.
 
-The run knows only this face, so its scheduling is written and tested once.
+The scheduler knows workers only by these protocols, so it is written and tested once: for threads of this process,
+for Ray's actors (`cluster.py`) and for the simulation of the tests.
 """
 
 import itertools
-import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_futures
 from typing import Any, Protocol
+
+#: The result of a call, which may not have ended: a future of this process, or Ray's ObjectRef. Only a pool reads it.
+ResultRef = Any
 
 
 class Worker(Protocol):
@@ -17,10 +20,10 @@ class Worker(Protocol):
     name: str
 
     def call(self, method: str, *args: Any, returns: int = 1) -> Any:
-        """Start a call; arguments may be handles of other calls.
+        """Start a call; arguments may be references to results of other calls.
 
         Returns:
-            The handle of its result, or a list of as many handles as it `returns`.
+            A reference to the result, or a list of as many as it `returns`.
         """
         ...
 
@@ -28,13 +31,13 @@ class Worker(Protocol):
 
 
 class Pool(Protocol):
-    """What the run needs of wherever its workers live."""
+    """Where workers live, and where the results of their calls are read."""
 
-    def wait(self, refs: Iterable[Any], timeout_s: float) -> list[Any]:
-        """Handles whose calls have ended; at least one, unless the time ran out."""
+    def wait(self, refs: Iterable[ResultRef], timeout_s: float) -> list[ResultRef]:
+        """The results whose calls have ended; at least one, unless the time ran out."""
         ...
 
-    def get(self, ref: Any) -> Any:
+    def get(self, ref: ResultRef) -> Any:
         """The result of an ended call, or its error; WorkerDiedError when its worker died."""
         ...
 
@@ -44,15 +47,14 @@ class LocalWorker:
 
     _numbers = itertools.count()
 
-    def __init__(self, make: Callable[[], Any], *, name: str):
+    def __init__(self, make: Callable[[], Any], *, name: str) -> None:
         self.name = name
         self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-{next(self._numbers)}")
         self._make = make
         self._object: Any = None
-        self._lock = threading.Lock()
 
     def call(self, method: str, *args: Any, returns: int = 1) -> Any:
-        futures: list[Future] = [Future() for _ in range(returns)]
+        futures: list[Future[Any]] = [Future() for _ in range(returns)]
 
         def run() -> None:
             try:
@@ -77,9 +79,9 @@ class LocalWorker:
 class LocalPool:
     """Threads of this process."""
 
-    def wait(self, refs: Iterable[Future], timeout_s: float) -> list[Future]:
+    def wait(self, refs: Iterable[Future[Any]], timeout_s: float) -> list[Future[Any]]:
         done, _ = wait_futures(list(refs), timeout=timeout_s, return_when=FIRST_COMPLETED)
         return list(done)
 
-    def get(self, ref: Future) -> Any:
+    def get(self, ref: Future[Any]) -> Any:
         return ref.result(timeout=0)

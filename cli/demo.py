@@ -40,8 +40,9 @@ def command(
     of each slide, and the nearest tiles of one tile. Then it imports the synthetic slides' ground truth as labels, fits
     a head that finds dense nuclei, and draws what it says of each slide.
     """
-    from actors.ingest import group_by_tiling, ingest
-    from embedstore.config import ExecutionConfig, IngestConfig, RunConfig
+    from actors.ingest import ingest
+    from actors.request import IngestRequest, group_by_tiling
+    from embedstore.config import ExecutionConfig
     from embedstore.extractors import ExtractorConfig
     from embedstore.slides import find_slides
     from embedstore.store import Store
@@ -58,12 +59,12 @@ def command(
     sources = find_slides(slides, mpp=mpp)
     groups = group_by_tiling([ExtractorConfig(ref=extractor)], {})
     summary = ingest(
-        sources,
-        str(store_path),
-        groups,
-        config=IngestConfig(),
-        run=RunConfig(),
-        execution=ExecutionConfig(in_process=in_process),
+        IngestRequest(
+            sources=sources,
+            store_uri=str(store_path),
+            groups=groups,
+            execution=ExecutionConfig(in_process=in_process),
+        )
     )
     store = Store.open(store_path)
     rows = [outcome.as_record() for outcome in store.ledger.outcomes(collection=summary.collections[0])]
@@ -78,7 +79,7 @@ def command(
         "store": str(store_path),
         "head": None if head is None else {"name": head.name, "digest": head.digest, **head.record},
         "seconds": time.monotonic() - began,
-        "summary": vars(summary),
+        "summary": summary.as_record(),
         "slides": rows,
         "pictures": [str(picture) for picture in pictures],
     }

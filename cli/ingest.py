@@ -1,17 +1,22 @@
 """`embedstore ingest`."""
 
-import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.extractor_flags import DEFAULT_EXTRACTOR, extractor_flags
 from cli.ingest_settings import EXECUTION, READING, RUN, TILING, TISSUE, VIEWS, resolve
 from cli.options import config_option, json_option, print_json, print_table, store_option
+from embedstore.progress import OnProgress, Progress
 from embedstore.quantities import human_bytes, human_time
+
+if TYPE_CHECKING:
+    from actors.request import IngestRequest
+    from actors.summary import IngestSummary
+    from embedstore.slides import SlideSource
 
 
 @click.command(epilog="Example:  embedstore ingest slides/ --store my-store --extractor stain-texture")
@@ -56,31 +61,21 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, *
     """
     from embedstore.slides import find_slides
 
-    settings = resolve(options)
     sources = find_slides(slides, mpp=options["mpp"])
     if not sources:
         raise click.UsageError(f"no slide in {', '.join(slides)}; expected slide files, folders of tiles, or a list")
+    request = _request(sources, store, options)
     if dry_run:
-        _dry_run(sources, store, settings, options, as_json)
+        _dry_run(request, as_json)
         return
     from actors.ingest import ingest
+    from actors.interruption import stop_on_interrupt
 
-    stop = _StopOnInterrupt()
-    summary = ingest(
-        sources,
-        store,
-        settings.groups,
-        config=settings.ingest,
-        run=settings.run,
-        execution=settings.execution,
-        retry_failed=options["retry_failed"],
-        force=options["force"],
-        limit=options["limit"],
-        tell=progress_line(),
-        stop=stop,
-    )
+    on_progress = progress_line()
+    with stop_on_interrupt(on_progress) as should_stop:
+        summary = ingest(request, on_progress=on_progress, should_stop=should_stop)
     if as_json:
-        print_json(vars(summary))
+        print_json(summary.as_record())
     else:
         _print_summary(summary, store)
     if summary.stopped:
@@ -90,47 +85,44 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, *
         sys.exit(3)
 
 
-class _StopOnInterrupt:
-    """Becomes true at Ctrl-C; a second one ends the process as usual."""
+def _request(sources: "list[SlideSource]", store: str, options: Mapping[str, Any]) -> "IngestRequest":
+    from actors.request import IngestRequest
 
-    def __init__(self) -> None:
-        self._asked = False
-        signal.signal(signal.SIGINT, self._ask)
-        signal.signal(signal.SIGTERM, self._ask)
+    settings = resolve(options)
+    return IngestRequest(
+        sources=sources,
+        store_uri=store,
+        groups=settings.groups,
+        config=settings.ingest,
+        run=settings.run,
+        execution=settings.execution,
+        retry_failed=options["retry_failed"],
+        force=frozenset(options["force"]),
+        limit=options["limit"],
+    )
 
-    def _ask(self, signum: int, frame: Any) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        click.echo("\nstopping: finished slides are committed, slides in flight are dropped (again to abort)", err=True)
 
-    def __call__(self) -> bool:
-        return self._asked
-
-
-def progress_line() -> Callable[[Any], None]:
-    """One line that is redrawn on a terminal; a log line every half a minute elsewhere."""
+def progress_line() -> OnProgress:
+    """One line that is redrawn on a terminal; elsewhere a line every half a minute. Messages get their own line."""
     terminal = sys.stderr.isatty()
-    told = time.monotonic()
+    last = time.monotonic()
 
-    def tell(progress: Any) -> None:
-        nonlocal told
-        if not terminal and time.monotonic() - told < 30:
+    def on_progress(progress: Progress) -> None:
+        nonlocal last
+        if not progress.unit:
+            click.echo(f"\n{progress.message}" if terminal else progress.message, err=True)
             return
-        told = time.monotonic()
-        left = progress.left_s()
-        text = (
-            f"{progress.slides_ended}/{progress.slides} slides, {len(progress.failures)} failed, "
-            f"{progress.tiles} tiles, {progress.tiles_per_s:.0f} tiles/s"
-            f"{'' if left is None else f', {human_time(left)} left'}"
-        )
+        if not terminal and time.monotonic() - last < 30:
+            return
+        last = time.monotonic()
+        text = f"{progress.done}/{progress.total} {progress.unit}, {progress.message}"
         sys.stderr.write(f"\r\033[K{text}" if terminal else f"{text}\n")
         sys.stderr.flush()
 
-    return tell
+    return on_progress
 
 
-def _print_summary(summary: Any, store: str) -> None:
+def _print_summary(summary: "IngestSummary", store: str) -> None:
     if sys.stderr.isatty():
         click.echo("", err=True)
     for slide_id, reason in summary.failed:
@@ -145,44 +137,34 @@ def _print_summary(summary: Any, store: str) -> None:
         f"{summary.tiles} tiles in {human_time(summary.seconds)}"
     )
     if summary.tiles:
-        spent = ", ".join(f"{stage} {human_time(seconds)}" for stage, seconds in summary.stage_s.items())
+        spent = ", ".join(f"{stage} {human_time(seconds)}" for stage, seconds in vars(summary.stage_s).items())
         click.echo(f"worker time: {spent}")
     click.echo(f"collections in {store}: {', '.join(summary.collections)}")
     for name, slides in summary.without_views.items():
         click.echo(f"{name} has stored views, but not of {slides} slide(s); --views makes them", err=True)
 
 
-def _dry_run(sources: Any, store: str, settings: Any, options: Mapping[str, Any], as_json: bool) -> None:
+def _dry_run(request: "IngestRequest", as_json: bool) -> None:
     from actors.estimate import estimate
 
-    found = estimate(
-        sources,
-        store,
-        settings.groups,
-        config=settings.ingest,
-        run=settings.run,
-        device=settings.execution.device,
-        retry_failed=options["retry_failed"],
-        force=options["force"],
-        limit=options["limit"],
-    )
+    result = estimate(request)
     if as_json:
-        print_json(found)
+        print_json(result.as_record())
         return
     print_table(
         [
             [
-                one["collections"],
-                one["slides"],
-                one["slides_done"],
-                one["slides_failed_earlier"],
-                one["tiles"],
-                one["views"],
-                one["tiles_per_s"],
-                human_time(3600 * one["hours"]),
-                human_bytes(one["bytes"]),
+                ", ".join(each.collections),
+                each.slides,
+                each.slides_done,
+                each.slides_failed_earlier,
+                each.tiles,
+                each.views,
+                each.tiles_per_s,
+                human_time(3600 * each.hours),
+                human_bytes(each.bytes),
             ]
-            for one in found["passes"]
+            for each in result.passes
         ],
         [
             "collections",
@@ -196,7 +178,7 @@ def _dry_run(sources: Any, store: str, settings: Any, options: Mapping[str, Any]
             "vectors",
         ],
     )
-    for slide in found["unfit"]:
-        click.echo(f"{slide['state']}  {slide['slide_id']}: {slide['reason']}")
-    for slide in found["warned"]:
-        click.echo(f"warning  {slide['slide_id']}: {slide['warning']}", err=True)
+    for slide in result.unfit:
+        click.echo(f"{slide.state}  {slide.slide_id}: {slide.reason}")
+    for warning in result.warned:
+        click.echo(f"warning  {warning.slide_id}: {warning.warning}", err=True)

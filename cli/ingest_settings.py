@@ -19,7 +19,7 @@ from embedstore.config import (
 )
 
 if TYPE_CHECKING:
-    from actors.ingest import TilingGroup
+    from actors.request import TilingGroup
 
 TILING = Section(
     "tiling",
@@ -56,7 +56,7 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: the file has an unknown table or field, or a value is not valid.
     """
-    from actors.ingest import group_by_tiling
+    from actors.request import group_by_tiling
     from embedstore.extractors.extractor_tables import EXTRACTOR_FIELDS, extractors_from_tables
     from embedstore.toml_tables import fields_of, read_tables
 

@@ -148,7 +148,7 @@ def _cluster(address: str) -> Check:
 
     try:
         with cluster(address):
-            found = "; ".join(f"{node['cpus']} CPUs, {node['gpus']} GPUs" for node in nodes())
+            found = "; ".join(f"{node.cpus} CPUs, {node.gpus} GPUs" for node in nodes())
     except ClusterError as error:
         return Check(name="cluster", ok=False, found=str(error))
     return Check(name="cluster", ok=True, found=found)

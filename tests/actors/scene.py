@@ -1,39 +1,51 @@
-"""A store, and simulated workers for it."""
+"""A store, and ingests into it by simulated workers."""
 
+import contextlib
 import dataclasses
 import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from actors.committer import Committer
-from actors.extractor_worker import ExtractorWorker, Target
-from actors.ingest import TilingGroup, _fingerprints, jobs_of, present_in, views_in
-from actors.jobs import WorkerGroup, WorkerHandle
-from actors.run_counts import RunCounts
-from actors.scheduler import Scheduler
-from embedstore.config import IngestConfig, RunConfig, ViewConfig
+from actors.dispatch import WorkerHandle
+from actors.extractor_worker import ExtractorWorker
+from actors.ingest import ingest
+from actors.ingest_workers import IngestWorkers, WorkerFactories, WorkerGroup
+from actors.request import IngestRequest, Target, TilingGroup
+from actors.summary import IngestSummary
+from embedstore.config import ExecutionConfig, IngestConfig, RunConfig, ViewConfig
 from embedstore.extractors import ExtractorConfig
-from embedstore.store import Collection, Store, record_of_views
+from embedstore.store import Store
 
 from .simulation import SimPool, SimWorker
 from .toys import CONFIG, DIM, TILE_PX, ToyReader, expected, source
 
-FAST = RunConfig(chunk_bytes=5 * 3 * TILE_PX**2, in_flight_bytes=30 * 3 * TILE_PX**2, group_slides=3, group_s=0.0)
+CHUNK_BYTES = 5 * 3 * TILE_PX**2
+FAST = RunConfig(chunk_bytes=CHUNK_BYTES, in_flight_bytes=6 * CHUNK_BYTES, group_slides=3, group_s=0.0, compact_every=4)
 SLIDES = ["a:1", "b:7", "c:40", "d:8", "e:33", "f:16"]
-RECORD = {"tiling": {}, "tissue": {}, "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:toy"}}
+
+
+class DriverKilled(BaseException):
+    """The process of the run is gone, and its workers with it."""
 
 
 class Scene:
-    """A store with empty collections, and runs over it."""
+    """A store, and ingests into some of its collections.
 
-    def __init__(self, folder: Path, collections: tuple[str, ...] = ("c",)):
+    Attributes:
+        summary: Of the last ingest.
+        extractor: What makes the extractor workers.
+        workers: Those of the last ingest.
+        lost: Workers that are gone with their node from their n-th call on.
+    """
+
+    def __init__(self, folder: Path, collections: tuple[str, ...] = ("c",)) -> None:
         self.store = Store.create(folder / "store")
         self.names = collections
-        for name in collections:
-            Collection.create(self.store.uri, name, dim=DIM, record=RECORD)
-        self.counts = RunCounts(slides=0)
+        self.summary = IngestSummary(run_id="", collections=collections)
         self.extractor: type[ExtractorWorker] = ExtractorWorker
         self.workers: list[SimWorker] = []
         self.lost: dict[str, int] = {}
@@ -46,54 +58,53 @@ class Scene:
         death_rate: float = 0.0,
         groups: int = 2,
         readers: int = 2,
-        config: RunConfig = FAST,
-        ingest: IngestConfig = CONFIG,
+        run: RunConfig = FAST,
+        config: IngestConfig = CONFIG,
         views: ViewConfig | None = None,
-        reader: Any = ToyReader,
+        reader: type[ToyReader] = ToyReader,
         spare: tuple[str, ...] = (),
-        stop: Any = lambda: False,
-        replacing: frozenset[str] = frozenset(),
+        should_stop: Callable[[], bool] = lambda: False,
+        force: frozenset[str] = frozenset(),
     ) -> SimPool:
-        """Take those slides through a run that are not complete; failed ones too."""
-        pool = SimPool(seed, death_rate, spare)
-        self.workers, pool.lost = pool.workers, self.lost
-        targets = [Target(extractor=ExtractorConfig(ref="toy"), collection=name) for name in self.names]
-        for name in self.names if views is not None else ():
-            self.store.views(name).create(dim=DIM, record=record_of_views(RECORD, views))
-        make_reader = functools.partial(reader, views=views)
-        make_extractor = functools.partial(self.extractor, self.store.uri, targets, views=views)
-        make_committer = functools.partial(Committer, self.store.uri, self.names, compact_every=4)
-        handles = [
-            WorkerGroup(
-                extractor=WorkerHandle(worker=SimWorker(make_extractor, f"extractor-{i}", pool)),
-                readers=[WorkerHandle(worker=SimWorker(make_reader, f"reader-{i}-{j}", pool)) for j in range(readers)],
+        """Ingest those of the slides that are not complete, earlier failures among them."""
+        pool = SimPool(seed, death_rate, spare, self.lost)
+        self.workers = pool.workers
+        targets = tuple(Target(extractor=ExtractorConfig(ref="toy"), collection=name) for name in self.names)
+        request = IngestRequest(
+            sources=[source(name) for name in slides],
+            store_uri=self.store.uri,
+            groups=[TilingGroup(tiling=config.tiling, targets=targets)],
+            config=dataclasses.replace(config, views=views),
+            run=run,
+            retry_failed=True,
+            force=force,
+        )
+
+        @contextlib.contextmanager
+        def start(factories: WorkerFactories, run: RunConfig, execution: ExecutionConfig) -> Iterator[IngestWorkers]:
+            def handle(make: Callable[[], Any], name: str) -> WorkerHandle:
+                return WorkerHandle(worker=SimWorker(make, name, pool))
+
+            make_extractor = functools.partial(self.extractor, self.store.uri, targets, views=views)
+            make_reader = functools.partial(reader, views=views)
+            workers = IngestWorkers(
+                pool=pool,
+                groups=[
+                    WorkerGroup(
+                        extractor=handle(make_extractor, f"extractor-{i}"),
+                        readers=[handle(make_reader, f"reader-{i}-{j}") for j in range(readers)],
+                    )
+                    for i in range(groups)
+                ],
+                committer=handle(factories.committer, "committer"),
             )
-            for i in range(groups)
-        ]
-        committer = SimWorker(make_committer, "committer", pool)
-        plan = TilingGroup(tiling=ingest.tiling, targets=tuple(targets))
-        viewed = None if views is None else views_in(self.store, plan)
-        sources = [source(name) for name in slides]
-        jobs, _, _ = jobs_of(sources, self.store, plan, present_in(self.store, plan), viewed, True, replacing)
-        self.counts = RunCounts(slides=len(jobs))
-        Scheduler(
-            pool=pool,
-            groups=handles,
-            committer=WorkerHandle(worker=committer),
-            jobs=jobs,
-            ingest=dataclasses.replace(ingest, views=views),
-            config=config,
-            run_id="r",
-            counts=self.counts,
-            known_fingerprints=_fingerprints(self.store),
-            replacing=replacing,
-            stop=stop,
-        ).run()
-        if committer.object is not None:
-            committer.object.close()
+            yield workers
+            workers.release()  # after an error the leases are left behind, as by a process that was killed
+
+        self.summary = ingest(request, should_stop=should_stop, start_workers=start)
         return pool
 
-    def rows(self, collection: str, slide_id: str) -> np.ndarray:
+    def rows(self, collection: str, slide_id: str) -> NDArray[np.float16]:
         table = self.store.collection(collection).tiles(where=f"slide_id = '{slide_id}'", columns=["x", "vector"])
         assert table.column("x").to_pylist() == sorted(table.column("x").to_pylist())
         return np.asarray(table.column("vector").combine_chunks().flatten()).reshape(-1, DIM)

@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +83,10 @@ class SimWorker:
         self.queue.clear()
 
 
+#: Calls before and after the scheduler's: a run in which a worker dies there ends with that error.
+OUTSIDE = ("records", "present", "views_present", "close", "release")
+
+
 class SimPool:
     """Carries out one call of a randomly chosen worker whenever the run waits.
 
@@ -90,17 +94,19 @@ class SimPool:
         seed: Of the order of events and of the deaths.
         death_rate: Probability that a worker dies in a call.
         spare: Names of workers that never die.
+        lost: Workers that are gone with their node from their n-th call on, and do not come back.
     """
 
-    def __init__(self, seed: int, death_rate: float = 0.0, spare: Iterable[str] = ()):
+    def __init__(
+        self, seed: int, death_rate: float = 0.0, spare: Iterable[str] = (), lost: Mapping[str, int] | None = None
+    ) -> None:
         self.random = random.Random(seed)
-        self.death_rate, self.spare = death_rate, set(spare)
-        self.lost: dict[str, int] = {}  # workers that go with their node at that call, and do not come back
+        self.death_rate, self.spare, self.lost = death_rate, set(spare), lost or {}
         self.workers: list[SimWorker] = []
         self.deaths: list[tuple[str, str]] = []
 
     def dies(self, worker: SimWorker, method: str) -> bool:
-        if worker.name in self.spare or self.random.random() >= self.death_rate:
+        if worker.name in self.spare or method in OUTSIDE or self.random.random() >= self.death_rate:
             return False
         self.deaths.append((worker.name, method))
         return True

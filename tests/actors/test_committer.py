@@ -20,10 +20,10 @@ from embedstore.store import (
     record_of_views,
 )
 
-from .scene import RECORD
 from .toys import DIM, expected, plan, source
 
 TWO = ViewConfig(count=2)
+RECORD = {"tiling": {}, "tissue": {}, "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:toy"}}
 
 
 def batch(store: Store, *, views: float | None = None) -> CommitBatch:
@@ -45,7 +45,7 @@ def batch(store: Store, *, views: float | None = None) -> CommitBatch:
         writer.put_views(np.arange(6), np.full((6, DIM), views, np.float16))
     return CommitBatch(
         fragments=(writer.finish(),),
-        facts=(SlideRow(slide_id="a:3", path="/toys/a:3", kind="wsi", metadata={"patient": "p"}),),
+        slides=(SlideRow(slide_id="a:3", path="/toys/a:3", kind="wsi", metadata={"patient": "p"}),),
         labels=(Label(task="t", slide_id="a:3", name="x.png", label="tumour"),),
     )
 

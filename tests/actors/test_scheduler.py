@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from actors.extractor_worker import ExtractorWorker
-from actors.jobs import WorkerGroup
+from actors.group_pipeline import GroupPipeline
 from actors.reader import Chunk
-from actors.scheduler import Scheduler
 from embedstore.config import RunConfig
 from embedstore.errors import RunError, WorkerDiedError
 from tests.marks import slow
 
-from .scene import FAST, SLIDES, Scene, assert_complete
+from .scene import FAST, SLIDES, DriverKilled, Scene, assert_complete
 from .toys import CONFIG, ToyReader, expected, pixels_of
 
 
@@ -47,7 +46,7 @@ def test_unreadable_tiles_are_counted_and_past_a_share_fail_the_slide(tmp_path: 
 def test_a_slide_with_few_unreadable_tiles_keeps_the_others(tmp_path: Path):
     lenient = dataclasses.replace(CONFIG, reading=dataclasses.replace(CONFIG.reading, max_unreadable=0.2))
     scene = Scene(tmp_path)
-    scene.run(["holes:50"], ingest=lenient)
+    scene.run(["holes:50"], config=lenient)
     np.testing.assert_array_equal(scene.rows("c", "holes:50"), expected("holes:50", 50, range(3, 50, 10)))
     assert [(r.tiles, r.unreadable) for r in scene.store.ledger.outcomes()] == [(45, 5)]
 
@@ -56,16 +55,13 @@ def test_a_slide_with_few_unreadable_tiles_keeps_the_others(tmp_path: Path):
 def test_workers_killed_at_random_lose_nothing_and_double_nothing(tmp_path: Path, seed: int):
     scene = Scene(tmp_path, ("c", "d"))
     config = RunConfig(**{**vars(FAST), "max_strikes": 1000, "max_restarts": 10_000})
-    pool = scene.run(SLIDES, seed=seed, death_rate=0.08, config=config)
+    pool = scene.run(SLIDES, seed=seed, death_rate=0.08, run=config)
     assert pool.deaths, "this seed killed nobody: the test shows nothing"
     assert_complete(scene, SLIDES)
 
 
 @pytest.mark.parametrize("seed", [*range(2), *map(slow, range(2, 6))])
 def test_a_driver_killed_at_random_resumes_to_the_undisturbed_result(tmp_path: Path, seed: int):
-    class DriverKilled(BaseException):
-        pass
-
     scene = Scene(tmp_path, ("c", "d"))
     rng = np.random.default_rng(seed)
     for _ in range(30):
@@ -79,7 +75,7 @@ def test_a_driver_killed_at_random_resumes_to_the_undisturbed_result(tmp_path: P
             return False
 
         try:
-            scene.run(SLIDES, seed=seed, death_rate=0.02, stop=countdown)
+            scene.run(SLIDES, seed=seed, death_rate=0.02, should_stop=countdown)
         except DriverKilled:
             continue
         break
@@ -107,13 +103,13 @@ def test_a_run_gives_up_when_workers_die_without_end(tmp_path: Path):
     scene = Scene(tmp_path)
     config = RunConfig(**{**vars(FAST), "max_restarts": 5})
     with pytest.raises(RunError, match="workers died 6 times"):
-        scene.run(SLIDES, death_rate=0.8, config=config, spare=("committer",))
+        scene.run(SLIDES, death_rate=0.8, run=config, spare=("committer",))
 
 
 def test_stopping_commits_the_finished_and_leaves_the_rest_for_the_next_run(tmp_path: Path):
     scene = Scene(tmp_path)
     calls = iter(range(10**6))
-    scene.run(SLIDES, groups=1, readers=1, stop=lambda: next(calls) > 60)
+    scene.run(SLIDES, groups=1, readers=1, should_stop=lambda: next(calls) > 60)
     done = scene.store.collection("c").slides()
     assert 0 < len(done) < len(SLIDES)
     scene.run(SLIDES)
@@ -122,13 +118,13 @@ def test_stopping_commits_the_finished_and_leaves_the_rest_for_the_next_run(tmp_
 
 def test_pixels_in_flight_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen = []
-    original = Scheduler._maybe_flush
+    original = GroupPipeline.maybe_flush
 
-    def spy(self: Scheduler, group: WorkerGroup) -> None:
-        original(self, group)
-        seen.append(group.in_flight_bytes)
+    def spy(self: GroupPipeline) -> None:
+        original(self)
+        seen.append(self.in_flight_bytes)
 
-    monkeypatch.setattr(Scheduler, "_maybe_flush", spy)
+    monkeypatch.setattr(GroupPipeline, "maybe_flush", spy)
     scene = Scene(tmp_path)
     scene.run(["big:400"], groups=1, readers=4)
     assert max(seen) <= FAST.in_flight_bytes + FAST.chunk_bytes
@@ -156,7 +152,7 @@ def test_the_same_name_with_another_file_is_refused_until_forced(tmp_path: Path,
     wider.run(["a:5"])
     reasons = [row.reason for row in wider.store.ledger.outcomes(collection="d")]
     assert "from another file" in reasons[0]
-    wider.run(["a:5"], replacing=frozenset({"a:5"}))
+    wider.run(["a:5"], force=frozenset({"a:5"}))
     assert_complete(wider, ["a:5"])
 
 
@@ -193,7 +189,7 @@ def test_finished_slides_are_committed_when_the_run_ends_with_an_error(tmp_path:
     scene.extractor = Breaks
     patient = RunConfig(**{**vars(FAST), "group_s": 1000.0, "group_slides": 1000})
     with pytest.raises(RunError, match="no space left"):
-        scene.run(["a:8", "b:8", "z:40"], groups=1, readers=1, config=patient)
+        scene.run(["a:8", "b:8", "z:40"], groups=1, readers=1, run=patient)
     assert scene.store.collection("c").slides() == {"a:8": 8, "b:8": 8}
 
 
@@ -211,7 +207,7 @@ def test_a_slide_that_kills_its_reader_as_it_is_opened_fails_alone(tmp_path: Pat
 
 def test_a_forced_slide_without_rows_that_fails_is_recorded(tmp_path: Path):
     scene = Scene(tmp_path)
-    scene.run(["torn:1"], replacing=frozenset({"torn:1"}))
+    scene.run(["torn:1"], force=frozenset({"torn:1"}))
     assert scene.states() == {"torn:1": "failed"}
 
 

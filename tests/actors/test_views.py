@@ -1,15 +1,13 @@
 """Views through a whole run, with workers killed at seeded moments: each once, beside its own tile."""
 
 import dataclasses
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from actors.jobs import WorkerGroup
-from actors.scheduler import Scheduler
+from actors.group_pipeline import GroupPipeline
 from embedstore.config import RunConfig, ViewConfig
 from embedstore.errors import SlideFormatError
 from embedstore.store import read_views
@@ -17,7 +15,7 @@ from embedstore.tile_id import place, tile_ids
 from embedstore.views import with_views
 
 from . import toys
-from .scene import FAST, SLIDES, Scene, assert_complete
+from .scene import FAST, SLIDES, DriverKilled, Scene, assert_complete
 from .toys import CONFIG, DIM, TILE_PX, ToyExtractor, ToyReader, parameters_of, plan, source
 
 pytestmark = pytest.mark.slow
@@ -63,18 +61,18 @@ def viewed_rows(scene: Scene, slide_id: str) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("groups", [1, 3])
 def test_every_view_is_there_once_beside_its_tile(tmp_path: Path, groups: int):
     scene = Scene(tmp_path)
-    scene.run(SLIDES, views=TWO, config=VIEWED, groups=groups)
+    scene.run(SLIDES, views=TWO, run=VIEWED, groups=groups)
     assert_complete(scene, SLIDES)
     assert_viewed(scene, SLIDES)
     ids = tile_ids("c:40", place(plan(source("c:40"), 40).xy_l0, None)).tolist()
     assert viewed_rows(scene, "c:40") == [(tile, view) for tile in ids for view in (1, 2)]
-    assert (scene.counts.tiles, scene.counts.slides_done) == (105, 6)  # views are not tiles
+    assert (scene.summary.tiles, scene.summary.done) == (105, 6)  # views are not tiles
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_workers_killed_at_random_lose_no_view_and_double_none(tmp_path: Path, seed: int):
     scene = Scene(tmp_path, ("c", "d"))
-    pool = scene.run(SLIDES, views=TWO, seed=seed, death_rate=0.08, config=FORGIVING)
+    pool = scene.run(SLIDES, views=TWO, seed=seed, death_rate=0.08, run=FORGIVING)
     assert pool.deaths, "this seed killed nobody: the test shows nothing"
     assert_complete(scene, SLIDES)
     assert_viewed(scene, SLIDES)
@@ -82,9 +80,6 @@ def test_workers_killed_at_random_lose_no_view_and_double_none(tmp_path: Path, s
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_driver_killed_at_random_resumes_to_the_undisturbed_views(tmp_path: Path, seed: int):
-    class DriverKilled(BaseException):
-        pass
-
     scene, rng = Scene(tmp_path, ("c", "d")), np.random.default_rng(seed)
     for _ in range(30):
         left = int(rng.integers(1, 60))
@@ -97,14 +92,14 @@ def test_a_driver_killed_at_random_resumes_to_the_undisturbed_views(tmp_path: Pa
             return False
 
         try:
-            scene.run(SLIDES, views=TWO, seed=seed, death_rate=0.02, config=FORGIVING, stop=countdown)
+            scene.run(SLIDES, views=TWO, seed=seed, death_rate=0.02, run=FORGIVING, should_stop=countdown)
         except DriverKilled:
             for name in scene.names:  # whatever was cut short: no view without its tile
                 assert scene.store.views(name).slides().keys() <= scene.store.collection(name).slides().keys()
             continue
         break
     else:
-        scene.run(SLIDES, views=TWO, config=VIEWED)
+        scene.run(SLIDES, views=TWO, run=VIEWED)
     assert_complete(scene, SLIDES)
     assert_viewed(scene, SLIDES)
 
@@ -114,11 +109,11 @@ def test_views_can_be_made_later_and_leave_the_tiles_alone(tmp_path: Path, death
     scene = Scene(tmp_path)
     scene.run(SLIDES)
     before = scene.store.collection("c").dataset().version
-    scene.run(SLIDES[:3], views=TWO, config=FORGIVING, death_rate=death_rate, seed=3)
+    scene.run(SLIDES[:3], views=TWO, run=FORGIVING, death_rate=death_rate, seed=3)
     assert_viewed(scene, SLIDES[:3])
     assert scene.store.collection("c").dataset().version == before
     everything = [*SLIDES, "late:9"]
-    scene.run(everything, views=TWO, config=FORGIVING, death_rate=death_rate, seed=4)
+    scene.run(everything, views=TWO, run=FORGIVING, death_rate=death_rate, seed=4)
     assert_complete(scene, everything)
     assert_viewed(scene, everything)
     assert set(scene.states().values()) == {"done"}
@@ -128,19 +123,19 @@ def test_views_can_be_made_later_and_leave_the_tiles_alone(tmp_path: Path, death
 def test_one_collection_lacks_tiles_and_another_views_alone(tmp_path: Path):
     Scene(tmp_path).run(SLIDES)
     both = Scene(tmp_path, ("c", "d"))
-    both.run(SLIDES, views=TWO, config=VIEWED)
+    both.run(SLIDES, views=TWO, run=VIEWED)
     assert_complete(both, SLIDES)
     assert_viewed(both, SLIDES)
-    assert both.counts.tiles == 105
+    assert both.summary.tiles == 105
 
 
 def test_complete_slides_are_not_taken_up_again(tmp_path: Path):
     scene = Scene(tmp_path)
-    scene.run(SLIDES, views=TWO, config=VIEWED)
+    scene.run(SLIDES, views=TWO, run=VIEWED)
     versions = [scene.store.collection("c").dataset().version, scene.store.views("c").dataset().version]
     for views in (TWO, None):
-        scene.run(SLIDES, views=views, config=VIEWED)
-        assert scene.counts.slides == 0
+        scene.run(SLIDES, views=views, run=VIEWED)
+        assert (scene.summary.done, scene.summary.already) == (0, 6)
     assert versions == [scene.store.collection("c").dataset().version, scene.store.views("c").dataset().version]
 
 
@@ -158,11 +153,11 @@ def repainted(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("seed", range(4))
 def test_force_makes_tiles_and_views_anew(tmp_path: Path, repainted, seed: int):
     scene = Scene(tmp_path)
-    scene.run(["a:5", "b:7"], views=TWO, config=VIEWED)
+    scene.run(["a:5", "b:7"], views=TWO, run=VIEWED)
     kept, kept_tiles = views_of(scene, "b:7"), scene.rows("c", "b:7")
     repainted()
     force = frozenset({"a:5"})
-    scene.run(["a:5", "b:7"], views=TWO, config=FORGIVING, replacing=force, death_rate=0.1 * (seed > 0), seed=seed)
+    scene.run(["a:5", "b:7"], views=TWO, run=FORGIVING, force=force, death_rate=0.1 * (seed > 0), seed=seed)
     np.testing.assert_array_equal(scene.rows("c", "a:5"), toys.expected("a:5", 5))
     np.testing.assert_array_equal(views_of(scene, "a:5"), expected_views("a:5", 5))
     np.testing.assert_array_equal(scene.rows("c", "b:7"), kept_tiles)
@@ -172,18 +167,18 @@ def test_force_makes_tiles_and_views_anew(tmp_path: Path, repainted, seed: int):
 
 def test_force_without_views_takes_the_old_ones_out(tmp_path: Path, repainted):
     scene = Scene(tmp_path)
-    scene.run(["a:5", "b:7"], views=TWO, config=VIEWED)
+    scene.run(["a:5", "b:7"], views=TWO, run=VIEWED)
     repainted()
-    scene.run(["a:5", "b:7"], replacing=frozenset({"a:5"}))
+    scene.run(["a:5", "b:7"], force=frozenset({"a:5"}))
     assert scene.store.collection("c").slides() == {"b:7": 7, "a:5": 5}
     assert scene.store.views("c").slides() == {"b:7": 14}
-    scene.run(["a:5", "b:7"], views=TWO, config=VIEWED)
+    scene.run(["a:5", "b:7"], views=TWO, run=VIEWED)
     np.testing.assert_array_equal(views_of(scene, "a:5"), expected_views("a:5", 5))
 
 
 def test_unreadable_tiles_have_no_views(tmp_path: Path):
     scene = Scene(tmp_path)
-    scene.run(["holes:50"], views=TWO, config=VIEWED, ingest=LENIENT)
+    scene.run(["holes:50"], views=TWO, run=VIEWED, config=LENIENT)
     lost = np.arange(3, 50, 10)
     ids = tile_ids("holes:50", place(plan(source("holes:50"), 50).xy_l0, None))
     found = read_views(scene.store.views("c"), ids)
@@ -204,16 +199,18 @@ def test_a_slide_whose_views_fail_keeps_its_tiles_and_is_tried_again(tmp_path: P
     scene = Scene(tmp_path)
     scene.run(["a:5", "b:7"])
     row = scene.store.ledger.outcomes()[0]
-    scene.run(["a:5", "b:7"], views=TWO, config=VIEWED, reader=Torn)
-    assert scene.counts.failures == [("a:5", "slide 'a:5' was moved")]
+    scene.run(["a:5", "b:7"], views=TWO, run=VIEWED, reader=Torn)
+    assert scene.summary.failed == [("a:5", "slide 'a:5' was moved")]
     assert scene.states() == {"a:5": "done", "b:7": "done"}
     assert_complete(scene, ["a:5", "b:7"])
     assert_viewed(scene, ["b:7"])
-    scene.run(["a:5", "b:7"], views=TWO, config=VIEWED, reader=Torn)
+    scene.run(["a:5", "b:7"], views=TWO, run=VIEWED, reader=Torn)
     before, (row, _) = row, scene.store.ledger.outcomes()
     assert row.warnings == ("without views: slide 'a:5' was moved",)
-    assert row == replace(before, warnings=row.warnings, updated_at=row.updated_at), "what is known of its tiles stays"
-    scene.run(["a:5", "b:7"], views=TWO, config=VIEWED)
+    assert row == dataclasses.replace(before, warnings=row.warnings, updated_at=row.updated_at), (
+        "what is known of its tiles stays"
+    )
+    scene.run(["a:5", "b:7"], views=TWO, run=VIEWED)
     assert_viewed(scene, ["a:5", "b:7"])
     assert scene.store.ledger.outcomes()[0].warnings == ()
 
@@ -229,7 +226,7 @@ def test_views_are_of_the_tiles_that_are_stored(tmp_path: Path, monkeypatch: pyt
     scene.run(["a:5"])
     with monkeypatch.context() as patch:
         replanned(patch, 3)
-        scene.run(["a:5"], views=TWO, config=VIEWED)
+        scene.run(["a:5"], views=TWO, run=VIEWED)
     assert_viewed(scene, ["a:5"])
     assert [(row.state, row.tiles) for row in scene.store.ledger.outcomes()] == [("done", 5)]
 
@@ -239,11 +236,11 @@ def test_views_that_would_be_lacking_are_refused(tmp_path: Path, monkeypatch: py
     scene.run(["a:5", "b:7"])
     with monkeypatch.context() as patch:
         replanned(patch, -2)
-        scene.run(["a:5"], views=TWO, config=VIEWED)
-    assert "2 of 5 tiles that collection 'c' has are not among the 3" in scene.counts.failures[0][1]
+        scene.run(["a:5"], views=TWO, run=VIEWED)
+    assert "2 of 5 tiles that collection 'c' has are not among the 3" in scene.summary.failed[0][1]
     assert scene.states() == {"a:5": "done", "b:7": "done"}
     assert scene.store.views("c").slides() == {}
-    scene.run(["a:5", "b:7"], views=TWO, config=VIEWED)
+    scene.run(["a:5", "b:7"], views=TWO, run=VIEWED)
     assert_viewed(scene, ["a:5", "b:7"])
 
 
@@ -251,19 +248,19 @@ def test_views_of_another_file_are_refused(tmp_path: Path, monkeypatch: pytest.M
     scene, original = Scene(tmp_path), toys.plan
     scene.run(["a:5"])
     monkeypatch.setattr(toys, "plan", lambda *which: dataclasses.replace(original(*which), fingerprint="other"))
-    scene.run(["a:5"], views=TWO, config=VIEWED)
-    assert "from another file" in scene.counts.failures[0][1]
+    scene.run(["a:5"], views=TWO, run=VIEWED)
+    assert "from another file" in scene.summary.failed[0][1]
     assert scene.store.views("c").slides() == {}
 
 
 def test_pixels_of_views_count_among_those_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    seen, original = [], Scheduler._maybe_flush
+    seen, original = [], GroupPipeline.maybe_flush
 
-    def spy(self: Scheduler, group: WorkerGroup) -> None:
-        original(self, group)
-        seen.append(group.in_flight_bytes)
+    def spy(self: GroupPipeline) -> None:
+        original(self)
+        seen.append(self.in_flight_bytes)
 
-    monkeypatch.setattr(Scheduler, "_maybe_flush", spy)
+    monkeypatch.setattr(GroupPipeline, "maybe_flush", spy)
     sizes = []
 
     class Measured(ToyReader):
@@ -272,6 +269,6 @@ def test_pixels_of_views_count_among_those_in_flight(tmp_path: Path, monkeypatch
             sizes.append(pixels.nbytes)
             return chunk, pixels
 
-    Scene(tmp_path).run(["big:200"], views=TWO, config=VIEWED, groups=1, readers=4, reader=Measured)
+    Scene(tmp_path).run(["big:200"], views=TWO, run=VIEWED, groups=1, readers=4, reader=Measured)
     assert max(sizes) == VIEWED.chunk_bytes
     assert VIEWED.chunk_bytes < max(seen) <= VIEWED.in_flight_bytes + VIEWED.chunk_bytes

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from actors.commit_buffer import _facts
-from actors.jobs import SlideJob
+from actors.commit_buffer import slide_row
 from embedstore.config import JoinConfig, ReadingConfig, TilingConfig, TissueConfig
 from embedstore.labels import join_labels
 from embedstore.labels.importing import ImportConfig, read_labels
@@ -30,7 +29,7 @@ def test_a_painted_lesion_is_the_one_that_is_labelled(tmp_path: Path, monkeypatc
     source = SlideSource(slide_id="s.tiff", path=str(path), kind="wsi", mpp=0.25)
     plan = plan_slide(source, tiling=TILING, tissue=TissueConfig(method="all"), reading=ReadingConfig())
     store = Store.create(tmp_path / "store")
-    store.ledger.record([_facts(SlideJob(source=source, wanted=("c",)), plan)], [])
+    store.ledger.record([slide_row(source, plan)], [])
     slide = store.ledger.slides()[0]
     assert tuple(getattr(slide, f"bounds_{name}") for name in ("x", "y", "width", "height")) == BOUNDS
     record = {"tiling": {}, "tissue": {}, "extractor": {"name": "toy", "dim": 3, "digest": "1"}}

@@ -1,6 +1,7 @@
 """`embedstore ingest --views` and what follows, on slides with pixels."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from actors.ingest import IngestSummary, group_by_tiling, ingest
+from actors.ingest import ingest
 from actors.reader import Reader
+from actors.request import IngestRequest, group_by_tiling
+from actors.summary import IngestSummary
 from embedstore.config import ExecutionConfig, IngestConfig, RunConfig, ViewConfig
 from embedstore.errors import CollectionMismatchError
 from embedstore.export import tile_pictures
@@ -34,14 +37,25 @@ def views_table(store: Path, collection: str = COLLECTION) -> pa.Table:
 
 
 def take_in(
-    slides: Path, store: Path, *, views: ViewConfig | None = TWO, run: RunConfig | None = None, **wanted: Any
+    slides: Path,
+    store: Path,
+    *,
+    views: ViewConfig | None = TWO,
+    run: RunConfig | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    **wanted: Any,
 ) -> IngestSummary:
     """Ingest in this process."""
-    return ingest(
-        find_slides([str(slides / "slides.csv")]), str(store), group_by_tiling([ExtractorConfig(ref="colour-12")], {}),
-        config=IngestConfig(views=views), run=run or RunConfig(readers=1),
-        execution=ExecutionConfig(in_process=True, device="cpu"), **wanted,
-    )  # fmt: skip
+    request = IngestRequest(
+        sources=find_slides([str(slides / "slides.csv")]),
+        store_uri=str(store),
+        groups=group_by_tiling([ExtractorConfig(ref="colour-12")], {}),
+        config=IngestConfig(views=views),
+        run=run or RunConfig(readers=1),
+        execution=ExecutionConfig(in_process=True, device="cpu"),
+        **wanted,
+    )
+    return ingest(request, should_stop=should_stop)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +126,7 @@ def test_an_interrupted_run_resumes_to_the_undisturbed_rows(
     monkeypatch.setattr(Reader, "read", slowly)
     views = Store.create(tmp_path).views(COLLECTION)
     one_by_one = RunConfig(readers=1, chunk_bytes=1, group_slides=1, group_s=0)
-    cut_short = take_in(slides, tmp_path, run=one_by_one, stop=lambda: bool(views.slides()))
+    cut_short = take_in(slides, tmp_path, run=one_by_one, should_stop=lambda: bool(views.slides()))
     assert cut_short.stopped and 0 < cut_short.done < 3
     assert views.slides().keys() == Store.open(tmp_path).collection(COLLECTION).slides().keys()
     assert take_in(slides, tmp_path, retry_failed=True).done == 3 - cut_short.done
@@ -122,9 +136,9 @@ def test_an_interrupted_run_resumes_to_the_undisturbed_rows(
 
 def test_force_makes_the_same_views_in_the_place_of_the_old(viewed: Path, slides: Path, tmp_path: Path):
     take_in(slides, tmp_path)
-    assert take_in(slides, tmp_path, force=["s1.svs"]).done == 1
+    assert take_in(slides, tmp_path, force=frozenset({"s1.svs"})).done == 1
     assert views_table(tmp_path).equals(views_table(viewed))
-    assert take_in(slides, tmp_path, views=None, force=["s1.svs"]).without_views == {COLLECTION: 1}
+    assert take_in(slides, tmp_path, views=None, force=frozenset({"s1.svs"})).without_views == {COLLECTION: 1}
     assert set(views_table(tmp_path)["slide_id"].to_pylist()) == {"s0.svs", "s2.svs"}
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from actors.ingest import group_by_tiling, ingest
+from actors.ingest import ingest
+from actors.request import IngestRequest, group_by_tiling
 from embedstore.config import ExecutionConfig, IngestConfig, RunConfig, TissueConfig
 from embedstore.extractors import ExtractorConfig
 from embedstore.slides import find_slides
@@ -101,10 +102,15 @@ def ingested(
     uri: Path, slides: Path, extractor: ExtractorConfig, **tiling: Any
 ) -> tuple[Store, Collection, list[dict[str, Any]]]:
     """The store, its one collection, and the collection's rows with their vectors."""
-    groups = group_by_tiling([extractor], {"min_tissue": 0.0, **tiling}, ["c"])
-    config = IngestConfig(tissue=TissueConfig(method="all"))
-    run = RunConfig(readers=1, extractors=1)
-    ingest(find_slides([slides]), str(uri), groups, config=config, run=run, execution=ExecutionConfig(in_process=True))
+    request = IngestRequest(
+        sources=find_slides([slides]),
+        store_uri=str(uri),
+        groups=group_by_tiling([extractor], {"min_tissue": 0.0, **tiling}, ["c"]),
+        config=IngestConfig(tissue=TissueConfig(method="all")),
+        run=RunConfig(readers=1, extractors=1),
+        execution=ExecutionConfig(in_process=True),
+    )
+    ingest(request)
     store = Store(str(uri))
     collection = store.collection("c")
     return store, collection, collection.tiles(columns=[*ROW, "vector"]).to_pylist()

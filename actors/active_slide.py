@@ -1,0 +1,70 @@
+"""A slide on its way through a worker group."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from actors.extractor_worker import FinishedSlide
+from actors.jobs import SlideJob
+from actors.workers import ResultRef
+from embedstore.slides import SlidePlan, TileLabel
+
+
+@dataclass(kw_only=True, eq=False)
+class ActiveSlide:
+    """A planned slide whose tiles are being read and embedded.
+
+    Attributes:
+        plan: Its plan without the arrays.
+        plan_ref: The whole plan, where the workers find it.
+        chunk_tiles: Tiles that are read at once.
+        next_start: First tile that no reader has been asked for.
+        redo: Ranges of tiles whose reader died.
+        unfinished: Collections that lack some of its tiles.
+        finished: What was written for the other collections.
+        readers: Names of the readers that have it open.
+        opened: The extractor has been told of it.
+        unreadable: Tiles that could not be read.
+    """
+
+    job: SlideJob
+    plan: SlidePlan
+    plan_ref: ResultRef
+    plan_s: float
+    tiles: int
+    chunk_tiles: int
+    labels: tuple[TileLabel, ...] = ()
+    next_start: int = 0
+    redo: deque[tuple[int, int]] = field(default_factory=deque)
+    unfinished: set[str] = field(default_factory=set)
+    finished: list[FinishedSlide] = field(default_factory=list)
+    readers: set[str] = field(default_factory=set)
+    opened: bool = False
+    unreadable: int = 0
+    read_s: float = 0.0
+
+    @property
+    def key(self) -> str:
+        return self.job.key
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are tiles that no reader has been asked for."""
+        return bool(self.redo) or self.next_start < self.tiles
+
+    def next_chunk(self) -> tuple[int, int]:
+        """The range of tiles to be read next."""
+        if self.redo:
+            return self.redo.popleft()
+        start = self.next_start
+        self.next_start = min(start + self.chunk_tiles, self.tiles)
+        return start, self.next_start
+
+    def restart(self) -> None:
+        """Begin again under a new key: what is under way for the old one no longer counts."""
+        self.job.attempt += 1
+        self.next_start, self.unreadable, self.read_s = 0, 0, 0.0
+        self.opened = False
+        self.redo.clear()
+        self.readers.clear()
+        self.finished.clear()
+        self.unfinished = set(self.job.wanted)

@@ -1,0 +1,397 @@
+"""The slides of one worker group, from plan to fragments: what each worker of the group does next.
+
+A slide belongs to one extractor, which puts its rows in order; its readers send chunks of tiles, of which only so many
+bytes are under way. A slide that a worker's death interrupts is read again; one that keeps killing workers has failed.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from actors.active_slide import ActiveSlide
+from actors.commit_buffer import CommitBuffer
+from actors.dispatch import Dispatch, WorkerHandle
+from actors.extractor_worker import FinishedSlide
+from actors.ingest_workers import WorkerGroup
+from actors.jobs import SlideJob
+from actors.reader import Chunk, PlannedSlide, without_arrays
+from actors.run_counts import RunCounts
+from actors.workers import ResultRef
+from embedstore.config import IngestConfig, RunConfig
+from embedstore.errors import (
+    EmbedStoreError,
+    RunError,
+    SlideError,
+    UnknownKeyError,
+    UnreadableTilesError,
+    WorkerDiedError,
+)
+
+log = logging.getLogger(__name__)
+
+
+class GroupPipeline:
+    """Takes slides from a queue through one worker group.
+
+    Args:
+        queue: Slides that no group has taken up; shared by all groups of a run.
+        buffer: Takes finished and failed slides.
+        stored_fingerprints: Fingerprint of each slide that had rows before the run.
+        replacing: Slides whose rows are made again.
+    """
+
+    def __init__(
+        self,
+        group: WorkerGroup,
+        dispatch: Dispatch,
+        queue: deque[SlideJob],
+        buffer: CommitBuffer,
+        counts: RunCounts,
+        *,
+        config: IngestConfig,
+        run: RunConfig,
+        stored_fingerprints: Mapping[str, str | None],
+        replacing: frozenset[str],
+    ) -> None:
+        self.group = group
+        self.in_flight_bytes = 0  # pixels that were asked for and are not yet embedded
+        self._dispatch, self._queue, self._buffer, self._counts = dispatch, queue, buffer, counts
+        self._config, self._run = config, run
+        self._stored, self._replacing = stored_fingerprints, replacing
+        copies = 1 + (config.views.count if config.views is not None else 0)
+        self._tile_bytes = copies * 3 * config.tiling.tile_px**2
+        self._active: dict[str, ActiveSlide] = {}  # by key
+        self._own_slide: dict[str, ActiveSlide] = {}  # the slide that a reader prefers, by the reader's name
+        self._planning = 0
+        self._flushing = False
+        self._given_up = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether no slide is on its way."""
+        return not self._active and not self._planning
+
+    # -- what the readers do next -----------------------------------------------------------
+
+    def hand_out(self, reader: WorkerHandle) -> bool:
+        """Give a reader something to do; False when there is nothing for it now."""
+        own = self._own_slide.get(reader.name)
+        if own is not None and not (own.has_more and own.key in self._active):
+            del self._own_slide[reader.name]
+            own = None
+        room = self.in_flight_bytes == 0 or self.in_flight_bytes < self._run.in_flight_bytes
+        waiting = self._unclaimed()
+        if own is None and waiting and room:
+            own = self._own_slide[reader.name] = waiting.pop(0)
+        idle = sum(other.name not in self._own_slide for other in self.group.readers if other.up)
+        if self._queue and self._planning + len(waiting) < max(1, idle):
+            self._plan(reader)
+            return True
+        if own is None and not self._planning and not self._queue:  # help with what is left
+            unread = [slide for slide in self._active.values() if slide.has_more]
+            if unread:
+                own = self._own_slide[reader.name] = max(unread, key=lambda slide: slide.tiles - slide.next_start)
+        if own is None or not room:
+            return False
+        self._read(reader, own)
+        return True
+
+    def _unclaimed(self) -> list[ActiveSlide]:
+        """Slides with tiles to read that no reader prefers."""
+        claimed = {id(slide) for slide in self._own_slide.values()}
+        return [slide for slide in self._active.values() if slide.has_more and id(slide) not in claimed]
+
+    def maybe_flush(self) -> None:
+        """Embed half-filled batches once no further tile will come."""
+        extractor, readers = self.group.extractor, self.group.readers
+        if not extractor.up or not self._active or self._queue or self._planning or self._flushing:
+            return
+        if extractor.calls or any(reader.calls for reader in readers if reader.up):
+            return
+        if any(slide.has_more for slide in self._active.values()):
+            return  # a reader is being restarted
+        self._flushing = True
+        self._dispatch.call(extractor, "flush", done=self._flushed)
+
+    # -- planning ---------------------------------------------------------------------------
+
+    def _plan(self, reader: WorkerHandle) -> None:
+        job = self._queue.popleft()
+        self._planning += 1
+
+        def planned(result: PlannedSlide) -> None:
+            self._planning -= 1
+            self._planned(job, result, ref)
+
+        def lost(running: bool) -> None:
+            self._planning -= 1
+            if not (running and self._strike(job, "planning")):
+                self._queue.appendleft(job)
+
+        def failed(error: Exception) -> None:
+            self._planning -= 1
+            if isinstance(error, UnknownKeyError):  # the plan was lost with its node
+                self._queue.appendleft(job)
+            else:
+                self._fail(job, error)
+
+        ref = self._dispatch.call(reader, "plan", job.source, done=planned, lost=lost, failed=failed)
+
+    def _planned(self, job: SlideJob, planned: PlannedSlide, ref: ResultRef) -> None:
+        plan = planned.plan
+        if self._given_up:
+            self._queue.appendleft(job)
+            return
+        stored = self._stored.get(job.slide_id)
+        if stored is not None and stored != plan.fingerprint and job.slide_id not in self._replacing:
+            self._fail(
+                job,
+                SlideError(
+                    f"slide {job.slide_id!r} is in the store from another file (fingerprint {stored}, this file "
+                    f"{plan.fingerprint}); rename it, give it a slide_id in a slide list, or replace its rows with "
+                    f"--force {job.slide_id}"
+                ),
+            )
+            return
+        self._active[job.key] = ActiveSlide(
+            job=job,
+            plan=without_arrays(plan),
+            plan_ref=ref,
+            plan_s=planned.plan_s,
+            tiles=len(plan),
+            chunk_tiles=max(1, self._run.chunk_bytes // self._tile_bytes),
+            labels=plan.labels,
+            unfinished=set(job.wanted),
+        )
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def _read(self, reader: WorkerHandle, slide: ActiveSlide) -> None:
+        key = slide.key
+        if not slide.opened:
+            slide.opened = True
+            self._open_extractor(slide)
+        if reader.name not in slide.readers:
+            slide.readers.add(reader.name)
+            self._open_reader(reader, slide)
+        start, stop = slide.next_chunk()
+        size = (stop - start) * self._tile_bytes
+        self.in_flight_bytes += size
+
+        def read(chunk: Chunk) -> None:
+            self._feed(key, chunk, refs[1], size)
+
+        def lost(running: bool) -> None:
+            self.in_flight_bytes -= size
+            if key not in self._active:
+                return
+            if running and self._strike(slide.job, "reading"):
+                self._drop(slide)
+            else:
+                slide.redo.append((start, stop))
+
+        def failed(error: Exception) -> None:
+            if isinstance(error, UnknownKeyError):  # the reader was restarted meanwhile
+                slide.readers.discard(reader.name)
+                lost(False)
+                return
+            self.in_flight_bytes -= size
+            self._drop_failed(key, error)
+
+        refs = self._dispatch.call(reader, "read", key, start, stop, done=read, lost=lost, failed=failed, returns=2)
+        if not slide.has_more:
+            self._close(slide)
+
+    def _open_extractor(self, slide: ActiveSlide) -> None:
+        key, job = slide.key, slide.job
+
+        def failed(error: Exception) -> None:
+            if isinstance(error, UnknownKeyError):
+                self._plan_again(key)
+            elif isinstance(error, SlideError):  # its views are of other tiles than those that are stored
+                self._drop_failed(key, error)
+            else:
+                raise error
+
+        self._dispatch.call(
+            self.group.extractor, "open", key, job.slide_id, slide.plan_ref, job.wanted, job.views_only, failed=failed
+        )
+
+    def _open_reader(self, reader: WorkerHandle, slide: ActiveSlide) -> None:
+        key = slide.key
+
+        def lost(running: bool) -> None:
+            if running and key in self._active and self._strike(slide.job, "opening"):
+                self._drop(slide)
+
+        def failed(error: Exception) -> None:
+            if isinstance(error, UnknownKeyError):
+                self._plan_again(key)
+            else:
+                self._drop_failed(key, error)
+
+        self._dispatch.call(reader, "open", key, slide.plan_ref, lost=lost, failed=failed)
+
+    def _plan_again(self, key: str) -> None:
+        """Return a slide to the queue whose plan was lost with the node that made it."""
+        slide = self._active.get(key)
+        if slide is not None:
+            self._drop(slide)
+            slide.job.attempt += 1
+            self._queue.appendleft(slide.job)
+
+    def _close(self, slide: ActiveSlide) -> None:
+        """Have the readers close a slide."""
+        for reader in self.group.readers:
+            if reader.name in slide.readers and reader.up:
+                self._dispatch.call(reader, "close", slide.key)
+        slide.readers.clear()
+
+    # -- extracting -------------------------------------------------------------------------
+
+    def _feed(self, key: str, chunk: Chunk, pixels: ResultRef, size: int) -> None:
+        slide = self._active.get(key)
+        # Without a slide it was dropped, or begun again under another key.
+        if slide is None or not self.group.extractor.up:
+            self.in_flight_bytes -= size
+            return
+        slide.read_s += chunk.read_s
+        slide.unreadable += int((~chunk.readable).sum())
+        max_unreadable = self._config.reading.max_unreadable
+        if slide.unreadable > max_unreadable * slide.tiles:
+            self.in_flight_bytes -= size
+            self._drop_failed(
+                key,
+                UnreadableTilesError(
+                    f"slide {slide.job.slide_id!r}: {slide.unreadable} of {slide.tiles} tiles could not be read; "
+                    f"expected at most {max_unreadable:.1%}; the first: {chunk.error}; "
+                    "the file may be damaged or half copied; copy it again, or raise --max-unreadable"
+                ),
+            )
+            return
+
+        def fed(finished: list[FinishedSlide]) -> None:
+            self.in_flight_bytes -= size
+            self._counts.add_tiles(len(chunk.readable))
+            self._collect(finished)
+
+        def lost(running: bool) -> None:
+            self.in_flight_bytes -= size
+            if running and key in self._active and self._strike(slide.job, "embedding"):
+                del self._active[key]
+
+        def failed(error: Exception) -> None:
+            self.in_flight_bytes -= size
+            if key not in self._active:
+                return
+            if isinstance(error, UnknownKeyError):  # the extractor was restarted meanwhile, or a node lost the pixels
+                self.restart()
+                return
+            raise RunError(
+                f"the extractor failed on tiles {chunk.start} and on of slide {slide.job.slide_id!r}: "
+                f"{type(error).__name__}: {error}; committed slides are safe; if memory ran out, lower --batch-tiles"
+            ) from error
+
+        self._dispatch.call(self.group.extractor, "feed", chunk, pixels, done=fed, lost=lost, failed=failed)
+
+    def _flushed(self, finished: list[FinishedSlide]) -> None:
+        self._flushing = False
+        self._collect(finished)
+        if self._active and not self.in_flight_bytes and not any(slide.has_more for slide in self._active.values()):
+            # Every tile went in and some did not come out: the extractor was restarted between two calls.
+            self.restart()
+
+    def _collect(self, finished_slides: Sequence[FinishedSlide]) -> None:
+        """Take what the extractor finished: a slide is done once every collection has it."""
+        for finished in finished_slides:
+            slide = self._active.get(finished.key)
+            if slide is None:
+                continue
+            slide.finished.append(finished)
+            slide.unfinished.discard(finished.fragments.collection)
+            if not slide.unfinished:
+                del self._active[finished.key]
+                self._finish(slide)
+
+    # -- workers that die -------------------------------------------------------------------
+
+    def reader_died(self, reader: WorkerHandle) -> None:
+        """Forget what a reader had open and which slide it preferred; its chunks are read again."""
+        self._own_slide.pop(reader.name, None)
+        for slide in self._active.values():
+            slide.readers.discard(reader.name)
+
+    def restart(self) -> None:
+        """Begin every slide again: the extractor died, and embeddings that were not written out died with it."""
+        self._flushing = False
+        self._own_slide.clear()
+        slides = list(self._active.values())
+        self._active.clear()
+        for slide in slides:
+            self._forget(slide)
+            slide.restart()
+            self._active[slide.key] = slide
+
+    def give_up(self) -> None:
+        """Return the slides to the queue: this group cannot go on."""
+        self._given_up = True
+        for slide in self._active.values():
+            slide.job.attempt += 1
+            self._queue.append(slide.job)
+        self._active.clear()
+
+    def drop_all(self) -> None:
+        """Forget every slide, as the run ends; nothing that is under way will be heard of."""
+        self._active.clear()
+        self._planning = 0
+
+    def _strike(self, job: SlideJob, doing: str) -> bool:
+        """Count a worker's death against a slide; True if it had as many as allowed and has failed."""
+        job.strikes += 1
+        if job.strikes < self._run.max_strikes:
+            return False
+        error = WorkerDiedError(
+            f"slide {job.slide_id!r}: {job.strikes} workers died while {doing} it; the file may crash its decoder or "
+            "exhaust memory; try --reader openslide, or more memory, with --retry-failed"
+        )
+        self._fail(job, error)
+        return True
+
+    # -- how a slide ends -------------------------------------------------------------------
+
+    def _finish(self, slide: ActiveSlide) -> None:
+        """Pass on a slide whose rows are written, or fail it where it has none."""
+        if any(part.fragments.rows + part.fragments.view_rows == 0 for part in slide.finished):
+            slide_id = slide.job.slide_id
+            self._fail(
+                slide.job,
+                UnreadableTilesError(f"slide {slide_id!r}: not one of {slide.tiles} tiles could be read"),
+                slide,
+            )
+            return
+        self._buffer.add_finished(slide)
+        self._counts.add_done()
+
+    def _fail(self, job: SlideJob, error: Exception, slide: ActiveSlide | None = None) -> None:
+        """Record a slide that has no rows, with the reason; the run goes on."""
+        if not isinstance(error, EmbedStoreError):
+            log.warning("slide %s failed unexpectedly", job.slide_id, exc_info=error)
+        self._buffer.add_failed(job, error, slide)
+        self._counts.add_failed(job.slide_id, error)
+
+    def _drop_failed(self, key: str, error: Exception) -> None:
+        """Fail a slide that is on its way."""
+        slide = self._active.get(key)
+        if slide is not None:
+            self._drop(slide)
+            self._fail(slide.job, error, slide)
+
+    def _drop(self, slide: ActiveSlide) -> None:
+        self._active.pop(slide.key, None)
+        self._forget(slide)
+
+    def _forget(self, slide: ActiveSlide) -> None:
+        """Have the workers forget a slide."""
+        self._close(slide)
+        if self.group.extractor.up:
+            self._dispatch.call(self.group.extractor, "drop", slide.key)

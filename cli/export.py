@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cli.options import collection_option, json_option, print_json, store_option
+from cli.options import collection_option, json_option, print_json, slides_option, store_option, where_option
 
 FORMATS = ("geojson", "png", "csv", "parquet", "slides", "anndata")  # ExportFormat, whose module is heavy to import
 
@@ -18,8 +18,8 @@ FORMATS = ("geojson", "png", "csv", "parquet", "slides", "anndata")  # ExportFor
     "--head", metavar="NAME", help="Export the predictions of this head; without one, the embeddings of a collection."
 )
 @collection_option
-@click.option("--slide", "slides", multiple=True, metavar="ID", help="Only this slide; repeatable.")
-@click.option("--where", metavar="SQL", help="Only slides whose row satisfies this, such as \"cohort = 'A'\".")
+@slides_option
+@where_option
 @click.option(
     "--format",
     "form",

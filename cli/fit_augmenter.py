@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cli.flags import Section
-from cli.options import collection_option, config_option, json_option, print_json, store_option
+from cli.options import collection_option, config_option, json_option, print_json, store_option, where_option
 from heads.config import AugmenterConfig
 
 AUGMENTER = Section("augmenter", AugmenterConfig, "steps", "width", "layers", "seed")
@@ -18,7 +18,7 @@ AUGMENTER = Section("augmenter", AugmenterConfig, "steps", "width", "layers", "s
 @click.option("--name", help="Name of the augmenter.  [default: COLLECTION-augmenter]")
 @click.option("--replace", is_flag=True, help="Replace an augmenter of the same name.")
 @click.option("--force", is_flag=True, help="Save it even if it predicts no better than the tile's own vector.")
-@click.option("--where", metavar="SQL", help="Only slides whose row satisfies this, such as \"stain = 'HE'\".")
+@where_option
 @config_option
 @AUGMENTER
 @json_option

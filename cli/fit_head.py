@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.fit_settings import AUGMENT_KINDS, FIT, JOIN, SPLIT, resolve_fit
-from cli.options import collection_option, config_option, json_option, print_json, store_option
+from cli.options import collection_option, config_option, json_option, print_json, store_option, where_option
 from embedstore.quantities import human_time
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--name", "names", multiple=True, help="Name of each task's head.  [default: TASK-MODEL]")
 @click.option("--replace", "replace_heads", is_flag=True, help="Replace a head of the same name.")
-@click.option("--where", metavar="SQL", help="Only slides whose row satisfies this, such as \"stain = 'HE'\".")
+@where_option
 @click.option("--again", metavar="HEAD", help="Fit this head again from its record and compare; nothing is saved.")
 @config_option
 @FIT

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import click
 
-from cli.options import collection_option, json_option, print_json, print_table, store_option
+from cli.options import collection_option, json_option, print_json, print_table, slides_option, store_option
 
 task_option = click.option("--task", required=True, metavar="NAME", help="The task that the labels belong to.")
 SHOWN = 5  # conflicts that are told one by one
@@ -182,7 +182,7 @@ def ls(store: str, task: str | None, as_json: bool) -> None:
 @command.command(epilog="Example:  embedstore label export --store my-store --task tumour --out labels/")
 @store_option
 @task_option
-@click.option("--slide", "slides", multiple=True, metavar="ID", help="Only this slide; repeatable.")
+@slides_option
 @click.option("--author", metavar="NAME", help="Only labels of this author.")
 @click.option(
     "--out",

@@ -16,6 +16,10 @@ store_option = click.option(
 collection_option = click.option(
     "--collection", "-c", metavar="NAME", help="The collection; may be left out where there is only one."
 )
+where_option = click.option(
+    "--where", metavar="SQL", help="Only slides whose row satisfies this, such as \"cohort = 'A'\"."
+)
+slides_option = click.option("--slide", "slides", multiple=True, metavar="ID", help="Only this slide; repeatable.")
 config_option = click.option(
     "--config",
     "config_file",

@@ -4,15 +4,15 @@ import time
 
 import click
 
-from cli.options import json_option, print_json, store_option
+from cli.options import json_option, print_json, slides_option, store_option, where_option
 from embedstore.quantities import human_time
 
 
 @click.command(epilog="Example:  embedstore predict --store my-store --head tumour-linear")
 @store_option
 @click.option("--head", required=True, metavar="NAME", help="Name of the head; `embedstore heads` lists them.")
-@click.option("--slide", "slides", multiple=True, metavar="ID", help="Only this slide; repeatable.")
-@click.option("--where", metavar="SQL", help="Only slides whose row satisfies this, such as \"cohort = 'A'\".")
+@slides_option
+@where_option
 @click.option(
     "--collection",
     "-c",

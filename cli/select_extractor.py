@@ -9,7 +9,15 @@ import click
 
 from cli.extractor_flags import extractor_flags
 from cli.fit_settings import SPLIT
-from cli.options import collection_option, config_option, json_option, print_json, print_table, store_option
+from cli.options import (
+    collection_option,
+    config_option,
+    json_option,
+    print_json,
+    print_table,
+    store_option,
+    where_option,
+)
 from cli.select_settings import SELECT, resolve_select
 from embedstore.config import ExecutionConfig
 from embedstore.progress import Progress
@@ -29,7 +37,7 @@ from embedstore.quantities import human_bytes, human_time
     metavar="TASK",
     help="Also rank on this task and report how far the rankings agree; repeatable.",
 )
-@click.option("--where", metavar="SQL", help="Only slides whose row satisfies this, such as \"stain = 'HE'\".")
+@where_option
 @SPLIT
 @click.option(
     "--tile-px", type=int, help="Edge of the tiles for every candidate, pixels.  [default: the candidate's own]"

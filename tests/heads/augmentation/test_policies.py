@@ -2,14 +2,10 @@
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from cli.fit_settings import resolve_fit
-from cli.main import app
 from embedstore.errors import ConfigError
 from embedstore.store import Store
 from heads.augmentation.policies import default_policy, search_policies
@@ -79,22 +75,6 @@ def test_the_best_by_validation_is_kept_and_fitted_again(fitted_store: Store):
     assert fit_again(fitted_store, "p")[1].digest == kept.digest
 
 
-def test_policies_from_flags_and_file(tmp_path: Path):
-    assert resolve_fit({}).augment is None and resolve_fit({"augment": ("none",)}).augment == (AugmentConfig(),)
-    flags = {"augment": ("none", "noise=0.5", "mixup=0.4,interpolate=0.3", "noise=0.5")}
-    assert resolve_fit(flags).augment == (AugmentConfig(), NOISE, MIXED)
-    assert resolve_fit({"augment": ("search", "noise=0.5")}).augment == ("search", NOISE)
-    one, several = tmp_path / "one.toml", tmp_path / "several.toml"
-    one.write_text("[augment]\nnoise = 0.5\n")
-    several.write_text("[[augment]]\n[[augment]]\nmixup = 0.4\ninterpolate = 0.3\n")
-    assert resolve_fit({"config_file": str(one)}).augment == (NOISE,)
-    assert resolve_fit({"config_file": str(several)}).augment == (AugmentConfig(), MIXED)
-    assert resolve_fit({"config_file": str(several), "augment": ("noise=0.5",)}).augment == (NOISE,)
-    one.write_text("[augment]\nblur = 0.5\n")
-    with pytest.raises(ConfigError, match=r"\[augment\] has blur; expected some of dropout, .*views"):
-        resolve_fit({"config_file": str(one)})
-
-
 def test_a_search_tries_what_is_at_hand():
     def kinds(policies):
         return {kind for one in policies for kind in ("views", "learned", "noise", "mixup") if getattr(one, kind)}
@@ -131,15 +111,3 @@ def test_what_is_left_open_takes_as_many_copies_as_can_be_fitted_to_the_optimum(
 def test_augmentation_that_cannot_be_is_refused(options: dict, message: str):
     with pytest.raises(ConfigError, match=message):
         FitConfig(**options)
-
-
-def test_a_policy_says_itself_as_the_option_takes_it():
-    assert str(AugmentConfig()) == "none"
-    assert resolve_fit({"augment": (str(MIXED),)}).augment == (MIXED,)
-
-
-def test_a_kind_that_there_is_not_is_named(fitted_store: Store):
-    asked = ["fit-head", "--store", fitted_store.uri, "--task", "tissue", "--augment", "rotate=1"]
-    result = CliRunner().invoke(app, asked)
-    assert result.exit_code == 2
-    assert "noise, dropout, mixup, interpolate, extrapolate, views, learned; or none, search" in result.output

@@ -1,6 +1,5 @@
 """`embedstore select-extractor`."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from cli.options import (
 )
 from cli.select_settings import SELECT, resolve_select
 from embedstore.config import ExecutionConfig
-from embedstore.progress import Progress
+from embedstore.output_files import require_folder
 from embedstore.quantities import human_bytes, human_time
 
 
@@ -59,50 +58,25 @@ def command(
     `ingest -e stain-texture` makes one without any weights. Exit code 3: a candidate could not be tried.
     """
     candidates, config = resolve_select(options)
-    from embedstore.output_files import require_folder
-    from embedstore.store import Store
-    from heads.devices import prepare_jax
+    from embedstore import api
 
-    prepare_jax()
-    from heads.select import select_extractor
-
-    opened = Store.open(store)
+    opened = api.open(store)
     if out is not None:
-        require_folder(out)  # what cannot be written is said before the work
-    report = select_extractor(
-        opened, opened.collection(collection), task, candidates, config, rank_check=rank_check, where=where,
-        tile_px=tile_px, mpp=tile_mpp, device=device, on_progress=_print_progress,
+        require_folder(out)  # a folder that cannot be written to is told before the work
+    selection = opened.select_extractor(
+        task, candidates, config, collection=collection, rank_check=rank_check, where=where, tile_px=tile_px,
+        mpp=tile_mpp, device=device,
     )  # fmt: skip
     if out is not None:
-        _write(report, out)
+        selection.write(out)
+        click.echo(f"{out / 'report.html'}, report.png, report.json", err=True)
+    report = selection.report
     if as_json:
         print_json(report.as_record())
     else:
         _print(report)
     if report.failed:
         sys.exit(3)
-
-
-def _print_progress(progress: Progress) -> None:
-    if progress.message:
-        click.echo(progress.message, err=True)
-
-
-def _write(report: Any, out: Path) -> None:
-    from embedstore.output_files import atomic_write
-    from heads.select.selection_page import report_page
-    from heads.select.selection_picture import report_png
-
-    record = json.dumps(report.as_record(), indent=2, ensure_ascii=False)
-    files = {
-        "report.html": report_page(report).encode(),
-        "report.png": report_png(report),
-        "report.json": record.encode(),
-    }
-    for name, content in files.items():
-        with atomic_write(out / name) as part:
-            part.write_bytes(content)
-    click.echo(f"{out / 'report.html'}, report.png, report.json", err=True)
 
 
 def _print(report: Any) -> None:

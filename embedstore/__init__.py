@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from embedstore.api import (
         Augmenter,
         Collection,
+        ExtractorSelection,
         Head,
         Labels,
         SearchResult,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Augmenter",
     "Collection",
+    "ExtractorSelection",
     "Head",
     "Labels",
     "SearchResult",

@@ -3,6 +3,7 @@
 from embedstore.api.augmenter import Augmenter
 from embedstore.api.collection import Collection
 from embedstore.api.environment import check_environment
+from embedstore.api.extractor_selection import ExtractorSelection
 from embedstore.api.extractors import list_extractors
 from embedstore.api.head import Head
 from embedstore.api.labels import Labels
@@ -14,6 +15,7 @@ from embedstore.api.table import Table
 __all__ = [
     "Augmenter",
     "Collection",
+    "ExtractorSelection",
     "Head",
     "Labels",
     "SearchResult",

@@ -9,6 +9,7 @@ import pyarrow as pa
 from embedstore.api.augmenter import Augmenter
 from embedstore.api.collection import Collection
 from embedstore.api.exporting import write_export
+from embedstore.api.extractor_selection import ExtractorSelection
 from embedstore.api.head import Head
 from embedstore.api.html import card
 from embedstore.api.labels import Labels
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from embedstore.export import ExportFormat, ExportResult
     from embedstore.extractors import ExtractorConfig
     from heads.config import AugmenterConfig, FitConfig
-    from heads.select import SelectConfig, SelectionReport
+    from heads.select import SelectConfig
 
 
 class Store:
@@ -275,7 +276,7 @@ class Store:
         device: str = "auto",
         on_progress: OnProgress | None = None,
         **settings: Any,
-    ) -> "SelectionReport":
+    ) -> ExtractorSelection:
         """Compare candidates for an extractor on a sample of a task's labelled tiles.
 
         Args:
@@ -299,11 +300,12 @@ class Store:
         from heads.select import SelectConfig, select_extractor
 
         with progress_bar(on_progress) as report:
-            return select_extractor(
+            selection = select_extractor(
                 self._tables, self._tables.collection(collection), task, _extractors(candidates),
                 build_config(SelectConfig, config, **settings), rank_check=rank_check, where=where, tile_px=tile_px,
                 mpp=mpp, device=device, on_progress=report,
             )  # fmt: skip
+        return ExtractorSelection(selection)
 
     # -- what leaves the store --------------------------------------------------------------
 

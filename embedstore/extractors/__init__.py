@@ -3,7 +3,7 @@
 from embedstore.extractors.catalogue import CatalogueEntry, catalogue
 from embedstore.extractors.config import ExtractorConfig
 from embedstore.extractors.custom import CustomNetwork
-from embedstore.extractors.extractor import Extractor, ExtractorRef
+from embedstore.extractors.extractor import Extractor
 from embedstore.extractors.extractor_tables import read_extractors
 from embedstore.extractors.load import ExtractorDescription, describe_extractor, load_extractor
 from embedstore.extractors.stream import BatchStream
@@ -16,7 +16,6 @@ __all__ = [
     "Extractor",
     "ExtractorConfig",
     "ExtractorDescription",
-    "ExtractorRef",
     "catalogue",
     "check_device",
     "describe_extractor",

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from embedstore.config import TilingConfig
 from embedstore.errors import CollectionMismatchError, CollectionNotFoundError, StoreNotFoundError
-from embedstore.extractors import ExtractorRef
+from embedstore.extractor_ref import ExtractorRef
 from embedstore.store.schema import check_collection_name, read_record, tiles_schema
 from embedstore.store.sql import sql_in, sql_string
 from embedstore.store.table import Table

@@ -2,7 +2,8 @@
 
 import json
 
-from embedstore.extractors import ExtractorRef, load_extractor
+from embedstore.extractor_ref import ExtractorRef
+from embedstore.extractors import load_extractor
 
 
 def test_a_reference_comes_from_the_record_that_is_stored_and_back_from_json():

@@ -1,29 +1,58 @@
-"""Tiles that were found: a table with a face for notebooks."""
+"""The hits of a search: the nearest tiles, as a table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from embedstore.search.queries.query import Query, counted
-from embedstore.store import Store
+from embedstore.store import Store, TileLocation
 
-#: What every table of hits has, in this order; the user's own columns follow.
+#: The columns of every table of hits, in this order; the user's own columns follow.
 HIT_COLUMNS = (
     "rank", "distance", "tile_id", "slide_id", "patient", "x", "y", "edge_l0", "name", "tissue",
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Hits:
-    """Tiles that were found, nearest first.
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """One of the hits.
 
     Attributes:
-        store: Where they are.
-        collection: Its name.
-        query: What was looked for.
-        table: A row a tile: `HIT_COLUMNS`, then columns of slides that were asked for. `rank` counts from 1,
+        rank: Counted from 1.
+        distance: 1 - cosine, 0 to 2.
+        patient: Patient of the slide; None where it is not known.
+        more: Further columns: tissue, and columns of slides that were requested.
+    """
+
+    rank: int
+    distance: float
+    tile: TileLocation
+    patient: str | None
+    more: Mapping[str, Any]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Hit":
+        own = {"rank", "distance", "patient", *TileLocation._fields}
+        return cls(
+            rank=row["rank"],
+            distance=row["distance"],
+            tile=TileLocation.from_row(row),
+            patient=row["patient"],
+            more={name: value for name, value in row.items() if name not in own},
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Hits:
+    """The tiles that a search found, nearest first.
+
+    Attributes:
+        store: The store that was searched.
+        collection: Name of the collection.
+        query: The query.
+        table: A row for each tile: `HIT_COLUMNS`, then columns of slides that were requested. `rank` counts from 1,
             `distance` is 1 - cosine, 0 to 2; `x`, `y` and `edge_l0` are level-0 pixels.
         note: What the user should know; '' if nothing.
     """
@@ -45,11 +74,15 @@ class Hits:
         return f"<{self.summary()} in collection {self.collection!r} for {self.query.title}>"
 
     def summary(self) -> str:
-        """How much was found, in words: '10 tiles of 3 slides of 2 patients'."""
+        """The number of hits in words: '10 tiles of 3 slides of 2 patients'."""
         slides = set(self.table["slide_id"].to_pylist())
         patients = set(self.table["patient"].to_pylist()) - {None}
         counts = [counted(len(self), "tile"), counted(len(slides), "slide"), counted(len(patients), "patient")]
         return " of ".join(counts[: 3 if patients else 2 if slides else 1])
+
+    def first(self, n: int) -> list[Hit]:
+        """The n nearest."""
+        return [Hit.from_row(row) for row in self.table.slice(0, n).to_pylist()]
 
     def to_pylist(self) -> list[dict[str, Any]]:
         """The rows as dictionaries."""

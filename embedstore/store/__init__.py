@@ -28,7 +28,7 @@ from embedstore.store.prediction_schema import (
 from embedstore.store.predictions import Predictions
 from embedstore.store.store import Store
 from embedstore.store.stored_models import Augmenters, Heads, StoredAugmenter, StoredHead
-from embedstore.store.tile_locations import TileLocations, read_tile_locations
+from embedstore.store.tile_locations import TileLocation, TileLocations, read_tile_locations
 from embedstore.store.vectors import read_vectors
 from embedstore.store.views import StoredViews, Views, read_views, record_of_views
 from embedstore.store.writer import CollectionWriter, TableWriter, ViewsWriter
@@ -47,6 +47,7 @@ __all__ = [
     "Ledger",
     "Lease",
     "Outcome",
+    "TileLocation",
     "TileLocations",
     "Patients",
     "PredictionFacts",

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from embedstore.search import Query
 from embedstore.search.hits import Hits
-from embedstore.search.queries.query import PLACE_COLUMNS, Query
-from embedstore.store import Store
+from embedstore.store import Store, TileLocation
 from tests.export.prediction_scene import DIM, EDGE, add_folder, grid, make_store
 from tests.slides.drawings import write_tiff
 
@@ -61,5 +61,4 @@ def vector(title: str = "a given vector", **more: Any) -> Query:
 
 
 def of_tile(row: dict[str, Any]) -> Query:
-    shown = {name: row[name] for name in PLACE_COLUMNS}
-    return vector(f"tile {row['tile_id']}", slides=(row["slide_id"],), tiles=(shown,))
+    return vector(f"tile {row['tile_id']}", slides=(row["slide_id"],), tiles=(TileLocation.from_row(row),))

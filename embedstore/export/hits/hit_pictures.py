@@ -1,30 +1,30 @@
-"""What there is to see of tiles that were found, and of what was looked for."""
+"""The pictures and words that show a hit or a query, for the montage and the page."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from embedstore.config import TilingConfig
 from embedstore.errors import QueryError
 from embedstore.export.pictures.tile_pictures import pictures_at_hand
-from embedstore.search.hits import Hits
+from embedstore.search.hits import Hit, Hits
 from embedstore.search.queries.image_file import read_image
+from embedstore.store import TileLocation
 
 #: (height, width, 3) uint8 RGB, or a few words on why there is no picture.
 Picture = np.ndarray | str
 
 
-def found_pictures(hits: Hits, rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
-    """Pictures of rows of the hits, as the extractor saw them."""
-    return pictures_at_hand(hits.store, hits.collection, rows) if rows else []
+def hit_pictures(hits: Hits, tiles: Sequence[TileLocation]) -> list[Picture]:
+    """Pictures of tiles of the collection, as the extractor saw them."""
+    return pictures_at_hand(hits.store, hits.collection, tiles) if tiles else []
 
 
-def query_pictures(hits: Hits) -> list[tuple[Picture, Mapping[str, Any] | None]]:
-    """What shows the query, one or more: tiles with their rows, its image, or words where it has no picture."""
+def query_pictures(hits: Hits) -> list[tuple[Picture, TileLocation | None]]:
+    """One or more pictures of the query: of its tiles, with the tiles, or of its image; or words where it has none."""
     query = hits.query
     if query.tiles:
-        return list(zip(found_pictures(hits, query.tiles), query.tiles, strict=True))
+        return list(zip(hit_pictures(hits, query.tiles), query.tiles, strict=True))
     if query.picture is None:
         return [("a vector, which has no picture", None)]
     try:
@@ -33,18 +33,18 @@ def query_pictures(hits: Hits) -> list[tuple[Picture, Mapping[str, Any] | None]]
         return [("image not at hand", None)]
 
 
-def place_text(row: Mapping[str, Any]) -> str:
+def place_text(tile: TileLocation) -> str:
     """Where a tile is: its top left in level-0 pixels, or its file in a folder of ready-made tiles."""
-    return row["name"] if row["name"] is not None else f"x {row['x']}, y {row['y']}"
+    return tile.name if tile.name is not None else f"x {tile.x}, y {tile.y}"
 
 
-def distance_text(row: Mapping[str, Any]) -> str:
-    """1 - cosine to four digits; what rounding takes below 0 is 0."""
-    return f"{max(row['distance'], 0.0):.4f}"
+def distance_text(hit: Hit) -> str:
+    """1 - cosine to four digits; values below 0 by rounding are shown as 0."""
+    return f"{max(hit.distance, 0.0):.4f}"
 
 
-def facts(hits: Hits) -> list[str]:
-    """What a reader should know of all the tiles: how many, of which collection, and how much a tile shows."""
+def summary_lines(hits: Hits) -> list[str]:
+    """What applies to all hits: how many, of which collection, and how much a tile shows."""
     return [
         hits.summary() if len(hits) else "nothing found",
         f"collection {hits.collection}",
@@ -53,7 +53,7 @@ def facts(hits: Hits) -> list[str]:
 
 
 def _scale(hits: Hits) -> list[str]:
-    """Such as 'tiles of 256 px at 0.5 µm/px, 128 µm wide'; nothing where none was cut from a slide."""
+    """Such as 'tiles of 256 px at 0.5 µm/px, 128 µm wide'; nothing where no tile was cut from a slide."""
     if not any(hits.table["edge_l0"].to_pylist()):
         return []
     tiling = TilingConfig(**hits.store.collection(hits.collection).record()["tiling"])

@@ -1,23 +1,22 @@
-"""Tiles that were found as one picture: the query first, then its neighbours with what they are below each."""
+"""Hits as one picture: the query first, then its neighbours, each with a caption."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from embedstore.errors import ExportError
-from embedstore.export.hits.hit_pictures import distance_text, facts, found_pictures, place_text, query_pictures
+from embedstore.export.hits.hit_pictures import distance_text, hit_pictures, place_text, query_pictures, summary_lines
 from embedstore.export.pictures.contact_sheet import blank_tile, contact_sheet
 from embedstore.output_files import atomic_write
-from embedstore.search.hits import Hits
+from embedstore.search.hits import Hit, Hits
+from embedstore.store import TileLocation
 
 
 def write_montage(hits: Hits, path: str | Path, *, columns: int = 6, tile_px: int = 192) -> Image.Image:
-    """Write `draw_montage` to a file, in the format that its ending says: .png, .jpg, .tif and the like.
+    """Write `draw_montage` to a file, in the format of its ending: .png, .jpg, .tif and the like.
 
     Raises:
-        ExportError: no picture has such an ending, or nothing can be written there.
+        ExportError: the ending is of no picture format, or the file cannot be written.
     """
     path = Path(path)
     Image.init()
@@ -32,43 +31,43 @@ def write_montage(hits: Hits, path: str | Path, *, columns: int = 6, tile_px: in
 
 
 def draw_montage(hits: Hits, *, columns: int = 6, tile_px: int = 192) -> Image.Image:
-    """Draw the query in a frame of its own, and the tiles found, each with rank, distance, slide, place and patient.
+    """Draw the query in a frame of its own, and the hits, each with rank, distance, slide, place and patient.
 
-    A query of several tiles shows a few of them, one of an image the image, and one of a vector a card that says so.
-    A tile whose slide is not at hand is a grey card.
+    A query by several tiles shows a few of them, a query by an image the image, and a query by a vector a card that
+    says so. A tile whose slide cannot be read is a grey card.
 
     Args:
-        hits: What was found.
+        hits: The hits to draw.
         columns: Tiles in a row.
-        tile_px: Edge of a tile on the sheet, pixels.
+        tile_px: Edge of a tile in the picture, pixels.
     Raises:
-        ConfigError: there is no such sheet.
+        ConfigError: columns or tile_px is too small.
     """
-    asked = query_pictures(hits)
-    rows = hits.to_pylist()
-    pictures = [*(picture for picture, _ in asked), *found_pictures(hits, rows)]
-    captions = [_query_caption(row) for _, row in asked] + [_caption(row) for row in rows]
+    query = query_pictures(hits)
+    shown = hits.first(len(hits))
+    pictures = [*(picture for picture, _ in query), *hit_pictures(hits, [hit.tile for hit in shown])]
+    captions = [_query_caption(tile) for _, tile in query] + [_caption(hit) for hit in shown]
     return contact_sheet(
         [blank_tile(picture, tile_px) if isinstance(picture, str) else picture for picture in pictures],
         captions,
         columns=columns,
         tile_px=tile_px,
         title=_title(hits),
-        accented=len(asked),
+        accented=len(query),
     )
 
 
 def _title(hits: Hits) -> str:
-    lines = [f"Nearest to {hits.query.title}", "   ·   ".join(facts(hits)), hits.note]
+    lines = [f"Nearest to {hits.query.title}", "   ·   ".join(summary_lines(hits)), hits.note]
     return "\n".join(line.replace("\n", " ") for line in lines if line)
 
 
-def _query_caption(row: Mapping[str, Any] | None) -> str:
-    return "\n".join(["query", *([row["slide_id"], place_text(row)] if row else [])])
+def _query_caption(tile: TileLocation | None) -> str:
+    return "\n".join(["query", *([tile.slide_id, place_text(tile)] if tile else [])])
 
 
-def _caption(row: Mapping[str, Any]) -> str:
-    lines = [f"{row['rank']}   distance {distance_text(row)}", row["slide_id"], place_text(row)]
-    if row["patient"] is not None:
-        lines.append(f"patient {row['patient']}")
+def _caption(hit: Hit) -> str:
+    lines = [f"{hit.rank}   distance {distance_text(hit)}", hit.tile.slide_id, place_text(hit.tile)]
+    if hit.patient is not None:
+        lines.append(f"patient {hit.patient}")
     return "\n".join(line.replace("\n", " ") for line in lines)

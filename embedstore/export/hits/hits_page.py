@@ -1,8 +1,8 @@
-"""Tiles that were found as a web page that is whole in one file: no script, no network."""
+"""Hits as a web page in one file: no script, no network."""
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,18 @@ from PIL import Image
 from embedstore.export.hits.hit_pictures import (
     Picture,
     distance_text,
-    facts,
-    found_pictures,
+    hit_pictures,
     place_text,
     query_pictures,
+    summary_lines,
 )
 from embedstore.output_files import atomic_write
-from embedstore.search.hits import Hits
+from embedstore.search.hits import Hit, Hits
+from embedstore.store import TileLocation
 
-PICTURE_PX = 512  # longest side of a picture in the page; tiles are mostly smaller, images of queries larger
+PICTURE_PX = 512  # longest side of a picture in the page; most tiles are smaller, query images larger
 JPEG_QUALITY = 88
-NOTEBOOK_TILES = 24  # a notebook keeps what it shows, and is read in a diff
-#: What a card says in words of its own; other columns follow as they are.
-SAID = frozenset({"rank", "distance", "tile_id", "slide_id", "patient", "x", "y", "edge_l0", "name"})
+NOTEBOOK_TILES = 24  # a notebook file keeps its output, and is read in a diff
 
 STYLE = """
 .es { --paper: #fafaf8; --card: #ffffff; --ink: #26262b; --quiet: #64646c; --line: #dcdce0; --accent: #0072b2;
@@ -58,19 +57,19 @@ STYLE = """
 .es dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 """
 PAGE_STYLE = "body { margin: 0; }\n.es { min-height: 100vh; box-sizing: border-box; }\n"
-# A page may be opened from anywhere: it must not fetch or run anything, whatever stands in the names of slides.
+# A page may be opened anywhere: it must not fetch or run anything, whatever the names of slides contain.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_page(hits: Hits, path: str | Path) -> int:
-    """Write a page of what was found: the query, and a card a tile with picture, distance, slide, place and metadata.
+    """Write a page with the query and a card for each hit, with its picture, distance, slide, place and metadata.
 
-    Everything is in the file; it follows the reader's choice of light or dark.
+    The page needs no other file and follows the reader's choice of a light or dark theme.
 
     Returns:
-        How many tiles stand on it.
+        How many tiles it shows.
     Raises:
-        ExportError: nothing can be written there.
+        ExportError: the file cannot be written.
     """
     title = escape(f"Nearest to {hits.query.title}")
     with atomic_write(path) as part, part.open("w", encoding="utf-8", errors="xmlcharrefreplace", newline="\n") as file:
@@ -85,49 +84,48 @@ def write_page(hits: Hits, path: str | Path) -> int:
 
 
 def notebook_html(hits: Hits) -> str:
-    """The first tiles as a notebook shows them."""
+    """The first hits as HTML for a notebook."""
     return f"<style>{STYLE}</style>\n" + "".join(_body(hits, NOTEBOOK_TILES))
 
 
 def _body(hits: Hits, most: int) -> Iterator[str]:
     yield f'<div class="es">\n<header>\n<h1>Nearest to {escape(hits.query.title)}</h1>\n'
-    yield f"<p>{escape(' · '.join(facts(hits)))}</p>\n"
+    yield f"<p>{escape(' · '.join(summary_lines(hits)))}</p>\n"
     if hits.note:
         yield f'<p class="es-note">{escape(hits.note)}</p>\n'
-    asked = query_pictures(hits)
-    several = " es-several" if len(asked) > 1 else ""  # smaller, so that what was found is not far below
+    query = query_pictures(hits)
+    several = " es-several" if len(query) > 1 else ""  # smaller, so that the hits are not far below
     yield f'</header>\n<section class="es-query{several}">\n<h2>Query</h2>\n<ol>\n'
-    for picture, tile in asked:
-        yield _card(picture, "query", "", tile or {})
+    for picture, tile in query:
+        yield _card(picture, "query", "", tile, {} if tile is None else {"place": place_text(tile)})
     yield "</ol>\n</section>\n"
-    rows = hits.table.slice(0, most).to_pylist()
-    if rows:
-        left = f", the first {len(rows)} of {len(hits)}" if len(rows) < len(hits) else ""
-        yield f'<section class="es-found">\n<h2>Found{left}</h2>\n<ol>\n'
-        for picture, row in zip(found_pictures(hits, rows), rows, strict=True):
-            yield _card(picture, str(row["rank"]), f"distance {distance_text(row)}", row)
+    shown = hits.first(most)
+    if shown:
+        part = f", the first {len(shown)} of {len(hits)}" if len(shown) < len(hits) else ""
+        yield f'<section class="es-found">\n<h2>Found{part}</h2>\n<ol>\n'
+        for picture, hit in zip(hit_pictures(hits, [hit.tile for hit in shown]), shown, strict=True):
+            yield _card(picture, str(hit.rank), f"distance {distance_text(hit)}", hit.tile, _facts(hit))
         yield "</ol>\n<p>Distance is 1 − cosine, from 0 (the same direction) to 2; places are level-0 pixels.</p>\n"
         yield "</section>\n"
     yield "</div>\n"
 
 
-def _card(picture: Picture, left: str, right: str, row: Mapping[str, Any]) -> str:
-    """A list item: the picture, two words above, and what is known of the tile."""
+def _card(picture: Picture, left: str, right: str, tile: TileLocation | None, facts: dict[str, str]) -> str:
+    """A list item: the picture, two words above, and facts on the tile."""
     lines = [f'<li>\n{_image(picture, alt=left)}\n<div class="es-said">']
     lines.append(f'<div class="es-head"><span>{escape(left)}</span><span>{escape(right)}</span></div>')
-    if row:
-        lines.append(f'<div class="es-slide">{escape(row["slide_id"])}</div>')
+    if tile is not None:
+        lines.append(f'<div class="es-slide">{escape(tile.slide_id)}</div>')
         lines.append("<dl>")
-        lines += [f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in _known(row).items()]
-        lines.append(f'</dl>\n<div class="es-id">tile {row["tile_id"]}</div>')
+        lines += [f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items()]
+        lines.append(f'</dl>\n<div class="es-id">tile {tile.tile_id}</div>')
     return "\n".join([*lines, "</div>\n</li>\n"])
 
 
-def _known(row: Mapping[str, Any]) -> dict[str, str]:
-    """What there is to say of a tile besides its slide and id, by name."""
-    known: dict[str, Any] = {"place": place_text(row), "patient": row.get("patient")}
-    known |= {name: value for name, value in row.items() if name not in SAID}
-    return {name: _text(value) for name, value in known.items() if value is not None}
+def _facts(hit: Hit) -> dict[str, str]:
+    """Facts on a tile besides its slide and id, by name."""
+    facts: dict[str, Any] = {"place": place_text(hit.tile), "patient": hit.patient, **hit.more}
+    return {name: _text(value) for name, value in facts.items() if value is not None}
 
 
 def _text(value: Any) -> str:

@@ -9,69 +9,75 @@ import numpy as np
 from embedstore.config import TilingConfig
 from embedstore.errors import RegionReadError, SlideError, SlideNotFoundError
 from embedstore.slides import SlidePlan, SlideSource, TileReader, best_level, open_slide
-from embedstore.store import SlideRow, Store
+from embedstore.store import SlideRow, Store, TileLocation
+
+#: A tile by its location, or by a row of a collection with at least slide_id, x, y, edge_l0 and name.
+Tile = TileLocation | Mapping[str, Any]
 
 
-def tile_pictures(store: Store, collection: str, rows: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
+def tile_pictures(store: Store, collection: str, tiles: Sequence[Tile]) -> list[np.ndarray]:
     """Read tiles as the extractor saw them.
 
     Args:
-        rows: Rows of the collection, with at least slide_id, x, y, edge_l0 and name.
+        tiles: Tiles of the collection.
     Returns:
-        (tile_px, tile_px, 3) uint8 RGB for each row.
+        (tile_px, tile_px, 3) uint8 RGB for each tile.
     Raises:
-        SlideNotFoundError: a slide is not where it was ingested from.
-        RegionReadError: a tile cannot be read any more.
+        SlideNotFoundError: a slide is no longer where it was ingested from.
+        RegionReadError: a tile can no longer be read.
     """
     pictures: list[np.ndarray] = []
-    for picture in _pictures(store, collection, rows):
+    for picture in _pictures(store, collection, tiles):
         if isinstance(picture, SlideError):
             raise picture
         pictures.append(picture)
     return pictures
 
 
-def pictures_at_hand(store: Store, collection: str, rows: Sequence[Mapping[str, Any]]) -> list[np.ndarray | str]:
-    """Tiles as the extractor saw them, and a few words where one cannot be shown: a lost slide costs its own tiles.
+def pictures_at_hand(store: Store, collection: str, tiles: Sequence[Tile]) -> list[np.ndarray | str]:
+    """Read tiles as the extractor saw them; a slide that cannot be read costs its own tiles only.
 
     Args:
-        rows: Rows of the collection, with at least slide_id, x, y, edge_l0 and name.
+        tiles: Tiles of the collection.
     Returns:
-        For each row (tile_px, tile_px, 3) uint8 RGB, or why there is none, such as 'slide not at hand'.
+        For each tile (tile_px, tile_px, 3) uint8 RGB, or why there is none, such as 'slide not at hand'.
     """
     reasons = {SlideNotFoundError: "slide not at hand", RegionReadError: "tile cannot be read"}
     return [
         reasons.get(type(picture), "slide cannot be read") if isinstance(picture, SlideError) else picture
-        for picture in _pictures(store, collection, rows)
+        for picture in _pictures(store, collection, tiles)
     ]
 
 
-def _pictures(store: Store, collection: str, rows: Sequence[Mapping[str, Any]]) -> list[np.ndarray | SlideError]:
-    """Each tile's pixels, or the error that reading it or opening its slide raised."""
+def _pictures(store: Store, collection: str, tiles: Sequence[Tile]) -> list[np.ndarray | SlideError]:
+    """The pixels of each tile, or the error of reading it or opening its slide."""
+    locations = [tile if isinstance(tile, TileLocation) else _location(tile) for tile in tiles]
     tiling = TilingConfig(**store.collection(collection).record()["tiling"])
     slides = {slide.slide_id: slide for slide in store.ledger.slides()}
     readers = {outcome.slide_id: outcome.reader for outcome in store.ledger.outcomes(collection=collection)}
     pictures: dict[int, np.ndarray | SlideError] = {}
-    for slide_id in dict.fromkeys(row["slide_id"] for row in rows):
-        mine = [i for i, row in enumerate(rows) if row["slide_id"] == slide_id]
+    for slide_id in dict.fromkeys(tile.slide_id for tile in locations):
+        positions = [i for i, tile in enumerate(locations) if tile.slide_id == slide_id]
         try:
-            plan = _plan(slides.get(slide_id), readers.get(slide_id), [rows[i] for i in mine], tiling)
+            plan = _plan(slides.get(slide_id), readers.get(slide_id), [locations[i] for i in positions], tiling)
             with TileReader(plan, tiling) as reader:
-                pixels, readable = reader.read(0, len(mine))
+                pixels, readable = reader.read(0, len(positions))
         except SlideError as error:
-            pictures.update(dict.fromkeys(mine, error))
+            pictures.update(dict.fromkeys(positions, error))
             continue
         lost = RegionReadError(
             f"slide {slide_id!r}: a tile that was readable at ingest is not now: {reader.first_error}"
         )
-        pictures.update((i, pixels[at] if readable[at] else lost) for at, i in enumerate(mine))
-    return [pictures[i] for i in range(len(rows))]
+        pictures.update((i, pixels[at] if readable[at] else lost) for at, i in enumerate(positions))
+    return [pictures[i] for i in range(len(locations))]
 
 
-def _plan(
-    slide: SlideRow | None, reader: str | None, rows: Sequence[Mapping[str, Any]], tiling: TilingConfig
-) -> SlidePlan:
-    slide_id = rows[0]["slide_id"]
+def _location(row: Mapping[str, Any]) -> TileLocation:
+    return TileLocation.from_row({"tile_id": 0, **row})  # the id is not needed
+
+
+def _plan(slide: SlideRow | None, reader: str | None, tiles: Sequence[TileLocation], tiling: TilingConfig) -> SlidePlan:
+    slide_id = tiles[0].slide_id
     if slide is None or not slide.path or not Path(slide.path).exists():
         path = slide.path if slide is not None and slide.path else "a known path"
         raise SlideNotFoundError(
@@ -88,10 +94,10 @@ def _plan(
         slide_id=slide_id,
         source=SlideSource(slide_id=slide_id, path=slide.path, kind=slide.kind),
         reader=reader or "auto",
-        xy_l0=np.array([(row["x"], row["y"]) for row in rows], np.int32),
-        names=tuple(row["name"] for row in rows) if folder else None,
-        tissue=np.ones(len(rows), np.float32),
-        edge_l0=rows[0]["edge_l0"],
+        xy_l0=np.array([(tile.x, tile.y) for tile in tiles], np.int32),
+        names=tuple(tile.name or "" for tile in tiles) if folder else None,
+        tissue=np.ones(len(tiles), np.float32),
+        edge_l0=tiles[0].edge_l0,
         level=level,
         size_l0=(slide.width_l0 or 0, slide.height_l0 or 0),
         mpp=slide.slide_mpp,

@@ -12,10 +12,10 @@ from embedstore.progress import OnProgress, no_progress
 from embedstore.search.audits.audit import Audit
 from embedstore.search.audits.groups import AuditGroups, GroupsByPatient, GroupsBySplit
 from embedstore.search.audits.near_duplicate import check_distance, near_duplicate_distance
-from embedstore.search.audits.nearest_elsewhere import COLUMNS, TileRow, elsewhere_sql, nearest_elsewhere, tile_rows
+from embedstore.search.audits.nearest_elsewhere import COLUMNS, elsewhere_sql, nearest_elsewhere
 from embedstore.search.parallel import parallel_map
 from embedstore.search.tile_sample import TileSample, sample_tiles
-from embedstore.store import Collection, Store, nearest_tiles
+from embedstore.store import Collection, Store, TileLocation, nearest_tiles
 from embedstore.store.patients import no_patient_note
 
 #: Neighbours fetched at first, and at most: a tile with so many nearer ones in its own group is given up.
@@ -26,9 +26,9 @@ PAIRS = pa.schema(
     [
         pa.field("distance", pa.float64()),
         pa.field("side", pa.string()),
-        *(pa.field(name, _TYPES[name]) for name in COLUMNS),
+        *(pa.field(name, _TYPES[name]) for name in _TYPES),
         pa.field("other_side", pa.string()),
-        *(pa.field(f"other_{name}", _TYPES[name]) for name in COLUMNS),
+        *(pa.field(f"other_{name}", _TYPES[name]) for name in _TYPES),
     ]
 )
 
@@ -88,7 +88,7 @@ def find_leaks(
             pairs=PAIRS.empty_table(), sampled=0, candidates=drawn.candidates, distance=distance or 0.0, notes=notes
         )
     within = near_duplicate_distance(drawn, patients.of_tiles(drawn.tiles)[:, 0]) if distance is None else distance
-    tiles, group = tile_rows(drawn.tiles), groups.of_tiles(drawn.tiles)
+    tiles, group = TileLocation.from_table(drawn.tiles), groups.of_tiles(drawn.tiles)
     excluded = [groups.slides_within(tile.slide_id, tile.name) for tile in tiles]
     nearest = nearest_elsewhere(collection, drawn, excluded, k=FETCH, stage="leaks", on_progress=on_progress)
 
@@ -112,9 +112,9 @@ class _Leak(NamedTuple):
     """Two near-duplicates in different groups."""
 
     distance: float
-    tile: TileRow
+    tile: TileLocation
     group: str
-    other: TileRow
+    other: TileLocation
     other_group: str
 
 
@@ -124,7 +124,7 @@ class _GivenUp:
 
 def _find_leak(
     collection: Collection,
-    tile: TileRow,
+    tile: TileLocation,
     vector: NDArray[np.float32],
     group: NDArray[Any],
     groups: AuditGroups,
@@ -145,7 +145,7 @@ def _find_leak(
         leaks = np.flatnonzero(groups.differ(group, neighbour_groups) & (distance <= within))
         if len(leaks):
             first = int(leaks[0])
-            (other,) = tile_rows(nearest.slice(first, 1))
+            (other,) = TileLocation.from_table(nearest.slice(first, 1))
             own_name, other_name = groups.names(group, neighbour_groups[first])
             return _Leak(max(0.0, float(distance[first])), tile, own_name, other, other_name)
         if len(nearest) < fetch or distance[-1] > within:
@@ -157,8 +157,14 @@ def _find_leak(
 
 
 def _pairs_table(leaks: list[_Leak]) -> pa.Table:
-    rows = [(leak.distance, leak.group, *leak.tile, leak.other_group, *leak.other) for leak in leaks]
-    return pa.Table.from_pylist([dict(zip(PAIRS.names, row, strict=True)) for row in rows], schema=PAIRS)
+    columns: dict[str, list[Any]] = {
+        "distance": [leak.distance for leak in leaks],
+        "side": [leak.group for leak in leaks],
+        **{name: [getattr(leak.tile, name) for leak in leaks] for name in _TYPES},
+        "other_side": [leak.other_group for leak in leaks],
+        **{f"other_{name}": [getattr(leak.other, name) for leak in leaks] for name in _TYPES},
+    }
+    return pa.table(columns, schema=PAIRS)
 
 
 def _patient_notes(drawn: TileSample, patients: GroupsByPatient) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """The nearest tiles of many tiles at once, each among the tiles of other slides."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.search.parallel import parallel_map
 from embedstore.search.tile_sample import TileSample, directions
-from embedstore.store import Collection, nearest_tiles
+from embedstore.store import Collection, TileLocation, nearest_tiles
 from embedstore.store.index import index_facts
 from embedstore.store.sql import sql_in
 from embedstore.store.vectors import matrix
@@ -18,23 +17,7 @@ from embedstore.store.vectors import matrix
 #: Similarities held at once: 80 MB.
 _SIMILARITIES = 20_000_000
 
-
-class TileRow(NamedTuple):
-    """The columns that are read of a neighbour."""
-
-    tile_id: int
-    slide_id: str
-    x: int
-    y: int
-    name: str | None
-
-
-COLUMNS = TileRow._fields
-
-
-def tile_rows(tiles: pa.Table) -> list[TileRow]:
-    """The rows of a table with COLUMNS."""
-    return list(map(TileRow, *(tiles.column(name).to_pylist() for name in COLUMNS)))
+COLUMNS = TileLocation._fields
 
 
 def nearest_elsewhere(

@@ -1,4 +1,4 @@
-"""The pixels of an image file that someone wants to search by."""
+"""Read the pixels of an image file to search by."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from embedstore.errors import QueryError
 from embedstore.slides import Pixels
 
-#: 8 bits a channel, in a colour space that Pillow turns into RGB by itself.
+#: 8 bits a channel, in colour spaces that Pillow converts to RGB.
 MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
 #: 200 MB as RGB. Larger images are slides, which ingest reads tile by tile.
 MOST_PX = 64_000_000
@@ -18,12 +18,12 @@ WHITE = (255, 255, 255, 255)
 def read_image(path: str | Path) -> Pixels:
     """Decode an image, upright as its EXIF orientation says; transparency shows white, as glass does.
 
-    Of a file with several pictures the first is taken; a colour profile is not applied, as readers of slides don't.
+    Of a file with several images the first is read. Colour profiles are not applied, as slide readers do not either.
 
     Returns:
         (height, width, 3) uint8 RGB.
     Raises:
-        QueryError: it is not there, is no image, is larger than MOST_PX, or has more than 8 bits a channel.
+        QueryError: the file is missing or no image, is larger than MOST_PX, or has more than 8 bits a channel.
     """
     path = Path(path)
     try:
@@ -39,8 +39,8 @@ def read_image(path: str | Path) -> Pixels:
     except OSError as error:
         raise QueryError(f"image {path} cannot be read: {error.strerror or error}") from error
     except (ValueError, SyntaxError, EOFError, TypeError, OverflowError, KeyError, IndexError) as error:
-        # Pillow's decoders raise whatever they stumble over in a broken file
-        raise QueryError(f"image {path} is broken: {error or type(error).__name__}; save it anew") from error
+        # Pillow's decoders raise all of these for broken files
+        raise QueryError(f"image {path} is broken: {error or type(error).__name__}; save it again") from error
 
 
 def _check(image: Image.Image, path: Path) -> None:
@@ -48,15 +48,15 @@ def _check(image: Image.Image, path: Path) -> None:
         raise _too_large(path, f"it has {image.width}×{image.height} px")
     if image.mode not in MODES:
         raise QueryError(
-            f"image {path} has pixels of mode {image.mode}, not of 8 bits a channel; where black and white lie in them "
-            "cannot be told: save it as 8-bit RGB or greyscale"
+            f"image {path} has pixels of mode {image.mode}, not of 8 bits a channel; what is black and white is "
+            "not known: save it as 8-bit RGB or greyscale"
         )
 
 
-def _too_large(path: Path, found: str) -> QueryError:
+def _too_large(path: Path, reason: str) -> QueryError:
     return QueryError(
-        f"image {path} is too large to search by: {found}; expected at most {MOST_PX / 1e6:g} million pixels; cut out "
-        "what is meant, or ingest it as a slide and search by a region of it"
+        f"image {path} is too large to search by: {reason}; expected at most {MOST_PX / 1e6:g} million pixels; crop "
+        "it, or ingest it as a slide and search by a region of it"
     )
 
 

@@ -1,6 +1,8 @@
 """A query by an image file, embedded as the tiles of the collection were."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from embedstore.slides import COARSER_TOLERANCE, Pixels, edge_and_stride, fit_sq
 from embedstore.store import Collection, Store
 
 if TYPE_CHECKING:
-    from embedstore.extractors import Extractor
+    from embedstore.extractors import Extractor, ExtractorConfig
 
 
 def image_query(
@@ -34,28 +36,27 @@ def image_query(
     device: str = "auto",
     trust_extractor: bool = False,
 ) -> Query:
-    """An image, embedded with the collection's own extractor and preprocessing.
+    """A query by an image, embedded with the collection's own extractor and preprocessing.
 
-    It is cut and scaled as ingest cuts and scales a slide: squares that are a tile wide at the image's resolution,
-    each brought to the extractor's size by area filtering. An image larger than a tile is covered with such squares
-    without overlap, the same margin left out on either side, and the mean of their unit vectors is what is looked for.
-    A collection of ready-made tiles alone took whole files for tiles, of whatever size: there an image without an mpp
-    is one, too.
+    The image is cut and scaled as ingest does with a slide: squares that are a tile wide at the image's resolution,
+    each resized to the extractor's input by area filtering. An image larger than a tile is covered with squares without
+    overlap, with equal margins left out on both sides, and the query is the mean of their unit vectors. A collection
+    with only ready-made tiles took whole files of any size as tiles: there, an image without an mpp is one tile, too.
 
-    The extractor is loaded as the collection's record says. Where that is a function of somebody's own, it is called
-    only with `trust_extractor`: a store from elsewhere could name any function, and loading one runs its code.
+    The extractor is loaded as the collection's record says. Where it is a user's function, it is called only with
+    `trust_extractor`: a store from elsewhere could name any function, and loading it runs its code.
 
     Args:
-        path: PNG, JPEG, TIFF or what else Pillow decodes.
-        mpp: Resolution of the image, µm/px; None where it is the collection's own.
+        path: PNG, JPEG, TIFF or another format that Pillow decodes.
+        mpp: Resolution of the image, µm/px; the collection's when None.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         trust_extractor: Run the function that the collection names, if its extractor is one.
     Raises:
-        QueryError: it is no image, or smaller than a tile.
+        QueryError: the file is no image, or the image is smaller than a tile.
         ExtractorError: the extractor is a function that was not trusted.
-        ResolutionError: it is more than 10 % coarser than the collection.
+        ResolutionError: the image is more than 10 % coarser than the collection.
         ConfigError: mpp is no resolution.
-        CollectionMismatchError: the extractor is not what it was when the collection was made.
+        CollectionMismatchError: the extractor has changed since the collection was made.
         WeightsError, UnknownExtractorError, DeviceError: the extractor cannot be loaded here.
         VectorError: the image has no direction.
     """
@@ -75,41 +76,41 @@ def image_query(
 
 
 def _ready_made(collection: Collection) -> bool:
-    """Whether no tile was cut from a slide."""
+    """Whether the collection has only ready-made tiles, and none cut from a slide."""
     return not len(collection.tiles(where="edge_l0 > 0", columns=["tile_id"], limit=1))
 
 
 def _edge_px(path: Path, mpp: float | None, tiling: TilingConfig) -> int:
-    """How wide a tile is on the image, pixels."""
+    """Edge of a tile on the image, pixels."""
     if mpp is None:
         return tiling.tile_px
     require(math.isfinite(mpp) and mpp > 0, f"mpp of image {path} is {mpp}; expected a positive number of µm/px")
     if mpp > tiling.mpp * (1 + COARSER_TOLERANCE):
         raise ResolutionError(
-            f"image {path} has {mpp:g} µm/px, coarser than the collection's {tiling.mpp:g}; what its tiles show is not "
-            f"in it: export it at {tiling.mpp:g} µm/px or finer"
+            f"image {path} has {mpp:g} µm/px, coarser than the collection's {tiling.mpp:g}; it lacks the detail of "
+            f"the collection's tiles: export it at {tiling.mpp:g} µm/px or finer"
         )
     return edge_and_stride(tiling, mpp, 1.0)[0]
 
 
 def cover(pixels: Pixels, edge_px: int, tiling: TilingConfig, *, name: str = "image") -> Pixels:
-    """Cut an image into squares without overlap, the same margin left out on either side.
+    """Cut an image into squares without overlap, with equal margins left out on both sides.
 
     Args:
         pixels: (height, width, 3).
         edge_px: Edge of a square on the image, pixels.
-        name: Of the image, for errors.
+        name: Name of the image, for errors.
     Returns:
         (n, tile_px, tile_px, 3), row by row.
     Raises:
-        QueryError: not one fits.
+        QueryError: no square fits.
     """
     height, width = pixels.shape[:2]
     columns, rows = width // edge_px, height // edge_px
     if not columns or not rows:
         raise QueryError(
             f"{name} has {width}×{height} px; expected {edge_px}×{edge_px} or more, a tile of {tiling.tile_px} px at "
-            f"{tiling.mpp:g} µm/px; export a larger part, or say with --mpp what its own resolution is, if it is finer"
+            f"{tiling.mpp:g} µm/px; export a larger part, or give its own resolution with --mpp if it is finer"
         )
     left, top = (width - columns * edge_px) // 2, (height - rows * edge_px) // 2
     tiles = np.empty((rows * columns, tiling.tile_px, tiling.tile_px, 3), np.uint8)
@@ -119,64 +120,85 @@ def cover(pixels: Pixels, edge_px: int, tiling: TilingConfig, *, name: str = "im
     return tiles
 
 
+@dataclass(frozen=True, kw_only=True)
+class _StoredExtractor:
+    """What a collection's record says of its extractor.
+
+    Attributes:
+        config: How it was loaded; None where the record does not say.
+    """
+
+    name: str
+    digest: str
+    config: "ExtractorConfig | None"
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "_StoredExtractor":
+        from embedstore.extractors import ExtractorConfig
+
+        extractor, config = record["extractor"], (record.get("request") or {}).get("extractor")
+        return cls(
+            name=extractor["name"],
+            digest=extractor["digest"],
+            config=None if config is None else ExtractorConfig(**config),
+        )
+
+
 def load_own_extractor(
-    name: str, record: dict[str, Any], *, device: str = "auto", trusted: bool = False
+    name: str, record: Mapping[str, Any], *, device: str = "auto", trusted: bool = False
 ) -> "Extractor":
-    """The extractor that made a collection.
+    """Load the extractor that made a collection.
 
     Args:
-        name: Of the collection.
-        record: As the collection keeps it.
-        device: Where to load it.
-        trusted: A function of somebody's own may be run.
+        name: Name of the collection.
+        record: Record of the collection.
+        device: Device to load it on.
+        trusted: A user's function may be run.
     Raises:
-        ExtractorError: it is such a function, and not trusted; nothing of it was imported.
-        CollectionMismatchError: the record does not say how it was loaded, or what loads now has another digest.
+        ExtractorError: the extractor is a user's function that is not trusted; nothing of it was imported.
+        CollectionMismatchError: the record does not say how it was loaded, or it has another digest now.
         WeightsError, UnknownExtractorError, DeviceError, ConfigError: it cannot be loaded here.
     """
-    from embedstore.extractors import ExtractorConfig, load_extractor  # loads torch when it builds a network
+    from embedstore.extractors import load_extractor  # loads torch when it builds a network
 
-    made, asked = record["extractor"], (record.get("request") or {}).get("extractor")
-    if asked is None:
+    stored = _StoredExtractor.from_record(record)
+    if stored.config is None:
         raise CollectionMismatchError(
-            f"collection {name!r} does not say how its extractor {made['name']!r} was loaded, so no image can be "
-            "embedded for it; search by tile or vector, or ingest its slides anew into another collection"
+            f"collection {name!r} does not say how its extractor {stored.name!r} was loaded, so no image can be "
+            "embedded for it; search by tile or vector, or ingest its slides again into another collection"
         )
-    if not trusted and (code := _code_of(asked)):
+    if not trusted and (code := _foreign_code(stored.config)):
         raise ExtractorError(
             f"to search collection {name!r} by image, {code}, which the store names as its extractor: a store of a "
             "stranger could name anything; pass --trust-extractor (image_query with trust_extractor=True in Python) "
             "if you know it, or search by tile, which runs nothing"
         )
     try:
-        extractor = load_extractor(ExtractorConfig(**asked), device=device)
+        extractor = load_extractor(stored.config, device=device)
     except (WeightsError, UnknownExtractorError) as error:
         raise type(error)(
-            f"to search collection {name!r} by image, its extractor {made['name']!r} must embed the image, and it "
+            f"to search collection {name!r} by image, its extractor {stored.name!r} must embed the image, and it "
             f"cannot be loaded: {error}; searching by tile needs no extractor"
         ) from error
-    if extractor.digest != made["digest"]:
+    if extractor.digest != stored.digest:
+        weights = f" with weights {stored.config.weights}" if stored.config.weights else ""
         raise CollectionMismatchError(
-            f"collection {name!r} was made by extractor {made['name']!r} with digest {made['digest']}; what loads as "
-            f"{asked['ref']!r}{_weights(asked)} now has {extractor.digest}: other weights or preprocessing, whose "
+            f"collection {name!r} was made by extractor {stored.name!r} with digest {stored.digest}; what loads as "
+            f"{stored.config.ref!r}{weights} now has {extractor.digest}: other weights or preprocessing, whose "
             "vectors mean something else; bring the old weights back, or ingest into a new collection with the new ones"
         )
     return extractor
 
 
-def _code_of(asked: dict[str, Any]) -> str | None:
-    """What of an extractor is code of somebody's own; None where all that runs is embedstore's and timm's."""
+def _foreign_code(config: "ExtractorConfig") -> str | None:
+    """The part of an extractor that is neither embedstore's nor timm's code; None where there is none."""
     from embedstore.extractors.custom import is_custom
 
-    if is_custom(asked["ref"]):
-        return f"the function {asked['ref']!r} must be run"
-    checkpoint = (asked.get("arch_args") or {}).get("checkpoint_path")
-    # timm reads it by itself, in some versions with pickle; weights that are given beside it are read as tensors alone
+    if is_custom(config.ref):
+        return f"the function {config.ref!r} must be run"
+    checkpoint = config.arch_args.get("checkpoint_path")
+    # timm reads it itself, in some versions with pickle; weights that are given separately are read as tensors only
     return None if checkpoint is None else f"the checkpoint {checkpoint!r} must be unpickled"
-
-
-def _weights(asked: dict[str, Any]) -> str:
-    return f" with weights {asked['weights']}" if asked.get("weights") else ""
 
 
 def _embed(extractor: "Extractor", tiles: Pixels) -> NDArray[np.float16]:

@@ -1,4 +1,4 @@
-"""Queries by tiles of the collection: one by its id, one by its place, or those of a region."""
+"""Queries by tiles of the collection: a tile by its id or its place, or the tiles of a region."""
 
 import math
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from embedstore.config import require
 from embedstore.errors import SlideNotInStoreError, TileNotFoundError
-from embedstore.search.queries.query import PLACE_COLUMNS, SHOWN_TILES, Query, mean_direction, unit_rows
-from embedstore.store import Collection, Store
+from embedstore.search.queries.query import SHOWN_TILES, Query, mean_direction, unit_rows
+from embedstore.store import Collection, Store, TileLocation
 from embedstore.store.nearest import unit_vector
 from embedstore.store.sql import sql_string
 from embedstore.store.vectors import matrix
 
-READ_TILES = 4096  # of a region at once: 13 MB of vectors at 768 dimensions, as float32
+READ_TILES = 4096  # tiles of a region in memory at once: 13 MB of vectors at 768 dimensions, as float32
 
 
 def tile_query(store: Store, collection: Collection, tile_id: int) -> Query:
-    """A tile by its id.
+    """A query by a tile.
 
     Raises:
         TileNotFoundError: the collection does not have it; the message says which one does.
@@ -40,7 +40,7 @@ def tile_query(store: Store, collection: Collection, tile_id: int) -> Query:
             raise
         raise TileNotFoundError(
             f"no tile {tile_id} in collection {collection.name!r}, but in {', '.join(elsewhere)}; search there with "
-            "--collection, or ask for the place instead: tiles of another tiling have other ids"
+            "--collection, or search by the place instead: tiles of another tiling have other ids"
         ) from error
     return _of_tile(collection, row)
 
@@ -52,10 +52,10 @@ def _collections_with(store: Store, collection: Collection, tile_id: int) -> lis
 
 
 def place_query(store: Store, collection: Collection, slide_id: str, xy_l0: tuple[int, int]) -> Query:
-    """The tile that holds a level-0 pixel of a slide; where tiles overlap, the one with the nearest centre.
+    """A query by the tile that holds a level-0 pixel; where tiles overlap, the one with the nearest centre.
 
     Raises:
-        TileNotFoundError: the slide has no tile there; the message says where it has.
+        TileNotFoundError: the slide has no tile there; the message says where its tiles are.
         SlideNotInStoreError: the store has no such slide.
         VectorError: its vector is zero, or not finite.
     """
@@ -67,49 +67,52 @@ def place_query(store: Store, collection: Collection, slide_id: str, xy_l0: tupl
 
 
 def _of_tile(collection: Collection, row: Mapping[str, Any]) -> Query:
-    title = tile_title(row)
+    tile = TileLocation.from_row(row)
+    title = tile_title(tile)
     return Query(
         vector=unit_vector(row["vector"], collection.dim, where=f"{title} of collection {collection.name!r}"),
         title=title,
-        slides=(row["slide_id"],),
-        tile_ids=np.array([row["tile_id"]], np.int64),
-        tiles=({name: row[name] for name in PLACE_COLUMNS},),
+        slides=(tile.slide_id,),
+        tile_ids=np.array([tile.tile_id], np.int64),
+        tiles=(tile,),
     )
 
 
-def tile_title(row: Mapping[str, Any]) -> str:
+def tile_title(tile: TileLocation) -> str:
     """A tile for people: "tile 42 of slide a.svs at 512, 1024", or "tile 42 of slide folder, tumour/1.png"."""
-    place = f", {row['name']}" if row["name"] is not None else f" at {row['x']}, {row['y']}"
-    return f"tile {row['tile_id']} of slide {row['slide_id']}{place}"
+    place = f", {tile.name}" if tile.name is not None else f" at {tile.x}, {tile.y}"
+    return f"tile {tile.tile_id} of slide {tile.slide_id}{place}"
 
 
 def region_query(
     store: Store, collection: Collection, slide_id: str, box_l0: tuple[float, float, float, float]
 ) -> Query:
-    """The mean of the tiles of a region, as unit vectors: those whose centre lies in it.
+    """A query by a region: the mean of the unit vectors of the tiles whose centre lies in it.
 
     Args:
-        box_l0: (x, y, width, height), level-0 pixels; its right and bottom edge are outside.
+        box_l0: (x, y, width, height), level-0 pixels; the right and bottom edges are outside.
     Raises:
         ConfigError: the box is empty.
-        TileNotFoundError: no centre lies in it; the message says where the slide's tiles are.
+        TileNotFoundError: no tile has its centre in it; the message says where the slide's tiles are.
         SlideNotInStoreError: the store has no such slide.
         VectorError: a vector is not finite, or they cancel out.
     """
     x, y, width, height = (float(value) for value in box_l0)
-    named = f"{x:g}, {y:g}, {width:g}, {height:g}"
+    box = f"{x:g}, {y:g}, {width:g}, {height:g}"
     require(
         bool(np.isfinite([x, y, width, height]).all()) and width > 0 and height > 0,
-        f"the region {named} of slide {slide_id!r} is empty; expected x, y, width and height in level-0 pixels",
+        f"the region {box} of slide {slide_id!r} is empty; expected x, y, width and height in level-0 pixels",
     )
     where = f"{_on(slide_id)} AND edge_l0 > 0"
     for axis, low, size in (("x", x, width), ("y", y, height)):
         centre = f"({axis} + edge_l0 / 2.0)"
         where += f" AND {centre} >= {low!r} AND {centre} < {low + size!r}"
-    rows = collection.tiles(where=where, columns=[*PLACE_COLUMNS, "vector"])
+    rows = collection.tiles(where=where, columns=[*TileLocation._fields, "vector"])
     if not len(rows):
-        raise _nothing_at(store, collection, slide_id, f"with its centre in {named}", (x + width / 2, y + height / 2))
-    title = f"{len(rows)} tiles of slide {slide_id} in {named}" if len(rows) > 1 else tile_title(rows.to_pylist()[0])
+        raise _nothing_at(store, collection, slide_id, f"with its centre in {box}", (x + width / 2, y + height / 2))
+    title = f"{len(rows)} tiles of slide {slide_id} in {box}"
+    if len(rows) == 1:
+        title = tile_title(TileLocation.from_table(rows)[0])
     return _of_rows(collection, rows, title)
 
 
@@ -117,22 +120,22 @@ def _of_rows(collection: Collection, rows: pa.Table, title: str) -> Query:
     blocks = [matrix(batch.column("vector"), collection.dim) for batch in rows.to_batches(max_chunksize=READ_TILES)]
     total = sum((unit_rows(block).sum(axis=0, dtype=np.float64) for block in blocks), np.zeros(collection.dim))
     mean = mean_direction(total, len(rows), what=f"{title} of collection {collection.name!r}")
-    likeness = np.concatenate([unit_rows(block) @ mean for block in blocks])
+    similarity = np.concatenate([unit_rows(block) @ mean for block in blocks])
     return Query(
         vector=mean,
         title=title,
         slides=tuple(pc.unique(rows.column("slide_id")).to_pylist()),
         tile_ids=rows.column("tile_id").to_numpy(),
-        tiles=tuple(rows.select(PLACE_COLUMNS).take(most_like(likeness)).to_pylist()),
+        tiles=tuple(TileLocation.from_table(rows.take(most_similar(similarity)))),
     )
 
 
-def most_like(likeness: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Positions of the SHOWN_TILES largest, largest first; of equals the first."""
-    return np.argsort(-likeness, kind="stable")[:SHOWN_TILES]
+def most_similar(similarity: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Positions of the SHOWN_TILES largest, largest first; of equal ones the first."""
+    return np.argsort(-similarity, kind="stable")[:SHOWN_TILES]
 
 
-# -- where nothing is -----------------------------------------------------------------------
+# -- errors where no tile is ----------------------------------------------------------------
 
 
 def _on(slide_id: str) -> str:
@@ -142,7 +145,7 @@ def _on(slide_id: str) -> str:
 def _nothing_at(
     store: Store, collection: Collection, slide_id: str, place: str, xy_l0: tuple[float, float]
 ) -> Exception:
-    """The error for a place of a slide without a tile, with where the slide has some, and which is nearest."""
+    """The error for a place without a tile; it says where the slide's tiles are, and which is nearest."""
     tiles = collection.tiles(where=_on(slide_id), columns=["x", "y", "edge_l0", "name"])
     if not len(tiles):
         try:
@@ -150,19 +153,18 @@ def _nothing_at(
         except SlideNotInStoreError as error:
             return error
         return TileNotFoundError(
-            f"slide {slide_id!r} has no tile in collection {collection.name!r}; `embedstore status` says what became "
-            "of it"
+            f"slide {slide_id!r} has no tile in collection {collection.name!r}; `embedstore status` shows its state"
         )
-    head = f"slide {slide_id!r} has no tile {place} in collection {collection.name!r}"
+    what = f"slide {slide_id!r} has no tile {place} in collection {collection.name!r}"
     if pc.max(tiles.column("edge_l0")).as_py() == 0:
         return TileNotFoundError(
-            f"{head}: it is a folder of {len(tiles)} ready-made tiles, such as {tiles.column('name')[0].as_py()!r}, "
-            f"without places; search by tile id (`embedstore ls --tiles {min(len(tiles), 20)} --slide {slide_id}`)"
+            f"{what}: it is a folder of {len(tiles)} ready-made tiles, such as {tiles.column('name')[0].as_py()!r}, "
+            f"without locations; search by tile id (`embedstore ls --tiles {min(len(tiles), 20)} --slide {slide_id}`)"
         )
     low = [pc.min(tiles.column(axis)).as_py() for axis in ("x", "y")]
     high = [pc.max(pc.add(tiles.column(axis), tiles.column("edge_l0"))).as_py() for axis in ("x", "y")]
     return TileNotFoundError(
-        f"{head}; its {len(tiles)} tiles lie in x {low[0]} to {high[0]}, y {low[1]} to {high[1]} (level-0 pixels), on "
+        f"{what}; its {len(tiles)} tiles lie in x {low[0]} to {high[0]}, y {low[1]} to {high[1]} (level-0 pixels), on "
         f"tissue only; the nearest has its centre at {_nearest_centre(tiles, xy_l0)}"
     )
 

@@ -1,6 +1,6 @@
-"""From what a notebook user has at hand to a query."""
+"""Turn what a user has, such as a tile's id, a place, an image or a vector, into a query."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +14,38 @@ from embedstore.search.queries.vector_file import FORMATS, vector_query
 from embedstore.store import Collection, Store
 
 
-def to_query(store: Store, collection: Collection, what: Any) -> Query:
-    """A query from any of: a tile's id, its row, (slide, x, y), a vector, a file of a vector, an image file, a query.
+def to_query(store: Store, collection: Collection, example: Any) -> Query:
+    """Make a query of an example.
 
+    Args:
+        example: A tile's id, its row, (slide, x, y) in level-0 pixels, a vector, the path of an image or of a vector,
+            or a query, which is returned as it is.
     Raises:
-        QueryError: it is none of these.
-        TileNotFoundError: there is no such tile.
+        QueryError: the example is none of these.
+        TileNotFoundError: the collection has no such tile.
     """
-    if isinstance(what, Query):
-        return what
-    if isinstance(what, (int, np.integer)) and not isinstance(what, bool):
-        return tile_query(store, collection, int(what))
-    if isinstance(what, dict) and "tile_id" in what:
-        return tile_query(store, collection, _whole(what["tile_id"], "the row's tile_id"))
-    if isinstance(what, (str, Path)):
-        path = Path(what)
+    if isinstance(example, Query):
+        return example
+    if isinstance(example, (int, np.integer)) and not isinstance(example, bool):
+        return tile_query(store, collection, int(example))
+    if isinstance(example, Mapping) and "tile_id" in example:
+        return tile_query(store, collection, _integer(example["tile_id"], "the row's tile_id"))
+    if isinstance(example, (str, Path)):
+        path = Path(example)
         if path.suffix.lower() in FORMATS:
             return vector_query(collection, path)
         return image_query(store, collection, path)
-    if isinstance(what, tuple) and len(what) == 3 and isinstance(what[0], str):
-        return place_query(store, collection, what[0], (_whole(what[1], "x"), _whole(what[2], "y")))
-    if isinstance(what, (np.ndarray, Sequence)):
-        return vector_query(collection, _numbers(what))
+    if isinstance(example, tuple) and len(example) == 3 and isinstance(example[0], str):
+        return place_query(store, collection, example[0], (_integer(example[1], "x"), _integer(example[2], "y")))
+    if isinstance(example, (np.ndarray, Sequence)):
+        return vector_query(collection, _numbers(example))
     raise QueryError(
-        f"a {type(what).__name__} cannot be searched by; expected a tile's id, (slide, x, y), a vector, the path of an "
-        "image or a vector, or a Query"
+        f"a {type(example).__name__} cannot be searched by; expected a tile's id, (slide, x, y), a vector, the path of "
+        "an image or a vector, or a Query"
     )
 
 
-def _whole(value: Any, name: str) -> int:
+def _integer(value: Any, name: str) -> int:
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError) as error:
@@ -53,4 +56,4 @@ def _numbers(values: np.ndarray | Sequence[Any]) -> np.ndarray:
     try:
         return np.asarray(values)
     except ValueError as error:  # rows of several lengths
-        raise QueryError(f"a list that is searched by is no vector: {error}; expected one list of numbers") from error
+        raise QueryError(f"the list to search by is no vector: {error}; expected one list of numbers") from error

@@ -17,14 +17,14 @@ FORMATS = (".npy", ".csv", ".txt", ".json")
 
 
 def vector_query(collection: Collection, source: NDArray[np.floating] | str | Path) -> Query:
-    """A vector of the collection's extractor, as an array or from a file.
+    """A query by a vector of the collection's extractor, as an array or in a file.
 
     Args:
-        source: (dim,) or (1, dim), of any length; or a file that holds it: `.npy`, `.csv` or `.txt` (numbers between
+        source: (dim,) or (1, dim), of any length; or a file with it: `.npy`, `.csv` or `.txt` (numbers separated by
             commas, semicolons or white space), `.json` (a list of numbers).
     Raises:
         QueryError: the file cannot be read, or holds several vectors or something else.
-        VectorError: it is of another size than the collection's, zero, or not finite.
+        VectorError: the vector has another dimension than the collection, is zero, or not finite.
     """
     if isinstance(source, str | Path):
         path = Path(source)
@@ -64,12 +64,12 @@ def _read(path: Path) -> NDArray[Any]:
 
 
 def _array(path: Path) -> NDArray[Any]:
-    with path.open("rb") as file:  # np.load takes whatever is no array for a pickle, and says how to load that
+    with path.open("rb") as file:  # np.load takes any other file for a pickle, and its error says how to load that
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _numbers(text: str) -> NDArray[np.float64]:
-    """The numbers of a text: those of one line, or one a line; otherwise line by line, which must be as long."""
+    """The numbers of a text: one line of them, or one on each line; otherwise rows, which must have one length."""
     lines = [
         [float(word) for word in re.split(r"[,;\s]+", line.strip(" \t,;"))] for line in text.split("\n") if line.strip()
     ]

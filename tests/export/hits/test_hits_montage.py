@@ -9,7 +9,7 @@ from PIL import Image
 from embedstore.errors import ConfigError, ExportError
 from embedstore.export import draw_montage, write_montage
 from embedstore.export.pictures.contact_sheet import ACCENT, BLANK, INK
-from embedstore.store import Store
+from embedstore.store import Store, TileLocation
 from tests.export.hits_scene import COLOURS, FOLDER, LOST, make_found, make_hits, of_tile, tile_rows, vector
 
 RED, GREEN, BLUE = COLOURS
@@ -45,7 +45,7 @@ def test_the_query_stands_first_in_a_frame_and_neighbours_follow_in_their_order(
 
 def test_a_query_of_several_tiles_shows_them_all_before_what_was_found(store: Store):
     red, green, blue = tile_rows(store, "a.svs")
-    query = vector("lesion", tiles=(red, green))
+    query = vector("lesion", tiles=(TileLocation.from_row(red), TileLocation.from_row(green)))
     sheet = draw_montage(make_hits(store, [blue], query), tile_px=TILE_PX, columns=1)
     assert box(sheet, RED)[3] < box(sheet, GREEN)[1] and box(sheet, GREEN)[3] < box(sheet, BLUE)[1]
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from embedstore.export import write_page
 from embedstore.export.hits.hits_page import NOTEBOOK_TILES, notebook_html
-from embedstore.store import Store
+from embedstore.store import Store, TileLocation
 from tests.export.hits_scene import COLOURS, FOLDER, LOST, make_found, make_hits, of_tile, tile_rows, vector
 
 VOID = {"meta", "img"}
@@ -89,7 +89,9 @@ def test_nothing_is_fetched_or_run(store: Store, tmp_path: Path):
 def test_names_of_users_are_text(store: Store, tmp_path: Path):
     nasty = "</title><script>alert('a&b')</script>\"'><img src=x onerror=alert(1)>"
     row = {**tile_rows(store, LOST)[0], "slide_id": nasty, "name": nasty}
-    hits = make_hits(store, [row], vector(nasty, tiles=(row,)), note=nasty, **{nasty: pa.array([nasty])})
+    hits = make_hits(
+        store, [row], vector(nasty, tiles=(TileLocation.from_row(row),)), note=nasty, **{nasty: pa.array([nasty])}
+    )
     page = written(hits, tmp_path / "p.html")
     assert not {"script", "img"} & {tag for tag, _ in page.tags}
     assert page.texts.count(nasty) == 7  # note; slide and place of the query and of the tile; a column and its value

@@ -298,7 +298,7 @@ def test_weights_that_are_gone_are_said_to_be_for_searching_by_image(tmp_path: P
     }
     store, collection = new_collection(tmp_path, **values)
     add_slide(store, collection, "a.svs", noise(0, 3))
-    with pytest.raises(WeightsError, match=r"to search collection 'toy' by image, .*w.pt is not there"):
+    with pytest.raises(WeightsError, match=r"to search collection 'toy' by image, .*no weights file .*w.pt"):
         image_query(store, collection, saved(tmp_path / "a.png", picture(32, 32)))
 
 

@@ -9,7 +9,7 @@ import shapely
 from embedstore.errors import LabelError, TaskNotFoundError
 from embedstore.search.queries import prototype as module
 from embedstore.search.queries.prototype import prototype_query
-from embedstore.store import Collection, Label, Store
+from embedstore.store import Collection, Label, Store, TileLocation
 from tests.search.queries.query_scene import EDGE, add_slide, new_collection, noise, unit
 
 VECTORS = {"a.svs": noise(1, 10), "b.svs": noise(2, 6)}
@@ -58,8 +58,9 @@ def test_the_mean_of_the_tiles_of_a_class(scene):
     assert query.slides == ("a.svs", "b.svs")
     assert query.title == "tumour of tissue (mean of 4 tiles on 2 slides)"
     order = np.argsort(-(unit(own) @ mean))
-    assert [tile["tile_id"] for tile in query.tiles] == [query.tile_ids[i] for i in order]
-    assert query.tiles[0].keys() == {"tile_id", "slide_id", "x", "y", "edge_l0", "name"}
+    assert [tile.tile_id for tile in query.tiles] == [query.tile_ids[i] for i in order]
+    nearest = collection.tiles(where=f"tile_id = {query.tiles[0].tile_id}")
+    assert TileLocation.from_table(nearest) == [query.tiles[0]]
 
 
 def test_one_class_and_what_is_left_by_it(scene):
@@ -77,7 +78,7 @@ def test_ready_made_tiles_are_shown_by_their_files(scene):
     store, collection = scene
     add_slide(store, collection, "folder", noise(3, 2), names=("x/1.png", "y/2.png"))
     store.labels.record([Label(task="tiles", label="y", slide_id="folder", name="y/2.png")])
-    assert [tile["name"] for tile in prototype_query(store, collection, "tiles", "y").tiles] == ["y/2.png"]
+    assert [tile.name for tile in prototype_query(store, collection, "tiles", "y").tiles] == ["y/2.png"]
 
 
 def test_many_tiles_are_sampled_the_same_way_each_time(scene, monkeypatch: pytest.MonkeyPatch):
@@ -88,7 +89,7 @@ def test_many_tiles_are_sampled_the_same_way_each_time(scene, monkeypatch: pytes
     once, again = (prototype_query(store, collection, "whole", "a") for _ in range(2))
     np.testing.assert_array_equal(once.vector, again.vector)
     assert once.tile_ids.tolist() == full.tile_ids.tolist()
-    shown = {tile["tile_id"] for tile in once.tiles}
+    shown = {tile.tile_id for tile in once.tiles}
     assert len(shown) == 4
     rows = [i for i, tile in enumerate(once.tile_ids.tolist()) if tile in shown]
     np.testing.assert_allclose(once.vector, unit(unit(VECTORS["a.svs"][rows]).mean(axis=0)), atol=1e-5)

@@ -74,7 +74,7 @@ def test_nothing_left_is_said():
 
 
 def test_a_negative_of_another_collection_is_refused():
-    with pytest.raises(VectorError, match="q has 4 values, and other, which it is to be moved away from, 3"):
+    with pytest.raises(VectorError, match="q has 4 values, and the negative other has 3"):
         away_from(query(E[0]), [query(E[0, :3], "other")])
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from embedstore.errors import ConfigError, SlideNotInStoreError, TileNotFoundError, VectorError
 from embedstore.search.queries.tile_query import place_query, region_query, tile_query
-from embedstore.store import Collection, Store, nearest_tiles
+from embedstore.store import Collection, Store, TileLocation, nearest_tiles
 from tests.search.queries.query_scene import DIM, EDGE, add_slide, new_collection, noise, record, unit
 
 GRID = [(100 + EDGE * column, 50 + EDGE * row) for row in range(3) for column in range(4)]
@@ -50,7 +50,7 @@ def test_a_tile_by_its_id(scene):
     assert query.vector.dtype == np.float32
     assert query.title == f"tile {tile} of slide a.svs at 612, 562"
     assert (query.slides, query.tile_ids.tolist(), query.picture) == (("a.svs",), [tile], None)
-    assert query.tiles == ({"tile_id": tile, "slide_id": "a.svs", "x": 612, "y": 562, "edge_l0": EDGE, "name": None},)
+    assert query.tiles == (TileLocation(tile_id=tile, slide_id="a.svs", x=612, y=562, edge_l0=EDGE, name=None),)
 
 
 def test_a_tile_finds_itself(scene):
@@ -66,7 +66,7 @@ def test_a_ready_made_tile_is_named_by_its_file(scene):
     tile = ids(collection, "folder")[1]
     query = tile_query(store, collection, tile)
     assert query.title == f"tile {tile} of slide folder, normal/2.png"
-    assert query.tiles[0]["name"] == "normal/2.png"
+    assert query.tiles[0].name == "normal/2.png"
 
 
 def test_an_unknown_tile(scene):
@@ -111,13 +111,13 @@ def test_a_tile_without_direction_is_named(scene, tile):
 def test_a_place_is_the_tile_that_holds_it(scene, x, y):
     holding = [i for i, (left, top) in enumerate(GRID) if left <= x < left + EDGE and top <= y < top + EDGE]
     query = place_query(*scene, "a.svs", (x, y))
-    assert [(tile["x"], tile["y"]) for tile in query.tiles] == [GRID[i] for i in holding]
+    assert [(tile.x, tile.y) for tile in query.tiles] == [GRID[i] for i in holding]
     np.testing.assert_allclose(query.vector, unit(VECTORS[holding[0]]), atol=1e-6)
 
 
 @pytest.mark.parametrize(("x", "expected"), [(10, 0), (300, 0), (400, EDGE // 2), (620, EDGE // 2), (660, EDGE)])
 def test_of_overlapping_tiles_the_one_that_has_the_place_in_its_middle(scene, x, expected):
-    assert place_query(*scene, "overlap.svs", (x, 256)).tiles[0]["x"] == expected
+    assert place_query(*scene, "overlap.svs", (x, 256)).tiles[0].x == expected
     assert scene[0].tile_at("overlap.svs", (x, 256))["x"] == expected  # what `show --at` shows is what is searched by
 
 
@@ -137,7 +137,7 @@ def test_the_nearest_tile_that_is_named_is_found_there(scene, place):
     named = tuple(map(int, str(refused.value).rpartition(" at ")[2].split(", ")))
     nearest = min(GRID, key=lambda corner: math.dist((corner[0] + 256, corner[1] + 256), place))
     tile = place_query(*scene, "a.svs", named).tiles[0]
-    assert (tile["x"], tile["y"]) == tuple(nearest)
+    assert (tile.x, tile.y) == tuple(nearest)
 
 
 @pytest.mark.parametrize("place", [(2**31, 0), (0, -(2**70)), (99.9, 50), (100, 49.5)])
@@ -156,9 +156,9 @@ def test_an_unknown_slide_names_close_ones(scene):
 
 
 def test_a_folder_has_no_places(scene):
-    with pytest.raises(TileNotFoundError, match=r"2 ready-made tiles, such as 'tumour/1.png', without places"):
+    with pytest.raises(TileNotFoundError, match=r"2 ready-made tiles, such as 'tumour/1.png', without locations"):
         place_query(*scene, "folder", (0, 0))
-    with pytest.raises(TileNotFoundError, match="without places"):
+    with pytest.raises(TileNotFoundError, match="without locations"):
         region_query(*scene, "folder", (-1, -1, 10, 10))
 
 
@@ -185,7 +185,7 @@ def test_a_region_is_the_mean_of_the_tiles_with_their_centre_in_it(scene, box):
 def test_a_region_shows_the_tiles_nearest_its_mean(scene):
     query = region_query(*scene, "a.svs", (0, 0, 3000, 3000))
     order = np.argsort(-(unit(VECTORS) @ unit(unit(VECTORS).mean(axis=0))))[:6]
-    assert [(tile["x"], tile["y"]) for tile in query.tiles] == [GRID[i] for i in order]
+    assert [(tile.x, tile.y) for tile in query.tiles] == [GRID[i] for i in order]
     assert query.title == "12 tiles of slide a.svs in 0, 0, 3000, 3000"
     assert len(query.tile_ids) == 12
 

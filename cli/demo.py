@@ -114,7 +114,7 @@ def _synthesize(folder: Path, say: _Steps) -> Path:
     else:
         say(f"{DEMO_SLIDES} synthetic slides of {DEMO_SLIDES // 2} patients into {folder}")
         write_demo_collection(
-            folder, slides=DEMO_SLIDES, size_px=DEMO_SIZE_PX, on_slide=lambda slide: say(f"  {slide.path.name}")
+            folder, slides=DEMO_SLIDES, size_px=DEMO_SIZE_PX, on_progress=lambda progress: say(f"  {progress.message}")
         )
     return slide_list
 

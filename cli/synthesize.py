@@ -36,20 +36,18 @@ def command(out: str, slides: int, size_px: tuple[int, int], mpp: float, seed: i
     """Make synthetic H&E-like slides in the folder OUT.
 
     Each is a pyramidal, tiled TIFF with a resolution, which any reader of Aperio's slides opens: glass, stroma,
-    glands, dense nuclei, fat, vessels, a pen mark. What is where stands beside it as GeoJSON (QuPath opens it), and
+    glands, dense nuclei, fat, vessels, a pen mark. The ground truth is next to it as GeoJSON, which QuPath opens, and
     slides.csv lists patient, cohort and stain.
     """
     from embedstore import api
-    from synthetic_slides import LIST_NAME, SyntheticSlide
+    from synthetic_slides import LIST_NAME
 
-    def tell(slide: SyntheticSlide) -> None:
-        width, height = slide.size_px
-        if not as_json:
-            what = f"{slide.recipe.mix.stain}, {slide.glands} glands"
-            click.echo(f"{slide.path}  {width} × {height} px at {slide.mpp} µm/px, {what}")
-
-    made = api.synthesize_slides(out, slides=slides, size_px=size_px, mpp=mpp, seed=seed, on_slide=tell)
+    made = api.synthesize_slides(out, slides=slides, size_px=size_px, mpp=mpp, seed=seed)
     if not as_json:
+        for slide in made:
+            width, height = slide.size_px
+            content = f"{slide.recipe.mix.stain}, {slide.glands} glands"
+            click.echo(f"{slide.path}  {width} × {height} px at {slide.mpp} µm/px, {content}")
         click.echo(f"list: {made[0].path.parent / LIST_NAME}")
         return
     print_json(

@@ -1,4 +1,4 @@
-"""Synthetic H&E-like slides, drawn from a seed: for the demo and for tests, where no real slide is at hand."""
+"""Synthetic H&E- and IHC-like slides, drawn from a seed, for the demo and for tests."""
 
 from synthetic_slides.demo_collection import LIST_NAME, write_demo_collection
 from synthetic_slides.layout import SlideRecipe

@@ -1,11 +1,11 @@
-"""A folder of synthetic slides that differ, with a list of them: what `make demo` ingests."""
+"""A folder of different synthetic slides with a slide list, which the demo ingests."""
 
 import csv
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 from embedstore.errors import ConfigError
+from embedstore.progress import OnProgress, Progress, no_progress
 from synthetic_slides.layout import SlideRecipe
 from synthetic_slides.stain_mix import StainMix
 from synthetic_slides.synthetic_slide import SyntheticSlide, write_slide
@@ -13,7 +13,7 @@ from synthetic_slides.synthetic_slide import SyntheticSlide, write_slide
 LIST_NAME = "slides.csv"
 LIST_COLUMNS = ("path", "patient", "cohort", "stain")
 
-# The scenes are taken in turn; a second round has other seeds, hence other tissue.
+# The scenes are used in turn; in a second round they have other seeds, and so other tissue.
 SCENES: tuple[tuple[str, SlideRecipe], ...] = (
     ("colon", SlideRecipe(mix=StainMix(), glands=0.42, dense=0.17, fat=0.1, pen="blue")),
     (
@@ -49,26 +49,26 @@ def write_demo_collection(
     size_px: tuple[int, int] = (6000, 5000),
     mpp: float = 0.5,
     seed: int = 0,
-    on_slide: Callable[[SyntheticSlide], None] | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> list[SyntheticSlide]:
-    """Make slides that differ in tissue and stain, and `slides.csv` with their patients.
+    """Make slides that differ in tissue and stain, and `slides.csv`, which lists them with their patients.
 
-    Two slides in a row are of one patient, as in a real collection.
+    Two consecutive slides are of one patient, as in a real collection.
 
     Args:
-        folder: Where to; made if it is not there.
-        slides: How many.
-        size_px: (width, height) of each in level-0 pixels.
+        folder: Folder for the slides; made where it does not exist.
+        slides: Number of slides.
+        size_px: (width, height) of each slide, level-0 pixels.
         mpp: Micrometres per level-0 pixel.
-        seed: What all of them are drawn from.
-        on_slide: Called with each slide when it is on disk.
+        seed: All slides are drawn from it.
+        on_progress: Called for each slide that is on disk.
     Returns:
         The slides in the order of the list.
     Raises:
-        ConfigError: no slide is asked for, or one that cannot be made.
+        ConfigError: the number of slides, or a slide's size, resolution or seed is out of range.
     """
     if slides < 1:
-        raise ConfigError(f"{slides} synthetic slides were asked for; expected 1 or more")
+        raise ConfigError(f"{slides} synthetic slides were requested; expected 1 or more")
     folder = Path(folder)
     made: list[SyntheticSlide] = []
     rows = []
@@ -84,8 +84,7 @@ def write_demo_collection(
         )
         made.append(slide)
         rows.append((slide.path.name, f"P{index // 2 + 1:03d}", "synthetic", recipe.mix.stain))
-        if on_slide:
-            on_slide(slide)
+        on_progress(Progress(stage="synthesize", message=slide.path.name, done=len(made), total=slides, unit="slides"))
     with (folder / LIST_NAME).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(LIST_COLUMNS)

@@ -21,7 +21,7 @@ def lumpy_outline(
         centre: (x, y).
         radii: Half axes, along `turn` and across it.
         turn: Orientation, radians.
-        lumps: Size of the wobble, as a share of the radius.
+        lumps: Amplitude of the wobble, as a share of the radius.
         rng: Source of randomness.
     Returns:
         (n, 2) float64 in the unit of `centre`.
@@ -38,12 +38,12 @@ def lumpy_outline(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outline:
-    """A gland's or a vessel's border.
+    """The border of a gland or vessel.
 
     Attributes:
-        points_um: (n, 2) float32, closed, µm from the slide's top-left corner.
+        points_um: (n, 2) float32, a closed line, µm from the slide's top-left corner.
         radius_um: Half its width, µm.
-        seed: What its inside is drawn from.
+        seed: Its inside is drawn from it.
     """
 
     points_um: np.ndarray
@@ -52,7 +52,7 @@ class Outline:
 
     @classmethod
     def draw(cls, centre_um: np.ndarray, radii_um: np.ndarray, turn: float, seed: int) -> "Outline":
-        """A bent, wobbly ellipse about a centre."""
+        """A bent, wobbly ellipse around a centre."""
         rng = np.random.default_rng([seed, 2])
         points = lumpy_outline(np.zeros(2), radii_um, 0.0, 0.035, rng)
         points[:, 1] += rng.normal(0, 0.1) * radii_um[1] * ((points[:, 0] / radii_um[0]) ** 2 - 0.5)
@@ -68,12 +68,12 @@ class Outline:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Patch:
-    """A painted body, to be laid over the slide.
+    """A painted body that is laid over the slide.
 
     Attributes:
         xy_px: Its top-left corner in level-0 pixels.
         planes: (planes, h, w) float32, amounts of stain.
-        alpha: (h, w) float32, how much it covers, 0 to 1.
+        alpha: (h, w) float32, its opacity, 0 to 1.
     """
 
     xy_px: tuple[int, int]
@@ -93,7 +93,7 @@ class Patch:
 
 
 class _Body:
-    """An outline on a canvas of its own: depth below the border, and the border's points and normals."""
+    """An outline on its own canvas: the depth below its border, and points and normals of the border."""
 
     def __init__(self, outline: Outline, mpp: float, planes: int, margin_um: float) -> None:
         self.mpp = mpp
@@ -116,7 +116,7 @@ class _Body:
         return sample_texture(grain_texture(), self.x_um / np.float32(scale), self.y_um / np.float32(scale))
 
     def along_border(self, spacing_um: float) -> tuple[np.ndarray, np.ndarray]:
-        """Points about every `spacing_um` along the border, (n, 2) px, and the direction inwards there, radians."""
+        """Points about every `spacing_um` along the border, (n, 2) px, and the inward direction there, radians."""
         closed = np.concatenate([self.points, self.points[:1]])
         length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])
         count = max(int(length[-1] * self.mpp / spacing_um), 3)
@@ -133,12 +133,12 @@ class _Body:
 
 
 def paint_gland(outline: Outline, mpp: float, planes: int) -> Patch:
-    """A gland: columnar cells with nuclei at their foot, goblets of mucin, a lumen.
+    """Paint a gland: columnar cells with nuclei at their base, goblets of mucin, a lumen.
 
     Args:
         outline: Its border.
         mpp: Micrometres per pixel.
-        planes: Stain planes of the slide.
+        planes: Number of stain planes of the slide.
     """
     body = _Body(outline, mpp, planes, margin_um=3)
     rng = body.rng
@@ -147,10 +147,10 @@ def paint_gland(outline: Outline, mpp: float, planes: int) -> Patch:
     height = cell_um + 1.6 * coarse
     lumen = np.clip(0.5 + (body.depth_um - height) / 1.2, 0, 1)
     brush = np.exp(-(((body.depth_um - height + 1.0) / 1.3) ** 2))
-    foot = np.exp(-((body.depth_um / 1.1) ** 2))
+    base = np.exp(-((body.depth_um / 1.1) ** 2))
     secretion = (0.10 + 0.06 * fine) * (rng.random() < 0.45) * np.clip(0.4 + coarse, 0, 1)
     ground = body.planes[PLANE_GROUND]
-    ground[:] = (0.33 + 0.05 * fine + 0.035 * coarse + 0.16 * brush + 0.22 * foot) * (1 - lumen) + secretion * lumen
+    ground[:] = (0.33 + 0.05 * fine + 0.035 * coarse + 0.16 * brush + 0.22 * base) * (1 - lumen) + secretion * lumen
     nuclear = body.planes[PLANE_HAEMATOXYLIN]
     nuclear[:] = (0.19 + 0.03 * fine + 0.05 * brush) * (1 - lumen) + 0.25 * secretion * lumen
 
@@ -179,12 +179,12 @@ def paint_gland(outline: Outline, mpp: float, planes: int) -> Patch:
 
 
 def paint_vessel(outline: Outline, mpp: float, planes: int) -> Patch:
-    """A blood vessel: a wall of muscle, flat nuclei, red cells or nothing inside.
+    """Paint a blood vessel: a wall of muscle with flat nuclei, and red cells or nothing inside.
 
     Args:
         outline: Its border.
         mpp: Micrometres per pixel.
-        planes: Stain planes of the slide.
+        planes: Number of stain planes of the slide.
     """
     body = _Body(outline, mpp, planes, margin_um=3)
     rng = body.rng

@@ -1,9 +1,10 @@
-"""What is on a synthetic slide, as annotations that QuPath opens."""
+"""The ground truth of a synthetic slide, as annotations for QuPath."""
 
 import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,8 +18,8 @@ COLOURS = {
     "fat": (250, 230, 120),
     "pen mark": (0, 80, 200),
 }
-FINE = 4  # borders of regions are traced on a grid so many times finer than the map they come from
-SMALLEST_PART_UM2 = 2_000.0  # smaller scraps of a region are left out: 45 µm a side
+FINE = 4  # borders of regions are traced on a grid this many times finer than their map
+SMALLEST_PART_UM2 = 2_000.0  # smaller parts of a region are left out: 45 µm a side
 
 Ring = list[list[float]]
 
@@ -29,7 +30,7 @@ def _closed(points: np.ndarray) -> Ring:
 
 
 def _polygons(mask: np.ndarray, px_per_cell: float, smallest_px: float) -> Iterator[list[Ring]]:
-    """Outlines of a mask's parts with their holes, level-0 pixels."""
+    """Outlines of the connected parts of a mask, with their holes, level-0 pixels."""
     contours, hierarchy = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     if hierarchy is None:
         return
@@ -53,10 +54,10 @@ def _polygons(mask: np.ndarray, px_per_cell: float, smallest_px: float) -> Itera
         yield rings
 
 
-def truth_features(layout: Layout) -> list[dict]:
-    """GeoJSON features of everything that was painted.
+def truth_features(layout: Layout) -> list[dict[str, Any]]:
+    """GeoJSON features of everything that is painted.
 
-    Borders of regions hold to about 5 µm (the painted ones are ragged), those of glands to a pixel.
+    Borders of regions are exact to about 5 µm (the painted ones are ragged), those of glands to a pixel.
     """
     cell_px = layout.tissue.cell_um / layout.mpp
     rows, cols = layout.tissue.values.shape
@@ -77,20 +78,20 @@ def truth_features(layout: Layout) -> list[dict]:
     stroma = inside & ~fat & ~dense & (glands == 0)
 
     smallest_px = SMALLEST_PART_UM2 / layout.mpp**2
-    found: list[tuple[str, list[Ring]]] = []
+    parts: list[tuple[str, list[Ring]]] = []
     for name, mask in (("stroma", stroma), ("fat", fat), ("dense nuclei", dense)):
-        found.extend((name, rings) for rings in _polygons(mask, px_per_cell, smallest_px))
-    found.extend(("gland", [_closed(points)]) for points in outlines)
+        parts.extend((name, rings) for rings in _polygons(mask, px_per_cell, smallest_px))
+    parts.extend(("gland", [_closed(points)]) for points in outlines)
     if layout.pen is not None:
         tip = max(round(layout.pen.width_um / layout.mpp / px_per_cell), 1)
         pen = np.zeros(inside.shape, np.uint8)
         line = np.round((layout.pen.points_um / layout.mpp / px_per_cell - 0.5) * 8).astype(np.int32)
         cv2.polylines(pen, [line], False, 1, tip, shift=3)
-        found.extend(("pen mark", rings) for rings in _polygons(pen, px_per_cell, 0.0))
-    return [_feature(name, rings, f"{layout.seed}/{index}") for index, (name, rings) in enumerate(found)]
+        parts.extend(("pen mark", rings) for rings in _polygons(pen, px_per_cell, 0.0))
+    return [_feature(name, rings, f"{layout.seed}/{index}") for index, (name, rings) in enumerate(parts)]
 
 
-def _feature(name: str, rings: list[Ring], key: str) -> dict:
+def _feature(name: str, rings: list[Ring], key: str) -> dict[str, Any]:
     return {
         "type": "Feature",
         "id": str(uuid.uuid5(uuid.NAMESPACE_OID, key)),
@@ -100,5 +101,5 @@ def _feature(name: str, rings: list[Ring], key: str) -> dict:
 
 
 def write_truth(path: Path, layout: Layout) -> None:
-    """Write the annotations as a FeatureCollection."""
+    """Write the ground truth as a GeoJSON FeatureCollection."""
     path.write_text(json.dumps({"type": "FeatureCollection", "features": truth_features(layout)}), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Where everything lies on a synthetic slide: pieces of tissue, their regions, glands, vessels and the pen mark."""
+"""The layout of a synthetic slide: pieces of tissue, their regions, glands, vessels and the pen mark."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -11,25 +11,25 @@ from synthetic_slides.noise import smooth_field
 from synthetic_slides.pen_mark import PenColour, PenMark
 from synthetic_slides.stain_mix import StainMix
 
-MAP_CELLS = 1500  # cells along the longer side of a map at most: maps of any slide stay below 10 MB each
+MAP_CELLS = 1500  # most cells along the longer side of a map: each map of any slide stays below 10 MB
 FINEST_CELL_PX = 8
-SMALLEST_MARKED = 4  # times a pen's width: on a smaller slide little else would be seen
+SMALLEST_MARKED = 4  # times a pen's width: on a smaller slide the mark would cover nearly everything
 LONGEST_MARK_UM = 6000.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlideRecipe:
-    """What is on a synthetic slide.
+    """The content of a synthetic slide.
 
     Attributes:
         mix: Its stains.
-        pieces: Pieces of tissue, side by side.
-        glands: Share of the tissue that is mucosa, full of glands, 0 to 1.
+        pieces: Number of pieces of tissue, side by side.
+        glands: Share of the tissue that is mucosa with glands, 0 to 1.
         dense: Share of the tissue with nests of dense nuclei, 0 to 1.
         fat: Share of the tissue that is fat, 0 to 1.
-        pen: Colour of the pen mark (`blue`, `green`, `black`), or None for a clean slide.
-        pen_width_um: Width of the pen mark, µm; felt-tip pens draw 300 to 1000. A slide that is not four times as large
-            stays clean.
+        pen: Colour of the pen mark; None for a slide without one.
+        pen_width_um: Width of the pen mark, µm; felt-tip pens draw 300 to 1000. A slide that is less than four times as
+            high or wide gets no mark.
     """
 
     mix: StainMix = field(default_factory=StainMix)
@@ -54,7 +54,7 @@ class FieldMap:
     cell_um: float
 
     def at(self, x_um: np.ndarray, y_um: np.ndarray) -> np.ndarray:
-        """Its values at any places; the arrays are two-dimensional and less than 32,767 a side."""
+        """Its values at given places; the arrays are two-dimensional, with sides below 32,767."""
         scale = np.float32(1 / self.cell_um)
         return cv2.remap(
             self.values, x_um * scale - 0.5, y_um * scale - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -63,13 +63,13 @@ class FieldMap:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layout:
-    """The plan of a slide, in micrometres from its top-left corner; pixels are painted from it.
+    """Where everything lies on a slide, in micrometres from its top-left corner; pixels are painted from it.
 
     Attributes:
         size_px: (width, height) in level-0 pixels.
         mpp: Micrometres per level-0 pixel.
-        seed: What it was drawn from.
-        recipe: What was asked for.
+        seed: The seed that it was drawn from.
+        recipe: The recipe that it was drawn by.
         tissue: Signed distance into the tissue, µm: positive inside.
         mucosa: Signed distance into the part with glands, µm.
         dense: Signed distance into the areas of dense nuclei, µm.
@@ -79,7 +79,7 @@ class Layout:
         along: Coordinate along the fibres, µm.
         glands: Outlines of the glands.
         vessels: Outlines of the blood vessels.
-        pen: The pen mark, if any.
+        pen: The pen mark; None where there is none.
     """
 
     size_px: tuple[int, int]
@@ -99,7 +99,7 @@ class Layout:
 
 
 def _signed_distance_um(mask: np.ndarray, cell_um: float) -> np.ndarray:
-    """Distance to the mask's border, µm: positive inside."""
+    """Distance to the border of the mask, µm: positive inside."""
     inside = np.pad(mask.astype(np.uint8), 1)  # beyond the slide is outside
     to_outside = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     to_inside = (
@@ -118,7 +118,7 @@ def _blob(
 
 
 class _Planner:
-    """Draws a layout; a class because all steps share the grid and the source of randomness."""
+    """Draws a layout; all its steps share a grid and a source of randomness."""
 
     def __init__(self, size_px: tuple[int, int], mpp: float, seed: int, recipe: SlideRecipe) -> None:
         cell_px = max(FINEST_CELL_PX, -(-max(size_px) // MAP_CELLS))
@@ -132,7 +132,7 @@ class _Planner:
         return smooth_field(self.shape, wavelength_um / self.cell_um, self.rng)
 
     def tissue_mask(self) -> tuple[np.ndarray, np.ndarray]:
-        """Pieces side by side, and for each place its height within its piece (-1 to 1, noisy)."""
+        """Pieces side by side, and the height of each place within its piece (-1 to 1, with noise)."""
         rows, cols = self.shape
         mask = np.zeros(self.shape, bool)
         height = np.zeros(self.shape, np.float32)
@@ -152,22 +152,22 @@ class _Planner:
         return mask, height + 0.22 * self.smooth(extent_um / 2.2) + 0.1 * self.smooth(extent_um / 6)
 
     def highest(self, height: np.ndarray, mask: np.ndarray, share: float) -> np.ndarray:
-        """The highest part of the tissue, of a given share of it."""
+        """The highest part of the tissue, which makes up a given share of it."""
         if share <= 0 or not mask.any():
             return np.zeros(self.shape, bool)
         return mask & (height > np.quantile(height[mask], 1 - share))
 
     def dense_mask(self, mask: np.ndarray, free: np.ndarray) -> np.ndarray:
-        """Blobs within the tissue, apart from fat, until their share is reached."""
+        """Blobs in the tissue outside of fat, until their share is reached."""
         dense = np.zeros(self.shape, bool)
-        wanted = self.recipe.dense * mask.sum()
+        area = self.recipe.dense * mask.sum()
         choices = np.argwhere(free)
         if not len(choices):
             return dense
         blobs = 1 + int(np.sqrt(self.recipe.dense * mask.sum()) * self.cell_um / 900)
-        radius = np.sqrt(wanted / blobs / np.pi)
+        radius = np.sqrt(area / blobs / np.pi)
         for _ in range(12 * blobs):
-            if dense.sum() >= 0.9 * wanted:
+            if dense.sum() >= 0.9 * area:
                 break
             centre = choices[self.rng.integers(len(choices))][::-1].astype(np.float64)
             radii = radius * self.rng.uniform(0.75, 1.25, 2)
@@ -175,7 +175,7 @@ class _Planner:
         return dense
 
     def flow(self) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinates across and along the fibres: a plane, bent by swirls."""
+        """Coordinates across and along the fibres: a plane bent by swirls."""
         rows, cols = self.shape
         y, x = ((np.mgrid[:rows, :cols] + 0.5) * self.cell_um).astype(np.float32)
         turn = self.rng.uniform(0, np.pi)
@@ -190,7 +190,7 @@ class _Planner:
     def place(
         self, room: FieldMap, *, radius_um: tuple[float, float], longest: float, count: int, gap_um: float
     ) -> tuple[Outline, ...]:
-        """Throw outlines at random into a region; those that would touch another or the border are left out."""
+        """Place outlines at random in a region; those that would touch another one or the border are left out."""
         inside = np.argwhere(room.values > radius_um[0])
         if not len(inside) or count < 1:
             return ()
@@ -227,7 +227,7 @@ class _Planner:
         return tuple(placed)
 
     def pen_mark(self, tissue: np.ndarray) -> PenMark | None:
-        """An arc over the border of the tissue, as one that marks a place to look at."""
+        """An arc over the border of the tissue, as drawn to mark a place of interest."""
         extent_um, width_um = float(self.size_um.min()), self.recipe.pen_width_um
         if self.recipe.pen is None or extent_um < SMALLEST_MARKED * width_um or not (tissue > 0).any():
             return None
@@ -236,7 +236,9 @@ class _Planner:
         wobble = np.cumsum(self.rng.normal(0, 0.004, (60, 2)), axis=0)
         half_length_um = np.clip(0.16 * extent_um, 1.2 * width_um, LONGEST_MARK_UM / 2)
         best, best_share = np.empty((0, 2)), -1.0
-        for pick in self.rng.integers(len(border), size=24):  # of some places the one that leaves the slide least
+        for pick in self.rng.integers(
+            len(border), size=24
+        ):  # of 24 places, the one where the arc stays on the slide best
             start = (border[pick][::-1] + 0.5) * self.cell_um
             inward = self.size_um / 2 - start
             inward /= max(float(np.hypot(*inward)), 1e-6)
@@ -256,8 +258,8 @@ class _Planner:
         return np.clip(0.9 * clusters + 0.35 * around + between, 0, 0.85)
 
 
-def plan_layout(size_px: tuple[int, int], mpp: float, seed: int, recipe: SlideRecipe) -> Layout:
-    """Draw the plan of a slide; the same arguments give the same plan."""
+def draw_layout(size_px: tuple[int, int], mpp: float, seed: int, recipe: SlideRecipe) -> Layout:
+    """Draw the layout of a slide; the same arguments give the same layout."""
     planner = _Planner(size_px, mpp, seed, recipe)
     mask, height = planner.tissue_mask()
     tissue = _signed_distance_um(mask, planner.cell_um) + 12 * planner.smooth(260) + 4 * planner.smooth(70)
@@ -267,7 +269,7 @@ def plan_layout(size_px: tuple[int, int], mpp: float, seed: int, recipe: SlideRe
     dense_mask = planner.dense_mask(mask, mask & ~fat_mask)
     mucosa_mask = planner.highest(height, mask & ~fat_mask, recipe.glands) & ~dense_mask
     dense, fat = (_signed_distance_um(part, planner.cell_um) for part in (dense_mask, fat_mask))
-    dense += 14 * planner.smooth(170)  # tumours do not keep to a line
+    dense += 14 * planner.smooth(170)  # the border of a tumour is irregular
     mucosa = _signed_distance_um(mucosa_mask, planner.cell_um)
     across, along = planner.flow()
 

@@ -1,4 +1,4 @@
-"""Random textures and smooth fields: what every other part of a synthetic slide is shaped by."""
+"""Random textures and smooth fields, from which all parts of a synthetic slide get their shape."""
 
 from functools import cache
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 TEXEL_UM = 0.5  # edge of a texture's texel, µm: one pixel at 20x
-TEXTURE_TEXELS = 1024  # a texture repeats after 512 µm; every use bends it, so that the repeat is not seen
+TEXTURE_TEXELS = 1024  # a texture repeats after 512 µm; each use bends it, which hides the repeat
 
 
 def _standardised(field: np.ndarray) -> np.ndarray:
@@ -14,7 +14,7 @@ def _standardised(field: np.ndarray) -> np.ndarray:
 
 
 def _filtered(response: np.ndarray, seed: int) -> np.ndarray:
-    """White noise through a filter given in the frequency domain: periodic, hence tileable without a seam."""
+    """White noise, filtered in the frequency domain: periodic, so it tiles without a seam."""
     white = np.random.default_rng(seed).standard_normal((TEXTURE_TEXELS, TEXTURE_TEXELS), dtype=np.float32)
     spectrum = cv2.dft(white, flags=cv2.DFT_COMPLEX_OUTPUT)
     return cv2.idft(spectrum * response[..., None], flags=cv2.DFT_REAL_OUTPUT | cv2.DFT_SCALE)
@@ -28,7 +28,7 @@ def _frequencies() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def fibre_texture() -> np.ndarray:
-    """Fibres along x: bundles some 6 µm across made of fibrils of 1.5 µm; mean 0, deviation 1."""
+    """Fibres along x: bundles about 6 µm wide of fibrils of 1.5 µm; mean 0, standard deviation 1."""
     along, across = _frequencies()
 
     def strands(length_um: float, width_um: float, seed: int) -> np.ndarray:
@@ -40,7 +40,7 @@ def fibre_texture() -> np.ndarray:
 
 @cache
 def grain_texture() -> np.ndarray:
-    """Isotropic grain like that of cytoplasm and chromatin, 1 to 8 µm; mean 0, deviation 1."""
+    """Isotropic grain like that of cytoplasm and chromatin, 1 to 8 µm; mean 0, standard deviation 1."""
     x, y = _frequencies()
     radius = np.hypot(x, y) / TEXEL_UM  # cycles per µm
     return _standardised(_filtered(np.exp(-((radius / 0.45) ** 2)) / (0.08 + radius), 21))
@@ -48,7 +48,7 @@ def grain_texture() -> np.ndarray:
 
 @cache
 def cell_texture() -> np.ndarray:
-    """Distance to the nearest wall of a foam of fat cells about 45 µm wide, µm (periodic)."""
+    """Distance to the nearest wall in a foam of fat cells about 45 µm wide, µm; periodic."""
     texels_per_cell = int(48 / TEXEL_UM)
     count = TEXTURE_TEXELS // texels_per_cell
     pitch = TEXTURE_TEXELS / count
@@ -57,7 +57,7 @@ def cell_texture() -> np.ndarray:
     centres = (
         np.stack([cols, rows], -1) + 0.5 * (rows % 2)[..., None] * [1, 0] + rng.uniform(0.12, 0.88, (count, count, 2))
     ) * pitch
-    # Worked out at a quarter of the texture's resolution: the walls are smooth, and 0.4 s become 0.03 s.
+    # Computed at a quarter of the texture's resolution: the walls are smooth, and it takes 0.03 s instead of 0.4.
     side = TEXTURE_TEXELS // 4
     y, x = np.mgrid[:side, :side].astype(np.float32) * 4 + 2
     nearest = np.full((2, side, side), np.inf, np.float32)
@@ -73,7 +73,7 @@ def cell_texture() -> np.ndarray:
 
 
 def sample_texture(texture: np.ndarray, x_um: np.ndarray, y_um: np.ndarray) -> np.ndarray:
-    """A texture at any places.
+    """Sample a texture at given places.
 
     Args:
         texture: One of this file's textures.
@@ -83,7 +83,7 @@ def sample_texture(texture: np.ndarray, x_um: np.ndarray, y_um: np.ndarray) -> n
         (h, w) float32.
     """
     side_um = TEXTURE_TEXELS * TEXEL_UM
-    # remap works in 16-bit whole pixels: whole repeats are taken off first, or a large slide would overflow it.
+    # remap counts pixels in 16 bits, which a large slide would overflow: whole repeats are subtracted first.
     x = (x_um - np.float32(np.floor(x_um.min() / side_um) * side_um)) * np.float32(1 / TEXEL_UM)
     y = (y_um - np.float32(np.floor(y_um.min() / side_um) * side_um)) * np.float32(1 / TEXEL_UM)
     return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
@@ -94,15 +94,15 @@ def smooth_field(shape: tuple[int, int], wavelength: float, rng: np.random.Gener
 
     Args:
         shape: (rows, cols).
-        wavelength: Distance over which it changes its mind, cells.
+        wavelength: Distance over which it varies, cells.
         rng: Source of randomness.
     Returns:
-        (rows, cols) float32, mean about 0, deviation about 1.
+        (rows, cols) float32, mean about 0, standard deviation about 1.
     """
     pitch = max(wavelength / 2, 1.0)
     nodes = [int(np.ceil(extent / pitch)) + 4 for extent in shape]
     coarse = rng.standard_normal(nodes).astype(np.float32)
-    coarse = cv2.GaussianBlur(coarse, (3, 3), 0.7) * 1.75  # 1.75 gives back the deviation that the blur took
+    coarse = cv2.GaussianBlur(coarse, (3, 3), 0.7) * 1.75  # 1.75 restores the standard deviation that the blur reduces
     full = cv2.resize(coarse, None, fx=pitch, fy=pitch, interpolation=cv2.INTER_CUBIC)
     row, col = int(pitch), int(pitch)
     return np.ascontiguousarray(full[row : row + shape[0], col : col + shape[1]])

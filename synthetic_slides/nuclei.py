@@ -1,4 +1,4 @@
-"""Small bodies: nuclei of four kinds, goblets and red cells, painted once and stamped many times."""
+"""Small bodies (nuclei of four kinds, goblets, red cells), painted once and stamped many times."""
 
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -6,7 +6,7 @@ from functools import cache, lru_cache
 import cv2
 import numpy as np
 
-ANGLES = 24  # orientations of a sprite over half a turn: 7.5° apart, less than the eye tells
+ANGLES = 24  # orientations of a sprite over half a turn: 7.5° apart, too little to see
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +17,12 @@ class BodyKind:
         length_um: Longest axis: mean and deviation, µm.
         width_um: Shortest axis: mean and deviation, µm.
         density: Amount of stain: mean and deviation.
-        rim: How much darker the membrane is than the inside.
+        rim: Extra stain of the membrane, as a share of that inside.
         grain: Contrast of the chromatin.
         grain_um: Size of its clumps, µm.
         nucleoli: Largest number of nucleoli.
-        lumpiness: Departure of the outline from an ellipse.
-        variants: Individuals that are drawn.
+        lumpiness: Deviation of the outline from an ellipse.
+        variants: Number of individuals that are drawn.
     """
 
     length_um: tuple[float, float]
@@ -143,13 +143,13 @@ def body_sprite(kind: str, variant: int, angle: int, mpp: float) -> np.ndarray:
 
     Args:
         kind: A key of `KINDS`.
-        variant: Which individual, 0 to `variants` - 1.
+        variant: Index of the individual, 0 to `variants` - 1.
         angle: Orientation of the long axis, in steps of 180° / `ANGLES`.
         mpp: Micrometres per pixel.
     Returns:
-        (side, side) float32, amount of stain; its middle is the body's centre.
+        (side, side) float32, amount of stain; the body's centre is in the middle.
     """
-    # Drawn once at twice the resolution and turned: 0.03 ms a sprite instead of 0.7.
+    # Drawn once at twice the resolution, then rotated: 0.03 ms a sprite instead of 0.7.
     drawn = _individual(kind, variant, mpp / 2)
     middle = drawn.shape[0] // 2
     half = middle // 2 + 1
@@ -170,16 +170,16 @@ def stamp(
     mpp: float,
     gain: float = 1.0,
 ) -> None:
-    """Put a body onto a stain plane, in place; where two overlap the darker one shows.
+    """Put a body onto a stain plane, in place; where two bodies overlap, the darker one shows.
 
     Args:
         plane: (h, w) float32.
         kind: A key of `KINDS`.
-        variant: Which individual.
+        variant: Index of the individual.
         angle_rad: Orientation of the long axis, radians, x towards y.
-        xy_px: Its centre in the plane's pixels; it may lie outside.
+        xy_px: Its centre, pixels of the plane; it may lie outside the plane.
         mpp: Micrometres per pixel.
-        gain: Factor on its amount of stain.
+        gain: Factor for its amount of stain.
     """
     angle = round(angle_rad / np.pi * ANGLES) % ANGLES
     sprite = body_sprite(kind, variant % KINDS[kind].variants, angle, mpp)

@@ -1,4 +1,4 @@
-"""Pixels of any part of a slide, from its plan."""
+"""Paint the pixels of a slide from its layout."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,14 +12,14 @@ from synthetic_slides.pyramid import TILE_PX
 from synthetic_slides.stain_mix import PLANE_DAB, PLANE_GROUND, PLANE_HAEMATOXYLIN
 from synthetic_slides.stroma import Ground
 
-PAD_PX = 6  # painted beyond a part's border, so that the blur of the lens has no seam
-PART_TILES = 4  # tiles painted at once: 1024 px wide parts stay in the cache, wider ones were 15 % slower
+PAD_PX = 6  # painted beyond the border of a part, so that the blur of the lens leaves no seam
+PART_TILES = 4  # tiles painted at once: parts 1024 px wide fit the CPU's cache, wider ones were 15 % slower
 GLASS = (243.0, 242.5, 244.0)
-LENS_UM = 0.32  # standard deviation of the lens's blur
+LENS_UM = 0.32  # standard deviation of the blur of the lens, µm
 
 
 class _Bodies:
-    """Outlines of a slide, each painted once when its first band comes and forgotten after its last."""
+    """The glands or vessels of a slide, each painted once for its first band and dropped after its last."""
 
     def __init__(
         self, outlines: tuple[Outline, ...], paint: Callable[[Outline, float, int], Patch], layout: Layout
@@ -58,7 +58,7 @@ class Painter:
         self.noise = self.rng.normal(0, 1.1, (2 * TILE_PX, 2 * TILE_PX)).astype(np.float32)
 
     def bands(self) -> Iterator[np.ndarray]:
-        """The slide from the top: uint8 (`TILE_PX` or less, width, 3) RGB."""
+        """The slide in bands from the top: uint8 (`TILE_PX` rows or fewer, width, 3) RGB."""
         height = self.layout.size_px[1]
         for top in range(0, height, TILE_PX):
             band_height = min(TILE_PX, height - top)
@@ -69,7 +69,7 @@ class Painter:
             self.vessels.forget_above(top + band_height - PAD_PX)
 
     def _parts(self, top: int, height: int) -> Iterator[tuple[int, int, bool]]:
-        """A band as parts of tissue and of bare glass: x, width (px), and whether there is anything to paint."""
+        """Parts of a band, with tissue or without: x and width, level-0 pixels, and whether there may be tissue."""
         busy = [self._holds_tissue(x, top, height) for x in range(0, self.layout.size_px[0], TILE_PX)]
         start = 0
         while start < len(busy):
@@ -94,7 +94,7 @@ class Painter:
             y: Top, level-0 pixels.
             width: Level-0 pixels.
             height: Level-0 pixels.
-            busy: Whether there may be tissue; bare glass is cheaper.
+            busy: There may be tissue; bare glass takes less time.
         Returns:
             uint8 (height, width, 3), RGB.
         """
@@ -109,7 +109,7 @@ class Painter:
         return cv2.convertScaleAbs(light.reshape(height, -1)).reshape(height, width, 3)
 
     def _light(self, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """The lamp through bare glass: a little brighter on one side."""
+        """Grey levels of bare glass: the lamp is a little brighter on one side."""
         full_width, full_height = self.layout.size_px
         across = (x + np.arange(width, dtype=np.float32)) / full_width - 0.5
         down = (y + np.arange(height, dtype=np.float32)) / full_height - 0.5
@@ -129,7 +129,7 @@ class Painter:
         self.vessels.lay_over(planes, corner)
         self.glands.lay_over(planes, corner)
         dark = planes[PLANE_HAEMATOXYLIN] + (planes[PLANE_DAB] if len(planes) > PLANE_DAB else 0)
-        planes[PLANE_GROUND] *= 1 - 0.45 * np.minimum(dark, 1.0)  # eosin finds little to hold to in a nucleus
+        planes[PLANE_GROUND] *= 1 - 0.45 * np.minimum(dark, 1.0)  # nuclei take up little eosin
         planes *= tissue
         through = self.layout.recipe.mix.transmit(planes)
         through = cv2.GaussianBlur(through, (0, 0), LENS_UM / mpp) if LENS_UM / mpp > 0.3 else through

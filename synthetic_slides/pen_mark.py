@@ -1,4 +1,4 @@
-"""Marks of a felt-tip pen: a line that somebody drew on the cover glass, and the ink in it."""
+"""Pen marks: lines drawn on the cover glass with a felt-tip pen."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -37,7 +37,7 @@ class PenMark:
 
 
 class Ink:
-    """The ink of a pen mark, computed once for the whole slide and laid over any part of it."""
+    """The ink of a pen mark: computed once, and laid over any part of the slide."""
 
     def __init__(self, mark: PenMark) -> None:
         self.absorbance = np.array(INK[mark.colour], np.float32)
@@ -47,7 +47,7 @@ class Ink:
         self.amount = _amount(mark, self.left_top_um, (int(rows), int(columns)))
 
     def lay_over(self, light: np.ndarray, xy_px: tuple[int, int], mpp: float) -> None:
-        """Let a part of the slide shine through the ink, in place.
+        """Darken a part of the slide by the ink over it, in place.
 
         Args:
             light: (h, w, 3) float32 grey levels.

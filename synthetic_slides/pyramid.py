@@ -1,4 +1,4 @@
-"""A pyramidal, tiled JPEG BigTIFF as an Aperio scanner writes it, band by band."""
+"""Write a pyramidal, tiled JPEG BigTIFF like an Aperio scanner, band by band."""
 
 import math
 import os
@@ -10,14 +10,14 @@ import numpy as np
 import tifffile
 
 TILE_PX = 256
-STEP = 4  # each level is so many times smaller than the one above it
+STEP = 4  # each level is this many times smaller than the next finer one
 LEVELS = 3
 JPEG_QUALITY = 85
-SMALLEST_LEVEL_PX = 16  # a level narrower than this helps nobody
+SMALLEST_LEVEL_PX = 16  # a smaller level is of no use
 
 
 def _tile_row(rows: np.ndarray) -> Iterator[bytes]:
-    """JPEG tiles of one row of tiles; the edge is padded with its own colour, so that none rings in the JPEG."""
+    """JPEG tiles of one row of tiles; the edge is padded with its own colours, so that JPEG adds no ringing there."""
     for left in range(0, rows.shape[1], TILE_PX):
         tile = rows[:, left : left + TILE_PX]
         below, beside = TILE_PX - tile.shape[0], TILE_PX - tile.shape[1]
@@ -28,17 +28,17 @@ def _tile_row(rows: np.ndarray) -> Iterator[bytes]:
 
 
 class _Level:
-    """A level of the pyramid that fills as bands of the one above it arrive."""
+    """A level of the pyramid, filled from bands of the next finer one as they arrive."""
 
     def __init__(self, size: tuple[int, int], below: "_Level | None") -> None:
         self.size = size
         self.below = below
-        self.tiles: list[bytes] = []  # encoded: a sixteenth and less of the file
+        self.tiles: list[bytes] = []  # encoded: a sixteenth of the file or less
         self._pending = np.empty((0, size[0], 3), np.uint8)
         self._left = size[1]
 
     def push(self, band: np.ndarray) -> None:
-        """Take in a band of the level above: its height is a multiple of `STEP`, but for the slide's last one."""
+        """Add a band of the next finer level; its height is a multiple of `STEP`, except for the slide's last band."""
         rows = min(band.shape[0] // STEP, self._left)
         if rows:
             shrunk = cv2.resize(
@@ -62,11 +62,11 @@ def level_sizes(size_px: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 def write_pyramid(path: Path, bands: Iterable[np.ndarray], *, size_px: tuple[int, int], mpp: float) -> None:
-    """Write a slide from its bands; the file appears under its name only when it is whole.
+    """Write a slide from its bands; the file gets its name once it is complete.
 
     Args:
-        path: Where to; an older file is replaced.
-        bands: uint8 (`TILE_PX`, width, 3) RGB, from the top; the last one may be lower.
+        path: The file; an existing one is replaced.
+        bands: uint8 (`TILE_PX`, width, 3) RGB, from the top; the last one may have fewer rows.
         size_px: (width, height) in level-0 pixels.
         mpp: Micrometres per level-0 pixel.
     """
@@ -77,14 +77,14 @@ def write_pyramid(path: Path, bands: Iterable[np.ndarray], *, size_px: tuple[int
 
     def level0() -> Iterator[bytes]:
         for band in bands:
-            if smaller:  # before the tiles: the writer does not come back after the last one
+            if smaller:  # before the tiles: the writer stops after the last one
                 smaller[0].push(band)
             yield from _tile_row(band)
 
     width, height = size_px
     area = f"{width}x{height} [0,0 {width}x{height}] ({TILE_PX}x{TILE_PX})"
     encoded = f"JPEG/YCC Q={JPEG_QUALITY}"
-    about = f"Aperio Image Library v12.0.0\r\n{area} {encoded}|AppMag = {_number(10 / mpp)}|MPP = {_number(mpp)}"
+    description = f"Aperio Image Library v12.0.0\r\n{area} {encoded}|AppMag = {_number(10 / mpp)}|MPP = {_number(mpp)}"
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with tifffile.TiffWriter(part, bigtiff=True) as tiff:
@@ -98,7 +98,7 @@ def write_pyramid(path: Path, bands: Iterable[np.ndarray], *, size_px: tuple[int
                     photometric="ycbcr",
                     subsampling=(2, 2),
                     compression="jpeg",
-                    description=about,
+                    description=description,
                     metadata=None,
                     software=False,
                 )

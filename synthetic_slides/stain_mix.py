@@ -1,43 +1,46 @@
-"""Colour: stains are mixed as optical densities (Beer–Lambert) and laid over the light of the glass."""
+"""Stains: their colours, mixed as absorbances (Beer–Lambert law)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 
-# Optical density of one unit of stain in R, G, B. Haematoxylin and DAB: Ruifrok & Johnston 2001; eosin: QuPath's
-# default, since the one of Ruifrok & Johnston is a magenta that few laboratories would recognise.
+# Absorbance of R, G and B by one unit of stain. Haematoxylin and DAB: Ruifrok & Johnston 2001; eosin: QuPath's default,
+# since that of Ruifrok & Johnston is a magenta that few laboratories would recognise.
 HAEMATOXYLIN = (0.650, 0.704, 0.286)
 EOSIN = (0.216, 0.801, 0.558)
 DAB = (0.268, 0.570, 0.776)
-IHC_GROUND = (0.50, 0.60, 0.55)  # tissue without eosin is a faint grey
+IHC_GROUND = (0.50, 0.60, 0.55)  # without eosin, tissue is a faint grey
+
+Stain = Literal["H&E", "IHC"]
 
 PLANE_HAEMATOXYLIN, PLANE_GROUND, PLANE_DAB = 0, 1, 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class StainMix:
-    """How strong and of what hue a slide's stains are.
+    """Strength and hue of a slide's stains.
 
     Attributes:
         stain: `H&E`, or `IHC` (haematoxylin and DAB).
-        haematoxylin: Strength of haematoxylin; 1 is a usual slide.
-        eosin: Strength of eosin; 1 is a usual slide.
+        haematoxylin: Strength of haematoxylin; 1 is usual.
+        eosin: Strength of eosin; 1 is usual.
         hue: Shift of the hues from blue (-1) to red (1).
     """
 
-    stain: str = "H&E"
+    stain: Stain = "H&E"
     haematoxylin: float = 1.0
     eosin: float = 1.0
     hue: float = 0.0
 
     @property
     def planes(self) -> int:
-        """Number of stain planes that the painter keeps: DAB is the third."""
+        """Number of stain planes of the painter; the third is DAB."""
         return 3 if self.stain == "IHC" else 2
 
     def matrix(self) -> np.ndarray:
-        """(3, planes) float32: optical density in R, G, B of one unit in each plane."""
+        """(3, planes) float32: absorbance of R, G and B by one unit of each plane."""
         haematoxylin = np.array(HAEMATOXYLIN) + self.hue * np.array([-0.06, 0.02, 0.05])
         eosin = np.array(EOSIN) + self.hue * np.array([-0.05, 0.0, 0.04])
         if self.stain == "IHC":
@@ -47,7 +50,7 @@ class StainMix:
         return np.stack(columns, 1).astype(np.float32)
 
     def transmit(self, planes: np.ndarray) -> np.ndarray:
-        """Share of light that passes.
+        """The share of light that passes the stains.
 
         Args:
             planes: (planes, h, w) float32, amounts of stain.

@@ -10,8 +10,8 @@ from synthetic_slides.noise import cell_texture, fibre_texture, grain_texture, s
 from synthetic_slides.nuclei import KINDS, stamp
 from synthetic_slides.stain_mix import PLANE_DAB, PLANE_GROUND, PLANE_HAEMATOXYLIN
 
-BLOCK_UM = 128.0  # nuclei are drawn block by block, so that any part of a slide can be painted alone
-REACH_UM = 12.0  # no body is longer from its centre
+BLOCK_UM = 128.0  # nuclei are drawn block by block, so that any part of a slide can be painted on its own
+REACH_UM = 12.0  # no body reaches further from its centre
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,12 +34,12 @@ class Nuclei:
 
 
 def _ramp(value: np.ndarray, width: float) -> np.ndarray:
-    """0 to 1 as a signed distance goes through 0."""
+    """A smooth step from 0 to 1 where a signed distance crosses 0."""
     return np.clip(0.5 + value / np.float32(width), 0, 1)
 
 
 class Ground:
-    """Paints everything that has no outline of its own."""
+    """Paints everything without an outline of its own."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -58,12 +58,12 @@ class Ground:
         )
 
     def septa(self, x_um: np.ndarray, y_um: np.ndarray) -> np.ndarray:
-        """Signed distance out of the bands of stroma between nests of dense nuclei, roughly µm: negative in a band."""
+        """Distance to the bands of stroma between nests of dense nuclei, roughly µm: negative in a band."""
         noise = self._texture(grain_texture(), x_um, y_um, 3, scale=14.0)
         return (np.abs(noise) - 0.24) * 30
 
     def paint(self, x_um: np.ndarray, y_um: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Stain amounts of the ground, without nuclei.
+        """Amounts of stain of the ground, without nuclei.
 
         Args:
             x_um: (h, w) float32 places, µm.
@@ -108,10 +108,10 @@ class Ground:
     def _scatter(
         self, corner_um: np.ndarray, pitch_um: float, jitter: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Places of a jittered grid over a block, as columns of x and y."""
+        """Points of a jittered grid over a block, as columns of x and y."""
         count = round(BLOCK_UM / pitch_um)
         rows, cols = np.mgrid[:count, :count]
-        cols = cols + 0.5 * (rows % 2)  # rows are staggered: squares would show
+        cols = cols + 0.5 * (rows % 2)  # rows are staggered, since squares would be visible
         places = np.stack([cols.ravel(), rows.ravel()], 1) + 0.5 + rng.uniform(-jitter, jitter, (count * count, 2))
         places = (corner_um + places * (BLOCK_UM / count)).astype(np.float32)
         return np.ascontiguousarray(places[:, :1]), np.ascontiguousarray(places[:, 1:])

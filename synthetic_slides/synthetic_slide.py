@@ -1,11 +1,11 @@
-"""A synthetic slide on disk, with its ground truth beside it."""
+"""A synthetic slide on disk, and its ground truth next to it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from embedstore.errors import ConfigError
 from synthetic_slides.ground_truth import write_truth
-from synthetic_slides.layout import SlideRecipe, plan_layout
+from synthetic_slides.layout import SlideRecipe, draw_layout
 from synthetic_slides.painter import Painter
 from synthetic_slides.pyramid import write_pyramid
 
@@ -18,11 +18,11 @@ class SyntheticSlide:
 
     Attributes:
         path: The slide: a pyramidal, tiled BigTIFF that OpenSlide reads as Aperio's.
-        truth_path: What is on it: GeoJSON as QuPath writes it, polygons in level-0 pixels.
+        truth_path: Its ground truth: GeoJSON as QuPath writes it, polygons in level-0 pixels.
         size_px: (width, height) in level-0 pixels.
         mpp: Micrometres per level-0 pixel.
-        seed: What it was drawn from.
-        recipe: What was asked for.
+        seed: The seed that it was drawn from.
+        recipe: The recipe that it was drawn by.
         glands: Number of glands.
     """
 
@@ -45,16 +45,16 @@ def write_slide(
 ) -> SyntheticSlide:
     """Make a slide and its ground truth; the same arguments give the same bytes.
 
-    Memory stays at a band of 256 pixels' worth, whatever the size.
+    At any size, only a band of 256 rows is held in memory.
 
     Args:
-        path: Where to, `NAME.svs`; the truth becomes `NAME.geojson` beside it. Folders are made.
+        path: The file to write, `NAME.svs`; the ground truth is `NAME.geojson` next to it. Folders are made.
         size_px: (width, height) in level-0 pixels.
         mpp: Micrometres per level-0 pixel, 0.1 to 4.
-        seed: What is drawn from, 0 or more.
-        recipe: What is on it; a usual slide when None.
+        seed: Everything is drawn from it, 0 or more.
+        recipe: Content of the slide; None for the default recipe.
     Raises:
-        ConfigError: a size, resolution or seed that no slide has.
+        ConfigError: the size, resolution or seed is out of range.
     """
     if min(size_px) < SMALLEST_PX:
         raise ConfigError(
@@ -67,7 +67,7 @@ def write_slide(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     recipe = recipe or SlideRecipe()
-    layout = plan_layout(size_px, mpp, seed, recipe)
+    layout = draw_layout(size_px, mpp, seed, recipe)
     write_pyramid(path, Painter(layout).bands(), size_px=size_px, mpp=mpp)
     truth_path = path.with_suffix(".geojson")
     write_truth(truth_path, layout)

@@ -1,10 +1,12 @@
 """Slides before they are in a store: the tissue that ingest would find, and synthetic ones to try things on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embedstore.api.progress_bar import progress_bar
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
+from embedstore.progress import OnProgress
 
 if TYPE_CHECKING:
     from embedstore.slides import TissueReport
@@ -59,20 +61,21 @@ def synthesize_slides(
     size_px: tuple[int, int] = (6000, 5000),
     mpp: float = 0.5,
     seed: int = 0,
-    on_slide: "Callable[[SyntheticSlide], None] | None" = None,
+    on_progress: OnProgress | None = None,
 ) -> "list[SyntheticSlide]":
     """Draw synthetic H&E-like slides with ground truth, where no real slide is at hand.
 
-    Beside each slide stands what is where as GeoJSON, and slides.csv lists patient, cohort and stain.
+    Each slide has its ground truth as GeoJSON next to it, and slides.csv lists patient, cohort and stain.
 
     Args:
-        folder: Where to; made if it is not there.
-        slides: How many; two are of one patient.
-        size_px: (width, height) of each, pixels.
+        folder: Folder for the slides; made where it does not exist.
+        slides: Number of slides; two consecutive ones are of one patient.
+        size_px: (width, height) of each slide, pixels.
         mpp: Micrometres per pixel.
         seed: The same seed gives the same slides.
-        on_slide: Called after each slide.
+        on_progress: See `embedstore.progress`; a progress bar when None.
     """
     from synthetic_slides import write_demo_collection
 
-    return write_demo_collection(folder, slides=slides, size_px=size_px, mpp=mpp, seed=seed, on_slide=on_slide)
+    with progress_bar(on_progress) as report:
+        return write_demo_collection(folder, slides=slides, size_px=size_px, mpp=mpp, seed=seed, on_progress=report)

@@ -12,7 +12,12 @@ from tests.packaging.sources import PACKAGES, REPOSITORY, circles_of, import_gra
 #: Floors of the house, lowest first: a module imports only from its own floor and those below it.
 LAYERS = (
     ("embedstore",),  # errors, configuration and other files that stand alone
-    ("embedstore.slides",),
+    ("embedstore.slides.slide",),
+    ("embedstore.slides.readers",),
+    ("embedstore.slides.sources",),
+    ("embedstore.slides.tissue",),
+    ("embedstore.slides.tiling",),
+    ("embedstore.slides",),  # hands on the names of its sub-packages
     ("embedstore.views",),
     ("embedstore.extractors",),
     ("embedstore.store",),

@@ -71,10 +71,10 @@ def test_same_seed_gives_the_same_bytes_and_another_gives_others(slide, tmp_path
 
 def test_parts_of_the_slide_join_without_a_seam():
     """A part painted alone equals the same place of a larger part: nothing depends on how the slide is cut."""
-    from synthetic_slides.layout import plan_layout
+    from synthetic_slides.layout import draw_layout
     from synthetic_slides.painter import Painter
 
-    painter = Painter(plan_layout((1024, 1024), 0.5, 3, SlideRecipe()))
+    painter = Painter(draw_layout((1024, 1024), 0.5, 3, SlideRecipe()))
     whole = painter.part(0, 0, 1024, 512).astype(int)
     part = painter.part(512, 256, 256, 256).astype(int)
     assert np.abs(part - whole[256:512, 512:768]).max() <= 1

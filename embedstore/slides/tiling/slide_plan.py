@@ -13,8 +13,8 @@ from embedstore.slides.readers.dicom_series import is_dicom, series_levels
 from embedstore.slides.readers.opening import open_slide
 from embedstore.slides.sources.source import SlideSource
 from embedstore.slides.sources.tile_folder import TileLabel, list_tiles
-from embedstore.slides.tiling.grid import lay_grid
 from embedstore.slides.tiling.resolution import check_fine_enough, resolve_mpp
+from embedstore.slides.tiling.slide_grid import lay_grid
 from embedstore.slides.tissue.detection import slide_tissue
 
 FINGERPRINT_BYTES = 64 << 10  # of each end of a file, which hold headers and indexes

@@ -12,8 +12,8 @@ from embedstore.config import TilingConfig
 from embedstore.errors import RegionReadError
 from embedstore.slides.readers.opening import open_slide
 from embedstore.slides.slide import Pixels, Slide
-from embedstore.slides.tiling.grid import edge_and_stride
 from embedstore.slides.tiling.resize import fit_square
+from embedstore.slides.tiling.slide_grid import edge_and_stride
 from embedstore.slides.tiling.slide_plan import SlidePlan
 
 

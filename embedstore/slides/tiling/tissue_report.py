@@ -10,8 +10,8 @@ from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.slides.readers.opening import choose_slide, open_slide
 from embedstore.slides.slide import Slide
 from embedstore.slides.sources.source import SlideSource
-from embedstore.slides.tiling.grid import lay_grid
 from embedstore.slides.tiling.resolution import check_fine_enough, resolve_mpp
+from embedstore.slides.tiling.slide_grid import lay_grid
 from embedstore.slides.tissue.detection import slide_tissue
 from embedstore.slides.tissue.mask import TissueMask
 from embedstore.slides.tissue.mask_geojson import write_mask

@@ -10,12 +10,12 @@ import click
 from cli.extractor_flags import DEFAULT_EXTRACTOR, extractor_flags
 from cli.ingest_settings import EXECUTION, READING, RUN, TILING, TISSUE, VIEWS, resolve
 from cli.options import config_option, json_option, print_json, print_table, store_option
-from embedstore.progress import OnProgress, Progress
 from embedstore.quantities import human_bytes, human_time
 
 if TYPE_CHECKING:
     from actors.request import IngestRequest
     from actors.summary import IngestSummary
+    from embedstore.progress import OnProgress, Progress
     from embedstore.slides import SlideSource
 
 
@@ -102,12 +102,12 @@ def _request(sources: "list[SlideSource]", store: str, options: Mapping[str, Any
     )
 
 
-def progress_line() -> OnProgress:
+def progress_line() -> "OnProgress":
     """One line that is redrawn on a terminal; elsewhere a line every half a minute. Messages get their own line."""
     terminal = sys.stderr.isatty()
     last = time.monotonic()
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: "Progress") -> None:
         nonlocal last
         if not progress.unit:
             click.echo(f"\n{progress.message}" if terminal else progress.message, err=True)

@@ -1,6 +1,5 @@
 """`embedstore`: the group of commands; each is imported only when it is run."""
 
-import logging
 import os
 import sys
 
@@ -36,13 +35,6 @@ COMMANDS = {
 }
 
 
-class EchoHandler(logging.Handler):
-    """Writes log lines to stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(record.getMessage(), err=True)
-
-
 class LazyGroup(click.Group):
     """Imports a command's module when the command is run: `--help` must not wait for torch or Ray."""
 
@@ -72,7 +64,19 @@ def app() -> None:
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but something failed or was found, 130 interrupted.
     """
-    log = logging.getLogger("embedstore.api.progress_bar")  # what has no terminal for a bar gets lines
+    if not {"-h", "--help"} & {*sys.argv}:  # logging takes 3 ms to import
+        _echo_progress()
+
+
+def _echo_progress() -> None:
+    """Write the lines that stand for a progress bar, where there is no terminal for one, to stderr."""
+    import logging
+
+    class EchoHandler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            click.echo(record.getMessage(), err=True)
+
+    log = logging.getLogger("embedstore.api.progress_bar")
     if not log.handlers:
         log.addHandler(EchoHandler())
         log.setLevel(logging.INFO)

@@ -50,7 +50,7 @@ def load_extractor(config: ExtractorConfig | str, *, device: str = "auto") -> Ex
         UnknownExtractorError: no extractor of that name.
         ConfigError: overrides that it does not take.
         WeightsError: weights are missing, gated, or do not fit.
-        DeviceError: the asked device is not there.
+        DeviceError: the requested device does not exist.
     """
     config = as_config(config)
     if is_custom(config.ref):

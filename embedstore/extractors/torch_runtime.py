@@ -14,7 +14,7 @@ def resolve_device(device: str) -> "torch.device":
     """The torch device for `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        DeviceError: the asked device is not there; nothing falls back to another in silence.
+        DeviceError: the requested device does not exist; there is no silent fall-back to another.
     """
     import torch
 
@@ -30,10 +30,10 @@ def resolve_device(device: str) -> "torch.device":
         raise DeviceError(f"device is {device!r}; expected auto, cpu, cuda or cuda:N")
     if not torch.cuda.is_available():
         built = "this torch is built without CUDA" if torch.version.cuda is None else "torch finds no usable GPU"
-        raise DeviceError(f"device {device!r} was asked for, but {built} (torch {torch.__version__}); use --device cpu")
+        raise DeviceError(f"device {device!r} was requested, but {built} (torch {torch.__version__}); use --device cpu")
     index = resolved.index if resolved.index is not None else torch.cuda.current_device()
     if index >= torch.cuda.device_count():
-        raise DeviceError(f"device {device!r} was asked for, but there are {torch.cuda.device_count()} GPUs")
+        raise DeviceError(f"device {device!r} was requested, but there are {torch.cuda.device_count()} GPUs")
     return torch.device("cuda", index)
 
 
@@ -44,7 +44,7 @@ def check_device(device: str) -> None:
 
 
 def torch_devices() -> list[str]:
-    """What torch computes on here: 'cpu' and its threads, and each GPU."""
+    """The devices that torch can compute on here: 'cpu' with its threads, and each GPU."""
     import torch
 
     gpus = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
@@ -52,17 +52,17 @@ def torch_devices() -> list[str]:
 
 
 def set_threads(threads: int) -> None:
-    """Let torch use so many threads on the CPU in this process.
+    """Let torch use this many threads on the CPU in this process.
 
     Ray tells every actor `OMP_NUM_THREADS=1`; a network alone on a machine wants the cores that its readers leave.
-    Where no extractor has imported torch, it is not imported for this: that takes 3 CPU-seconds.
+    Does nothing where no extractor has imported torch: importing it takes 3 CPU-seconds.
     """
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
 
 
 def release_memory() -> None:
-    """Free what extractors that nothing refers to any more held, on the device too.
+    """Free the memory of extractors that nothing refers to any more, on the device too.
 
     Where no extractor has imported torch, it is not imported for this.
     """

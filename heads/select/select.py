@@ -53,7 +53,7 @@ def select_extractor(
     if len({task, *rank_check}) < 1 + len(rank_check):
         raise ConfigError(f"tasks to check the ranking on are {', '.join(rank_check)}; expected others than {task!r}")
     sites = None if config.site is None else site_codes(store, config.site)
-    # All tasks are sampled before any candidate runs: what is wrong with labels is said before the work.
+    # All tasks are sampled before any candidate runs: errors in labels are raised before the work.
     check_config = replace(config, classes=None)  # classes that are named are the proxy's
     sample = sample_task(store, collection, task, config, where)
     check_samples = [sample_task(store, collection, other, check_config, where) for other in rank_check]

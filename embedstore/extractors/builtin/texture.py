@@ -16,7 +16,7 @@ SCALES = 3  # about 1, 2 and 4 µm per pixel: nuclei, their neighbourhood, and t
 # Variance added to every measurement: 0.01 of optical density is what two grey levels make in bright tissue. It also
 # bounds the logarithm on a blank tile.
 NOISE_VARIANCE = 1e-4
-# Optical densities of haematoxylin between which grey levels are told apart: glass and stroma, pale and dense nuclei.
+# Bounds of the grey levels of haematoxylin, optical density: between background, stroma, pale and dense nuclei.
 LEVELS = (0.12, 0.25, 0.40, 0.55, 0.75)
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # (rows, columns); the opposite ones are the same pairs
 

@@ -79,7 +79,7 @@ def _describe(
     try:
         loaded, description = _description(config, stored)
         if tile_px is not None and description.tile_px != tile_px:
-            # Only then is the extractor told: one whose tiles are fixed, to just these, would refuse to be told.
+            # Only then is tile_px set: an extractor of fixed tiles refuses to be given any, even its own size.
             original, loaded = loaded, replace(loaded, tile_px=tile_px)
             description = describe_extractor(loaded)
             if request.tile_px is None and description.tile_px != tile_px:

@@ -19,10 +19,10 @@ from heads.config import FitConfig, SplitConfig
 from heads.evaluation.bootstrap import interval, resample
 from heads.evaluation.calibration import choose_threshold
 from heads.evaluation.metrics import evaluate
-from heads.evaluation.report import Metric
 from heads.examples import gather_examples
 from heads.fit import fit_heads
 from heads.head import Head
+from heads.record import HeadRecord
 from heads.splitting.splits import TEST, TRAIN, VALID
 
 HERE = Path(__file__).resolve().parent
@@ -118,17 +118,15 @@ def quality(data: Path, folder: Path, tasks: list[str], heads: list[str]) -> Non
                     stored = fit_heads(store, collection, [task], config, names=["benchmark"], replace_heads=True)[0]
                     took.append(time.perf_counter() - began)
                 ours = answer_of(stored, posed)
-                chosen = next(cell for cell in stored.record["selection"] if cell["chosen"])
+                record = HeadRecord.from_record(stored.record)
                 row = {
                     "head": head,
-                    "optimizer": stored.record["optimizer"],
-                    "chosen": " ".join(
-                        f"{k}={v:g}" for k, v in chosen.items() if k not in ("score", "chosen", "augment")
-                    ),
+                    "optimizer": record.optimizer,
+                    "chosen": " ".join(f"{k}={v:g}" for k, v in record.chosen.parameters.items() if k != "augment"),
                     "first_s": round(took[0], 2),
                     "second_s": round(took[1], 2),
-                    "f1": _text(stored.record["report"]["metrics"]["f1"]),
-                    "auroc": _text(stored.record["report"]["metrics"]["auroc"]),
+                    "f1": str(record.report.metrics["f1"]),
+                    "auroc": str(record.report.metrics["auroc"]),
                 }
                 write_row("fit_head_quality", about | row | reference | differences(posed, ours, theirs))
             store.heads.remove("benchmark")
@@ -200,7 +198,3 @@ def differences(posed: Posed, ours: Answer, theirs: Answer) -> dict[str, Any]:
         row[f"{name}_difference"] = f"{value:+.4f} [{low:+.4f}, {high:+.4f}]"
         no_worse &= high >= 0
     return row | {"no_worse": no_worse}
-
-
-def _text(metric: dict[str, Any]) -> str:
-    return str(Metric(**metric))

@@ -19,7 +19,7 @@ from stain_texture import read_labels
 from embedstore.store import Collection as Stored
 from embedstore.store import Label, Store
 from heads.augmentation.augmenter_fit import fit_augmenter
-from heads.augmentation.augmenter_report import AugmenterReport
+from heads.augmentation.augmenter_record import AugmenterRecord
 from heads.augmentation.policies import ARITHMETIC, BOTH, LEARNED, NONE, VIEWS, default_policy
 from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
 from heads.evaluation.calibration import choose_threshold
@@ -182,12 +182,12 @@ def fit_augmenters(store: Store, config: AugmenterConfig) -> Iterator[dict[str, 
         collection = store.collection(name)
         if name not in store.augmenters.names():
             fit_augmenter(store, collection, config, name=name, where="slide_id <> 'test'", force=True)
-        record = store.augmenters.get(name).record
-        scores = AugmenterReport.from_record(record["report"]).scores["all"]
+        record = AugmenterRecord.from_record(store.augmenters.get(name).record)
+        scores = record.report.scores["all"]
         yield {
-            "extractor": record["extractor"]["name"],
-            "tiles": record["tiles"],
-            "seconds": round(sum(record["seconds"].values()), 1),
+            "extractor": record.extractor.name,
+            "tiles": record.tiles,
+            "seconds": round(sum(record.seconds.values()), 1),
             **{
                 kind: str(getattr(scores, kind))
                 for kind in ("predicted", "original", "gain", "transform_gain", "explained")
@@ -281,7 +281,7 @@ def _best(
 ) -> tuple[int, str]:
     """The cell with the best validation score on a fold among those of the allowed policies, and its policy."""
     names = set(map(str, allowed))
-    policies = [cell.get("augment", str(tried[0])) for cell in trained.cells]
+    policies = [cell.parameters.get("augment", str(tried[0])) for cell in trained.cells]
     found = trained.scores(0).items()
     _, cell = min((scores[0, fold], cell) for cell, scores in found if policies[cell] in names)
     return cell, policies[cell]

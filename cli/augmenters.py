@@ -25,12 +25,16 @@ def command(context: click.Context, store: str | None, as_json: bool) -> None:
     if not there:
         click.echo(f"{opened.uri} has no augmenter yet; `embedstore fit-augmenter --store {store}` makes one")
         return
+    from heads.augmentation.augmenter_record import AugmenterRecord
+    from heads.augmentation.augmenter_report import ALL
+
     rows = []
-    for one in there:
-        scores = one.record["report"]["scores"]["all"]
-        cosines = (f"{scores[kind]['value']:.4f}" for kind in ("original", "predicted"))
-        better = "yes" if one.record["beats_original"] else "NO"
-        rows.append([one.name, one.record["extractor"]["name"], one.collection, one.record["tiles"], *cosines, better])
+    for stored in there:
+        record = AugmenterRecord.from_record(stored.record)
+        scores = record.report.scores[ALL]
+        cosines = (f"{metric.value:.4f}" for metric in (scores.original, scores.predicted))
+        better = "yes" if record.beats_original else "NO"
+        rows.append([stored.name, record.extractor.name, stored.collection, record.tiles, *cosines, better])
     print_table(rows, ["augmenter", "extractor", "views of", "tiles", "cosine, tile's own", "predicted", "better"])
 
 

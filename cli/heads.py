@@ -28,16 +28,18 @@ def command(context: click.Context, store: str | None, as_json: bool) -> None:
     if not heads:
         click.echo(f"{opened.uri} has no head yet; `embedstore fit-head --store {store} --task TASK` makes one")
         return
-    print_table(
-        [
+    rows = []
+    for head in heads:
+        scores = (head.metrics.get(name) for name in ("auroc", "f1_macro"))
+        rows.append(
             [
-                h.name, h.task, h.model, h.collection, h.record["examples"], str(len(h.record["classes"])),
-                h.record["report"]["metrics"].get("auroc", {}).get("value"),
-                h.record["report"]["metrics"]["f1_macro"]["value"],
-                "yes" if h.has_predicted else "-", f"{h.created_at:%Y-%m-%d %H:%M}",
+                head.name, head.task, head.model, head.collection, head.record["examples"], str(len(head.classes)),
+                *(score and score.value for score in scores),
+                "yes" if head.has_predicted else "-", f"{head.created_at:%Y-%m-%d %H:%M}",
             ]
-            for h in heads
-        ],
+        )  # fmt: skip
+    print_table(
+        rows,
         ["head", "task", "model", "collection", "examples", "classes", "AUROC", "F1 macro", "predicted", "fitted"],
     )  # fmt: skip
 

@@ -26,17 +26,21 @@ class Bags:
 
     @classmethod
     def single(cls, rows: NDArray[np.int64]) -> "Bags":
-        """A bag a row."""
+        """A bag for each row."""
         return cls(rows=rows, start=np.arange(len(rows) + 1))
 
     @classmethod
-    def of_slides(cls, places: TileLocations, entries: Sequence[Sequence[str]]) -> "Bags":
-        """A bag an entry: all tiles of its slides."""
-        order = np.argsort(places.slide, kind="stable")
-        ends = np.searchsorted(places.slide[order], np.arange(len(places.slides) + 1))
-        rows = {slide: places.row[order[ends[i] : ends[i + 1]]] for i, slide in enumerate(places.slides)}
-        bags = [np.sort(np.concatenate([rows[slide] for slide in entry])) for entry in entries]
-        return cls(rows=np.concatenate(bags), start=np.concatenate([[0], np.cumsum([len(bag) for bag in bags])]))
+    def of_rows(cls, rows: Sequence[NDArray[np.int64]]) -> "Bags":
+        """Bags from the rows of each."""
+        return cls(rows=np.concatenate(rows), start=np.concatenate([[0], np.cumsum([len(bag) for bag in rows])]))
+
+    @classmethod
+    def of_slides(cls, tiles: TileLocations, slides: Sequence[Sequence[str]]) -> "Bags":
+        """A bag for each group of slides: all their tiles."""
+        order = np.argsort(tiles.slide, kind="stable")
+        ends = np.searchsorted(tiles.slide[order], np.arange(len(tiles.slides) + 1))
+        rows = {slide: tiles.row[order[ends[i] : ends[i + 1]]] for i, slide in enumerate(tiles.slides)}
+        return cls.of_rows([np.sort(np.concatenate([rows[slide] for slide in of_bag])) for of_bag in slides])
 
     def __len__(self) -> int:
         return len(self.start) - 1

@@ -282,11 +282,14 @@ class FitConfig:
         """A configuration from what `as_record` made of it, after a round trip through JSON or not."""
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
         augment = record["augment"]
-        policies = augment if isinstance(augment, list | tuple) else [augment]  # one alone in older records
+        entries = augment if isinstance(augment, list | tuple) else [augment]  # one alone in older records
+        policies = [
+            entry if isinstance(entry, str) else AugmentConfig(**entry) for entry in entries if entry is not None
+        ]
         nested: dict[str, Any] = {
             "split": SplitConfig(**record["split"]),
             "join": JoinConfig(**record["join"]),
-            "augment": tuple(AugmentConfig(**policy) for policy in policies),
+            "augment": tuple(policies) or None,
         }
         return cls(**{**values, **nested})
 

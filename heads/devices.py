@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 #: JAX takes memory of the host that begins at such an address as an array of its CPU, without a copy.
 _ALIGNMENT = 64
+_CACHE_FOLDER = "jax_compilation_cache_dir"
 #: Fewest rows that arrays are padded to.
 _SMALLEST = 256
 
@@ -24,17 +25,19 @@ def jax_devices() -> list[str]:
 
 
 def prepare_jax() -> None:
-    """Set JAX up for a command: call it before anything is computed.
+    """Set JAX up; to be called before anything is computed, as often as one likes. Settings of the user's own stay.
 
-    Programs that were compiled are kept between processes, in EMBEDSTORE_CACHE or the user's cache folder, so that the
-    second `fit-head` on vectors of the same shapes compiles nothing. On a GPU, JAX leaves memory to others (torch).
+    Compiled programs are kept between processes, in EMBEDSTORE_CACHE or the user's cache folder, so that the second fit
+    on vectors of the same shapes compiles nothing. On a GPU, JAX takes memory as it needs it and leaves the rest to
+    others (torch), where its first computation comes after this.
     """
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
-    home = os.environ.get("EMBEDSTORE_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    jax.config.update("jax_compilation_cache_dir", str(Path(home) / "embedstore" / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    if getattr(jax.config, _CACHE_FOLDER) is None:
+        home = os.environ.get("EMBEDSTORE_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        jax.config.update(_CACHE_FOLDER, str(Path(home) / "embedstore" / "jax"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def device_bytes() -> int:

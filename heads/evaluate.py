@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +12,7 @@ from heads.evaluation.metrics import evaluate
 from heads.evaluation.report import Report
 from heads.examples import Examples
 from heads.networks.ensemble import Ensemble
+from heads.record import CellScore, MemberRecord
 from heads.splitting.splits import TEST, TRAIN, VALID
 from heads.tasks import is_binary, is_softmax, logit_columns
 from heads.training.grid import TrainedGrid
@@ -21,139 +20,151 @@ from heads.training.grid import TrainedGrid
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluatedHead:
-    """A task's head, and how it does.
+    """A task's head, and how good it is.
 
     Attributes:
-        members: All folds' and seeds' networks, calibrated.
+        ensemble: The networks of all folds and seeds, calibrated.
         positive: Of two classes, the one that is thresholded.
         thresholds: (classes,).
-        report: On the test parts of all folds, each judged by the members that saw nothing of it.
+        report: On the test parts of all folds, each evaluated with the networks that saw nothing of it.
         selection: The grid's cells with their mean validation scores.
-        member_records: Fold, seed, best step, temperature and score of each member.
+        members: What is recorded of each network.
     """
 
     ensemble: Ensemble
     positive: str | None
     thresholds: NDArray[np.float32]
     report: Report
-    selection: list[dict[str, Any]]
-    member_records: list[dict[str, Any]]
+    selection: tuple[CellScore, ...]
+    members: tuple[MemberRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Predictions:
+    """Of one part of a fold: probabilities and targets (n, classes), and rows of the examples (n,)."""
+
+    probabilities: NDArray[np.float32]
+    targets: NDArray[np.bool_]
+    rows: NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _FoldResult:
+    """A fold's networks, calibrated on its validation part, and what they predict."""
+
+    ensemble: Ensemble
+    members: list[MemberRecord]
+    valid: _Predictions
+    test: _Predictions
 
 
 def evaluate_head(config: FitConfig, examples: Examples, trained: TrainedGrid, task: int) -> EvaluatedHead:
-    """Make a task's head of a trained grid.
+    """Make a task's head from a trained grid.
 
-    The cell with the best validation score, as the mean over folds and seeds, is kept. Each fold's members are
+    The cell with the best validation score, as the mean over folds and seeds, is kept. Each fold's networks are
     calibrated on its validation part, which sets its threshold too; what is measured on its test part has seen neither.
-    The head is the mean of all members, its threshold is set on all validation parts together.
+    The head is the mean of all networks; its threshold is set on all validation parts together.
     """
-    classes, several = examples.classes[task], config.multi_label
-    scores = trained.scores(task)
-    means = {cell: float(np.mean(found)) for cell, found in scores.items()}
-    best = min(means, key=lambda cell: (means[cell], cell))
-    folds = [_Fold(config, examples, trained, task, best, f) for f in range(len(examples.split.parts))]
-    positive = (config.positive or classes[1]) if is_binary(len(classes), several) else None
-    prior = _prior(config, examples, task)
-    valid = [fold.answers(VALID) for fold in folds]
-    tests = [(fold, *fold.answers(TEST)) for fold in folds]
+    classes, multi_label = examples.classes[task], config.multi_label
+    scores = {cell: float(np.mean(of_folds)) for cell, of_folds in trained.scores(task).items()}
+    best = min(scores, key=lambda cell: (scores[cell], cell))
+    folds = [_calibrate_fold(config, examples, trained, task, best, fold) for fold in range(len(examples.split.parts))]
+    positive = (config.positive or classes[1]) if is_binary(len(classes), multi_label) else None
+    prior = _class_shares(config, examples, task)
+
+    def thresholds(valid: Sequence[_Predictions]) -> NDArray[np.float32]:
+        probabilities = np.concatenate([part.probabilities for part in valid])
+        targets = np.concatenate([part.targets for part in valid])
+        return _thresholds(probabilities, targets, classes, multi_label=multi_label, positive=positive, prior=prior)
+
     decisions = [
-        decide(found, _thresholds(config, classes, positive, prior, *said), classes, several, positive)
-        for (_, found, _, _), said in zip(tests, valid, strict=True)
+        decide(fold.test.probabilities, thresholds([fold.valid]), classes, multi_label, positive) for fold in folds
     ]
     report = evaluate(
-        np.concatenate([found for _, found, _, _ in tests]),
-        np.concatenate([truth for _, _, truth, _ in tests]),
+        np.concatenate([fold.test.probabilities for fold in folds]),
+        np.concatenate([fold.test.targets for fold in folds]),
         np.concatenate(decisions),
-        np.concatenate([examples.group[rows] for *_, rows in tests]),
-        classes=classes, multi_label=several, positive=positive, resamples=config.bootstrap, seed=config.seed,
-    )  # fmt: skip
-    together = tuple(np.concatenate(arrays) for arrays in zip(*valid, strict=True))
-    ensemble = _joined([fold.ensemble for fold in folds])
-    return EvaluatedHead(
-        ensemble=ensemble,
+        np.concatenate([examples.group[fold.test.rows] for fold in folds]),
+        classes=classes,
+        multi_label=multi_label,
         positive=positive,
-        thresholds=_thresholds(config, classes, positive, prior, *together),
+        resamples=config.bootstrap,
+        seed=config.seed,
+    )
+    return EvaluatedHead(
+        ensemble=Ensemble.concatenate([fold.ensemble for fold in folds]),
+        positive=positive,
+        thresholds=thresholds([fold.valid for fold in folds]),
         report=report,
-        selection=[
-            {**{k: v for k, v in trained.cells[cell].items() if k != "task"}, "score": mean, "chosen": cell == best}
-            for cell, mean in means.items()
-        ],
-        member_records=[record for f, fold in enumerate(folds) for record in fold.records(f)],
+        selection=tuple(
+            CellScore(parameters=trained.cells[cell].parameters, score=score, chosen=cell == best)
+            for cell, score in scores.items()
+        ),
+        members=tuple(member for fold in folds for member in fold.members),
     )
 
 
-class _Fold:
-    """A fold's members of the chosen cell, calibrated on its validation part."""
+def _calibrate_fold(
+    config: FitConfig, examples: Examples, trained: TrainedGrid, task: int, cell: int, fold: int
+) -> _FoldResult:
+    """The networks of a cell that were fitted on a fold, calibrated, and their predictions of what they did not see."""
+    classes, targets = len(examples.classes[task]), examples.targets[task]
+    softmax, binary = is_softmax(classes, config.multi_label), is_binary(classes, config.multi_label)
+    columns = logit_columns(classes, config.multi_label)
+    parts = np.where(examples.known[task], examples.split.parts[fold], -1)
+    weights = np.asarray(trained.problem.weights[fold, task, :, :columns], np.float64)
+    if config.balanced_sampling:
+        weights = _sampling_weights(targets[parts == TRAIN], binary)
+    offset = -np.log(weights[1]) if softmax else -np.log(weights[1] / weights[0])
+    ensemble = trained.ensemble(cell, [fold], columns)
+    ensemble = replace(ensemble, offset=np.tile(offset.astype(np.float32), (len(ensemble), 1)))
+    rows = {part: np.flatnonzero(parts == part) for part in (VALID, TEST)}
+    logits = {part: trained.logits(ensemble, rows[part])[:, :, :columns] for part in rows}
+    if config.calibrate and len(rows[VALID]):
+        temperatures = _temperatures(ensemble, logits[VALID], targets[rows[VALID]], softmax=softmax, binary=binary)
+        ensemble = replace(ensemble, temperature=temperatures)
 
-    def __init__(self, config: FitConfig, examples: Examples, trained: TrainedGrid, task: int, cell: int, fold: int):
-        self._examples, self._trained, self._task, self._cell = examples, trained, task, cell
-        self._name = examples.split.names[fold]
-        self._seeds = range(config.seed, config.seed + trained.seeds)
-        self._parts = np.where(examples.known[task], examples.split.parts[fold], -1)
-        classes, several = examples.classes[task], config.multi_label
-        self._softmax, self._binary = is_softmax(len(classes), several), is_binary(len(classes), several)
-        columns = logit_columns(len(classes), several)
-        ensemble = trained.ensemble(cell, [fold], columns)
-        weights = np.asarray(trained.problem.weights[fold, task, :, :columns], np.float64)
-        if config.balanced_sampling:
-            weights = _sampling_weights(examples.targets[task][self._parts == TRAIN], self._binary)
-        offset = -np.log(weights[1]) if self._softmax else -np.log(weights[1] / weights[0])
-        ensemble = replace(ensemble, offset=np.tile(offset.astype(np.float32), (len(ensemble), 1)))
-        self._logits = {part: self._network_logits(ensemble, part) for part in (VALID, TEST)}
-        self.ensemble = replace(
-            ensemble, temperature=self._temperatures(ensemble) if config.calibrate else ensemble.temperature
+    def predictions(part: int) -> _Predictions:
+        probabilities = ensemble.probabilities(logits[part], softmax=softmax, binary=binary)
+        return _Predictions(probabilities=probabilities, targets=targets[rows[part]], rows=rows[part])
+
+    steps, scores = (trained.of_cell(a, cell)[:, fold] for a in (trained.best.best_step, trained.best.score))
+    members = [
+        MemberRecord(
+            fold=examples.split.names[fold],
+            seed=config.seed + s,
+            best_step=int(steps[s]),
+            score=float(scores[s]),
+            temperature=float(ensemble.temperature[s]),
         )
-        self._fold = fold
-
-    def _rows(self, part: int) -> NDArray[np.intp]:
-        return np.flatnonzero(self._parts == part)
-
-    def _network_logits(self, ensemble: Ensemble, part: int) -> NDArray[np.float32]:
-        return self._trained.logits(ensemble, self._rows(part))[:, :, : ensemble.offset.shape[1]]
-
-    def _temperatures(self, ensemble: Ensemble) -> NDArray[np.float32]:
-        truth = self._examples.targets[self._task][self._rows(VALID)]
-        if not len(truth):
-            return ensemble.temperature
-        found = []
-        for logits, offset in zip(self._logits[VALID], ensemble.offset, strict=True):
-            settled = logits + offset
-            if self._binary:  # one column is the log-odds of the second class
-                settled = np.concatenate([np.zeros_like(settled), settled], axis=1)
-            found.append(fit_temperature(settled, truth, multi_label=not (self._softmax or self._binary)))
-        return np.asarray(found, np.float32)
-
-    def answers(self, part: int) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.intp]]:
-        """Probabilities and truth (n, classes) of a part, and its rows."""
-        rows = self._rows(part)
-        found = self.ensemble.probabilities(self._logits[part], softmax=self._softmax, binary=self._binary)
-        return found, self._examples.targets[self._task][rows], rows
-
-    def records(self, fold: int) -> list[dict[str, Any]]:
-        trained, fitted = self._trained, self._trained.fitted
-        steps, scores = (trained.of_cell(a, self._cell)[:, fold] for a in (fitted.best_step, fitted.score))
-        return [
-            {
-                "fold": self._name,
-                "seed": int(seed),
-                "best_step": int(steps[s]),
-                "score": float(scores[s]),
-                "temperature": float(self.ensemble.temperature[s]),
-            }
-            for s, seed in enumerate(self._seeds)
-        ]
+        for s in range(trained.seeds)
+    ]
+    return _FoldResult(ensemble=ensemble, members=members, valid=predictions(VALID), test=predictions(TEST))
 
 
-def _sampling_weights(truth: NDArray[np.bool_], binary: bool) -> NDArray[np.float64]:
-    """What drawing classes equally often amounts to, as weights of absence and presence by column."""
-    share = np.maximum(truth.mean(axis=0), 1e-6)
+def _temperatures(
+    ensemble: Ensemble, logits: NDArray[np.float32], targets: NDArray[np.bool_], *, softmax: bool, binary: bool
+) -> NDArray[np.float32]:
+    """(M,) temperature of each network, from its logits (M, n, columns)."""
+    temperatures = []
+    for of_network, offset in zip(logits, ensemble.offset, strict=True):
+        unweighted = of_network + offset
+        if binary:  # one column is the log-odds of the second class
+            unweighted = np.concatenate([np.zeros_like(unweighted), unweighted], axis=1)
+        temperatures.append(fit_temperature(unweighted, targets, multi_label=not (softmax or binary)))
+    return np.asarray(temperatures, np.float32)
+
+
+def _sampling_weights(targets: NDArray[np.bool_], binary: bool) -> NDArray[np.float64]:
+    """(2, columns): what drawing classes equally often amounts to, as weights of absence and presence."""
+    share = np.maximum(targets.mean(axis=0), 1e-6)
     if binary:
         share = share[1:]
     return np.stack([1 / np.maximum(1 - share, 1e-6), 1 / share])
 
 
-def _prior(config: FitConfig, examples: Examples, task: int) -> NDArray[np.float64]:
-    """Shares of the classes among what is trained on, or ones where classes were fitted as they come."""
+def _class_shares(config: FitConfig, examples: Examples, task: int) -> NDArray[np.float64]:
+    """(classes,) shares of the classes among the training examples; ones where classes were fitted unweighted."""
     balanced = config.class_weights == "balanced" or config.balanced_sampling
     trained = (examples.split.parts == TRAIN).any(axis=0) & examples.known[task]
     share = examples.targets[task][trained].mean(axis=0)
@@ -161,27 +172,20 @@ def _prior(config: FitConfig, examples: Examples, task: int) -> NDArray[np.float
 
 
 def _thresholds(
-    config: FitConfig, classes: Sequence[str], positive: str | None, prior: NDArray[np.float64],
-    found: NDArray[np.float32], truth: NDArray[np.bool_], rows: NDArray[np.intp],
+    probabilities: NDArray[np.float32], targets: NDArray[np.bool_], classes: Sequence[str], *,
+    multi_label: bool, positive: str | None, prior: NDArray[np.float64],
 ) -> NDArray[np.float32]:  # fmt: skip
-    """Thresholds as `decide` takes them, from validation answers.
+    """(classes,) thresholds as `decide` takes them, from validation predictions.
 
-    Two classes, and each of several: where F1 is highest. Three or more: their shares where they were weighed against
-    their frequency, so that the rare are found as well as the frequent.
+    Two classes, and each class of a multi-label task: where F1 is highest. Three or more: their shares where they were
+    weighed against their frequency, so that rare classes are found as well as frequent ones.
     """
     if positive is not None:
         at = list(classes).index(positive)
-        threshold = choose_threshold(found[:, at], truth[:, at])
+        threshold = choose_threshold(probabilities[:, at], targets[:, at])
         return np.where(np.arange(2) == at, threshold, 1 - threshold).astype(np.float32)
-    if config.multi_label:
-        return np.array([choose_threshold(found[:, k], truth[:, k]) for k in range(len(classes))], np.float32)
+    if multi_label:
+        return np.array(
+            [choose_threshold(*columns) for columns in zip(probabilities.T, targets.T, strict=True)], np.float32
+        )
     return (prior / prior.max()).astype(np.float32)
-
-
-def _joined(folds: Sequence[Ensemble]) -> Ensemble:
-    arrays: dict[str, Any] = {
-        name: np.concatenate([getattr(fold, name) for fold in folds])
-        for name in ("shift", "scale", "offset", "temperature")
-    }
-    arrays["parameters"] = jax.tree.map(lambda *a: np.concatenate(a), *[fold.parameters for fold in folds])
-    return replace(folds[0], **arrays)

@@ -12,6 +12,7 @@ from embedstore.store import PredictionFacts, StoredHead
 from heads.evaluation.calibration import decide
 from heads.networks.ensemble import Ensemble
 from heads.networks.models import from_arrays, make_network, to_arrays
+from heads.record import HeadRecord
 from heads.tasks import is_binary, is_softmax
 
 _PARAMETER = "parameter."
@@ -93,12 +94,10 @@ class Head:
     @classmethod
     def from_stored(cls, stored: StoredHead) -> "Head":
         """A head as the store keeps it."""
-        record = stored.record
-        arrays = load(stored.parameters)
-        config = record["config"]
+        record, arrays = HeadRecord.from_record(stored.record), load(stored.parameters)
         network = make_network(
             stored.model, dim=len(arrays["mean"]), classes=arrays["offset"].shape[1],
-            hidden=config["hidden"], dropout=config["dropout"],
+            hidden=record.config.hidden, dropout=record.config.dropout,
         )  # fmt: skip
         state = from_arrays(
             {name.removeprefix(_PARAMETER): a for name, a in arrays.items() if name.startswith(_PARAMETER)}
@@ -108,12 +107,12 @@ class Head:
             name=stored.name,
             task=stored.task,
             collection=stored.collection,
-            extractor_digest=record["extractor"]["digest"],
+            extractor_digest=record.extractor.digest,
             model=stored.model,
             level=stored.level,
-            classes=tuple(record["classes"]),
-            multi_label=record["multi_label"],
-            positive=record["positive"],
+            classes=record.classes,
+            multi_label=record.multi_label,
+            positive=record.positive,
             thresholds=arrays["thresholds"],
             ensemble=Ensemble(network=network, parameters=state, **own),
         )

@@ -1,17 +1,20 @@
-"""The split of a stored head, as an audit takes it: which tiles are in which part of each fold."""
+"""The split of a stored head: which tiles are in which part of each fold, for audits and as CSV."""
 
 import csv
+from collections.abc import Sequence
 from typing import TextIO
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import NDArray
 
 from embedstore.errors import HeadMismatchError
 from embedstore.search.audits.groups import GroupsBySplit
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Store, StoredHead, read_tile_locations
 from embedstore.tile_id import tile_ids
+from heads.record import HeadRecord
 from heads.splitting.splits import PART_NAMES
+from heads.stored_examples import StoredExamples
 
 
 def split_groups(store: Store, head: StoredHead) -> GroupsBySplit:
@@ -22,32 +25,29 @@ def split_groups(store: Store, head: StoredHead) -> GroupsBySplit:
     Raises:
         HeadMismatchError: none of its examples is in the collection any more.
     """
-    examples = pa.ipc.open_stream(head.examples).read_all()
-    ids = examples.column("id").to_numpy()
-    folds = head.record["split"]["names"]
-    parts = np.stack([examples.column(f"part_{f}").to_numpy() for f in range(len(folds))], axis=1)
-    places = read_tile_locations(store.collection(head.collection))
-    entry = places.tile_id if head.level == "tile" else _entries(store, head.level, places.slides)[places.slide]
-    at = positions_in(ids, entry, order=np.argsort(ids))
-    found = at >= 0
-    if not found.any():
+    examples = StoredExamples.from_bytes(head.examples)
+    tiles = read_tile_locations(store.collection(head.collection))
+    example = tiles.tile_id if head.level == "tile" else _ids_of_slides(store, head.level, tiles.slides)[tiles.slide]
+    at = positions_in(examples.ids, example, order=np.argsort(examples.ids))
+    present = at >= 0
+    if not present.any():
         raise HeadMismatchError(
-            f"none of the {len(ids):,} {head.level}s that head {head.name!r} was fitted on is in collection "
+            f"none of the {len(examples):,} {head.level}s that head {head.name!r} was fitted on is in collection "
             f"{head.collection!r} any more; fit a new one with `embedstore fit-head --task {head.task} --replace`"
         )
-    tile, part, slide = places.tile_id[found], parts[at[found]].astype(np.int8), places.slide[found]
+    tile, part, slide = tiles.tile_id[present], examples.parts[:, at[present]].T, tiles.slide[present]
     by_id = np.argsort(tile)
     return GroupsBySplit(
         tile_ids=tile[by_id],
         parts=part[by_id],
         part_names=PART_NAMES,
-        fold_names=tuple(folds),
-        whole=frozenset(places.slides[s] for s in np.unique(slide) if len(np.unique(part[slide == s], axis=0)) == 1),
+        fold_names=HeadRecord.from_record(head.record).fold_names,
+        whole=frozenset(tiles.slides[s] for s in np.unique(slide) if len(np.unique(part[slide == s], axis=0)) == 1),
     )
 
 
-def _entries(store: Store, level: str, slides: tuple[str, ...]) -> np.ndarray:
-    """(slides,) int64 id of the example that each slide belongs to; 0 where it belongs to none."""
+def _ids_of_slides(store: Store, level: str, slides: Sequence[str]) -> NDArray[np.int64]:
+    """(slides,) id of the example that each slide belongs to; 0 where it belongs to none."""
     patient = store.ledger.patients()
     names = [slide if level == "slide" else patient.get(slide) or "" for slide in slides]
     ids = tile_ids(level, names)
@@ -55,39 +55,36 @@ def _entries(store: Store, level: str, slides: tuple[str, ...]) -> np.ndarray:
 
 
 def write_split(store: Store, head: StoredHead, out: TextIO) -> None:
-    """Write which part each example is in, a line an example: fold, part, slide, patient, and the tile's place.
+    """Write which part each example is in, one line per example: fold, part, slide, patient, and the tile's place.
 
     Names come from the store as it is now; an example that is no longer there has none.
     """
-    examples = pa.ipc.open_stream(head.examples).read_all()
-    described = _places(store, head)
+    examples = StoredExamples.from_bytes(head.examples)
+    descriptions = _descriptions(store, head)
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["fold", "split", "group", "slide_id", "patient", "x", "y", "name"])
-    ids, group = examples.column("id").to_pylist(), examples.column("group").to_pylist()
-    for f, fold in enumerate(head.record["split"]["names"]):
-        parts = examples.column(f"part_{f}").to_numpy()
+    ids, group = examples.ids.tolist(), examples.group.tolist()
+    for fold, parts in zip(HeadRecord.from_record(head.record).fold_names, examples.parts, strict=True):
         for i in np.flatnonzero(parts >= 0):
-            writer.writerow([fold, PART_NAMES[int(parts[i])], group[i], *described.get(ids[i], [""] * 5)])
+            writer.writerow([fold, PART_NAMES[int(parts[i])], group[i], *descriptions.get(ids[i], [""] * 5)])
 
 
-def _places(store: Store, head: StoredHead) -> dict[int, list[object]]:
+def _descriptions(store: Store, head: StoredHead) -> dict[int, list[object]]:
     """Slide, patient, x, y and name by the id of an example."""
-    patient = {slide: patient or "" for slide, patient in sorted(store.ledger.patients().items())}
+    patient = {slide: name or "" for slide, name in sorted(store.ledger.patients().items())}
     if head.level == "slide":
-        names = list(patient)
-        return {key: [s, patient[s], "", "", ""] for key, s in zip(_ids("slide", names), names, strict=True)}
+        slides = list(patient)
+        ids = tile_ids("slide", slides).tolist()
+        return {key: [slide, patient[slide], "", "", ""] for key, slide in zip(ids, slides, strict=True)}
     if head.level == "patient":
-        names = sorted({name for name in patient.values() if name})
-        return {key: ["", p, "", "", ""] for key, p in zip(_ids("patient", names), names, strict=True)}
-    places = read_tile_locations(store.collection(head.collection))
-    found = {}
-    for i, key in enumerate(places.tile_id.tolist()):
-        slide = places.slides[places.slide[i]]
-        name = "" if places.names is None else places.names[i] or ""
-        x, y = ("", "") if name else places.xy_l0[i].tolist()
-        found[key] = [slide, patient.get(slide, ""), x, y, name]
-    return found
-
-
-def _ids(level: str, names: list[str]) -> list[int]:
-    return tile_ids(level, names).tolist()
+        patients = sorted({name for name in patient.values() if name})
+        ids = tile_ids("patient", patients).tolist()
+        return {key: ["", name, "", "", ""] for key, name in zip(ids, patients, strict=True)}
+    tiles = read_tile_locations(store.collection(head.collection))
+    descriptions: dict[int, list[object]] = {}
+    for i, key in enumerate(tiles.tile_id.tolist()):
+        slide = tiles.slides[tiles.slide[i]]
+        name = "" if tiles.names is None else tiles.names[i] or ""
+        x, y = ("", "") if name else tiles.xy_l0[i].tolist()
+        descriptions[key] = [slide, patient.get(slide, ""), x, y, name]
+    return descriptions

@@ -23,6 +23,7 @@ from embedstore.store import (
 )
 from embedstore.store.vectors import matrix
 from heads.bags import Bags, pool
+from heads.extractor_ref import ExtractorRef
 from heads.head import Head
 from heads.training.abmil import bag_outputs
 
@@ -105,11 +106,11 @@ def require_extractor(head: Head, collection: Collection) -> None:
     Raises:
         HeadMismatchError: they are; the message says which is which.
     """
-    extractor = collection.record()["extractor"]
-    if extractor["digest"] != head.extractor_digest:
+    extractor = ExtractorRef.of(collection)
+    if extractor.digest != head.extractor_digest:
         raise HeadMismatchError(
             f"head {head.name!r} was fitted on vectors of the extractor {head.extractor_digest}, collection "
-            f"{collection.name!r} has those of {extractor['name']}, {extractor['digest']}; expected the same; predict "
+            f"{collection.name!r} has those of {extractor}; expected the same; predict "
             f"on {head.collection!r}, or fit a head on this one: `embedstore fit-head --task {head.task} --collection "
             f"{collection.name}`"
         )

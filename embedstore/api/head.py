@@ -99,9 +99,9 @@ class Head:
 
     def write_curves(self, folder: str | Path) -> list[Path]:
         """Write the curves as PNG into FOLDER/NAME, each alone and all on a sheet."""
-        from heads.evaluation.plots import write_card
+        from heads.evaluation.plots import write_curves
 
-        return write_card(self._stored, Path(folder))
+        return write_curves(self.report, Path(folder) / self.name, name=self.name)
 
     def write_split(self, file: TextIO) -> None:
         """Write which part of each fold every example is in, as CSV with slide, patient and place."""

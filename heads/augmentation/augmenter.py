@@ -15,7 +15,9 @@ from embedstore.config import ViewConfig, as_record
 from embedstore.errors import AugmenterMismatchError, AugmenterNotFoundError
 from embedstore.store import Collection, Store, StoredAugmenter
 from embedstore.views import PARAMETERS
+from heads.augmentation.augmenter_record import AugmenterRecord
 from heads.config import AugmenterConfig
+from heads.extractor_ref import ExtractorRef
 from heads.networks.augmenter_network import AugmenterArrays, apply_augmenter, augmenter_network
 from heads.networks.models import Network, from_arrays, to_arrays
 
@@ -88,24 +90,23 @@ class Augmenter:
         Raises:
             AugmenterMismatchError: it was made for other parameters of views than this version has.
         """
-        record, arrays = stored.record, load(stored.parameters)
-        if tuple(record["parameters"]) != PARAMETERS:
+        record, arrays = AugmenterRecord.from_record(stored.record), load(stored.parameters)
+        if record.parameters != PARAMETERS:
             raise AugmenterMismatchError(
-                f"augmenter {stored.name!r}, made by embedstore {record['embedstore']}, takes the parameters of views "
-                f"{', '.join(record['parameters'])}; expected {', '.join(PARAMETERS)}; make it anew with "
+                f"augmenter {stored.name!r}, made by embedstore {record.embedstore}, takes the parameters of views "
+                f"{', '.join(record.parameters)}; expected {', '.join(PARAMETERS)}; train it again with "
                 "`embedstore fit-augmenter --replace`"
             )
-        config = AugmenterConfig(**record["config"])
         state = {name.removeprefix(_PARAMETER): a for name, a in arrays.items() if name.startswith(_PARAMETER)}
-        own = {name: jnp.asarray(arrays[name]) for name in ("mean", "std", "scale", "bank")}
+        others = {name: jnp.asarray(arrays[name]) for name in ("mean", "std", "scale", "bank")}
         return cls(
             name=stored.name,
             collection=stored.collection,
-            extractor_digest=record["extractor"]["digest"],
-            network=augmenter_network(len(arrays["mean"]), config),
-            arrays=AugmenterArrays(parameters=from_arrays(state), **own),
-            view_config=ViewConfig(**record["views"]["config"]),
-            config=config,
+            extractor_digest=record.extractor.digest,
+            network=augmenter_network(len(arrays["mean"]), record.config),
+            arrays=AugmenterArrays(parameters=from_arrays(state), **others),
+            view_config=record.view_config,
+            config=record.config,
         )
 
 
@@ -118,40 +119,42 @@ def load_augmenter(store: Store, collection: Collection, name: str | None) -> Au
         AugmenterNotFoundError: there is none of that name, or without a name not exactly one of that extractor.
         AugmenterMismatchError: it was made for vectors of another extractor.
     """
-    extractor = collection.record()["extractor"]
-    if name is None:
-        name = _only_one(store, collection, extractor)
-    stored = store.augmenters.get(name)
-    own = stored.record["extractor"]
-    if own["digest"] != extractor["digest"]:
+    extractor = ExtractorRef.of(collection)
+    stored = store.augmenters.get(_only_name(store, collection, extractor) if name is None else name)
+    trained_on = ExtractorRef.from_record(stored.record["extractor"])
+    if trained_on.digest != extractor.digest:
         raise AugmenterMismatchError(
-            f"augmenter {name!r} is one of another extractor: it was made for vectors of {own['name']} "
-            f"({own['digest']}), collection {collection.name!r} has those of {extractor['name']} "
-            f"({extractor['digest']}); make one with `embedstore fit-augmenter --collection {collection.name}`"
+            f"augmenter {stored.name!r} is one of another extractor: it was trained on vectors of {trained_on}, "
+            f"collection {collection.name!r} has those of {extractor}; train one with "
+            f"`embedstore fit-augmenter --collection {collection.name}`"
         )
     return Augmenter.from_stored(stored)
 
 
-def augmenters_for(store: Store, collection: Collection) -> list[StoredAugmenter]:
-    """The augmenters of a collection's extractor, without their parameters."""
-    digest = collection.record()["extractor"]["digest"]
-    return [one for one in store.augmenters.summaries() if one.record["extractor"]["digest"] == digest]
+def augmenters_for(store: Store, collection: Collection) -> dict[str, AugmenterRecord]:
+    """The augmenters of a collection's extractor: their records, by name."""
+    digest = ExtractorRef.of(collection).digest
+    return {
+        stored.name: AugmenterRecord.from_record(stored.record)
+        for stored in store.augmenters.summaries()
+        if stored.record["extractor"]["digest"] == digest
+    }
 
 
-def _only_one(store: Store, collection: Collection, extractor: dict[str, Any]) -> str:
-    fitting = [one.name for one in augmenters_for(store, collection)]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
+def _only_name(store: Store, collection: Collection, extractor: ExtractorRef) -> str:
+    names = list(augmenters_for(store, collection))
+    if len(names) == 1:
+        return names[0]
+    if names:
         raise AugmenterNotFoundError(
-            f"{store.uri} has {len(fitting)} augmenters for {extractor['name']}: {', '.join(fitting)}; name one with "
+            f"{store.uri} has {len(names)} augmenters for {extractor.name}: {', '.join(names)}; name one with "
             "--augmenter"
         )
-    there = store.augmenters.summaries()
-    others = ", ".join(f"{one.name} (of {one.record['extractor']['name']})" for one in there) or "none"
+    others = [(row.name, ExtractorRef.from_record(row.record["extractor"])) for row in store.augmenters.summaries()]
+    listing = ", ".join(f"{name} (of {other.name})" for name, other in others) or "none"
     raise AugmenterNotFoundError(
-        f"no augmenter for vectors of {extractor['name']}, which collection {collection.name!r} has, in {store.uri}; "
-        f"it has {others}; `embedstore fit-augmenter --collection {collection.name}` makes one"
+        f"no augmenter for vectors of {extractor.name}, which collection {collection.name!r} has, in {store.uri}; "
+        f"it has {listing}; `embedstore fit-augmenter --collection {collection.name}` trains one"
     )
 
 

@@ -1,24 +1,25 @@
 """`fit_augmenter`: stored views in, a latent augmenter out, judged on patients that it has not seen."""
 
 import time
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from embedstore.config import ViewConfig, as_record
+from embedstore.config import ViewConfig
 from embedstore.errors import AugmenterRefusedError, ViewsNotFoundError
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import Collection, Store, StoredAugmenter
-from embedstore.store.schema import FORMAT_VERSION
 from embedstore.version import __version__
 from embedstore.views import PARAMETERS, draw_parameters
 from heads.augmentation.augmenter import Augmenter
-from heads.augmentation.augmenter_report import ALL, AugmenterReport, evaluate_augmenter
-from heads.augmentation.augmenter_training import TrainedAugmenter, train_augmenter
+from heads.augmentation.augmenter_evaluation import evaluate_augmenter
+from heads.augmentation.augmenter_record import AugmenterRecord
+from heads.augmentation.augmenter_report import ALL, AugmenterReport
+from heads.augmentation.augmenter_training import train_augmenter
 from heads.augmentation.view_pairs import ViewPairs, gather_view_pairs
 from heads.config import AugmenterConfig
-from heads.devices import jax_devices
+from heads.devices import jax_devices, prepare_jax
+from heads.extractor_ref import ExtractorRef
 from heads.moments import moments
 from heads.networks.augmenter_network import BANK_ROWS, AugmenterArrays, parameter_scale
 from heads.splitting.splits import TRAIN
@@ -63,10 +64,11 @@ def fit_augmenter(
             f"collection {collection.name!r} has no stored views; expected some to learn from; make them with "
             "`embedstore ingest … --views 4` over the same slides, some hundreds of tiles of several patients at least"
         )
+    prepare_jax()
     seconds: dict[str, float] = {}
     began = time.perf_counter()
     pairs = gather_view_pairs(store, collection, config, where)
-    parts = ", ".join(f"{name} {n['tiles']:,} of {n['groups']:,} patients" for name, n in pairs.counts().items())
+    parts = ", ".join(f"{name} {n.tiles:,} of {n.groups:,} patients" for name, n in pairs.counts().items())
     on_progress(
         Progress(
             stage="fit-augmenter",
@@ -77,29 +79,47 @@ def fit_augmenter(
     on_progress(Progress(stage="fit-augmenter", message=f"fit on {jax_devices()[0]}"))
     trained = train_augmenter(config, pairs, augmenter_inputs(pairs, views.config()), on_progress)
     began = _lap(seconds, "fit", began)
-    extractor = collection.record()["extractor"]
+    extractor = ExtractorRef.of(collection)
     augmenter = Augmenter(
         name=name,
         collection=collection.name,
-        extractor_digest=extractor["digest"],
+        extractor_digest=extractor.digest,
         network=trained.network,
         arrays=trained.arrays,
         view_config=views.config(),
         config=config,
     )
     report = evaluate_augmenter(augmenter, pairs, resamples=config.bootstrap, seed=config.seed)
-    _lap(seconds, "evaluate_augmenter", began)
+    _lap(seconds, "evaluate", began)
     notes = [*pairs.notes, *_notes(report)]
     if not report.beats_original:
         if not force:
             raise AugmenterRefusedError(_why_refused(report, collection.name))
         notes.append(f"FORCED: {_figures(report)}")
-    record = _record(augmenter, pairs, trained, report, extractor, where) | {"notes": notes, "seconds": seconds}
+    record = AugmenterRecord(
+        embedstore=__version__,
+        extractor=extractor,
+        parameters=PARAMETERS,
+        collection_version=pairs.version,
+        views_version=pairs.views_version,
+        view_config=augmenter.view_config,
+        config=config,
+        where=where,
+        device=jax_devices()[0],
+        tiles=len(pairs),
+        parts=pairs.counts(),
+        evaluations=trained.evaluations,
+        step=trained.step,
+        report=report,
+        beats_original=report.beats_original,
+        notes=tuple(notes),
+        seconds=seconds,
+    )
     stored = StoredAugmenter(
         name=name,
         collection=collection.name,
         digest=augmenter.digest,
-        record=record,
+        record=record.as_record(),
         parameters=augmenter.to_bytes(),
     )
     store.augmenters.save(stored)
@@ -112,7 +132,7 @@ def default_augmenter_name(collection: str) -> str:
 
 
 def augmenter_inputs(pairs: ViewPairs, views: ViewConfig) -> AugmenterArrays:
-    """What a network stands on: moments of the vectors that are trained on, and views to be drawn; no parameters."""
+    """An augmenter without parameters: moments of the vectors that it is trained on, and views to draw."""
     mean, std, _, _ = moments(pairs.vectors, (pairs.part == TRAIN)[None])
     bank = draw_parameters(np.arange(BANK_ROWS), views).reshape(-1, len(PARAMETERS))[:BANK_ROWS]
     return AugmenterArrays(
@@ -122,29 +142,6 @@ def augmenter_inputs(pairs: ViewPairs, views: ViewConfig) -> AugmenterArrays:
         scale=jnp.asarray(parameter_scale(bank)),
         bank=jnp.asarray(bank),
     )
-
-
-def _record(
-    augmenter: Augmenter, pairs: ViewPairs, trained: TrainedAugmenter, report: AugmenterReport,
-    extractor: dict[str, Any], where: str | None,
-) -> dict[str, Any]:  # fmt: skip
-    return {
-        "format": FORMAT_VERSION,
-        "embedstore": __version__,
-        "extractor": {key: extractor[key] for key in ("name", "digest", "dim")},
-        "parameters": list(PARAMETERS),
-        "collection_version": pairs.version,
-        "views": {"version": pairs.views_version, "config": as_record(augmenter.view_config)},
-        "config": as_record(augmenter.config),
-        "where": where,
-        "device": jax_devices()[0],
-        "tiles": len(pairs),
-        "parts": pairs.counts(),
-        "looks": [{"step": step, "explained": explained} for step, explained in trained.looks],
-        "step": trained.step,
-        "report": report.as_record(),
-        "beats_original": report.beats_original,
-    }
 
 
 def _figures(report: AugmenterReport) -> str:

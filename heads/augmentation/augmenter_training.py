@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Float, Float16, Int, PRNGKeyArray
 
 from embedstore.progress import OnProgress, Progress, no_progress
+from heads.augmentation.augmenter_report import ValidationScore
 from heads.augmentation.view_pairs import ViewPairs
 from heads.config import AugmenterConfig
 from heads.devices import padded, to_device
@@ -60,13 +61,13 @@ class TrainedAugmenter(NamedTuple):
     """A trained network.
 
     Attributes:
-        looks: Step and share of the change that is explained on the validation part, of each look.
-        step: The one that was kept; 0 where none was better than the tile itself.
+        evaluations: On the validation part.
+        step: The one that was kept; 0 where none was better than the tile's own vector.
     """
 
     network: Network
     arrays: AugmenterArrays
-    looks: tuple[tuple[int, float], ...]
+    evaluations: tuple[ValidationScore, ...]
     step: int
 
 
@@ -77,7 +78,7 @@ def train_augmenter(
 
     Args:
         latent: What the network stands on; its parameters are replaced.
-        on_progress: Called after each look at the validation part.
+        on_progress: Called after each evaluation on the validation part.
     """
     dim = pairs.vectors.shape[1]
     network = augmenter_network(dim, config)
@@ -93,15 +94,15 @@ def train_augmenter(
         best_score=jnp.float32(unchanged), best_step=jnp.int32(0),
     )  # fmt: skip
     run = partial(_round, network, config.batch, config.evaluate_every, arrays, on_device, wanted)
-    looks = []
+    evaluations = []
     for _ in range(-(-config.steps // config.evaluate_every)):
         state, score = run(state, jax.random.fold_in(key, 1))
         explained = 1 - float(score) / max(unchanged, 1e-12)
-        looks.append((int(state.step), round(explained, 4)))
         step = int(state.step)
+        evaluations.append(ValidationScore(step=step, explained=round(explained, 4)))
         message = f"step {step:,} of {config.steps:,}: {explained:.1%} of the change explained on validation tiles"
         on_progress(Progress(stage="fit-augmenter", message=message, done=step, total=config.steps, unit="steps"))
-    return TrainedAugmenter(network, arrays._replace(parameters=state.best), tuple(looks), int(state.best_step))
+    return TrainedAugmenter(network, arrays._replace(parameters=state.best), tuple(evaluations), int(state.best_step))
 
 
 def _bring(config: AugmenterConfig, pairs: ViewPairs) -> _Pairs:

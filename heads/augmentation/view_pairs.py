@@ -19,6 +19,14 @@ MAX_VIEWS = 200_000
 _LEAST_GROUPS = 4
 
 
+@dataclass(frozen=True, kw_only=True)
+class TilesAndGroups:
+    """Tiles of a part, and patients (groups) that they are of."""
+
+    tiles: int
+    groups: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ViewPairs:
     """n tiles and their views.
@@ -45,13 +53,14 @@ class ViewPairs:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Tiles and patients of each part."""
-        found = {}
-        for part, name in PART_NAMES.items():
-            mine = self.part == part
-            found[name] = {"tiles": int(mine.sum()), "groups": len(np.unique(self.group[mine]))}
-        return found
+    def counts(self) -> dict[str, TilesAndGroups]:
+        """Tiles and patients of each part, by its name."""
+        return {
+            name: TilesAndGroups(
+                tiles=int((self.part == part).sum()), groups=len(np.unique(self.group[self.part == part]))
+            )
+            for part, name in PART_NAMES.items()
+        }
 
 
 def gather_view_pairs(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embedstore.store import StoredHead
 from heads.evaluation.report import Report
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ WIDTH, EDGE, LEFT, TOP, BELOW, LINE = 6.0, 4.9, 0.8, 0.4, 0.75, 0.21
 
 
 def write_curves(report: Report, folder: str | Path, *, name: str) -> list[Path]:
-    """Write `roc.png`, `precision-recall.png`, `reliability.png` and `confusion.png` into a folder.
+    """Write `sheet.png` with all four, `roc.png`, `precision-recall.png`, `reliability.png` and `confusion.png`.
 
     Args:
         report: What `evaluate` found.
@@ -42,7 +41,8 @@ def write_curves(report: Report, folder: str | Path, *, name: str) -> list[Path]
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
+    paths = [folder / "sheet.png"]
+    paths[0].write_bytes(curves_png(report, name=name))
     for kind in _DRAWINGS:
         figure = Figure(figsize=(WIDTH, 0.45 + _height(report, kind)), dpi=DPI)
         _draw(figure, kind, report, left=0, top=0.45)
@@ -227,13 +227,3 @@ def _finish(axes: "Axes", report: Report, title: str, x: str, y: str, metric: st
 def _shortened(name: str, most: int = NAME_CHARS) -> str:
     """The name, with its middle left out where it is too long: both ends tell classes apart."""
     return name if len(name) <= most else f"{name[: most - most // 2 - 1]}…{name[-(most // 2) :]}"
-
-
-def write_card(head: StoredHead, folder: Path) -> list[Path]:
-    """Write a head's curves as PNG into FOLDER/NAME, each alone and all on a sheet, and say where."""
-    report = Report.from_record(head.record["report"])
-    folder = folder / head.name
-    folder.mkdir(parents=True, exist_ok=True)
-    sheet = folder / "sheet.png"
-    sheet.write_bytes(curves_png(report, name=head.name))
-    return [sheet, *write_curves(report, folder, name=head.name)]

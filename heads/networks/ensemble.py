@@ -1,5 +1,6 @@
 """An ensemble: networks that were fitted on different folds or from different seeds, and their mean probabilities."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,6 +41,17 @@ class Ensemble:
     scale: NDArray[np.float32]
     offset: NDArray[np.float32]
     temperature: NDArray[np.float32]
+
+    @classmethod
+    def concatenate(cls, ensembles: "Sequence[Ensemble]") -> "Ensemble":
+        """All networks of some ensembles; they share network, mean and std."""
+        arrays = {
+            name: np.concatenate([getattr(ensemble, name) for ensemble in ensembles])
+            for name in ("shift", "scale", "offset", "temperature")
+        }
+        parameters = jax.tree.map(lambda *a: np.concatenate(a), *[ensemble.parameters for ensemble in ensembles])
+        first = ensembles[0]
+        return cls(network=first.network, mean=first.mean, std=first.std, parameters=parameters, **arrays)
 
     def __len__(self) -> int:
         return len(self.temperature)

@@ -1,7 +1,7 @@
 """Splits: which labelled rows are trained on, validated on and tested on, with no patient on two sides."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,31 +106,46 @@ def make_split(
     return Split(parts=parts, names=tuple(names), notes=tuple(notes))
 
 
-def groups_by_part(split: Split, groups: NDArray[Any], group_names: Sequence[str]) -> list[dict[str, list[str]]]:
-    """The names of the groups of each part, fold by fold, sorted: what is saved with a head and shown of a split."""
-    found = []
-    for fold in split.parts:
-        codes = {name: np.unique(np.asarray(groups)[fold == part]) for part, name in PART_NAMES.items()}
-        found.append({name: sorted(str(group_names[code]) for code in codes[name]) for name in codes})
-    return found
+@dataclass(frozen=True, kw_only=True)
+class PartCounts:
+    """How much is in a part: rows, groups, and rows of each class."""
+
+    rows: int
+    groups: int
+    classes: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldCounts:
+    """How much is in each part of a fold."""
+
+    fold: str
+    train: PartCounts
+    valid: PartCounts
+    test: PartCounts
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "FoldCounts":
+        """Counts from what `dataclasses.asdict` made of them."""
+        return cls(fold=record["fold"], **{name: PartCounts(**record[name]) for name in PART_NAMES.values()})
 
 
 def count_parts(
     split: Split, *, groups: NDArray[Any], strata: NDArray[np.bool_], classes: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Rows, groups and rows of each class in each part, a record for each fold; plain values for JSON and tables."""
-    records = []
-    for name, fold in zip(split.names, split.parts, strict=True):
-        record: dict[str, Any] = {"fold": name}
-        for part, part_name in PART_NAMES.items():
-            mine = fold == part
-            record[part_name] = {
-                "rows": int(mine.sum()),
-                "groups": len(np.unique(np.asarray(groups)[mine])),
-                "classes": dict(zip(classes, strata[mine].sum(axis=0).tolist(), strict=True)),
-            }
-        records.append(record)
-    return records
+) -> tuple[FoldCounts, ...]:
+    """Rows, groups and rows of each class in each part of each fold."""
+
+    def count(in_part: NDArray[np.bool_]) -> PartCounts:
+        return PartCounts(
+            rows=int(in_part.sum()),
+            groups=len(np.unique(np.asarray(groups)[in_part])),
+            classes=dict(zip(classes, strata[in_part].sum(axis=0).tolist(), strict=True)),
+        )
+
+    return tuple(
+        FoldCounts(fold=name, **{part: count(fold == code) for code, part in PART_NAMES.items()})
+        for name, fold in zip(split.names, split.parts, strict=True)
+    )
 
 
 def part_of_name(name: str) -> int:

@@ -28,7 +28,7 @@ from heads.networks.models import Parameters, apply, standardise
 from heads.splitting.splits import TRAIN, VALID
 from heads.training.adamw import optimizer_of
 from heads.training.grid import BestHeads, Grid, Program, TrainedGrid, grid_cells, make_grid, make_program
-from heads.training.problem import Problem, build_problem
+from heads.training.problem import Problem, build_examples_problem
 from heads.training.validation import score
 
 #: Shortest padded bag, tiles; lengths double from there.
@@ -89,7 +89,7 @@ def bag_batches(
         yield BagBatch(*cast(tuple[Any, Any, Any], (x, mask, bag)))
 
 
-def _ahead(batches: Iterator[BagBatch]) -> Iterator[BagBatch]:
+def _prefetched(batches: Iterator[BagBatch]) -> Iterator[BagBatch]:
     """The same, each laid out while the one before is in use."""
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(next, batches, None)
@@ -123,7 +123,7 @@ def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> 
     """
     bags = examples.bags
     program = make_program(config, examples, vectors.shape[1])
-    problem = _pose(config, examples, vectors)
+    problem = _bag_problem(config, examples, vectors)
     seeds = range(config.seed, config.seed + config.seeds)
     grid = make_grid(
         len(examples.tasks), config.learning_rates or (), config.weight_decays or (),
@@ -141,38 +141,29 @@ def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> 
         epoch = bag_batches(
             vectors, bags, trained, most_bags=config.batch or 1, most_tiles=config.bag_tiles, rng=rng
         )  # fmt: skip
-        for batch in _ahead(epoch):
+        for batch in _prefetched(epoch):
             state = _step(program, problem, grid, heads, state, batch, step)
             step += 1
             if step % program.every == 0 or step == program.steps:
                 logits = _all_logits(program, problem, heads, state.parameters, vectors, bags, valid)
-                best.look(state.parameters, np.asarray(_score_heads(program, problem, heads, logits)), step)
+                best.update(state.parameters, np.asarray(_score_heads(program, problem, heads, logits)), step)
             if step == program.steps or not best.open:
                 break
-    fitted = BestHeads(
-        jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), best.parameters),
-        jnp.asarray(best.score.reshape(shape)),
-        jnp.asarray(best.step.reshape(shape)),
-    )
     return TrainedGrid(
         optimizer="adamw",
         network=program.network,
         problem=problem,
         cells=grid_cells(grid, ("learning_rate", "weight_decay")),
         seeds=len(seeds),
-        fitted=fitted,
+        best=best.heads(shape),
         logits=lambda ensemble, rows: bag_logits(ensemble, vectors, bags, rows),
     )
 
 
-def _pose(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> Problem:
-    """The problem with bags for rows; moments are those of tiles."""
+def _bag_problem(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> Problem:
+    """The problem with bags for rows; means and standard deviations are those of tiles."""
     placeholder = np.zeros((len(examples), 1), np.float16)
-    problem = build_problem(
-        placeholder, examples.targets, examples.known, examples.split.parts,
-        [config.multi_label] * len(examples.tasks), class_weights=config.class_weights == "balanced",
-        balanced_sampling=config.balanced_sampling, seed=config.seed,
-    )  # fmt: skip
+    problem = build_examples_problem(config, examples, placeholder)
     tiles = np.repeat(examples.split.parts == TRAIN, examples.bags.sizes, axis=1)
     mean, std, shift, scale = (jnp.asarray(a) for a in moments(vectors, tiles))
     return problem._replace(mean=mean, std=std, shift=shift, scale=scale)
@@ -184,7 +175,7 @@ def _flatten(grid: Grid, shape: tuple[int, int, int]) -> _Heads:
 
 
 class _Best:
-    """Heads as they were at their best look at the validation bags."""
+    """Heads as they were at their best evaluation on the validation bags."""
 
     def __init__(self, parameters: Parameters, *, patience: int):
         self.parameters = jax.tree.map(np.asarray, parameters)
@@ -192,12 +183,17 @@ class _Best:
         self.score, self.step = np.full(n, np.inf, np.float32), np.zeros(n, np.int32)
         self._stale, self._patience = np.zeros(n, np.int32), patience
 
+    def heads(self, shape: tuple[int, int, int]) -> BestHeads:
+        """The heads by stream, fold and cell."""
+        parameters = jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), self.parameters)
+        return BestHeads(parameters, jnp.asarray(self.score.reshape(shape)), jnp.asarray(self.step.reshape(shape)))
+
     @property
     def open(self) -> bool:
-        """A head may still get better."""
+        """Whether a head may still get better."""
         return bool((self._stale < self._patience).any())
 
-    def look(self, parameters: Parameters, score: NDArray[np.float32], step: int) -> None:
+    def update(self, parameters: Parameters, score: NDArray[np.float32], step: int) -> None:
         going = self._stale < self._patience
         better = (score < self.score) & going
 
@@ -263,7 +259,7 @@ def _all_logits(program: Program, problem: Problem, heads: _Heads, parameters, v
     """Logits (heads, examples, k) of some bags; zeros for the others."""
     standard = problem.mean, problem.std, problem.shift[0, heads.fold], problem.scale[0, heads.fold]
     found = np.zeros((len(heads.task), len(problem.parts[0]), program.columns), np.float32)
-    for batch in _ahead(bag_batches(vectors, bags, chosen, most_bags=64, most_tiles=0)):
+    for batch in _prefetched(bag_batches(vectors, bags, chosen, most_bags=64, most_tiles=0)):
         logits, _ = _logits_of_batch(program.network, parameters, *standard, batch)
         real = np.asarray(batch.bag) >= 0
         found[:, np.asarray(batch.bag)[real]] = np.asarray(logits)[:, real]
@@ -298,7 +294,7 @@ def bag_outputs(
     standard = ensemble.mean, ensemble.std, ensemble.shift, ensemble.scale
     found = np.zeros((len(ensemble), len(bags), ensemble.offset.shape[1]), np.float32)
     attention: dict[int, NDArray[np.float32]] = {}
-    for batch in _ahead(bag_batches(vectors, bags, chosen, most_bags=64, most_tiles=0)):
+    for batch in _prefetched(bag_batches(vectors, bags, chosen, most_bags=64, most_tiles=0)):
         logits, weights = _logits_of_batch(ensemble.network, ensemble.parameters, *standard, batch)
         mean = np.asarray(weights).mean(axis=0)
         for place, bag in enumerate(np.asarray(batch.bag)):

@@ -3,7 +3,7 @@
 A stream is a seed with its batches and its augmentation. All heads of a stream look at the same batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -79,7 +79,7 @@ class Grid(NamedTuple):
 
 
 class BestHeads(NamedTuple):
-    """Heads as they were at their best look at the validation rows."""
+    """Heads as they were at their best evaluation on the validation rows."""
 
     parameters: Parameters  # (streams, folds, heads, …) each
     score: Float[Array, "streams folds heads"]
@@ -87,7 +87,7 @@ class BestHeads(NamedTuple):
 
 
 def stream_moments(problem: Problem, streams: int) -> tuple[jax.Array, jax.Array]:
-    """Shift and scale of each stream, (streams, folds, dim)."""
+    """Shift and scale of each stream, (streams, folds, dim) each."""
     seeds = streams // len(problem.shift)
     return jnp.repeat(problem.shift, seeds, axis=0), jnp.repeat(problem.scale, seeds, axis=0)
 
@@ -96,17 +96,28 @@ def make_grid(
     tasks: int, learning_rates: Sequence[float], weight_decays: Sequence[float], strengths: Sequence[Strengths],
     seeds: Sequence[int],
 ) -> Grid:  # fmt: skip
-    """Tasks × learning rates × weight decays for each of augmentations × seeds."""
+    """Tasks × learning rates × weight decays, for each of strengths of augmentation × seeds."""
     cells = [(t, r, w) for t in range(tasks) for r in learning_rates for w in weight_decays]
     task, rate, decay = (np.asarray(values) for values in zip(*cells, strict=True))
-    streams = [(one, seed) for one in strengths for seed in seeds]
+    streams = [(strength, seed) for strength in strengths for seed in seeds]
     return Grid(
         task=jnp.asarray(task, jnp.int32),
         learning_rate=jnp.asarray(rate, jnp.float32),
         weight_decay=jnp.asarray(decay, jnp.float32),
-        strengths=jax.tree.map(lambda *a: jnp.stack(a), *[one for one, _ in streams]),
+        strengths=jax.tree.map(lambda *a: jnp.stack(a), *[strength for strength, _ in streams]),
         keys=jnp.stack([jax.random.key(seed) for _, seed in streams]),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A task and a combination of hyper-parameters, by name.
+
+    Where there are several policies of augmentation, the policy stands under `augment`.
+    """
+
+    task: int
+    parameters: Mapping[str, float | str]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,37 +129,37 @@ class TrainedGrid:
         network: Their network.
         problem: What they were fitted on.
         cells: Task and hyper-parameters of each head of a fold and seed: all of the first augmentation, then those of
-            the second. Where there are several, which it is stands under 'augment'.
-        seeds: Seeds of each.
-        fitted: Their parameters and validation scores.
-        logits: From members, a fold and rows of the examples to logits (members, n, columns).
+            the second.
+        seeds: Number of seeds of each.
+        best: Their parameters and validation scores.
+        logits: From an ensemble and rows (n,) of the examples to logits (M, n, columns).
     """
 
     optimizer: str
     network: Network
     problem: Problem
-    cells: tuple[dict[str, Any], ...]
+    cells: tuple[Cell, ...]
     seeds: int
-    fitted: BestHeads
+    best: BestHeads
     logits: Callable[[Ensemble, NDArray[np.intp]], NDArray[np.float32]]
 
     def scores(self, task: int) -> dict[int, NDArray[np.float32]]:
         """Validation scores (seeds, folds) of each of a task's cells; smaller is better."""
-        return {i: self.of_cell(self.fitted.score, i) for i, cell in enumerate(self.cells) if cell["task"] == task}
+        return {i: self.of_cell(self.best.score, i) for i, cell in enumerate(self.cells) if cell.task == task}
 
     def of_cell(self, values: Any, cell: int) -> NDArray[Any]:
         """What is of a cell, (seeds, folds, …), in an array over all heads (streams, folds, heads, …)."""
-        policy, head = divmod(cell, self.fitted.score.shape[2])
+        policy, head = divmod(cell, self.best.score.shape[2])
         return np.asarray(values[policy * self.seeds : (policy + 1) * self.seeds, :, head])
 
     def ensemble(self, cell: int, folds: Sequence[int], columns: int) -> Ensemble:
         """The heads of a cell, of all seeds and some folds; without offset and temperature."""
         chosen, seeds = np.asarray(folds), self.seeds
         parameters = jax.tree.map(
-            lambda a: self.of_cell(a, cell)[:, chosen].reshape(-1, *a.shape[3:]), self.fitted.parameters
+            lambda a: self.of_cell(a, cell)[:, chosen].reshape(-1, *a.shape[3:]), self.best.parameters
         )
         parameters = first_columns(parameters, columns)
-        policy = cell // self.fitted.score.shape[2]
+        policy = cell // self.best.score.shape[2]
         shift, scale = (np.asarray(a)[policy, chosen] for a in (self.problem.shift, self.problem.scale))
         m = seeds * len(folds)
         return Ensemble(
@@ -177,8 +188,8 @@ def make_program(
         columns=columns,
         hidden=config.hidden,
         dropout=config.dropout,
-        losses=frozenset("softmax" if one else "sigmoid" for one in softmax),
-        kinds=tuple(active_kinds(one) for one in config.policies),
+        losses=frozenset("softmax" if is_one else "sigmoid" for is_one in softmax),
+        kinds=tuple(active_kinds(policy) for policy in config.policies),
         views=views,
         augmenter_network=augmenter_network,
         batch=config.batch or 1,
@@ -192,13 +203,21 @@ def make_program(
 
 def grid_cells(
     grid: Grid, names: Sequence[str], policies: Sequence[AugmentConfig] = (AugmentConfig(),)
-) -> tuple[dict[str, Any], ...]:
-    """What each head of a grid is, by the names of its hyper-parameters and, where there are several, augmentation."""
+) -> tuple[Cell, ...]:
+    """What each head of a fold and seed is.
+
+    Args:
+        names: Of the hyper-parameters that the optimiser has.
+    """
     values = {"learning_rate": grid.learning_rate, "weight_decay": grid.weight_decay, "c": grid.learning_rate}
     columns = {name: np.asarray(values[name]).tolist() for name in names}
+
+    def parameters(i: int, policy: AugmentConfig) -> dict[str, float | str]:
+        numbers = {name: float(f"{columns[name][i]:.6g}") for name in names}
+        return {**numbers, "augment": str(policy)} if len(policies) > 1 else {**numbers}
+
     return tuple(
-        {"task": task, **{name: float(f"{columns[name][i]:.6g}") for name in names}}
-        | ({"augment": str(policy)} if len(policies) > 1 else {})
+        Cell(task=task, parameters=parameters(i, policy))
         for policy in policies
         for i, task in enumerate(np.asarray(grid.task).tolist())
     )

@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float16, Int, Int8, PRNGKeyArray
 from numpy.typing import NDArray
 
+from heads.config import FitConfig
 from heads.devices import padded
+from heads.examples import Examples
 from heads.moments import moments
 from heads.networks.augmenter_network import AugmenterArrays
 from heads.splitting.splits import TRAIN, VALID
@@ -135,6 +137,17 @@ def build_problem(
         "valid_rows": valid_rows, "valid_x": valid_x,
     }  # fmt: skip
     return Problem(**jax.device_put(arrays), groups=groups)
+
+
+def build_examples_problem(
+    config: FitConfig, examples: Examples, vectors: NDArray[Any], shares: NDArray[np.float64] | None = None
+) -> Problem:
+    """The problem that examples and their vectors pose; see `build_problem`."""
+    return build_problem(
+        vectors, examples.targets, examples.known, examples.split.parts, [config.multi_label] * len(examples.tasks),
+        class_weights=config.class_weights == "balanced", balanced_sampling=config.balanced_sampling, seed=config.seed,
+        shares=shares,
+    )  # fmt: skip
 
 
 def _valid_rows(parts: NDArray[np.int8], seed: int) -> NDArray[np.int32]:

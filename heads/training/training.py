@@ -1,5 +1,6 @@
-"""What training leaves: all heads of a grid, and how they answer; and how one of its methods is chosen for a fit."""
+"""Train all heads of a configuration: the optimiser is chosen, and the problem built that it needs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,24 +13,14 @@ from heads.augmentation.policies import MAX_LBFGS_VECTORS, augmented_rows, count
 from heads.config import LBFGS_MODELS, FitConfig
 from heads.devices import device_bytes, padded, to_device
 from heads.examples import Examples
+from heads.training.abmil import train_bags
 from heads.training.adamw import fit_on_device, fit_streamed
 from heads.training.grid import BestHeads, Grid, Program, TrainedGrid, grid_cells, make_grid, make_program
 from heads.training.lbfgs import fit_lbfgs
-from heads.training.problem import Problem, build_problem
+from heads.training.problem import Problem, build_examples_problem
 
 #: More iterations than this the strongest grids do not need, and the weakest regularisation should not get.
 LBFGS_STEPS = 200
-
-
-def build_examples_problem(
-    config: FitConfig, examples: Examples, vectors: NDArray[Any], shares: NDArray[np.float64] | None = None
-) -> Problem:
-    """The problem that examples and their vectors pose; see `build_problem`."""
-    return build_problem(
-        vectors, examples.targets, examples.known, examples.split.parts, [config.multi_label] * len(examples.tasks),
-        class_weights=config.class_weights == "balanced", balanced_sampling=config.balanced_sampling, seed=config.seed,
-        shares=shares,
-    )  # fmt: skip
 
 
 def choose_optimizer(config: FitConfig, rows: int, views: int = 1) -> str:
@@ -44,13 +35,16 @@ def train(
     config: FitConfig, examples: Examples, vectors: NDArray[Any], *, augmenter: Augmenter | None = None,
     on_device: bool | None = None,
 ) -> TrainedGrid:  # fmt: skip
-    """Fit all heads of a configuration to examples of one vector each.
+    """Fit all heads of a configuration to examples.
 
     Args:
-        vectors: (n, dim), or with stored views (n, 1 + views, dim), the original first; may be a memory map.
-        augmenter: What takes vectors to those of views; needed where `learned` is on.
-        on_device: Whether all vectors are brought to the device; by what is free there when None.
+        vectors: (n, dim), or with stored views (n, 1 + views, dim), the original first; for abmil (tiles, dim) of all
+            bags, one after the other. May be a memory map.
+        augmenter: Needed where a policy uses `learned`.
+        on_device: Whether all vectors are copied to the device; by its free memory when None. Not for abmil.
     """
+    if config.model == "abmil":
+        return train_bags(config, examples, vectors)
     dim, views = vectors.shape[-1], vectors.shape[1] if vectors.ndim == 3 else 1
     optimizer = choose_optimizer(config, len(vectors), views)
     if optimizer == "lbfgs":
@@ -59,7 +53,7 @@ def train(
         program = make_program(config, examples, dim, steps=min(config.steps or LBFGS_STEPS, LBFGS_STEPS))
         seeds = range(config.seed, config.seed + 1)  # it starts at zero and draws nothing: all seeds are alike
         grid = _grid(config, examples, rates=config.c, decays=(0.0,), seeds=seeds)
-        fitted = fit_lbfgs(program, problem, grid, copies, shares)
+        best = fit_lbfgs(program, problem, grid, copies, shares)
         names: tuple[str, ...] = ("c",)
     else:
         network, arrays = (augmenter.network, augmenter.arrays) if augmenter is not None else (None, None)
@@ -70,9 +64,9 @@ def train(
         seeds = range(config.seed, config.seed + config.seeds)
         rates, decays = config.learning_rates or (), config.weight_decays or ()
         grid = _grid(config, examples, rates=rates, decays=decays, seeds=seeds)
-        fitted = _fit_adamw(program, problem, grid, vectors, on_device)
+        best = _fit_adamw(program, problem, grid, vectors, on_device)
         names = ("learning_rate", "weight_decay")
-    jax.block_until_ready(fitted)
+    jax.block_until_ready(best)
     first = vectors if vectors.ndim == 2 else vectors[:, 0]
     return TrainedGrid(
         optimizer=optimizer,
@@ -80,13 +74,15 @@ def train(
         problem=problem,
         cells=grid_cells(grid, names, config.policies),
         seeds=len(seeds),
-        fitted=fitted,
+        best=best,
         logits=lambda ensemble, rows: ensemble.logits(first[rows]),
     )
 
 
-def _grid(config: FitConfig, examples: Examples, *, rates, decays, seeds) -> Grid:
-    return make_grid(len(examples.tasks), rates, decays, [Strengths.of(one) for one in config.policies], seeds)
+def _grid(
+    config: FitConfig, examples: Examples, *, rates: Sequence[float], decays: Sequence[float], seeds: Sequence[int]
+) -> Grid:
+    return make_grid(len(examples.tasks), rates, decays, [Strengths.of(policy) for policy in config.policies], seeds)
 
 
 def _fit_adamw(

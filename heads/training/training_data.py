@@ -1,13 +1,12 @@
 """What a head is fitted from: vectors, with stored views where they are asked for, and a latent augmenter."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.config import as_record
 from embedstore.errors import ViewsNotFoundError
 from embedstore.store import Collection, Store, read_vectors, read_views
 from embedstore.store.vectors import room_for
@@ -17,6 +16,7 @@ from heads.bags import pool
 from heads.config import TILE_MODELS, AugmentConfig, FitConfig
 from heads.devices import device_bytes
 from heads.examples import Examples
+from heads.record import AugmenterUsed, ViewsUsed
 
 #: Rows that are laid beside their views at once.
 _BLOCK_ROWS = 4096
@@ -31,15 +31,22 @@ class TrainingData:
             first; or the vectors of all bags (tiles, dim), one bag after the other.
         augment: The augmentation that was asked for, or where that was left open what there are the means for.
         augmenter: What takes a vector to that of a view, where that is wanted.
-        record: Views and augmenter, as a head keeps them to be fitted again.
+        views: The stored views among the vectors.
         notes: What the user should know.
     """
 
     vectors: NDArray[Any]
     augment: tuple[AugmentConfig, ...]
     augmenter: Augmenter | None = None
-    record: dict[str, Any] = field(default_factory=dict)
+    views: ViewsUsed | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def augmenter_used(self) -> AugmenterUsed | None:
+        """What a head keeps of the augmenter, to be fitted again."""
+        if self.augmenter is None:
+            return None
+        return AugmenterUsed(name=self.augmenter.name, digest=self.augmenter.digest)
 
 
 def gather_training_data(
@@ -66,7 +73,7 @@ def _left_open(
     """With the augmentation that the store has the means for."""
     views = store.views(collection.name)
     augmenters = augmenters_for(store, collection)
-    learned = len(augmenters) == 1 and augmenters[0].record["beats_original"]
+    learned = len(augmenters) == 1 and all(record.beats_original for record in augmenters.values())
     for count in (views.config().count if views.exists() else 0, 0):
         policy = default_policy(len(examples), views=count, learned=learned)
         try:
@@ -84,20 +91,19 @@ def _asked(
     store: Store, collection: Collection, examples: Examples, config: FitConfig, vectors: NDArray[Any], scratch: Path
 ) -> TrainingData:
     """With the augmentation that a configuration names."""
-    augmenter, notes = None, tuple[str, ...]()
-    record: dict[str, Any] = {}
+    data = TrainingData(vectors=vectors, augment=config.policies)
     if config.uses("learned"):
-        augmenter = load_augmenter(store, collection, config.augmenter)
-        record["augmenter"] = {"name": augmenter.name, "digest": augmenter.digest}
+        data = replace(data, augmenter=load_augmenter(store, collection, config.augmenter))
     if config.uses("views"):
-        vectors, record["views"], notes = _with_views(store, collection, examples, vectors, scratch)
-    return TrainingData(vectors=vectors, augment=config.policies, augmenter=augmenter, record=record, notes=notes)
+        vectors, views, notes = _with_views(store, collection, examples, vectors, scratch)
+        data = replace(data, vectors=vectors, views=views, notes=notes)
+    return data
 
 
 def _with_views(
     store: Store, collection: Collection, examples: Examples, vectors: NDArray[Any], scratch: Path
-) -> tuple[NDArray[Any], dict[str, Any], tuple[str, ...]]:
-    """Vectors and their views, what is recorded of them, and notes."""
+) -> tuple[NDArray[Any], ViewsUsed, tuple[str, ...]]:
+    """Vectors with their views, what is recorded of these, and notes."""
     views = store.views(collection.name)
     if not views.exists():
         raise ViewsNotFoundError(
@@ -117,7 +123,7 @@ def _with_views(
         "`embedstore ingest … --views` over their slides makes them"
     )
     both = _beside(vectors, read.vectors, read.found, scratch / "with-views.npy")
-    return both, {**as_record(config), "tiles": found}, (note,) if found < n else ()
+    return both, ViewsUsed(config=config, tiles=found), (note,) if found < n else ()
 
 
 def _vectors(collection: Collection, examples: Examples, config: FitConfig, scratch: Path) -> NDArray[Any]:

@@ -1,28 +1,27 @@
 """The split of a head, as an audit takes it."""
 
-import io
-
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from embedstore.errors import HeadMismatchError
 from embedstore.store import StoredHead
 from embedstore.tile_id import tile_ids
 from heads.head_split import split_groups
+from heads.stored_examples import StoredExamples
+from tests.heads.records import head_record
 from tests.heads.scene import COLLECTION, make_store
 
 
 def head(level: str, ids: np.ndarray, *parts: list[int]) -> StoredHead:
     """A head that keeps these examples, and nothing else."""
-    columns = {"id": ids, **{f"part_{f}": np.array(part, np.int8) for f, part in enumerate(parts)}}
-    batch = pa.record_batch({name: pa.array(values) for name, values in columns.items()})
-    out = io.BytesIO()
-    with pa.ipc.new_stream(out, batch.schema) as writer:
-        writer.write_batch(batch)
+    n = len(ids)
+    examples = StoredExamples(
+        ids=ids, tiles=np.ones(n, np.int64), group=np.arange(n, dtype=np.int32), parts=np.array(parts, np.int8),
+        targets=(np.zeros((n, 2), bool),), known=(np.ones(n, bool),),
+    )  # fmt: skip
     return StoredHead(
         name="h", task="t", collection=COLLECTION, model="linear", level=level, digest="d", parameters=b"",
-        examples=out.getvalue(), record={"split": {"names": [f"fold {f + 1}" for f in range(len(parts))]}},
+        examples=examples.to_bytes(), record=head_record(len(parts)).as_record(),
     )  # fmt: skip
 
 

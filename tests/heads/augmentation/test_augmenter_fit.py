@@ -111,7 +111,7 @@ def test_names_extractors_and_the_only_one(tmp_path: Path):
         load_augmenter(store, collection, None)
     record = collection.record() | {"extractor": {"name": "new", "dim": DIM, "digest": "sha256:2"}}
     other = Collection.create(store.uri, "other", dim=DIM, record=record)
-    with pytest.raises(AugmenterMismatchError, match="one of another extractor: it was made for vectors of toy"):
+    with pytest.raises(AugmenterMismatchError, match="one of another extractor: it was trained on vectors of toy"):
         load_augmenter(store, other, "second")
 
 
@@ -135,4 +135,4 @@ def test_from_the_command_line(tmp_path: Path):
     assert "removed" in run("augmenters", "rm", "mine", "--yes") and store.augmenters.names() == []
     config.write_text("[augmenter]\nwide = 16\n")
     result = CliRunner().invoke(app, ["fit-augmenter", "--store", store.uri, "--config", str(config)])
-    assert "[augmenter] has wide; expected of batch" in str(result.exception)
+    assert "[augmenter] has wide; expected some of batch" in str(result.exception)

@@ -59,17 +59,17 @@ def valid_error(made: TrainedAugmenter, pairs: ViewPairs) -> float:
 
 
 def test_it_takes_so_many_steps_and_looks_at_the_end_of_each_round():
-    assert [step for step, _ in trained().looks] == [10, 20, 25]
+    assert [score.step for score in trained().evaluations] == [10, 20, 25]
 
 
 def test_what_is_kept_is_the_best_look():
     pairs = pairs_of()
     made = trained(replace(CONFIG, learning_rate=0.3), pairs)
-    best = max(made.looks, key=lambda look: look[1])
+    best = max(made.evaluations, key=lambda score: score.explained)
     start = train_augmenter(replace(CONFIG, steps=1, learning_rate=1e-12), pairs, augmenter_inputs(pairs, VIEWS))
-    assert made.step == (best[0] if best[1] > 0 else 0)
+    assert made.step == (best.step if best.explained > 0 else 0)
     explained = 1 - valid_error(made, pairs) / valid_error(start, pairs)
-    np.testing.assert_allclose(explained, max(best[1], 0), atol=2e-4)
+    np.testing.assert_allclose(explained, max(best.explained, 0), atol=2e-4)
 
 
 def test_what_never_gets_better_is_left_as_it_began():
@@ -86,13 +86,13 @@ def test_what_never_gets_better_is_left_as_it_began():
 def test_nothing_of_the_test_part_reaches_it():
     """Its vectors are NaN."""
     made = trained()
-    assert made.step > 0 and all(np.isfinite(explained) and explained > 0 for _, explained in made.looks[-1:])
+    assert made.step > 0 and np.isfinite(made.evaluations[-1].explained) and made.evaluations[-1].explained > 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(made.arrays))
 
 
 def test_the_same_seed_gives_the_same_numbers():
     one, same, other = (trained(replace(CONFIG, seed=seed)) for seed in (0, 0, 1))
-    assert one.looks == same.looks != other.looks
+    assert one.evaluations == same.evaluations != other.evaluations
 
 
 def test_a_few_tiles_more_or_another_rate_compile_nothing():

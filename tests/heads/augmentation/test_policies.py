@@ -34,7 +34,7 @@ def test_each_policy_is_fitted_as_if_alone(fitted_store: Store):
     examples, vectors = posed(fitted_store, together)
     found = train(together, examples, vectors)
     cells = len(QUICK.weight_decays or ())
-    assert [cell["augment"] for cell in found.cells] == [str(one) for one in policies for _ in range(cells)]
+    assert [cell.parameters["augment"] for cell in found.cells] == [str(one) for one in policies for _ in range(cells)]
     for p, policy in enumerate(policies):
         alone = train(replace(QUICK, augment=(policy,)), examples, vectors)
         for cell, scores in alone.scores(0).items():

@@ -36,8 +36,8 @@ def test_tiles_come_with_their_own_views_and_parameters(store: Store):
     np.testing.assert_array_equal(pairs.parameters, stored.parameters)
     assert len(pairs) == 110 and pairs.notes == ()
     counts = pairs.counts()
-    assert sum(of["tiles"] for of in counts.values()) == 110
-    assert [counts[name]["groups"] for name in ("train", "valid", "test")] == [3, 1, 2]
+    assert sum(part.tiles for part in counts.values()) == 110
+    assert [counts[name].groups for name in ("train", "valid", "test")] == [3, 1, 2]
 
 
 def test_tiles_of_a_patient_are_a_group(store: Store):

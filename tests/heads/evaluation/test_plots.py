@@ -17,7 +17,7 @@ from heads.evaluation.plots import curves_png, write_curves
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 LONG = ("dense lymphocytic infiltrate", "adipose tissue", "tumour: invasive ductal carcinoma", "stroma", "pen mark")
 CASES = {
     "two": (("normal", "tumour"), False),
@@ -108,10 +108,11 @@ def test_a_class_without_a_row_has_no_curve(drawn):
     curves_png(report_of(("a", "b"), False, absent=True), name="only one class")
 
 
-def test_four_files(tmp_path):
+def test_a_sheet_and_four_files(tmp_path):
     paths = write_curves(report_of(LONG, False), tmp_path / "new" / "folder", name="tissue")
-    assert [path.name for path in paths] == ["roc.png", "precision-recall.png", "reliability.png", "confusion.png"]
-    for path in paths:
+    names = ["sheet.png", "roc.png", "precision-recall.png", "reliability.png", "confusion.png"]
+    assert [path.name for path in paths] == names
+    for path in paths[1:]:
         with Image.open(path) as picture:
             assert (picture.format, picture.width) == ("PNG", 600)
             assert np.asarray(picture.convert("L")).std() > 10

@@ -1,7 +1,9 @@
 """Splits: no patient on two sides, classes spread evenly, and errors that say what to do."""
 
+import json
 import re
 import warnings
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -11,7 +13,17 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from embedstore.errors import SplitError
 from heads.config import SplitConfig
-from heads.splitting.splits import TEST, TRAIN, UNUSED, VALID, count_parts, groups_by_part, make_split, part_of_name
+from heads.splitting.splits import (
+    TEST,
+    TRAIN,
+    UNUSED,
+    VALID,
+    FoldCounts,
+    PartCounts,
+    count_parts,
+    make_split,
+    part_of_name,
+)
 
 PARTS = {"train": TRAIN, "valid": VALID, "test": TEST}
 
@@ -288,8 +300,9 @@ def test_what_a_head_keeps_of_its_split():
     groups = np.array([0, 0, 1, 2])
     strata = np.array([[1, 0], [0, 1], [1, 1], [1, 0]], bool)
     made = split(groups, strata, kind="given", values=np.array([0, 0, 1, 2]), value_names=("train", "val", "test"))
-    assert groups_by_part(made, groups, ["a", "b", "c"]) == [{"train": ["a"], "valid": ["b"], "test": ["c"]}]
-    (record,) = count_parts(made, groups=groups, strata=strata, classes=("x", "y"))
-    assert record["fold"] == "given"
-    assert record["train"] == {"rows": 2, "groups": 1, "classes": {"x": 1, "y": 1}}
-    assert record["test"] == {"rows": 1, "groups": 1, "classes": {"x": 1, "y": 0}}
+    (counts,) = count_parts(made, groups=groups, strata=strata, classes=("x", "y"))
+    assert counts.fold == "given"
+    assert counts.train == PartCounts(rows=2, groups=1, classes={"x": 1, "y": 1})
+    assert counts.valid == PartCounts(rows=1, groups=1, classes={"x": 1, "y": 1})
+    assert counts.test == PartCounts(rows=1, groups=1, classes={"x": 1, "y": 0})
+    assert FoldCounts.from_record(json.loads(json.dumps(asdict(counts)))) == counts

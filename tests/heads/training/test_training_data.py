@@ -22,6 +22,7 @@ from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
 from heads.examples import gather_examples
 from heads.fit import fit_again, fit_heads
 from heads.networks.augmenter_network import apply_augmenter
+from heads.record import ViewsUsed
 from heads.training.adamw import _through_latent
 from heads.training.grid import make_program
 from heads.training.training_data import gather_training_data
@@ -70,7 +71,7 @@ def test_views_lie_beside_their_tiles_and_a_tile_without_any_stands_for_them(tmp
         assert (material.vectors[i, 0] == own).all()
         expected = stored.vectors[i] if rows[tile_id]["slide_id"] != "s01.svs" else np.tile(own, (VIEWS.count, 1))
         assert (material.vectors[i, 1:] == expected).all()
-    assert material.record["views"]["tiles"] == 100 and material.record["views"]["count"] == VIEWS.count
+    assert material.views == ViewsUsed(config=VIEWS, tiles=100)
     assert "20 of 120 labelled tiles have no stored views" in material.notes[0]
 
 

@@ -10,7 +10,8 @@ import pytest
 from embedstore.config import ViewConfig
 from embedstore.views import PARAMETERS, draw_parameters
 from heads.augmentation.augmenter import Augmenter
-from heads.augmentation.augmenter_report import AugmenterReport, ViewScores, evaluate_augmenter
+from heads.augmentation.augmenter_evaluation import evaluate_augmenter
+from heads.augmentation.augmenter_report import AugmenterReport, ViewScores
 from heads.augmentation.view_pairs import ViewPairs
 from heads.config import AugmenterConfig
 from heads.evaluation.bootstrap import resample

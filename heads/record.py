@@ -1,0 +1,209 @@
+"""What is stored of a head beside its parameters: its configuration, data, split, selection and metrics."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from embedstore.config import ViewConfig, as_record
+from embedstore.store.schema import FORMAT_VERSION
+from heads.config import FitConfig
+from heads.evaluation.report import Report
+from heads.extractor_ref import ExtractorRef
+from heads.splitting.splits import FoldCounts
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewsUsed:
+    """Stored views that a head was fitted with.
+
+    Attributes:
+        config: How they were made.
+        tiles: Examples that have them.
+    """
+
+    config: ViewConfig
+    tiles: int
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "ViewsUsed":
+        return cls(config=ViewConfig(**{k: v for k, v in record.items() if k != "tiles"}), tiles=record["tiles"])
+
+    def as_record(self) -> dict[str, Any]:
+        return {**as_record(self.config), "tiles": self.tiles}
+
+    def __str__(self) -> str:
+        return f"{self.config.count} views of {self.tiles:,} tiles"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmenterUsed:
+    """The latent augmenter that a head was fitted with."""
+
+    name: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"augmenter {self.name} {self.digest}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellScore:
+    """A combination of hyper-parameters and its mean validation score; smaller is better.
+
+    Attributes:
+        parameters: By name; the policy of augmentation stands under `augment` where there are several.
+        chosen: Whether the head has them.
+    """
+
+    parameters: Mapping[str, float | str]
+    score: float
+    chosen: bool
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "CellScore":
+        parameters = {name: value for name, value in record.items() if name not in ("score", "chosen")}
+        return cls(parameters=parameters, score=record["score"], chosen=record["chosen"])
+
+    def as_record(self) -> dict[str, Any]:
+        return {**self.parameters, "score": self.score, "chosen": self.chosen}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberRecord:
+    """A network of a head's ensemble.
+
+    Attributes:
+        fold: Name of the fold that it was fitted on.
+        best_step: Step whose parameters it has.
+        score: Its validation score; smaller is better.
+        temperature: That its logits are divided by.
+    """
+
+    fold: str
+    seed: int
+    best_step: int
+    score: float
+    temperature: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeadRecord:
+    """What is known of a stored head.
+
+    Attributes:
+        embedstore: The version that fitted it.
+        tasks: All tasks of the fit, which share examples, split and batches.
+        task_index: Which of them it answers.
+        task_classes: Classes of each task.
+        classes, multi_label, positive: Of its own task.
+        thresholds: Of each class; see `decide`.
+        collection_version: Of the table whose vectors it was fitted on.
+        extractor: Of these vectors.
+        config: How it was fitted, with nothing left open.
+        views, augmenter: What augmented the vectors, where anything did.
+        where: SQL that chose the slides; all when None.
+        optimizer, device: What it was fitted by and on.
+        examples, tiles, groups: How many labelled examples, tiles of them, and groups (patients).
+        fold_names, fold_counts: The split.
+        selection: Hyper-parameters that were tried.
+        members: Its networks.
+        report: Its quality on the test parts.
+        notes: What the user should know.
+        seconds: How long each stage took.
+    """
+
+    embedstore: str
+    tasks: tuple[str, ...]
+    task_index: int
+    task_classes: tuple[tuple[str, ...], ...]
+    classes: tuple[str, ...]
+    multi_label: bool
+    positive: str | None
+    thresholds: Mapping[str, float]
+    collection_version: int
+    extractor: ExtractorRef
+    config: FitConfig
+    views: ViewsUsed | None
+    augmenter: AugmenterUsed | None
+    where: str | None
+    optimizer: str
+    device: str
+    examples: int
+    tiles: int
+    groups: int
+    fold_names: tuple[str, ...]
+    fold_counts: tuple[FoldCounts, ...]
+    selection: tuple[CellScore, ...]
+    members: tuple[MemberRecord, ...]
+    report: Report
+    notes: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+    @property
+    def chosen(self) -> CellScore:
+        """The hyper-parameters of the head."""
+        return next(cell for cell in self.selection if cell.chosen)
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain values, as JSON has them; `from_record` takes them back."""
+        used = {"views": self.views and self.views.as_record(), "augmenter": self.augmenter and asdict(self.augmenter)}
+        return {
+            "format": FORMAT_VERSION,
+            "embedstore": self.embedstore,
+            "tasks": list(self.tasks),
+            "task_index": self.task_index,
+            "task_classes": [list(names) for names in self.task_classes],
+            "classes": list(self.classes),
+            "multi_label": self.multi_label,
+            "positive": self.positive,
+            "thresholds": dict(self.thresholds),
+            "collection_version": self.collection_version,
+            "extractor": self.extractor.as_record(),
+            "config": as_record(self.config),
+            **{name: value for name, value in used.items() if value is not None},
+            "where": self.where,
+            "optimizer": self.optimizer,
+            "device": self.device,
+            "examples": self.examples,
+            "tiles": self.tiles,
+            "groups": self.groups,
+            "split": {"names": list(self.fold_names), "counts": [asdict(counts) for counts in self.fold_counts]},
+            "selection": [cell.as_record() for cell in self.selection],
+            "members": [asdict(member) for member in self.members],
+            "report": self.report.as_record(),
+            "notes": list(self.notes),
+            "seconds": dict(self.seconds),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "HeadRecord":
+        """A record from what `as_record` gave, after a round trip through JSON or not."""
+        views, augmenter = record.get("views"), record.get("augmenter")
+        return cls(
+            embedstore=record["embedstore"],
+            tasks=tuple(record["tasks"]),
+            task_index=record["task_index"],
+            task_classes=tuple(tuple(names) for names in record["task_classes"]),
+            classes=tuple(record["classes"]),
+            multi_label=record["multi_label"],
+            positive=record["positive"],
+            thresholds=dict(record["thresholds"]),
+            collection_version=record["collection_version"],
+            extractor=ExtractorRef.from_record(record["extractor"]),
+            config=FitConfig.from_record(record["config"]),
+            views=None if views is None else ViewsUsed.from_record(views),
+            augmenter=None if augmenter is None else AugmenterUsed(**augmenter),
+            where=record["where"],
+            optimizer=record["optimizer"],
+            device=record["device"],
+            examples=record["examples"],
+            tiles=record["tiles"],
+            groups=record["groups"],
+            fold_names=tuple(record["split"]["names"]),
+            fold_counts=tuple(FoldCounts.from_record(counts) for counts in record["split"]["counts"]),
+            selection=tuple(CellScore.from_record(cell) for cell in record["selection"]),
+            members=tuple(MemberRecord(**member) for member in record["members"]),
+            report=Report.from_record(record["report"]),
+            notes=tuple(record["notes"]),
+            seconds=dict(record["seconds"]),
+        )

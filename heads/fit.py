@@ -18,7 +18,6 @@ from heads.config import FitConfig
 from heads.devices import jax_devices, prepare_jax
 from heads.evaluate import EvaluatedHead, evaluate_head
 from heads.examples import Examples, gather_examples
-from heads.extractor_ref import ExtractorRef
 from heads.head import Head
 from heads.record import HeadRecord
 from heads.splitting.splits import count_parts
@@ -162,7 +161,7 @@ class _FitResult:
             name=name,
             task=self.examples.tasks[task],
             collection=collection.name,
-            extractor_digest=ExtractorRef.of(collection).digest,
+            extractor_digest=collection.extractor().digest,
             model=self.config.model,
             level=self.config.level,
             classes=self.examples.classes[task],
@@ -184,7 +183,7 @@ class _FitResult:
             positive=evaluated.positive,
             thresholds=dict(zip(classes, map(float, evaluated.thresholds), strict=True)),
             collection_version=examples.version,
-            extractor=ExtractorRef.of(collection),
+            extractor=collection.extractor(),
             config=self.config,
             views=self.data.views,
             augmenter=self.data.augmenter_used,
@@ -235,7 +234,7 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _require_extractor(stored: StoredHead, record: HeadRecord, collection: Collection) -> None:
-    extractor = ExtractorRef.of(collection)
+    extractor = collection.extractor()
     if extractor.digest != record.extractor.digest:
         raise HeadMismatchError(
             f"head {stored.name!r} was fitted on vectors of {record.extractor}, collection {collection.name!r} has "

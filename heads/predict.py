@@ -23,7 +23,6 @@ from embedstore.store import (
 )
 from embedstore.store.vectors import matrix
 from heads.bags import Bags, pool
-from heads.extractor_ref import ExtractorRef
 from heads.head import Head
 from heads.training.abmil import bag_outputs
 
@@ -106,7 +105,7 @@ def require_extractor(head: Head, collection: Collection) -> None:
     Raises:
         HeadMismatchError: they are; the message says which is which.
     """
-    extractor = ExtractorRef.of(collection)
+    extractor = collection.extractor()
     if extractor.digest != head.extractor_digest:
         raise HeadMismatchError(
             f"head {head.name!r} was fitted on vectors of the extractor {head.extractor_digest}, collection "

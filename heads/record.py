@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from embedstore.config import ViewConfig, as_record
+from embedstore.extractor_ref import ExtractorRef
 from embedstore.store.schema import FORMAT_VERSION
 from heads.config import FitConfig
 from heads.evaluation.report import Report
-from heads.extractor_ref import ExtractorRef
 from heads.splitting.splits import FoldCounts
 
 

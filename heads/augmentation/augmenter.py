@@ -13,11 +13,11 @@ from safetensors.numpy import load, save
 
 from embedstore.config import ViewConfig, as_record
 from embedstore.errors import AugmenterMismatchError, AugmenterNotFoundError
+from embedstore.extractor_ref import ExtractorRef
 from embedstore.store import Collection, Store, StoredAugmenter
 from embedstore.views import PARAMETERS
 from heads.augmentation.augmenter_record import AugmenterRecord
 from heads.config import AugmenterConfig
-from heads.extractor_ref import ExtractorRef
 from heads.networks.augmenter_network import AugmenterArrays, apply_augmenter, augmenter_network
 from heads.networks.models import Network, from_arrays, to_arrays
 
@@ -119,7 +119,7 @@ def load_augmenter(store: Store, collection: Collection, name: str | None) -> Au
         AugmenterNotFoundError: there is none of that name, or without a name not exactly one of that extractor.
         AugmenterMismatchError: it was made for vectors of another extractor.
     """
-    extractor = ExtractorRef.of(collection)
+    extractor = collection.extractor()
     stored = store.augmenters.get(_only_name(store, collection, extractor) if name is None else name)
     trained_on = ExtractorRef.from_record(stored.record["extractor"])
     if trained_on.digest != extractor.digest:
@@ -133,7 +133,7 @@ def load_augmenter(store: Store, collection: Collection, name: str | None) -> Au
 
 def augmenters_for(store: Store, collection: Collection) -> dict[str, AugmenterRecord]:
     """The augmenters of a collection's extractor: their records, by name."""
-    digest = ExtractorRef.of(collection).digest
+    digest = collection.extractor().digest
     return {
         stored.name: AugmenterRecord.from_record(stored.record)
         for stored in store.augmenters.summaries()

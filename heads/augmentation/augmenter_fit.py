@@ -19,7 +19,6 @@ from heads.augmentation.augmenter_training import train_augmenter
 from heads.augmentation.view_pairs import ViewPairs, gather_view_pairs
 from heads.config import AugmenterConfig
 from heads.devices import jax_devices, prepare_jax
-from heads.extractor_ref import ExtractorRef
 from heads.moments import moments
 from heads.networks.augmenter_network import BANK_ROWS, AugmenterArrays, parameter_scale
 from heads.splitting.splits import TRAIN
@@ -79,7 +78,7 @@ def fit_augmenter(
     on_progress(Progress(stage="fit-augmenter", message=f"fit on {jax_devices()[0]}"))
     trained = train_augmenter(config, pairs, augmenter_inputs(pairs, views.config()), on_progress)
     began = _lap(seconds, "fit", began)
-    extractor = ExtractorRef.of(collection)
+    extractor = collection.extractor()
     augmenter = Augmenter(
         name=name,
         collection=collection.name,

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from embedstore.config import ViewConfig, as_record
+from embedstore.extractor_ref import ExtractorRef
 from embedstore.store.schema import FORMAT_VERSION
 from heads.augmentation.augmenter_report import AugmenterReport, ValidationScore
 from heads.augmentation.view_pairs import TilesAndGroups
 from heads.config import AugmenterConfig
-from heads.extractor_ref import ExtractorRef
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from embedstore.extractor_ref import ExtractorRef
 from heads.config import FitConfig
 from heads.evaluation.metrics import evaluate
-from heads.extractor_ref import ExtractorRef
 from heads.record import AugmenterUsed, CellScore, HeadRecord, MemberRecord
 from heads.splitting.splits import FoldCounts, PartCounts
 

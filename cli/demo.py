@@ -2,13 +2,17 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.extractor_flags import DEFAULT_EXTRACTOR
 from cli.options import json_option, print_json, print_table
 from embedstore.quantities import human_bytes, human_time
+
+if TYPE_CHECKING:
+    from actors.summary import IngestSummary
+    from embedstore.api import Collection, Head, Store
 
 #: Three patients of two slides each: one to fit on, one to validate on, one to test on, in turn.
 DEMO_SLIDES = 6
@@ -40,12 +44,7 @@ def command(
     of each slide, and the nearest tiles of one tile. Then it imports the synthetic slides' ground truth as labels, fits
     a head that finds dense nuclei, and draws what it says of each slide.
     """
-    from actors.ingest import ingest
-    from actors.request import IngestRequest, group_by_tiling
-    from embedstore.config import ExecutionConfig
-    from embedstore.extractors import ExtractorConfig
-    from embedstore.slides import find_slides
-    from embedstore.store import Store
+    from embedstore import api
 
     began = time.monotonic()
     folder = Path(out)
@@ -54,44 +53,37 @@ def command(
     synthetic = not slides
     if synthetic:
         slides = (str(_synthesize(folder / "slides", say)),)
-    store_path = folder / "store"
-    say(f"ingest into {store_path}")
-    sources = find_slides(slides, mpp=mpp)
-    groups = group_by_tiling([ExtractorConfig(ref=extractor)], {})
-    summary = ingest(
-        IngestRequest(
-            sources=sources,
-            store_uri=str(store_path),
-            groups=groups,
-            execution=ExecutionConfig(in_process=in_process),
-        )
-    )
-    store = Store.open(store_path)
-    rows = [outcome.as_record() for outcome in store.ledger.outcomes(collection=summary.collections[0])]
-    pictures = [_sheet(store, summary.collections[0], folder, say)] if summary.done or summary.already else []
-    pictures += _overlays(sources, groups[0].tiling, folder, say)
-    if pictures and (summary.done or summary.already):
-        pictures.append(_neighbours(store, summary.collections[0], folder, say))
-    head = _fit(store, summary.collections[0], folder / "slides", say) if synthetic else None
+    say(f"ingest into {folder / 'store'}")
+    store = api.create(folder / "store")
+    result = store.ingest(slides, extractors=extractor, mpp=mpp, execution={"in_process": in_process})
+    summary = result.summary
+    collection = store.collection(summary.collections[0])
+    embedded = bool(summary.done or summary.already)
+    pictures = [_sheet(collection, folder, say)] if embedded else []
+    pictures += _overlays(store, collection, folder, say)
+    if pictures and embedded:
+        pictures.append(_neighbours(collection, folder, say))
+    head = _fit(store, folder / "slides", say) if synthetic else None
     if head is not None:
-        pictures += _heat_maps(store, head, folder, say)
-    found = {
-        "store": str(store_path),
-        "head": None if head is None else {"name": head.name, "digest": head.digest, **head.record},
-        "seconds": time.monotonic() - began,
-        "summary": summary.as_record(),
-        "slides": rows,
-        "pictures": [str(picture) for picture in pictures],
-    }
+        pictures += _heat_maps(head, folder, say)
+    rows = store.outcomes(collection=collection.name).to_pylist()
     if as_json:
-        print_json(found)
-    else:
-        _print_store(store, summary, rows)
-        if head is not None:
-            _print_head(head)
-        for picture in pictures:
-            click.echo(f"look at {picture}")
-        click.echo(f"next: embedstore search --store {store.uri} --slide SLIDE --at X Y --montage like.png")
+        record = {
+            "store": store.uri,
+            "head": None if head is None else {"name": head.name, "digest": head.digest, **head.record},
+            "seconds": time.monotonic() - began,
+            "summary": summary.as_record(),
+            "slides": rows,
+            "pictures": [str(picture) for picture in pictures],
+        }
+        print_json(record)
+        return
+    _print_store(collection, summary, rows)
+    if head is not None:
+        _print_head(head)
+    for picture in pictures:
+        click.echo(f"look at {picture}")
+    click.echo(f"next: embedstore search --store {store.uri} --slide SLIDE --at X Y --montage like.png")
 
 
 class _Steps:
@@ -106,118 +98,89 @@ class _Steps:
 
 
 def _synthesize(folder: Path, say: _Steps) -> Path:
-    from synthetic_slides import LIST_NAME, write_demo_collection
+    from embedstore import api
+    from synthetic_slides import LIST_NAME
 
     slide_list = folder / LIST_NAME
     if slide_list.exists():
         say(f"the slides of an earlier demo are in {folder}")
     else:
         say(f"{DEMO_SLIDES} synthetic slides of {DEMO_SLIDES // 2} patients into {folder}")
-        write_demo_collection(
+        api.synthesize_slides(
             folder, slides=DEMO_SLIDES, size_px=DEMO_SIZE_PX, on_progress=lambda progress: say(f"  {progress.message}")
         )
     return slide_list
 
 
-def _sheet(store: Any, collection: str, folder: Path, say: _Steps) -> Path:
-    import numpy as np
-
-    from embedstore.export import contact_sheet, tile_pictures
-
+def _sheet(collection: "Collection", folder: Path, say: _Steps) -> Path:
     say("a contact sheet of tiles")
-    columns = ["tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue"]
-    everything = store.collection(collection).tiles(columns=columns)
-    chosen = np.sort(np.random.default_rng(0).choice(len(everything), min(24, len(everything)), replace=False))
-    rows = everything.take(chosen).to_pylist()
-    captions = [f"{row['slide_id']}\n{row['name'] or '{x}, {y}'.format(**row)}" for row in rows]
-    sheet = contact_sheet(
-        tile_pictures(store, collection, rows), captions, title=f"{len(everything)} tiles in {collection}"
-    )
     path = folder / "tiles.png"
-    sheet.save(path)
+    collection.contact_sheet().save(path)
     return path
 
 
-def _overlays(sources: Any, tiling: Any, folder: Path, say: _Steps) -> list[Path]:
-    from embedstore.config import ReadingConfig, TissueConfig
+def _overlays(store: "Store", collection: "Collection", folder: Path, say: _Steps) -> list[Path]:
+    from PIL import Image
+
+    from embedstore import api
     from embedstore.errors import SlideError
-    from embedstore.slides import draw_overlay, report_tissue, write_png
 
     say("a tissue overlay of each slide")
-    made = []
-    for source in sources:
-        if source.kind == "tiles":
+    paths = []
+    for slide in store.slides:
+        if slide["kind"] == "tiles":
             continue
         try:
-            report = report_tissue(source, tiling=tiling, tissue=TissueConfig(), reading=ReadingConfig())
+            report = api.inspect_tissue(slide["path"], mpp=slide["slide_mpp"], tiling=collection.tiling)
         except SlideError as error:
-            say(f"  no overlay of {source.slide_id}: {error}")
+            say(f"  no overlay of {slide['slide_id']}: {error}")
             continue
-        path = folder / f"{source.slide_id.replace('/', '-')}.tissue.png"
-        write_png(draw_overlay(report.thumbnail, report.tissue), path)
-        made.append(path)
-    return made
+        paths.append(folder / f"{slide['slide_id'].replace('/', '-')}.tissue.png")
+        Image.fromarray(report.overlay(tiles=False)).save(paths[-1])
+    return paths
 
 
-def _neighbours(store: Any, name: str, folder: Path, say: _Steps) -> Path:
-    from embedstore import api
-    from embedstore.export import write_montage
-
-    collection = store.collection(name)
-    columns = ["tile_id", "slide_id"]
-    rows = collection.tiles(columns=columns, where="tissue > 0.9", limit=2000)
-    rows = rows if len(rows) else collection.tiles(columns=columns)
-    tile = rows["tile_id"][len(rows) // 2].as_py()
-    several = len(collection.slides()) > 1
+def _neighbours(collection: "Collection", folder: Path, say: _Steps) -> Path:
+    tiles = collection.tiles(where="tissue > 0.9", limit=2000)
+    tiles = tiles if len(tiles) else collection.tiles()
+    tile = tiles["tile_id"][len(tiles) // 2]
+    several = len(collection.slides) > 1
     say("the nearest tiles of one tile, in the other slides" if several else "the nearest tiles of one tile")
     began = time.monotonic()
-    hits = api.open(store.uri).collection(name).search(tile, k=12, exclude_same="slide" if several else None).hits
+    result = collection.search(tile, k=12, exclude_same="slide" if several else None)
     say(f"  the search took {1000 * (time.monotonic() - began):.0f} ms, the first of this process")
     path = folder / "neighbours.png"
-    write_montage(hits, path)
+    result.export(path)
     return path
 
 
-def _fit(store: Any, collection: str, truths: Path, say: _Steps) -> Any:
+def _fit(store: "Store", truths: Path, say: _Steps) -> "Head":
     """A head for dense nuclei from the ground truth of the synthetic slides, as a user's annotations would be used."""
-    from heads.devices import prepare_jax
-
-    prepare_jax()
-    from embedstore.labels.importing import ImportConfig, find_label_files, read_labels
-    from heads.config import FitConfig, SplitConfig
-    from heads.fit import fit_heads
-
     say(f"labels from {truths}")
-    config = ImportConfig(task=DEMO_TASK, only=(DEMO_CLASS,), negative="other", author="demo")
-    read_labels(store, find_label_files([truths], "geojson"), config).write(store)
+    store.labels.read(
+        sorted(truths.glob("*.geojson")), task=DEMO_TASK, only=(DEMO_CLASS,), negative="other", author="demo"
+    )
     say(f"fit a head for {DEMO_CLASS!r}, a patient left out at a time")
     began = time.monotonic()
-    head = fit_heads(
-        store, store.collection(collection), [DEMO_TASK],
-        FitConfig(positive=DEMO_CLASS, split=SplitConfig(folds=DEMO_SLIDES // 2)),
-        names=[DEMO_HEAD], replace_heads=True,
-    )[0]  # fmt: skip
+    head = store.fit_head(
+        DEMO_TASK, positive=DEMO_CLASS, split={"folds": DEMO_SLIDES // 2}, name=DEMO_HEAD, replace=True
+    )
     say(f"  the head took {human_time(time.monotonic() - began)}, programs compiled and all")
     return head
 
 
-def _heat_maps(store: Any, head: Any, folder: Path, say: _Steps) -> list[Path]:
-    from embedstore.export import export_scope, write_heat_map
-    from heads.predict import predict
-
+def _heat_maps(head: "Head", folder: Path, say: _Steps) -> list[Path]:
     say(f"{head.name} on every tile of the store")
-    predict(store, head.name)
+    head.predict()
     say("a heat map of each slide")
-    scope = export_scope(store, head=head.name)
-    made = []
-    for slide_id in scope.slides:
-        path = folder / f"{slide_id.replace('/', '-')}.{DEMO_HEAD}.png"
-        write_heat_map(scope, slide_id, path)
-        made.append(path)
-    return made
+    paths = []
+    for slide_id in dict.fromkeys(head.predictions["slide_id"]):
+        paths.append(folder / f"{slide_id.replace('/', '-')}.{DEMO_HEAD}.png")
+        head.export(paths[-1], slides=[slide_id])
+    return paths
 
 
-def _print_head(head: Any) -> None:
+def _print_head(head: "Head") -> None:
     from cli.head_card import print_head
 
     click.echo()
@@ -229,15 +192,15 @@ def _print_head(head: Any) -> None:
     )
 
 
-def _print_store(store: Any, summary: Any, rows: list[dict[str, Any]]) -> None:
+def _print_store(collection: "Collection", summary: "IngestSummary", rows: list[dict[str, Any]]) -> None:
     print_table(
         [[row["slide_id"], row["state"], row["tiles"], row["reader"], row["reason"] or ""] for row in rows],
         ["slide", "state", "tiles", "reader", "reason"],
     )
-    collection = store.collection(summary.collections[0])
+    held = collection.summary()
     click.echo(
-        f"\n{collection.name}: {len(collection)} tiles of {len(collection.slides())} slides, "
-        f"{collection.dim} dimensions, {human_bytes(collection.vectors_bytes())} of vectors in {store.uri}"
+        f"\n{held.name}: {held.tiles} tiles of {held.slides} slides, {held.dim} dimensions, "
+        f"{human_bytes(held.bytes)} of vectors"
     )
     if summary.tiles:
         click.echo(f"{summary.tiles} tiles embedded in {human_time(summary.seconds)}")

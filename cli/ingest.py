@@ -1,8 +1,6 @@
 """`embedstore ingest`."""
 
 import sys
-import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,10 +11,8 @@ from cli.options import config_option, json_option, print_json, print_table, sto
 from embedstore.quantities import human_bytes, human_time
 
 if TYPE_CHECKING:
-    from actors.request import IngestRequest
+    from actors.estimate import IngestEstimate
     from actors.summary import IngestSummary
-    from embedstore.progress import OnProgress, Progress
-    from embedstore.slides import SlideSource
 
 
 @click.command(epilog="Example:  embedstore ingest slides/ --store my-store --extractor stain-texture")
@@ -59,21 +55,13 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, *
     skipped, so the same command finishes an interrupted run. Exit code 3: some slides failed; `embedstore status`
     shows why.
     """
-    from embedstore.slides import find_slides
+    from embedstore.api.ingest import estimate_ingest, ingest_request, run_ingest
 
-    sources = find_slides(slides, mpp=options["mpp"])
-    if not sources:
-        raise click.UsageError(f"no slide in {', '.join(slides)}; expected slide files, folders of tiles, or a list")
-    request = _request(sources, store, options)
+    request = ingest_request(slides, store, **resolve(options))
     if dry_run:
-        _dry_run(request, as_json)
+        _print_estimate(estimate_ingest(request), as_json)
         return
-    from actors.ingest import ingest
-    from actors.interruption import stop_on_interrupt
-
-    on_progress = progress_line()
-    with stop_on_interrupt(on_progress) as should_stop:
-        summary = ingest(request, on_progress=on_progress, should_stop=should_stop)
+    summary = run_ingest(request).summary
     if as_json:
         print_json(summary.as_record())
     else:
@@ -85,46 +73,7 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, *
         sys.exit(3)
 
 
-def _request(sources: "list[SlideSource]", store: str, options: Mapping[str, Any]) -> "IngestRequest":
-    from actors.request import IngestRequest
-
-    settings = resolve(options)
-    return IngestRequest(
-        sources=sources,
-        store_uri=store,
-        groups=settings.groups,
-        config=settings.ingest,
-        run=settings.run,
-        execution=settings.execution,
-        retry_failed=options["retry_failed"],
-        force=frozenset(options["force"]),
-        limit=options["limit"],
-    )
-
-
-def progress_line() -> "OnProgress":
-    """One line that is redrawn on a terminal; elsewhere a line every half a minute. Messages get their own line."""
-    terminal = sys.stderr.isatty()
-    last = time.monotonic()
-
-    def on_progress(progress: "Progress") -> None:
-        nonlocal last
-        if not progress.unit:
-            click.echo(f"\n{progress.message}" if terminal else progress.message, err=True)
-            return
-        if not terminal and time.monotonic() - last < 30:
-            return
-        last = time.monotonic()
-        text = f"{progress.done}/{progress.total} {progress.unit}, {progress.message}"
-        sys.stderr.write(f"\r\033[K{text}" if terminal else f"{text}\n")
-        sys.stderr.flush()
-
-    return on_progress
-
-
 def _print_summary(summary: "IngestSummary", store: str) -> None:
-    if sys.stderr.isatty():
-        click.echo("", err=True)
     for slide_id, reason in summary.failed:
         click.echo(f"failed  {slide_id}: {reason}", err=True)
     for slide_id, reason in summary.left_failed:
@@ -144,10 +93,7 @@ def _print_summary(summary: "IngestSummary", store: str) -> None:
         click.echo(f"{name} has stored views, but not of {slides} slide(s); --views makes them", err=True)
 
 
-def _dry_run(request: "IngestRequest", as_json: bool) -> None:
-    from actors.estimate import estimate
-
-    result = estimate(request)
+def _print_estimate(result: "IngestEstimate", as_json: bool) -> None:
     if as_json:
         print_json(result.as_record())
         return

@@ -1,7 +1,6 @@
 """Settings of an ingest: defaults < TOML file < flags."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +9,6 @@ from cli.extractor_flags import extractors_from_flags
 from cli.flags import Flag, Section
 from embedstore.config import (
     ExecutionConfig,
-    IngestConfig,
     ReadingConfig,
     RunConfig,
     TilingConfig,
@@ -19,7 +17,7 @@ from embedstore.config import (
 )
 
 if TYPE_CHECKING:
-    from actors.request import TilingGroup
+    from embedstore.api.ingest import IngestOptions
 
 TILING = Section(
     "tiling",
@@ -36,18 +34,8 @@ RUN = Section("run", RunConfig, "batch_tiles", "readers", Flag("extractors", "--
 EXECUTION = Section("execution", ExecutionConfig, "device", "in_process", Flag("address", metavar="ADDR"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """All settings of an ingest."""
-
-    groups: "list[TilingGroup]"
-    ingest: IngestConfig
-    run: RunConfig
-    execution: ExecutionConfig
-
-
-def resolve(options: Mapping[str, Any]) -> Settings:
-    """Merge flags over the TOML file over defaults.
+def resolve(options: Mapping[str, Any]) -> "IngestOptions":
+    """Merge flags over the TOML file over defaults, to the options of `Store.ingest`.
 
     The file has the tables [tiling], [tissue], [reading], [views] and [run], and an [[extractor]] for each extractor,
     with the fields of ExtractorConfig and its `collection`. Views are made where [views] is there, even empty, unless
@@ -56,7 +44,6 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: the file has an unknown table or field, or a value is not valid.
     """
-    from actors.request import group_by_tiling
     from embedstore.extractors.extractor_tables import EXTRACTOR_FIELDS, extractors_from_tables
     from embedstore.toml_tables import fields_of, read_tables
 
@@ -65,18 +52,21 @@ def resolve(options: Mapping[str, Any]) -> Settings:
     tables = read_tables(path, fields | {"extractor": EXTRACTOR_FIELDS}, repeated=["extractor"])
     views = VIEWS.merged(tables["views"], options)
     with_views = (tables["views"] or views) and views.get("count") != 0
-    ingest = IngestConfig(
-        tissue=TissueConfig(**TISSUE.merged(tables["tissue"], options)),
-        reading=ReadingConfig(**READING.merged(tables["reading"], options)),
-        views=ViewConfig(**views) if with_views else None,
-    )
     if options["extractors"] or not tables["extractor"]:
         extractors, names = extractors_from_flags(options), list(options["collections"])
     else:
         extractors, names = extractors_from_tables(tables["extractor"], path)
-    return Settings(
-        groups=group_by_tiling(extractors, TILING.merged(tables["tiling"], options), names),
-        ingest=ingest,
-        run=RunConfig(**RUN.merged(tables["run"], options)),
-        execution=ExecutionConfig(**EXECUTION.given(options)),
-    )
+    return {
+        "extractors": extractors,
+        "collections": names,
+        "mpp": options["mpp"],
+        "views": ViewConfig(**views) if with_views else None,
+        "tiling": TILING.merged(tables["tiling"], options),
+        "tissue": TissueConfig(**TISSUE.merged(tables["tissue"], options)),
+        "reading": ReadingConfig(**READING.merged(tables["reading"], options)),
+        "run": RunConfig(**RUN.merged(tables["run"], options)),
+        "execution": ExecutionConfig(**EXECUTION.given(options)),
+        "retry_failed": options["retry_failed"],
+        "force": options["force"],
+        "limit": options["limit"],
+    }

@@ -6,6 +6,7 @@ from embedstore.api.environment import check_environment
 from embedstore.api.extractor_selection import ExtractorSelection
 from embedstore.api.extractors import list_extractors
 from embedstore.api.head import Head
+from embedstore.api.ingest import IngestResult
 from embedstore.api.labels import Labels
 from embedstore.api.search_result import SearchResult
 from embedstore.api.slides import inspect_tissue, synthesize_slides
@@ -17,6 +18,7 @@ __all__ = [
     "Collection",
     "ExtractorSelection",
     "Head",
+    "IngestResult",
     "Labels",
     "SearchResult",
     "Store",

@@ -14,6 +14,7 @@ from embedstore.api.progress_bar import progress_bar
 from embedstore.api.search_result import SearchResult
 from embedstore.api.settings import build_config
 from embedstore.api.table import Table
+from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError
 from embedstore.progress import OnProgress
 from embedstore.quantities import human_bytes
@@ -114,6 +115,11 @@ class Collection:
         return self._table.record()
 
     @property
+    def tiling(self) -> TilingConfig:
+        """How its slides were cut into tiles."""
+        return self._table.tiling()
+
+    @property
     def slides(self) -> dict[str, int]:
         """{slide: how many tiles it has here}; a slide that is listed is complete."""
         return self._table.slides()
@@ -179,6 +185,24 @@ class Collection:
         from embedstore.export import tile_pictures
 
         return [Image.fromarray(pixels) for pixels in tile_pictures(self._tables, self.name, list(rows))]
+
+    def contact_sheet(self, *, tiles: int = 24, seed: int = 0) -> "Image.Image":
+        """A picture of some tiles of the collection, drawn at random.
+
+        Args:
+            tiles: How many.
+            seed: The same seed draws the same tiles.
+        Raises:
+            SlideNotFoundError: a slide is no longer where it was ingested from.
+        """
+        from embedstore.export import contact_sheet, tile_pictures
+
+        table = self._table.tiles(columns=TILE_COLUMNS)
+        chosen = np.sort(np.random.default_rng(seed).choice(len(table), min(tiles, len(table)), replace=False))
+        rows = table.take(chosen).to_pylist()
+        captions = [f"{row['slide_id']}\n{row['name'] or '{x}, {y}'.format(**row)}" for row in rows]
+        pictures = tile_pictures(self._tables, self.name, rows)
+        return contact_sheet(pictures, captions, title=f"{len(table)} tiles in {self.name}")
 
     # -- search -----------------------------------------------------------------------------
 

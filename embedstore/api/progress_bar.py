@@ -75,7 +75,7 @@ def _new_bar(progress: Progress) -> Any:
 
 class _LogLines:
     def __init__(self) -> None:
-        self._last = float("-inf")
+        self._last = time.monotonic()  # what ends sooner needs no line
 
     def __call__(self, progress: Progress) -> None:
         if progress.unit and time.monotonic() - self._last < LOG_S:

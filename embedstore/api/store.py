@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import pyarrow as pa
 
@@ -12,10 +12,21 @@ from embedstore.api.exporting import write_export
 from embedstore.api.extractor_selection import ExtractorSelection
 from embedstore.api.head import Head
 from embedstore.api.html import card
+from embedstore.api.ingest import (
+    DEFAULT_EXTRACTOR,
+    IngestOptions,
+    IngestResult,
+    Slides,
+    as_extractors,
+    estimate_ingest,
+    ingest_request,
+    run_ingest,
+)
 from embedstore.api.labels import Labels
 from embedstore.api.progress_bar import progress_bar
 from embedstore.api.settings import build_config
 from embedstore.api.table import Table
+from embedstore.config import ExecutionConfig, ReadingConfig, RunConfig, TissueConfig, ViewConfig
 from embedstore.progress import OnProgress
 from embedstore.store import Store as StoreTables
 from embedstore.store.compaction import compact
@@ -24,6 +35,7 @@ from embedstore.store.removal import remove_slides, remove_views
 if TYPE_CHECKING:
     from PIL import Image
 
+    from actors.estimate import IngestEstimate
     from embedstore.export import ExportFormat, ExportResult
     from embedstore.extractors import ExtractorConfig
     from heads.config import AugmenterConfig, FitConfig
@@ -153,6 +165,73 @@ class Store:
         self._tables.ledger.resolve_slides(slides=[slide_id])  # whose error names slides of close names
         slide = self._tables.ledger.slide(slide_id)
         return {} if slide is None else slide.as_record()
+
+    # -- ingest -----------------------------------------------------------------------------
+
+    def ingest(
+        self,
+        slides: Slides,
+        *,
+        extractors: "str | ExtractorConfig | Sequence[str | ExtractorConfig]" = DEFAULT_EXTRACTOR,
+        collections: Sequence[str] = (),
+        mpp: float | None = None,
+        views: int | ViewConfig | Mapping[str, Any] | None = None,
+        tiling: Mapping[str, Any] | None = None,
+        tissue: TissueConfig | Mapping[str, Any] | None = None,
+        reading: ReadingConfig | Mapping[str, Any] | None = None,
+        run: RunConfig | Mapping[str, Any] | None = None,
+        execution: ExecutionConfig | Mapping[str, Any] | None = None,
+        retry_failed: bool = False,
+        force: Sequence[str] = (),
+        limit: int | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> IngestResult:
+        """Embed the tissue tiles of slides.
+
+        Slides that are complete are skipped, so the same call finishes an interrupted run. A slide that fails is
+        recorded with the reason, and the run goes on. The first Ctrl-C (in a notebook, interrupting the kernel) commits
+        finished slides and drops those in flight; a second one ends the call at once.
+
+        Args:
+            slides: Files, folders (searched for slides), folders of ready-made tiles, or lists in CSV or Parquet with a
+                column `path` and any others, such as patient and stain.
+            extractors: Names of `list_extractors`, of timm models, of your own functions as module:function, or
+                configurations. Several share one pass over the pixels.
+            collections: Names of the extractors' collections; from extractor and tiling when empty.
+            mpp: Resolution of slides that do not state theirs, µm per level-0 pixel.
+            views: Augmented copies of each tile to embed beside it: how many, or their settings.
+            tiling: Fields of `TilingConfig` that differ from the extractor's own.
+            tissue, reading, run, execution: Settings, each an object or a dictionary of its fields;
+                execution={"in_process": True} uses threads of this process, not Ray.
+            retry_failed: Also retry slides that failed or had no tiles.
+            force: Ids of slides to embed again; their rows are replaced.
+            limit: At most so many slides.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+        Returns:
+            The slides that have no embeddings, with the reason, and a summary.
+        Raises:
+            SlideNotFoundError: there is no slide.
+            ConfigError: a setting that does not exist, or a value that it cannot have.
+            CollectionMismatchError: a collection was made with another configuration or extractor.
+            StoreBusyError: another run is writing to one of the collections.
+        """
+        request = ingest_request(
+            slides, self.uri, extractors=extractors, collections=collections, mpp=mpp, views=views,
+            tiling=tiling or {}, tissue=tissue, reading=reading, run=run, execution=execution,
+            retry_failed=retry_failed, force=force, limit=limit,
+        )  # fmt: skip
+        return run_ingest(request, on_progress=on_progress)
+
+    def estimate_ingest(self, slides: Slides, **options: Unpack[IngestOptions]) -> "IngestEstimate":
+        """Plan every slide that `ingest` would embed and time the extractors; nothing is written.
+
+        Args:
+            slides: As of `ingest`.
+            options: As of `ingest`.
+        Returns:
+            Slides, tiles, hours and bytes of each pass over the pixels, and which slides would fail.
+        """
+        return estimate_ingest(ingest_request(slides, self.uri, **options))
 
     # -- heads ------------------------------------------------------------------------------
 
@@ -301,7 +380,7 @@ class Store:
 
         with progress_bar(on_progress) as report:
             selection = select_extractor(
-                self._tables, self._tables.collection(collection), task, _extractors(candidates),
+                self._tables, self._tables.collection(collection), task, as_extractors(candidates),
                 build_config(SelectConfig, config, **settings), rank_check=rank_check, where=where, tile_px=tile_px,
                 mpp=mpp, device=device, on_progress=report,
             )  # fmt: skip
@@ -423,9 +502,3 @@ def fit_config(config: "FitConfig | None", settings: Mapping[str, Any]) -> "FitC
     if config is None and "model" in fields:
         fields.setdefault("level", "tile" if fields["model"] in TILE_MODELS else "slide")
     return build_config(FitConfig, config, **fields)
-
-
-def _extractors(extractors: "Sequence[str | ExtractorConfig]") -> "list[ExtractorConfig]":
-    from embedstore.extractors import ExtractorConfig
-
-    return [ExtractorConfig(ref=each) if isinstance(each, str) else each for each in extractors]

@@ -33,7 +33,11 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def test_log_lines_elsewhere(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    now = [0.0]
+    monkeypatch.setattr("embedstore.api.progress_bar.time.monotonic", lambda: now[0])
     with caplog.at_level(logging.INFO, "embedstore"), progress_bar(None) as report:
+        report(HALF)  # too early for a line
+        now[0] = 31
         report(HALF)
         report(HALF)  # too early for another line
         report(Progress(stage="fit", message="a note"))

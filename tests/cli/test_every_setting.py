@@ -11,6 +11,7 @@ import pytest
 
 from cli import fit_augmenter, fit_head, fit_settings, ingest, ingest_settings, select_extractor, select_settings
 from cli.flags import Flag, Section
+from embedstore.config import TilingConfig
 
 SLIDES = Path(__file__)  # a file that is there, for options that want one
 #: Values of fields that need one of their own, and what has to be set with them.
@@ -27,8 +28,7 @@ WITH: dict[tuple[str, str], str] = {
 
 def _ingest(options: dict[str, Any]) -> dict[str, Any]:
     settings = ingest_settings.resolve(options)
-    stages = {"tissue": settings.ingest.tissue, "reading": settings.ingest.reading, "views": settings.ingest.views}
-    return {"tiling": settings.groups[0].tiling, "run": settings.run, **stages}
+    return {**settings, "tiling": TilingConfig(**settings["tiling"])}
 
 
 def _fit(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,20 +1,27 @@
 """Settings of ingest: defaults < file < flags, and files that are refused."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from actors.request import IngestRequest
 from cli.ingest import command
-from cli.ingest_settings import Settings, resolve
+from cli.ingest_settings import resolve
+from embedstore.api.ingest import ingest_request
 from embedstore.errors import ConfigError
 
 
-def resolved(*flags: object) -> Settings:
-    """The settings of `ingest` with these flags."""
-    return resolve(command.make_context("ingest", ["slides/", "--store", "store", *map(str, flags)]).params)
+def resolved(*flags: object) -> IngestRequest:
+    """What `ingest` is asked to do with these flags."""
+    options = resolve(command.make_context("ingest", ["slides/", "--store", "store", *map(str, flags)]).params)
+    with TemporaryDirectory() as folder:
+        slide = Path(folder, "a.svs")
+        slide.write_bytes(b"II*\0")
+        return ingest_request(slide, "store", **options)
 
 
-def from_file(folder: Path, text: str, *flags: object) -> Settings:
+def from_file(folder: Path, text: str, *flags: object) -> IngestRequest:
     path = folder / "ingest.toml"
     path.write_text(text)
     return resolved("--config", path, *flags)
@@ -31,7 +38,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path):
     tiling = settings.groups[0].tiling
     assert (tiling.min_tissue, tiling.mpp, tiling.tile_px) == (0.7, 1.0, 256)
     assert settings.run.readers == 3
-    assert settings.ingest.tissue.exclude_pen is False
+    assert settings.config.tissue.exclude_pen is False
 
 
 @pytest.mark.parametrize(
@@ -49,7 +56,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path):
     ],
 )
 def test_views_are_made_where_flag_or_file_asks_for_them(tmp_path: Path, text: str, flags: list, count: int | None):
-    views = from_file(tmp_path, text, *flags).ingest.views
+    views = from_file(tmp_path, text, *flags).config.views
     assert (views and views.count) == count
     assert views is None or views.blur == (0.5 if "blur" in text else 1.5)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.slides.readers.opening import choose_slide, open_slide
-from embedstore.slides.slide import Slide
+from embedstore.slides.slide import Pixels, Slide
 from embedstore.slides.sources.source import SlideSource
 from embedstore.slides.tiling.resolution import check_fine_enough, resolve_mpp
 from embedstore.slides.tiling.slide_grid import lay_grid
@@ -64,10 +64,14 @@ class TissueReport:
         """
         stem = self.slide_id.rsplit("/", 1)[-1]
         picture, mask = Path(folder, f"{stem}.tissue.png"), Path(folder, f"{stem}.tissue.geojson")
-        corners = self.xy_l0 if tiles else None
-        write_png(draw_overlay(self.thumbnail, self.tissue, xy_l0=corners, edge_l0=self.edge_l0), picture)
+        write_png(self.overlay(tiles=tiles), picture)
         write_mask(self.tissue, mask)
         return picture, mask
+
+    def overlay(self, *, tiles: bool = True) -> Pixels:
+        """The slide with the outline of its tissue and, if `tiles`, its tiles: (height, width, 3) uint8 RGB."""
+        corners = self.xy_l0 if tiles else None
+        return draw_overlay(self.thumbnail, self.tissue, xy_l0=corners, edge_l0=self.edge_l0)
 
 
 def report_tissue(

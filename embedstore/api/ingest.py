@@ -1,0 +1,129 @@
+"""Ingest: from slides and settings to a request, and from a request to embeddings in a store."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+
+import pyarrow as pa
+
+from embedstore.api.progress_bar import progress_bar
+from embedstore.api.settings import build_config
+from embedstore.api.table import Table
+from embedstore.config import ExecutionConfig, IngestConfig, ReadingConfig, RunConfig, TissueConfig, ViewConfig
+from embedstore.errors import SlideNotFoundError
+from embedstore.progress import OnProgress
+from embedstore.quantities import human_time
+
+if TYPE_CHECKING:
+    from actors.estimate import IngestEstimate
+    from actors.request import IngestRequest
+    from actors.summary import IngestSummary
+    from embedstore.extractors import ExtractorConfig
+
+DEFAULT_EXTRACTOR = "stain-texture"
+Slides = str | Path | Sequence[str | Path]
+State = Literal["failed", "empty", "failed earlier"]
+
+
+class IngestOptions(TypedDict, total=False):
+    """What `Store.ingest` takes beside the slides; see there."""
+
+    extractors: "str | ExtractorConfig | Sequence[str | ExtractorConfig]"
+    collections: Sequence[str]
+    mpp: float | None
+    views: int | ViewConfig | Mapping[str, Any] | None
+    tiling: Mapping[str, Any]
+    tissue: TissueConfig | Mapping[str, Any] | None
+    reading: ReadingConfig | Mapping[str, Any] | None
+    run: RunConfig | Mapping[str, Any] | None
+    execution: ExecutionConfig | Mapping[str, Any] | None
+    retry_failed: bool
+    force: Sequence[str]
+    limit: int | None
+
+
+class IngestResult(Table):
+    """Slides of an ingest that have no embeddings, a row each with the reason.
+
+    Attributes:
+        summary: What the ingest did: slides done, tiles, seconds, collections.
+    """
+
+    def __init__(self, summary: "IngestSummary"):
+        states: dict[State, Sequence[tuple[str, str]]] = {
+            "failed": summary.failed, "empty": summary.empty, "failed earlier": summary.left_failed,
+        }  # fmt: skip
+        rows = [(slide, state, reason) for state, slides in states.items() for slide, reason in slides]
+        names = ("slide_id", "state", "reason")
+        columns = [pa.array([row[i] for row in rows], pa.string()) for i in range(len(names))]
+        super().__init__(
+            pa.table(columns, names=names),
+            title=f"{summary.done} slide(s) done, {summary.already} already there, {summary.tiles:,} tiles in "
+            f"{human_time(summary.seconds)}; slides without embeddings",
+        )
+        self.summary = summary
+
+
+def ingest_request(slides: Slides, store_uri: str, **options: Unpack[IngestOptions]) -> "IngestRequest":
+    """Find the slides and check all settings of an ingest, before any work; arguments as of `Store.ingest`."""
+    from actors.request import IngestRequest, group_by_tiling
+    from embedstore.slides import find_slides
+
+    paths = [slides] if isinstance(slides, str | Path) else list(slides)
+    sources = find_slides([str(path) for path in paths], mpp=options.get("mpp"))
+    if not sources:
+        names = ", ".join(map(str, paths))
+        raise SlideNotFoundError(f"no slide in {names}; expected slide files, folders of tiles, or a list")
+    groups = group_by_tiling(
+        as_extractors(options.get("extractors", DEFAULT_EXTRACTOR)),
+        options.get("tiling", {}),
+        options.get("collections", ()),
+    )
+    config = IngestConfig(
+        tissue=build_config(TissueConfig, options.get("tissue")),
+        reading=build_config(ReadingConfig, options.get("reading")),
+        views=_views(options.get("views")),
+    )
+    return IngestRequest(
+        sources=sources,
+        store_uri=store_uri,
+        groups=groups,
+        config=config,
+        run=build_config(RunConfig, options.get("run")),
+        execution=build_config(ExecutionConfig, options.get("execution")),
+        retry_failed=options.get("retry_failed", False),
+        force=frozenset(options.get("force", ())),
+        limit=options.get("limit"),
+    )
+
+
+def run_ingest(request: "IngestRequest", *, on_progress: OnProgress | None = None) -> IngestResult:
+    """Embed the tissue tiles of a request's slides; Ctrl-C stops after the slides that are finished."""
+    from actors.ingest import ingest
+    from actors.interruption import stop_on_interrupt
+
+    with progress_bar(on_progress) as report, stop_on_interrupt(report) as should_stop:
+        return IngestResult(ingest(request, on_progress=report, should_stop=should_stop))
+
+
+def estimate_ingest(request: "IngestRequest") -> "IngestEstimate":
+    """Plan every slide of a request and time the extractors on this machine; nothing is written."""
+    from actors.estimate import estimate
+
+    return estimate(request)
+
+
+def as_extractors(
+    extractors: "str | ExtractorConfig | Sequence[str | ExtractorConfig]",
+) -> "list[ExtractorConfig]":
+    """Configurations of extractors that are named, or configured already."""
+    from embedstore.extractors import ExtractorConfig
+
+    several = [extractors] if isinstance(extractors, str | ExtractorConfig) else extractors
+    return [ExtractorConfig(ref=each) if isinstance(each, str) else each for each in several]
+
+
+def _views(views: int | ViewConfig | Mapping[str, Any] | None) -> ViewConfig | None:
+    if isinstance(views, int):
+        return ViewConfig(count=views) if views else None
+    return None if views is None else build_config(ViewConfig, views)

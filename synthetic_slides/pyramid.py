@@ -20,9 +20,9 @@ def _tile_row(rows: np.ndarray) -> Iterator[bytes]:
     """JPEG tiles of one row of tiles; the edge is padded with its own colours, so that JPEG adds no ringing there."""
     for left in range(0, rows.shape[1], TILE_PX):
         tile = rows[:, left : left + TILE_PX]
-        below, beside = TILE_PX - tile.shape[0], TILE_PX - tile.shape[1]
-        if below or beside:
-            tile = cv2.copyMakeBorder(tile, 0, below, 0, beside, cv2.BORDER_REPLICATE)
+        pad_below, pad_right = TILE_PX - tile.shape[0], TILE_PX - tile.shape[1]
+        if pad_below or pad_right:
+            tile = cv2.copyMakeBorder(tile, 0, pad_below, 0, pad_right, cv2.BORDER_REPLICATE)
         options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         yield cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 

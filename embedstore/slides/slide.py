@@ -99,7 +99,9 @@ class Slide(ABC):
             RegionReadError: there is no such level, or its data cannot be decoded.
         """
         if not 0 <= level < len(self.level_sizes):
-            raise RegionReadError(f"slide {self.path!r} has levels 0 to {len(self.level_sizes) - 1}; asked for {level}")
+            raise RegionReadError(
+                f"slide {self.path!r} has levels 0 to {len(self.level_sizes) - 1}; level {level} was requested"
+            )
         width, height = size
         if width < 1 or height < 1:
             raise RegionReadError(f"slide {self.path!r}: region of {width}×{height} px; expected 1×1 or more")

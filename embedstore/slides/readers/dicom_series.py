@@ -74,7 +74,7 @@ def read_header(path: str | Path) -> DicomHeader:
 
 
 def series_levels(path: str) -> list[DicomHeader]:
-    """The levels of the series that a file belongs to, from the files beside it, finest first.
+    """The levels of the series that a file belongs to, from the files next to it, finest first.
 
     Raises:
         SlideFormatError: the file is not a whole-slide image, or no level of its series lies in the folder.
@@ -90,7 +90,7 @@ def series_levels(path: str) -> list[DicomHeader]:
         if header.series == named.series and header.whole_slide and header.volume:
             levels.append(header)
     if not levels:
-        raise SlideFormatError(f"slide {path!r}: no VOLUME image of its series beside it")
+        raise SlideFormatError(f"slide {path!r}: no VOLUME image of its series in its folder")
     return sorted(levels, key=lambda header: -header.size[0])
 
 

@@ -46,7 +46,7 @@ def check_file(path: str | Path) -> str:
 
 
 def check_reader(reader: str) -> None:
-    """Raise a ConfigError where a reader is asked for by name and its package is not installed."""
+    """Raise a ConfigError where the package of a reader that was given by name is not installed."""
     if reader == FastSlideSlide.reader:
         import_fastslide()
 

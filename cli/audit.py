@@ -63,7 +63,7 @@ def command(
     if head is not None:
         leaks = leaks or not (outliers or duplicates)
         if not leaks:
-            raise click.UsageError("--head is for --leaks; give both, or leave --head out")
+            raise click.UsageError("--head goes with --leaks; give both, or leave --head out")
     elif not (leaks or outliers or duplicates):
         leaks = outliers = duplicates = True
     if head is not None:

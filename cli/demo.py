@@ -38,11 +38,11 @@ DEMO_TASK, DEMO_CLASS, DEMO_HEAD = "dense-nuclei", "dense nuclei", "dense-nuclei
 def command(
     slides: tuple[str, ...], out: str, extractor: str, mpp: float | None, in_process: bool, as_json: bool
 ) -> None:
-    """Run all of it on six synthetic slides, or the ingest on SLIDES of yours: no network, no GPU, no account.
+    """Run everything on six synthetic slides, or ingest your own SLIDES: no network, no GPU, no account.
 
-    Makes the slides, ingests them, prints what is in the store, and writes a contact sheet of tiles, a tissue overlay
-    of each slide, and the nearest tiles of one tile. Then it imports the synthetic slides' ground truth as labels, fits
-    a head that finds dense nuclei, and draws what it says of each slide.
+    Makes the slides, ingests them, prints what the store holds, and writes a contact sheet of tiles, a tissue overlay
+    of each slide, and the nearest neighbours of one tile. Then it imports the ground truth of the synthetic slides as
+    labels, fits a head that finds dense nuclei, and draws its predictions for each slide.
     """
     from embedstore import api
 

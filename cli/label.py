@@ -82,7 +82,7 @@ def import_(
 ) -> None:
     """Import the labels of FILES for a task: all of them, or none if there is an error.
 
-    FILES are annotations of QuPath (GeoJSON) or ASAP (XML), one a slide, or folders of them; or tables (CSV, Parquet)
+    FILES are annotations of QuPath (GeoJSON) or ASAP (XML), one per slide, or folders of them; or tables (CSV, Parquet)
     with the column label and one of: tile_id; slide_id, x and y (a point), and with edge_l0 a tile; slide_id and name
     (a ready-made tile); slide_id (the whole slide); patient. They may have the columns split, patient and task too.
 
@@ -123,7 +123,7 @@ def _class_map(renamed: tuple[str, ...]) -> dict[str, str]:
     for pair in renamed:
         old, equals, new = pair.rpartition("=")
         if not (old and equals and new):
-            raise click.BadParameter(f"{pair!r} is no OLD=NEW", param_hint="--class-map")
+            raise click.BadParameter(f"{pair!r}; expected OLD=NEW", param_hint="--class-map")
         if found.setdefault(old, new) != new:
             raise click.BadParameter(f"{old!r} is renamed twice", param_hint="--class-map")
     return found

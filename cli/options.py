@@ -46,7 +46,7 @@ class TileId(click.ParamType[int]):
                 names = [name for each in ctx.command.params for name in each.opts] if ctx else []
                 close = difflib.get_close_matches(value, [name for name in names if name.startswith("-")])
                 raise click.NoSuchOption(value, possibilities=close, ctx=ctx) from None
-            self.fail(f"{value!r} is no tile's id; `embedstore ls --tiles N` shows them", param, ctx)
+            self.fail(f"{value!r} is not a tile id; `embedstore ls --tiles N` lists them", param, ctx)
 
 
 def print_json(value: Any) -> None:

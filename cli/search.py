@@ -30,7 +30,7 @@ SEARCH = Section(
 )
 INDEX_SEARCH = Section("index", IndexSearchConfig, Flag("nprobes", "--probes", type=click.IntRange(1)), "exact")
 
-#: Options that mean nothing where slides are looked for.
+#: Options that do not apply to a search for slides.
 TILES_ONLY = (
     "image", "mpp", "trust_extractor", "vector", "task", "label", "negatives", "not_weight", "per_slide", "diverse",
     "columns", "probes", "exact", "montage", "html", "geojson", "table",
@@ -143,21 +143,21 @@ def _query(collection: "Collection", tile: int | None, options: dict[str, Any]) 
     if (options["task"] is not None) != (options["label"] is not None):
         raise click.UsageError("--task and --label belong together: the class LABEL of the task TASK")
     if len(given) > 1:
-        raise click.UsageError(f"search by one thing; {' and '.join(given)} are given")
+        raise click.UsageError(f"search by one of these only; {' and '.join(given)} were given")
     if not given:
-        raise click.UsageError(f"say what to search by: {', '.join(ways)}, or --slide alone for slides")
+        raise click.UsageError(f"name what to search by: {', '.join(ways)}; or --slide alone to find slides")
     if given[0] in ("--at", "--region") and slide is None:
         raise click.UsageError(f"{given[0]} is a place on a slide; name the slide with --slide")
     if slide is not None and given[0] not in ("--at", "--region"):
         raise click.UsageError(
-            f"--slide says where --at or --region is, and {given[0]} is given; to find tiles of one slide alone, "
-            f"add --where \"slide_id = '{slide}'\""
+            f"--slide goes with --at or --region, but {given[0]} was given; to find tiles of one slide only, "
+            "add --where \"slide_id = '{}'\"".format(slide.replace("'", "''"))
         )
     for name in ("mpp", "trust_extractor"):
         if options[name] and given[0] != "--image":
-            raise click.UsageError(f"--{name.replace('_', '-')} is of an --image; give both")
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --image; give both")
     if options["not_weight"] is not None and not options["negatives"]:
-        raise click.UsageError("--not-weight is how far away from the tiles of --not; give both")
+        raise click.UsageError("--not-weight goes with --not; give both")
     match given[0]:
         case "TILE":
             return int(tile or 0)
@@ -190,7 +190,7 @@ def _search_slides(collection: "Collection", as_json: bool, options: dict[str, A
     if tiles_only:
         named = ", ".join("--not" if name == "negatives" else f"--{name.replace('_', '-')}" for name in tiles_only)
         raise click.UsageError(
-            f"--slide alone finds slides, for which {named} is not meant; add --at or --region to search for tiles"
+            f"--slide alone finds slides and takes no {named}; add --at or --region to search for tiles"
         )
     config = SearchConfig(**SEARCH.given(options))
     slides = collection.similar_slides(

@@ -17,7 +17,7 @@ class _SizeType(click.ParamType):
             return value
         width, cross, height = value.lower().partition("x")
         if not (cross and width.isdecimal() and height.isdecimal()):
-            self.fail(f"{value!r} is no size; expected WIDTHxHEIGHT in pixels, as in 6000x5000", param, ctx)
+            self.fail(f"{value!r} is not a size; expected WIDTHxHEIGHT in pixels, as in 6000x5000", param, ctx)
         return int(width), int(height)
 
 

@@ -319,7 +319,7 @@ class FitConfig:
 
     @property
     def draws(self) -> bool:
-        """Whether any augmentation is on that is drawn anew for each batch, and is not a copy of a vector."""
+        """Whether any augmentation is on that is drawn at random for each batch, instead of being a stored copy."""
         return self.uses("noise", "dropout", "mixup", "interpolate", "extrapolate")
 
     def uses(self, *kinds: str) -> bool:
@@ -376,7 +376,7 @@ class SelectConfig:
         require(self.rank_by in known, f"rank_by is {self.rank_by!r}; expected one of {', '.join(known)}")
 
     def fit(self) -> FitConfig:
-        """The configuration of the linear probe, which says too how tiles meet labels and patients are parted."""
+        """The configuration of the linear probe, which also says how tiles meet labels and patients are divided."""
         return FitConfig(
             optimizer="lbfgs", c=self.c, classes=self.classes, split=self.split, join=self.join, bootstrap=0,
             seed=self.seed,

@@ -103,7 +103,9 @@ def test_errors_come_out_as_they_are(store: Store, tmp_path: Path):
     ):
         assert isinstance(label(store, *args, fails=True).exception, error)
     for wrong in ("Tumor", "=x", "x="):
-        assert "is no OLD=NEW" in label(store, "import", files, "--task", "t", "--class-map", wrong, fails=True).stderr
+        assert (
+            "expected OLD=NEW" in label(store, "import", files, "--task", "t", "--class-map", wrong, fails=True).stderr
+        )
     label(store, "import", files, "--task", "t", "--author", "anna")
     nobody = label(store, "export", "--task", "t", "--author", "ben", "--out", tmp_path / "o", fails=True)
     assert isinstance(nobody.exception, LabelError)

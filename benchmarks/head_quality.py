@@ -102,7 +102,7 @@ def quality(data: Path, folder: Path, tasks: list[str], heads: list[str]) -> Non
             posed = pose_task(store, collection, task, FitConfig(split=split, positive=positive))
             about = {
                 "task": task,
-                "extractor": collection.record()["extractor"]["name"],
+                "extractor": collection.extractor().name,
                 "dim": collection.dim,
                 "train": int((posed.part == TRAIN).sum()),
                 "valid": int((posed.part == VALID).sum()),

@@ -241,7 +241,7 @@ def _answers(
         fits[name] = train(own, used, vectors if fit.beside else vectors[:, 0], augmenter=material.augmenter)
     first = material.vectors[:, 0]
     tests = np.flatnonzero(parts == TEST)
-    extractor = collection.record()["extractor"]["name"]
+    extractor = collection.extractor().name
     _, group = np.unique(examples.group[tests], return_inverse=True)
     default = default_policy(len(rows), views=vectors.shape[1] - 1, learned=True)
     for name, family in families.items():

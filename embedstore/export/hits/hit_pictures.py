@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embedstore.config import TilingConfig
 from embedstore.errors import QueryError
 from embedstore.export.pictures.tile_pictures import pictures_at_hand
 from embedstore.search.hits import Hit, Hits
@@ -56,6 +55,6 @@ def _scale(hits: Hits) -> list[str]:
     """Such as 'tiles of 256 px at 0.5 µm/px, 128 µm wide'; nothing where no tile was cut from a slide."""
     if not any(hits.table["edge_l0"].to_pylist()):
         return []
-    tiling = TilingConfig(**hits.store.collection(hits.collection).record()["tiling"])
+    tiling = hits.store.collection(hits.collection).tiling()
     width_um = tiling.tile_px * tiling.mpp
     return [f"tiles of {tiling.tile_px} px at {tiling.mpp:g} µm/px, {width_um:.4g} µm wide"]

@@ -52,7 +52,7 @@ def pictures_at_hand(store: Store, collection: str, tiles: Sequence[Tile]) -> li
 def _pictures(store: Store, collection: str, tiles: Sequence[Tile]) -> list[np.ndarray | SlideError]:
     """The pixels of each tile, or the error of reading it or opening its slide."""
     locations = [tile if isinstance(tile, TileLocation) else _location(tile) for tile in tiles]
-    tiling = TilingConfig(**store.collection(collection).record()["tiling"])
+    tiling = store.collection(collection).tiling()
     slides = {slide.slide_id: slide for slide in store.ledger.slides()}
     readers = {outcome.slide_id: outcome.reader for outcome in store.ledger.outcomes(collection=collection)}
     pictures: dict[int, np.ndarray | SlideError] = {}

@@ -106,7 +106,7 @@ def test_dicom_that_nothing_opens_says_what_was_tried(tmp_path):
         open_slide(path)
 
 
-def test_an_unknown_reader_is_named_with_those_that_are_known(drawn_slide):
+def test_an_unknown_reader_is_an_error_that_lists_the_readers(drawn_slide):
     with pytest.raises(SlideFormatError, match="'cucim'; expected auto or one of tiff, dicom, fastslide, openslide"):
         open_slide(drawn_slide(), reader="cucim")
 

@@ -62,7 +62,7 @@ def test_every_place_is_planned_where_all_is_tissue(slide_path):
 
 @pytest.mark.parametrize(("mpp", "level"), [(0.25, 0), (0.5, 0), (1.0, 1), (2.0, 1)])
 @pytest.mark.parametrize("reader", ["tiff", "openslide"])
-def test_tiles_are_the_slide_at_the_asked_resolution(slide_path, mpp, level, reader):
+def test_tiles_are_the_slide_at_the_target_resolution(slide_path, mpp, level, reader):
     tiling = TilingConfig(tile_px=64, mpp=mpp)
     made = plan(slide_path, tiling=tiling, reader=reader, method="all")
     assert made.level == level

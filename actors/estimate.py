@@ -79,8 +79,8 @@ class IngestEstimate:
     def as_record(self) -> dict[str, Any]:
         """As plain JSON values."""
         record = asdict(self)
-        for each in record["passes"]:
-            each["collections"] = ", ".join(each["collections"])
+        for estimate in record["passes"]:
+            estimate["collections"] = ", ".join(estimate["collections"])
         return record
 
 
@@ -99,7 +99,7 @@ def _estimate_group(request: IngestRequest, group: TilingGroup, result: IngestEs
     planned, unfit, largest = _plan_all([job.source for job in pending.jobs], config)
     extractors = [load_extractor(target.extractor, device=request.execution.device) for target in group.targets]
     rate = _tiles_per_s(largest, extractors, config, request) if largest is not None else 0.0
-    row_bytes = {name: 2 * each.dim for name, each in zip(group.collections, extractors, strict=True)}
+    vector_bytes = {name: 2 * extractor.dim for name, extractor in zip(group.collections, extractors, strict=True)}
     views = config.views.count if config.views is not None else 0
     jobs = {job.slide_id: job for job in pending.jobs}
     tiles = sum(slide.tiles for slide in planned)
@@ -113,7 +113,7 @@ def _estimate_group(request: IngestRequest, group: TilingGroup, result: IngestEs
             views=tiles * views,
             tiles_per_s=rate,
             hours=tiles / rate / 3600 if rate else 0.0,
-            bytes=sum(slide.tiles * _tile_bytes(jobs[slide.slide_id], row_bytes, views) for slide in planned),
+            bytes=sum(slide.tiles * _tile_bytes(jobs[slide.slide_id], vector_bytes, views) for slide in planned),
         )
     )
     result.unfit.extend(slide for slide in unfit if slide not in result.unfit)

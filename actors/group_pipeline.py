@@ -341,7 +341,7 @@ class GroupPipeline:
         self._active.clear()
 
     def drop_all(self) -> None:
-        """Forget every slide, as the run ends; nothing that is under way will be heard of."""
+        """Forget every slide, as the run ends: results of calls under way are ignored."""
         self._active.clear()
         self._planning = 0
 

@@ -93,7 +93,8 @@ class WorkerFactories:
     committer: Callable[[], Committer]
 
     @classmethod
-    def of(cls, request: IngestRequest, group: TilingGroup) -> "WorkerFactories":
+    def of(cls, request: IngestRequest, group: TilingGroup, store_uri: str) -> "WorkerFactories":
+        """For a request; the store's path is absolute here, as Ray's workers run in another directory."""
         config, run, execution = request.config_for(group), request.run, request.execution
         # Ray shows an actor its own GPU only, as the first one.
         device = "cuda" if execution.device.startswith("cuda") and not execution.in_process else execution.device
@@ -101,14 +102,14 @@ class WorkerFactories:
             reader=functools.partial(Reader, config),
             extractor=functools.partial(
                 ExtractorWorker,
-                request.store_uri,
+                store_uri,
                 group.targets,
                 device=device,
                 batch_tiles=run.batch_tiles,
                 views=config.views,
             ),
             committer=functools.partial(
-                Committer, request.store_uri, sorted(group.collections), compact_every=run.compact_every
+                Committer, store_uri, sorted(group.collections), compact_every=run.compact_every
             ),
         )
 

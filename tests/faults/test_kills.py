@@ -10,16 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.conftest import embedstore
-
-from .scene import assert_same_rows, calm_scene, command
+from .conftest import FaultScene, assert_resumes_to_the_undisturbed_rows, command
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    return calm_scene(tmp_path_factory.mktemp("faults"))
 
 
 def victims(driver: psutil.Process) -> list[psutil.Process]:
@@ -34,10 +27,10 @@ def victims(driver: psutil.Process) -> list[psutil.Process]:
     return found
 
 
-def test_workers_killed_during_a_run(scene, tmp_path: Path):
-    slides, extractor, calm = scene
+def test_workers_killed_during_a_run(scene: FaultScene, tmp_path: Path):
     rng = random.Random(1)
-    process = subprocess.Popen(command(slides, extractor, tmp_path / "store"), stderr=subprocess.PIPE, text=True)
+    store = tmp_path / "store"
+    process = subprocess.Popen(command(scene.slides, scene.extractor, store), stderr=subprocess.PIPE, text=True)
     driver, killed = psutil.Process(process.pid), []
     deadline = time.monotonic() + 240
     while process.poll() is None and time.monotonic() < deadline:
@@ -47,19 +40,18 @@ def test_workers_killed_during_a_run(scene, tmp_path: Path):
             victim = rng.choice(found)
             killed.append(victim.cmdline()[0])
             victim.kill()
-    _, err = process.communicate(timeout=30)
+    process.communicate(timeout=30)
     assert killed, "nobody was killed: the test shows nothing"
-    again = embedstore(*command(slides, extractor, tmp_path / "store")[1:])
-    assert again.code == 0, err + again.err
-    assert_same_rows(tmp_path / "store", calm)
+    assert_resumes_to_the_undisturbed_rows(scene, store)
 
 
-def test_the_driver_killed_again_and_again(scene, tmp_path: Path):
-    slides, extractor, calm = scene
+def test_the_driver_killed_again_and_again(scene: FaultScene, tmp_path: Path):
     rng = random.Random(2)
     store, kills = tmp_path / "store", 0
     for _ in range(12):
-        process = subprocess.Popen(command(slides, extractor, store), stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command(scene.slides, scene.extractor, store), stderr=subprocess.DEVNULL, start_new_session=True
+        )
         started = time.monotonic()
         while process.poll() is None and not list(store.glob("tiles-c.lance/_versions/*")):
             assert time.monotonic() - started < 120
@@ -75,6 +67,4 @@ def test_the_driver_killed_again_and_again(scene, tmp_path: Path):
                 continue
         break
     assert kills, "the driver was never killed: the test shows nothing"
-    again = embedstore(*command(slides, extractor, store)[1:])
-    assert again.code == 0, again.err
-    assert_same_rows(store, calm)
+    assert_resumes_to_the_undisturbed_rows(scene, store)

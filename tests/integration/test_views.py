@@ -1,5 +1,6 @@
 """`embedstore ingest --views` and what follows, on slides with pixels."""
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,7 @@ def viewed(slides: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = embedstore("ingest", slides / "slides.csv", "-s", store, "-e", "stain-texture", *WITH_TWO)
     assert done.code == 3, done.err
     assert (done.json()["done"], done.json()["tiles"]) == (3, len(table(store)))
+    assert len(done.json()["collections"]) == 2
     return store
 
 
@@ -84,7 +86,8 @@ def test_a_stored_view_is_the_embedding_of_the_picture_that_its_parameters_make(
     assert (np.abs(found.vectors - originals[:, None]).max(axis=2) > 1e-3).all(), "a view is the tile itself"
 
 
-def test_views_of_all_extractors_are_of_the_same_pictures(viewed: Path):
+def test_tiles_and_views_of_all_extractors_are_the_same_pictures(viewed: Path):
+    assert table(viewed)["tile_id"].equals(table(viewed, "stain-texture-256px-0.5mpp")["tile_id"])
     ours, theirs = views_table(viewed), views_table(viewed, "stain-texture-256px-0.5mpp")
     assert ours.drop_columns("vector").equals(theirs.drop_columns("vector"))
     assert ours["tile_id"].to_pylist() == np.repeat(table(viewed)["tile_id"], 2).tolist()
@@ -150,9 +153,8 @@ def test_other_views_are_refused_before_any_work(viewed: Path, slides: Path):
     assert "views.count is 2 there and 3 here" in done.err
 
 
-def test_views_leave_with_their_slide_or_by_themselves(slides: Path, tmp_path: Path):
-    store = tmp_path / "store"
-    assert embedstore("ingest", slides / "slides.csv", "-s", store, *WITH_TWO).code == 3
+def test_views_leave_with_their_slide_or_by_themselves(viewed: Path, slides: Path, tmp_path: Path):
+    store = shutil.copytree(viewed, tmp_path / "store")
     described = embedstore("ls", "-s", store, "--json").json()["collections"][0]
     assert (described["views"], described["slides_with_views"]) == (2, 3)
     assert embedstore("rm", "-s", store, "--slide", "s0.svs", "--yes").code == 0
@@ -170,9 +172,8 @@ def test_views_leave_with_their_slide_or_by_themselves(slides: Path, tmp_path: P
 
 def test_a_slide_without_views_is_told_of(slides: Path, tmp_path: Path):
     store = tmp_path / "store"
-    first = ("-s", store, "-e", "colour-12", "--in-process")
-    assert embedstore("ingest", slides / "s0.svs", *first, "--views", 1).code == 0
-    done = embedstore("ingest", slides / "s1.svs", *first)
+    assert take_in(slides, store, views=ViewConfig(count=1), limit=1).done == 1
+    done = embedstore("ingest", slides / "s1.svs", "-s", store, "-e", "colour-12", "--in-process")
     assert done.code == 0
     assert f"{COLLECTION} has stored views, but not of 1 slide(s); --views makes them" in done.err
 
@@ -196,8 +197,14 @@ def test_a_dry_run_counts_views_alone_where_tiles_are_there(slides: Path, tmp_pa
 
 
 @pytest.mark.ray
-def test_ray_gives_the_same_views_as_one_process(viewed: Path, slides: Path, tmp_path: Path):
-    run = ("ingest", slides / "slides.csv", "-s", tmp_path / "store", "-e", "colour-12", "--views", 2, "--readers", 2)
-    done = embedstore(*run, "--json")
+def test_ray_gives_the_same_rows_and_views_as_one_process_from_a_directory_of_namesakes(
+    viewed: Path, slides: Path, tmp_path: Path
+):
+    for name in ("actors", "heads", "cli", "embedstore", "ray", "torch"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('the namesake was imported')")
+    run = ("ingest", slides / "slides.csv", "-s", "store", "-e", "colour-12", "--views", 2, "--readers", 2, "--json")
+    done = embedstore(*run, cwd=tmp_path)
     assert (done.code, done.json()["done"]) == (3, 3), done.err
+    assert table(tmp_path / "store").equals(table(viewed))
     assert views_table(tmp_path / "store").equals(views_table(viewed))

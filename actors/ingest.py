@@ -16,8 +16,9 @@ from actors.scheduler import Scheduler
 from actors.summary import IngestSummary, StageSeconds
 from embedstore.config import IngestConfig, ViewConfig, as_record
 from embedstore.errors import ConfigError
+from embedstore.extractor_ref import ExtractorRecord
 from embedstore.progress import OnProgress, no_progress
-from embedstore.store import Collection, Store, record_of_views
+from embedstore.store import Collection, CollectionRecord, Store
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ def _same_request(store: Store, group: TilingGroup, config: IngestConfig) -> boo
     existing = set(store.collection_names())
     return all(
         target.collection in existing
-        and store.collection(target.collection).record().get("request") == _request_record(target, config)
+        and store.collection(target.collection).record().request == _request_record(target, config)
         and (config.views is None or _same_views(store, target, config.views))
         for target in group.targets
     )
@@ -174,17 +175,17 @@ def _create_collections(store: Store, group: TilingGroup, config: IngestConfig, 
         raise ConfigError(
             f"the cluster's machines loaded different extractors: {records}; bring the same weights to each"
         )
-    own = {name: value for name, value in as_record(config).items() if name != "views"}
-    for target, record in zip(group.targets, records[0], strict=True):
-        Collection.create(
-            store.uri,
-            target.collection,
-            dim=record["dim"],
-            record={**own, "extractor": record, "request": _request_record(target, config)},
+    for target, extractor in zip(group.targets, records[0], strict=True):
+        record = CollectionRecord(
+            tiling=config.tiling,
+            tissue=config.tissue,
+            extractor=ExtractorRecord.from_record(extractor),
+            reading=config.reading,
+            request=_request_record(target, config),
         )
+        Collection.create(store.uri, target.collection, record)
         if config.views is not None:
-            of_views = record_of_views({**own, "extractor": record}, config.views)
-            store.views(target.collection).create(dim=record["dim"], record=of_views)
+            store.views(target.collection).create(record.of_views(config.views))
 
 
 def _stage_seconds(store: Store, group: TilingGroup, run_id: str) -> StageSeconds:

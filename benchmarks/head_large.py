@@ -10,7 +10,16 @@ import numpy as np
 import shapely
 from measure import run_measured, write_row
 
-from embedstore.store import Collection, CollectionWriter, FragmentWriter, Label, Outcome, SlideRow, Store
+from embedstore.store import (
+    Collection,
+    CollectionRecord,
+    CollectionWriter,
+    FragmentWriter,
+    Label,
+    Outcome,
+    SlideRow,
+    Store,
+)
 
 HERE = Path(__file__).resolve().parent
 COLLECTION, TASK = "synthetic", "tumour"
@@ -68,7 +77,7 @@ def make_store(uri: Path, *, slides: int, tiles: int, patients: int, dim: int) -
         "tissue": {"method": "all"},
         "extractor": {"name": "synthetic", "dim": dim, "digest": "sha256:0"},
     }
-    collection = Collection.create(store.uri, COLLECTION, dim=dim, record=record)
+    collection = Collection.create(store.uri, COLLECTION, CollectionRecord.from_record(record))
     writer = CollectionWriter(collection)
     rng = np.random.default_rng(0)
     out = rng.standard_normal((LATENT, dim), np.float32) / np.sqrt(LATENT)

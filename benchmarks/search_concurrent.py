@@ -15,7 +15,7 @@ from measure import write_row
 from search_data import COLLECTION, Mixture, slide_writer
 
 from embedstore.search_config import IndexConfig
-from embedstore.store import Collection, CollectionWriter, Store, nearest_tiles
+from embedstore.store import Collection, CollectionRecord, CollectionWriter, Store, nearest_tiles
 from embedstore.store.index import choose_index, keep_index
 from embedstore.store.sql import sql_string
 
@@ -56,7 +56,7 @@ def concurrent(folder: Path, slides: int, tiles: int, dim: int) -> None:
     """Half of the slides are there and indexed at the start; the others are committed while readers ask."""
     store = Store.create(folder / "concurrent")
     record: dict[str, Any] = {"tiling": {}, "tissue": {}, "extractor": {"name": "synthetic", "dim": dim, "digest": "0"}}
-    collection = Collection.create(store.uri, COLLECTION, dim=dim, record=record)
+    collection = Collection.create(store.uri, COLLECTION, CollectionRecord.from_record(record))
     mixture, rng = Mixture(dim), np.random.default_rng(3)
     with store.lease(COLLECTION):
         writer = CollectionWriter(collection)

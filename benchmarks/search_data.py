@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.store import Collection, CollectionWriter, FragmentWriter, Outcome, SlideRow, Store
+from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, Outcome, SlideRow, Store
 
 COLLECTION = "synthetic"
 CENTRES, INTRINSIC, SPREAD, NOISE = 300, 32, 2.0, 0.1
@@ -148,7 +148,7 @@ def make_store(bench: Bench) -> None:
         "tissue": {"method": "all"},
         "extractor": {"name": "synthetic", "dim": bench.dim, "digest": "sha256:0"},
     }
-    collection = Collection.create(store.uri, COLLECTION, dim=bench.dim, record=record)
+    collection = Collection.create(store.uri, COLLECTION, CollectionRecord.from_record(record))
     writer = CollectionWriter(collection)
     store.ledger.admit_columns([{"patient": "p", "cohort": "c"}])
     mixture, rng = Mixture(bench.dim), np.random.default_rng(1)

@@ -1,7 +1,7 @@
-"""Which extractor a vector is of: what collections, heads and augmenters keep of an extractor's record."""
+"""What is stored of the extractor of vectors: all of it with a collection, a reference with heads and augmenters."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -30,3 +30,32 @@ class ExtractorRef:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.digest})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorRecord:
+    """All that is stored of an extractor with a collection.
+
+    Attributes:
+        ref: Which extractor it is.
+        tile_px: Edge of the tiles that it takes, pixels; None where that was not kept.
+        mpp: Resolution of these tiles, micrometres per pixel; None where that is not known.
+        details: Everything else that is recorded, as JSON values: source, architecture, precision, licence …
+    """
+
+    ref: ExtractorRef
+    tile_px: int | None = None
+    mpp: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "ExtractorRecord":
+        """Parse what `Extractor.record` or `as_record` gave, before or after a way through JSON."""
+        own = ("name", "digest", "dim", "tile_px", "mpp")
+        details = {name: value for name, value in record.items() if name not in own}
+        ref = ExtractorRef.from_record(record)
+        return cls(ref=ref, tile_px=record.get("tile_px"), mpp=record.get("mpp"), details=details)
+
+    def as_record(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {**self.ref.as_record(), "tile_px": self.tile_px, "mpp": self.mpp, **self.details}

@@ -112,7 +112,7 @@ class Collection:
     @property
     def record(self) -> dict[str, Any]:
         """The configuration and the extractor that made it, as plain values."""
-        return self._table.record()
+        return self._table.record().as_record()
 
     @property
     def tiling(self) -> TilingConfig:
@@ -126,15 +126,15 @@ class Collection:
 
     def summary(self) -> CollectionSummary:
         """What it holds, in numbers."""
-        extractor, tiling, views = self.record["extractor"], self.record["tiling"], self._tables.views(self.name)
+        record, views = self._table.record(), self._tables.views(self.name)
         return CollectionSummary(
             name=self.name,
             table=self._tables.table_name(self.name),
-            extractor=extractor["name"],
-            digest=extractor["digest"],
+            extractor=record.extractor.ref.name,
+            digest=record.extractor.ref.digest,
             dim=self.dim,
-            tile_px=tiling["tile_px"],
-            mpp=tiling["mpp"],
+            tile_px=record.tiling.tile_px,
+            mpp=record.tiling.mpp,
             slides=len(self.slides),
             tiles=len(self),
             views=views.config().count if views.exists() else 0,

@@ -2,6 +2,7 @@
 
 from embedstore.search_config import IndexConfig, IndexSearchConfig
 from embedstore.store.collection import Collection
+from embedstore.store.collection_record import CollectionRecord
 from embedstore.store.fragments import FragmentWriter, SlideFragments, ViewRows
 from embedstore.store.index import (
     IndexFacts,
@@ -30,12 +31,13 @@ from embedstore.store.store import Store
 from embedstore.store.stored_models import Augmenters, Heads, StoredAugmenter, StoredHead
 from embedstore.store.tile_locations import TileLocation, TileLocations, read_tile_locations
 from embedstore.store.vectors import read_vectors
-from embedstore.store.views import StoredViews, Views, read_views, record_of_views
+from embedstore.store.views import StoredViews, Views, read_views
 from embedstore.store.writer import CollectionWriter, TableWriter, ViewsWriter
 
 __all__ = [
     "Augmenters",
     "Collection",
+    "CollectionRecord",
     "CollectionWriter",
     "SlideFragments",
     "IndexSearchConfig",
@@ -74,7 +76,6 @@ __all__ = [
     "read_tile_locations",
     "read_vectors",
     "read_views",
-    "record_of_views",
     "slide_batch",
     "tile_batch",
 ]

@@ -1,7 +1,6 @@
 """A collection: the embeddings of one extractor under one tiling, and what is read of it."""
 
 import copy
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,13 +10,12 @@ import pyarrow as pa
 from embedstore.config import TilingConfig
 from embedstore.errors import CollectionMismatchError, CollectionNotFoundError, StoreNotFoundError
 from embedstore.extractor_ref import ExtractorRef
-from embedstore.store.schema import check_collection_name, read_record, tiles_schema
+from embedstore.store.collection_record import CollectionRecord
+from embedstore.store.schema import check_collection_name, tiles_schema
 from embedstore.store.sql import sql_in, sql_string
 from embedstore.store.table import Table
 
 PREFIX = "tiles-"
-#: What of a collection's record says that its rows mean the same.
-IDENTITY = ("tiling", "tissue", "extractor")
 
 
 class Collection:
@@ -28,18 +26,18 @@ class Collection:
         self.table = Table(store_uri, PREFIX + name)
 
     @classmethod
-    def create(cls, store_uri: str, name: str, *, dim: int, record: dict[str, Any]) -> "Collection":
+    def create(cls, store_uri: str, name: str, record: CollectionRecord) -> "Collection":
         """Open the collection, or make it.
 
         Raises:
             CollectionMismatchError: it was made with another tiling, tissue configuration or extractor.
         """
         collection = cls(store_uri, name)
-        collection.table.create(tiles_schema(dim, record))
-        found = list(differences(collection.record(), record, IDENTITY))
-        if found:
+        collection.table.create(tiles_schema(record.extractor.ref.dim, record.schema_metadata()))
+        differences = collection.record().differences(record)
+        if differences:
             raise CollectionMismatchError(
-                f"collection {name!r} was made with another configuration: {'; '.join(found)}; "
+                f"collection {name!r} was made with another configuration: {'; '.join(differences)}; "
                 "use the same, or give the new embeddings a collection of their own with --collection"
             )
         return collection
@@ -70,17 +68,17 @@ class Collection:
     def dim(self) -> int:
         return self.schema.field("vector").type.list_size
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> CollectionRecord:
         """The configuration and the extractor that made it."""
-        return read_record(self.schema, self.name)
+        return CollectionRecord.from_schema(self.schema, self.name)
 
     def tiling(self) -> TilingConfig:
         """How its slides were cut into tiles."""
-        return TilingConfig(**self.record()["tiling"])
+        return self.record().tiling
 
     def extractor(self) -> ExtractorRef:
         """Which extractor its vectors are of."""
-        return ExtractorRef.from_record(self.record()["extractor"])
+        return self.record().extractor.ref
 
     def __len__(self) -> int:
         return self.dataset().count_rows()
@@ -122,20 +120,6 @@ class Collection:
 
     def vectors_bytes(self) -> int:
         return 2 * self.dim * len(self)
-
-
-def differences(
-    stored: Mapping[str, Any], asked: Mapping[str, Any], keys: Sequence[str], path: str = ""
-) -> Iterator[str]:
-    """What two records say differently under some keys, in words."""
-    for key in keys:
-        old, new = stored.get(key), asked.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            if "digest" in old and old["digest"] == new.get("digest"):
-                continue  # the same network and preprocessing, however it was named or loaded
-            yield from differences(old, new, sorted(old.keys() | new.keys()), f"{path}{key}.")
-        elif json.dumps(old) != json.dumps(new):
-            yield f"{path}{key} is {old!r} there and {new!r} here"
 
 
 def collection_names(table_names: Iterable[str]) -> list[str]:

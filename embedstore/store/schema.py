@@ -1,15 +1,14 @@
 """What the tables of a store hold."""
 
-import json
 import re
-from typing import Any
+from collections.abc import Mapping
 
 import pyarrow as pa
 
-from embedstore.errors import ConfigError, StoreError
+from embedstore.errors import ConfigError
+from embedstore.views import PARAMETERS
 
 FORMAT_VERSION = 1
-CONFIG_KEY = b"embedstore.collection"
 _PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 
 #: Rows of one record batch: about 8 MB of fp16 vectors at 768 dimensions, the page size at which Lance scans
@@ -131,12 +130,12 @@ def check_collection_name(name: str, *, noun: str = "collection", option: str | 
     return name
 
 
-def tiles_schema(dim: int, record: dict[str, Any]) -> pa.Schema:
+def tiles_schema(dim: int, metadata: Mapping[bytes, bytes]) -> pa.Schema:
     """The schema of a collection.
 
     Args:
         dim: Size of an embedding.
-        record: The resolved configuration and the extractor's record, kept in the schema's metadata.
+        metadata: How the vectors were made; see `CollectionRecord`.
     """
     return pa.schema(
         [
@@ -149,22 +148,22 @@ def tiles_schema(dim: int, record: dict[str, Any]) -> pa.Schema:
             pa.field("tissue", pa.float32()),
             pa.field("vector", pa.list_(pa.float16(), dim), nullable=False),
         ],
-        metadata={CONFIG_KEY: json.dumps({"format": FORMAT_VERSION, **record}, sort_keys=True).encode()},
+        metadata=metadata,
     )
 
 
-def read_record(schema: pa.Schema, where: str) -> dict[str, Any]:
-    """The record kept in a collection's schema metadata."""
-    raw = (schema.metadata or {}).get(CONFIG_KEY)
-    if raw is None:
-        raise StoreError(f"table {where} has no {CONFIG_KEY.decode()} metadata: it was not written by embedstore")
-    record = json.loads(raw)
-    if record.get("format") != FORMAT_VERSION:
-        raise StoreError(
-            f"collection {where} has format {record.get('format')}; this embedstore reads format {FORMAT_VERSION}; "
-            "install the embedstore version that wrote it"
-        )
-    return record
+def views_schema(dim: int, metadata: Mapping[bytes, bytes]) -> pa.Schema:
+    """The schema of a table of views, a row a view. Arguments as of `tiles_schema`."""
+    return pa.schema(
+        [
+            pa.field("tile_id", pa.int64(), nullable=False),
+            pa.field("slide_id", pa.string(), nullable=False),
+            pa.field("view", pa.int16(), nullable=False),
+            *(pa.field(name, pa.float32(), nullable=False) for name in PARAMETERS),
+            pa.field("vector", pa.list_(pa.float16(), dim), nullable=False),
+        ],
+        metadata=metadata,
+    )
 
 
 def batch_rows(dim: int) -> int:

@@ -1,45 +1,24 @@
 """Stored views: the embeddings of augmented copies of a collection's tiles, in a table beside it."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lance
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedstore.config import ViewConfig, as_record
+from embedstore.config import ViewConfig
 from embedstore.errors import CollectionMismatchError, StoreNotFoundError, VectorError, ViewsNotFoundError
 from embedstore.sorted_ids import positions_in
-from embedstore.store.collection import IDENTITY, differences
-from embedstore.store.schema import CONFIG_KEY, FORMAT_VERSION, batch_rows, check_collection_name, read_record
+from embedstore.store.collection_record import CollectionRecord
+from embedstore.store.schema import batch_rows, check_collection_name, views_schema
 from embedstore.store.table import Table
 from embedstore.store.vectors import TAKE_SHARE, bad_rows, matrix, room_for
 from embedstore.views import PARAMETERS
 
 PREFIX = "views-"
-
-
-def views_schema(dim: int, record: Mapping[str, Any]) -> pa.Schema:
-    """The schema of a table of views, a row a view.
-
-    Args:
-        dim: Size of an embedding.
-        record: The record of the collection, with the `ViewConfig` under 'views'.
-    """
-    return pa.schema(
-        [
-            pa.field("tile_id", pa.int64(), nullable=False),
-            pa.field("slide_id", pa.string(), nullable=False),
-            pa.field("view", pa.int16(), nullable=False),
-            *(pa.field(name, pa.float32(), nullable=False) for name in PARAMETERS),
-            pa.field("vector", pa.list_(pa.float16(), dim), nullable=False),
-        ],
-        metadata={CONFIG_KEY: json.dumps({"format": FORMAT_VERSION, **record}, sort_keys=True).encode()},
-    )
 
 
 class Views:
@@ -53,20 +32,20 @@ class Views:
     def name(self) -> str:
         return f"views of {self.collection}"
 
-    def create(self, *, dim: int, record: Mapping[str, Any]) -> None:
-        """Make the table, or make sure that the one there is was made alike.
+    def create(self, record: CollectionRecord) -> None:
+        """Make the table, or check that the one that is there was made in the same way.
 
         Args:
-            record: As in `views_schema`.
+            record: Of the views; see `CollectionRecord.of_views`.
         Raises:
             CollectionMismatchError: it holds other views, or those of another tiling or extractor.
         """
-        self.table.create(views_schema(dim, record))
-        found = list(differences(self.record(), record, (*IDENTITY, "views")))
-        if found:
+        self.table.create(views_schema(record.extractor.ref.dim, record.schema_metadata()))
+        differences = self.record().differences(record)
+        if differences:
             raise CollectionMismatchError(
                 f"the views of collection {self.collection!r} were made with another configuration: "
-                f"{'; '.join(found)}; use the same, or take them out with "
+                f"{'; '.join(differences)}; use the same, or take them out with "
                 f"`embedstore rm --views {self.collection}` to make them anew"
             )
 
@@ -95,13 +74,15 @@ class Views:
     def dim(self) -> int:
         return self.schema.field("vector").type.list_size
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> CollectionRecord:
         """The configuration and the extractor that made them."""
-        return read_record(self.schema, self.name)
+        return CollectionRecord.from_schema(self.schema, self.name)
 
     def config(self) -> ViewConfig:
         """What was drawn of each tile."""
-        return ViewConfig(**self.record()["views"])
+        config = self.record().views
+        assert config is not None, f"the record of the {self.name} does not say how they were made"
+        return config
 
     def __len__(self) -> int:
         return self.dataset().count_rows()
@@ -109,11 +90,6 @@ class Views:
     def slides(self) -> dict[str, int]:
         """Rows of each slide that has views."""
         return self.table.counts("slide_id") if self.exists() else {}
-
-
-def record_of_views(record: Mapping[str, Any], config: ViewConfig) -> dict[str, Any]:
-    """The record of a table of views, from that of its collection."""
-    return {**{name: record[name] for name in IDENTITY}, "views": as_record(config)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

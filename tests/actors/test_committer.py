@@ -10,6 +10,7 @@ from actors.committer import CommitBatch, Committer
 from embedstore.config import ViewConfig
 from embedstore.store import (
     Collection,
+    CollectionRecord,
     CollectionWriter,
     FragmentWriter,
     Label,
@@ -17,7 +18,6 @@ from embedstore.store import (
     Store,
     ViewRows,
     ViewsWriter,
-    record_of_views,
 )
 
 from .toys import DIM, expected, plan, source
@@ -54,8 +54,8 @@ def batch(store: Store, *, views: float | None = None) -> CommitBatch:
 def viewed(tmp_path: Path) -> Store:
     """A collection and its table of views, both empty."""
     store = Store.create(tmp_path / "store")
-    Collection.create(store.uri, "c", dim=DIM, record=RECORD)
-    store.views("c").create(dim=DIM, record=record_of_views(RECORD, TWO))
+    Collection.create(store.uri, "c", CollectionRecord.from_record(RECORD))
+    store.views("c").create(CollectionRecord.from_record(RECORD).of_views(TWO))
     return store
 
 
@@ -136,7 +136,7 @@ def test_the_table_of_views_is_kept_small(viewed: Store):
 def test_what_only_the_run_knows_is_written_before_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store = Store.create(tmp_path / "store")
     record = {"extractor": {"name": "toy", "dim": DIM, "digest": "sha256:toy"}}
-    Collection.create(store.uri, "c", dim=DIM, record=record)
+    Collection.create(store.uri, "c", CollectionRecord.from_record(record))
     committer = Committer(store.uri, ["c"], compact_every=4)
     commit = CollectionWriter.commit
 

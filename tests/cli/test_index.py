@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from cli.main import app, main
 from embedstore.errors import CollectionNotFoundError, StoreBusyError
-from embedstore.store import Collection, Store, index_choice, index_facts
-from tests.search.planted import DIM, RECORD, noise, plant
+from embedstore.store import Collection, CollectionRecord, Store, index_choice, index_facts
+from tests.search.planted import RECORD, noise, plant
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_flat_collection_has_no_partitions_to_choose(store: Store):
 
 
 def test_every_collection_is_looked_after_unless_one_is_named(store: Store):
-    Collection.create(store.uri, "empty", dim=DIM, record=RECORD)
+    Collection.create(store.uri, "empty", CollectionRecord.from_record(RECORD))
     table = [line.split() for line in index(store, "--kind", "ivf_rq").stdout.splitlines()]
     assert table[0] == ["collection", "choice", "index", "tiles", "indexed", "partitions", "bits", "parts", "size"]
     assert [row[:5] for row in table[1:]] == [

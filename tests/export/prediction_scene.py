@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embedstore.store import Collection, CollectionWriter, FragmentWriter, SlideRow, Store
+from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, SlideRow, Store
 
 DIM = 4
 EDGE = 128
@@ -18,9 +18,9 @@ def make_store(folder: Path, slides: dict[str, list[tuple[int, int]]], *, stride
     store = Store.create(folder / "store")
     record = {
         "tiling": {"tile_px": 256, "stride_px": stride_px, "mpp": 0.5},
-        "extractor": {"name": "toy", "dim": DIM},
+        "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:1"},
     }
-    collection = Collection.create(store.uri, "toy", dim=DIM, record=record)
+    collection = Collection.create(store.uri, "toy", CollectionRecord.from_record(record))
     deliveries, facts = [], []
     for number, (slide_id, corners) in enumerate(slides.items()):
         writer = FragmentWriter(

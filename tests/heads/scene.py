@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.store import Collection, CollectionWriter, FragmentWriter, Label, SlideRow, Store
+from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, Label, SlideRow, Store
 
 DIM = 12
 EDGE = 512
@@ -40,7 +40,7 @@ def make_store(
     """
     rng = np.random.default_rng(seed)
     store = Store.create(folder / "store")
-    collection = Collection.create(store.uri, COLLECTION, dim=DIM, record=record())
+    collection = Collection.create(store.uri, COLLECTION, CollectionRecord.from_record(record()))
     store.ledger.admit_columns([{"patient": "p", "site": "s"}])
     directions = np.linalg.qr(rng.normal(size=(DIM, DIM)))[0][: len(classes)] * 2 * signal
     deliveries, labels = [], []

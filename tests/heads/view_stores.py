@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from embedstore.config import ViewConfig, as_record
 from embedstore.store import (
     Collection,
+    CollectionRecord,
     CollectionWriter,
     FragmentWriter,
     Label,
@@ -16,7 +17,6 @@ from embedstore.store import (
     Store,
     ViewRows,
     ViewsWriter,
-    record_of_views,
 )
 from embedstore.tile_id import place, tile_ids
 from embedstore.views import PARAMETERS, draw_parameters
@@ -68,10 +68,10 @@ def make_viewed(
     rng = np.random.default_rng(seed)
     store = Store.create(folder / "store")
     record = {"tiling": {"tile_px": 256}, "tissue": {}, "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:1"}}
-    collection = Collection.create(store.uri, COLLECTION, dim=DIM, record=record)
+    collection = Collection.create(store.uri, COLLECTION, CollectionRecord.from_record(record))
     table = store.views(COLLECTION)
     if views:
-        table.create(dim=DIM, record=record_of_views(record, VIEWS))
+        table.create(CollectionRecord.from_record(record).of_views(VIEWS))
     store.ledger.admit_columns([{"patient": "p", "site": "s"}])
     deliveries, labels = [], []
     for s in range(slides):

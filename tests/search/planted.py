@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.store import Collection, CollectionWriter, FragmentWriter, SlideRow, Store
+from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, SlideRow, Store
 
 DIM = 16
 EDGE = 512
@@ -32,7 +32,7 @@ def plant(
 ) -> tuple[Store, Collection]:
     """A store with one collection of these slides, by id; those that are `named` are folders of ready-made tiles."""
     store = Store.create(folder / "store")
-    collection = Collection.create(store.uri, "toy", dim=DIM, record=RECORD)
+    collection = Collection.create(store.uri, "toy", CollectionRecord.from_record(RECORD))
     if patients:
         store.ledger.admit_columns([{"patient": "p"}])
     deliveries = []

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedstore.store import Collection, FragmentWriter, SlideFragments, Store
+from embedstore.store import Collection, CollectionRecord, FragmentWriter, SlideFragments, Store
 
 DIM = 8
 RECORD = {
@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def collection(store: Store) -> Collection:
-    return Collection.create(store.uri, "toy", dim=DIM, record=RECORD)
+    return Collection.create(store.uri, "toy", CollectionRecord.from_record(RECORD))
 
 
 @pytest.fixture

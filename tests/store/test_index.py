@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from embedstore.errors import ConfigError, VectorError
 from embedstore.store import (
     Collection,
+    CollectionRecord,
     CollectionWriter,
     FragmentWriter,
     IndexConfig,
@@ -58,7 +59,7 @@ def add(collection: Collection, vectors: dict[str, np.ndarray]) -> None:
 @pytest.fixture
 def large(store: Store) -> Collection:
     """Three thousand tiles, with an index of sixteen partitions."""
-    made = Collection.create(store.uri, "large", dim=DIM, record=RECORD)
+    made = Collection.create(store.uri, "large", CollectionRecord.from_record(RECORD))
     rng = np.random.default_rng(0)
     add(made, {f"slide-{i:02d}": clustered(rng, TILES) for i in range(SLIDES)})
     choose_index(made, IndexConfig(kind="ivf_rq", partitions=16))
@@ -129,7 +130,7 @@ def test_few_rows_are_compared_exactly(compared: Collection, seed: int, k: int, 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     store = Store.create(tmp_path_factory.mktemp("compared") / "store")
-    made = Collection.create(store.uri, "c", dim=DIM, record=RECORD)
+    made = Collection.create(store.uri, "c", CollectionRecord.from_record(RECORD))
     add(made, {f"s{i}": clustered(np.random.default_rng(i), TILES) for i in range(6)})
     build_index(made, IndexConfig(partitions=8))
     return made
@@ -169,7 +170,7 @@ def test_removed_slides_leave_the_files_with_their_names(large: Collection) -> N
 
 
 def test_compaction_keeps_the_index(store: Store) -> None:
-    made = Collection.create(store.uri, "grown", dim=DIM, record=RECORD)
+    made = Collection.create(store.uri, "grown", CollectionRecord.from_record(RECORD))
     rng = np.random.default_rng(0)
     add(made, {f"first-{i}": clustered(rng, TILES) for i in range(6)})
     choose_index(made, IndexConfig(kind="ivf_rq", partitions=8))
@@ -184,7 +185,7 @@ def test_compaction_keeps_the_index(store: Store) -> None:
 
 
 def test_an_index_is_chosen_by_size(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Collection.create(store.uri, "sized", dim=DIM, record=RECORD)
+    made = Collection.create(store.uri, "sized", CollectionRecord.from_record(RECORD))
     add(made, {"a": clustered(np.random.default_rng(0), 400)})
     assert keep_index(made).kind == "flat"
     assert IndexConfig().wants_index(50_001)
@@ -217,7 +218,7 @@ def test_an_index_is_built_anew_when_much_is_new(large: Collection, monkeypatch:
 
 
 def test_vectors_without_direction_do_not_break_the_index(store: Store) -> None:
-    made = Collection.create(store.uri, "odd", dim=DIM, record=RECORD)
+    made = Collection.create(store.uri, "odd", CollectionRecord.from_record(RECORD))
     vectors = clustered(np.random.default_rng(0), 600)
     vectors[::50] = 0
     vectors[7], vectors[8, 3] = np.nan, np.inf  # of a half that overflowed
@@ -232,7 +233,7 @@ def test_vectors_without_direction_do_not_break_the_index(store: Store) -> None:
 
 
 def test_nothing_but_zeros_gets_no_index(store: Store) -> None:
-    made = Collection.create(store.uri, "zeros", dim=DIM, record=RECORD)
+    made = Collection.create(store.uri, "zeros", CollectionRecord.from_record(RECORD))
     assert build_index(made).kind == "flat"  # no row at all
     add(made, {"a": np.zeros((100, DIM), np.float16)})
     assert build_index(made).kind == "flat"
@@ -291,7 +292,7 @@ def test_readers_see_no_half_written_slide(store: Store) -> None:
     from concurrent.futures import ThreadPoolExecutor
     from threading import Event
 
-    made = Collection.create(store.uri, "busy", dim=DIM, record=RECORD)
+    made = Collection.create(store.uri, "busy", CollectionRecord.from_record(RECORD))
     rng = np.random.default_rng(0)
     add(made, {"first": clustered(rng, TILES)})
     done = Event()
@@ -325,7 +326,8 @@ def test_readers_see_no_half_written_slide(store: Store) -> None:
 @pytest.mark.parametrize("dim", [12, 81])
 def test_vectors_of_any_length_have_an_index(store: Store, dim: int):
     """Lance's IVF_RQ takes multiples of 8 alone, which the built-in features are not."""
-    made = Collection.create(store.uri, "odd", dim=dim, record=RECORD)
+    record = {**RECORD, "extractor": {**RECORD["extractor"], "dim": dim}}
+    made = Collection.create(store.uri, "odd", CollectionRecord.from_record(record))
     rng = np.random.default_rng(0)
     vectors = {f"s{i}": rng.normal(size=(600, dim)).astype(np.float16) for i in range(5)}
     add(made, dict(list(vectors.items())[:3]))

@@ -17,6 +17,7 @@ from embedstore.errors import (
 )
 from embedstore.store import (
     Collection,
+    CollectionRecord,
     CollectionWriter,
     FragmentWriter,
     SlideFragments,
@@ -26,7 +27,6 @@ from embedstore.store import (
     Views,
     ViewsWriter,
     read_views,
-    record_of_views,
 )
 from embedstore.store import views as module
 from embedstore.store.compaction import compact
@@ -43,7 +43,7 @@ Deliver = Callable[..., SlideFragments]
 @pytest.fixture
 def views(store: Store, collection: Collection) -> Views:
     made = store.views(collection.name)
-    made.create(dim=DIM, record=record_of_views(RECORD, CONFIG))
+    made.create(CollectionRecord.from_record(RECORD).of_views(CONFIG))
     return made
 
 
@@ -218,28 +218,39 @@ def test_without_views_the_next_step_is_said(store: Store, collection: Collectio
 def test_the_table_says_how_its_views_were_made(store: Store, views: Views):
     again = Store.open(store.uri).views("toy")
     assert again.config() == CONFIG
-    assert again.record()["extractor"]["digest"] == "sha256:1"
-    again.create(dim=DIM, record=record_of_views(RECORD, CONFIG))
+    assert again.record().extractor.ref.digest == "sha256:1"
+    again.create(CollectionRecord.from_record(RECORD).of_views(CONFIG))
     assert len(again) == 0
 
 
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        (record_of_views(RECORD, ViewConfig(count=4)), r"views\.count is 3 there and 4 here"),
-        (record_of_views(RECORD, ViewConfig(count=3, jpeg=80)), r"views\.jpeg is 30 there and 80 here"),
-        (record_of_views({**RECORD, "tiling": {"tile_px": 224, "mpp": 0.5}}, CONFIG), r"tiling\.tile_px is 256 there"),
-        (record_of_views({**RECORD, "extractor": {"digest": "sha256:2"}}, CONFIG), r"digest is 'sha256:1' there"),
+        (CollectionRecord.from_record(RECORD).of_views(ViewConfig(count=4)), r"views\.count is 3 there and 4 here"),
+        (
+            CollectionRecord.from_record(RECORD).of_views(ViewConfig(count=3, jpeg=80)),
+            r"views\.jpeg is 30 there and 80 here",
+        ),
+        (
+            CollectionRecord.from_record({**RECORD, "tiling": {"tile_px": 224, "mpp": 0.5}}).of_views(CONFIG),
+            r"tiling\.tile_px is 256 there",
+        ),
+        (
+            CollectionRecord.from_record(
+                {**RECORD, "extractor": {**RECORD["extractor"], "digest": "sha256:2"}}
+            ).of_views(CONFIG),
+            r"digest is 'sha256:1' there",
+        ),
     ],
 )
 def test_other_views_are_refused_with_the_difference(views: Views, record: dict, said: str):
     with pytest.raises(CollectionMismatchError, match=said + r".*use the same, or .*embedstore rm --views toy"):
-        views.create(dim=DIM, record=record)
+        views.create(record)
     assert views.config() == CONFIG
 
 
 def test_a_table_of_views_is_no_collection(store: Store, views: Views):
-    Collection.create(store.uri, "views-toy", dim=DIM, record=RECORD)
+    Collection.create(store.uri, "views-toy", CollectionRecord.from_record(RECORD))
     assert store.collection_names() == ["toy", "views-toy"]
     assert views.slides() == {}
     assert not store.views("views-toy").exists()
@@ -314,7 +325,7 @@ def test_views_alone_can_be_taken_out_and_made_otherwise(filled: Store):
     assert filled.collection("toy").slides() == {"secret-slide": 4, "b": 2}
     with pytest.raises(ViewsNotFoundError):
         remove_views(filled, "toy")
-    views.create(dim=DIM, record=record_of_views(RECORD, ViewConfig(count=5)))
+    views.create(CollectionRecord.from_record(RECORD).of_views(ViewConfig(count=5)))
     assert views.config().count == 5
 
 

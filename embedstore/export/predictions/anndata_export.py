@@ -91,7 +91,7 @@ def _observations(scope: ExportScope, tiles: pa.Table) -> Any:
 
 def _about(scope: ExportScope) -> dict[str, Any]:
     record = scope.store.collection(scope.collection).record()
-    about: dict[str, Any] = {"collection": scope.collection, "extractor": _storable(record.get("extractor", {}))}
+    about: dict[str, Any] = {"collection": scope.collection, "extractor": _storable(record.extractor.as_record())}
     if scope.facts is not None:
         about["head"] = _storable(scope.facts.as_record())
     return about

@@ -1,6 +1,5 @@
 """What predictions of tiles make of whole slides: how many, how likely, and how much tissue of each class."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +71,8 @@ def _tile_scores(scope: ExportScope, facts: PredictionFacts) -> pa.Table:
 
 def _own_share(scope: ExportScope) -> float:
     """Share of a tile's area that no neighbour counts as well."""
-    tiling: Mapping[str, Any] = scope.store.collection(scope.collection).record().get("tiling", {})
-    edge = tiling.get("tile_px") or 1
-    return min(1.0, ((tiling.get("stride_px") or edge) / edge) ** 2)
+    tiling = scope.store.collection(scope.collection).tiling()
+    return min(1.0, ((tiling.stride_px or tiling.tile_px) / tiling.tile_px) ** 2)
 
 
 class _Tally:

@@ -1,10 +1,9 @@
 """A query by an image file, embedded as the tiles of the collection were."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from embedstore.errors import (
 from embedstore.search.queries.image_file import read_image
 from embedstore.search.queries.query import Query, mean_direction, unit_rows
 from embedstore.slides import COARSER_TOLERANCE, Pixels, edge_and_stride, fit_square
-from embedstore.store import Collection, Store
+from embedstore.store import Collection, CollectionRecord, Store
 
 if TYPE_CHECKING:
     from embedstore.extractors import Extractor, ExtractorConfig
@@ -62,7 +61,7 @@ def image_query(
     """
     path = Path(path)
     record = collection.record()
-    tiling = TilingConfig(**record["tiling"])
+    tiling = record.tiling
     pixels = read_image(path)
     if mpp is None and _ready_made(collection):
         tiles = fit_square(pixels, tiling.tile_px)[None]
@@ -133,19 +132,19 @@ class _StoredExtractor:
     config: "ExtractorConfig | None"
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "_StoredExtractor":
+    def from_record(cls, record: CollectionRecord) -> "_StoredExtractor":
         from embedstore.extractors import ExtractorConfig
 
-        extractor, config = record["extractor"], (record.get("request") or {}).get("extractor")
+        extractor, config = record.extractor.ref, (record.request or {}).get("extractor")
         return cls(
-            name=extractor["name"],
-            digest=extractor["digest"],
+            name=extractor.name,
+            digest=extractor.digest,
             config=None if config is None else ExtractorConfig(**config),
         )
 
 
 def load_own_extractor(
-    name: str, record: Mapping[str, Any], *, device: str = "auto", trusted: bool = False
+    name: str, record: CollectionRecord, *, device: str = "auto", trusted: bool = False
 ) -> "Extractor":
     """Load the extractor that made a collection.
 

@@ -18,7 +18,7 @@ from embedstore.errors import (
     VectorError,
     ViewsNotFoundError,
 )
-from embedstore.store import Collection, read_views
+from embedstore.store import Collection, CollectionRecord, read_views
 from embedstore.views import PARAMETERS
 from heads.augmentation.augmenter import Augmenter, load_augmenter
 from heads.augmentation.augmenter_fit import fit_augmenter
@@ -109,8 +109,8 @@ def test_names_extractors_and_the_only_one(tmp_path: Path):
     fit_augmenter(store, collection, TINY, name="second", force=True)
     with pytest.raises(AugmenterNotFoundError, match="2 augmenters for toy: second, toy-augmenter"):
         load_augmenter(store, collection, None)
-    record = collection.record() | {"extractor": {"name": "new", "dim": DIM, "digest": "sha256:2"}}
-    other = Collection.create(store.uri, "other", dim=DIM, record=record)
+    record = collection.record().as_record() | {"extractor": {"name": "new", "dim": DIM, "digest": "sha256:2"}}
+    other = Collection.create(store.uri, "other", CollectionRecord.from_record(record))
     with pytest.raises(AugmenterMismatchError, match="one of another extractor: it was trained on vectors of toy"):
         load_augmenter(store, other, "second")
 

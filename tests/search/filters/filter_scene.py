@@ -12,6 +12,7 @@ import shapely
 from embedstore.search.filters.selection import Selection
 from embedstore.store import (
     Collection,
+    CollectionRecord,
     CollectionWriter,
     FragmentWriter,
     Label,
@@ -53,7 +54,7 @@ ATTENTION = {"a.svs": [0.0, 0.5, 0.0, 0.25, 0.25, 0.0]}
 
 def build(folder: Path) -> tuple[Store, Collection]:
     store = Store.create(folder / "store")
-    collection = Collection.create(store.uri, "toy", dim=DIM, record=RECORD)
+    collection = Collection.create(store.uri, "toy", CollectionRecord.from_record(RECORD))
     store.ledger.admit_columns([metadata for _, metadata in SLIDES.values()])
     store.ledger.record(
         [

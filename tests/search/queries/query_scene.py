@@ -8,7 +8,7 @@ import numpy as np
 
 from embedstore.config import as_record
 from embedstore.extractors import Extractor, ExtractorConfig
-from embedstore.store import Collection, CollectionWriter, FragmentWriter, SlideRow, Store
+from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, SlideRow, Store
 
 DIM = 8
 EDGE = 512
@@ -47,9 +47,9 @@ def add_slide(
     store.ledger.record([SlideRow(slide_id=slide_id, path=f"/{slide_id}", kind=kind, metadata={})], [])
 
 
-def new_collection(folder: Path, *, name: str = "toy", dim: int = DIM, **values: Any) -> tuple[Store, Collection]:
+def new_collection(folder: Path, *, name: str = "toy", **values: Any) -> tuple[Store, Collection]:
     store = Store.create(folder / "store")
-    return store, Collection.create(store.uri, name, dim=dim, record=values or record())
+    return store, Collection.create(store.uri, name, CollectionRecord.from_record(values or record()))
 
 
 def image_collection(folder: Path, extractor: Extractor, config: ExtractorConfig) -> tuple[Store, Collection]:
@@ -57,7 +57,7 @@ def image_collection(folder: Path, extractor: Extractor, config: ExtractorConfig
     made: Mapping[str, Any] = extractor.record()
     request = {"extractor": as_record(config)}
     values = record(extractor.tile_px) | {"extractor": made, "request": request}
-    return new_collection(folder, dim=extractor.dim, **values)
+    return new_collection(folder, **values)
 
 
 def noise(seed: int, n: int, dim: int = DIM) -> np.ndarray:

@@ -179,7 +179,7 @@ def test_ready_made_tiles_are_given_as_the_collection_has_them(tiles_scene: Scen
     sample = embed(store, collection, rows, candidates, scratch=tmp_path)
     assert [(one.tile_px, one.mpp) for one in sample.embedded] == [(80, 0.5), (80, 0.5), (32, 0.5), (16, 0.5)]
     np.testing.assert_array_equal(sample.embedded[0].vectors, vectors(rows))
-    assert sample.embedded[0].digest == collection.record()["extractor"]["digest"]
+    assert sample.embedded[0].digest == collection.extractor().digest
 
 
 def test_a_missing_image_costs_itself_for_every_candidate(file: Path, tmp_path: Path):

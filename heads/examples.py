@@ -239,19 +239,19 @@ class _Tiles(_Described):
         super().__init__(answers, slide_rows)
         self._places, self.slide_names, self._patients = places, places.slides, patients
 
-    def slide_of(self, labelled):
+    def slide_of(self, labelled: NDArray[np.intp]) -> NDArray[np.int32]:
         return self._places.slide[labelled]
 
-    def ids(self, labelled):
+    def ids(self, labelled: NDArray[np.intp]) -> NDArray[np.int64]:
         return self._places.tile_id[labelled]
 
-    def bags(self, labelled):
+    def bags(self, labelled: NDArray[np.intp]) -> Bags:
         return Bags.single(self._places.row[labelled])
 
-    def ready_made(self, labelled):
+    def ready_made(self, labelled: NDArray[np.intp]) -> NDArray[np.bool_]:
         return self._places.is_ready_made[labelled]
 
-    def patients(self, labelled):
+    def patients(self, labelled: NDArray[np.intp]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
         """As the labels of these tasks have it; of ready-made tiles also as those of other tasks do."""
         patient, names = super().patients(labelled)
         unknown = np.flatnonzero(patient < 0)
@@ -270,12 +270,12 @@ class _Entries(_Described):
         self.slide_names = sorted({slide for slides in self._entry.slides for slide in slides})
         self._places = places
 
-    def slide_of(self, labelled):
+    def slide_of(self, labelled: NDArray[np.intp]) -> NDArray[np.int32]:
         code = {slide: i for i, slide in enumerate(self.slide_names)}
         return np.array([code[self._entry.slides[i][0]] for i in labelled], np.int32)
 
-    def ids(self, labelled):
+    def ids(self, labelled: NDArray[np.intp]) -> NDArray[np.int64]:
         return tile_ids(self._entry.level, [self._entry.ids[i] for i in labelled])
 
-    def bags(self, labelled):
+    def bags(self, labelled: NDArray[np.intp]) -> Bags:
         return Bags.of_slides(self._places, [self._entry.slides[i] for i in labelled])

@@ -52,7 +52,10 @@ def moments(
     return tuple(np.asarray(a, np.float32) for a in (mean + centre, std, *of_policies))
 
 
-def _spread(total, squares, count):
+def _spread(
+    total: NDArray[np.float64], squares: NDArray[np.float64], count: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation (…, dim) of values, from their sum and that of their squares."""
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return mean, np.where(std > 1e-6, std, 1.0)

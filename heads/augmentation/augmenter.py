@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
@@ -159,5 +160,7 @@ def _only_name(store: Store, collection: Collection, extractor: ExtractorRef) ->
 
 
 @partial(jax.jit, static_argnums=0)
-def _apply(network, arrays: AugmenterArrays, vectors, parameters):
+def _apply(
+    network: Network, arrays: AugmenterArrays, vectors: Float[Array, "n dim"], parameters: Float[Array, "n p"]
+) -> Float[Array, "n dim"]:
     return apply_augmenter(network, arrays, vectors, parameters)

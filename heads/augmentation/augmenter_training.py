@@ -127,7 +127,7 @@ def _bring(config: AugmenterConfig, pairs: ViewPairs) -> _Pairs:
 def _optimizer(wanted: _Wanted, parameters: Parameters) -> optax.GradientTransformation:
     """AdamW (Loshchilov & Hutter 2019) with a short warm-up and a cosine to zero, gradients clipped to length 1."""
 
-    def rate(step):
+    def rate(step: Int[Array, ""]) -> Float[Array, ""]:
         warm_up = jnp.maximum(1.0, _WARM_UP * wanted.steps)
         along = jnp.clip((step - warm_up) / jnp.maximum(wanted.steps - warm_up, 1.0), 0.0, 1.0)
         return wanted.learning_rate * jnp.minimum((step + 1) / warm_up, 0.5 * (1 + jnp.cos(jnp.pi * along)))
@@ -146,14 +146,14 @@ def _round(
     """So many steps, or what is left of them, and a look: the state, and the score."""
     optimizer = _optimizer(wanted, state.parameters)
 
-    def step(carry, _):
+    def step(carry: tuple[Any, ...], _: None) -> tuple[Any, ...]:
         parameters, moments, number = carry
         drawn = _batch(batch, pairs, jax.random.fold_in(key, number))
         gradient = jax.grad(partial(_loss, network, arrays, wanted.identity))(parameters, *drawn)
         updates, moments = optimizer.update(gradient, moments, parameters)
         return optax.apply_updates(parameters, updates), moments, number + 1
 
-    def step_or_not(carry, nothing):
+    def step_or_not(carry: tuple[Any, ...], nothing: None) -> tuple[Any, None]:
         return jax.lax.cond(carry[2] < wanted.steps, step, lambda carry, _: carry, carry, nothing), None
 
     carry = (state.parameters, state.optimizer, state.step)
@@ -165,7 +165,9 @@ def _round(
     return _State(parameters, moments, number, best, best_score, best_step), score
 
 
-def _batch(n: int, pairs: _Pairs, key: PRNGKeyArray):
+def _batch(
+    n: int, pairs: _Pairs, key: PRNGKeyArray
+) -> tuple[Float16[Array, "n dim"], Float16[Array, "n dim"], Float[Array, "n p"]]:
     """Vectors of tiles, of one view of each, and its parameters; drawn with replacement."""
     of_tile, of_view = jax.random.split(key)
     tiles = pairs.train[jax.random.randint(of_tile, (n,), 0, pairs.train_count)]
@@ -173,7 +175,15 @@ def _batch(n: int, pairs: _Pairs, key: PRNGKeyArray):
     return pairs.vectors[tiles], pairs.views[tiles, view], pairs.parameters[tiles, view]
 
 
-def _loss(network: Network, arrays: AugmenterArrays, identity, parameters: Parameters, vectors, views, done):
+def _loss(
+    network: Network,
+    arrays: AugmenterArrays,
+    identity: Float[Array, ""],
+    parameters: Parameters,
+    vectors: Float16[Array, "n dim"],
+    views: Float16[Array, "n dim"],
+    done: Float[Array, "n p"],
+) -> Float[Array, ""]:
     """Squared error of the views, and `identity` times that of tiles with nothing done to them."""
     arrays = arrays._replace(parameters=parameters)
     some = vectors[: -(-len(vectors) // _IDENTITY_PART)]
@@ -182,7 +192,9 @@ def _loss(network: Network, arrays: AugmenterArrays, identity, parameters: Param
     return error[: len(vectors)].mean() + identity * error[len(vectors) :].mean()
 
 
-def _squared_error(arrays: AugmenterArrays, predicted, true) -> Float[Array, " n"]:
+def _squared_error(
+    arrays: AugmenterArrays, predicted: Float[Array, "n dim"], true: Float16[Array, "n dim"]
+) -> Float[Array, " n"]:
     """Mean over dimensions, each in its standard deviations."""
     return jnp.mean(jnp.square((predicted - true.astype(jnp.float32)) / arrays.std[None]), axis=1)
 

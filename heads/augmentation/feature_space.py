@@ -64,10 +64,13 @@ def augment(
     """
     keys = dict(zip(KINDS, jax.random.split(key, len(KINDS)), strict=True))
     if "interpolate" in kinds:
+        assert partners.same is not None
         x = interpolate(x, partners.same, strengths.interpolate, key=keys["interpolate"])
     if "extrapolate" in kinds:
+        assert partners.same is not None
         x = extrapolate(x, partners.same, strengths.extrapolate, key=keys["extrapolate"])
     if "mixup" in kinds:
+        assert partners.any is not None and partners.any_targets is not None
         x, targets = mixup(x, targets, partners.any, partners.any_targets, strengths.mixup, key=keys["mixup"])
     if "noise" in kinds:
         x = noise(x, strengths.noise, key=keys["noise"])
@@ -76,28 +79,40 @@ def augment(
     return x, targets
 
 
-def noise(x, strength, *, key):
+def noise(x: Float[Array, "n dim"], strength: Float[Array, ""], *, key: PRNGKeyArray) -> Float[Array, "n dim"]:
     """Gaussian noise, in standard deviations of each dimension."""
     return x + strength * jax.random.normal(key, x.shape, x.dtype)
 
 
-def dropout(x, rate, *, key):
+def dropout(x: Float[Array, "n dim"], rate: Float[Array, ""], *, key: PRNGKeyArray) -> Float[Array, "n dim"]:
     """Dimensions set to their mean (zero, as vectors are standardised); the others grow, so that sums stay."""
     return jnp.where(jax.random.uniform(key, x.shape) < rate, 0.0, x / (1 - rate))
 
 
-def interpolate(x, same, most, *, key):
+def interpolate(
+    x: Float[Array, "n dim"], same: Float[Array, "n dim"], most: Float[Array, ""], *, key: PRNGKeyArray
+) -> Float[Array, "n dim"]:
     """z + λ(z' − z), λ uniform in [0, most], z' of the same class (DeVries & Taylor 2017, arXiv 1702.05538)."""
     share = most * jax.random.uniform(key, (len(x), 1))
     return x + share * (same - x)
 
 
-def extrapolate(x, same, most, *, key):
+def extrapolate(
+    x: Float[Array, "n dim"], same: Float[Array, "n dim"], most: Float[Array, ""], *, key: PRNGKeyArray
+) -> Float[Array, "n dim"]:
     """z + λ(z − z'), λ uniform in [0, most], z' of the same class (DeVries & Taylor 2017)."""
     return interpolate(x, same, -most, key=key)
 
 
-def mixup(x, targets, other, other_targets, alpha, *, key):
+def mixup(
+    x: Float[Array, "n dim"],
+    targets: Float[Array, "tasks n k"],
+    other: Float[Array, "n dim"],
+    other_targets: Float[Array, "tasks n k"],
+    alpha: Float[Array, ""],
+    *,
+    key: PRNGKeyArray,
+) -> tuple[Float[Array, "n dim"], Float[Array, "tasks n k"]]:
     """λz + (1 − λ)z' with the same of the targets, λ from Beta(α, α) (Zhang et al. 2018, arXiv 1710.09412)."""
     share = jax.random.beta(key, jnp.maximum(alpha, 1e-3), jnp.maximum(alpha, 1e-3), (len(x),))
     share = jnp.where(alpha > 0, jnp.maximum(share, 1 - share), 1.0)

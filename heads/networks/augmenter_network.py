@@ -88,26 +88,30 @@ class AugmenterNetwork(nnx.Module):
         change = _each(_normed(tokens), self.out_kernel[...], self.out_bias[...])
         return change.reshape(n, chunks * size)[:, :dim]
 
-    def _attend(self, layer: int, tokens, done):
+    def _attend(
+        self, layer: int, tokens: Float[Array, "n chunks width"], transforms: Float[Array, "n transforms width"]
+    ) -> Float[Array, "n chunks width"]:
         """What each token of the embedding takes from those of the transforms."""
 
-        def parted(x, kernel):
+        def by_head(x: Float[Array, "n tokens width"], kernel: Float[Array, "width width"]) -> Float[Array, "..."]:
             return (x @ kernel).reshape(*x.shape[:2], self.heads, -1)
 
-        query = parted(tokens, self.query_kernel[layer])
-        key, value = parted(done, self.key_kernel[layer]), parted(done, self.value_kernel[layer])
+        query = by_head(tokens, self.query_kernel[layer])
+        key, value = by_head(transforms, self.key_kernel[layer]), by_head(transforms, self.value_kernel[layer])
         scores = jnp.einsum("nchd,nthd->nhct", query, key) / np.sqrt(query.shape[-1])
         taken = jnp.einsum("nhct,nthd->nchd", jax.nn.softmax(scores), value)
         return taken.reshape(tokens.shape) @ self.joined_kernel[layer]
 
 
-def _each(x: Float[Array, "n tokens size"], kernels: Float[Array, "tokens size out"], bias: Float[Array, "tokens out"]):
+def _each(
+    x: Float[Array, "n tokens size"], kernels: Float[Array, "tokens size out"], bias: Float[Array, "tokens out"]
+) -> Float[Array, "n tokens out"]:
     """Each token by a kernel of its own."""
     out = jnp.einsum("nts,tso->nto", x, kernels)
     return out + jnp.broadcast_to(bias, out.shape)
 
 
-def _normed(x):
+def _normed(x: Float[Array, "*n width"]) -> Float[Array, "*n width"]:
     """Tokens of length √width (Zhang & Sennrich 2019, without gain)."""
     return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6)
 

@@ -76,6 +76,14 @@ class Ensemble:
 
 
 @partial(jax.jit, static_argnums=0)
-def _logits(network, parameters, mean, std, shift, scale, block) -> Float[Array, "members n k"]:
+def _logits(
+    network: Network,
+    parameters: Parameters,
+    mean: Float[Array, " dim"],
+    std: Float[Array, " dim"],
+    shift: Float[Array, "members dim"],
+    scale: Float[Array, "members dim"],
+    block: Float[Array, "n dim"],
+) -> Float[Array, "members n k"]:
     x = standardise(block, mean, std)
     return jax.vmap(lambda p, by, per: apply(network, p, x, by, per, None))(parameters, shift, scale)

@@ -47,13 +47,21 @@ def loss_and_weight(
     return jnp.where(softmax, one, many), jnp.where(softmax, one_weight, many_weight)
 
 
-def _softmax_terms(logits, targets, weights, focal):
+def _softmax_terms(
+    logits: Float[Array, "n k"], targets: Float[Array, "n k"], weights: Float[Array, " k"], focal: float
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     log_p = jax.nn.log_softmax(logits)
     weighted = targets * weights[None]
     return -(weighted * _focus(log_p, focal) * log_p).sum(-1), weighted.sum(-1)
 
 
-def _sigmoid_terms(logits, targets, weights, present, focal):
+def _sigmoid_terms(
+    logits: Float[Array, "n k"],
+    targets: Float[Array, "n k"],
+    weights: Float[Array, "2 k"],
+    present: Bool[Array, " k"],
+    focal: float,
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     minus_log_no = jax.nn.softplus(logits)
     minus_log_yes = minus_log_no - logits
     of_yes, of_no = (jnp.where(present, weight, 0.0)[None] for weight in (weights[1], weights[0]))
@@ -62,6 +70,6 @@ def _sigmoid_terms(logits, targets, weights, present, focal):
     return loss.sum(-1), (yes + no).sum(-1)
 
 
-def _focus(log_p, focal):
+def _focus(log_p: Float[Array, "n k"], focal: float) -> Float[Array, "n k"] | float:
     """(1 − p)^focal; the floor keeps its gradient finite where p is 1."""
     return jnp.maximum(-jnp.expm1(log_p), 1e-6) ** focal if focal else 1.0

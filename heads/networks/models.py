@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Float16, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Float16, PRNGKeyArray
 
 Network = nnx.GraphDef
 Parameters = Any  # a pytree of arrays, as `nnx.split` gives it
@@ -30,7 +30,9 @@ def standardised(
     return dense(x, scaled, bias - shift @ scaled)
 
 
-def dense(x: Float[Array, "*batch dim"], kernel: Float[Array, "dim out"], bias: Float[Array, " out"]):
+def dense(
+    x: Float[Array, "*batch dim"], kernel: Float[Array, "dim out"], bias: Float[Array, " out"]
+) -> Float[Array, "*batch out"]:
     """x @ kernel + bias."""
     return x @ kernel + jnp.broadcast_to(bias, (*x.shape[:-1], len(bias)))
 
@@ -42,7 +44,13 @@ class LinearHead(nnx.Module):
         self.kernel = nnx.Param(jnp.zeros((dim, classes)))
         self.bias = nnx.Param(jnp.zeros(classes))
 
-    def __call__(self, x, shift, scale, key):
+    def __call__(
+        self,
+        x: Float[Array, "*batch dim"],
+        shift: Float[Array, " dim"],
+        scale: Float[Array, " dim"],
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "*batch classes"]:
         return standardised(x, self.kernel[...], self.bias[...], shift, scale)
 
 
@@ -56,7 +64,13 @@ class MLPHead(nnx.Module):
         self.out_kernel = nnx.Param(_NORMAL(rngs.params(), (hidden, classes)))
         self.out_bias = nnx.Param(jnp.zeros(classes))
 
-    def __call__(self, x, shift, scale, key):
+    def __call__(
+        self,
+        x: Float[Array, "*batch dim"],
+        shift: Float[Array, " dim"],
+        scale: Float[Array, " dim"],
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "*batch classes"]:
         hidden = jax.nn.gelu(standardised(x, self.kernel[...], self.bias[...], shift, scale))
         return dense(_dropout(hidden, self.dropout, key), self.out_kernel[...], self.out_bias[...])
 
@@ -80,7 +94,14 @@ class GatedAttentionHead(nnx.Module):
         self.out_kernel = nnx.Param(_NORMAL(rngs.params(), (hidden, classes)))
         self.out_bias = nnx.Param(jnp.zeros(classes))
 
-    def __call__(self, x, shift, scale, key, mask):
+    def __call__(
+        self,
+        x: Float[Array, "tiles dim"],
+        shift: Float[Array, " dim"],
+        scale: Float[Array, " dim"],
+        key: PRNGKeyArray | None,
+        mask: Bool[Array, " tiles"],
+    ) -> tuple[Float[Array, " classes"], Float[Array, " tiles"]]:
         """Logits (classes,) of a bag, and the attention (tiles,) that each tile got; it sums to one."""
         hidden = jax.nn.relu(standardised(x, self.kernel[...], self.bias[...], shift, scale))
         hidden = _dropout(hidden, self.dropout, key)
@@ -150,7 +171,9 @@ def from_arrays(arrays: Mapping[str, Any]) -> Parameters:
     return nnx.State({name: nnx.Param(jnp.asarray(array)) for name, array in arrays.items()})
 
 
-def standardise(vectors: Float16[Array, "*n dim"], mean: Float[Array, " dim"], std: Float[Array, " dim"]):
+def standardise(
+    vectors: Float16[Array, "*n dim"], mean: Float[Array, " dim"], std: Float[Array, " dim"]
+) -> Float[Array, "*n dim"]:
     """Stored vectors as float32 in standard deviations from the mean, by dimension."""
     shape = vectors.shape
     return (vectors.astype(jnp.float32) - jnp.broadcast_to(mean, shape)) / jnp.broadcast_to(std, shape)

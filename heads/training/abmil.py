@@ -24,7 +24,7 @@ from heads.examples import Examples
 from heads.moments import moments
 from heads.networks.ensemble import Ensemble
 from heads.networks.losses import loss_and_weight, mask_logits
-from heads.networks.models import Parameters, apply, standardise
+from heads.networks.models import Network, Parameters, apply, standardise
 from heads.splitting.splits import TRAIN, VALID
 from heads.training.adamw import optimizer_of
 from heads.training.grid import BestHeads, Grid, Program, TrainedGrid, grid_cells, make_grid, make_program
@@ -206,17 +206,19 @@ class _Best:
 
 
 @partial(jax.jit, static_argnums=0)
-def _start_optimizer(program: Program, parameters):
+def _start_optimizer(program: Program, parameters: Parameters) -> Any:
     optimizer = optimizer_of(program, jnp.float32(0), jnp.float32(0), jax.tree.map(lambda a: a[0], parameters))
     return jax.vmap(optimizer.init)(parameters)
 
 
 @partial(jax.jit, static_argnums=0)
-def _step(program: Program, problem: Problem, grid: Grid, heads: _Heads, state: _State, batch: BagBatch, number):
+def _step(
+    program: Program, problem: Problem, grid: Grid, heads: _Heads, state: _State, batch: BagBatch, number: int
+) -> _State:
     """One step of every head on a batch of bags."""
     x, at = standardise(batch.x, problem.mean, problem.std), jnp.maximum(batch.bag, 0)
 
-    def of_head(one):
+    def of_head(one: tuple[Parameters, Any, _Heads]) -> tuple[Parameters, Any]:
         parameters, optimizer, head = one
         key = jax.random.fold_in(grid.keys[head.stream], number)
         present, softmax = problem.present[head.task], problem.softmax[head.task]
@@ -224,7 +226,7 @@ def _step(program: Program, problem: Problem, grid: Grid, heads: _Heads, state: 
         counted = (batch.bag >= 0) & problem.known[head.task][at] & (problem.parts[head.fold][at] == TRAIN)
         standard = problem.shift[0, head.fold], problem.scale[0, head.fold]
 
-        def mean_loss(parameters):
+        def mean_loss(parameters: Parameters) -> Float[Array, ""]:
             raw = jax.vmap(lambda bag, mask, key: apply(program.network, parameters, bag, *standard, key, mask)[0])(
                 x, batch.mask, jax.random.split(key, len(x))
             )
@@ -244,18 +246,31 @@ def _step(program: Program, problem: Problem, grid: Grid, heads: _Heads, state: 
 
 
 @partial(jax.jit, static_argnums=0)
-def _logits_of_batch(network, parameters, mean, std, shift, scale, batch: BagBatch):
+def _logits_of_batch(
+    network: Network,
+    parameters: Parameters,
+    mean: Float[Array, " dim"],
+    std: Float[Array, " dim"],
+    shift: Float[Array, "members dim"],
+    scale: Float[Array, "members dim"],
+    batch: BagBatch,
+) -> tuple[Float[Array, "members bags k"], Float[Array, "members bags length"]]:
     """Logits (members, bags, k) and attention (members, bags, length)."""
     x = standardise(batch.x, mean, std)
 
-    def of_member(one):
+    def of_member(
+        one: tuple[Parameters, Float[Array, " dim"], Float[Array, " dim"]],
+    ) -> tuple[Float[Array, "bags k"], Float[Array, "bags length"]]:
         parameters, shift, scale = one
         return jax.vmap(lambda bag, mask: apply(network, parameters, bag, shift, scale, None, mask))(x, batch.mask)
 
     return jax.lax.map(of_member, (parameters, shift, scale))
 
 
-def _all_logits(program: Program, problem: Problem, heads: _Heads, parameters, vectors, bags: Bags, chosen):
+def _all_logits(
+    program: Program, problem: Problem, heads: _Heads, parameters: Parameters, vectors: NDArray[Any], bags: Bags,
+    chosen: NDArray[np.intp],
+) -> NDArray[np.float32]:  # fmt: skip
     """Logits (heads, examples, k) of some bags; zeros for the others."""
     standard = problem.mean, problem.std, problem.shift[0, heads.fold], problem.scale[0, heads.fold]
     found = np.zeros((len(heads.task), len(problem.parts[0]), program.columns), np.float32)
@@ -267,8 +282,10 @@ def _all_logits(program: Program, problem: Problem, heads: _Heads, parameters, v
 
 
 @partial(jax.jit, static_argnums=0)
-def _score_heads(program: Program, problem: Problem, heads: _Heads, logits):
-    def of_head(logits, fold, task):
+def _score_heads(
+    program: Program, problem: Problem, heads: _Heads, logits: Float[Array, "n examples k"]
+) -> Float[Array, " n"]:
+    def of_head(logits: Float[Array, "examples k"], fold: Int[Array, ""], task: Int[Array, ""]) -> Float[Array, ""]:
         present, targets = problem.present[task], problem.targets[task].astype(jnp.float32)
         counted = problem.known[task] & (problem.parts[fold] == VALID)
         return score(

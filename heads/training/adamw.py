@@ -36,6 +36,14 @@ class _State(NamedTuple):
     round: Int[Array, ""]
 
 
+#: Vectors, their targets, and which rows count in which fold and task; of each stream, or of one.
+_Batch = tuple[
+    Float[Array, "*streams batch dim"],
+    Float[Array, "*streams tasks batch k"],
+    Bool[Array, "*streams folds tasks batch"],
+]
+
+
 class _Raw(NamedTuple):
     """Vectors of a batch as stored."""
 
@@ -88,7 +96,13 @@ def _prefetched(reader: ThreadPoolExecutor, make: Callable[[int], Any], count: i
         yield now
 
 
-def _fetched_round(program, problem, grid, number, fetch) -> tuple[BatchDraw, _Raw]:
+def _fetched_round(
+    program: Program,
+    problem: Problem,
+    grid: Grid,
+    number: int,
+    fetch: Callable[[NDArray[np.int64]], NDArray[np.float16]],
+) -> tuple[BatchDraw, _Raw]:
     draws = _jit_draw_round(program, problem, grid, number)
 
     def of(rows: jax.Array, views: jax.Array | int) -> jax.Array:
@@ -119,7 +133,9 @@ def _begin(program: Program, problem: Problem, grid: Grid) -> _State:
     return _State(parameters, opt_state, best, jnp.zeros(shape, jnp.int32), jnp.int32(0))
 
 
-def optimizer_of(program: Program, rate, decay, parameters) -> optax.GradientTransformation:
+def optimizer_of(
+    program: Program, rate: Float[Array, ""], decay: Float[Array, ""], parameters: Parameters
+) -> optax.GradientTransformation:
     """AdamW (Loshchilov & Hutter 2019) with a short warm-up and a cosine to zero."""
     warm = max(1, min(program.steps // 20, 100))
     schedule = optax.warmup_cosine_decay_schedule(0.0, 1.0, warm, max(program.steps, warm + 1))
@@ -130,15 +146,17 @@ def _goes_on(program: Program, state: _State) -> Bool[Array, ""]:
     return (state.round < program.rounds) & (state.stale < program.patience).any()
 
 
-def _draw_round(program: Program, problem: Problem, grid: Grid, number) -> BatchDraw:
+def _draw_round(program: Program, problem: Problem, grid: Grid, number: Int[Array, ""] | int) -> BatchDraw:
     """Draws of a round's steps, (steps, streams, batch)."""
 
-    def one(step, key, views, learned):
+    def draws_of_step(
+        step: Int[Array, ""], key: PRNGKeyArray, views: Float[Array, ""], learned: Float[Array, ""]
+    ) -> BatchDraw:
         at_step = jax.random.fold_in(key, 2 * step)
         return draw_batch(problem.groups, program.batch, views, learned, program.views, key=at_step)
 
     steps, strengths = number * program.every + jnp.arange(program.every), grid.strengths
-    over_streams = jax.vmap(one, in_axes=(None, 0, 0, 0))
+    over_streams = jax.vmap(draws_of_step, in_axes=(None, 0, 0, 0))
     over_steps = jax.vmap(over_streams, in_axes=(0, None, None, None))
     return over_steps(steps, grid.keys, strengths.views, strengths.learned)
 
@@ -157,10 +175,14 @@ def _fetch(program: Program, flat: jax.Array, draws: BatchDraw) -> _Raw:
     )
 
 
-def _round(program: Program, problem: Problem, grid: Grid, state: _State, draws: BatchDraw, fetch) -> _State:
-    """Some steps, then a look at the validation rows."""
+def _round(program: Program, problem: Problem, grid: Grid, state: _State, draws: BatchDraw, fetch: Any) -> _State:
+    """Some steps, then an evaluation on the validation rows.
 
-    def step(carry: tuple[Any, Any], one: tuple[jax.Array, BatchDraw, Any]):
+    Args:
+        fetch: Vectors of the whole round, or a function from draws of a step to its vectors.
+    """
+
+    def step(carry: tuple[Any, Any], one: tuple[jax.Array, BatchDraw, Any]) -> tuple[tuple[Any, Any], None]:
         (parameters, optimizer), (number, drawn, given) = carry, one
         raw = fetch(drawn) if given is None else given
         return _step(program, problem, grid, parameters, optimizer, number, drawn, raw), None
@@ -184,13 +206,41 @@ def _like(flags: jax.Array, array: jax.Array) -> jax.Array:
     return flags.reshape(*flags.shape, *(1,) * (array.ndim - flags.ndim))
 
 
-def _step(program: Program, problem: Problem, grid: Grid, parameters, optimizer, number, draws: BatchDraw, raw: _Raw):
+def _step(
+    program: Program,
+    problem: Problem,
+    grid: Grid,
+    parameters: Parameters,
+    optimizer: Any,
+    number: Int[Array, ""],
+    draws: BatchDraw,
+    raw: _Raw,
+) -> tuple[Parameters, Any]:
     """One step of every head."""
     keys = jax.vmap(lambda key: jax.random.fold_in(key, 2 * number + 1))(grid.keys)
 
-    def of_stream(parameters, optimizer, key, shift, scale, x, targets, counted):
-        def of_head(parameters, optimizer, task, rate, decay, weights, counted, shift, scale):
-            def mean_loss(parameters):
+    def of_stream(
+        parameters: Parameters,
+        optimizer: Any,
+        key: PRNGKeyArray,
+        shift: Float[Array, "folds dim"],
+        scale: Float[Array, "folds dim"],
+        x: Float[Array, "batch dim"],
+        targets: Float[Array, "tasks batch k"],
+        counted: Bool[Array, "folds tasks batch"],
+    ) -> tuple[Parameters, Any]:
+        def of_head(
+            parameters: Parameters,
+            optimizer: Any,
+            task: Int[Array, ""],
+            rate: Float[Array, ""],
+            decay: Float[Array, ""],
+            weights: Float[Array, "tasks 2 k"],
+            counted: Bool[Array, "tasks batch"],
+            shift: Float[Array, " dim"],
+            scale: Float[Array, " dim"],
+        ) -> tuple[Parameters, Any]:
+            def mean_loss(parameters: Parameters) -> Float[Array, ""]:
                 raw = apply(program.network, parameters, x, shift, scale, key)
                 present, softmax = problem.present[task], problem.softmax[task]
                 loss, weight = loss_and_weight(
@@ -217,7 +267,7 @@ def _step(program: Program, problem: Problem, grid: Grid, parameters, optimizer,
     )
 
 
-def _batches(program: Program, problem: Problem, grid: Grid, draws: BatchDraw, raw: _Raw, keys):
+def _batches(program: Program, problem: Problem, grid: Grid, draws: BatchDraw, raw: _Raw, keys: PRNGKeyArray) -> _Batch:
     """Batches of all streams. Those of the same kinds go together; what a stream does not use costs nothing."""
     given = grid.strengths, draws, raw, keys
     seeds = len(keys) // len(program.kinds)
@@ -231,17 +281,19 @@ def _batches(program: Program, problem: Problem, grid: Grid, draws: BatchDraw, r
 
 
 def _batch(
-    program: Program, problem: Problem, kinds: frozenset[str], strengths: Strengths, draws: BatchDraw, raw: _Raw, key
-):
+    program: Program, problem: Problem, kinds: frozenset[str], strengths: Strengths, draws: BatchDraw, raw: _Raw,
+    key: PRNGKeyArray,
+) -> _Batch:  # fmt: skip
     """Standardised and augmented vectors, their targets, and which rows count in which fold and task."""
 
-    def standard(vectors):
+    def standard(vectors: Float16[Array, "batch dim"] | None) -> Float[Array, "batch dim"]:
+        assert vectors is not None, "vectors of a kind in use were not fetched"
         return standardise(vectors, problem.mean, problem.std)
 
     x, targets = raw.x, problem.targets[:, draws.rows].astype(jnp.float32)
     known = problem.known[:, draws.rows]
     if "learned" in kinds:
-        x = _through_latent(program, problem, x, draws.learned, key=jax.random.fold_in(key, 2))
+        x = _through_augmenter(program, problem, x, draws.learned, key=jax.random.fold_in(key, 2))
     same = any_ = any_targets = None
     if kinds & {"interpolate", "extrapolate"}:
         same = standard(raw.same)
@@ -254,8 +306,11 @@ def _batch(
     return x, targets, trained[:, None] & known[None]
 
 
-def _through_latent(program: Program, problem: Problem, x, taken, *, key: PRNGKeyArray):
-    """Some of the vectors taken to those of views of their tiles, drawn anew."""
+def _through_augmenter(
+    program: Program, problem: Problem, x: Float16[Array, "batch dim"], taken: Bool[Array, " batch"], *,
+    key: PRNGKeyArray,
+) -> Float[Array, "batch dim"]:  # fmt: skip
+    """Vectors, of which those that are taken are replaced by those of views of their tiles, drawn at random."""
     augmenter = problem.augmenter
     assert program.augmenter_network is not None and augmenter is not None, (
         "a policy has learned on, and there is no augmenter"

@@ -23,12 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import scipy.linalg
-from jaxtyping import Array, Bool, Float, Int8
+from jaxtyping import Array, Bool, Float, Int, Int8
 from numpy.typing import NDArray
 
 from heads.devices import padded
 from heads.networks.losses import loss_and_weight, mask_logits
-from heads.networks.models import apply, standardise, with_kernel
+from heads.networks.models import Parameters, apply, standardise, with_kernel
 from heads.splitting.splits import TRAIN
 from heads.training.grid import BestHeads, Grid, Program, stream_moments
 from heads.training.problem import Problem
@@ -43,6 +43,10 @@ ROUNDING = 1e-4  # of a loss: more than float32 errs by, so that a search near t
 CURVATURE_ROWS = 8192
 
 
+#: Logits and kernel: what is linear in the parameters.
+_Outputs = tuple[Float[Array, "rows k"], Float[Array, "dim k"]]
+
+
 class _Rows(NamedTuple):
     """Rows that any fold trains on, padded; and from the coordinates of the search to kernels: axes @ (scale · …)."""
 
@@ -55,10 +59,10 @@ class _Rows(NamedTuple):
 
 
 class _State(NamedTuple):
-    parameters: object
-    gradient: object
-    outputs: object  # of the linear map at the parameters
-    memory: object
+    parameters: Parameters
+    gradient: Parameters
+    outputs: _Outputs  # of the linear map at the parameters
+    memory: Any
     step: jax.Array
 
 
@@ -102,22 +106,31 @@ def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> BestHea
     targets = rows.targets.astype(jnp.float32)
     start = program.start(grid.keys[0])
 
-    def of_head(task, strength, axis_scale, counted, weights, shift, scale, shares):
+    def of_head(
+        task: Int[Array, ""],
+        strength: Float[Array, ""],
+        axis_scale: Float[Array, " dim"],
+        counted: Bool[Array, "tasks rows"],
+        weights: Float[Array, "tasks 2 k"],
+        shift: Float[Array, " dim"],
+        scale: Float[Array, " dim"],
+        shares: Float[Array, " copies"],
+    ) -> tuple[Parameters, Int[Array, ""]]:
         present, softmax = problem.present[task], problem.softmax[task]
 
-        def natural(parameters):
+        def natural(parameters: Parameters) -> Parameters:
             """From the coordinates of the search to those of the head."""
             return with_kernel(parameters, rows.axes @ (axis_scale[:, None] * parameters["kernel"][...]))
 
-        def outputs(parameters):
+        def outputs(parameters: Parameters) -> _Outputs:
             """Logits and kernel, which are linear in the parameters."""
             head = natural(parameters)
             return apply(program.network, head, x, shift, scale, None), head["kernel"][...]
 
-        def objective(logits_and_kernel):
+        def objective(logits_and_kernel: _Outputs) -> Float[Array, ""]:
             logits, kernel = mask_logits(logits_and_kernel[0], present).reshape(copies, n, -1), logits_and_kernel[1]
 
-            def of_copy(logits):
+            def of_copy(logits: Float[Array, "rows k"]) -> tuple[Float[Array, " rows"], Float[Array, " rows"]]:
                 return loss_and_weight(logits, targets[task], weights[task], present, softmax, 0.0, program.losses)
 
             loss, weight = jax.vmap(of_copy)(logits)
@@ -147,7 +160,12 @@ def _coordinates(
     return axes.astype(np.float32), (1 / np.sqrt(np.maximum(values, 0) + floor)).astype(np.float32)
 
 
-def _minimise(linear: Callable, objective: Callable, start, most: int):
+def _minimise(
+    linear: Callable[[Parameters], _Outputs],
+    objective: Callable[[_Outputs], Float[Array, ""]],
+    start: Parameters,
+    most: int,
+) -> tuple[Parameters, Int[Array, ""]]:
     """The minimum of objective(linear(parameters)), both smooth and convex, by L-BFGS; and its steps.
 
     Along a line the outputs of a linear map are known from two products with the data, one for the direction and one
@@ -155,10 +173,10 @@ def _minimise(linear: Callable, objective: Callable, start, most: int):
     """
     directions = optax.scale_by_lbfgs(memory_size=MEMORY)
 
-    def gradient_at(outputs):
+    def gradient_at(outputs: _Outputs) -> Parameters:
         return jax.vjp(linear, start)[1](jax.grad(objective)(outputs))[0]
 
-    def goes_on(state: _State):
+    def goes_on(state: _State) -> Bool[Array, ""]:
         steepest = jnp.max(jnp.stack([jnp.abs(g).max() for g in jax.tree.leaves(state.gradient)]))
         return (state.step < most) & (steepest > TOLERANCE)
 
@@ -177,18 +195,18 @@ def _minimise(linear: Callable, objective: Callable, start, most: int):
     return last.parameters, last.step
 
 
-def _moved(start, length: Float[Array, ""], direction):
+def _moved(start: Any, length: Float[Array, ""], direction: Any) -> Any:
     return jax.tree.map(lambda a, b: a + length * b, start, direction)
 
 
-def _lowest(along: Callable) -> Float[Array, ""]:
+def _lowest(along: Callable[[Float[Array, ""]], Float[Array, ""]]) -> Float[Array, ""]:
     """About where a convex function of t > 0 that falls at 0 is lowest: Newton's steps from 0, kept in a bracket.
 
     Of all that were looked at it is the lowest, of those that rounding makes equal the last.
     """
     value_and_slope = jax.value_and_grad(along)
 
-    def look(_, state):
+    def look(_: Int[Array, ""], state: tuple[Float[Array, ""], ...]) -> tuple[Float[Array, ""], ...]:
         t, low, high, best, least = state
         (value, rise), (_, bend) = jax.jvp(value_and_slope, (t,), (jnp.ones_like(t),))
         better = value <= least + ROUNDING * jnp.abs(least)

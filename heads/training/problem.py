@@ -129,7 +129,7 @@ def build_problem(
     valid_rows = _valid_rows(all_parts, seed)
     first = vectors if vectors.ndim == 2 else vectors[:, 0]
     valid_x = np.stack([np.where(fold[:, None] >= 0, first[np.maximum(fold, 0)], 0) for fold in valid_rows])
-    weights = _weights(packed, answered, all_parts, softmax, several, class_weights and not balanced_sampling)
+    weights = _weights(packed, answered, all_parts, softmax, class_weights and not balanced_sampling)
     groups = _groups(packed, answered, all_parts, balanced_sampling)
     arrays = {
         "targets": packed, "known": answered, "parts": all_parts, "present": present, "softmax": np.asarray(softmax),
@@ -160,7 +160,13 @@ def _valid_rows(parts: NDArray[np.int8], seed: int) -> NDArray[np.int32]:
     return np.stack([np.pad(rows, (0, width - len(rows)), constant_values=-1) for rows in chosen]).astype(np.int32)
 
 
-def _weights(packed, answered, parts, softmax, several, balanced: bool) -> NDArray[np.float32]:
+def _weights(
+    packed: NDArray[np.int8],
+    answered: NDArray[np.bool_],
+    parts: NDArray[np.int8],
+    softmax: Sequence[bool],
+    balanced: bool,
+) -> NDArray[np.float32]:
     """n / (classes · n of the class) over a fold's training rows, as scikit-learn's `balanced`; ones otherwise."""
     folds, tasks, k = len(parts), len(packed), packed.shape[2]
     weights = np.ones((folds, tasks, 2, k), np.float32)
@@ -177,7 +183,9 @@ def _weights(packed, answered, parts, softmax, several, balanced: bool) -> NDArr
     return weights
 
 
-def _groups(packed, answered, parts, balanced: bool) -> SamplingGroups:
+def _groups(
+    packed: NDArray[np.int8], answered: NDArray[np.bool_], parts: NDArray[np.int8], balanced: bool
+) -> SamplingGroups:
     trained = np.flatnonzero((parts == TRAIN).any(0))
     fold_id = _numbered((parts[:, trained] == TRAIN).T)
     answers = np.concatenate([packed[:, trained], answered[:, trained, None]], axis=2)  # (tasks, n, k + 1)
@@ -213,7 +221,9 @@ def _numbered(flags: NDArray[Any]) -> NDArray[np.int64]:
     return np.unique(words, return_inverse=True)[1].reshape(-1)
 
 
-def _rarity(packed, answered, trained, examples) -> NDArray[np.float64]:
+def _rarity(
+    packed: NDArray[np.int8], answered: NDArray[np.bool_], trained: NDArray[np.intp], examples: NDArray[np.intp]
+) -> NDArray[np.float64]:
     """How much oftener a row is drawn so that a task's classes come equally often; the mean over tasks."""
     share = np.zeros(len(examples))
     rows = trained[examples]

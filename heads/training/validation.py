@@ -4,10 +4,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Float16, Int
 
 from heads.networks.losses import loss_and_weight, mask_logits
-from heads.networks.models import Network, apply, standardise
+from heads.networks.models import Network, Parameters, apply, standardise
 from heads.training.grid import Grid, Program, stream_moments
 from heads.training.problem import Problem
 
@@ -40,11 +40,13 @@ def score(
     return 1 - _mean(_auroc(margin, positive, negative), known)
 
 
-def _mean(values, known):
+def _mean(values: Float[Array, " k"], known: Bool[Array, " k"]) -> Float[Array, ""]:
     return jnp.where(known, values, 0.0).sum() / jnp.maximum(known.sum(), 1)
 
 
-def _balanced_accuracy(logits, positive, negative, softmax):
+def _balanced_accuracy(
+    logits: Float[Array, "n k"], positive: Bool[Array, "n k"], negative: Bool[Array, "n k"], softmax: Bool[Array, ""]
+) -> Float[Array, ""]:
     """Mean recall of the classes there are; of sigmoids, of each class and its absence."""
     said = jnp.where(softmax, logits >= logits.max(-1, keepdims=True), logits > 0)
     hits = (said & positive).sum(0) / jnp.maximum(positive.sum(0), 1)
@@ -53,7 +55,9 @@ def _balanced_accuracy(logits, positive, negative, softmax):
     return jnp.where(softmax, _mean(hits, there), _mean((hits + passes) / 2, there & absent))
 
 
-def _auroc(margin, positive, negative):
+def _auroc(
+    margin: Float[Array, "n k"], positive: Bool[Array, "n k"], negative: Bool[Array, "n k"]
+) -> Float[Array, " k"]:
     """Area under the ROC curve of each class, by midranks (Mann & Whitney 1947)."""
     counted = positive | negative
     ordered = jnp.sort(jnp.where(counted, margin, jnp.inf), axis=0)
@@ -70,7 +74,7 @@ def _auroc(margin, positive, negative):
     return (rank_sum - n_pos * (n_pos + 1) / 2) / jnp.maximum(n_pos * n_neg, 1)
 
 
-def _others(logits):
+def _others(logits: Float[Array, "n k"]) -> Float[Array, "n k"]:
     """log Σ exp of the other classes' logits: p = sigmoid(logit − this), so that ranks are those of probabilities."""
     k = logits.shape[-1]
     if k == 1:
@@ -84,18 +88,30 @@ def _others(logits):
 BLOCK_ROWS = 2048
 
 
-def validate(program: Program, problem: Problem, grid: Grid, parameters) -> Float[Array, "streams folds heads"]:
+def validate(
+    program: Program, problem: Problem, grid: Grid, parameters: Parameters
+) -> Float[Array, "streams folds heads"]:
     """Score of every head on its fold's validation rows."""
     validated = jax.vmap(partial(_validate_fold, program, problem, grid), in_axes=(1, 0, 0, 0, 1, 1), out_axes=1)
     standards = stream_moments(problem, len(jax.tree.leaves(parameters)[0]))
     return validated(parameters, problem.valid_x, problem.valid_rows, problem.weights, *standards)
 
 
-def _validate_fold(program: Program, problem: Problem, grid: Grid, parameters, vectors, rows, weights, shift, scale):
+def _validate_fold(
+    program: Program,
+    problem: Problem,
+    grid: Grid,
+    parameters: Parameters,
+    vectors: Float16[Array, "n dim"],
+    rows: Int[Array, " n"],
+    weights: Float[Array, "tasks 2 k"],
+    shift: Float[Array, "streams dim"],
+    scale: Float[Array, "streams dim"],
+) -> Float[Array, "streams heads"]:
     logits = fold_logits(program.network, parameters, (vectors, problem.mean, problem.std), shift, scale)
     at = jnp.maximum(rows, 0)
 
-    def of_head(logits, task):
+    def of_head(logits: Float[Array, "n k"], task: Int[Array, ""]) -> Float[Array, ""]:
         present, targets = problem.present[task], problem.targets[task][at].astype(jnp.float32)
         counted = (rows >= 0) & problem.known[task][at]
         return score(
@@ -106,7 +122,13 @@ def _validate_fold(program: Program, problem: Problem, grid: Grid, parameters, v
     return jax.vmap(jax.vmap(of_head), in_axes=(0, None))(logits, grid.task)
 
 
-def fold_logits(network: Network, parameters, vectors, shift, scale) -> Float[Array, "streams heads n k"]:
+def fold_logits(
+    network: Network,
+    parameters: Parameters,
+    vectors: tuple[Float16[Array, "n dim"], Float[Array, " dim"], Float[Array, " dim"]],
+    shift: Float[Array, "streams dim"],
+    scale: Float[Array, "streams dim"],
+) -> Float[Array, "streams heads n k"]:
     """Logits of a fold's heads for stored vectors, block by block.
 
     Args:
@@ -119,8 +141,8 @@ def fold_logits(network: Network, parameters, vectors, shift, scale) -> Float[Ar
     block = min(BLOCK_ROWS, n)
     blocks = jnp.pad(stored, ((0, -n % block), (0, 0))).reshape(-1, block, stored.shape[-1])
 
-    def of_block(one):
-        x = standardise(one, mean, std)
+    def of_block(block: Float16[Array, "block dim"]) -> Float[Array, "streams heads block k"]:
+        x = standardise(block, mean, std)
         heads = jax.vmap(lambda p, shift, scale: apply(network, p, x, shift, scale, None), in_axes=(0, None, None))
         return jax.vmap(heads)(parameters, shift, scale)
 

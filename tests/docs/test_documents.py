@@ -9,6 +9,7 @@ from unittest import SkipTest
 
 import pytest
 
+from embedstore.config import ExecutionConfig
 from tests.docs.blocks import (
     DOCUMENTS,
     REPOSITORY,
@@ -50,6 +51,14 @@ def _run(path: str, *languages: str) -> None:
             example.evaluate()
         except SkipTest:
             continue
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _threads_instead_of_ray() -> Iterator[None]:
+    """Ingest in Python runs on threads, as it does on the command line (`run_commands`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ExecutionConfig.__init__.__kwdefaults__, "in_process", True)
+        yield
 
 
 @pytest.fixture(scope="module")

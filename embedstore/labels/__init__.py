@@ -3,8 +3,8 @@
 from embedstore.labels.exporting import write_labels
 from embedstore.labels.files import read_asap, read_geojson, write_label_geojson
 from embedstore.labels.importing import ImportConfig, LabelImport, read_labels
-from embedstore.labels.join import TileTargets, join_labels
 from embedstore.labels.slide_targets import SlideTargets, slide_targets
+from embedstore.labels.tile_targets import TileTargets, join_labels
 
 __all__ = [
     "ImportConfig",

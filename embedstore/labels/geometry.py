@@ -11,8 +11,8 @@ from embedstore.config import JoinConfig
 from embedstore.labels.task_labels import TaskLabels
 from embedstore.store.tile_locations import TileLocations
 
-#: (tiles, labels): rows of the places, and rows of the labels that are about them; a tile may come several times.
-Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+#: (tiles, labels): rows of tile locations, and the rows of labels that are about them; a tile may come several times.
+Matches = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 # Centres are moved so far to the right and down, level-0 pixels: one on the border of two areas lies in one of them.
 # The two differ, or a centre would stay on a border that runs at 45 degrees.
@@ -34,17 +34,17 @@ class TilesBySlide:
         return self._order[self._starts[slide] : self._starts[slide + 1]]
 
 
-def no_pairs() -> Pairs:
+def no_matches() -> Matches:
     return np.empty(0, np.int64), np.empty(0, np.int64)
 
 
-def join_pairs(pairs: list[Pairs]) -> Pairs:
+def concatenate(pairs: list[Matches]) -> Matches:
     if not pairs:
-        return no_pairs()
+        return no_matches()
     return np.concatenate([tiles for tiles, _ in pairs]), np.concatenate([labels for _, labels in pairs])
 
 
-def by_value(codes: NDArray[np.int32], rows: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+def rows_by_code(codes: NDArray[np.int32], rows: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """(code, its rows) for each code from 0 on that stands at one of the rows."""
     if not len(rows):
         return
@@ -58,7 +58,7 @@ def by_value(codes: NDArray[np.int32], rows: NDArray[np.int64]) -> Iterator[tupl
 # -- the same place -------------------------------------------------------------------------
 
 
-def tile_hits(places: TileLocations, labels: TaskLabels) -> tuple[Pairs, NDArray[np.int64]]:
+def match_tiles(places: TileLocations, labels: TaskLabels) -> tuple[Matches, NDArray[np.int64]]:
     """Labels of tiles, by file name, or by a place that is equal to the pixel.
 
     Returns:
@@ -73,22 +73,24 @@ def tile_hits(places: TileLocations, labels: TaskLabels) -> tuple[Pairs, NDArray
     at = np.stack([labels.numbers(name)[placed] for name in ("x", "y", "edge_l0")], axis=1)
     whole = (at == np.floor(at)).all(axis=1) & (np.abs(at) < 2**31).all(axis=1)
     exact = placed[whole]
-    found = _match(
+    tile = _match(
         [places.slide, *places.xy_l0.T, places.edge_l0],
         [slide[exact], *at[whole].astype(np.int64).T],
     )
-    elsewhere = np.concatenate([exact[found < 0], placed[~whole]])
-    return join_pairs([by_name, (found[found >= 0], exact[found >= 0])]), np.sort(elsewhere)
+    elsewhere = np.concatenate([exact[tile < 0], placed[~whole]])
+    return concatenate([by_name, (tile[tile >= 0], exact[tile >= 0])]), np.sort(elsewhere)
 
 
-def _match_names(places: TileLocations, labels: TaskLabels, slide: NDArray[np.int32], rows: NDArray[np.int64]) -> Pairs:
+def _match_names(
+    places: TileLocations, labels: TaskLabels, slide: NDArray[np.int32], rows: NDArray[np.int64]
+) -> Matches:
     if places.names is None or not len(rows):
-        return no_pairs()
-    theirs = labels.table.column("name").take(rows).combine_chunks()
-    both = pa.chunked_array([pa.array(places.names, pa.string()), theirs]).combine_chunks()
+        return no_matches()
+    label_names = labels.table.column("name").take(rows).combine_chunks()
+    both = pa.chunked_array([pa.array(places.names, pa.string()), label_names]).combine_chunks()
     codes = both.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    found = _match([places.slide, codes[: len(places)]], [slide[rows], codes[len(places) :]])
-    return found[found >= 0], rows[found >= 0]
+    tile = _match([places.slide, codes[: len(places)]], [slide[rows], codes[len(places) :]])
+    return tile[tile >= 0], rows[tile >= 0]
 
 
 def _match(table: list[NDArray], keys: list[NDArray]) -> NDArray[np.int64]:
@@ -97,8 +99,8 @@ def _match(table: list[NDArray], keys: list[NDArray]) -> NDArray[np.int64]:
     if not rows or not wanted:
         return np.full(wanted, -1, np.int64)
     codes = np.zeros(rows + wanted, np.int64)
-    for ours, theirs in zip(table, keys, strict=True):
-        column = np.concatenate([ours, theirs]).astype(np.int64)
+    for in_table, in_keys in zip(table, keys, strict=True):
+        column = np.concatenate([in_table, in_keys]).astype(np.int64)
         packed = (codes << 32) | (column & 0xFFFF_FFFF)  # both halves are below 2^32: nothing is lost
         codes = np.unique(packed, return_inverse=True)[1].astype(np.int64)
     row_of = np.full(rows + wanted, -1, np.int64)
@@ -109,12 +111,12 @@ def _match(table: list[NDArray], keys: list[NDArray]) -> NDArray[np.int64]:
 # -- points and areas -----------------------------------------------------------------------
 
 
-def point_hits(places: TileLocations, tiles_of: TilesBySlide, labels: TaskLabels) -> Pairs:
+def match_points(places: TileLocations, tiles_of: TilesBySlide, labels: TaskLabels) -> Matches:
     """Labels of points: every tile that holds it, its left and upper border included, the others not."""
     slide = labels.codes_in("slide_id", places.slides)
     x, y = labels.numbers("x"), labels.numbers("y")
     pairs = []
-    for code, rows in by_value(slide, labels.rows_of("point")):
+    for code, rows in rows_by_code(slide, labels.rows_of("point")):
         tiles = tiles_of[code]
         tree = shapely.STRtree(shapely.points(x[rows], y[rows]))
         tile, point = tree.query(_boxes(places, tiles), predicate="intersects")
@@ -123,36 +125,36 @@ def point_hits(places: TileLocations, tiles_of: TilesBySlide, labels: TaskLabels
         edge = places.edge_l0[tiles]
         inside = (left <= x[rows]) & (x[rows] < left + edge) & (top <= y[rows]) & (y[rows] < top + edge)
         pairs.append((tiles[inside], rows[inside]))
-    return join_pairs(pairs)
+    return concatenate(pairs)
 
 
-def area_hits(
+def match_areas(
     places: TileLocations, tiles_of: TilesBySlide, labels: TaskLabels, rows: NDArray[np.int64], config: JoinConfig
-) -> Pairs:
+) -> Matches:
     """Labels of areas, or of tiles of another tiling: tiles that lie in them by the rule.
 
     With `overlap`, areas of one class count together: what two of them share counts once.
     """
     slide = labels.codes_in("slide_id", places.slides)
     pairs = []
-    for code, ours in by_value(slide, rows):
+    for code, of_slide in rows_by_code(slide, rows):
         tiles = tiles_of[code]
-        areas = _areas(labels, ours)
+        areas = _areas(labels, of_slide)
         tiles = tiles[_within(places, tiles, areas)]
         if not len(tiles):
             continue
         tree = shapely.STRtree(shapely.points(_centres(places, tiles) + NUDGE_L0))
         if config.rule == "centre":
             area, tile = tree.query(areas, predicate="contains")
-            pairs.append((tiles[tile], ours[area]))
+            pairs.append((tiles[tile], of_slide[area]))
             continue
         boxes = _boxes(places, tiles)
-        classes = labels.codes["label"][ours]
-        for one in np.unique(classes):
-            mine = np.flatnonzero(classes == one)
-            tile, area = _overlaps(tree, boxes, areas[mine], config.min_overlap)
-            pairs.append((tiles[tile], ours[mine[area]]))
-    return join_pairs(pairs)
+        classes = labels.codes["label"][of_slide]
+        for code_of_class in np.unique(classes):
+            of_class = np.flatnonzero(classes == code_of_class)
+            tile, area = _overlaps(tree, boxes, areas[of_class], config.min_overlap)
+            pairs.append((tiles[tile], of_slide[of_class[area]]))
+    return concatenate(pairs)
 
 
 def _within(places: TileLocations, tiles: NDArray[np.int64], areas: NDArray[np.object_]) -> NDArray[np.bool_]:
@@ -207,7 +209,7 @@ def _pieces(area: shapely.Geometry) -> NDArray[np.object_]:
         x, y = ((left + right) / 2, bottom) if wide else (right, (top + bottom) / 2)
         halves = shapely.box([left, x if wide else left], [top, top if wide else y], [x, right], [y, bottom])
         cut = shapely.get_parts(shapely.intersection(piece, halves))
-        todo += [one for one in cut if one.geom_type == "Polygon"]
+        todo += [part for part in cut if part.geom_type == "Polygon"]
     return np.array(done, object)
 
 

@@ -1,307 +1,103 @@
-"""What labels say of each tile of a collection: the join by place."""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+"""Which labels each tile has: places first, then what is left of slides, then of patients."""
 
 import numpy as np
-import pyarrow as pa
-import shapely
 from numpy.typing import NDArray
 
 from embedstore.config import JoinConfig
-from embedstore.errors import LabelError
 from embedstore.labels.geometry import (
-    Pairs,
+    Matches,
     TilesBySlide,
-    area_hits,
-    by_value,
-    join_pairs,
-    no_pairs,
-    point_hits,
-    tile_hits,
+    concatenate,
+    match_areas,
+    match_points,
+    match_tiles,
+    no_matches,
+    rows_by_code,
 )
-from embedstore.labels.task_labels import TaskLabels, candidate_classes, settle_classes, task_labels
+from embedstore.labels.task_labels import TaskLabels
 from embedstore.store.tile_locations import TileLocations
 
-EXAMPLES = 5  # conflicts that are told one by one
-KINDS = ("tile", "point", "area", "rest", "slide", "patient")
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TileTargets:
-    """What the labels of a task say of each of n tiles.
-
-    Attributes:
-        task: The task.
-        classes: The K classes that tiles are of.
-        targets: (n, K) bool.
-        labelled: (n,) bool; False where no label of a class says anything, and where labels contradict each other.
-        split: (n,) int8 index into `split_names`, -1 where the labels give none.
-        split_names: As the labels have them.
-        patient: (n,) int32 index into `patients`, -1 where unknown; a label's own patient wins over the slide's.
-        patients: Names of the patients.
-        conflicts: Tiles that are left out because their labels contradict each other.
-        conflict_examples: A few of them.
-        weak: Tiles that have their answer from a label of the whole slide or patient.
-        ignored: Labels of classes that were not asked for.
-        missed: Classes that labels name and no tile is of.
-    """
-
-    task: str
-    classes: tuple[str, ...]
-    targets: NDArray[np.bool_]
-    labelled: NDArray[np.bool_]
-    split: NDArray[np.int8]
-    split_names: tuple[str, ...]
-    patient: NDArray[np.int32]
-    patients: tuple[str, ...]
-    conflicts: int
-    conflict_examples: tuple[str, ...]
-    weak: int
-    ignored: int
-    missed: tuple[str, ...]
-
-
-def join_labels(
-    places: TileLocations,
-    labels: pa.Table | Sequence[Mapping[str, Any]],
-    patients: Mapping[str, str | None],
-    *,
-    task: str,
-    config: JoinConfig,
-    classes: Sequence[str] | None = None,
-    multi_label: bool = False,
-    min_classes: int | None = None,
-) -> TileTargets:
-    """Join labels with tiles.
-
-    A tile's label is the tile's by its file's name or by the same place; at another place it is an area, a square. A
-    point is about the tiles that hold it; an area about the tiles that lie in it by the rule. `rest` is about the tiles
-    of its area, or slide, that none of these is about, whatever their class. A slide's label is about its tiles that
-    have no other, a patient's about those that have not even that.
-
-    A tile with two classes, two splits or two patients is left out and counted; with `multi_label` classes add up, and
-    a rest label says that a tile is of none.
-
-    Args:
-        places: Where the tiles lie.
-        labels: Rows of the table of labels (`Labels.table` or `Labels.rows`), of this task and perhaps others.
-        patients: {slide: its patient}, as `Ledger.patients` gives them.
-        task: The task.
-        config: When a tile lies in an area.
-        classes: The classes in order; those that tiles are of, sorted, when None. Labels of others are ignored.
-        multi_label: A tile may be of several classes.
-        min_classes: How many classes tiles must be of; what a head needs when None, two or with `multi_label` one.
-            With 0 labels may hit no tile at all.
-    Raises:
-        TaskNotFoundError: no label is of the task.
-        LabelError: an unknown class; no tile is hit; fewer than `min_classes` are left.
-    """
-    own = task_labels(labels, task)
-    candidates = candidate_classes(own, classes, multi_label=multi_label, kinds=KINDS)
-    code = own.codes_in("label", candidates)
-    rest = own.rows_of("rest") if multi_label else np.empty(0, np.int64)
-    code[rest] = -1
-    slide_patient, patient_names = _patients(places, own, patients)
-    pairs, weak_pairs, patient = _all_pairs(places, own, config, slide_patient, patient_names)
-    tiles, rows = join_pairs([pairs, weak_pairs])
-    if not len(tiles) and min_classes != 0:
-        raise LabelError(_why_no_hit(places, own))
-
-    n = len(places)
-    targets = np.zeros((n, len(candidates)), bool)
-    named = code[rows] >= 0
-    targets[tiles[named], code[rows[named]]] = True
-    labelled: NDArray[np.bool_] = np.asarray(targets.any(axis=1))
-    wanted = named | np.isin(rows, rest)
-    labelled[tiles[wanted]] = True
-    split, split_clash = _one_each(n, tiles[wanted], own.codes["split"][rows[wanted]])
-    own_patient, patient_clash = _one_each(n, tiles[wanted], own.codes_in("patient", patient_names)[rows[wanted]])
-    clash = split_clash | patient_clash
-    if not multi_label:
-        clash |= targets.sum(axis=1) > 1
-    clash &= labelled
-    examples = _examples(places, own, clash, tiles[wanted], rows[wanted], multi_label=multi_label)
-    labelled &= ~clash
-    targets[~labelled] = False
-
-    kept = settle_classes(
-        own,
-        candidates,
-        targets.sum(axis=0),
-        conflicts=int(clash.sum()),
-        given=classes is not None,
-        multi_label=multi_label,
-        min_classes=min_classes,
-    )
-    weak = np.zeros(n, bool)
-    weak[weak_pairs[0]] = True
-    return TileTargets(
-        task=task,
-        classes=kept,
-        targets=targets[:, [candidates.index(name) for name in kept]],
-        labelled=labelled,
-        split=np.where(labelled, split, -1).astype(np.int8),
-        split_names=own.values["split"],
-        patient=np.where(own_patient >= 0, own_patient, patient).astype(np.int32),
-        patients=patient_names,
-        conflicts=int(clash.sum()),
-        conflict_examples=examples,
-        weak=int((weak & labelled).sum()),
-        ignored=int(np.isin(np.flatnonzero(code < 0), rest, invert=True).sum()),
-        missed=tuple(name for name in candidates if name not in kept),
-    )
-
-
-def _patients(
-    places: TileLocations, labels: TaskLabels, patient_of: Mapping[str, str | None]
-) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """(tile's patient by its slide, -1 where unknown), and the names of all patients."""
-    known = {slide: patient for slide, patient in patient_of.items() if patient is not None}
-    patients = tuple(sorted({known[slide] for slide in places.slides if slide in known} | {*labels.values["patient"]}))
-    index = {name: i for i, name in enumerate(patients)}
-    of_slide = np.array([index[known[slide]] if slide in known else -1 for slide in places.slides], np.int32)
-    return (of_slide[places.slide] if len(of_slide) else np.empty(0, np.int32)), patients
-
-
-def _all_pairs(
+def match_labels(
     places: TileLocations,
     labels: TaskLabels,
     config: JoinConfig,
     slide_patient: NDArray[np.int32],
     patients: tuple[str, ...],
-) -> tuple[Pairs, Pairs, NDArray[np.int32]]:
-    """Pairs of places, pairs of whole slides and patients, and each tile's patient."""
+) -> tuple[Matches, Matches, NDArray[np.int32]]:
+    """Match labels with tiles; a tile that a finer label is about has no label of a coarser kind.
+
+    Args:
+        slide_patient: (n,) index into `patients` of each tile's patient by its slide, -1 where unknown.
+    Returns:
+        Matches of labels of places (tiles, points, areas, then rests); matches of labels of whole slides, then
+        patients; and (n,) each tile's patient, where a label's own comes before its slide's.
+    """
     tiles_of = TilesBySlide(places)
-    exact, elsewhere = tile_hits(places, labels)
+    exact, elsewhere = match_tiles(places, labels)
     areas = np.concatenate([labels.rows_of("area"), elsewhere])
-    fine = join_pairs([exact, point_hits(places, tiles_of, labels), area_hits(places, tiles_of, labels, areas, config)])
+    fine = concatenate(
+        [exact, match_points(places, tiles_of, labels), match_areas(places, tiles_of, labels, areas, config)]
+    )
     hit = np.zeros(len(places), bool)
     hit[fine[0]] = True
 
     rest_rows = labels.rows_of("rest")
     drawn = labels.table.column("geometry").is_valid().to_numpy()[rest_rows]
-    rest = join_pairs(
+    rest = concatenate(
         [
-            area_hits(places, tiles_of, labels, rest_rows[drawn], config),
-            _whole(places, tiles_of, labels, rest_rows[~drawn]),
+            match_areas(places, tiles_of, labels, rest_rows[drawn], config),
+            _match_whole_slides(places, tiles_of, labels, rest_rows[~drawn]),
         ]
     )
-    rest = _where_not(hit, rest)
+    rest = _on_free_tiles(hit, rest)
     hit[rest[0]] = True
 
-    slides = _where_not(hit, _whole(places, tiles_of, labels, labels.rows_of("slide")))
+    slides = _on_free_tiles(hit, _match_whole_slides(places, tiles_of, labels, labels.rows_of("slide")))
     hit[slides[0]] = True
-    tiles, rows = join_pairs([fine, rest, slides])
-    own, _ = _one_each(len(places), tiles, labels.codes_in("patient", patients)[rows])
+    tiles, rows = concatenate([fine, rest, slides])
+    own, _ = single_values(len(places), tiles, labels.codes_in("patient", patients)[rows])
     patient = np.where(own >= 0, own, slide_patient)
-    theirs = _where_not(hit, _of_patients(labels, patient, patients))
-    return join_pairs([fine, rest]), join_pairs([slides, theirs]), patient
+    of_patients = _on_free_tiles(hit, _match_patients(labels, patient, patients))
+    return concatenate([fine, rest]), concatenate([slides, of_patients]), patient
 
 
-def _where_not(hit: NDArray[np.bool_], pairs: Pairs) -> Pairs:
+def _on_free_tiles(hit: NDArray[np.bool_], pairs: Matches) -> Matches:
     free = ~hit[pairs[0]]
     return pairs[0][free], pairs[1][free]
 
 
-def _whole(places: TileLocations, tiles_of: TilesBySlide, labels: TaskLabels, rows: NDArray[np.int64]) -> Pairs:
+def _match_whole_slides(
+    places: TileLocations, tiles_of: TilesBySlide, labels: TaskLabels, rows: NDArray[np.int64]
+) -> Matches:
     """All tiles of the slides that labels name."""
     slide = labels.codes_in("slide_id", places.slides)
-    return join_pairs(
+    return concatenate(
         [
             (tiles_of[code], np.full(len(tiles_of[code]), row, np.int64))
-            for code, ours in by_value(slide, rows)
-            for row in ours
+            for code, of_slide in rows_by_code(slide, rows)
+            for row in of_slide
         ]
     )
 
 
-def _of_patients(labels: TaskLabels, patient: NDArray[np.int32], patients: tuple[str, ...]) -> Pairs:
+def _match_patients(labels: TaskLabels, patient: NDArray[np.int32], patients: tuple[str, ...]) -> Matches:
     rows = labels.rows_of("patient")
     if not len(rows):
-        return no_pairs()
-    tiles_of = dict(by_value(patient, np.arange(len(patient))))
+        return no_matches()
+    tiles_of = dict(rows_by_code(patient, np.arange(len(patient))))
     code = labels.codes_in("patient", patients)
-    found = [(tiles_of[int(code[row])], row) for row in rows if int(code[row]) in tiles_of]
-    return join_pairs([(tiles, np.full(len(tiles), row, np.int64)) for tiles, row in found])
+    matches = [(tiles_of[int(code[row])], row) for row in rows if int(code[row]) in tiles_of]
+    return concatenate([(tiles, np.full(len(tiles), row, np.int64)) for tiles, row in matches])
 
 
-def _one_each(
+def single_values(
     n: int, tiles: NDArray[np.int64], codes: NDArray[np.int32]
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """(the code that a tile has, -1 for none; whether it has two), from pairs with -1 where nothing is said."""
-    said = codes >= 0
+    known = codes >= 0
     low, high = np.full(n, np.iinfo(np.int32).max, np.int32), np.full(n, -1, np.int32)
-    np.minimum.at(low, tiles[said], codes[said])
-    np.maximum.at(high, tiles[said], codes[said])
+    np.minimum.at(low, tiles[known], codes[known])
+    np.maximum.at(high, tiles[known], codes[known])
     clash = (high >= 0) & (low != high)
     return np.where(clash, -1, high), clash
-
-
-def _examples(
-    places: TileLocations,
-    labels: TaskLabels,
-    clash: NDArray[np.bool_],
-    tiles: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    *,
-    multi_label: bool,
-) -> tuple[str, ...]:
-    columns = [("split", "split "), ("patient", "patient ")]
-    if not multi_label:
-        columns.insert(0, ("label", ""))
-    told = []
-    for tile in np.flatnonzero(clash)[:EXAMPLES]:
-        mine = rows[tiles == tile]
-        said = []
-        for column, noun in columns:
-            codes = np.unique(labels.codes[column][mine])
-            names = [labels.values[column][i] for i in codes if i >= 0]
-            if len(names) > 1:
-                said.append(noun + " and ".join(names))
-        told.append(f"{places.describe(int(tile))}: {'; '.join(said)}")
-    return tuple(told)
-
-
-def _why_no_hit(places: TileLocations, labels: TaskLabels) -> str:
-    """How many labels there are, where they lie and where the tiles do, so that a drift is seen."""
-    kinds = ", ".join(f"{len(labels.rows_of(kind))} of kind {kind}" for kind in labels.values["kind"])
-    slide = labels.codes_in("slide_id", places.slides)
-    named = [name for name in labels.values["slide_id"] if name is not None]
-    there = np.unique(slide[slide >= 0])
-    text = (
-        f"task {labels.task!r}: its labels ({kinds}; on {len(named)} slides) hit no tile of collection "
-        f"{places.collection!r}, which has {len(there)} of these slides"
-    )
-    if not len(there):
-        close = ", ".join(sorted(named)[:3])
-        theirs = ", ".join(sorted(places.slides)[:3])
-        text += f"; labels are on {close or 'no slide'}, tiles on {theirs or 'no slide'}"
-        if len(labels.rows_of("patient")):
-            named = list(labels.values["patient"])
-            text += f"; patients with labels are {', '.join(named[:3])}, and none of these slides is known to be theirs"
-            return f"{text}; ingest the slides with a list that has the column patient"
-        return f"{text}; ingest the slides first"
-    box = _label_box(labels, np.flatnonzero(slide == there[0]))
-    if box is None:
-        return f"{text}; `embedstore label ls` shows what they are about"
-    tiles = np.flatnonzero(places.slide == there[0])
-    low = places.xy_l0[tiles].min(axis=0)
-    high = (places.xy_l0[tiles] + places.edge_l0[tiles, None]).max(axis=0)
-    return (
-        f"{text}; on {places.slides[there[0]]} labels lie in x {box[0]:.0f} to {box[2]:.0f}, y {box[1]:.0f} to "
-        f"{box[3]:.0f}, tiles in x {low[0]} to {high[0]}, y {low[1]} to {high[1]} (level-0 pixels); where the one is "
-        "shifted against the other, import the file again with another --origin; areas smaller than a tile want "
-        "the rule 'overlap' with a small share"
-    )
-
-
-def _label_box(labels: TaskLabels, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
-    """(left, top, right, bottom) of what is drawn, level-0 pixels."""
-    areas = shapely.from_wkb(labels.table.column("geometry").take(rows).to_numpy())
-    x, y = labels.numbers("x")[rows], labels.numbers("y")[rows]
-    edge = np.nan_to_num(labels.numbers("edge_l0")[rows])
-    corners = np.concatenate([shapely.bounds(areas), np.stack([x, y, x + edge, y + edge], axis=1)])
-    corners = corners[np.isfinite(corners).all(axis=1)]
-    return None if not len(corners) else np.concatenate([corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)])

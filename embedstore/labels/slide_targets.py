@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedstore.errors import LabelError
-from embedstore.labels.join import EXAMPLES
-from embedstore.labels.task_labels import TaskLabels, candidate_classes, settle_classes, task_labels
+from embedstore.labels.task_labels import TaskLabels, candidate_classes, classes_with_targets, task_labels
+from embedstore.labels.tile_targets import EXAMPLES
 
 KINDS = ("slide", "patient")
 
@@ -94,24 +94,24 @@ def slide_targets(
             "slide_id or patient and label, or fit a model that looks at tiles (linear, mlp)"
         )
     candidates = candidate_classes(own, classes, multi_label=multi_label, kinds=KINDS)
-    said = _Said(own, rows)
+    labels_of = _WholeLabels(own, rows)
     known = {slide: patient for slide, patient in patients.items() if slides is None or slide in slides}
-    patient_of = {slide: said.patient_of(slide) or patient for slide, patient in known.items()}
+    patient_of = {slide: labels_of.patient_of(slide) or patient for slide, patient in known.items()}
     members: dict[str, tuple[str, ...]] = {}
     for slide in sorted(known):
         entry = slide if level == "slide" else patient_of[slide]
         if entry is not None:
             members[entry] = (*members.get(entry, ()), slide)
     members = dict(sorted(members.items()))
-    heard = {name: said.of_entry(level, name, theirs, patient_of) for name, theirs in members.items()}
-    if not any(heard.values()):
+    rows_of = {name: labels_of.of_entry(level, name, slides_of, patient_of) for name, slides_of in members.items()}
+    if not any(rows_of.values()):
         raise LabelError(_why_no_hit(own, known, level))
 
     n = len(members)
     targets, split, clash = np.zeros((n, len(candidates)), bool), np.full(n, -1, np.int8), np.zeros(n, bool)
     code = own.codes_in("label", candidates)
     examples: list[str] = []
-    for i, (name, mine) in enumerate(heard.items()):
+    for i, (name, mine) in enumerate(rows_of.items()):
         wanted = [row for row in mine if code[row] >= 0]
         targets[i, code[wanted]] = True
         splits = {int(own.codes["split"][row]) for row in wanted} - {-1}
@@ -119,10 +119,10 @@ def slide_targets(
         clash[i] = (not multi_label and targets[i].sum() > 1) or len(splits) > 1 or len(named_patients) > 1
         split[i] = splits.pop() if len(splits) == 1 else -1
         if clash[i] and len(examples) < EXAMPLES:
-            examples.append(f"{level} {name}: {said.telling(wanted, multi_label=multi_label)}")
+            examples.append(f"{level} {name}: {labels_of.describe_conflict(wanted, multi_label=multi_label)}")
     labelled = targets.any(axis=1) & ~clash
     targets[~labelled] = False
-    kept = settle_classes(
+    kept = classes_with_targets(
         own,
         candidates,
         targets.sum(axis=0),
@@ -142,20 +142,20 @@ def slide_targets(
         labelled=labelled,
         split=np.where(labelled, split, -1).astype(np.int8),
         split_names=own.values["split"],
-        patient=np.array([index.get(patient_of[theirs[0]] or "", -1) for theirs in members.values()], np.int32),
+        patient=np.array([index.get(patient_of[slides_of[0]] or "", -1) for slides_of in members.values()], np.int32),
         patients=names,
         conflicts=int(clash.sum()),
         conflict_examples=tuple(examples),
-        weak=sum(level == "slide" and labelled[i] and not said.slide.get(name) for i, name in enumerate(members)),
+        weak=sum(level == "slide" and labelled[i] and not labels_of.slide.get(name) for i, name in enumerate(members)),
         ignored=int((code[rows] < 0).sum()) if classes is not None else 0,
         missed=tuple(name for name in candidates if name not in kept),
         without_patient=sum(
-            level == "patient" and patient_of[slide] is None and slide in said.slide for slide in known
+            level == "patient" and patient_of[slide] is None and slide in labels_of.slide for slide in known
         ),
     )
 
 
-class _Said:
+class _WholeLabels:
     """The rows of the labels of each slide, and of each patient."""
 
     def __init__(self, labels: TaskLabels, rows: NDArray[np.int64]):
@@ -184,16 +184,17 @@ class _Said:
             return self.slide.get(name) or self.patient.get(patient_of[name] or "", [])
         return self.patient.get(name) or [row for slide in slides for row in self.slide.get(slide, ())]
 
-    def telling(self, rows: Sequence[int], *, multi_label: bool) -> str:
+    def describe_conflict(self, rows: Sequence[int], *, multi_label: bool) -> str:
+        """What contradicts what in an entry's labels: classes, splits, patients."""
         columns = [("split", "split "), ("patient", "patient ")]
         if not multi_label:
             columns.insert(0, ("label", ""))
-        said = []
+        conflicts = []
         for column, noun in columns:
             names = sorted({name for row in rows if (name := self._text(column, row)) is not None})
             if len(names) > 1:
-                said.append(noun + " and ".join(names))
-        return "; ".join(said)
+                conflicts.append(noun + " and ".join(names))
+        return "; ".join(conflicts)
 
 
 def _why_no_hit(labels: TaskLabels, known: Mapping[str, Any], level: str) -> str:

@@ -104,7 +104,7 @@ def candidate_classes(
     return tuple(classes)
 
 
-def settle_classes(
+def classes_with_targets(
     labels: TaskLabels,
     candidates: tuple[str, ...],
     answered: NDArray[np.int64],

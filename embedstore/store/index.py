@@ -22,6 +22,7 @@ import pyarrow as pa
 from lance.indices import IndicesBuilder
 from numpy.typing import NDArray
 
+from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.search_config import IndexConfig
 from embedstore.store.collection import Collection
 from embedstore.store.vectors import matrix
@@ -109,10 +110,15 @@ def choose_index(collection: Collection, config: IndexConfig) -> IndexFacts:
     return index_facts(collection)
 
 
-def build_index(collection: Collection, config: IndexConfig | None = None) -> IndexFacts:
+def build_index(
+    collection: Collection, config: IndexConfig | None = None, *, on_progress: OnProgress = no_progress
+) -> IndexFacts:
     """Build the index of a collection anew, whatever its size; hold its lease.
 
     Searches go on with the old one until the new one is there. An empty collection gets none.
+
+    Args:
+        config: Which index; what was chosen for the collection when None.
     """
     config = config or index_choice(collection)
     build_scalar_indexes(collection)
@@ -126,6 +132,10 @@ def build_index(collection: Collection, config: IndexConfig | None = None) -> In
         log.info("collection %s has no vector with a direction: no index was built", collection.name)
         return index_facts(collection)
     log.info("collection %s: building an index of %d partitions over %d rows", collection.name, partitions, rows)
+    # Lance reads the partitions in threads of its own, where nothing is reported.
+    on_progress(
+        Progress(stage="index", message=f"{partitions:,} partitions over {rows:,} tiles", total=rows, unit="tiles")
+    )
     with tempfile.TemporaryDirectory(prefix="embedstore-index-") as folder:
         assigned = f"{folder}/partitions.lance"
         batches = pa.RecordBatchReader.from_batches(_ASSIGNED, _assign(dataset, centroids, collection.dim))
@@ -141,6 +151,7 @@ def build_index(collection: Collection, config: IndexConfig | None = None) -> In
             ivf_centroids=centroids.astype(np.float16),
             precomputed_partition_dataset=assigned,
         )
+    on_progress(Progress(stage="index", done=rows, total=rows, unit="tiles"))
     return index_facts(collection)
 
 

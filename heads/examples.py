@@ -1,4 +1,4 @@
-"""Examples: labelled tiles, slides or patients of a collection, with the answers of every task and who they are of."""
+"""Examples: labelled tiles, slides or patients of a collection, with the targets of every task and their patients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Examples:
         tasks, classes: Names of the tasks, and of each task's classes.
         targets: (n, classes) bool of each task.
         known: (n,) bool of each task.
-        group: (n,) int32 index into `group_names`: what must not be parted.
+        group: (n,) int32 index into `group_names`; a split keeps rows of a group together.
         notes: What the user should know.
     """
 
@@ -91,7 +91,7 @@ def gather_examples(
     targets = tuple(answer.targets[labelled] for answer in answers)
     known = tuple(answer.labelled[labelled] for answer in answers)
     names = [f"{task}: {c}" if len(tasks) > 1 else c for task, a in zip(tasks, answers, strict=True) for c in a.classes]
-    values, value_names, said = described.values(labelled, config.split)
+    values, value_names, split_notes = described.values(labelled, config.split)
     split = make_split(
         config.split, groups=group, strata=np.concatenate(targets, axis=1), classes=names,
         values=values, value_names=value_names, group_names=group_names,
@@ -107,7 +107,7 @@ def gather_examples(
         group=group,
         group_names=group_names,
         split=split,
-        notes=(*(note for answer in answers for note in _what_was_left(answer)), *notes, *said, *split.notes),
+        notes=(*(note for answer in answers for note in _what_was_left(answer)), *notes, *split_notes, *split.notes),
     )
 
 

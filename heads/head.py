@@ -1,4 +1,4 @@
-"""A head: members that were fitted on different folds or from different seeds, and what is made of their answers."""
+"""A head: an ensemble of networks with calibrated probabilities, thresholds and decisions."""
 
 import hashlib
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Head:
     Attributes:
         name, task, collection: As in the store.
         extractor_digest: Of the extractor of the vectors that it takes.
-        model, level: What it is, and what it looks at.
+        model, level: Its kind, and what it classifies: tiles, slides or patients.
         classes: In the order of its probabilities.
         multi_label: A place may be of several classes.
         positive: Of two classes, the one that is thresholded.
@@ -64,7 +64,7 @@ class Head:
 
     @property
     def digest(self) -> str:
-        """Of everything that its answers hang on."""
+        """Of everything that its outputs depend on."""
         text = repr((self.task, self.extractor_digest, self.model, self.classes, self.multi_label, self.positive))
         return hashlib.blake2b(self.to_bytes() + text.encode(), digest_size=16).hexdigest()
 

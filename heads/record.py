@@ -93,7 +93,7 @@ class HeadRecord:
     Attributes:
         embedstore: The version that fitted it.
         tasks: All tasks of the fit, which share examples, split and batches.
-        task_index: Which of them it answers.
+        task_index: Index of its own task.
         task_classes: Classes of each task.
         classes, multi_label, positive: Of its own task.
         thresholds: Of each class; see `decide`.

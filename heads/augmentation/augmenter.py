@@ -74,7 +74,7 @@ class Augmenter:
 
     @property
     def digest(self) -> str:
-        """Of everything that its answers hang on."""
+        """Of everything that its outputs depend on."""
         text = repr((self.extractor_digest, as_record(self.view_config), self.config.heads))
         return hashlib.blake2b(self.to_bytes() + text.encode(), digest_size=16).hexdigest()
 

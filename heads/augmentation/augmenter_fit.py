@@ -1,4 +1,4 @@
-"""`fit_augmenter`: stored views in, a latent augmenter out, judged on patients that it has not seen."""
+"""`fit_augmenter`: stored views in, a latent augmenter out, evaluated on patients that it has not seen."""
 
 import time
 
@@ -42,7 +42,7 @@ def fit_augmenter(
     Args:
         name: Of the augmenter; that of the collection with '-augmenter' behind when None.
         force: Save it even where it predicts no better than the tile's own vector; its record says so.
-        replace: One of the same name gives way.
+        replace: Replace an augmenter of the same name.
         where: SQL over the slides' columns; only slides that it holds for.
         on_progress: Called with what is being done, and with the step that training is at.
     Returns:

@@ -51,7 +51,7 @@ class AugmenterReport:
     """What `evaluate_augmenter` found on the test part.
 
     Attributes:
-        tiles, groups: Tiles and patients that it was judged on.
+        tiles, groups: Tiles and patients that it was evaluated on.
         scores: Of `all` views, and of those that have each transform.
     """
 

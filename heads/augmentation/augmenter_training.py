@@ -1,4 +1,4 @@
-"""Training of a latent augmenter: one program for a round of steps and a look at the validation part."""
+"""Training of a latent augmenter: one program for a round of steps and an evaluation on the validation part."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,9 +18,9 @@ from heads.networks.augmenter_network import AugmenterArrays, apply_augmenter, a
 from heads.networks.models import Network, Parameters, decay_mask
 from heads.splitting.splits import TRAIN, VALID
 
-#: Views that a look at the validation part takes.
+#: Most views that are validated on.
 _VALID_VIEWS = 4096
-#: Share of a batch that the identity term looks at: one in so many.
+#: Share of a batch that the identity term is computed on: one in so many.
 _IDENTITY_PART = 4
 _WARM_UP = 0.05  # of the steps
 
@@ -47,7 +47,7 @@ class _Wanted(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Where training is, and the parameters of the best look so far."""
+    """Where training is, and the best parameters so far."""
 
     parameters: Parameters
     optimizer: Any
@@ -77,7 +77,7 @@ def train_augmenter(
     """Train a network to predict the standardised vectors of views, by mean squared error and an identity term.
 
     Args:
-        latent: What the network stands on; its parameters are replaced.
+        arrays: An augmenter without parameters; see `augmenter_inputs`.
         on_progress: Called after each evaluation on the validation part.
     """
     dim = pairs.vectors.shape[1]
@@ -106,7 +106,7 @@ def train_augmenter(
 
 
 def _bring(config: AugmenterConfig, pairs: ViewPairs) -> _Pairs:
-    """Rows are padded to a few sizes, so that a few tiles more compile nothing anew."""
+    """Rows are padded to a few sizes, so that a few tiles more compile nothing again."""
     count = pairs.views.shape[1]
     rows = padded(len(pairs))
     train = np.flatnonzero(pairs.part == TRAIN)
@@ -143,7 +143,7 @@ def _round(
     network: Network, batch: int, every: int, arrays: AugmenterArrays, pairs: _Pairs, wanted: _Wanted, state: _State,
     key: PRNGKeyArray,
 ) -> tuple[_State, Float[Array, ""]]:  # fmt: skip
-    """So many steps, or what is left of them, and a look: the state, and the score."""
+    """So many steps, or those that are left, and an evaluation: the state, and the score."""
     optimizer = _optimizer(wanted, state.parameters)
 
     def step(carry: tuple[Any, ...], _: None) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Tiles and their stored views: what a latent augmenter is trained and judged on, parted by patient."""
+"""Tiles and their stored views: what a latent augmenter is trained and evaluated on, divided by patient."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from heads.splitting.splits import PART_NAMES, TEST, TRAIN, VALID
 #: Most views that are read: what a network of this size learns from more was not worth their memory (512 MB at 1,280
 #: dimensions).
 MAX_VIEWS = 200_000
-#: Patients that there must be: one to train on, one to validate on, two to be judged on, for an interval.
+#: Patients that there must be: one to train on, one to validate on, two to evaluate on, for an interval.
 _LEAST_GROUPS = 4
 
 
@@ -128,7 +128,7 @@ def gather_view_pairs(
 def assign_parts(
     group: NDArray[np.integer], tile_id: NDArray[np.int64], config: AugmenterConfig, collection: str
 ) -> NDArray[np.int8]:
-    """(n,) part of each tile: no patient is in two, and at least two are in the one to be judged on.
+    """(n,) part of each tile: no patient is in two, and at least two are in the test part.
 
     Raises:
         SplitError: fewer than four patients.
@@ -138,7 +138,7 @@ def assign_parts(
         raise SplitError(
             f"tiles of collection {collection!r} with stored views are of {len(sizes)} patient"
             f"{'' if len(sizes) == 1 else 's'} (or slides, where no patient is known); expected at least "
-            f"{_LEAST_GROUPS}: one to train on, one to validate on, two to be judged on; ingest more of them with "
+            f"{_LEAST_GROUPS}: one to train on, one to validate on, two to evaluate on; ingest more of them with "
             "--views, or say in the list of slides who the patients are"
         )
     # Patients in an order that is theirs, whatever the order of the table: that of their first tile's id.

@@ -1,4 +1,4 @@
-"""Intervals by resampling groups (patients): metrics from sums over rows, added up anew for each resample."""
+"""Intervals by resampling groups (patients): metrics from sums over rows, added up again for each resample."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ from heads.splitting.groups import listed
 __all__ = ["Metric", "Report", "evaluate"]
 
 BINS = 15  # of a reliability diagram, of equal width
-FEW_GROUPS = 10  # below it an interval is said to be rough
+FEW_GROUPS = 10  # below it a note says that an interval is rough
 DECISION = "decision"  # what the reliability of the most probable class goes by
 Key = tuple[str, str]  # (class, metric); the class is '' for what is over all classes
 

@@ -94,7 +94,7 @@ def _summary(report: Report) -> str:
     shown = {"f1": "F1", "f1_macro": "macro F1", "balanced_accuracy": "balanced accuracy"}
     if "f1" in report.metrics:
         del shown["f1_macro"]
-    figures = [f"{said} {report.metrics[key]}" for key, said in shown.items() if key in report.metrics]
+    figures = [f"{title} {report.metrics[key]}" for key, title in shown.items() if key in report.metrics]
     return "   ·   ".join([*figures, f"{report.rows:,} tested, in {report.groups:,} groups"])
 
 
@@ -126,8 +126,8 @@ def _draw_reliability(axes: "Axes", report: Report) -> None:
     colours = dict(_shown(report)) if report.multi_label else dict.fromkeys(report.reliability, COLOURS[0])
     for label, colour in colours.items():
         bins = report.reliability[label]
-        said = _shortened(label) if report.multi_label or report.positive else "the most probable class"
-        axes.plot(bins.confidence, bins.frequency, label=said if colour else None, **{**_line(colour), "linewidth": 1})
+        title = _shortened(label) if report.multi_label or report.positive else "the most probable class"
+        axes.plot(bins.confidence, bins.frequency, label=title if colour else None, **{**_line(colour), "linewidth": 1})
         area = 6 + 300 * np.asarray(bins.count) / report.rows
         axes.scatter(bins.confidence, bins.frequency, area, color=colour or GREY, alpha=0.7, linewidths=0, zorder=3)
     came_true = "Share that is of the class" if report.multi_label or report.positive else "Share decided rightly"
@@ -184,7 +184,7 @@ _DRAWINGS = {
 # -- lines and legends ----------------------------------------------------------------------
 
 REFERENCE: dict[str, Any] = {"color": GREY, "linestyle": "--", "linewidth": 1}
-_SAID = {"auroc": "AUROC", "auprc": "average precision", "calibration_error": "calibration error"}
+_METRIC_NAMES = {"auroc": "AUROC", "auprc": "average precision", "calibration_error": "calibration error"}
 
 
 def _shown(report: Report) -> Iterator[tuple[str, str | None]]:
@@ -202,8 +202,8 @@ def _line(colour: str | None) -> dict[str, Any]:
 
 
 def _entry(report: Report, label: str, colour: str | None, metric: str) -> str | None:
-    said = f"{_SAID[metric]} " if report.positive is not None else ""
-    return f"{_shortened(label)}  {said}{report.per_class[label][metric]}" if colour else None
+    metric_name = f"{_METRIC_NAMES[metric]} " if report.positive is not None else ""
+    return f"{_shortened(label)}  {metric_name}{report.per_class[label][metric]}" if colour else None
 
 
 def _finish(axes: "Axes", report: Report, title: str, x: str, y: str, metric: str) -> None:
@@ -213,7 +213,7 @@ def _finish(axes: "Axes", report: Report, title: str, x: str, y: str, metric: st
     axes.set_title(title, fontsize=12)
     axes.grid(color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
-    heading = f"{_SAID[metric]} {report.metrics[metric]}"
+    heading = f"{_METRIC_NAMES[metric]} {report.metrics[metric]}"
     if metric != "calibration_error":
         heading = "" if report.positive is not None else f"mean {heading}"  # of two, the line of the class says it
     grey = len(report.classes) - LINES

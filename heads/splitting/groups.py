@@ -1,4 +1,4 @@
-"""Groups: what a split must not part, usually patients, and how they are dealt to the parts."""
+"""Groups: rows that a split must keep together, usually those of a patient, and how groups are assigned to parts."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from embedstore.errors import SplitError
 
-# Groups that are alike (each tile its own group) are dealt in at most so many bundles: a class is then parted to 1/4000
-# instead of to the tile, and 1,000,000 groups take as long as 10,000.
+# Groups of equal counts (each tile its own group) are assigned in at most so many bundles: a class is then divided to
+# 1/4000 instead of to the tile, and 1,000,000 groups take as long as 10,000.
 _BUNDLES = 4000
 _SHOWN = 5  # names in a message
 _NOUNS = {"patient": "patient", "slide_id": "slide", "tile": "tile"}

@@ -22,7 +22,7 @@ _SPELLINGS = {
     **dict.fromkeys(("test", "testing", "tst", "te", "eval", "heldout", "holdout"), TEST),
 }
 _FOLD = re.compile(r"\s*(?:fold)?[\s_-]*(\d+)(?:\.0*)?\s*", re.IGNORECASE)
-_ORDERS = 200  # orders of the folds that are tried before a class is said to be missing from a train part
+_ORDERS = 200  # orders of the folds that are tried before a class is reported as missing from a train part
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,13 +58,13 @@ def make_split(
 
     Several tasks share one split, so a row may be of many strata: the class columns of every task side by side. That,
     parts of unequal size, and given parts are why this is not scikit-learn's StratifiedGroupKFold, which it otherwise
-    resembles: groups are dealt one by one, those with most of a class first, each to the part where the shares of all
-    classes stay closest to what they should be (least squares, as a share of the part). Where a group goes hangs on its
-    code, on its counts and on the seed, not on the order of rows.
+    resembles: groups are assigned one by one, those with most of a class first, each to the part where the shares of
+    all classes stay closest to what they should be (least squares, as a share of the part). Where a group goes depends
+    on its code, on its counts and on the seed, not on the order of rows.
 
     Args:
         config: The kind of split, with folds, shares and seed; `group_by` is what messages call a group.
-        groups: (n,) integers: what must not be parted, usually patients. Every row has one.
+        groups: (n,) integers: rows of a group stay together, usually those of a patient. Every row has one.
         strata: (n, C) bool: the classes of each row over all tasks. A row may be of none.
         classes: Names of the C columns; 'task: class' where there are several tasks.
         values: (n,) integers, -1 for none. With `column`: index of the row's value. With `given` and `file`: of its

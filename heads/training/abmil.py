@@ -1,7 +1,7 @@
-"""Fit heads that look at bags of tiles: gated attention over slides or patients, of any number of tiles.
+"""Fit heads to bags of tiles: gated attention over slides or patients, of any number of tiles.
 
 Bags are padded to a few lengths, and bags of one length share a step. A step brings only its own tiles to the device;
-while it is computed, a thread lays out the next. All heads of the grid look at the same bags, one head after the other,
+while it is computed, a thread lays out the next. All heads of the grid see the same bags, one head after the other,
 so that memory does not grow with the grid.
 """
 

@@ -1,6 +1,6 @@
 """Fit a whole grid of heads by stochastic gradients, in one program: streams × folds × (tasks × hyper-parameters).
 
-A stream is a seed with its batches and its augmentation. All heads of a stream look at the same batch, each weighs the
+A stream is a seed with its batches and its augmentation. All heads of a stream see the same batch, each weighs the
 rows that are in its own training data and have an answer to its own task, so that a batch is fetched, standardised and
 augmented once, and a step is one matrix product however many heads there are.
 """
@@ -60,11 +60,11 @@ def fit_on_device(program: Program, problem: Problem, grid: Grid, flat: Float16[
         flat: Vectors, the views of a row together, padded as the problem's rows are.
     """
 
-    def look(state: _State) -> _State:
+    def train_and_evaluate(state: _State) -> _State:
         draws = _draw_round(program, problem, grid, state.round)
         return _round(program, problem, grid, state, draws, lambda one: _fetch(program, flat, one))
 
-    return jax.lax.while_loop(partial(_goes_on, program), look, _begin(program, problem, grid)).best
+    return jax.lax.while_loop(partial(_goes_on, program), train_and_evaluate, _begin(program, problem, grid)).best
 
 
 def fit_streamed(

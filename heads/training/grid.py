@@ -1,6 +1,6 @@
 """The grid of heads that is fitted at once: what is compiled for it, what each head of it is, and what training leaves.
 
-A stream is a seed with its batches and its augmentation. All heads of a stream look at the same batch.
+A stream is a seed with its batches and its augmentation. All heads of a stream see the same batch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,9 +35,9 @@ class Program:
         latent: The latent augmenter's network, where a stream uses `learned`.
         batch: Rows of a step.
         steps: Most steps.
-        every: Steps between two looks at the validation rows.
+        every: Steps between two evaluations on the validation rows.
         patience: Looks without a gain after which a head stops.
-        metric: What the looks go by.
+        metric: What is compared on the validation rows.
         focal: Exponent of the focal loss.
     """
 

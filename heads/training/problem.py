@@ -1,7 +1,7 @@
 """What is to be fitted, as arrays on the device: targets, folds, weights, and how batches are drawn.
 
 Everything has a row axis padded to a few sizes, and counts are values, not shapes: a few labels more or fewer compile
-nothing anew.
+nothing again.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from heads.networks.augmenter_network import AugmenterArrays
 from heads.splitting.splits import TRAIN, VALID
 from heads.tasks import is_softmax
 
-#: Rows of each fold that validation looks at while fitting; calibration and thresholds see all of them.
+#: Most rows of each fold that are validated on while fitting; calibration and thresholds see all of them.
 VALID_ROWS = 20_000
 
 
@@ -142,7 +142,7 @@ def build_problem(
 def build_examples_problem(
     config: FitConfig, examples: Examples, vectors: NDArray[Any], shares: NDArray[np.float64] | None = None
 ) -> Problem:
-    """The problem that examples and their vectors pose; see `build_problem`."""
+    """The problem of fitting heads to examples and their vectors; see `build_problem`."""
     return build_problem(
         vectors, examples.targets, examples.known, examples.split.parts, [config.multi_label] * len(examples.tasks),
         class_weights=config.class_weights == "balanced", balanced_sampling=config.balanced_sampling, seed=config.seed,

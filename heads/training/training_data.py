@@ -27,8 +27,8 @@ class TrainingData:
     """What the examples of a fit are made of.
 
     Attributes:
-        vectors: What the model looks at: a vector an example (n, dim), or with views (n, 1 + views, dim), the original
-            first; or the vectors of all bags (tiles, dim), one bag after the other.
+        vectors: What the model sees: a vector for each example (n, dim), or with views (n, 1 + views, dim), the
+            original first; or the vectors of all bags (tiles, dim), one bag after the other.
         augment: The augmentation that was asked for, or where that was left open what there are the means for.
         augmenter: What takes a vector to that of a view, where that is wanted.
         views: The stored views among the vectors.
@@ -55,7 +55,7 @@ def gather_training_data(
     """Read what a fit needs.
 
     Args:
-        scratch: A folder for what does not fit into memory; it must outlive the material.
+        scratch: A folder for what does not fit into memory; it must outlive the training data.
     Raises:
         VectorError: a vector or view holds NaN or infinity.
         ViewsNotFoundError: views are asked for, and no example has any.
@@ -63,11 +63,11 @@ def gather_training_data(
     """
     vectors = _vectors(collection, examples, config, scratch)
     if config.augment is None and config.model in TILE_MODELS:
-        return _left_open(store, collection, examples, config, vectors, scratch)
-    return _asked(store, collection, examples, config, vectors, scratch)
+        return _with_default_policy(store, collection, examples, config, vectors, scratch)
+    return _with_policies(store, collection, examples, config, vectors, scratch)
 
 
-def _left_open(
+def _with_default_policy(
     store: Store, collection: Collection, examples: Examples, config: FitConfig, vectors: NDArray[Any], scratch: Path
 ) -> TrainingData:
     """With the augmentation that the store has the means for."""
@@ -77,7 +77,7 @@ def _left_open(
     for count in (views.config().count if views.exists() else 0, 0):
         policy = default_policy(len(examples), views=count, learned=learned)
         try:
-            found = _asked(store, collection, examples, replace(config, augment=(policy,)), vectors, scratch)
+            found = _with_policies(store, collection, examples, replace(config, augment=(policy,)), vectors, scratch)
         except ViewsNotFoundError:
             continue  # none of the labelled tiles has any
         break
@@ -87,7 +87,7 @@ def _left_open(
     return replace(found, notes=(*found.notes, note))
 
 
-def _asked(
+def _with_policies(
     store: Store, collection: Collection, examples: Examples, config: FitConfig, vectors: NDArray[Any], scratch: Path
 ) -> TrainingData:
     """With the augmentation that a configuration names."""

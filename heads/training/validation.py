@@ -48,9 +48,9 @@ def _balanced_accuracy(
     logits: Float[Array, "n k"], positive: Bool[Array, "n k"], negative: Bool[Array, "n k"], softmax: Bool[Array, ""]
 ) -> Float[Array, ""]:
     """Mean recall of the classes there are; of sigmoids, of each class and its absence."""
-    said = jnp.where(softmax, logits >= logits.max(-1, keepdims=True), logits > 0)
-    hits = (said & positive).sum(0) / jnp.maximum(positive.sum(0), 1)
-    passes = (~said & negative).sum(0) / jnp.maximum(negative.sum(0), 1)
+    decided = jnp.where(softmax, logits >= logits.max(-1, keepdims=True), logits > 0)
+    hits = (decided & positive).sum(0) / jnp.maximum(positive.sum(0), 1)
+    passes = (~decided & negative).sum(0) / jnp.maximum(negative.sum(0), 1)
     there, absent = positive.any(0), negative.any(0)
     return jnp.where(softmax, _mean(hits, there), _mean((hits + passes) / 2, there & absent))
 

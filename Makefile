@@ -14,7 +14,7 @@ SOURCES := embedstore heads actors cli synthetic_slides benchmarks tools tests
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format bench docs constraints clean
+.PHONY: help setup demo test test-fast lint format bench docs notebooks constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ format: $(SET_UP_DEV)  ## Format, and fix what can be fixed
 
 bench: $(SET_UP_DEV)  ## Measure what ingest costs on slides: make bench SLIDES="a.svs b.svs"
 	$(BIN)/python benchmarks/ingest.py cost $(SLIDES)
+
+notebooks: $(SET_UP_DEV)  ## Run the notebooks of docs/notebooks again and keep what they show
+	$(BIN)/python docs/notebooks/run.py
 
 docs: $(SET_UP_DEV)  ## Build the documentation into site/ (open site/index.html)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 Colour = tuple[int, int, int]
 
-#: Okabe & Ito 2008, told apart by people with any kind of colour vision; those near the pink of H&E stand last.
+#: Okabe & Ito 2008, distinct for any kind of colour vision; those near the pink of H&E come last.
 PALETTE: tuple[Colour, ...] = (
     (0, 114, 178),
     (230, 159, 0),

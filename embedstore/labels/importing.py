@@ -33,7 +33,7 @@ class ImportConfig:
 
     Attributes:
         task: The question that they answer.
-        author: Who says so.
+        author: Who gave the labels.
         format: `geojson`, `asap`, `table`, or `auto`: by the file's ending.
         slide: The slide that annotations are about; by the file's name when None.
         origin: Where coordinates begin; `bounds` for GeoJSON and `level0` for others when None. What a file says of

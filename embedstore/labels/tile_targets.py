@@ -169,17 +169,17 @@ def _conflict_examples(
     columns = [("split", "split "), ("patient", "patient ")]
     if not multi_label:
         columns.insert(0, ("label", ""))
-    told = []
+    examples = []
     for tile in np.flatnonzero(clash)[:EXAMPLES]:
-        mine = rows[tiles == tile]
-        said = []
+        rows_of_tile = rows[tiles == tile]
+        contradictions = []
         for column, noun in columns:
-            codes = np.unique(labels.codes[column][mine])
+            codes = np.unique(labels.codes[column][rows_of_tile])
             names = [labels.values[column][i] for i in codes if i >= 0]
             if len(names) > 1:
-                said.append(noun + " and ".join(names))
-        told.append(f"{places.describe(int(tile))}: {'; '.join(said)}")
-    return tuple(told)
+                contradictions.append(noun + " and ".join(names))
+        examples.append(f"{places.describe(int(tile))}: {'; '.join(contradictions)}")
+    return tuple(examples)
 
 
 def _why_no_hit(places: TileLocations, labels: TaskLabels) -> str:

@@ -140,7 +140,7 @@ class FragmentWriter:
             raise SlideError(
                 f"slide {self.slide_id!r}: {lacking:,} of {len(stored):,} tiles that collection {self.collection!r} "
                 f"has are not among the {len(planned):,} that are found now, as where a tissue mask was changed; they "
-                f"would lack views; bring back the mask of then, or make both anew with --force {self.slide_id}"
+                f"would lack views; bring back the earlier mask, or make both again with --force {self.slide_id}"
             )
         return np.isin(planned, stored)
 

@@ -45,7 +45,7 @@ RUN_ROWS = 16
 #: Rows whose partitions are found at once, times partitions: 32 MB of float32.
 SCORES = 8 << 20
 #: Lance takes 0.37 ms to add a row to the index (at 1,000 partitions), and a build from scratch 0.05 ms a row, so an
-#: index that lacks more than this share of its rows is built anew.
+#: index that lacks more than this share of its rows is rebuilt.
 REBUILD_SHARE = 0.125
 #: Fewer new rows than this are left to be searched one by one, which takes a millisecond for 2,000.
 LEFT_ROWS = 2_000
@@ -113,7 +113,7 @@ def choose_index(collection: Collection, config: IndexConfig) -> IndexFacts:
 def build_index(
     collection: Collection, config: IndexConfig | None = None, *, on_progress: OnProgress = no_progress
 ) -> IndexFacts:
-    """Build the index of a collection anew, whatever its size; hold its lease.
+    """Rebuild the index of a collection, whatever its size; hold its lease.
 
     Searches go on with the old one until the new one is there. An empty collection gets none.
 
@@ -179,17 +179,17 @@ def drop_index(collection: Collection) -> None:
         dataset.drop_index(VECTOR_INDEX)
 
 
-def build_scalar_indexes(collection: Collection, *, anew: bool = False) -> None:
+def build_scalar_indexes(collection: Collection, *, rebuild: bool = False) -> None:
     """Bring the indexes on slides and tiles up to date; hold the lease.
 
     Args:
-        anew: Build them from the rows that there are: an index keeps the names of slides that were taken out.
+        rebuild: Build them from the present rows: an index keeps the names of slides that were removed.
     """
     present = {each.name for each in collection.dataset().describe_indices()}
     for column, kind in SCALAR_INDEXES.items():
         name = f"{column}_idx"
         dataset = collection.table.open_for_writing()
-        if anew or name not in present:
+        if rebuild or name not in present:
             dataset.create_scalar_index(column, kind, name=name, replace=True)
         else:
             dataset.optimize.optimize_indices(index_names=[name])

@@ -36,8 +36,8 @@ class Label:
         geometry: An area as WKB, level-0 pixels.
         split: The set it was given to by those who published it, such as 'train'.
         patient: Patient or case, where known.
-        author: Who says so.
-        source: The file that says so.
+        author: Who gave the label.
+        source: The file that it comes from.
     """
 
     task: str

@@ -23,7 +23,7 @@ from embedstore.store.table import Table, now
 
 log = logging.getLogger(__name__)
 
-#: The owner says so often that it lives; one that has been silent for EXPIRY_S has lost the lease.
+#: The owner renews the lease so often; an owner that has not done so for EXPIRY_S has lost it.
 BEAT_S = 20.0
 EXPIRY_S = 120.0
 #: How long a beat that is under way may still take when the lease ends.

@@ -46,7 +46,7 @@ def nearest_tiles(
 
     Rows that the index does not have yet are compared exactly. The filter is applied before the search: the k nearest
     of those that pass are found, not those of the k nearest that pass. Where few pass, their vectors are compared one
-    by one, as the partitions that are looked into may hold none of them.
+    by one, as the probed partitions may hold none of them.
 
     Args:
         vector: (dim,), of any length.
@@ -77,7 +77,7 @@ def nearest_tiles(
                 nprobes = round(index_search.nprobes * min(max(PROBE_SHARE / share, 1), 10))
         found = _search(dataset, direction, k, where, columns, index_search, nprobes)
         if indexed and len(found) < min(k, dataset.count_rows()):
-            # Too few in the partitions that were looked into, as most rows do not pass: look into all of them.
+            # Too few in the probed partitions, as most rows do not pass: probe all of them.
             found = _search(dataset, direction, k, where, columns, index_search, ALL_PROBES)
         return found
     except ValueError as error:

@@ -129,7 +129,7 @@ def read_facts(schema: pa.Schema, where: str) -> PredictionFacts:
     if record.get("format") != FORMAT_VERSION:
         raise StoreError(
             f"table {where} has predictions of format {record.get('format')}; this embedstore reads format "
-            f"{FORMAT_VERSION}; predict anew, or install the embedstore version that wrote it"
+            f"{FORMAT_VERSION}; predict again, or install the embedstore version that wrote it"
         )
     return PredictionFacts.from_record(record)
 
@@ -166,7 +166,7 @@ def slide_batch(
 def attention_batch(
     facts: PredictionFacts, tiles: pa.RecordBatch | pa.Table, attention: NDArray[np.floating]
 ) -> pa.RecordBatch:
-    """What a bag head looked at: the attention (n,) of tiles, which are given as in `tile_batch`."""
+    """The attention (n,) of a head for slides or patients to tiles; arguments as of `tile_batch`."""
     places = [_whole(tiles.column(name)) for name in TILE_COLUMNS]
     schema = predictions_schema(facts, attention=True)
     return pa.RecordBatch.from_arrays([*places, pa.array(attention.astype(np.float32))], schema=schema)

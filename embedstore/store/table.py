@@ -15,7 +15,7 @@ from embedstore.errors import StoreNotFoundError
 
 log = logging.getLogger(__name__)
 
-#: Lance keeps up to 6 GiB of index cache a dataset unless told otherwise; many actors share a machine.
+#: Lance keeps up to 6 GiB of index cache a dataset unless set otherwise; many actors share a machine.
 INDEX_CACHE_BYTES = 256 << 20
 METADATA_CACHE_BYTES = 64 << 20
 
@@ -100,7 +100,7 @@ class Table:
             return self.open()
         try:
             lance.write_dataset(schema.empty_table(), self.uri, schema=schema, mode="create")
-        except OSError as error:  # another process made it meanwhile
+        except OSError as error:  # another process made it first
             if "already exists" not in str(error).lower():
                 raise
         return self.open()

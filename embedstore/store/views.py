@@ -46,7 +46,7 @@ class Views:
             raise CollectionMismatchError(
                 f"the views of collection {self.collection!r} were made with another configuration: "
                 f"{'; '.join(differences)}; use the same, or take them out with "
-                f"`embedstore rm --views {self.collection}` to make them anew"
+                f"`embedstore rm --views {self.collection}` to make them again"
             )
 
     def exists(self) -> bool:

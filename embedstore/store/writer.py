@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class TableWriter(ABC):
-    """The only one who commits to a table of slides' rows; hold the lease of its collection while using it.
+    """Commits slides to a table, and is the only one that does; hold the lease of its collection while using it.
 
     Args:
         rows: An existing collection, or its views.
@@ -35,8 +35,8 @@ class TableWriter(ABC):
         return self._rows.name
 
     @abstractmethod
-    def _fragments(self, delivery: SlideFragments) -> tuple[tuple[str, ...], int]:
-        """What a delivery has for this table: fragments, and how many rows they hold."""
+    def _fragments(self, slide: SlideFragments) -> tuple[tuple[str, ...], int]:
+        """A slide's fragments for this table, as JSON, and how many rows they hold."""
 
     @abstractmethod
     def compact(self, *, keep_s: float, purge: bool = False, busy: bool = False) -> None:
@@ -54,24 +54,24 @@ class TableWriter(ABC):
             self._version = dataset.version
         return dataset
 
-    def commit(self, deliveries: Iterable[SlideFragments], *, replacing: frozenset[str] = frozenset()) -> list[str]:
+    def commit(self, slides: Iterable[SlideFragments], *, replacing: frozenset[str] = frozenset()) -> list[str]:
         """Make the rows of several slides visible, all at once.
 
-        A delivery of a slide that is already there is taken as a second delivery and left alone, so that calling
-        this again after a crash is safe. Slides in `replacing` take the place of their old rows, atomically.
+        A slide whose rows are already there is passed over, so that calling this again after a crash is safe. Slides in
+        `replacing` take the place of their old rows, atomically.
 
         Returns:
             The slides that this call added.
         Raises:
-            CommitError: a delivery does not hold the rows it says; nothing was committed.
+            CommitError: a slide's fragments do not hold the rows that they should; nothing was committed.
         """
         dataset = self._refresh()
         fresh: dict[str, list[FragmentMetadata]] = {}
-        for delivery in deliveries:
-            if delivery.slide_id in replacing or delivery.slide_id not in self._present:
-                fresh[delivery.slide_id] = self._check(delivery)
+        for slide in slides:
+            if slide.slide_id in replacing or slide.slide_id not in self._present:
+                fresh[slide.slide_id] = self._check(slide)
             else:
-                log.info("slide %s is already in %s; its second delivery is left", delivery.slide_id, self._rows.name)
+                log.info("slide %s is already in %s; its fragments are passed over", slide.slide_id, self._rows.name)
         if not fresh:
             return []
         fragments = [fragment for made in fresh.values() for fragment in made]
@@ -86,13 +86,13 @@ class TableWriter(ABC):
         self.commits += 1
         return list(fresh)
 
-    def _check(self, delivery: SlideFragments) -> list[FragmentMetadata]:
-        texts, rows = self._fragments(delivery)
+    def _check(self, slide: SlideFragments) -> list[FragmentMetadata]:
+        texts, rows = self._fragments(slide)
         fragments = [FragmentMetadata.from_json(text) for text in texts]
         held = sum(fragment.physical_rows for fragment in fragments)
         if held != rows or held == 0:
             raise CommitError(
-                f"slide {delivery.slide_id!r}, {self._rows.name}: its fragments hold {held} rows; expected {rows} and "
+                f"slide {slide.slide_id!r}, {self._rows.name}: its fragments hold {held} rows; expected {rows} and "
                 "at least 1; nothing was committed, ingest it again"
             )
         return fragments
@@ -113,8 +113,8 @@ class CollectionWriter(TableWriter):
         super().__init__(collection)
         self.collection = collection
 
-    def _fragments(self, delivery: SlideFragments) -> tuple[tuple[str, ...], int]:
-        return delivery.fragments, delivery.rows
+    def _fragments(self, slide: SlideFragments) -> tuple[tuple[str, ...], int]:
+        return slide.fragments, slide.rows
 
     def compact(self, *, keep_s: float, purge: bool = False, busy: bool = False) -> None:
         """Merge small fragments, keep the index up and forget versions older than `keep_s` seconds: see `Table.tidy`.
@@ -126,7 +126,7 @@ class CollectionWriter(TableWriter):
 
         def keep() -> None:
             if purge:
-                build_scalar_indexes(self.collection, anew=True)
+                build_scalar_indexes(self.collection, rebuild=True)
             keep_index(self.collection, busy=busy)
 
         self.collection.table.tidy(keep_s=keep_s, purge=purge, keep_indexes=keep)
@@ -140,8 +140,8 @@ class ViewsWriter(TableWriter):
         super().__init__(views)
         self.views = views
 
-    def _fragments(self, delivery: SlideFragments) -> tuple[tuple[str, ...], int]:
-        return delivery.views, delivery.view_rows
+    def _fragments(self, slide: SlideFragments) -> tuple[tuple[str, ...], int]:
+        return slide.views, slide.view_rows
 
     def compact(self, *, keep_s: float, purge: bool = False, busy: bool = False) -> None:
         self.views.table.tidy(keep_s=keep_s, purge=purge)

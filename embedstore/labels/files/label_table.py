@@ -306,9 +306,9 @@ def _check_names(rows: Mapping[str, Sequence[Any]], chosen: NDArray[np.int64], s
             known |= set(zip((at.slides[code] for code in at.slide), at.names, strict=True))
     missing = sorted(asked - known)
     if missing:
-        told = ", ".join(f"{name} of {slide}" for slide, name in missing[:SHOWN])
+        shown = ", ".join(f"{name} of {slide}" for slide, name in missing[:SHOWN])
         raise TileNotFoundError(
-            f"{path}: {len(missing)} of its {len(asked)} named tiles are in no collection: {told}; "
+            f"{path}: {len(missing)} of its {len(asked)} named tiles are in no collection: {shown}; "
             "names are paths below the folder of tiles, as `embedstore ls --tiles N` shows them"
         )
 

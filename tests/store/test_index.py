@@ -23,11 +23,12 @@ from embedstore.store import (
     keep_index,
     nearest_tiles,
 )
-from tests.store.conftest import RECORD
+from tests.store import conftest
 
 pytestmark = pytest.mark.slow
 
 DIM = 32
+RECORD = {**conftest.RECORD, "extractor": {**conftest.RECORD["extractor"], "dim": DIM}}
 SLIDES, TILES = 12, 250
 
 

@@ -18,25 +18,7 @@ from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError
 from embedstore.progress import OnProgress
 from embedstore.quantities import human_bytes
-from embedstore.search import (
-    Duplicates,
-    Leaks,
-    Outliers,
-    Query,
-    SearchConfig,
-    away_from,
-    filter_columns,
-    find_duplicates,
-    find_leaks,
-    find_outliers,
-    image_query,
-    prototype_query,
-    region_query,
-    search,
-    similar_slides,
-    to_query,
-    vector_query,
-)
+from embedstore.search_config import SearchConfig
 from embedstore.store import Collection as CollectionTable
 from embedstore.store import Store as StoreTables
 from embedstore.store.sql import sql_string
@@ -45,6 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from embedstore.export import ExportFormat, ExportResult
+    from embedstore.search import Duplicates, Leaks, Outliers, Query
     from embedstore.store import IndexFacts
 
 
@@ -234,14 +217,18 @@ class Collection:
             ConfigError: a filter, column or setting that does not exist.
             VectorError: a vector of another length.
         """
+        from embedstore.search import search
+
         config = build_config(SearchConfig, config, **settings)
         return SearchResult(search(self._tables, self._table, self._query(query, away_from, away_weight), config))
 
-    def _query(self, query: Any, negatives: Sequence[Any], weight: float) -> Query:
+    def _query(self, query: Any, negatives: Sequence[Any], weight: float) -> "Query":
+        from embedstore.search import away_from, to_query
+
         positive, *others = (to_query(self._tables, self._table, each) for each in (query, *negatives))
         return away_from(positive, others, weight=weight) if others else positive
 
-    def query_by_image(self, path: str | Path, *, mpp: float | None = None, trust_extractor: bool = False) -> Query:
+    def query_by_image(self, path: str | Path, *, mpp: float | None = None, trust_extractor: bool = False) -> "Query":
         """A query by an image file, embedded by the collection's own extractor.
 
         Args:
@@ -252,31 +239,39 @@ class Collection:
             QueryError: the file cannot be read, or is too small.
             CollectionMismatchError: the extractor at hand is not the one that made the collection.
         """
+        from embedstore.search import image_query
+
         return image_query(self._tables, self._table, path, mpp=mpp, trust_extractor=trust_extractor)
 
-    def query_by_vector(self, vector: Any) -> Query:
+    def query_by_vector(self, vector: Any) -> "Query":
         """A query by a vector: an array, or a file of numbers as .npy, .csv, .txt or .json.
 
         Raises:
             QueryError: the file cannot be read.
             VectorError: the vector has another length than the collection's.
         """
+        from embedstore.search import vector_query
+
         return vector_query(self._table, vector)
 
-    def query_by_region(self, slide_id: str, box_l0: tuple[int, int, int, int]) -> Query:
+    def query_by_region(self, slide_id: str, box_l0: tuple[int, int, int, int]) -> "Query":
         """A query by the tiles whose centre lies in a box (x, y, width, height) of level-0 pixels.
 
         Raises:
             TileNotFoundError: no tile lies there.
         """
+        from embedstore.search import region_query
+
         return region_query(self._tables, self._table, slide_id, box_l0)
 
-    def query_by_label(self, task: str, label: str) -> Query:
+    def query_by_label(self, task: str, label: str) -> "Query":
         """A query by the mean of the tiles that labels of a task give a class.
 
         Raises:
             TaskNotFoundError, LabelError: no tile of the collection has such a label.
         """
+        from embedstore.search import prototype_query
+
         return prototype_query(self._tables, self._table, task, label)
 
     def similar_slides(
@@ -287,6 +282,8 @@ class Collection:
         Raises:
             SlideNotInStoreError: the collection does not have the slide.
         """
+        from embedstore.search import similar_slides
+
         rows = similar_slides(
             self._tables, self._table, slide_id, k=k, where=where, exclude_same_patient=exclude_same_patient
         )
@@ -294,6 +291,8 @@ class Collection:
 
     def filter_columns(self) -> dict[str, str]:
         """{column that `where` may name: where it comes from}."""
+        from embedstore.search import filter_columns
+
         return filter_columns(self._tables, self._table)
 
     # -- checks -----------------------------------------------------------------------------
@@ -305,7 +304,7 @@ class Collection:
         distance: float | None = None,
         sample: int = 2000,
         on_progress: OnProgress | None = None,
-    ) -> Leaks:
+    ) -> "Leaks":
         """Near-duplicate tiles of different patients, or on two sides of a head's split.
 
         Args:
@@ -317,6 +316,8 @@ class Collection:
             HeadNotFoundError: there is no such head.
             ConfigError: the head was fitted on another collection.
         """
+        from embedstore.search import find_leaks
+
         split = None
         if head is not None:
             from heads.head_split import split_groups
@@ -332,13 +333,17 @@ class Collection:
 
     def find_duplicates(
         self, *, distance: float | None = None, sample: int = 2000, on_progress: OnProgress | None = None
-    ) -> Duplicates:
+    ) -> "Duplicates":
         """Slides that are in the collection under two names. Arguments as of `find_leaks`."""
+        from embedstore.search import find_duplicates
+
         with progress_bar(on_progress) as report:
             return find_duplicates(self._tables, self._table, distance=distance, sample=sample, on_progress=report)
 
-    def find_outliers(self, *, sample: int = 2000, on_progress: OnProgress | None = None) -> Outliers:
+    def find_outliers(self, *, sample: int = 2000, on_progress: OnProgress | None = None) -> "Outliers":
         """Tiles far from everything in other slides, such as artefacts. Arguments as of `find_leaks`."""
+        from embedstore.search import find_outliers
+
         with progress_bar(on_progress) as report:
             return find_outliers(self._table, sample=sample, on_progress=report)
 

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedstore.api.table import Table
-from embedstore.search.hits import Hits
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from embedstore.export import WrittenHits
+    from embedstore.search import Hits
 
 
 class SearchResult(Table):
@@ -19,7 +19,7 @@ class SearchResult(Table):
         hits: The query and the rows.
     """
 
-    def __init__(self, hits: Hits):
+    def __init__(self, hits: "Hits"):
         super().__init__(hits.table, title=f"nearest to {hits.query.title}")
         self.hits = hits
 

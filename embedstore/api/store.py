@@ -259,8 +259,8 @@ class Store:
             where: SQL over the slides' columns; only slides that it holds for.
             replace: Replace a head of the same name.
             on_progress: See `embedstore.progress`; a progress bar when None.
-            settings: Fields of `FitConfig`, such as model="mlp", positive="tumour", split={"folds": 10} or
-                augment="search".
+            settings: Fields of `FitConfig`, such as model="mlp", positive="tumour", split={"folds": 10},
+                augment={"views": 0.5} or augment="search".
         Raises:
             TaskNotFoundError, LabelError: labels that cannot answer the task.
             SplitError: patients that cannot be split as asked.
@@ -491,14 +491,14 @@ def create(uri: str | Path) -> Store:
 
 
 def fit_config(config: "FitConfig | None", settings: Mapping[str, Any]) -> "FitConfig":
-    """A configuration of a fit from keyword settings, nested ones as dictionaries and augmentation as text."""
-    from embedstore.config import JoinConfig
-    from heads.config import TILE_MODELS, FitConfig, SplitConfig
+    """A configuration of a fit from keyword settings; the level follows from the model unless it is named."""
+    from heads.config import TILE_MODELS, AugmentConfig, FitConfig
 
     fields = dict(settings)
-    for name, kind in (("split", SplitConfig), ("join", JoinConfig)):
-        if isinstance(fields.get(name), Mapping):
-            fields[name] = build_config(kind, fields[name])
     if config is None and "model" in fields:
         fields.setdefault("level", "tile" if fields["model"] in TILE_MODELS else "slide")
+    if fields.get("augment") is not None:
+        policies = fields["augment"]
+        policies = [policies] if isinstance(policies, str | Mapping | AugmentConfig) else policies
+        fields["augment"] = tuple(AugmentConfig(**each) if isinstance(each, Mapping) else each for each in policies)
     return build_config(FitConfig, config, **fields)

@@ -1,4 +1,4 @@
-"""The nearest tiles of a query: what passes the filter, without what is known already, as different as asked."""
+"""Search: the nearest tiles of a query that pass a filter, if wanted from different slides or unlike each other."""
 
 import dataclasses
 import math
@@ -22,25 +22,26 @@ from embedstore.store.nearest import TILE_COLUMNS
 from embedstore.store.sql import sql_in
 from embedstore.store.vectors import matrix
 
-#: Tile ids that are handed to Lance as a list: 10,000 cost 24 ms. More are looked up in what was found.
+#: Tile ids are given to Lance as a list up to here: 10,000 cost 24 ms. More are looked up among the neighbours.
 LISTED_IDS = 20_000
-#: Of so many Lance is asked all the same where too little was found: 200,000 cost 1.9 s.
-MOST_LISTED = 500_000
-#: Among so many times k neighbours are those chosen that differ.
+#: Where too few neighbours remain, up to so many ids are given to Lance after all: 200,000 cost 1.9 s.
+MAX_LISTED = 500_000
+#: Neighbours that differ are chosen among so many times k.
 DIVERSE_AMONG = 10
-#: Neighbours fetched at most to fill a limit a slide, or to find tiles of a long list.
-MOST_FETCHED = 50_000
+#: Neighbours fetched at most, where a slide may have only a few, or the filter is a long list of tiles.
+MAX_FETCHED = 50_000
 
 
 def search(store: Store, collection: Collection, query: Query, config: SearchConfig | None = None) -> Hits:
     """Find the tiles of a collection that are nearest to a query, by the cosine of their embeddings.
 
-    The query's own tiles are left out. A filter holds before the search: the nearest of what passes are found. All of
-    it is of one version of the collection: of a slide that a run commits meanwhile, every tile counts or none.
+    The query's own tiles are left out. The filter is applied before the search: the nearest of the tiles that pass are
+    found. The search reads one version of the collection: of a slide that a run commits meanwhile, it sees all tiles
+    or none.
 
     Raises:
-        ConfigError: a filter or a column that there is not.
-        QueryError: the collection is empty, or slides of the query's own patient are to be left out and none is known.
+        ConfigError: the filter is not valid, or a column does not exist.
+        QueryError: the collection is empty, or slides of the query's patient are to be left out and it is not known.
         VectorError: the query is of another extractor.
     """
     config = config or SearchConfig()
@@ -50,106 +51,105 @@ def search(store: Store, collection: Collection, query: Query, config: SearchCon
     slides = store.ledger.slide_table(["slide_id", "patient", *dict.fromkeys(config.columns)])
     if not len(collection):
         raise QueryError(
-            f"collection {collection.name!r} has no tile to find; `embedstore ingest` fills it, and "
-            "`embedstore status` tells what became of its slides"
+            f"collection {collection.name!r} has no tiles; `embedstore ingest` adds them, and "
+            "`embedstore status` shows the states of its slides"
         )
     selection = select_tiles(store, collection, config.where)
     excluded = _excluded(store, query, config.exclude_same)
-    found = _Candidates(collection, query, selection, excluded, config)
-    table, note = found.best()
-    return Hits(store=store, collection=collection.name, query=query, table=_rows(table, slides, config), note=note)
+    tiles, note = _NeighbourSearch(collection, query, selection, excluded, config).run()
+    return Hits(store=store, collection=collection.name, query=query, table=_rows(tiles, slides, config), note=note)
 
 
-class _Candidates:
-    """Neighbours that pass the filter, as many as are needed."""
+class _NeighbourSearch:
+    """Fetches neighbours until enough of them pass every condition."""
 
     def __init__(
         self, collection: Collection, query: Query, selection: Selection, excluded: Sequence[str], config: SearchConfig
     ):
         self._collection, self._query, self._config = collection, query, config
-        self._ids = selection.tile_ids
-        self._own = np.unique(np.asarray(query.tile_ids, np.int64))
+        self._allowed = selection.tile_ids
+        self._excluded = np.unique(np.asarray(query.tile_ids, np.int64))
         clauses = [f"({selection.where})"] if selection.where is not None else []
         if excluded:
             clauses.append(f"NOT {sql_in('slide_id', excluded)}")
-        if self._ids is not None and len(self._ids) <= LISTED_IDS:
-            clauses.append(_id_list(self._ids))
-            self._ids = None
-        if LISTED_IDS >= len(self._own) > config.k:
-            clauses.append(f"NOT {_id_list(self._own)}")
-            self._own = self._own[:0]
+        if self._allowed is not None and len(self._allowed) <= LISTED_IDS:
+            clauses.append(_id_list(self._allowed))
+            self._allowed = None
+        if LISTED_IDS >= len(self._excluded) > config.k:
+            clauses.append(f"NOT {_id_list(self._excluded)}")
+            self._excluded = self._excluded[:0]
         self._where = " AND ".join(clauses) or None
 
-    def best(self) -> tuple[pa.Table, str]:
-        """Up to k rows with a distance, and what the user should know."""
+    def run(self) -> tuple[pa.Table, str]:
+        """Up to k rows with a distance, and a note for the user or ''."""
         config = self._config
         wanted = config.k * (DIVERSE_AMONG if config.diverse else 1)
         fetch = self._first_fetch(wanted)
         while True:
-            found = self._fetch(fetch)
-            exhausted = found.num_rows < fetch
-            kept = self._kept(found)
+            nearest = self._fetch(fetch)
+            exhausted = nearest.num_rows < fetch
+            kept = self._kept(nearest)
             if len(kept) >= wanted or exhausted:
                 break
-            if fetch < MOST_FETCHED:
-                fetch = min(fetch * 4, MOST_FETCHED)
-            elif self._list_all():  # what passes is far from the query, or the query's own tiles are all that is near
+            if fetch < MAX_FETCHED:
+                fetch = min(fetch * 4, MAX_FETCHED)
+            elif self._list_all():  # tiles that pass are far from the query, or near tiles are its own
                 fetch = self._first_fetch(wanted)
             else:
                 break
-        chosen = found.take(kept[:wanted])
+        chosen = nearest.take(kept[:wanted])
         if config.diverse and chosen.num_rows:
             vectors = unit_rows(matrix(chosen["vector"].combine_chunks(), self._collection.dim))
             order = marginal_relevance(vectors, chosen["distance"].to_numpy(), config.k, weight=config.diverse)
             chosen = chosen.take(order)
         note = ""
         if chosen.num_rows < config.k:
-            why = "no more tiles pass" if exhausted else f"looked at the nearest {fetch}"
-            note = f"{chosen.num_rows} of {config.k} neighbours were found: {why}"
+            reason = "no more tiles pass" if exhausted else f"looked at the nearest {fetch}"
+            note = f"{chosen.num_rows} of {config.k} neighbours were found: {reason}"
         return chosen.slice(0, min(config.k, chosen.num_rows)), note
 
     def _first_fetch(self, wanted: int) -> int:
-        fetch = wanted + len(self._own)
+        fetch = wanted + len(self._excluded)
         if self._config.per_slide is not None:
             fetch *= 4
-        if self._ids is not None:
-            fetch = math.ceil(fetch * 1.5 * len(self._collection) / len(self._ids)) + 10
-        return min(fetch, MOST_FETCHED)
+        if self._allowed is not None:
+            fetch = math.ceil(fetch * 1.5 * len(self._collection) / len(self._allowed)) + 10
+        return min(fetch, MAX_FETCHED)
 
     def _list_all(self) -> bool:
-        """Hand Lance the ids that were looked up in what was found; False where it is no help, or they are too many."""
-        if self._ids is not None:
-            listed, no = np.setdiff1d(self._ids, self._own, assume_unique=True), ""
-        elif len(self._own) > self._config.k:
-            listed, no = self._own, "NOT "
-        else:  # so few of its own keep nothing from being found
+        """Give Lance the ids as a list after all; False where that does not help, or they are too many."""
+        if self._allowed is not None:
+            listed, negation = np.setdiff1d(self._allowed, self._excluded, assume_unique=True), ""
+        elif len(self._excluded) > self._config.k:
+            listed, negation = self._excluded, "NOT "
+        else:  # its own tiles are too few to hide others
             return False
-        if len(listed) > MOST_LISTED:
+        if len(listed) > MAX_LISTED:
             return False
-        clause = f"{no}{_id_list(listed)}"
+        clause = f"{negation}{_id_list(listed)}"
         self._where = clause if self._where is None else f"{self._where} AND {clause}"
-        self._ids, self._own = None, self._own[:0]
+        self._allowed, self._excluded = None, self._excluded[:0]
         return True
 
     def _fetch(self, k: int) -> pa.Table:
         columns = [*TILE_COLUMNS, *(["vector"] if self._config.diverse else [])]
         index_search = self._config.index_search
-        if k > 100 * self._config.k:  # far down the list the index's order is good enough
+        if k > 100 * self._config.k:  # far down the list the order of the index is good enough
             refine_factor = min(index_search.refine_factor, 2)
             index_search = dataclasses.replace(index_search, refine_factor=refine_factor)
         query, where = self._query.vector, self._where
         return nearest_tiles(self._collection, query, k=k, where=where, columns=columns, index_search=index_search)
 
-    def _kept(self, found: pa.Table) -> NDArray[np.int64]:
-        """Positions of what may stay, nearest first."""
-        ids = found["tile_id"].to_numpy()
-        stays = ~np.isin(ids, self._own)
-        if self._ids is not None:
-            stays &= positions_in(self._ids, ids) >= 0
-        kept = np.flatnonzero(stays)
+    def _kept(self, nearest: pa.Table) -> NDArray[np.int64]:
+        """Positions of the tiles that pass, nearest first."""
+        ids = nearest["tile_id"].to_numpy()
+        passes = ~np.isin(ids, self._excluded)
+        if self._allowed is not None:
+            passes &= positions_in(self._allowed, ids) >= 0
+        kept = np.flatnonzero(passes)
         if self._config.per_slide is None:
             return kept
-        slides = found["slide_id"].take(kept).to_pylist()
+        slides = nearest["slide_id"].take(kept).to_pylist()
         return kept[first_of_each(slides, self._config.per_slide)]
 
 
@@ -160,12 +160,12 @@ def _id_list(ids: NDArray[np.int64]) -> str:
 
 
 def _excluded(store: Store, query: Query, same: Literal["slide", "patient"] | None) -> list[str]:
-    """Slides that are left out, as they are the query's own."""
+    """Slides that are left out: the query's own, or all of their patients."""
     if same is None:
         return []
     if not query.slides:
         raise QueryError(
-            f"{query.title} is of no slide, so nothing of the same {same} can be left out; leave --exclude-same out"
+            f"{query.title} is of no slide, so tiles of the same {same} cannot be left out; leave --exclude-same out"
         )
     return Patients(store).require_slides_with_same(query.slides) if same == "patient" else sorted(set(query.slides))
 
@@ -175,17 +175,19 @@ def _check_columns(store: Store, columns: Sequence[str]) -> None:
     for name in columns:
         if name not in known or name in HIT_COLUMNS:
             raise ConfigError(
-                f"slides have no further column {name!r} to show; they have "
-                f"{', '.join(each for each in known if each not in HIT_COLUMNS)}"
+                f"slides have no column {name!r} to show; they have "
+                f"{', '.join(column for column in known if column not in HIT_COLUMNS)}"
             )
 
 
-def _rows(found: pa.Table, slides: pa.Table, config: SearchConfig) -> pa.Table:
-    """`HIT_COLUMNS`, and the columns of slides that were asked for."""
-    of = slides.take(pc.index_in(found["slide_id"], value_set=slides["slide_id"]))
-    columns = {name: found[name] for name in TILE_COLUMNS} | {
-        "rank": pa.array(range(1, found.num_rows + 1), pa.int64()),
-        "distance": pc.max_element_wise(found["distance"], pa.scalar(0.0, pa.float32())),  # rounding below 0
-        "patient": of["patient"],
+def _rows(tiles: pa.Table, slides: pa.Table, config: SearchConfig) -> pa.Table:
+    """`HIT_COLUMNS`, and the requested columns of slides."""
+    tile_slides = slides.take(pc.index_in(tiles["slide_id"], value_set=slides["slide_id"]))
+    columns = {name: tiles[name] for name in TILE_COLUMNS} | {
+        "rank": pa.array(range(1, tiles.num_rows + 1), pa.int64()),
+        "distance": pc.max_element_wise(tiles["distance"], pa.scalar(0.0, pa.float32())),  # rounding below 0
+        "patient": tile_slides["patient"],
     }
-    return pa.table({name: columns[name] for name in HIT_COLUMNS} | {name: of[name] for name in config.columns})
+    return pa.table(
+        {name: columns[name] for name in HIT_COLUMNS} | {name: tile_slides[name] for name in config.columns}
+    )

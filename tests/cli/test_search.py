@@ -327,7 +327,7 @@ def test_what_cannot_be_searched_is_told(store: Store, tiles, tmp_path: Path):
         ((tile, "-k", 0), ConfigError, "k is 0; expected 1 or more"),
         (("--slide", "a.svs", "-k", 0), ConfigError, "k is 0; expected 1 or more"),
         ((tile, "--where", "stian = 'HE'"), ConfigError, "no column 'stian' .* tile_id, slide_id, x, .* label.lesion"),
-        ((tile, "--columns", "stian"), ConfigError, "no further column 'stian' to show; they have path, kind"),
+        ((tile, "--columns", "stian"), ConfigError, "no column 'stian' to show; they have path, kind"),
         (("--vector", tmp_path / "short.npy"), VectorError, f"has vectors of {DIM} values; .* shape \\({DIM - 1},\\)"),
         ((12345,), TileNotFoundError, "no tile 12345 in"),
         ((-12345,), TileNotFoundError, "no tile -12345 in"),
@@ -345,7 +345,7 @@ def test_an_empty_collection_is_told(tmp_path: Path):
     store = Store.create(tmp_path / "store")
     Collection.create(store.uri, "toy", CollectionRecord.from_record(RECORD))
     np.save(tmp_path / "v.npy", np.ones(DIM))
-    with pytest.raises(QueryError, match="collection 'toy' has no tile to find; `embedstore ingest` fills it"):
+    with pytest.raises(QueryError, match="collection 'toy' has no tiles; `embedstore ingest` adds them"):
         search(store, "--vector", tmp_path / "v.npy")
 
 

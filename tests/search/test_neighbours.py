@@ -122,7 +122,7 @@ def test_what_passes_may_be_far_from_the_query(tmp_path: Path, monkeypatch: pyte
     store, collection = plant(tmp_path, {"near": noise(90, 1), "far": -noise(60, 2)})
     store.labels.record([Label(task="t", label="yes", kind="slide", slide_id="far", author="a")])
     monkeypatch.setattr(neighbours, "LISTED_IDS", 20)
-    monkeypatch.setattr(neighbours, "MOST_FETCHED", 70)
+    monkeypatch.setattr(neighbours, "MAX_FETCHED", 70)
     one = tile_query(store, collection, a_tile(collection, "near"))
     all_near = collection.tiles(where="slide_id = 'near'", columns=["tile_id"])["tile_id"].to_numpy()
     many = dataclasses.replace(one, tile_ids=all_near)
@@ -136,7 +136,7 @@ def test_what_passes_may_be_far_from_the_query(tmp_path: Path, monkeypatch: pyte
     assert search(store, collection, own, SearchConfig(k=5, where="label.t = 'yes'")).note.endswith(
         "no more tiles pass"
     )
-    monkeypatch.setattr(neighbours, "MOST_LISTED", 40)
+    monkeypatch.setattr(neighbours, "MAX_LISTED", 40)
     told = search(store, collection, many, SearchConfig(k=5)).note
     assert told == "0 of 5 neighbours were found: looked at the nearest 70"
 
@@ -202,7 +202,7 @@ def test_shows_columns_of_slides(scene: tuple[Store, Collection]) -> None:
     twice = search(store, collection, query, SearchConfig(k=3, columns=("kind", "kind")))
     assert twice.table.equals(hits.table)
     for bad in ("cohort", "patient"):
-        with pytest.raises(ConfigError, match=f"no further column '{bad}'.*kind"):
+        with pytest.raises(ConfigError, match=f"no column '{bad}'.*kind"):
             search(store, collection, query, SearchConfig(columns=(bad,)))
 
 
@@ -221,5 +221,5 @@ def test_bad_questions_are_named(scene: tuple[Store, Collection], tmp_path: Path
     emptied, other = plant(tmp_path, {"only": SLIDES["s0"]}, patients={"only": "P"})
     lonely = tile_query(emptied, other, a_tile(other, "only"))
     CollectionWriter(other).remove(["only"])
-    with pytest.raises(QueryError, match="has no tile to find"):
+    with pytest.raises(QueryError, match="has no tiles"):
         search(emptied, other, lonely)

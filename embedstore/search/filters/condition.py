@@ -1,4 +1,4 @@
-"""A filter taken apart: its conditions, the columns that they name, and the same written over other columns.
+"""A parsed filter: its conditions, the columns that they name, and their SQL over renamed columns.
 
 Import this only where there is a filter: its parser takes 70 ms to load.
 """
@@ -17,7 +17,7 @@ from sqlglot.tokens import TokenType
 
 from embedstore.errors import ConfigError
 
-#: What a filter is made of. Anything else (a query within it, a window, a parameter) is refused.
+#: What a filter may contain. Anything else (a subquery, a window, a parameter) is refused.
 ALLOWED = (
     exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.And, exp.Or, exp.Not,
     exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.In, exp.Between,
@@ -33,7 +33,7 @@ _QUOTING = "names with a space, a '-' or of a word of SQL stand in double quotes
 
 
 class LanceFilter(Dialect):
-    """The SQL of Lance's filters. Functions stay as they are written: Lance knows them, or says that it does not."""
+    """The SQL of Lance's filters. Functions stay as written, as Lance itself checks them."""
 
     class Tokenizer(SqlTokenizer):
         IDENTIFIERS = ["`", '"']  # noqa: RUF012  # the first is written, both are read
@@ -57,23 +57,23 @@ class Condition:
     """A condition on a tile.
 
     Attributes:
-        node: The parser's tree of it.
+        node: Its syntax tree.
     """
 
     node: Any
 
     @property
     def text(self) -> str:
-        """For people, with the columns as they were named."""
+        """Its text for people, with the columns as they were written."""
         return self.node.sql(normalize_functions=False, comments=False)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that it names, their parts joined by dots, each once."""
+        """The names of its columns, parts joined by dots, each once."""
         return tuple(dict.fromkeys(_name(column) for column in self.node.find_all(exp.Column)))
 
     def sql(self, column_of: Callable[[str], str]) -> str:
-        """As Lance's SQL, with each column under the name that `column_of` gives for it."""
+        """Lance's SQL for it, with each column under the name that `column_of` returns."""
 
         def renamed(node: Any) -> Any:
             if isinstance(node, exp.Column):
@@ -82,30 +82,30 @@ class Condition:
 
         return self.node.transform(renamed).sql(dialect=LanceFilter, normalize_functions=False, comments=False)
 
-    def write(self, whole: Callable[["Condition"], str | None]) -> str | None:
-        """As SQL, put together of the largest parts between AND, OR and NOT that `whole` writes.
+    def write(self, part_sql: Callable[["Condition"], str | None]) -> str | None:
+        """SQL for it, composed of the largest parts between AND, OR and NOT for which `part_sql` gives SQL.
 
         Returns:
-            None where a part that cannot be taken apart is not written.
+            None where it gives none for a part that cannot be split further.
         """
-        written = whole(self)
-        if written is not None:
-            return f"({written})"
+        sql = part_sql(self)
+        if sql is not None:
+            return f"({sql})"
         if isinstance(self.node, exp.And | exp.Or):
-            parts = [Condition(part).write(whole) for part in self.node.flatten()]
+            parts = [Condition(part).write(part_sql) for part in self.node.flatten()]
             word = " AND " if isinstance(self.node, exp.And) else " OR "
             return None if None in parts else f"({word.join(map(str, parts))})"
         if isinstance(self.node, exp.Paren | exp.Not):
-            inner = Condition(self.node.this).write(whole)
+            inner = Condition(self.node.this).write(part_sql)
             return f"(NOT {inner})" if inner and isinstance(self.node, exp.Not) else inner
         return None
 
 
 def split_filter(where: str) -> list[Condition]:
-    """The conditions of a filter that must all hold: the parts of its outermost AND.
+    """Split a filter into the conditions of its outermost AND, which must all hold.
 
     Raises:
-        ConfigError: it is not one condition, or has in it what a filter cannot have.
+        ConfigError: it is not one condition, or contains something that a filter cannot have.
     """
     try:
         tokens = LanceFilter().tokenize(where)
@@ -113,10 +113,10 @@ def split_filter(where: str) -> list[Condition]:
             raise ConfigError(f"the filter {where!r} has a semicolon; {_EXPECTED}")
         trees = LanceFilter().parser().parse_into(exp.Condition, tokens, where)
     except SqlglotError as error:
-        found = getattr(error, "errors", None) or [{}]
-        near = found[0].get("highlight")
-        what = f"near {near!r}" if near else str(error).splitlines()[0]
-        raise ConfigError(f"the filter {where!r} is not SQL, {what}; {_QUOTING}") from error
+        details = getattr(error, "errors", None) or [{}]
+        near = details[0].get("highlight")
+        reason = f"near {near!r}" if near else str(error).splitlines()[0]
+        raise ConfigError(f"the filter {where!r} is not SQL, {reason}; {_QUOTING}") from error
     except RecursionError as error:
         raise ConfigError(
             f"the filter of {len(where)} characters is nested too deeply; write it with IN (…)"
@@ -131,7 +131,7 @@ def _conjuncts(node: Any) -> list[Any]:
     if isinstance(node, exp.Paren):
         return _conjuncts(node.this)
     if isinstance(node, exp.And):
-        return [each for part in node.flatten() for each in _conjuncts(part)]
+        return [conjunct for part in node.flatten() for conjunct in _conjuncts(part)]
     return [node]
 
 
@@ -144,9 +144,9 @@ def _check(tree: Any, where: str) -> None:
                 f"the filter {where!r} has {node.this}, which is of many rows; expected a condition on one tile"
             )
         if not isinstance(node, ALLOWED) or (isinstance(node, exp.Column) and isinstance(node.this, exp.Star)):
-            found = node.sql(normalize_functions=False) or type(node).__name__
+            text = node.sql(normalize_functions=False) or type(node).__name__
             raise ConfigError(
-                f"the filter {where!r} has {found!r}, which a filter cannot have; expected comparisons of columns, "
+                f"the filter {where!r} has {text!r}, which a filter cannot have; expected comparisons of columns, "
                 f"joined by AND, OR and NOT; {_QUOTING}"
             )
 

@@ -1,4 +1,4 @@
-"""The columns that a filter needs, put together: of slides, and of tiles."""
+"""Tables of slides and of tiles with the columns that a filter needs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,19 +21,19 @@ PLACE = ("x", "y", "edge_l0", "name")
 
 
 def slide_table(store: Store, columns: Iterable[Column]) -> pa.Table:
-    """All slides of the ledger, each with columns that are the same for all of its tiles.
+    """All slides of the ledger, with the columns that are the same for all tiles of a slide.
 
     Returns:
-        `slide_id`, and each column under its alias; NULL where a head said nothing of a slide.
+        `slide_id`, and each column under its alias; NULL where a head has no prediction for a slide.
     """
     wanted = [column for column in columns if column.per_slide and column.source != "tile"]
     own = [column for column in wanted if column.source == "slide"]
     rows = store.ledger.slide_table(["slide_id", *(column.name for column in own)])
     table = rows.rename_columns(["slide_id", *(column.alias for column in own)])
-    for head, theirs in _by_head(wanted):
-        said = store.predictions(head).table(columns=["slide_id", *(column.name for column in theirs)])
-        row = _rows_of(table.column("slide_id"), said.column("slide_id"))
-        table = _append(table, theirs, said, row)
+    for head, head_columns in _by_head(wanted):
+        predictions = store.predictions(head).table(columns=["slide_id", *(column.name for column in head_columns)])
+        row = _rows_of(table.column("slide_id"), predictions.column("slide_id"))
+        table = _append(table, head_columns, predictions, row)
     return table
 
 
@@ -45,15 +45,15 @@ def tile_table(
     where: str | None = None,
     among: NDArray[np.int64] | None = None,
 ) -> pa.Table:
-    """Tiles of a collection, each with the columns that a filter needs.
+    """Tiles of a collection, with the columns that a filter needs.
 
     Args:
-        where: Only these, in SQL over the collection's columns.
-        among: Only those of these ids.
+        where: Only tiles that fulfil this SQL over the collection's columns.
+        among: Only tiles with these ids.
     Returns:
-        `tile_id`, `slide_id`, and each column under its alias; NULL where nothing is said of a tile.
+        `tile_id`, `slide_id`, and each column under its alias; NULL where a tile has no value.
     Raises:
-        ConfigError: `where` cannot be understood, or fails on a value.
+        ConfigError: `where` is not valid, or fails on a value.
     """
     own = [column.name for column in columns if column.source == "tile"]
     labelled = [column for column in columns if column.source == "label"]
@@ -73,36 +73,38 @@ def tile_table(
         places = locations_of(table, row=np.arange(len(table)), version=0, collection=collection.name)
         patients = store.ledger.patients()
     for column in labelled:
-        said = _labels(store, places, patients, column.name) if len(table) else pa.array([], pa.string())
-        table = table.append_column(column.alias, said)
+        classes = _labels(store, places, patients, column.name) if len(table) else pa.array([], pa.string())
+        table = table.append_column(column.alias, classes)
     for kind in ("predictions", "attention"):
-        for head, theirs in _by_head([column for column in columns if not column.per_slide], kind):
-            said = store.predictions(head, kind).table(columns=["tile_id", *(column.name for column in theirs)])
-            row = _rows_of(table.column("tile_id"), said.column("tile_id"))
-            table = _append(table, theirs, said, row)
+        for head, head_columns in _by_head([column for column in columns if not column.per_slide], kind):
+            predictions = store.predictions(head, kind).table(
+                columns=["tile_id", *(column.name for column in head_columns)]
+            )
+            row = _rows_of(table.column("tile_id"), predictions.column("tile_id"))
+            table = _append(table, head_columns, predictions, row)
     return table.select(list(dict.fromkeys(("tile_id", "slide_id", *(column.alias for column in columns)))))
 
 
 def _labels(store: Store, places: Any, patients: Mapping[str, str | None], task: str) -> pa.Array:
-    """The class of each tile by its centre; NULL where no label says one, and where labels contradict each other."""
+    """The class of each tile by its centre; NULL where no label gives one, or labels contradict each other."""
     labels = store.labels.of_task(task)
-    answers = join_labels(places, labels, patients, task=task, config=JoinConfig(), min_classes=0)
-    if not answers.classes:
+    targets = join_labels(places, labels, patients, task=task, config=JoinConfig(), min_classes=0)
+    if not targets.classes:
         return pa.nulls(len(places), pa.string())
-    return pa.array(answers.classes, pa.string()).take(pa.array(answers.targets.argmax(axis=1), mask=~answers.labelled))
+    return pa.array(targets.classes, pa.string()).take(pa.array(targets.targets.argmax(axis=1), mask=~targets.labelled))
 
 
 def _by_head(columns: Sequence[Column], kind: PredictionKind = "predictions") -> Iterable[tuple[str, list[Column]]]:
-    found: dict[str, list[Column]] = {}
+    by_head: dict[str, list[Column]] = {}
     for column in columns:
         if column.source == kind:
-            found.setdefault(column.prefix, []).append(column)
-    return found.items()
+            by_head.setdefault(column.prefix, []).append(column)
+    return by_head.items()
 
 
 def _rows_of(wanted: pa.ChunkedArray, keys: pa.ChunkedArray) -> pa.Array:
-    """Where each value stands among the keys, NULL where it does not."""
-    if wanted.equals(keys):  # a table of predictions in the order of its collection: 100 ms less a million
+    """Position of each value among the keys, NULL where it is missing."""
+    if wanted.equals(keys):  # predictions in the order of their collection: saves 100 ms a million
         return pa.array(np.arange(len(keys)))
     return pc.index_in(wanted, value_set=keys.combine_chunks()).combine_chunks()
 

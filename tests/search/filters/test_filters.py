@@ -305,7 +305,7 @@ def test_all_that_may_be_named_is_listed_with_its_origin(scene: Scene):
         ("label.lesoin = 'x'", r"did you mean label\.lesion"),
         ('cohort = "A"', r"no column 'A'.*single quotes"),
         ("vector IS NULL", "no column 'vector'"),
-        ("other.p_tumour > 0.5", r"head 'other', which answers for collection 'another'"),
+        ("other.p_tumour > 0.5", r"head 'other', whose predictions are of collection 'another'"),
     ],
 )
 def test_an_unknown_column_is_told_with_those_there_are(scene: Scene, where: str, message: str):

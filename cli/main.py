@@ -76,11 +76,10 @@ def _echo_progress() -> None:
         def emit(self, record: logging.LogRecord) -> None:
             click.echo(record.getMessage(), err=True)
 
-    log = logging.getLogger("embedstore.api.progress_bar")
-    if not log.handlers:
-        log.addHandler(EchoHandler())
-        log.setLevel(logging.INFO)
-        log.propagate = False
+    log, handler = logging.getLogger("embedstore.api.progress_bar"), EchoHandler()
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    click.get_current_context().call_on_close(lambda: log.removeHandler(handler))
 
 
 def main() -> None:

@@ -1,11 +1,14 @@
 """`embedstore audit`."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import collection_option, json_option, print_json, print_table, store_option
+from cli.options import collection_option, json_option, print_json, print_notes, print_table, store_option
+
+if TYPE_CHECKING:
+    from embedstore.search import Duplicates, Leaks, Outliers
 
 SHOWN = 10  # rows of each finding that are printed; --json has all of them
 
@@ -73,32 +76,31 @@ def command(
         collection = fitted_on
     chosen = opened.collection(collection)
     report: dict[str, Any] = {"store": opened.uri, "collection": chosen.name}
-    found = 0
+    findings = 0
     if leaks:
-        leaking = chosen.find_leaks(head=head, distance=distance, sample=sample)
-        report["leaks"] = _leaks_record(leaking, head)
-        found += len(leaking)
+        leaks_found = chosen.find_leaks(head=head, distance=distance, sample=sample)
+        report["leaks"] = _leaks_record(leaks_found, head)
+        findings += len(leaks_found)
     if duplicates:
-        twice = chosen.find_duplicates(distance=distance, sample=sample)
-        report["duplicates"] = _duplicates_record(twice)
-        found += len(twice)
+        duplicates_found = chosen.find_duplicates(distance=distance, sample=sample)
+        report["duplicates"] = _duplicates_record(duplicates_found)
+        findings += len(duplicates_found)
     if outliers:
-        far = chosen.find_outliers(sample=sample)
-        report["outliers"] = _outliers_record(far)
-        found += len(far)
+        outliers_found = chosen.find_outliers(sample=sample)
+        report["outliers"] = _outliers_record(outliers_found)
+        findings += len(outliers_found)
     if as_json:
         print_json(report)
     else:
         for name, show in (("leaks", _show_leaks), ("duplicates", _show_duplicates), ("outliers", _show_outliers)):
             if name in report:
                 show(report[name])
-                for note in report[name]["notes"]:
-                    click.echo(f"note: {note}", err=True)
-    if found:
+                print_notes(report[name]["notes"])
+    if findings:
         sys.exit(3)
 
 
-def _leaks_record(leaks: Any, head: str | None) -> dict[str, Any]:
+def _leaks_record(leaks: "Leaks", head: str | None) -> dict[str, Any]:
     return {
         "across": "patients" if head is None else f"parts of the split of {head}",
         "sampled": leaks.sampled,
@@ -111,7 +113,7 @@ def _leaks_record(leaks: Any, head: str | None) -> dict[str, Any]:
     }
 
 
-def _duplicates_record(duplicates: Any) -> dict[str, Any]:
+def _duplicates_record(duplicates: "Duplicates") -> dict[str, Any]:
     return {
         "pairs": [vars(pair) for pair in duplicates.pairs],
         "sampled": duplicates.sampled,
@@ -121,7 +123,7 @@ def _duplicates_record(duplicates: Any) -> dict[str, Any]:
     }
 
 
-def _outliers_record(outliers: Any) -> dict[str, Any]:
+def _outliers_record(outliers: "Outliers") -> dict[str, Any]:
     return {
         "sampled": outliers.sampled,
         "of": outliers.candidates,
@@ -140,18 +142,23 @@ def _show_leaks(record: dict[str, Any]) -> None:
         f"near-duplicate across {record['across']} (distance {record['distance']:.2g} or less)"
     )
     if record["leaking"]:
-        _table([[b["side"], b["other_side"], b["tiles"]] for b in record["between"]], ["side", "other side", "tiles"])
-        rows = [
-            [p["distance"], p["tile_id"], _place(p), p["other_tile_id"], _place(p, "other_")] for p in record["pairs"]
+        groups = [[row["side"], row["other_side"], row["tiles"]] for row in record["between"]]
+        _print_first(groups, ["side", "other side", "tiles"])
+        pairs = [
+            [pair["distance"], pair["tile_id"], _place(pair), pair["other_tile_id"], _place(pair, "other_")]
+            for pair in record["pairs"]
         ]
-        _table(rows, ["distance", "tile", "place", "other tile", "place"])
+        _print_first(pairs, ["distance", "tile", "place", "other tile", "place"])
 
 
 def _show_duplicates(record: dict[str, Any]) -> None:
     click.echo(f"duplicates: {len(record['pairs']):,} pair(s) of slides are the same")
     if record["pairs"]:
-        rows = [[p["slide_id"], p["other"], p["share"], "yes" if p["same_file"] else "no"] for p in record["pairs"]]
-        _table(rows, ["slide", "other slide", "share of tiles", "same file"])
+        pairs = [
+            [pair["slide_id"], pair["other"], pair["share"], "yes" if pair["same_file"] else "no"]
+            for pair in record["pairs"]
+        ]
+        _print_first(pairs, ["slide", "other slide", "share of tiles", "same file"])
 
 
 def _show_outliers(record: dict[str, Any]) -> None:
@@ -160,11 +167,11 @@ def _show_outliers(record: dict[str, Any]) -> None:
         "from all other slides"
     )
     if record["outliers"]:
-        slides = [s for s in record["slides"] if s["outliers"]]
-        _table([[s["slide_id"], s["outliers"], s["tiles"], s["share"], s["distance"]] for s in slides],
-               ["slide", "outliers", "tiles", "share", "median distance"])  # fmt: skip
-        rows = [[t["distance"], t["score"], t["tile_id"], _place(t)] for t in record["tiles"]]
-        _table(rows, ["distance", "score", "tile", "place"])
+        columns = ("slide_id", "outliers", "tiles", "share", "distance")
+        slides = [[slide[column] for column in columns] for slide in record["slides"] if slide["outliers"]]
+        _print_first(slides, ["slide", "outliers", "tiles", "share", "median distance"])
+        tiles = [[tile["distance"], tile["score"], tile["tile_id"], _place(tile)] for tile in record["tiles"]]
+        _print_first(tiles, ["distance", "score", "tile", "place"])
 
 
 def _place(row: dict[str, Any], prefix: str = "") -> str:
@@ -172,8 +179,8 @@ def _place(row: dict[str, Any], prefix: str = "") -> str:
     return f"{row[f'{prefix}slide_id']} " + (name or f"{row[f'{prefix}x']}, {row[f'{prefix}y']}")
 
 
-def _table(rows: list[list[Any]], header: list[str]) -> None:
+def _print_first(rows: list[list[Any]], header: list[str]) -> None:
     print_table(rows[:SHOWN], header)
     if len(rows) > SHOWN:
-        click.echo(f"… and {len(rows) - SHOWN:,} more; --json has them all")
+        click.echo(f"… and {len(rows) - SHOWN:,} more; --json prints all")
     click.echo()

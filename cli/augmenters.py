@@ -18,23 +18,22 @@ def command(context: click.Context, store: str | None, as_json: bool) -> None:
     from embedstore import api
 
     opened = api.open(store)
-    there = opened.augmenters
+    augmenters = opened.augmenters
     if as_json:
-        print_json([{"name": a.name, "collection": a.collection, "digest": a.digest, **a.record} for a in there])
+        print_json([augmenter.as_record() for augmenter in augmenters])
         return
-    if not there:
+    if not augmenters:
         click.echo(f"{opened.uri} has no augmenter yet; `embedstore fit-augmenter --store {store}` makes one")
         return
-    from heads.augmentation.augmenter_record import AugmenterRecord
     from heads.augmentation.augmenter_report import ALL
 
     rows = []
-    for stored in there:
-        record = AugmenterRecord.from_record(stored.record)
+    for augmenter in augmenters:
+        record = augmenter.record
         scores = record.report.scores[ALL]
         cosines = (f"{metric.value:.4f}" for metric in (scores.original, scores.predicted))
         better = "yes" if record.beats_original else "NO"
-        rows.append([stored.name, record.extractor.name, stored.collection, record.tiles, *cosines, better])
+        rows.append([augmenter.name, record.extractor.name, augmenter.collection, record.tiles, *cosines, better])
     print_table(rows, ["augmenter", "extractor", "views of", "tiles", "cosine, tile's own", "predicted", "better"])
 
 
@@ -46,13 +45,13 @@ def show(name: str, store: str, as_json: bool) -> None:
     """Show an augmenter's card: how well it predicts views, by transform, and how it was made."""
     from embedstore import api
 
-    one = api.open(store).augmenter(name)
+    augmenter = api.open(store).augmenter(name)
     if as_json:
-        print_json({"name": one.name, "collection": one.collection, "digest": one.digest, **one.record})
+        print_json(augmenter.as_record())
         return
     from cli.augmenter_card import print_augmenter
 
-    print_augmenter(one)
+    print_augmenter(augmenter)
 
 
 @command.command("rm", epilog="Example:  embedstore augmenters rm uni-augmenter --store my-store --yes")
@@ -60,7 +59,7 @@ def show(name: str, store: str, as_json: bool) -> None:
 @store_option
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def remove(name: str, store: str, yes: bool) -> None:
-    """Remove an augmenter; heads that it helped to fit stay, and can no longer be fitted again."""
+    """Remove an augmenter; heads that were fitted with it stay, but can no longer be fitted again."""
     from embedstore import api
 
     opened = api.open(store)

@@ -59,7 +59,7 @@ def command(
     summary = result.summary
     collection = store.collection(summary.collections[0])
     embedded = bool(summary.done or summary.already)
-    pictures = [_sheet(collection, folder, say)] if embedded else []
+    pictures = [_contact_sheet(collection, folder, say)] if embedded else []
     pictures += _overlays(store, collection, folder, say)
     if pictures and embedded:
         pictures.append(_neighbours(collection, folder, say))
@@ -70,7 +70,7 @@ def command(
     if as_json:
         record = {
             "store": store.uri,
-            "head": None if head is None else {"name": head.name, "digest": head.digest, **head.record},
+            "head": None if head is None else head.as_record(),
             "seconds": time.monotonic() - began,
             "summary": summary.as_record(),
             "slides": rows,
@@ -87,7 +87,7 @@ def command(
 
 
 class _Steps:
-    """Says on stderr what is being done, and when."""
+    """Prints each step on stderr, with the time since the start."""
 
     def __init__(self, began: float, *, quiet: bool):
         self._began, self._quiet = began, quiet
@@ -112,7 +112,7 @@ def _synthesize(folder: Path, say: _Steps) -> Path:
     return slide_list
 
 
-def _sheet(collection: "Collection", folder: Path, say: _Steps) -> Path:
+def _contact_sheet(collection: "Collection", folder: Path, say: _Steps) -> Path:
     say("a contact sheet of tiles")
     path = folder / "tiles.png"
     collection.contact_sheet().save(path)
@@ -154,18 +154,18 @@ def _neighbours(collection: "Collection", folder: Path, say: _Steps) -> Path:
     return path
 
 
-def _fit(store: "Store", truths: Path, say: _Steps) -> "Head":
+def _fit(store: "Store", ground_truth: Path, say: _Steps) -> "Head":
     """A head for dense nuclei from the ground truth of the synthetic slides, as a user's annotations would be used."""
-    say(f"labels from {truths}")
+    say(f"labels from {ground_truth}")
     store.labels.read(
-        sorted(truths.glob("*.geojson")), task=DEMO_TASK, only=(DEMO_CLASS,), negative="other", author="demo"
+        sorted(ground_truth.glob("*.geojson")), task=DEMO_TASK, only=(DEMO_CLASS,), negative="other", author="demo"
     )
     say(f"fit a head for {DEMO_CLASS!r}, a patient left out at a time")
     began = time.monotonic()
     head = store.fit_head(
         DEMO_TASK, positive=DEMO_CLASS, split={"folds": DEMO_SLIDES // 2}, name=DEMO_HEAD, replace=True
     )
-    say(f"  the head took {human_time(time.monotonic() - began)}, programs compiled and all")
+    say(f"  the head took {human_time(time.monotonic() - began)}, compilation included")
     return head
 
 
@@ -185,22 +185,22 @@ def _print_head(head: "Head") -> None:
 
     click.echo()
     print_head(head, brief=True)
-    spent = head.record["seconds"]
+    stages = head.record.seconds
     click.echo(
-        f"the head took {human_time(sum(spent.values()))}: "
-        + ", ".join(f"{part} {human_time(seconds)}" for part, seconds in spent.items())
+        f"the head took {human_time(sum(stages.values()))}: "
+        + ", ".join(f"{stage} {human_time(seconds)}" for stage, seconds in stages.items())
     )
 
 
-def _print_store(collection: "Collection", summary: "IngestSummary", rows: list[dict[str, Any]]) -> None:
+def _print_store(collection: "Collection", ingested: "IngestSummary", rows: list[dict[str, Any]]) -> None:
     print_table(
         [[row["slide_id"], row["state"], row["tiles"], row["reader"], row["reason"] or ""] for row in rows],
         ["slide", "state", "tiles", "reader", "reason"],
     )
-    held = collection.summary()
+    totals = collection.summary()
     click.echo(
-        f"\n{held.name}: {held.tiles} tiles of {held.slides} slides, {held.dim} dimensions, "
-        f"{human_bytes(held.bytes)} of vectors"
+        f"\n{totals.name}: {totals.tiles} tiles of {totals.slides} slides, {totals.dim} dimensions, "
+        f"{human_bytes(totals.bytes)} of vectors"
     )
-    if summary.tiles:
-        click.echo(f"{summary.tiles} tiles embedded in {human_time(summary.seconds)}")
+    if ingested.tiles:
+        click.echo(f"{ingested.tiles} tiles embedded in {human_time(ingested.seconds)}")

@@ -1,11 +1,22 @@
 """`embedstore export`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import collection_option, json_option, print_json, slides_option, store_option, where_option
+from cli.options import (
+    collection_option,
+    json_option,
+    print_json,
+    print_notes,
+    slides_option,
+    store_option,
+    where_option,
+)
+
+if TYPE_CHECKING:
+    from embedstore.export import ExportFormat
 
 FORMATS = ("geojson", "png", "csv", "parquet", "slides", "anndata")  # ExportFormat, whose module is heavy to import
 
@@ -22,7 +33,6 @@ FORMATS = ("geojson", "png", "csv", "parquet", "slides", "anndata")  # ExportFor
 @where_option
 @click.option(
     "--format",
-    "form",
     type=click.Choice(FORMATS),
     required=True,
     help="geojson: for QuPath; png: heat maps; csv, parquet: all rows; slides: one row per slide; anndata: .h5ad.",
@@ -60,7 +70,7 @@ def command(
     collection: str | None,
     slides: tuple[str, ...],
     where: str | None,
-    form: Any,
+    format: "ExportFormat",
     out: Path,
     as_json: bool,
     **options: Any,
@@ -74,20 +84,17 @@ def command(
     if head is not None and collection is not None:
         raise click.UsageError("a head knows its collection; give --head or --collection")
     result = api.open(store).export(
-        out, format=form, head=head, collection=collection, slides=slides, where=where, **options
+        out, format=format, head=head, collection=collection, slides=slides, where=where, **options
     )
-    for note in result.notes:
-        click.echo(f"note: {note}", err=True)
+    print_notes(result.notes)
     if as_json:
-        files = [_record(file) for file in result.files]
-        print_json({"format": form, "slides": result.slides, "files": files, "notes": result.notes})
+        files = [
+            {**({"slide_id": file.slide_id} if file.slide_id else {}), "path": str(file.path), "rows": file.rows}
+            for file in result.files
+        ]
+        print_json({"format": format, "slides": result.slides, "files": files, "notes": result.notes})
         return
     for file in result.files:
         click.echo(file.path)
     rows = sum(file.rows for file in result.files)
     click.echo(f"{result.slides} slide(s), {rows} {result.unit} in {len(result.files)} file(s)", err=True)
-
-
-def _record(file: Any) -> dict[str, Any]:
-    slide = {} if file.slide_id is None else {"slide_id": file.slide_id}
-    return {**slide, "path": str(file.path), "rows": file.rows}

@@ -1,4 +1,4 @@
-"""The flags that name extractors, of `ingest` and `select-extractor`."""
+"""The flags of `ingest`, `select-extractor` and `demo` that name and describe extractors."""
 
 import ast
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from embedstore.extractors import ExtractorConfig
 
 DEFAULT_EXTRACTOR = "stain-texture"
-#: Flags that say more of the extractors that --extractor names.
+#: Flags that describe the extractors that --extractor names.
 DETAIL_FLAGS = {"--weights": "weights", "--arch-arg": "arch_args", "--mean": "mean", "--std": "std"}
 
 _DETAILS = (
@@ -32,11 +32,11 @@ _DETAILS = (
 
 
 def extractor_flags(help: str) -> Callable[[F], F]:
-    """Add --extractor, with this help text, and the flags that say more of extractors."""
-    first = click.option("--extractor", "-e", "extractors", multiple=True, metavar="NAME", help=help)
+    """Add --extractor, with this help text, and the flags that describe extractors."""
+    extractor = click.option("--extractor", "-e", "extractors", multiple=True, metavar="NAME", help=help)
 
     def decorate(command: F) -> F:
-        for option in (*reversed(_DETAILS), first):
+        for option in (*reversed(_DETAILS), extractor):
             command = option(command)
         return command
 

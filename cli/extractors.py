@@ -1,11 +1,14 @@
 """`embedstore extractors`."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.options import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from embedstore.extractors import CatalogueEntry
 
 
 @click.command(epilog="Example:  embedstore extractors uni2-h")
@@ -46,13 +49,13 @@ def command(name: str | None, as_json: bool) -> None:
 HEADER = ("name", "dim", "tile px", "µm/px", "pooling", "precision", "gated", "licence", "source")
 
 
-def _row(entry: Any) -> tuple[Any, ...]:
+def _row(entry: "CatalogueEntry") -> tuple[object, ...]:
     gated = {True: "yes", False: "no", None: None}[entry.gated]
     facts = (entry.name, entry.embedding_dim, entry.tile_px, entry.mpp, entry.pooling, entry.precision)
     return (*facts, gated, entry.licence, entry.source)
 
 
-def _record(entry: Any) -> dict[str, Any]:
+def _record(entry: "CatalogueEntry") -> dict[str, Any]:
     return {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
 
 

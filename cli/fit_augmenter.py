@@ -6,7 +6,15 @@ from typing import Any
 import click
 
 from cli.flags import Section
-from cli.options import collection_option, config_option, json_option, print_json, store_option, where_option
+from cli.options import (
+    collection_option,
+    config_option,
+    json_option,
+    print_json,
+    print_notes,
+    store_option,
+    where_option,
+)
 from heads.config import AugmenterConfig
 
 AUGMENTER = Section("augmenter", AugmenterConfig, "steps", "width", "layers", "seed")
@@ -40,17 +48,16 @@ def command(
     """
     from embedstore import api
 
-    made = api.open(store).fit_augmenter(
+    augmenter = api.open(store).fit_augmenter(
         resolve_augmenter(options), collection=collection, name=name, where=where, force=force, replace=replace
     )
-    for note in made.record["notes"]:
-        click.echo(f"note: {note}", err=True)
+    print_notes(augmenter.record.notes)
     if as_json:
-        print_json({"name": made.name, "collection": made.collection, "digest": made.digest, **made.record})
+        print_json(augmenter.as_record())
         return
     from cli.augmenter_card import print_augmenter
 
-    print_augmenter(made, brief=True)
+    print_augmenter(augmenter, brief=True)
     click.echo(f"next: embedstore fit-head --store {store} --task TASK --augment none --augment learned=0.5", err=True)
 
 

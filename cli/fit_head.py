@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.fit_settings import AUGMENT_KINDS, FIT, JOIN, SPLIT, resolve_fit
-from cli.options import collection_option, config_option, json_option, print_json, store_option, where_option
+from cli.options import (
+    collection_option,
+    config_option,
+    json_option,
+    print_json,
+    print_notes,
+    store_option,
+    where_option,
+)
 from embedstore.quantities import human_time
 
 if TYPE_CHECKING:
@@ -59,32 +67,31 @@ def command(
 
     opened, config = api.open(store), resolve_fit(options)
     if again is not None:
-        _again(opened.head(again), as_json)
+        _fit_again(opened.head(again), as_json)
         return
-    made = opened.fit_heads(
+    heads = opened.fit_heads(
         tasks, config, names=names or None, collection=collection, where=where, replace=replace_heads
     )
-    for note in dict.fromkeys(note for head in made for note in head.record["notes"]):
-        click.echo(f"note: {note}", err=True)
+    print_notes(dict.fromkeys(note for head in heads for note in head.record.notes))
     if as_json:
-        print_json([{"name": head.name, "task": head.task, "digest": head.digest, **head.record} for head in made])
+        print_json([head.as_record() for head in heads])
         return
     from cli.head_card import print_head
 
-    for head in made:
+    for head in heads:
         print_head(head, brief=True)
-    spent = made[0].record["seconds"]
-    click.echo(", ".join(f"{name} {human_time(seconds)}" for name, seconds in spent.items()), err=True)
-    click.echo(f"next: embedstore predict --store {store} --head {made[0].name}", err=True)
+    stages = heads[0].record.seconds
+    click.echo(", ".join(f"{stage} {human_time(seconds)}" for stage, seconds in stages.items()), err=True)
+    click.echo(f"next: embedstore predict --store {store} --head {heads[0].name}", err=True)
 
 
-def _again(head: "Head", as_json: bool) -> None:
+def _fit_again(head: "Head", as_json: bool) -> None:
     result = head.fit_again()
     if as_json:
         print_json({"name": head.name, "stored": result.stored, "again": result.again, "same": result.same})
     else:
         click.echo(f"{head.name}: {'the same parameters' if result.same else 'OTHER PARAMETERS'} ({result.again})")
     if not result.same:
-        was = head.record["device"]
-        click.echo(f"it was fitted on {was}; the same numbers are promised on the same kind of device only", err=True)
+        device = head.record.device
+        click.echo(f"it was fitted on {device}; only the same kind of device gives the same numbers", err=True)
         sys.exit(1)

@@ -8,11 +8,11 @@ import click
 
 from cli.flags import Flag, Section, shown_default
 from embedstore.config import JoinConfig
-from heads.config import MODEL_DEFAULTS, TILE_MODELS, AugmentConfig, FitConfig, SplitConfig
+from heads.config import MODEL_DEFAULTS, AugmentConfig, FitConfig, SplitConfig
 
 
 def _by_model(field: str) -> str:
-    """The default of a field for which None stands for what suits the model."""
+    """The defaults of a field whose default depends on the model."""
     tile, abmil = (shown_default(MODEL_DEFAULTS[kind][field]) for kind in ("tile", "abmil"))
     return f"{tile}; for abmil {abmil}"
 
@@ -63,20 +63,19 @@ def resolve_fit(options: Mapping[str, Any]) -> FitConfig:
     Raises:
         ConfigError: the file has an unknown table or field, or a value is not valid.
     """
+    from embedstore.api.settings import fit_config
     from embedstore.toml_tables import fields_of, read_tables
 
     kinds = {section.table: section.config for section in (FIT, SPLIT, JOIN)} | {"augment": AugmentConfig}
     tables = read_tables(options.get("config_file"), fields_of(kinds), repeated=["augment"])
-    fit = FIT.merged(tables["fit"], options)
-    model = fit.get("model", FitConfig.model)
-    fit.setdefault("level", "tile" if model in TILE_MODELS else "slide")
-    policies = tuple(map(_policy, options.get("augment") or ())) or tuple(
-        AugmentConfig(**table) for table in tables["augment"]
-    )
-    return FitConfig(
-        **fit, split=resolve_split(tables, options), join=JoinConfig(**JOIN.merged(tables["join"], options)),
-        augment=tuple(dict.fromkeys(policies)) or None,
-    )  # fmt: skip
+    policies = [*map(_policy, options.get("augment") or ())] or [AugmentConfig(**table) for table in tables["augment"]]
+    settings = {
+        **FIT.merged(tables["fit"], options),
+        "split": resolve_split(tables, options),
+        "join": JoinConfig(**JOIN.merged(tables["join"], options)),
+        "augment": tuple(dict.fromkeys(policies)) or None,
+    }
+    return fit_config(None, settings)
 
 
 def resolve_split(tables: Mapping[str, Any], options: Mapping[str, Any]) -> SplitConfig:

@@ -112,7 +112,7 @@ def field_help(config: type) -> dict[str, tuple[str, str | None]]:
     indent = len(lines[0]) - len(lines[0].lstrip()) if lines else 0
     names, texts = "", dict[str, list[str]]()
     for line in lines:
-        if line[indent : indent + 1].strip():  # names of fields; the lines of a text that goes on are indented more
+        if line[indent : indent + 1].strip():  # a field's first line; the lines that continue it are indented further
             names, _, line = line.strip().partition(": ")
         texts.setdefault(names, []).append(line.strip())
     split = {names: _without_default(" ".join(parts).strip()) for names, parts in texts.items()}
@@ -127,7 +127,7 @@ def _without_default(text: str) -> tuple[str, str | None]:
 
 
 def shown_default(value: Any) -> str | None:
-    """A default as the help shows it; None for one that goes without saying."""
+    """A default as the help shows it; None for one that need not be shown."""
     if value is None or isinstance(value, bool) or value == ():
         return None
     if isinstance(value, tuple):

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.options import print_table
+from cli.options import print_facts, print_table
 
 if TYPE_CHECKING:
     from embedstore.api.head import Head
     from heads.evaluation.report import Metric, Report
     from heads.record import HeadRecord
+    from heads.splitting.splits import FoldCounts
 
 #: Metrics of the short card; the long one has all.
 _BRIEF = ("f1", "f1_macro", "balanced_accuracy", "auroc", "auprc", "calibration_error")
@@ -20,11 +21,8 @@ _NAMES = {
 
 
 def print_head(head: "Head", *, brief: bool = False) -> None:
-    """Print a stored head; `brief` after fitting, whole for `embedstore heads show`."""
-    from heads.record import HeadRecord
-
-    record = HeadRecord.from_record(head.record)
-    report = record.report
+    """Print a head; `brief` after fitting, whole for `embedstore heads show`."""
+    record, report = head.record, head.report
     click.echo(f"{head.name}: {head.model} head for {head.task!r} on {head.collection}")
     click.echo(f"{_examples(record, head.level)}; {_split(record)}; {_chosen(record)}")
     rows = [
@@ -67,7 +65,7 @@ def _chosen(record: "HeadRecord") -> str:
 
 
 def _augmentation(record: "HeadRecord") -> str:
-    """What vectors were augmented by, and with which views and augmenter."""
+    """How vectors were augmented, and with which views and augmenter."""
     policies = record.config.policies
     text = str(policies[0]) if len(policies) == 1 else f"by one of {'; '.join(map(str, policies))}"
     return "; ".join([text, *(str(used) for used in (record.views, record.augmenter) if used is not None)])
@@ -95,7 +93,7 @@ def _print_confusion(report: "Report") -> None:
 
 def _print_record(head: "Head", record: "HeadRecord") -> None:
     click.echo()
-    for name, value in (
+    print_facts(
         ("digest", head.digest),
         ("fitted", f"{head.created_at:%Y-%m-%d %H:%M} UTC by embedstore {record.embedstore} on {record.device}"),
         ("vectors", f"collection version {record.collection_version}, {record.extractor.dim} dimensions"),
@@ -103,11 +101,11 @@ def _print_record(head: "Head", record: "HeadRecord") -> None:
         ("slides", record.where or "all"),
         ("augmented", _augmentation(record)),
         ("seconds", ", ".join(f"{stage} {seconds:g}" for stage, seconds in record.seconds.items())),
-    ):
-        click.echo(f"{name:<10} {value}")
-    for fold in record.fold_counts:
-        parts = (("train", fold.train), ("valid", fold.valid), ("test", fold.test))
-        text = ", ".join(f"{part} {counts.rows:,} of {counts.groups:,}" for part, counts in parts)
-        click.echo(f"{fold.fold:<10} {text} groups")
-    for note in record.notes:
-        click.echo(f"note       {note}")
+        *((fold.fold, _parts(fold)) for fold in record.fold_counts),
+        *(("note", note) for note in record.notes),
+    )
+
+
+def _parts(fold: "FoldCounts") -> str:
+    parts = (("train", fold.train), ("valid", fold.valid), ("test", fold.test))
+    return ", ".join(f"{part} {counts.rows:,} of {counts.groups:,}" for part, counts in parts) + " groups"

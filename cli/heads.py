@@ -23,7 +23,7 @@ def command(context: click.Context, store: str | None, as_json: bool) -> None:
     opened = api.open(store)
     heads = opened.heads
     if as_json:
-        print_json([{"name": h.name, "task": h.task, "digest": h.digest, **h.record} for h in heads])
+        print_json([head.as_record() for head in heads])
         return
     if not heads:
         click.echo(f"{opened.uri} has no head yet; `embedstore fit-head --store {store} --task TASK` makes one")
@@ -33,7 +33,7 @@ def command(context: click.Context, store: str | None, as_json: bool) -> None:
         scores = (head.metrics.get(name) for name in ("auroc", "f1_macro"))
         rows.append(
             [
-                head.name, head.task, head.model, head.collection, head.record["examples"], str(len(head.classes)),
+                head.name, head.task, head.model, head.collection, head.record.examples, str(len(head.classes)),
                 *(score and score.value for score in scores),
                 "yes" if head.has_predicted else "-", f"{head.created_at:%Y-%m-%d %H:%M}",
             ]
@@ -51,7 +51,7 @@ def command(context: click.Context, store: str | None, as_json: bool) -> None:
     "--curves", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
     help="Also write its ROC, precision-recall, reliability and confusion as PNG into FOLDER/NAME.",
 )  # fmt: skip
-@click.option("--split", "split", is_flag=True, help="Print instead which part each example is in, as CSV.")
+@click.option("--split", is_flag=True, help="Print instead which part each example is in, as CSV.")
 @json_option
 def show(name: str, store: str, curves: Path | None, split: bool, as_json: bool) -> None:
     """Show a head's card: task, data, split, configuration, and metrics with 95 % intervals by patient."""
@@ -62,7 +62,7 @@ def show(name: str, store: str, curves: Path | None, split: bool, as_json: bool)
         head.write_split(sys.stdout)
         return
     if as_json:
-        print_json({"name": head.name, "task": head.task, "digest": head.digest, **head.record})
+        print_json(head.as_record())
     else:
         from cli.head_card import print_head
 

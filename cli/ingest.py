@@ -86,45 +86,32 @@ def _print_summary(summary: "IngestSummary", store: str) -> None:
         f"{summary.tiles} tiles in {human_time(summary.seconds)}"
     )
     if summary.tiles:
-        spent = ", ".join(f"{stage} {human_time(seconds)}" for stage, seconds in vars(summary.stage_s).items())
-        click.echo(f"worker time: {spent}")
+        stages = ", ".join(f"{stage} {human_time(seconds)}" for stage, seconds in vars(summary.stage_s).items())
+        click.echo(f"worker time: {stages}")
     click.echo(f"collections in {store}: {', '.join(summary.collections)}")
     for name, slides in summary.without_views.items():
         click.echo(f"{name} has stored views, but not of {slides} slide(s); --views makes them", err=True)
 
 
-def _print_estimate(result: "IngestEstimate", as_json: bool) -> None:
+def _print_estimate(estimate: "IngestEstimate", as_json: bool) -> None:
     if as_json:
-        print_json(result.as_record())
+        print_json(estimate.as_record())
         return
     print_table(
         [
             [
-                ", ".join(each.collections),
-                each.slides,
-                each.slides_done,
-                each.slides_failed_earlier,
-                each.tiles,
-                each.views,
-                each.tiles_per_s,
-                human_time(3600 * each.hours),
-                human_bytes(each.bytes),
+                ", ".join(group.collections), group.slides, group.slides_done, group.slides_failed_earlier,
+                group.tiles, group.views, group.tiles_per_s, human_time(3600 * group.hours),
+                human_bytes(group.bytes),
             ]
-            for each in result.passes
+            for group in estimate.passes
         ],
         [
-            "collections",
-            "slides",
-            "already there",
-            "failed earlier",
-            "tiles",
-            "views",
-            "tiles/s here",
-            "time",
+            "collections", "slides", "already there", "failed earlier", "tiles", "views", "tiles/s here", "time",
             "vectors",
         ],
-    )
-    for slide in result.unfit:
+    )  # fmt: skip
+    for slide in estimate.unfit:
         click.echo(f"{slide.state}  {slide.slide_id}: {slide.reason}")
-    for warning in result.warned:
+    for warning in estimate.warned:
         click.echo(f"warning  {warning.slide_id}: {warning.warning}", err=True)

@@ -1,14 +1,19 @@
 """`embedstore label`: import, ls, export and rm."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from cli.options import collection_option, json_option, print_json, print_table, slides_option, store_option
 
+if TYPE_CHECKING:
+    from embedstore.labels.importing import ReadFile
+    from embedstore.store import Label
+
 task_option = click.option("--task", required=True, metavar="NAME", help="The task that the labels belong to.")
-SHOWN = 5  # conflicts that are told one by one
+SHOWN = 5  # conflicts that are printed
 
 
 @click.group(epilog="Example:  embedstore label ls --store my-store")
@@ -29,7 +34,6 @@ def command() -> None:
 @task_option
 @click.option(
     "--format",
-    "form",
     type=click.Choice(["auto", "geojson", "asap", "table"]),
     default="auto",
     show_default=True,
@@ -46,7 +50,7 @@ def command() -> None:
 )
 @click.option(
     "--class-map",
-    "renamed",
+    "renames",
     multiple=True,
     metavar="OLD=NEW",
     help="Rename a class; repeatable, also for the same NEW.",
@@ -73,8 +77,7 @@ def command() -> None:
 def import_(
     files: tuple[Path, ...],
     store: str,
-    form: str,
-    renamed: tuple[str, ...],
+    renames: tuple[str, ...],
     author: str | None,
     dry_run: bool,
     as_json: bool,
@@ -91,11 +94,11 @@ def import_(
     """
     from embedstore import api
 
-    found = api.open(store).labels.read(
-        files, format=form, class_map=_class_map(renamed), author=author, dry_run=dry_run, **options
+    result = api.open(store).labels.read(
+        files, class_map=_class_map(renames), author=author, dry_run=dry_run, **options
     )
-    config, counts = found.config, _counts(found.labels)
-    for line in (*found.notes, *_conflicts(found.conflicts)):
+    config, counts = result.config, _counts(result.labels)
+    for line in (*result.notes, *_conflicts(result.conflicts)):
         click.echo(line, err=True)
     if as_json:
         print_json(
@@ -103,43 +106,43 @@ def import_(
                 "task": config.task,
                 "author": config.author,
                 "dry_run": dry_run,
-                "files": [_file_record(file) for file in found.files],
-                "labels": len(found.labels),
+                "files": [_file_record(file) for file in result.files],
+                "labels": len(result.labels),
                 "counts": counts,
-                "replaced": found.replaced,
-                "conflicts": found.conflicts,
-                "notes": found.notes,
+                "replaced": result.replaced,
+                "conflicts": result.conflicts,
+                "notes": result.notes,
             }
         )
         return
     columns = ("class", "kind", "labels", "slides")
     print_table([[row[column] for column in columns] for row in counts], columns)
-    done = "would be imported" if dry_run else f"imported, {found.replaced} old ones removed"
-    click.echo(f"{len(found.labels)} labels of {len(found.files)} file(s) {done}, task {config.task}", err=True)
+    done = "would be imported" if dry_run else f"imported, {result.replaced} old ones removed"
+    click.echo(f"{len(result.labels)} labels of {len(result.files)} file(s) {done}, task {config.task}", err=True)
 
 
-def _class_map(renamed: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for pair in renamed:
+def _class_map(renames: tuple[str, ...]) -> dict[str, str]:
+    class_map: dict[str, str] = {}
+    for pair in renames:
         old, equals, new = pair.rpartition("=")
         if not (old and equals and new):
             raise click.BadParameter(f"{pair!r}; expected OLD=NEW", param_hint="--class-map")
-        if found.setdefault(old, new) != new:
+        if class_map.setdefault(old, new) != new:
             raise click.BadParameter(f"{old!r} is renamed twice", param_hint="--class-map")
-    return found
+    return class_map
 
 
-def _counts(labels: list[Any]) -> list[dict[str, Any]]:
-    found: dict[tuple[str, str], list[Any]] = {}
+def _counts(labels: Iterable["Label"]) -> list[dict[str, Any]]:
+    slides_of: dict[tuple[str, str], list[str | None]] = {}
     for label in labels:
-        found.setdefault((label.label, label.kind), []).append(label.slide_id)
+        slides_of.setdefault((label.label, label.kind), []).append(label.slide_id)
     return [
         {"class": name, "kind": kind, "labels": len(slides), "slides": len(set(slides) - {None})}
-        for (name, kind), slides in sorted(found.items())
+        for (name, kind), slides in sorted(slides_of.items())
     ]
 
 
-def _file_record(file: Any) -> dict[str, Any]:
+def _file_record(file: "ReadFile") -> dict[str, Any]:
     return {
         "path": str(file.path),
         "format": file.format,

@@ -28,7 +28,7 @@ def command(store: str, collection: str | None, tiles: int | None, slide: str | 
         _print_tiles(opened, collection, tiles, slide, as_json)
         return
     collections = [opened.collection(collection)] if collection else opened.collections
-    rows = [asdict(each.summary()) for each in collections]
+    rows = [asdict(chosen.summary()) for chosen in collections]
     if as_json:
         print_json({"store": opened.uri, "slides": len(opened.slides), "collections": rows})
     elif not rows:

@@ -36,7 +36,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module when the command is run: `--help` must not wait for torch or Ray."""
+    """Imports a command's module only when that command runs: `--help` must not wait for torch or Ray."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = __import__(COMMANDS[cmd_name][0], fromlist=["command"])
-        module.command.name = cmd_name  # all are functions of the name `command`; documentation shows this
+        module.command.name = cmd_name  # every function is named `command`; documentation shows this name instead
         return module.command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -69,7 +69,7 @@ def app() -> None:
 
 
 def _echo_progress() -> None:
-    """Write the lines that stand for a progress bar, where there is no terminal for one, to stderr."""
+    """Write to stderr the log lines that replace a progress bar where there is no terminal."""
     import logging
 
     class EchoHandler(logging.Handler):

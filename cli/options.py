@@ -1,7 +1,7 @@
 """Options that several commands share, and how tables and JSON are printed."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -31,8 +31,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 class TileId(click.ParamType[int]):
-    """A tile's id. Half of them begin with a minus sign, so a command that takes one must let unknown options pass
-    (`ignore_unknown_options`); a mistyped option then arrives here, and is named as such."""
+    """A tile's id. Half of them begin with a minus sign, so a command that takes one must ignore unknown options
+    (`ignore_unknown_options`); a mistyped option then arrives here and is reported as one."""
 
     name = "tile"
 
@@ -43,8 +43,8 @@ class TileId(click.ParamType[int]):
             if str(value).startswith("-"):
                 import difflib
 
-                names = [name for each in ctx.command.params for name in each.opts] if ctx else []
-                close = difflib.get_close_matches(value, [name for name in names if name.startswith("-")])
+                options = [name for param in ctx.command.params for name in param.opts if name[0] == "-"] if ctx else []
+                close = difflib.get_close_matches(value, options)
                 raise click.NoSuchOption(value, possibilities=close, ctx=ctx) from None
             self.fail(f"{value!r} is not a tile id; `embedstore ls --tiles N` lists them", param, ctx)
 
@@ -55,12 +55,24 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
 
 
+def print_notes(notes: Iterable[str]) -> None:
+    """What the user should know about a result, on stderr."""
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dt.datetime):
         return value.isoformat()
     if hasattr(value, "tolist"):
         return value.tolist()
     return str(value)
+
+
+def print_facts(*facts: tuple[str, object]) -> None:
+    """A line of a card for each (name, value)."""
+    for name, value in facts:
+        click.echo(f"{name:<10} {value}")
 
 
 def print_table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> None:

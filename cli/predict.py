@@ -31,11 +31,11 @@ def command(
     from embedstore import api
 
     began = time.monotonic()
-    done = api.open(store).head(head).predict(slides=slides, where=where, collection=collection)
+    result = api.open(store).head(head).predict(slides=slides, where=where, collection=collection)
     seconds = time.monotonic() - began
     if as_json:
-        print_json({**vars(done), "seconds": round(seconds, 3)})
+        print_json({**vars(result), "seconds": round(seconds, 3)})
         return
-    shares = ", ".join(f"{name} {share:.1%}" for name, share in done.shares.items())
-    click.echo(f"{done.head}: {done.rows:,} rows of {done.slides:,} slide(s) in {human_time(seconds)}: {shares}")
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in result.shares.items())
+    click.echo(f"{result.head}: {result.rows:,} rows of {result.slides:,} slide(s) in {human_time(seconds)}: {shares}")
     click.echo(f"next: embedstore export --store {store} --head {head} --format png --out maps/", err=True)

@@ -15,7 +15,6 @@ from cli.options import json_option, print_json, store_option
 )
 @click.option(
     "--views",
-    "views",
     multiple=True,
     metavar="COLLECTION",
     help="Remove the stored views of this collection; repeatable.",
@@ -25,7 +24,7 @@ from cli.options import json_option, print_json, store_option
 def command(
     store: str, slides: tuple[str, ...], patients: tuple[str, ...], views: tuple[str, ...], yes: bool, as_json: bool
 ) -> None:
-    """Take slides or patients out of a store: rows, views, labels and records; or the views of a collection alone.
+    """Remove slides or patients from a store: rows, views, labels and records; or only the views of a collection.
 
     They are gone from reads and searches at once, and from the files after `embedstore compact --keep-hours 0`.
     """
@@ -35,22 +34,22 @@ def command(
         raise click.UsageError("name what to remove with --slide, --patient or --views")
     opened = api.open(store)
     chosen = opened.find_slides(slides=slides, patients=patients)
-    held = {name: opened.count_views(name) for name in views}
+    stored_views = {name: opened.count_views(name) for name in views}
     if not yes:
-        said = [f"{rows:,} views of {name}" for name, rows in held.items()]
-        click.echo("\n".join([*chosen, *said]), err=True)
-        what = " and ".join([f"these {len(chosen)} slide(s)"] * bool(chosen) + ["these views"] * bool(held))
+        lines = [*chosen, *(f"{count:,} views of {name}" for name, count in stored_views.items())]
+        click.echo("\n".join(lines), err=True)
+        what = " and ".join([f"these {len(chosen)} slide(s)"] * bool(chosen) + ["these views"] * bool(views))
         click.confirm(f"Remove {what} from {opened.uri}?", abort=True, err=True)
-    dropped = {name: opened.remove_views(name) for name in held}
+    removed_views = {name: opened.remove_views(name) for name in stored_views}
     removed = opened.remove(slides=chosen) if chosen else {}
     if as_json:
-        print_json({"slides": chosen, "rows": removed, "views": dropped})
+        print_json({"slides": chosen, "rows": removed, "views": removed_views})
         return
-    for name, rows in dropped.items():
-        click.echo(f"{name}: {rows:,} views removed")
+    for name, count in removed_views.items():
+        click.echo(f"{name}: {count:,} views removed")
     if chosen:
         for name, rows in removed.items():
             click.echo(f"{name}: {rows} tiles removed")
         click.echo(
-            f"{len(chosen)} slide(s) removed; `embedstore compact --keep-hours 0` takes them out of the files", err=True
+            f"{len(chosen)} slide(s) removed; `embedstore compact --keep-hours 0` removes them from the files", err=True
         )

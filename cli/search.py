@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.flags import Flag, Section
-from cli.options import TileId, collection_option, json_option, print_json, print_table, store_option
+from cli.options import TileId, collection_option, json_option, print_json, print_notes, print_table, store_option
 from embedstore.search_config import AWAY_WEIGHT, IndexSearchConfig, SearchConfig
 
 if TYPE_CHECKING:
@@ -119,15 +119,14 @@ def _search_tiles(collection: "Collection", tile: int | None, as_json: bool, opt
     hits = result.hits
     written = _write(result, options)
     if as_json:
-        found = {"collection": hits.collection, "query": hits.query.title, "note": hits.note}
-        print_json({**found, "hits": hits.to_pylist(), "files": written})
+        record = {"collection": hits.collection, "query": hits.query.title, "note": hits.note}
+        print_json({**record, "hits": hits.to_pylist(), "files": written})
         return
     click.echo(f"{hits.summary() if len(hits) else 'nothing found'}, nearest to {hits.query.title}", err=True)
     if len(hits):
         names = [name for name in hits.table.column_names if hits.table[name].null_count < len(hits)]
         print_table([[row[name] for name in names] for row in hits], names)
-    if hits.note:
-        click.echo(f"note: {hits.note}", err=True)
+    print_notes(filter(None, [hits.note]))
     for path in written:
         click.echo(f"wrote {path}", err=True)
 
@@ -135,17 +134,17 @@ def _search_tiles(collection: "Collection", tile: int | None, as_json: bool, opt
 def _query(collection: "Collection", tile: int | None, options: dict[str, Any]) -> Any:
     """What to search by: anything that `Collection.search` takes."""
     slide, at, region = options["slide"], options["at"], options["region"]
-    ways = {
+    queries = {
         "TILE": tile, "--at": at or None, "--region": region or None, "--image": options["image"],
         "--vector": options["vector"], "--label": options["label"],
     }  # fmt: skip
-    given = [name for name, value in ways.items() if value is not None]
+    given = [name for name, value in queries.items() if value is not None]
     if (options["task"] is not None) != (options["label"] is not None):
         raise click.UsageError("--task and --label belong together: the class LABEL of the task TASK")
     if len(given) > 1:
         raise click.UsageError(f"search by one of these only; {' and '.join(given)} were given")
     if not given:
-        raise click.UsageError(f"name what to search by: {', '.join(ways)}; or --slide alone to find slides")
+        raise click.UsageError(f"name what to search by: {', '.join(queries)}; or --slide alone to find slides")
     if given[0] in ("--at", "--region") and slide is None:
         raise click.UsageError(f"{given[0]} is a place on a slide; name the slide with --slide")
     if slide is not None and given[0] not in ("--at", "--region"):
@@ -176,12 +175,11 @@ def _query(collection: "Collection", tile: int | None, options: dict[str, Any]) 
 
 
 def _write(result: "SearchResult", options: dict[str, Any]) -> list[str]:
-    """Write the files that are wanted; their paths."""
+    """Write the requested files and return their paths."""
     written = result.export_files(
         montage=options["montage"], page=options["html"], geojson=options["geojson"], table=options["table"]
     )
-    for note in written.notes:
-        click.echo(f"note: {note}", err=True)
+    print_notes(written.notes)
     return [str(path) for path in written.paths]
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from cli.options import (
     config_option,
     json_option,
     print_json,
+    print_notes,
     print_table,
     store_option,
     where_option,
@@ -21,6 +22,9 @@ from cli.select_settings import SELECT, resolve_select
 from embedstore.config import ExecutionConfig
 from embedstore.output_files import require_folder
 from embedstore.quantities import human_bytes, human_time
+
+if TYPE_CHECKING:
+    from heads.select import SelectionReport
 
 
 @click.command(epilog="Example:  embedstore select-extractor --store my-store -t tumour -e colour-12 -e stain-texture")
@@ -62,7 +66,7 @@ def command(
 
     opened = api.open(store)
     if out is not None:
-        require_folder(out)  # a folder that cannot be written to is told before the work
+        require_folder(out)  # fail before the work, not after it
     selection = opened.select_extractor(
         task, candidates, config, collection=collection, rank_check=rank_check, where=where, tile_px=tile_px,
         mpp=tile_mpp, device=device,
@@ -79,36 +83,41 @@ def command(
         sys.exit(3)
 
 
-def _print(report: Any) -> None:
+def _print(report: "SelectionReport") -> None:
     """The ranking with its cost, then the other probes, then robustness: three tables, each as wide as a screen."""
     from heads.select.selection_report import title_of
 
-    tried, by = report.tried, report.rank_by
+    tried, rank_by = report.tried, report.rank_by
     rows = [
         [
-            one.rank, one.name, str(one.scores[by]), str(one.behind or ""), _percent(one.first_share),
-            round(one.tiles_per_s), human_time(3600 * one.hours), human_bytes(1e9 * one.gigabytes),
+            candidate.rank, candidate.name, str(candidate.scores[rank_by]), str(candidate.behind or ""),
+            _percent(candidate.first_share), round(candidate.tiles_per_s or 0),
+            human_time(3600 * (candidate.hours or 0)), human_bytes(1e9 * (candidate.gigabytes or 0)),
         ]
-        for one in tried
+        for candidate in tried
     ]  # fmt: skip
-    print_table(rows, ["", "extractor", title_of(by), "behind", "first in", "tiles/s", "embed all", "vectors"])
-    for one in report.failed:
-        click.echo(f"–  {one.name}: {one.error}")
-    for found in ("scores", "robustness"):
-        names = [name for name in getattr(tried[0], found) if name != by and not name.endswith("_found")]
+    print_table(rows, ["", "extractor", title_of(rank_by), "behind", "first in", "tiles/s", "embed all", "vectors"])
+    for candidate in report.failed:
+        click.echo(f"–  {candidate.name}: {candidate.error}")
+    for title, metrics in (
+        ("extractor", [candidate.scores for candidate in tried]),
+        ("robustness", [candidate.robustness for candidate in tried]),
+    ):
+        names = [name for name in metrics[0] if name != rank_by and not name.endswith("_found")]
         if names:
             click.echo()
-            metrics = [(one, getattr(one, found)) for one in tried]
-            rows = [[one.rank, one.name, *(str(of.get(name, "")) for name in names)] for one, of in metrics]
-            print_table(rows, ["", "extractor" if found == "scores" else found, *map(title_of, names)])
+            rows = [
+                [candidate.rank, candidate.name, *(str(values.get(name, "")) for name in names)]
+                for candidate, values in zip(tried, metrics, strict=True)
+            ]
+            print_table(rows, ["", title, *map(title_of, names)])
     if report.rank_checks:
         click.echo()
     for check in report.rank_checks:
         click.echo(f"ranking on {check.task}: Kendall's tau over {len(check.scores)} candidates {check.agreement}")
     area = f"the area of {report.collection_tiles:,} tiles of {report.collection}"
     click.echo(f"embed all, vectors: for {area}; time of embedding alone, on {tried[0].device}", err=True)
-    for note in report.notes:
-        click.echo(f"note: {note}", err=True)
+    print_notes(report.notes)
     click.echo(report.verdict, err=True)
 
 

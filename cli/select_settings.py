@@ -22,7 +22,7 @@ SELECT = Section(
 def resolve_select(options: Mapping[str, Any]) -> "tuple[list[ExtractorConfig], SelectConfig]":
     """Merge flags over the TOML file over defaults.
 
-    The file has [[extractor]] tables, as the one of ingest, and the tables [select], [split] and [join].
+    The file has [[extractor]] tables, as in `ingest_settings.py`, and the tables [select], [split] and [join].
 
     Raises:
         ConfigError: the file has an unknown table or field, or a value is not valid.

@@ -42,13 +42,13 @@ def command(out: str, slides: int, size_px: tuple[int, int], mpp: float, seed: i
     from embedstore import api
     from synthetic_slides import LIST_NAME
 
-    made = api.synthesize_slides(out, slides=slides, size_px=size_px, mpp=mpp, seed=seed)
+    written = api.synthesize_slides(out, slides=slides, size_px=size_px, mpp=mpp, seed=seed)
     if not as_json:
-        for slide in made:
+        for slide in written:
             width, height = slide.size_px
             content = f"{slide.recipe.mix.stain}, {slide.glands} glands"
             click.echo(f"{slide.path}  {width} × {height} px at {slide.mpp} µm/px, {content}")
-        click.echo(f"list: {made[0].path.parent / LIST_NAME}")
+        click.echo(f"list: {written[0].path.parent / LIST_NAME}")
         return
     print_json(
         [
@@ -60,6 +60,6 @@ def command(out: str, slides: int, size_px: tuple[int, int], mpp: float, seed: i
                 "stain": slide.recipe.mix.stain,
                 "glands": slide.glands,
             }
-            for slide in made
+            for slide in written
         ]
     )

@@ -58,8 +58,8 @@ def command(slide: Path, out: Path, grid: bool, as_json: bool, **options: Any) -
         reading=ReadingConfig(**READING.given(options)),
     )
     out.mkdir(parents=True, exist_ok=True)
-    picture, outline = report.write(out, tiles=grid)
-    found = {
+    picture, mask = report.write(out, tiles=grid)
+    record = {
         "slide": slide.name,
         "reader": report.reader,
         "passed_over": report.passed_over,
@@ -72,14 +72,14 @@ def command(slide: Path, out: Path, grid: bool, as_json: bool, **options: Any) -
         "no_tile": report.no_tile,
         "warnings": list(report.warnings),
         "picture": str(picture),
-        "mask": str(outline),
+        "mask": str(mask),
     }
     if as_json:
-        print_json(found)
+        print_json(record)
         return
     width, height = report.size_l0
     click.echo(f"{slide.name}: {width}×{height} px at {report.mpp:.4g} µm/px, read by {report.reader}")
     click.echo(f"tissue {report.tissue.area_mm2:.3g} mm², {len(report.xy_l0)} tiles of {report.edge_l0} level-0 px")
-    click.echo(f"{picture}\n{outline}")
+    click.echo(f"{picture}\n{mask}")
     for line in [*report.warnings, *([report.no_tile] if report.no_tile else [])]:
         click.echo(f"warning: {line}", err=True)

@@ -8,11 +8,12 @@ from embedstore.store import Store as StoreTables
 from embedstore.store import StoredAugmenter
 
 if TYPE_CHECKING:
+    from heads.augmentation.augmenter_record import AugmenterRecord
     from heads.augmentation.augmenter_report import AugmenterReport
 
 
 class Augmenter:
-    """A small network that takes a tile's embedding to that of the augmented tile.
+    """A small network that predicts the vector of an augmented tile from the vector of the tile.
 
     Attributes:
         name: Its name in the store.
@@ -26,33 +27,39 @@ class Augmenter:
         self.name, self.collection, self.digest = stored.name, stored.collection, stored.digest
         self.created_at = stored.created_at
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """Everything about how it was trained, as plain values."""
-        return self._stored.record
-
     @cached_property
+    def record(self) -> "AugmenterRecord":
+        """Everything about how it was trained."""
+        from heads.augmentation.augmenter_record import AugmenterRecord
+
+        return AugmenterRecord.from_record(self._stored.record)
+
+    @property
     def report(self) -> "AugmenterReport":
         """How near its predictions come to the true views of patients that it has not seen."""
-        from heads.augmentation.augmenter_report import AugmenterReport
+        return self.record.report
 
-        return AugmenterReport.from_record(self._stored.record["report"])
+    def as_record(self) -> dict[str, Any]:
+        """Its name, collection, digest and record as JSON values."""
+        return {"name": self.name, "collection": self.collection, "digest": self.digest, **self._stored.record}
 
     def remove(self) -> None:
-        """Take it out of the store; heads that were fitted with it stay, and can no longer be fitted again."""
+        """Remove it from the store; heads that were fitted with it stay, but can no longer be fitted again."""
         self._tables.augmenters.remove(self.name)
 
     def __repr__(self) -> str:
         return f"<Augmenter {self.name!r} of views of {self.collection!r}>"
 
     def _repr_html_(self) -> str:
-        scores = self.report.scores["all"]
+        from heads.augmentation.augmenter_report import ALL
+
+        scores = self.report.scores[ALL]
         return card(
             f"Augmenter {self.name}",
             {
-                "extractor": self.record["extractor"]["name"],
+                "extractor": self.record.extractor.name,
                 "views of": self.collection,
-                "cosine to the true view, untouched vector": scores.original,
+                "cosine to the true view, tile's own vector": scores.original,
                 "cosine to the true view, predicted": scores.predicted,
             },
         )

@@ -18,7 +18,7 @@ from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError
 from embedstore.progress import OnProgress
 from embedstore.quantities import human_bytes
-from embedstore.search_config import SearchConfig
+from embedstore.search_config import AWAY_WEIGHT, SearchConfig
 from embedstore.store import Collection as CollectionTable
 from embedstore.store import Store as StoreTables
 from embedstore.store.sql import sql_string
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from embedstore.export import ExportFormat, ExportResult
     from embedstore.search import Duplicates, Leaks, Outliers, Query
-    from embedstore.store import IndexFacts
+    from embedstore.store import CollectionRecord, IndexFacts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class CollectionSummary:
     version: int
 
 
-#: Columns that a table of tiles has unless others are asked for; the vector is 100 times as large as all of them.
+#: Columns of a table of tiles unless others are named; without the vector, which is 100 times as large as all of these.
 TILE_COLUMNS = ["tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue"]
 
 
@@ -84,7 +84,7 @@ class Collection:
     # -- what it holds ----------------------------------------------------------------------
 
     def __len__(self) -> int:
-        """How many tiles it has."""
+        """Number of tiles."""
         return len(self._table)
 
     @property
@@ -93,9 +93,9 @@ class Collection:
         return self._table.dim
 
     @property
-    def record(self) -> dict[str, Any]:
-        """The configuration and the extractor that made it, as plain values."""
-        return self._table.record().as_record()
+    def record(self) -> "CollectionRecord":
+        """The configuration and the extractor that made it."""
+        return self._table.record()
 
     @property
     def tiling(self) -> TilingConfig:
@@ -104,7 +104,7 @@ class Collection:
 
     @property
     def slides(self) -> dict[str, int]:
-        """{slide: how many tiles it has here}; a slide that is listed is complete."""
+        """{slide: number of its tiles}; every slide listed is complete."""
         return self._table.slides()
 
     def summary(self) -> CollectionSummary:
@@ -137,10 +137,10 @@ class Collection:
         """Tiles, a row each, in the order of slides.
 
         Args:
-            slide_id: Of one slide.
+            slide_id: Only tiles of this slide.
             where: SQL over the collection's own columns, such as "tissue > 0.9 AND slide_id = 'a.svs'".
-            columns: Which; all but the vector when None.
-            limit: At most so many rows.
+            columns: Names of the columns; `TILE_COLUMNS` when None.
+            limit: Largest number of rows.
         """
         clauses = [] if slide_id is None else [f"slide_id = {sql_string(slide_id)}"]
         clauses += [] if where is None else [f"({where})"]
@@ -173,7 +173,7 @@ class Collection:
         """A picture of some tiles of the collection, drawn at random.
 
         Args:
-            tiles: How many.
+            tiles: Number of tiles.
             seed: The same seed draws the same tiles.
         Raises:
             SlideNotFoundError: a slide is no longer where it was ingested from.
@@ -195,7 +195,7 @@ class Collection:
         config: SearchConfig | None = None,
         *,
         away_from: Sequence[Any] = (),
-        away_weight: float = 0.5,
+        away_weight: float = AWAY_WEIGHT,
         **settings: Any,
     ) -> SearchResult:
         """Find the tiles that are nearest to a query, by the cosine of their embeddings.
@@ -206,27 +206,25 @@ class Collection:
         Args:
             query: A tile's id, a row of a table, (slide, x, y) in level-0 pixels, a vector, the path of an image or of
                 a file with a vector, or a `Query` from `query_by_image`, `query_by_region` or `query_by_label`.
-            config: What is wanted of the neighbours; the defaults when None.
-            away_from: Queries of the same kinds that the neighbours should be unlike.
-            away_weight: How far away from these, 0 or more.
+            config: Which neighbours to return; the defaults when None.
+            away_from: Queries of the same kinds, from which the query is moved away.
+            away_weight: How far, 0 or more.
             settings: Fields of `SearchConfig`, such as k=20, where="cohort = 'A'" (`filter_columns` lists what it may
                 name), exclude_same="patient", per_slide=1, diverse=0.5 or columns=("stain",).
         Raises:
-            QueryError: the query means nothing here, or the collection is empty.
+            QueryError: the query cannot be used, or the collection is empty.
             TileNotFoundError: there is no such tile.
             ConfigError: a filter, column or setting that does not exist.
             VectorError: a vector of another length.
         """
-        from embedstore.search import search
+        from embedstore.search import away_from as move_away
+        from embedstore.search import search, to_query
 
         config = build_config(SearchConfig, config, **settings)
-        return SearchResult(search(self._tables, self._table, self._query(query, away_from, away_weight), config))
-
-    def _query(self, query: Any, negatives: Sequence[Any], weight: float) -> "Query":
-        from embedstore.search import away_from, to_query
-
-        positive, *others = (to_query(self._tables, self._table, each) for each in (query, *negatives))
-        return away_from(positive, others, weight=weight) if others else positive
+        positive = to_query(self._tables, self._table, query)
+        if negatives := [to_query(self._tables, self._table, negative) for negative in away_from]:
+            positive = move_away(positive, negatives, weight=away_weight)
+        return SearchResult(search(self._tables, self._table, positive, config))
 
     def query_by_image(self, path: str | Path, *, mpp: float | None = None, trust_extractor: bool = False) -> "Query":
         """A query by an image file, embedded by the collection's own extractor.
@@ -237,7 +235,7 @@ class Collection:
             trust_extractor: Run a user's own function where the collection was made with one.
         Raises:
             QueryError: the file cannot be read, or is too small.
-            CollectionMismatchError: the extractor at hand is not the one that made the collection.
+            CollectionMismatchError: the extractor that loads here is not the one that made the collection.
         """
         from embedstore.search import image_query
 
@@ -265,7 +263,7 @@ class Collection:
         return region_query(self._tables, self._table, slide_id, box_l0)
 
     def query_by_label(self, task: str, label: str) -> "Query":
-        """A query by the mean of the tiles that labels of a task give a class.
+        """A query by the mean of the tiles that are labelled with a class of a task.
 
         Raises:
             TaskNotFoundError, LabelError: no tile of the collection has such a label.
@@ -277,7 +275,7 @@ class Collection:
     def similar_slides(
         self, slide_id: str, *, k: int = 10, where: str | None = None, exclude_same_patient: bool = False
     ) -> Table:
-        """Slides like a slide, by the median distance of a few representative tiles to their best matches.
+        """Slides similar to a slide, by the median distance of a few representative tiles to their best matches.
 
         Raises:
             SlideNotInStoreError: the collection does not have the slide.
@@ -305,12 +303,12 @@ class Collection:
         sample: int = 2000,
         on_progress: OnProgress | None = None,
     ) -> "Leaks":
-        """Near-duplicate tiles of different patients, or on two sides of a head's split.
+        """Near-duplicate tiles of different patients, or in different parts of a head's split.
 
         Args:
-            head: Look between the parts of this head's split instead of patients.
-            distance: Cosine distance within which two tiles are the same; from the collection when None.
-            sample: Tiles to look at, spread evenly over slides; 0 for all.
+            head: Compare the parts of this head's split, not patients.
+            distance: Cosine distance up to which two tiles count as the same; from the collection when None.
+            sample: Number of tiles to check, spread evenly over slides; 0 checks all.
             on_progress: See `embedstore.progress`; a progress bar when None.
         Raises:
             HeadNotFoundError: there is no such head.
@@ -334,20 +332,20 @@ class Collection:
     def find_duplicates(
         self, *, distance: float | None = None, sample: int = 2000, on_progress: OnProgress | None = None
     ) -> "Duplicates":
-        """Slides that are in the collection under two names. Arguments as of `find_leaks`."""
+        """Slides that are in the collection under two names. Arguments as in `find_leaks`."""
         from embedstore.search import find_duplicates
 
         with progress_bar(on_progress) as report:
             return find_duplicates(self._tables, self._table, distance=distance, sample=sample, on_progress=report)
 
     def find_outliers(self, *, sample: int = 2000, on_progress: OnProgress | None = None) -> "Outliers":
-        """Tiles far from everything in other slides, such as artefacts. Arguments as of `find_leaks`."""
+        """Tiles far from all tiles of other slides, such as artefacts. Arguments as in `find_leaks`."""
         from embedstore.search import find_outliers
 
         with progress_bar(on_progress) as report:
             return find_outliers(self._table, sample=sample, on_progress=report)
 
-    # -- what leaves the store --------------------------------------------------------------
+    # -- export -----------------------------------------------------------------------------
 
     def export(
         self,
@@ -380,14 +378,14 @@ class Collection:
 
     @property
     def index(self) -> "IndexFacts":
-        """The search index as it is."""
+        """Facts about the search index."""
         from embedstore.store import index_facts
 
         return index_facts(self._table)
 
     @property
     def index_choice(self) -> Literal["auto", "ivf_rq", "flat"]:
-        """Which index was chosen for it; see `update_index`."""
+        """Which kind of index the collection is to have; see `update_index`."""
         from embedstore.store import index_choice
 
         return index_choice(self._table).kind
@@ -400,13 +398,13 @@ class Collection:
         bits: int | None = None,
         rebuild: bool = False,
     ) -> "IndexFacts":
-        """Bring the search index up to date, or choose another one, which is kept.
+        """Bring the search index up to date, or choose another kind, which the collection remembers.
 
         Args:
             kind: `auto`, an index above 50,000 tiles; `ivf_rq`, always; `flat`, never: every vector is compared.
             partitions: Partitions of the index; the square root of the tiles by default.
-            bits: Bits a dimension; 1 by default, or 2 below 128 dimensions.
-            rebuild: Build it from scratch; not where `flat` was chosen.
+            bits: Bits per dimension; 1 by default, or 2 below 128 dimensions.
+            rebuild: Build it from scratch, unless `flat` was chosen.
         Raises:
             ConfigError: partitions or bits for a collection that is to have no index.
             StoreBusyError: a run is writing to the collection.

@@ -14,7 +14,7 @@ PACKAGES = (
     "embedstore", "lancedb", "pylance", "pyarrow", "ray", "torch", "torchvision", "timm", "jax", "flax", "optax",
     "openslide-python", "openslide-bin", "tifffile", "imagecodecs", "pydicom", "numpy",
 )  # fmt: skip
-EXTRAS = ("anndata", "fastslide")  # named where they are installed, and not missed elsewhere
+EXTRAS = ("anndata", "fastslide")  # listed if installed; never reported as missing
 HUB = "huggingface.co"
 TIMM_HINT = (
     "install torch and torchvision from one package index, both for the CPU or both for CUDA: `pip install "
@@ -31,7 +31,7 @@ class Check:
         name: What was checked.
         ok: Whether it is as it should be.
         needed: Whether embedstore needs it for its usual work.
-        found: What was found, and the next step where that is not enough.
+        found: What was found, and what to do where that is not enough.
     """
 
     name: str

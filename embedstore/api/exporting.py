@@ -12,7 +12,7 @@ from embedstore.store import Store as StoreTables
 if TYPE_CHECKING:
     from embedstore.export import ExportFormat, ExportResult
 
-#: What a file's ending says; a folder does not say.
+#: The format that a file's ending stands for.
 ENDINGS: "dict[str, ExportFormat]" = {
     ".geojson": "geojson", ".png": "png", ".csv": "csv", ".parquet": "parquet", ".h5ad": "anndata",
 }  # fmt: skip
@@ -29,7 +29,7 @@ def write_export(
     """Write an export to a file, or to a folder of a file for each slide.
 
     Raises:
-        ConfigError: the format is not known, or the path does not say it.
+        ConfigError: there is no such format, or the path's ending stands for none.
         ExportError: there is nothing to export, or the path cannot be written to.
     """
     from embedstore.export import ExportFormat, ExportRequest, export
@@ -39,7 +39,7 @@ def write_export(
     chosen = format or ENDINGS.get(path.suffix.lower())
     if chosen is None:
         formats = ", ".join(get_args(ExportFormat))
-        raise ConfigError(f"{str(path)!r} does not say what to write; name the format, one of {formats}")
+        raise ConfigError(f"the ending of {str(path)!r} does not tell the format; name one of {formats}")
     single_thread()
     request = build_config(ExportRequest, None, format=chosen, path=path, **settings)
     with progress_bar(on_progress) as report:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ExtractorSelection(Table):
-    """Candidates for an extractor, best first, a row each; those that could not be tried last, with their error.
+    """Candidates for an extractor, a row each, best first; those that could not be tried come last, with their error.
 
     Attributes:
         report: Everything that was measured.

@@ -12,6 +12,6 @@ def list_extractors() -> Table:
     """
     from embedstore.extractors import catalogue
 
-    shown = ("name", "embedding_dim", "tile_px", "mpp", "pooling", "precision", "gated", "licence", "source")
-    rows = [{name: getattr(entry, name) for name in shown} for entry in catalogue().values()]
+    columns = ("name", "embedding_dim", "tile_px", "mpp", "pooling", "precision", "gated", "licence", "source")
+    rows = [{name: getattr(entry, name) for name in columns} for entry in catalogue().values()]
     return Table(pa.Table.from_pylist(rows), title="extractors")

@@ -21,15 +21,16 @@ if TYPE_CHECKING:
     from embedstore.export import ExportFormat, ExportResult
     from heads.evaluation.report import Metric, Report
     from heads.predict import Predicted
+    from heads.record import HeadRecord
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitAgain:
-    """Whether a head came out the same.
+    """Whether a second fit of a head gave the same parameters.
 
     Attributes:
         stored: Digest of the stored parameters.
-        again: Digest of the parameters as they came out now.
+        again: Digest of the parameters of the second fit.
     """
 
     stored: str
@@ -37,7 +38,7 @@ class FitAgain:
 
     @property
     def same(self) -> bool:
-        """On the same kind of device they are."""
+        """Whether the parameters are equal; on the same kind of device they should be."""
         return self.stored == self.again
 
 
@@ -48,8 +49,8 @@ class Head:
         name: Its name in the store.
         task: The question that it answers.
         model: linear, mlp, mean, max or abmil.
-        level: What it answers for: a tile, a slide or a patient.
-        digest: Of its parameters; the same digest, the same head.
+        level: What it classifies: a tile, a slide or a patient.
+        digest: Of its parameters; heads of the same digest are the same.
         created_at: When it was fitted, UTC.
     """
 
@@ -66,21 +67,25 @@ class Head:
         """Name of the collection that it was fitted on."""
         return self._stored.collection
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """Everything about how it was fitted, as plain values."""
-        return self._stored.record
+    @cached_property
+    def record(self) -> "HeadRecord":
+        """Everything about how it was fitted."""
+        from heads.record import HeadRecord
+
+        return HeadRecord.from_record(self._stored.record)
+
+    def as_record(self) -> dict[str, Any]:
+        """Its name, task, digest and record as JSON values."""
+        return {"name": self.name, "task": self.task, "digest": self.digest, **self._stored.record}
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.report.classes
 
-    @cached_property
+    @property
     def report(self) -> "Report":
-        """Its quality on test parts: metrics, confusion, curves."""
-        from heads.evaluation.report import Report
-
-        return Report.from_record(self._stored.record["report"])
+        """Its quality on the test parts: metrics, confusion, curves."""
+        return self.record.report
 
     @property
     def metrics(self) -> "Mapping[str, Metric]":
@@ -104,12 +109,12 @@ class Head:
         return write_curves(self.report, Path(folder) / self.name, name=self.name)
 
     def write_split(self, file: TextIO) -> None:
-        """Write which part of each fold every example is in, as CSV with slide, patient and place."""
+        """Write the part (train, valid, test) of every example in each fold, as CSV with slide, patient and place."""
         from heads.head_split import write_split
 
         write_split(self._tables, self._stored, file)
 
-    # -- what it says -----------------------------------------------------------------------
+    # -- predictions ------------------------------------------------------------------------
 
     def predict(
         self,
@@ -119,7 +124,7 @@ class Head:
         collection: str | None = None,
         on_progress: OnProgress | None = None,
     ) -> "Predicted":
-        """Stream a collection through the head into the store's table of its predictions; no pixel is read.
+        """Predict the tiles (or slides, patients) of a collection and store the predictions; no pixel is read.
 
         Predictions of the same slides are replaced; other slides keep theirs.
 
@@ -157,7 +162,7 @@ class Head:
         predictions = self._tables.predictions(self.name)
         return Table(predictions.table(), title=f"predictions of {self.name}")
 
-    # -- what leaves the store --------------------------------------------------------------
+    # -- export -----------------------------------------------------------------------------
 
     def export(
         self,
@@ -209,7 +214,7 @@ class Head:
             with Image.open(file) as picture:
                 return picture.copy()
 
-    # -- keeping ----------------------------------------------------------------------------
+    # -- upkeep -----------------------------------------------------------------------------
 
     def fit_again(self, *, on_progress: OnProgress | None = None) -> "FitAgain":
         """Fit the head again from its record, and compare; nothing is saved.
@@ -229,7 +234,7 @@ class Head:
         return FitAgain(stored=stored.digest, again=head.digest)
 
     def remove(self) -> None:
-        """Take the head and its predictions out of the store."""
+        """Remove the head and its predictions from the store."""
         remove_head(self._tables, self.name)
 
     def __repr__(self) -> str:

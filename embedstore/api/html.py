@@ -1,4 +1,4 @@
-"""The small cards by which notebooks show what is not a table."""
+"""Small HTML cards, as notebooks show stores, collections, heads and augmenters."""
 
 from collections.abc import Mapping
 from html import escape

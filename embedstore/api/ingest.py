@@ -26,7 +26,7 @@ State = Literal["failed", "empty", "failed earlier"]
 
 
 class IngestOptions(TypedDict, total=False):
-    """What `Store.ingest` takes beside the slides; see there."""
+    """Arguments of `Store.ingest` except the slides; see there."""
 
     extractors: "str | ExtractorConfig | Sequence[str | ExtractorConfig]"
     collections: Sequence[str]
@@ -65,7 +65,7 @@ class IngestResult(Table):
 
 
 def ingest_request(slides: Slides, store_uri: str, **options: Unpack[IngestOptions]) -> "IngestRequest":
-    """Find the slides and check all settings of an ingest, before any work; arguments as of `Store.ingest`."""
+    """Find the slides and check all settings of an ingest, before any work; arguments as in `Store.ingest`."""
     from actors.request import IngestRequest, group_by_tiling
     from embedstore.slides import find_slides
 
@@ -116,11 +116,12 @@ def estimate_ingest(request: "IngestRequest") -> "IngestEstimate":
 def as_extractors(
     extractors: "str | ExtractorConfig | Sequence[str | ExtractorConfig]",
 ) -> "list[ExtractorConfig]":
-    """Configurations of extractors that are named, or configured already."""
+    """Configurations of extractors that are given by name or as configurations, one or several."""
     from embedstore.extractors import ExtractorConfig
 
-    several = [extractors] if isinstance(extractors, str | ExtractorConfig) else extractors
-    return [ExtractorConfig(ref=each) if isinstance(each, str) else each for each in several]
+    if isinstance(extractors, str | ExtractorConfig):
+        extractors = [extractors]
+    return [ExtractorConfig(ref=extractor) if isinstance(extractor, str) else extractor for extractor in extractors]
 
 
 def _views(views: int | ViewConfig | Mapping[str, Any] | None) -> ViewConfig | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Labels:
-    """The labels of a store. Each says that a place, a slide or a patient is of a class, in the sense of a task."""
+    """The labels of a store. A label assigns a place on a slide, a slide or a patient to a class of a task."""
 
     def __init__(self, tables: StoreTables):
         self._tables = tables
@@ -29,7 +29,7 @@ class Labels:
         return sorted({row["task"] for row in self._tables.labels.summary()})
 
     def summary(self, task: str | None = None) -> Table:
-        """How many labels there are of each task, class, kind, author and file, and since when.
+        """Number of labels by task, class, kind, author and file, and when they were made.
 
         Raises:
             TaskNotFoundError: no label is of the task.
@@ -62,15 +62,15 @@ class Labels:
             files: Annotations of QuPath (GeoJSON) or ASAP (XML), folders of them, or tables (CSV, Parquet). Reading a
                 file again replaces what the same author had from it.
             task: The question that the labels answer.
-            author: Who says so; your login when None.
+            author: Author of the labels; your login name when None.
             dry_run: Read and check, write nothing.
             settings: Other fields of `ImportConfig`, such as negative="normal", class_map={"_0": "tumour"},
                 exclude=("Ignore*",) or slide="a.svs".
         Returns:
-            The labels, how many older ones went as the files no longer hold them, places with two classes, and notes.
+            The labels, the number of older labels that were replaced, places with labels of two classes, and notes.
         Raises:
             LabelFormatError: a file cannot be read.
-            LabelError, SlideNotInStoreError: a label that means nothing in this store.
+            LabelError, SlideNotInStoreError: a label does not fit the store.
             ConfigError: a setting that does not exist, or a value that it cannot have.
         """
         from embedstore.api.settings import build_config
@@ -101,7 +101,7 @@ class Labels:
             origin: Where coordinates of GeoJSON begin: `bounds`, the corner of the slide's image as QuPath shows it,
                 or `level0`.
         Returns:
-            The files, with how many labels are in each.
+            The files, with the number of labels in each.
         Raises:
             LabelError: no label is left.
             ExportError: nothing can be written there.
@@ -126,14 +126,14 @@ class Labels:
         author: str | None = None,
         source: str | None = None,
     ) -> int:
-        """How many labels of a task meet every condition given.
+        """Number of labels of a task that meet every condition given.
 
         Raises:
             TaskNotFoundError: no label is of the task.
         """
-        wanted = {"slide_id": slide_id, "label": label, "author": author, "source": source}
-        rows = self._tables.labels.of_task(task).select(list(wanted)).to_pylist()
-        return sum(all(value is None or row[name] == value for name, value in wanted.items()) for row in rows)
+        conditions = {"slide_id": slide_id, "label": label, "author": author, "source": source}
+        rows = self._tables.labels.of_task(task).select(list(conditions)).to_pylist()
+        return sum(all(value is None or row[name] == value for name, value in conditions.items()) for row in rows)
 
     def remove(
         self,
@@ -149,7 +149,7 @@ class Labels:
         They are gone from the files after `Store.compact(keep_hours=0)`.
 
         Returns:
-            How many were removed.
+            Number of labels removed.
         Raises:
             TaskNotFoundError: no label is of the task.
         """

@@ -1,4 +1,4 @@
-"""Progress of long calls: a bar in terminals and notebooks, a log line now and then elsewhere."""
+"""Progress of long calls: a bar in terminals and notebooks, a log line every half minute elsewhere."""
 
 import contextlib
 import logging
@@ -17,11 +17,11 @@ LOG_S = 30.0  # seconds between two log lines
 
 @contextlib.contextmanager
 def progress_bar(on_progress: OnProgress | None) -> Iterator[OnProgress]:
-    """What a long call reports to: the caller's own function, or else a bar.
+    """The function that a long call reports to: the caller's own, else a bar or log lines.
 
     Args:
         on_progress: The caller's function; None shows a bar where stderr is a terminal or a notebook's, and writes a
-            log line every half a minute elsewhere.
+            log line every half minute elsewhere.
     """
     if on_progress is not None:
         yield on_progress
@@ -33,7 +33,7 @@ def progress_bar(on_progress: OnProgress | None) -> Iterator[OnProgress]:
 
 
 class _Bar:
-    """A tqdm bar for each stage; messages without counts stand above it."""
+    """A tqdm bar for each stage; messages without counts are written above it."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -75,12 +75,12 @@ def _new_bar(progress: Progress) -> Any:
 
 class _LogLines:
     def __init__(self) -> None:
-        self._last = time.monotonic()  # what ends sooner needs no line
+        self._last = time.monotonic()  # a call shorter than LOG_S needs no line
 
     def __call__(self, progress: Progress) -> None:
         if progress.unit and time.monotonic() - self._last < LOG_S:
             return
         self._last = time.monotonic()
-        of = "" if progress.total is None else f"/{progress.total:,}"
-        counts = f"{progress.done:,}{of} {progress.unit}" if progress.unit else ""
+        total = "" if progress.total is None else f"/{progress.total:,}"
+        counts = f"{progress.done:,}{total} {progress.unit}" if progress.unit else ""
         log.info("%s: %s", progress.stage, ", ".join(filter(None, [counts, progress.message])))

@@ -2,15 +2,18 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from embedstore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from heads.config import FitConfig
 
 Config = TypeVar("Config")
 
 
 def build_config(kind: type[Config], value: Config | Mapping[str, Any] | None, **fields: Any) -> Config:
-    """A configuration from an object or a mapping of its fields, and further fields that win over it.
+    """A configuration from an object or a mapping of its fields; further fields take precedence over it.
 
     A field that is a configuration itself, such as `split` of a fit, may be a mapping of its fields too.
 
@@ -32,6 +35,22 @@ def build_config(kind: type[Config], value: Config | Mapping[str, Any] | None, *
 
 
 def _configuration(annotation: Any) -> type | None:
-    """The configuration class of a field's type, None where it has none."""
-    candidates = (annotation, *get_args(annotation))
-    return next((each for each in candidates if isinstance(each, type) and dataclasses.is_dataclass(each)), None)
+    """The configuration class in a field's annotation; None where there is none."""
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and dataclasses.is_dataclass(kind)), None)
+
+
+def fit_config(config: "FitConfig | None", settings: Mapping[str, Any]) -> "FitConfig":
+    """A configuration of a fit; without `level` among the settings, the model decides it."""
+    from heads.config import TILE_MODELS, AugmentConfig, FitConfig
+
+    fields = dict(settings)
+    if config is None and "model" in fields:
+        fields.setdefault("level", "tile" if fields["model"] in TILE_MODELS else "slide")
+    if fields.get("augment") is not None:
+        policies = fields["augment"]
+        policies = [policies] if isinstance(policies, str | Mapping | AugmentConfig) else policies
+        fields["augment"] = tuple(
+            AugmentConfig(**policy) if isinstance(policy, Mapping) else policy for policy in policies
+        )
+    return build_config(FitConfig, config, **fields)

@@ -22,7 +22,7 @@ def inspect_tissue(
     tissue: TissueConfig | Mapping[str, Any] | None = None,
     reading: ReadingConfig | Mapping[str, Any] | None = None,
 ) -> "TissueReport":
-    """Find the tissue and lay the tiles of a slide as ingest would, to be looked at first.
+    """Find the tissue and lay the tiles of a slide as ingest would, as a check before ingest.
 
     Args:
         slide: The slide's file.
@@ -63,16 +63,16 @@ def synthesize_slides(
     seed: int = 0,
     on_progress: OnProgress | None = None,
 ) -> "list[SyntheticSlide]":
-    """Draw synthetic H&E-like slides with ground truth, where no real slide is at hand.
+    """Make synthetic H&E-like slides with ground truth, for trying things out.
 
-    Each slide has its ground truth as GeoJSON next to it, and slides.csv lists patient, cohort and stain.
+    The ground truth of each slide is next to it as GeoJSON, and slides.csv lists patient, cohort and stain.
 
     Args:
         folder: Folder for the slides; made where it does not exist.
         slides: Number of slides; two consecutive ones are of one patient.
         size_px: (width, height) of each slide, pixels.
         mpp: Micrometres per pixel.
-        seed: The same seed gives the same slides.
+        seed: The same seed makes the same slides.
         on_progress: See `embedstore.progress`; a progress bar when None.
     """
     from synthetic_slides import write_demo_collection

@@ -24,7 +24,7 @@ from embedstore.api.ingest import (
 )
 from embedstore.api.labels import Labels
 from embedstore.api.progress_bar import progress_bar
-from embedstore.api.settings import build_config
+from embedstore.api.settings import build_config, fit_config
 from embedstore.api.table import Table
 from embedstore.config import ExecutionConfig, ReadingConfig, RunConfig, TissueConfig, ViewConfig
 from embedstore.progress import OnProgress
@@ -55,7 +55,7 @@ class Store:
 
     @property
     def uri(self) -> str:
-        """Where it is."""
+        """Its directory, or its URI in an object store."""
         return self._tables.uri
 
     # -- what it holds ----------------------------------------------------------------------
@@ -82,7 +82,7 @@ class Store:
 
     @property
     def status(self) -> Table:
-        """What became of each slide in each collection: state, tiles, reader, seconds, and the reason of a failure."""
+        """The outcome for each slide in each collection: state, tiles, reader, seconds, and the reason of a failure."""
         return self.outcomes()
 
     def outcomes(
@@ -92,7 +92,7 @@ class Store:
         states: Sequence[Literal["done", "empty", "failed"]] = (),
         slide_id: str | None = None,
     ) -> Table:
-        """What became of slides, as `status`, of one collection, in some states, or of one slide.
+        """The rows of `status` for one collection, some states, or one slide.
 
         Raises:
             CollectionNotFoundError: there is no such collection.
@@ -129,7 +129,7 @@ class Store:
         return Augmenter(self._tables, self._tables.augmenters.get(name))
 
     def tile(self, tile_id: int, *, collection: str | None = None) -> dict[str, Any]:
-        """A tile's row, with its vector, and the collection that it was found in under 'collection'.
+        """A tile's row, with its vector; 'collection' is the name of its collection.
 
         Raises:
             TileNotFoundError: no collection has it.
@@ -139,7 +139,7 @@ class Store:
     def tile_at(
         self, slide_id: str, xy_l0: tuple[int, int] | None = None, *, collection: str | None = None
     ) -> dict[str, Any]:
-        """The tile of a slide that holds a level-0 pixel, or its first tile; as `tile`.
+        """The row, as of `tile`, of the tile at a level-0 pixel of a slide; without a pixel, of the slide's first tile.
 
         Raises:
             TileNotFoundError: the slide has no tile there.
@@ -150,7 +150,7 @@ class Store:
         """The picture of a tile as its extractor saw it, read again from its slide.
 
         Args:
-            row: Of `tile` or `tile_at`.
+            row: From `tile` or `tile_at`.
         Raises:
             SlideNotFoundError: the slide is no longer where it was ingested from.
         """
@@ -162,7 +162,7 @@ class Store:
         Raises:
             SlideNotInStoreError: there is no such slide.
         """
-        self._tables.ledger.resolve_slides(slides=[slide_id])  # whose error names slides of close names
+        self._tables.ledger.resolve_slides(slides=[slide_id])  # its error suggests slides of similar names
         slide = self._tables.ledger.slide(slide_id)
         return {} if slide is None else slide.as_record()
 
@@ -199,13 +199,13 @@ class Store:
                 configurations. Several share one pass over the pixels.
             collections: Names of the extractors' collections; from extractor and tiling when empty.
             mpp: Resolution of slides that do not state theirs, µm per level-0 pixel.
-            views: Augmented copies of each tile to embed beside it: how many, or their settings.
+            views: Augmented copies of each tile to embed beside it: their number, or their settings.
             tiling: Fields of `TilingConfig` that differ from the extractor's own.
             tissue, reading, run, execution: Settings, each an object or a dictionary of its fields;
                 execution={"in_process": True} uses threads of this process, not Ray.
             retry_failed: Also retry slides that failed or had no tiles.
             force: Ids of slides to embed again; their rows are replaced.
-            limit: At most so many slides.
+            limit: Largest number of slides.
             on_progress: See `embedstore.progress`; a progress bar when None.
         Returns:
             The slides that have no embeddings, with the reason, and a summary.
@@ -226,10 +226,10 @@ class Store:
         """Plan every slide that `ingest` would embed and time the extractors; nothing is written.
 
         Args:
-            slides: As of `ingest`.
-            options: As of `ingest`.
+            slides: As in `ingest`.
+            options: As in `ingest`.
         Returns:
-            Slides, tiles, hours and bytes of each pass over the pixels, and which slides would fail.
+            Slides, tiles, hours and bytes of each pass over the pixels, and the slides that would fail.
         """
         return estimate_ingest(ingest_request(slides, self.uri, **options))
 
@@ -249,21 +249,21 @@ class Store:
     ) -> Head:
         """Fit a head for a task from stored vectors; no pixel is read.
 
-        Patients are never on two sides of a split. Metrics are measured on examples that the head has not seen.
+        No patient is in two parts of a split. Metrics are measured on examples that the head has not seen.
 
         Args:
-            task: The task; labels of the store answer it.
+            task: A task that has labels in the store.
             config: How it is fitted; the defaults when None.
-            name: What to call it; the task and the model when None.
-            collection: Whose vectors; the only collection when None.
+            name: Name of the head; TASK-MODEL when None.
+            collection: Collection whose vectors are used; the only one when None.
             where: SQL over the slides' columns; only slides that it holds for.
             replace: Replace a head of the same name.
             on_progress: See `embedstore.progress`; a progress bar when None.
             settings: Fields of `FitConfig`, such as model="mlp", positive="tumour", split={"folds": 10},
                 augment={"views": 0.5} or augment="search".
         Raises:
-            TaskNotFoundError, LabelError: labels that cannot answer the task.
-            SplitError: patients that cannot be split as asked.
+            TaskNotFoundError, LabelError: there are no labels of the task, or they cannot be used.
+            SplitError: the patients cannot be split that way.
             HeadExistsError: the name is taken.
             ConfigError: a setting that does not exist, or a value that it cannot have.
         """
@@ -285,7 +285,7 @@ class Store:
         on_progress: OnProgress | None = None,
         **settings: Any,
     ) -> list[Head]:
-        """Fit a head for each of several tasks in one pass over the vectors. Arguments as of `fit_head`."""
+        """Fit a head for each of several tasks in one pass over the vectors. Arguments as in `fit_head`."""
         from heads.devices import prepare_jax
 
         prepare_jax()
@@ -310,23 +310,23 @@ class Store:
         on_progress: OnProgress | None = None,
         **settings: Any,
     ) -> Augmenter:
-        """Train a small network that takes a tile's embedding to that of the augmented tile.
+        """Train a small network that predicts the vector of an augmented tile from the vector of the tile.
 
-        It learns from views that `ingest(views=…)` stored, and is judged on patients that it has not seen.
+        It learns from views that `ingest(views=…)` stored, and is tested on patients that it has not seen.
 
         Args:
             config: How it is trained; the defaults when None.
-            collection: Whose views; the only collection when None.
-            name: What to call it; the collection's name and '-augmenter' when None.
+            collection: Collection whose views are used; the only one when None.
+            name: Name of the augmenter; COLLECTION-augmenter when None.
             where: SQL over the slides' columns; only slides that it holds for.
-            force: Save it even where it predicts no better than the untouched vector.
+            force: Save it even if it predicts no better than the tile's own vector.
             replace: Replace one of the same name.
             on_progress: See `embedstore.progress`; a progress bar when None.
             settings: Fields of `AugmenterConfig`, such as steps=5000.
         Raises:
             ViewsNotFoundError: the collection has no stored views.
             SplitError: fewer than four patients.
-            AugmenterRefusedError: it predicts no better than the untouched vector.
+            AugmenterRefusedError: it predicts no better than the tile's own vector.
         """
         from heads.devices import prepare_jax
 
@@ -360,9 +360,9 @@ class Store:
 
         Args:
             task: A labelled task of the target domain.
-            candidates: Names as of `ingest`, or configurations; one that cannot be loaded costs its row alone.
+            candidates: Names as in `ingest`, or configurations; one that cannot be loaded gets a row with its error.
             config: How they are compared; the defaults when None.
-            collection: Whose tiles are sampled; the only collection when None.
+            collection: Collection whose tiles are sampled; the only one when None.
             rank_check: Further tasks, on which the ranking is checked.
             where: SQL over the slides' columns; only slides that it holds for.
             tile_px, mpp: Tiles for every candidate; each candidate's own when None.
@@ -370,7 +370,7 @@ class Store:
             on_progress: See `embedstore.progress`; a progress bar when None.
             settings: Fields of `SelectConfig`, such as tiles=500 or site="scanner".
         Raises:
-            TaskNotFoundError, LabelError, SplitError: labels that cannot answer the task, or too few patients.
+            TaskNotFoundError, LabelError, SplitError: the labels cannot be used, or there are too few patients.
             CandidatesError: no candidate could be tried.
         """
         from heads.devices import prepare_jax
@@ -386,7 +386,7 @@ class Store:
             )  # fmt: skip
         return ExtractorSelection(selection)
 
-    # -- what leaves the store --------------------------------------------------------------
+    # -- export -----------------------------------------------------------------------------
 
     def export(
         self,
@@ -422,7 +422,7 @@ class Store:
         return self._tables.ledger.resolve_slides(slides=slides, patients=patients)
 
     def count_views(self, collection: str) -> int:
-        """How many stored views a collection has.
+        """Number of stored views of a collection.
 
         Raises:
             CollectionNotFoundError, ViewsNotFoundError: there is no such collection, or it has no views.
@@ -430,7 +430,7 @@ class Store:
         return len(self._tables.views(self._tables.collection(collection).name))
 
     def remove(self, *, slides: Sequence[str] = (), patients: Sequence[str] = ()) -> dict[str, int]:
-        """Take slides, or all slides of patients, out of every table of the store.
+        """Remove slides, or all slides of patients, from every table of the store.
 
         They are gone from reads and searches at once, and from the files after `compact(keep_hours=0)`.
 
@@ -442,7 +442,7 @@ class Store:
         return remove_slides(self._tables, self._tables.ledger.resolve_slides(slides=slides, patients=patients))
 
     def remove_views(self, collection: str) -> int:
-        """Take the stored views of a collection out. Returns how many there were.
+        """Remove the stored views of a collection; returns their number.
 
         Raises:
             ViewsNotFoundError: there are none.
@@ -488,17 +488,3 @@ def create(uri: str | Path) -> Store:
         StoreError: a file is in the way, or the object store loses commits.
     """
     return Store(StoreTables.create(uri))
-
-
-def fit_config(config: "FitConfig | None", settings: Mapping[str, Any]) -> "FitConfig":
-    """A configuration of a fit from keyword settings; the level follows from the model unless it is named."""
-    from heads.config import TILE_MODELS, AugmentConfig, FitConfig
-
-    fields = dict(settings)
-    if config is None and "model" in fields:
-        fields.setdefault("level", "tile" if fields["model"] in TILE_MODELS else "slide")
-    if fields.get("augment") is not None:
-        policies = fields["augment"]
-        policies = [policies] if isinstance(policies, str | Mapping | AugmentConfig) else policies
-        fields["augment"] = tuple(AugmentConfig(**each) if isinstance(each, Mapping) else each for each in policies)
-    return build_config(FitConfig, config, **fields)

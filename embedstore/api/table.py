@@ -8,14 +8,14 @@ import pyarrow as pa
 
 from embedstore.errors import ExportError
 
-SHOWN_ROWS = 20  # a notebook keeps what it shows
+SHOWN_ROWS = 20  # a notebook's file keeps what it shows
 SHOWN_TEXT = 60  # characters of a cell
 
 
 class Table:
     """Rows of a store as an Arrow table.
 
-    pandas, polars, DuckDB and whatever else reads the Arrow C stream take it as it is: `polars.DataFrame(table)`.
+    pandas, polars, DuckDB and other readers of the Arrow C stream take it as it is: `polars.DataFrame(table)`.
 
     Args:
         table: The rows.

@@ -52,7 +52,7 @@ def test_predictions_are_exported_as_the_ending_says(store: embedstore.Store, tm
     assert result.files[0].rows == 20 and len((tmp_path / "rows.csv").read_text().splitlines()) == 21
     assert head.export(tmp_path / "maps", format="geojson", on_progress=no_progress).slides == 12
     assert (tmp_path / "maps" / "s05.svs.geojson").is_file()
-    with pytest.raises(ConfigError, match="does not say what to write; name the format, one of geojson, png"):
+    with pytest.raises(ConfigError, match="does not tell the format; name one of geojson, png"):
         head.export(tmp_path / "maps", on_progress=no_progress)
     with pytest.raises(ConfigError, match="ExportRequest has no setting 'colour'"):
         head.export(tmp_path / "rows.csv", colour="red", on_progress=no_progress)

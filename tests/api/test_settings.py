@@ -2,8 +2,7 @@
 
 import pytest
 
-from embedstore.api.settings import build_config
-from embedstore.api.store import fit_config
+from embedstore.api.settings import build_config, fit_config
 from embedstore.config import RunConfig, TissueConfig
 from embedstore.errors import ConfigError
 from heads.config import AugmentConfig, FitConfig, SelectConfig, SplitConfig

@@ -47,7 +47,7 @@ def test_all_three_are_printed_and_something_found_is_exit_code_3(tmp_path: Path
     for text in (
         "leaks: 50 of 200 tiles looked at (200 in all) have a near-duplicate across patients",
         "patient P0  patient P4     50",
-        "… and 40 more; --json has them all",
+        "… and 40 more; --json prints all",
         "duplicates: 1 pair(s) of slides are the same",
         "outliers: 1 of 200 tiles looked at",
         "s2 1536, 0",

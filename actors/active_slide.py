@@ -1,4 +1,4 @@
-"""A slide on its way through a worker group."""
+"""A slide that a worker group is working on."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ class ActiveSlide:
 
     Attributes:
         plan: Its plan without the arrays.
-        plan_ref: The whole plan, where the workers find it.
+        plan_ref: Reference to the whole plan, for the workers.
         chunk_tiles: Tiles that are read at once.
-        next_start: First tile that no reader has been asked for.
+        next_start: First tile that was not yet given to a reader.
         redo: Ranges of tiles whose reader died.
-        unfinished: Collections that lack some of its tiles.
+        unfinished: Collections for which tiles are still to be embedded.
         finished: What was written for the other collections.
         readers: Names of the readers that have it open.
-        opened: The extractor has been told of it.
+        opened: The extractor was called to open it.
         unreadable: Tiles that could not be read.
     """
 
@@ -48,7 +48,7 @@ class ActiveSlide:
 
     @property
     def has_more(self) -> bool:
-        """Whether there are tiles that no reader has been asked for."""
+        """Whether there are tiles that are to be given to a reader."""
         return bool(self.redo) or self.next_start < self.tiles
 
     def next_chunk(self) -> tuple[int, int]:
@@ -60,11 +60,11 @@ class ActiveSlide:
         return start, self.next_start
 
     def restart(self) -> None:
-        """Begin again under a new key: what is under way for the old one no longer counts."""
+        """Start again under a new key; results of calls under the old key are ignored."""
         self.job.attempt += 1
         self.next_start, self.unreadable, self.read_s = 0, 0, 0.0
         self.opened = False
         self.redo.clear()
         self.readers.clear()
         self.finished.clear()
-        self.unfinished = set(self.job.wanted)
+        self.unfinished = set(self.job.collections)

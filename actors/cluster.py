@@ -1,4 +1,4 @@
-"""Ray: starting or joining it, and plain workers as actors. Everything that is Ray's stands here."""
+"""Ray: starting or joining a cluster, and workers as actors. The only file that imports Ray."""
 
 import contextlib
 import logging
@@ -37,12 +37,12 @@ _DIED = (ActorDiedError, ActorUnavailableError, NodeDiedError, OutOfMemoryError,
 
 @contextlib.contextmanager
 def cluster(address: str | None) -> Iterator[None]:
-    """Join the Ray cluster at `address`, or start one on this machine for the time of the run.
+    """Join the Ray cluster at `address`, or start one on this machine for the duration of the run.
 
     Raises:
         ClusterError: there is no cluster at the address.
     """
-    if ray.is_initialized():  # the caller's own; it stays
+    if ray.is_initialized():  # by the caller, who also shuts it down
         yield
         return
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -69,7 +69,7 @@ def cluster(address: str | None) -> Iterator[None]:
 
 
 def _require_reachable(address: str) -> None:
-    """Ray itself tries for five minutes to reach a cluster that is not there."""
+    """Fail early: Ray itself tries for five minutes to reach a cluster that does not exist."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not (colon and port.isdecimal()):  # 'auto', 'local': Ray looks them up
         return
@@ -91,7 +91,7 @@ def _started_from(empty: str) -> Iterator[None]:
 
     Ray puts the driver's working directory first on its workers' `sys.path`. A user's folder `heads/` or `cli/` there
     would be imported instead of ours. The directory must outlive the workers, whose working directory it becomes:
-    in one that is gone, torch's MKL ends the process ('Cannot load libtorch_cpu.so').
+    in a deleted one, torch's MKL ends the process ('Cannot load libtorch_cpu.so').
     """
     before = Path.cwd()
     os.chdir(empty)
@@ -103,7 +103,7 @@ def _started_from(empty: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _sigterm_handler_kept() -> Iterator[None]:
-    """Put back a handler of SIGTERM that Ray replaces as it starts; where there is none, Ray's exits cleanly."""
+    """Restore a SIGTERM handler that Ray replaces as it starts; where there was none, Ray's own exits cleanly."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -113,10 +113,10 @@ def _sigterm_handler_kept() -> Iterator[None]:
 
 
 class _Host:
-    """A plain object behind an actor; made at its first call, so that what its making raises reaches the caller.
+    """The actor around a plain object, which is made at the first call, so that its errors reach the caller.
 
-    The environment is set before anything of ours is imported. Ray's own `runtime_env` would do that too, but throws
-    away a process that stands ready and keeps an agent busy: 1.5 CPU-seconds a worker.
+    The environment is set before anything of ours is imported. Ray's own `runtime_env` would do that too, but discards
+    a prestarted process and keeps an agent busy: 1.5 CPU-seconds a worker.
     """
 
     def __init__(self, make: bytes, env: dict[str, str]) -> None:
@@ -134,9 +134,9 @@ class RayWorker:
     """A plain object in a process of the cluster.
 
     Args:
-        make: Makes the object, in that process; again whenever the process was restarted.
+        make: Makes the object in that process, also after each restart of the process.
         node_id: The node where it should run.
-        max_restarts: How often the process may be restarted.
+        max_restarts: Largest number of restarts of the process.
         env: Environment variables of that process.
     """
 
@@ -156,7 +156,7 @@ class RayWorker:
             "num_cpus": num_cpus,
             "num_gpus": num_gpus,
             "max_restarts": max_restarts,
-            "max_task_retries": 0,  # the scheduler repeats what was lost: it knows which slide to blame
+            "max_task_retries": 0,  # the scheduler repeats lost calls: it knows which slide each belongs to
         }
         if node_id is not None:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node_id, soft=True)

@@ -1,50 +1,36 @@
 """What is ready for the committer: finished slides, and the records of those that failed."""
 
 import time
-from collections.abc import Mapping
 
 from actors.active_slide import ActiveSlide
 from actors.committer import CommitBatch
-from actors.jobs import SlideJob
-from embedstore.config import RunConfig
+from actors.jobs import RunContext, SlideJob
 from embedstore.errors import NoTileError
 from embedstore.slides import SlidePlan, SlideSource
 from embedstore.store import Label, Outcome, SlideFragments, SlideRow
 
 
 class CommitBuffer:
-    """Gathers slides into batches, so that a table gets one version for many of them.
+    """Gathers slides into batches, so that a table gets one version for many of them."""
 
-    Args:
-        stored_fingerprints: Fingerprint of each slide that had rows before the run.
-        replacing: Slides whose rows are made again.
-    """
-
-    def __init__(
-        self,
-        config: RunConfig,
-        *,
-        run_id: str,
-        stored_fingerprints: Mapping[str, str | None],
-        replacing: frozenset[str],
-    ) -> None:
-        self._config, self._run_id = config, run_id
-        self._stored, self._replacing = stored_fingerprints, replacing
+    def __init__(self, context: RunContext) -> None:
+        self._run, self._run_id = context.run, context.run_id
+        self._stored, self._replacing = context.stored_fingerprints, context.replacing
         self._fragments: list[SlideFragments] = []
         self._outcomes: list[Outcome] = []
         self._slides: dict[str, SlideRow] = {}
         self._labels: list[Label] = []
-        self._since = 0.0
+        self._oldest_at = 0.0
 
     def __bool__(self) -> bool:
         return bool(self._outcomes)
 
     def due(self, *, at_once: bool) -> bool:
-        """Whether there is a batch that is large or old enough, or any if it should go `at_once`."""
+        """Whether there is a batch that is large or old enough to commit; any batch is where `at_once`."""
         if not self._outcomes:
             return False
-        waited_s = time.monotonic() - self._since
-        return at_once or len(self._outcomes) >= self._config.group_slides or waited_s >= self._config.group_s
+        waited_s = time.monotonic() - self._oldest_at
+        return at_once or len(self._outcomes) >= self._run.group_slides or waited_s >= self._run.group_s
 
     def add_finished(self, slide: ActiveSlide) -> None:
         """Add a slide whose rows are written, for every collection that lacked it."""
@@ -69,11 +55,11 @@ class CommitBuffer:
                 )
             )
         self._slides[job.slide_id] = slide_row(job.source, plan)
-        # Labels of a slide that had rows before may have been removed or corrected since: they are left alone.
+        # Labels of a slide that had rows before may have been removed or corrected since: they are not written again.
         if job.slide_id not in self._stored or job.slide_id in self._replacing:
             self._labels += [
                 Label(
-                    task=job.slide_id,
+                    task=job.slide_id,  # a folder of labelled tiles is a task of its own
                     slide_id=job.slide_id,
                     name=label.name,
                     label=label.label,
@@ -88,9 +74,9 @@ class CommitBuffer:
         """Add the record of a slide that has no rows, or no views; `slide` where it was planned."""
         stored = job.slide_id in self._stored
         if stored and job.slide_id in self._replacing:
-            return  # its old rows are still there, and the record that belongs to them
+            return  # its old rows are still there, with their outcome
         plan = slide.plan if slide else None
-        for collection in job.wanted:
+        for collection in job.collections:
             self._add_outcome(
                 Outcome(
                     collection=collection,
@@ -111,11 +97,11 @@ class CommitBuffer:
 
     def _add_outcome(self, outcome: Outcome) -> None:
         if not self._outcomes:
-            self._since = time.monotonic()
+            self._oldest_at = time.monotonic()
         self._outcomes.append(outcome)
 
     def take(self) -> CommitBatch:
-        """Everything that waits; the buffer is empty afterwards."""
+        """Take all that is in the buffer."""
         batch = CommitBatch(
             fragments=tuple(self._fragments),
             slides=tuple(self._slides.values()),
@@ -135,7 +121,7 @@ class CommitBuffer:
 
 
 def slide_row(source: SlideSource, plan: SlidePlan | None) -> SlideRow:
-    """The slide's row in the ledger; of a slide that could not be planned, what its source tells."""
+    """The slide's row in the ledger; for a slide that could not be planned, what its source states."""
     if plan is None:
         return SlideRow(
             slide_id=source.slide_id, path=source.path, kind=source.kind, slide_mpp=source.mpp, metadata=source.metadata

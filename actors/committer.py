@@ -18,7 +18,7 @@ from embedstore.store import (
 
 log = logging.getLogger(__name__)
 
-#: Versions this old are forgotten during a run. A search that opened an older one an hour ago would lose its files.
+#: Versions older than this are deleted during a run. A search that opened one an hour ago would lose its files.
 KEEP_S = 3600.0
 
 
@@ -62,25 +62,24 @@ class Committer:
             self._close = leases.pop_all()
 
     def ping(self) -> None:
-        """Answer: the worker lives."""
+        """Return, to show that the worker is alive."""
 
     def views_present(self) -> dict[str, set[str]]:
         """Slides of each collection whose views are stored."""
         return {name: writer.present() for name, writer in self._views.items()}
 
     def present(self, run_id: str) -> dict[str, set[str]]:
-        """Slides of each collection whose rows are in it; mends the ledger where a crash left it behind."""
+        """Slides that have rows in each collection; repairs the ledger where a crash kept it from being updated."""
         for name, writer in self._writers.items():
-            amended = self._store.ledger.repair(name, writer.collection.slides(), run_id)
-            if amended:
-                log.warning("collection %s: %d slides were committed without their record; mended", name, amended)
+            if amended := self._store.ledger.repair(name, writer.collection.slides(), run_id):
+                log.warning("collection %s: %d slides were committed without their record; repaired", name, amended)
         return {name: writer.present() for name, writer in self._writers.items()}
 
     def commit(self, batch: CommitBatch) -> int:
-        """Record what the slides are, make their rows visible, then record what became of them.
+        """Record the slides and their labels, make their rows visible, then record their outcomes.
 
-        In this order, because slides that have rows are not taken up again: labels and metadata, which only the run
-        knows, must be there by then. All of it is keyed, and may be written twice.
+        In this order, because slides that have rows are not ingested again: labels and metadata, which only the run
+        knows, must be stored before. All of it is keyed, so writing it twice changes nothing.
 
         Returns:
             Slides added, over all collections.
@@ -107,7 +106,7 @@ class Committer:
         return added
 
     def _clear_views(self, name: str, slides: Sequence[SlideFragments], forced: frozenset[str]) -> None:
-        """Remove views that are not of the tiles to come: of replaced slides, and any that are without tiles."""
+        """Remove views of tiles that will be replaced, and views that have no tiles."""
         writer = self._views.get(name)
         if writer is None or not slides:
             return
@@ -122,19 +121,19 @@ class Committer:
             writer.compact(keep_s=KEEP_S, busy=busy)
         except (OSError, RuntimeError, ValueError) as error:  # Lance's; the rows are there, and are searched one by one
             log.warning(
-                "%s could not be tidied, or its index not be built: %s; all rows are committed, and "
-                "`embedstore index` and `embedstore compact` do it by hand", writer.name, error,
+                "%s could not be compacted or indexed: %s; all rows are committed; run `embedstore compact` and "
+                "`embedstore index` later", writer.name, error,
             )  # fmt: skip
         self._store.ledger.tidy(keep_s=KEEP_S)
         writer.commits = 0
 
     def close(self) -> None:
-        """Leave the tables tidy and indexed, and let go of the leases."""
+        """Compact and index the tables, and release the leases."""
         for writer in (*self._writers.values(), *self._views.values()):
             if writer.commits:
                 self._compact(writer, busy=False)
         self.release()
 
     def release(self) -> None:
-        """Let go of the leases, whatever else happened."""
+        """Release the leases."""
         self._close.close()

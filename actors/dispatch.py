@@ -1,4 +1,4 @@
-"""Calls that are under way: which worker makes which, and what follows when one ends or its worker dies."""
+"""Calls in progress: which worker runs which, and what follows when a call ends or its worker dies."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ from embedstore.errors import RunError, WorkerDiedError
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
-#: A worker that is not back after this time is given up.
+#: A worker that is not back after this time, seconds, is given up.
 REVIVE_S = 180.0
 
 
@@ -21,10 +21,10 @@ class WorkerHandle:
     """A worker as the run sees it.
 
     Attributes:
-        up: It is alive, as far as is known; False while it is being restarted.
-        calls: Results that it owes, oldest first.
+        up: False from its death until it answers a ping after its restart.
+        calls: Results of its calls in progress, oldest first.
         down_since: When it died.
-        ping_at: When it is to be asked next whether it is back.
+        ping_at: When to ping it next, while it is down.
     """
 
     worker: Worker
@@ -40,7 +40,7 @@ class WorkerHandle:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Call:
-    """A call that is under way, and what follows; see `Dispatch.call`."""
+    """A call in progress, and what follows; see `Dispatch.call`."""
 
     handle: WorkerHandle
     done: Callable[[Any], None]
@@ -49,14 +49,14 @@ class _Call:
 
 
 class Dispatch:
-    """Makes calls and settles them.
+    """Starts calls of workers, waits for them and runs what follows.
 
     Args:
         handles: Every worker of the run.
-        max_restarts: Deaths of workers that the run survives.
+        max_restarts: Number of worker deaths that the run survives.
         on_death: Called with a worker that died, after each of its calls was settled.
-        on_loss: Called with a worker that does not come back; returns the workers that the run goes on without, none
-            if it cannot go on.
+        on_loss: Called with a worker that does not come back; returns the workers that the run goes on without, or
+            none if it cannot go on.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Dispatch:
         self._deaths = 0
 
     def __bool__(self) -> bool:
-        """Whether a call is under way."""
+        """Whether a call is in progress."""
         return bool(self._calls)
 
     def call(
@@ -94,7 +94,7 @@ class Dispatch:
 
         Args:
             done: Takes the result.
-            lost: Called if the worker dies, with whether it was carrying out this call.
+            lost: Called if the worker dies, with whether it was running this call.
             failed: Takes the error that the call raised; without it, the error ends the run.
         Returns:
             A reference to the result, or a list of as many as it `returns`.
@@ -105,10 +105,10 @@ class Dispatch:
         handle.calls.append(first)
         return refs
 
-    def settle(self, *, wake: bool = True) -> None:
-        """Wait a moment for calls to end, and do what follows; `wake` asks dead workers whether they are back."""
-        if wake:
-            self._wake()
+    def settle(self, *, revive: bool = True) -> None:
+        """Wait a moment for calls to end, and run what follows; with `revive`, ping workers that died before."""
+        if revive:
+            self._revive()
         if not self._calls:
             time.sleep(TICK_S)  # a worker is being restarted
         for ref in self._pool.wait(list(self._calls), TICK_S):
@@ -160,7 +160,7 @@ class Dispatch:
                 result = self._pool.get(ref)
             except Exception:
                 call.lost(running)
-                running = False  # calls are carried out in order: only the oldest that failed was running
+                running = False  # calls run in order: only the oldest that failed was running
             else:
                 call.done(result)
         self._on_death(handle)
@@ -170,8 +170,8 @@ class Dispatch:
                 f"{self._max_restarts}. Is memory short? Committed slides are safe; run the same command again"
             )
 
-    def _wake(self) -> None:
-        """Ask workers that died whether they are back."""
+    def _revive(self) -> None:
+        """Ping workers that died; give up those that are down for too long."""
         for handle in self._handles:
             if handle.up or handle.calls or time.monotonic() < handle.ping_at:
                 continue
@@ -180,8 +180,8 @@ class Dispatch:
                 given_up = self._on_loss(handle)
                 if not given_up:
                     raise RunError(
-                        f"worker {handle.name} did not come back within {REVIVE_S:.0f} s, and nobody is left to do its "
-                        "work; committed slides are safe; look at the cluster (`ray status`), then run the same "
+                        f"worker {handle.name} did not come back within {REVIVE_S:.0f} s, and no other worker can do "
+                        "its work; committed slides are safe; look at the cluster (`ray status`), then run the same "
                         "command again"
                     )
                 self._handles = [other for other in self._handles if other not in given_up]

@@ -1,4 +1,4 @@
-"""What an ingest would cost: every slide is planned, and the networks are timed on a few tiles."""
+"""The estimated cost of an ingest: every slide is planned, and the extractors are timed on a few tiles."""
 
 import logging
 import os
@@ -85,7 +85,7 @@ class IngestEstimate:
 
 
 def estimate(request: IngestRequest) -> IngestEstimate:
-    """Plan every slide that `ingest` would embed, and time the networks; nothing is written."""
+    """Plan every slide that `ingest` would embed, and time the extractors; nothing is written."""
     result = IngestEstimate()
     for group in request.groups:
         _estimate_group(request, group, result)
@@ -93,12 +93,12 @@ def estimate(request: IngestRequest) -> IngestEstimate:
 
 
 def _estimate_group(request: IngestRequest, group: TilingGroup, result: IngestEstimate) -> None:
-    """Add what the extractors of one tiling would do."""
+    """Add the estimate for the extractors of one tiling."""
     config = request.config_for(group)
     pending = pending_slides(request, group, Store(request.store_uri))
     planned, unfit, largest = _plan_all([job.source for job in pending.jobs], config)
     extractors = [load_extractor(target.extractor, device=request.execution.device) for target in group.targets]
-    rate = _tiles_per_s(largest, extractors, config, request) if largest is not None else 0.0
+    tiles_per_s = _tiles_per_s(largest, extractors, config, request) if largest is not None else 0.0
     vector_bytes = {name: 2 * extractor.dim for name, extractor in zip(group.collections, extractors, strict=True)}
     views = config.views.count if config.views is not None else 0
     jobs = {job.slide_id: job for job in pending.jobs}
@@ -111,8 +111,8 @@ def _estimate_group(request: IngestRequest, group: TilingGroup, result: IngestEs
             slides_failed_earlier=len(pending.left_failed),
             tiles=tiles,
             views=tiles * views,
-            tiles_per_s=rate,
-            hours=tiles / rate / 3600 if rate else 0.0,
+            tiles_per_s=tiles_per_s,
+            hours=tiles / tiles_per_s / 3600 if tiles_per_s else 0.0,
             bytes=sum(slide.tiles * _tile_bytes(jobs[slide.slide_id], vector_bytes, views) for slide in planned),
         )
     )
@@ -125,13 +125,13 @@ def _tile_bytes(job: SlideJob, vector_bytes: dict[str, int], views: int) -> int:
     """Size of the rows that a tile of a slide adds, in all collections that lack the tile or its views."""
     return sum(
         (name not in job.views_only) * (vector_bytes[name] + ROW_BYTES) + views * (vector_bytes[name] + VIEW_BYTES)
-        for name in job.wanted
+        for name in job.collections
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _PlannedSlide:
-    """What is kept of a plan: of 20,000 slides the arrays would take gigabytes."""
+    """The part of a plan that is kept: the arrays of 20,000 slides would take gigabytes."""
 
     slide_id: str
     tiles: int
@@ -146,20 +146,20 @@ def _plan_all(
     largest: SlidePlan | None = None
     lock = threading.Lock()
 
-    def plan(source: SlideSource) -> _PlannedSlide | UnfitSlide:
+    def plan_one(source: SlideSource) -> _PlannedSlide | UnfitSlide:
         nonlocal largest
         try:
-            made = plan_slide(source, tiling=config.tiling, tissue=config.tissue, reading=config.reading)
-        except Exception as error:  # as in the run, whatever it is costs this slide
+            plan = plan_slide(source, tiling=config.tiling, tissue=config.tissue, reading=config.reading)
+        except Exception as error:  # as in a run, any error fails this slide only
             state: Literal["empty", "fails"] = "empty" if isinstance(error, NoTileError) else "fails"
             return UnfitSlide(slide_id=source.slide_id, state=state, reason=str(error))
         with lock:
-            if largest is None or len(made) > len(largest):
-                largest = made
-        return _PlannedSlide(slide_id=made.slide_id, tiles=len(made), warnings=made.warnings)
+            if largest is None or len(plan) > len(largest):
+                largest = plan
+        return _PlannedSlide(slide_id=plan.slide_id, tiles=len(plan), warnings=plan.warnings)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        results = list(threads.map(plan, sources))
+        results = list(threads.map(plan_one, sources))
     planned = [result for result in results if isinstance(result, _PlannedSlide)]
     return planned, [result for result in results if isinstance(result, UnfitSlide)], largest
 

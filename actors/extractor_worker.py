@@ -1,4 +1,4 @@
-"""The extractor worker: the networks of a tiling group on one device, and the fragments they fill."""
+"""The extractor worker: the extractors of a tiling group on one device, and the fragments that they write."""
 
 import time
 from collections import deque
@@ -26,9 +26,9 @@ class FinishedSlide:
     """A slide's last tile has been embedded for a collection.
 
     Attributes:
-        fragments: What was written; without rows when not one tile was readable.
-        stored_tiles: Tiles that the collection had before, where only views were wanted.
-        extract_s: The slide's share of the time in the network, seconds.
+        fragments: What was written; no rows if no tile was readable.
+        stored_tiles: Number of tiles that the collection had before, where only views are added; else 0.
+        extract_s: The slide's share of the time in the extractor, seconds.
         write_s: Time spent writing its fragments, seconds.
     """
 
@@ -44,9 +44,9 @@ class ExtractorWorker:
 
     Args:
         store_uri: The store.
-        targets: The networks, and where each one's embeddings go; they see the same tiles.
+        targets: The extractors, which see the same tiles, and the collection of each.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        batch_tiles: Tiles a forward pass; each network's own default when None.
+        batch_tiles: Tiles in one forward pass; each extractor's own default when None.
         threads: Threads for torch on the CPU; torch's default when None.
         views: Which augmented copies of each tile are embedded too; none when None.
     """
@@ -66,10 +66,10 @@ class ExtractorWorker:
             set_threads(threads)
 
     def ping(self) -> None:
-        """Answer: the worker lives."""
+        """Return, to show that the worker is alive."""
 
     def records(self) -> list[dict[str, Any]]:
-        """The record of each network, in the order of the targets, to be stored with its collection."""
+        """The record of each extractor, in the order of the targets, to be stored with its collection."""
         return [branch.extractor.record() for branch in self._branches]
 
     def open(
@@ -78,17 +78,17 @@ class ExtractorWorker:
         """Get ready for a slide's tiles, for the collections that lack it, or only its views.
 
         Raises:
-            SlideError: views are wanted of other tiles than the collection has.
+            SlideError: the views would be of other tiles than the collection has.
         """
         for branch in self._branches:
             if (name := branch.collection.name) in collections:
                 branch.open(key, slide_id, planned, tiles=name not in views_only)
 
     def feed(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> list[FinishedSlide]:
-        """Embed tiles as soon as they fill a batch.
+        """Add tiles to the batches, and embed each batch that is full.
 
         Returns:
-            The slides that this finished.
+            The slides that are finished with this.
         """
         branches = [branch for branch in self._branches if chunk.key in branch.slides]
         if not branches:
@@ -107,11 +107,11 @@ class ExtractorWorker:
 
 @dataclass(kw_only=True, eq=False)
 class _Slide:
-    """A slide on its way.
+    """A slide that is being embedded.
 
     Attributes:
-        first_copy: 1 where only its views are wanted, else 0, the tile itself.
-        stored_tiles: Tiles that the collection has of it.
+        first_copy: Number of the first copy of each tile to embed: 0, the tile itself, or 1 where only views are added.
+        stored_tiles: Number of its tiles that the collection had before, where only views are added.
     """
 
     writer: FragmentWriter
@@ -123,20 +123,20 @@ class _Slide:
 
 @dataclass(kw_only=True, eq=False)
 class _Waiting:
-    """Tiles and views of one chunk that are in the stream, in the order in which they went in.
+    """Tiles and views of one chunk that are in the stream, in the order in which they were pushed.
 
     Attributes:
         copies: A tile's position in the plan times 1 + views, plus 0 for the tile itself or its view's number.
-        taken: How many of them have come out.
+        done: Number of those that are embedded.
     """
 
     key: str
     copies: NDArray[np.int64]
-    taken: int = 0
+    done: int = 0
 
 
 class _Branch:
-    """One network, its stream of batches, and the slides that are on their way through it."""
+    """One extractor, its stream of batches, and the slides that are being embedded."""
 
     def __init__(
         self, store_uri: str, target: Target, device: str, batch_tiles: int | None, views: ViewConfig | None
@@ -185,64 +185,64 @@ class _Branch:
     def feed(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> list[FinishedSlide]:
         rows, first = chunk.start + np.arange(len(chunk.readable)), self.slides[chunk.key].first_copy
         copies = rows[:, None] * self._copies + np.arange(first, self._copies)
-        readable, lost = copies[chunk.readable].ravel(), copies[~chunk.readable].ravel()
-        touched: list[str] = []
-        if len(lost):
-            self._put(chunk.key, lost, None)
-            touched.append(chunk.key)
+        readable, unreadable = copies[chunk.readable].ravel(), copies[~chunk.readable].ravel()
+        changed: list[str] = []
+        if len(unreadable):
+            self._put(chunk.key, unreadable, None)
+            changed.append(chunk.key)
         if len(readable):
             self._waiting.append(_Waiting(key=chunk.key, copies=readable))
-            pixels = pixels if not len(lost) else pixels[chunk.readable]
+            pixels = pixels if not len(unreadable) else pixels[chunk.readable]
             if self._view_config is not None:
                 pixels = pixels[:, first:].reshape(-1, *pixels.shape[2:])
             began = time.perf_counter()
             embeddings = self._stream.push(pixels)
-            touched += self._hand_out(embeddings, time.perf_counter() - began)
-        return self._finished(touched)
+            changed += self._put_in_order(embeddings, time.perf_counter() - began)
+        return self._finished(changed)
 
     def flush(self) -> list[FinishedSlide]:
         began = time.perf_counter()
         embeddings = self._stream.flush()
-        return self._finished(self._hand_out(embeddings, time.perf_counter() - began))
+        return self._finished(self._put_in_order(embeddings, time.perf_counter() - began))
 
-    def _hand_out(self, embeddings: NDArray[np.float16], took_s: float) -> list[str]:
-        """Give embeddings to the slides of their tiles: the stream returns them in the order in which they went in.
+    def _put_in_order(self, embeddings: NDArray[np.float16], took_s: float) -> list[str]:
+        """Write embeddings to the slides of their tiles; the stream returns them in the order of the tiles.
 
         Returns:
             Keys of these slides.
         """
-        touched: list[str] = []
-        given = 0
-        while given < len(embeddings):
+        changed: list[str] = []
+        start = 0
+        while start < len(embeddings):
             waiting = self._waiting[0]
-            n = min(len(waiting.copies) - waiting.taken, len(embeddings) - given)
-            copies = waiting.copies[waiting.taken : waiting.taken + n]
+            n = min(len(waiting.copies) - waiting.done, len(embeddings) - start)
+            copies = waiting.copies[waiting.done : waiting.done + n]
             if waiting.key in self.slides:
                 self.slides[waiting.key].extract_s += took_s * n / len(embeddings)
-                self._put(waiting.key, copies, embeddings[given : given + n])
-                touched.append(waiting.key)
-            given += n
-            waiting.taken += n
-            if waiting.taken == len(waiting.copies):
+                self._put(waiting.key, copies, embeddings[start : start + n])
+                changed.append(waiting.key)
+            start += n
+            waiting.done += n
+            if waiting.done == len(waiting.copies):
                 self._waiting.popleft()
-        return touched
+        return changed
 
     def _put(self, key: str, copies: NDArray[np.int64], embeddings: NDArray[np.float16] | None) -> None:
         slide = self.slides[key]
         began = time.perf_counter()
-        rows, view = np.divmod(copies, self._copies)
-        for put, chosen, at in (
-            (slide.writer.put, view == 0, rows),
-            (slide.writer.put_views, view > 0, rows * (self._copies - 1) + view - 1),
+        tiles, view = np.divmod(copies, self._copies)
+        for put, chosen, rows in (
+            (slide.writer.put, view == 0, tiles),
+            (slide.writer.put_views, view > 0, tiles * (self._copies - 1) + view - 1),
         ):
             if chosen.any():
-                put(at[chosen], None if embeddings is None else embeddings[chosen])
+                put(rows[chosen], None if embeddings is None else embeddings[chosen])
         slide.write_s += time.perf_counter() - began
 
-    def _finished(self, touched: Sequence[str]) -> list[FinishedSlide]:
-        """Those of some slides whose every row is written; they are forgotten here."""
+    def _finished(self, changed: Sequence[str]) -> list[FinishedSlide]:
+        """Remove and return those of the changed slides whose rows are all written."""
         finished = []
-        for key in dict.fromkeys(touched):
+        for key in dict.fromkeys(changed):
             slide = self.slides[key]
             if slide.writer.complete:
                 del self.slides[key]

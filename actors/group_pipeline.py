@@ -1,23 +1,22 @@
 """The slides of one worker group, from plan to fragments: what each worker of the group does next.
 
-A slide belongs to one extractor, which puts its rows in order; its readers send chunks of tiles, of which only so many
-bytes are under way. A slide that a worker's death interrupts is read again; one that keeps killing workers has failed.
+A slide belongs to one extractor, which puts its rows in order. Its readers send chunks of tiles; bytes in flight are
+limited. A slide that is interrupted by a worker's death is read again; one that keeps killing workers fails.
 """
 
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from actors.active_slide import ActiveSlide
 from actors.commit_buffer import CommitBuffer
 from actors.dispatch import Dispatch, WorkerHandle
 from actors.extractor_worker import FinishedSlide
 from actors.ingest_workers import WorkerGroup
-from actors.jobs import SlideJob
+from actors.jobs import RunContext, SlideJob
 from actors.reader import Chunk, PlannedSlide, without_arrays
 from actors.run_counts import RunCounts
 from actors.workers import ResultRef
-from embedstore.config import IngestConfig, RunConfig
 from embedstore.errors import (
     EmbedStoreError,
     RunError,
@@ -36,8 +35,6 @@ class GroupPipeline:
     Args:
         queue: Slides that no group has taken up; shared by all groups of a run.
         buffer: Takes finished and failed slides.
-        stored_fingerprints: Fingerprint of each slide that had rows before the run.
-        replacing: Slides whose rows are made again.
     """
 
     def __init__(
@@ -47,17 +44,12 @@ class GroupPipeline:
         queue: deque[SlideJob],
         buffer: CommitBuffer,
         counts: RunCounts,
-        *,
-        config: IngestConfig,
-        run: RunConfig,
-        stored_fingerprints: Mapping[str, str | None],
-        replacing: frozenset[str],
+        context: RunContext,
     ) -> None:
         self.group = group
-        self.in_flight_bytes = 0  # pixels that were asked for and are not yet embedded
+        self.in_flight_bytes = 0  # pixels that were requested and are not yet embedded
         self._dispatch, self._queue, self._buffer, self._counts = dispatch, queue, buffer, counts
-        self._config, self._run = config, run
-        self._stored, self._replacing = stored_fingerprints, replacing
+        self._context, self._run, config = context, context.run, context.config
         copies = 1 + (config.views.count if config.views is not None else 0)
         self._tile_bytes = copies * 3 * config.tiling.tile_px**2
         self._active: dict[str, ActiveSlide] = {}  # by key
@@ -68,13 +60,13 @@ class GroupPipeline:
 
     @property
     def idle(self) -> bool:
-        """Whether no slide is on its way."""
+        """Whether no slide is in the pipeline."""
         return not self._active and not self._planning
 
     # -- what the readers do next -----------------------------------------------------------
 
     def hand_out(self, reader: WorkerHandle) -> bool:
-        """Give a reader something to do; False when there is nothing for it now."""
+        """Give a reader its next call; False when there is nothing for it now."""
         own = self._own_slide.get(reader.name)
         if own is not None and not (own.has_more and own.key in self._active):
             del self._own_slide[reader.name]
@@ -87,7 +79,7 @@ class GroupPipeline:
         if self._queue and self._planning + len(waiting) < max(1, idle):
             self._plan(reader)
             return True
-        if own is None and not self._planning and not self._queue:  # help with what is left
+        if own is None and not self._planning and not self._queue:  # help with another reader's slide
             unread = [slide for slide in self._active.values() if slide.has_more]
             if unread:
                 own = self._own_slide[reader.name] = max(unread, key=lambda slide: slide.tiles - slide.next_start)
@@ -142,8 +134,8 @@ class GroupPipeline:
         if self._given_up:
             self._queue.appendleft(job)
             return
-        stored = self._stored.get(job.slide_id)
-        if stored is not None and stored != plan.fingerprint and job.slide_id not in self._replacing:
+        stored = self._context.stored_fingerprints.get(job.slide_id)
+        if stored is not None and stored != plan.fingerprint and job.slide_id not in self._context.replacing:
             self._fail(
                 job,
                 SlideError(
@@ -161,7 +153,7 @@ class GroupPipeline:
             tiles=len(plan),
             chunk_tiles=max(1, self._run.chunk_bytes // self._tile_bytes),
             labels=plan.labels,
-            unfinished=set(job.wanted),
+            unfinished=set(job.collections),
         )
 
     # -- reading ----------------------------------------------------------------------------
@@ -208,13 +200,20 @@ class GroupPipeline:
         def failed(error: Exception) -> None:
             if isinstance(error, UnknownKeyError):
                 self._plan_again(key)
-            elif isinstance(error, SlideError):  # its views are of other tiles than those that are stored
+            elif isinstance(error, SlideError):  # its views would be of other tiles than the stored ones
                 self._drop_failed(key, error)
             else:
                 raise error
 
         self._dispatch.call(
-            self.group.extractor, "open", key, job.slide_id, slide.plan_ref, job.wanted, job.views_only, failed=failed
+            self.group.extractor,
+            "open",
+            key,
+            job.slide_id,
+            slide.plan_ref,
+            job.collections,
+            job.views_only,
+            failed=failed,
         )
 
     def _open_reader(self, reader: WorkerHandle, slide: ActiveSlide) -> None:
@@ -241,7 +240,7 @@ class GroupPipeline:
             self._queue.appendleft(slide.job)
 
     def _close(self, slide: ActiveSlide) -> None:
-        """Have the readers close a slide."""
+        """Make the readers close a slide."""
         for reader in self.group.readers:
             if reader.name in slide.readers and reader.up:
                 self._dispatch.call(reader, "close", slide.key)
@@ -251,13 +250,13 @@ class GroupPipeline:
 
     def _feed(self, key: str, chunk: Chunk, pixels: ResultRef, size: int) -> None:
         slide = self._active.get(key)
-        # Without a slide it was dropped, or begun again under another key.
+        # None: the slide was dropped, or restarted under another key.
         if slide is None or not self.group.extractor.up:
             self.in_flight_bytes -= size
             return
         slide.read_s += chunk.read_s
         slide.unreadable += int((~chunk.readable).sum())
-        max_unreadable = self._config.reading.max_unreadable
+        max_unreadable = self._context.config.reading.max_unreadable
         if slide.unreadable > max_unreadable * slide.tiles:
             self.in_flight_bytes -= size
             self._drop_failed(
@@ -298,11 +297,11 @@ class GroupPipeline:
         self._flushing = False
         self._collect(finished)
         if self._active and not self.in_flight_bytes and not any(slide.has_more for slide in self._active.values()):
-            # Every tile went in and some did not come out: the extractor was restarted between two calls.
+            # All tiles were fed and some were not embedded: the extractor was restarted between two calls.
             self.restart()
 
     def _collect(self, finished_slides: Sequence[FinishedSlide]) -> None:
-        """Take what the extractor finished: a slide is done once every collection has it."""
+        """Record what the extractor finished: a slide is done once it is finished for every collection."""
         for finished in finished_slides:
             slide = self._active.get(finished.key)
             if slide is None:
@@ -322,7 +321,7 @@ class GroupPipeline:
             slide.readers.discard(reader.name)
 
     def restart(self) -> None:
-        """Begin every slide again: the extractor died, and embeddings that were not written out died with it."""
+        """Restart every slide: the extractor died, and embeddings that it had not written are lost."""
         self._flushing = False
         self._own_slide.clear()
         slides = list(self._active.values())
@@ -333,7 +332,7 @@ class GroupPipeline:
             self._active[slide.key] = slide
 
     def give_up(self) -> None:
-        """Return the slides to the queue: this group cannot go on."""
+        """Return all slides to the queue: this group cannot go on."""
         self._given_up = True
         for slide in self._active.values():
             slide.job.attempt += 1
@@ -346,7 +345,7 @@ class GroupPipeline:
         self._planning = 0
 
     def _strike(self, job: SlideJob, doing: str) -> bool:
-        """Count a worker's death against a slide; True if it had as many as allowed and has failed."""
+        """Count a worker's death against a slide; True if that was one too many, and the slide has failed."""
         job.strikes += 1
         if job.strikes < self._run.max_strikes:
             return False
@@ -373,14 +372,14 @@ class GroupPipeline:
         self._counts.add_done()
 
     def _fail(self, job: SlideJob, error: Exception, slide: ActiveSlide | None = None) -> None:
-        """Record a slide that has no rows, with the reason; the run goes on."""
+        """Record a slide that gets no rows, with the reason; the run goes on."""
         if not isinstance(error, EmbedStoreError):
             log.warning("slide %s failed unexpectedly", job.slide_id, exc_info=error)
         self._buffer.add_failed(job, error, slide)
         self._counts.add_failed(job.slide_id, error)
 
     def _drop_failed(self, key: str, error: Exception) -> None:
-        """Fail a slide that is on its way."""
+        """Fail a slide that is in the pipeline."""
         slide = self._active.get(key)
         if slide is not None:
             self._drop(slide)
@@ -391,7 +390,7 @@ class GroupPipeline:
         self._forget(slide)
 
     def _forget(self, slide: ActiveSlide) -> None:
-        """Have the workers forget a slide."""
+        """Make the workers forget a slide."""
         self._close(slide)
         if self.group.extractor.up:
             self._dispatch.call(self.group.extractor, "drop", slide.key)

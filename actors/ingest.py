@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from actors.ingest_workers import IngestWorkers, StartWorkers, WorkerFactories, start_workers
-from actors.jobs import PendingSlides, pending_slides
+from actors.jobs import PendingSlides, RunContext, pending_slides
 from actors.request import IngestRequest, Target, TilingGroup
 from actors.run_counts import RunCounts
 from actors.scheduler import Scheduler
@@ -35,8 +35,8 @@ def ingest(
     Slides that are complete are skipped. A slide that fails is recorded with the reason; the run goes on.
 
     Args:
-        on_progress: Called about twice a second with the slides that have ended; once for each tiling group.
-        should_stop: Asked often; once it returns True, slides in flight are dropped and finished ones committed.
+        on_progress: Called about twice a second with the slides that have ended, of each tiling group in turn.
+        should_stop: Called often; once it returns True, slides in flight are dropped and finished ones committed.
         start_workers: Starts the workers of each tiling group.
     Raises:
         CollectionMismatchError: a collection was made with another configuration or extractor.
@@ -72,7 +72,7 @@ def _ingest_group(
     run_id = f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
     if _same_request(store, group, config):
         pending = pending_slides(request, group, store)
-        if not pending.jobs:  # no worker need be started
+        if not pending.jobs:  # no worker needs to start
             return _summary(run_id, group, store, pending)
     with start_workers(WorkerFactories.of(request, group, store.uri), request.run, request.execution) as workers:
         _create_collections(store, group, config, workers)
@@ -84,17 +84,14 @@ def _ingest_group(
             with_views=workers.ask_committer("views_present") if config.views is not None else None,
         )
         counts = RunCounts(slides=len(pending.jobs), on_progress=on_progress)
-        Scheduler(
-            workers,
-            pending.jobs,
-            counts,
+        context = RunContext(
+            run_id=run_id,
             config=config,
             run=request.run,
-            run_id=run_id,
             stored_fingerprints=_stored_fingerprints(store),
             replacing=request.force,
-            should_stop=should_stop,
-        ).run()
+        )
+        Scheduler(workers, pending.jobs, counts, context, should_stop=should_stop).run()
         workers.ask_committer("close")
     remaining = counts.slides - counts.ended
     return replace(
@@ -123,7 +120,7 @@ def _summary(run_id: str, group: TilingGroup, store: Store, pending: PendingSlid
 
 
 def _without_views(store: Store, group: TilingGroup) -> dict[str, int]:
-    """How many slides have no views, for each collection that has stored views of some."""
+    """Number of slides without views, for each collection that has stored views of other slides."""
     counts = {
         name: len(store.collection(name).slides().keys() - store.views(name).slides().keys())
         for name in group.collections
@@ -152,7 +149,7 @@ def _same_views(store: Store, target: Target, config: ViewConfig) -> bool:
 
 
 def _request_record(target: Target, config: IngestConfig) -> dict[str, Any]:
-    """The configuration of a collection, as it reads back from JSON."""
+    """The requested configuration of a collection, in the form that it has after a round trip through JSON."""
     tiling, tissue = as_record(config.tiling), as_record(config.tissue)
     return json.loads(json.dumps({"extractor": as_record(target.extractor), "tiling": tiling, "tissue": tissue}))
 
@@ -164,7 +161,7 @@ def _stored_fingerprints(store: Store) -> dict[str, str | None]:
 
 
 def _create_collections(store: Store, group: TilingGroup, config: IngestConfig, workers: IngestWorkers) -> None:
-    """Make the group's collections, or check that they were made alike.
+    """Make the group's collections, or check that existing ones were made with the same configuration.
 
     Raises:
         CollectionMismatchError: a collection was made with another configuration or extractor.

@@ -44,7 +44,7 @@ class IngestWorkers:
     pool: Pool
     groups: list[WorkerGroup]
     committer: WorkerHandle
-    _leased: bool = False  # the committer was made, and holds the leases
+    _leased: bool = False  # the committer is running and holds the leases
 
     @property
     def handles(self) -> list[WorkerHandle]:
@@ -67,7 +67,7 @@ class IngestWorkers:
         return self.pool.get(ref)
 
     def release(self) -> None:
-        """Let go of the collections, however the run ended: this process may live on and run again."""
+        """Release the leases however the run ended: this process may go on and ingest again."""
         if not self._leased:
             return
         try:
@@ -75,18 +75,18 @@ class IngestWorkers:
             if self.pool.wait([ref], RELEASE_S):
                 self.pool.get(ref)
         except Exception:
-            log.warning("the leases were not let go; they end with their process", exc_info=True)
+            log.warning("the leases were not released; they end with their process", exc_info=True)
 
 
 class MakeExtractor(Protocol):
-    """Makes an extractor worker, with so many threads for torch on the CPU; torch's default when None."""
+    """Makes an extractor worker; `threads` is torch's number of threads on the CPU, its default when None."""
 
     def __call__(self, *, threads: int | None = None) -> ExtractorWorker: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFactories:
-    """What makes the objects behind the workers of one tiling group, wherever they are to live."""
+    """Functions that make the objects behind the workers of one tiling group, in whichever process runs them."""
 
     reader: Callable[[], Reader]
     extractor: MakeExtractor
@@ -94,7 +94,7 @@ class WorkerFactories:
 
     @classmethod
     def of(cls, request: IngestRequest, group: TilingGroup, store_uri: str) -> "WorkerFactories":
-        """For a request; the store's path is absolute here, as Ray's workers run in another directory."""
+        """The factories for a request; `store_uri` is absolute, as Ray's workers run in another directory."""
         config, run, execution = request.config_for(group), request.run, request.execution
         # Ray shows an actor its own GPU only, as the first one.
         device = "cuda" if execution.device.startswith("cuda") and not execution.in_process else execution.device
@@ -114,8 +114,7 @@ class WorkerFactories:
         )
 
 
-#: Starts the workers of a tiling group for the time of a `with` block, at the end of which their leases and processes
-#: are gone.
+#: Starts the workers of a tiling group for a `with` block; at its end their leases are released and they are stopped.
 StartWorkers = Callable[[WorkerFactories, RunConfig, ExecutionConfig], AbstractContextManager[IngestWorkers]]
 
 
@@ -160,15 +159,15 @@ def _ray_workers(factories: WorkerFactories, run: RunConfig, execution: Executio
 
     cluster_nodes = nodes()
     on_gpu = execution.device != "cpu" and any(node.gpus for node in cluster_nodes)
-    homes = [node for node in cluster_nodes for _ in range(node.gpus if on_gpu else min(1, node.cpus))]
+    group_nodes = [node for node in cluster_nodes for _ in range(node.gpus if on_gpu else min(1, node.cpus))]
     if run.extractors is not None:
-        homes = [homes[i % len(homes)] for i in range(run.extractors)]
+        group_nodes = [group_nodes[i % len(group_nodes)] for i in range(run.extractors)]
     groups = []
-    for number, node in enumerate(homes):
-        sharing = homes.count(node)
+    for number, node in enumerate(group_nodes):
+        sharing = group_nodes.count(node)
         cores = max(1, node.cpus // sharing)
         readers = run.readers or min(MAX_READERS, max(1, cores - 1))
-        reserved = 1 if readers + 1 <= cores else 0  # whoever asks for more workers than cores gets them, unreserved
+        reserved = 1 if readers + 1 <= cores else 0  # more workers than cores run without reserved CPUs
         extractor = start(
             functools.partial(factories.extractor, threads=None if on_gpu else cores),
             f"extractor-{number}",
@@ -186,6 +185,6 @@ def _ray_workers(factories: WorkerFactories, run: RunConfig, execution: Executio
                 ],
             )
         )
-    # Beside the driver: a committer that came back on another machine would find its own lease alive.
+    # On the driver's node: a committer that is restarted on another machine would find its own lease held.
     committer = start(factories.committer, "committer", node_id=driver_node())
     return IngestWorkers(pool=RayPool(), groups=groups, committer=committer)

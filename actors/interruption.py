@@ -20,7 +20,7 @@ def stop_on_interrupt(on_progress: OnProgress = no_progress) -> Iterator[Callabl
     signals, nothing is changed.
 
     Args:
-        on_progress: Told of the first signal.
+        on_progress: Called at the first signal, with a message.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

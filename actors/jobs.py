@@ -1,15 +1,35 @@
-"""Which slides of a request are still to be ingested."""
+"""The work of a run: which slides of a request are still to be ingested, and what holds for all of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from actors.request import IngestRequest, TilingGroup
+from embedstore.config import IngestConfig, RunConfig
 from embedstore.slides import SlideSource
 from embedstore.store import Store
 
 #: Slide ids by collection.
 SlidesByCollection = Mapping[str, set[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """What holds for all slides of a run over one tiling group.
+
+    Attributes:
+        run_id: Stored with each outcome.
+        config: How slides are read and tiled.
+        run: How the machine is used.
+        stored_fingerprints: Fingerprint of each slide that had rows before the run.
+        replacing: Slides whose rows are replaced (`--force`).
+    """
+
+    run_id: str
+    config: IngestConfig
+    run: RunConfig
+    stored_fingerprints: Mapping[str, str | None]
+    replacing: frozenset[str]
 
 
 class SlideReason(NamedTuple):
@@ -24,14 +44,14 @@ class SlideJob:
     """A slide to be ingested.
 
     Attributes:
-        wanted: Collections that lack the slide or its views.
-        views_only: Those of them that have its tiles.
-        attempt: How often it was started again; part of its key, so that results of an earlier attempt are ignored.
-        strikes: Workers that died while they worked on it.
+        collections: Collections that lack the slide or its views.
+        views_only: Those of them that have its tiles, and lack only its views.
+        attempt: How often it was restarted; part of its key, so that results of an earlier attempt are ignored.
+        strikes: Number of workers that died while working on it.
     """
 
     source: SlideSource
-    wanted: tuple[str, ...]
+    collections: tuple[str, ...]
     views_only: tuple[str, ...] = ()
     attempt: int = 0
     strikes: int = 0
@@ -51,8 +71,8 @@ class PendingSlides:
 
     Attributes:
         jobs: Slides to ingest, no more than the request's limit.
-        already: How many are complete, or known to have no tile.
-        left_failed: Slides that failed in an earlier run and are not tried again.
+        already: Number of slides that are complete, or known to have no tile.
+        left_failed: Slides that failed in an earlier run and are not retried.
     """
 
     jobs: list[SlideJob]
@@ -61,7 +81,7 @@ class PendingSlides:
 
 
 def slides_present(store: Store, group: TilingGroup) -> SlidesByCollection:
-    """Slides that have rows in each of the group's collections, of which some may not exist yet."""
+    """Slides that have rows in each of the group's collections; some collections may not exist yet."""
     existing = set(store.collection_names())
     return {
         name: set(store.collection(name).slides()) if name in existing else set[str]() for name in group.collections
@@ -81,11 +101,11 @@ def pending_slides(
     present: SlidesByCollection | None = None,
     with_views: SlidesByCollection | None = None,
 ) -> PendingSlides:
-    """Compare a request with what a store has.
+    """Compare a request with the content of a store.
 
     Args:
         present: Slides that have rows in each collection; looked up in the store when None.
-        with_views: Slides that have views in each; likewise, where views are requested.
+        with_views: Slides that have views in each collection; looked up when None, if views are requested.
     """
     if present is None:
         present = slides_present(store, group)
@@ -99,14 +119,14 @@ def pending_slides(
         slide_id = source.slide_id
         without_tiles = {name for name in group.collections if slide_id not in present[name]}
         without_views = {name for name in group.collections if slide_id not in with_views.get(name, ())}
-        wanted = tuple(name for name in group.collections if name in without_tiles | without_views)
+        lacking = tuple(name for name in group.collections if name in without_tiles | without_views)
         if slide_id in request.force:
-            jobs.append(SlideJob(source=source, wanted=group.collections))
-        elif not wanted:
+            jobs.append(SlideJob(source=source, collections=group.collections))
+        elif not lacking:
             already += 1
         elif slide_id not in unfit:
-            views_only = tuple(name for name in wanted if name not in without_tiles)
-            jobs.append(SlideJob(source=source, wanted=wanted, views_only=views_only))
+            views_only = tuple(name for name in lacking if name not in without_tiles)
+            jobs.append(SlideJob(source=source, collections=lacking, views_only=views_only))
         elif (reason := unfit[slide_id]) is not None:
             left_failed.append(SlideReason(slide_id, reason))
         else:

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from embedstore.config import IngestConfig, ViewConfig
 from embedstore.errors import UnknownKeyError
 from embedstore.slides import SlidePlan, SlideSource, TileReader, plan_slide, single_thread
-from embedstore.tile_id import place, tile_ids
+from embedstore.tile_id import tile_ids, tile_keys
 from embedstore.views import draw_parameters, with_views
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chunk:
-    """What is known of a range of tiles that was read; the pixels travel beside it.
+    """A range of tiles that was read; its pixels are a separate result.
 
     Attributes:
-        key: Which attempt at which slide they belong to.
+        key: The slide and the attempt that they belong to.
         start: Position of the first tile in the plan.
         readable: (n,) bool.
         read_s: Time it took, seconds.
@@ -52,7 +52,7 @@ class Reader:
         self._open: dict[str, _OpenSlide] = {}
 
     def ping(self) -> None:
-        """Answer: the worker lives."""
+        """Return, to show that the worker is alive."""
 
     def plan(self, source: SlideSource) -> PlannedSlide:
         """Find a slide's tissue and lay its grid of tiles."""
@@ -62,7 +62,7 @@ class Reader:
         return PlannedSlide(plan=plan, plan_s=time.perf_counter() - began)
 
     def open(self, key: str, planned: PlannedSlide) -> None:
-        """Make a slide ready to be read, under a key that names this attempt at it."""
+        """Open a slide for reading, under the key of this attempt."""
         self._open[key] = _OpenSlide(TileReader(planned.plan, self._config.tiling), planned.plan)
 
     def read(self, key: str, start: int, stop: int) -> tuple[Chunk, NDArray[np.uint8]]:
@@ -92,7 +92,7 @@ class Reader:
 
 @dataclass(frozen=True, eq=False)
 class _OpenSlide:
-    """A slide that is being read, and its plan."""
+    """An open slide and its plan."""
 
     reader: TileReader
     plan: SlidePlan
@@ -101,9 +101,9 @@ class _OpenSlide:
         """Parameters of the views of some of its tiles, (n, views, parameters)."""
         plan = self.plan
         names = None if plan.names is None else plan.names[start:stop]
-        return draw_parameters(tile_ids(plan.slide_id, place(plan.xy_l0[start:stop], names)), config)
+        return draw_parameters(tile_ids(plan.slide_id, tile_keys(plan.xy_l0[start:stop], names)), config)
 
 
 def without_arrays(plan: SlidePlan) -> SlidePlan:
-    """The plan with no tiles: what the run keeps of it for its records."""
+    """The plan without its tiles: the part that a run keeps for its records."""
     return replace(plan, xy_l0=plan.xy_l0[:0], tissue=plan.tissue[:0], names=None, labels=())

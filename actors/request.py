@@ -1,4 +1,4 @@
-"""What an ingest is to do: slides, a store, extractors grouped by the tiles that they see, and settings."""
+"""The request for an ingest: slides, a store, extractors grouped by the tiles that they see, and settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from embedstore.errors import ConfigError
 from embedstore.extractors import ExtractorConfig, describe_extractor
 from embedstore.slides import SlideSource, check_reader
 
-#: Resolution at which an extractor sees tiles when nothing says which it was made for, µm/px.
+#: Resolution of the tiles of an extractor that states none, µm/px.
 DEFAULT_MPP = 0.5
 
 
@@ -41,12 +41,12 @@ class IngestRequest:
         sources: The slides.
         store_uri: The store; made where there is none.
         groups: Extractors and their collections, from `group_by_tiling`.
-        config: How tissue is found and pixels are read; its tiling gives way to each group's.
+        config: How tissue is found and pixels are read; its tiling is replaced by each group's.
         run: How the machine is used.
         execution: Where it runs.
-        retry_failed: Try slides again that failed, or had no tile, in an earlier run.
+        retry_failed: Retry slides that failed, or had no tile, in an earlier run.
         force: Slides to embed again; their old rows stay until the new ones replace them.
-        limit: Take at most so many slides that are not complete.
+        limit: Largest number of slides to ingest.
     """
 
     sources: Sequence[SlideSource]
@@ -91,15 +91,15 @@ def group_by_tiling(
     for i, config in enumerate(extractors):
         extractor = replace(config, tile_px=tiling.get("tile_px", config.tile_px), mpp=tiling.get("mpp", config.mpp))
         name, tile_px, mpp = describe_extractor(extractor)
-        own = TilingConfig(**{"tile_px": tile_px, "mpp": mpp or DEFAULT_MPP, **tiling})
-        default_name = f"{name}-{own.tile_px}px-{own.mpp:g}mpp".replace("/", "-").replace(":", "-")
+        resolved = TilingConfig(**{"tile_px": tile_px, "mpp": mpp or DEFAULT_MPP, **tiling})
+        default_name = f"{name}-{resolved.tile_px}px-{resolved.mpp:g}mpp".replace("/", "-").replace(":", "-")
         target = Target(extractor=extractor, collection=names[i] if names else default_name)
-        targets.setdefault(own, []).append(target)
-    groups = [TilingGroup(tiling=own, targets=tuple(members)) for own, members in targets.items()]
+        targets.setdefault(resolved, []).append(target)
+    groups = [TilingGroup(tiling=shared, targets=tuple(members)) for shared, members in targets.items()]
     collections = [name for group in groups for name in group.collections]
-    twice = sorted({name for name in collections if collections.count(name) > 1})
-    if twice:
+    duplicates = sorted({name for name in collections if collections.count(name) > 1})
+    if duplicates:
         raise ConfigError(
-            f"two extractors would share the collection {', '.join(twice)}; name them apart with --collection"
+            f"two extractors would share the collection {', '.join(duplicates)}; name them apart with --collection"
         )
     return groups

@@ -1,4 +1,4 @@
-"""Counts of a run: for its summary, and for whoever watches it."""
+"""Counts of a run, for its summary and its progress reports."""
 
 import time
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from embedstore.errors import NoTileError
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.quantities import human_time
 
-#: Between two reports, seconds.
+#: Shortest time between two reports, seconds.
 REPORT_S = 0.5
 
 
 @dataclass(kw_only=True)
 class RunCounts:
-    """How far a run is.
+    """How far a run has come.
 
     Attributes:
         slides: Slides to do.
@@ -55,13 +55,13 @@ class RunCounts:
 
     @property
     def tiles_per_s(self) -> float:
-        """From the first tiles that were embedded to the last: without start-up and the end of the run."""
+        """Rate between the first tiles that were embedded and the last, without start-up and the end of the run."""
         if self._first_tile is None or self._last_tile == self._first_tile:
             return 0.0
         return (self.tiles - self._first_tiles) / (self._last_tile - self._first_tile)
 
     def left_s(self) -> float | None:
-        """Seconds that the rest will take, judged by the slides that have ended; None before the first."""
+        """Estimated seconds for the remaining slides, from those that have ended; None before the first."""
         if self.ended == 0:
             return None
         return (time.monotonic() - self._began) / self.ended * (self.slides - self.ended)

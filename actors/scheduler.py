@@ -8,19 +8,18 @@ actors.
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from actors.commit_buffer import CommitBuffer
 from actors.dispatch import Dispatch, WorkerHandle
 from actors.group_pipeline import GroupPipeline
 from actors.ingest_workers import IngestWorkers
-from actors.jobs import SlideJob
+from actors.jobs import RunContext, SlideJob
 from actors.run_counts import RunCounts
-from embedstore.config import IngestConfig, RunConfig
 
 log = logging.getLogger(__name__)
 
-#: Calls that a reader has before it at once: one in hand and one that waits, so that it never idles on the driver.
+#: Calls that a reader has at once: one running and one waiting, so that it never waits for the driver.
 READER_CALLS = 2
 
 
@@ -29,9 +28,7 @@ class Scheduler:
 
     Args:
         jobs: The slides, in the order in which they are taken up.
-        stored_fingerprints: Fingerprint of each slide that has rows in the store.
-        replacing: Slides whose rows are made again.
-        should_stop: Asked often; once it returns True nothing new is begun, and slides in flight are dropped.
+        should_stop: Called often; once it returns True, nothing new is begun and slides in flight are dropped.
     """
 
     def __init__(
@@ -39,12 +36,8 @@ class Scheduler:
         workers: IngestWorkers,
         jobs: Sequence[SlideJob],
         counts: RunCounts,
+        context: RunContext,
         *,
-        config: IngestConfig,
-        run: RunConfig,
-        run_id: str,
-        stored_fingerprints: Mapping[str, str | None],
-        replacing: frozenset[str],
         should_stop: Callable[[], bool],
     ) -> None:
         self._queue = deque(jobs)
@@ -52,27 +45,16 @@ class Scheduler:
         self._should_stop = should_stop
         self._committer = workers.committer
         self._committing = False
-        self._buffer = CommitBuffer(run, run_id=run_id, stored_fingerprints=stored_fingerprints, replacing=replacing)
+        self._buffer = CommitBuffer(context)
         self._dispatch = Dispatch(
             workers.pool,
             workers.handles,
-            max_restarts=run.max_restarts,
+            max_restarts=context.run.max_restarts,
             on_death=self._on_death,
             on_loss=self._on_loss,
         )
         self._pipelines = [
-            GroupPipeline(
-                group,
-                self._dispatch,
-                self._queue,
-                self._buffer,
-                counts,
-                config=config,
-                run=run,
-                stored_fingerprints=stored_fingerprints,
-                replacing=replacing,
-            )
-            for group in workers.groups
+            GroupPipeline(group, self._dispatch, self._queue, self._buffer, counts, context) for group in workers.groups
         ]
 
     def run(self) -> None:
@@ -90,9 +72,9 @@ class Scheduler:
                 self._hand_out_all()
                 for pipeline in self._pipelines:
                     pipeline.maybe_flush()
-            over = stopping or self._idle()
-            self._maybe_commit(nothing_else=over)
-            if over and not self._dispatch and not self._buffer:
+            ending = stopping or self._idle()
+            self._maybe_commit(at_once=ending)
+            if ending and not self._dispatch and not self._buffer:
                 return
             try:
                 self._dispatch.settle()
@@ -105,10 +87,10 @@ class Scheduler:
         return not self._queue and all(pipeline.idle for pipeline in self._pipelines)
 
     def _hand_out_all(self) -> None:
-        """Give every reader what it can take.
+        """Give every reader as many calls as it may have.
 
-        One call a reader and round: the first reader of each group, then the second of each, so that no group gets all
-        the slides.
+        Each reader gets one call per round: the first reader of each group, then the second of each group, and so on,
+        so that no group gets all the slides.
         """
         ranks = itertools.zip_longest(*(pipeline.group.readers for pipeline in self._pipelines))
         readers = [
@@ -132,8 +114,8 @@ class Scheduler:
 
     # -- committing -------------------------------------------------------------------------
 
-    def _maybe_commit(self, *, nothing_else: bool) -> None:
-        if self._committing or not self._committer.up or not self._buffer.due(at_once=nothing_else):
+    def _maybe_commit(self, *, at_once: bool) -> None:
+        if self._committing or not self._committer.up or not self._buffer.due(at_once=at_once):
             return
         batch = self._buffer.take()
         self._committing = True
@@ -141,7 +123,7 @@ class Scheduler:
         def done(_: int) -> None:
             self._committing = False
 
-        def lost(_: bool) -> None:  # whether it was committed or not, the committer will know
+        def lost(_: bool) -> None:  # it may have been committed; committing it twice changes nothing
             self._committing = False
             self._buffer.put_back(batch)
 
@@ -151,11 +133,11 @@ class Scheduler:
         """Commit what is finished before the run ends with an error."""
         self._drop_all()
         while self._committer.up and (self._buffer or self._dispatch):
-            self._maybe_commit(nothing_else=True)
+            self._maybe_commit(at_once=True)
             try:
-                self._dispatch.settle(wake=False)
+                self._dispatch.settle(revive=False)
             except Exception:
-                log.exception("finished slides could not be committed; the next run makes them again")
+                log.exception("finished slides could not be committed; the next run ingests them again")
                 return
 
     # -- workers that die -------------------------------------------------------------------
@@ -170,7 +152,7 @@ class Scheduler:
             pipeline.reader_died(handle)
 
     def _on_loss(self, handle: WorkerHandle) -> list[WorkerHandle]:
-        """Go on without a worker that does not come back: without its group where that cannot work without it."""
+        """Go on without a worker that does not come back, and without its group if that cannot work without it."""
         pipeline = self._pipeline_of(handle)
         if pipeline is None:
             return []
@@ -186,5 +168,5 @@ class Scheduler:
         return group.handles
 
     def _pipeline_of(self, handle: WorkerHandle) -> GroupPipeline | None:
-        """The pipeline that a worker belongs to; None of the committer."""
+        """The pipeline that a worker belongs to; None for the committer."""
         return next((pipeline for pipeline in self._pipelines if handle in pipeline.group.handles), None)

@@ -1,4 +1,4 @@
-"""What an ingest did."""
+"""The summary of an ingest."""
 
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -30,12 +30,12 @@ class IngestSummary:
 
     Attributes:
         already: Slides that were complete before.
-        left_failed: Slides that failed in an earlier run and were not tried again.
+        left_failed: Slides that failed in an earlier run and were not retried.
         failed, empty: Slides that failed or had no tile in this run.
-        remaining: Slides that a stopped run did not get to.
+        remaining: Slides that a stopped run did not reach.
         tiles: Tiles embedded, each counted once however many extractors saw it.
         tiles_per_s: From the first tile embedded to the last; of the last tiling where there are several.
-        without_views: How many slides have no views, for each collection that has stored views.
+        without_views: Number of slides without views, for each collection that has stored views.
         stopped: The run was stopped before its last slide.
     """
 
@@ -55,7 +55,7 @@ class IngestSummary:
     stopped: bool = False
 
     def __add__(self, later: "IngestSummary") -> "IngestSummary":
-        """Together with the run of another tiling over the same slides."""
+        """The sum with a later run of another tiling over the same slides."""
         return replace(
             self,
             collections=self.collections + later.collections,

@@ -10,12 +10,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_futures
 from typing import Any, Protocol
 
-#: The result of a call, which may not have ended: a future of this process, or Ray's ObjectRef. Only a pool reads it.
+#: The result of a call, which may not have ended: a future of this process, or Ray's ObjectRef; `Pool.get` reads it.
 ResultRef = Any
 
 
 class Worker(Protocol):
-    """Calls are carried out one at a time, in the order in which they were made."""
+    """Runs calls of its object's methods one at a time, in the order in which they were made."""
 
     name: str
 
@@ -31,7 +31,7 @@ class Worker(Protocol):
 
 
 class Pool(Protocol):
-    """Where workers live, and where the results of their calls are read."""
+    """Waits for and reads the results of the workers' calls."""
 
     def wait(self, refs: Iterable[ResultRef], timeout_s: float) -> list[ResultRef]:
         """The results whose calls have ended; at least one, unless the time ran out."""

@@ -18,11 +18,11 @@ class ConfigError(EmbedStoreError, ValueError):
 
 
 class SlideError(EmbedStoreError):
-    """Something is wrong with one slide; it costs that slide, never the run."""
+    """Something is wrong with one slide; that slide fails, and the run goes on."""
 
 
 class SlideNotFoundError(SlideError, FileNotFoundError):
-    """No file stands at a slide's path."""
+    """There is no file at a slide's path."""
 
 
 class SlideFormatError(SlideError, ValueError):
@@ -30,7 +30,7 @@ class SlideFormatError(SlideError, ValueError):
 
 
 class ResolutionError(SlideError, ValueError):
-    """A slide does not say how large a pixel is, or not finely enough for the asked mpp."""
+    """A slide does not state its resolution, or is coarser than the requested mpp."""
 
 
 class RegionReadError(SlideError, OSError):
@@ -42,7 +42,7 @@ class TissueError(SlideError, ValueError):
 
 
 class TilingError(SlideError, ValueError):
-    """A grid of tiles cannot be laid."""
+    """A grid of tiles cannot be laid over a slide."""
 
 
 class NoTileError(TilingError):
@@ -73,7 +73,7 @@ class WeightsError(ExtractorError, OSError):
 
 
 class DeviceError(ExtractorError, RuntimeError):
-    """The asked device is not there."""
+    """The requested device does not exist."""
 
 
 # -- store ----------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class StoreError(EmbedStoreError):
 
 
 class StoreNotFoundError(StoreError, FileNotFoundError):
-    """No store stands at the path."""
+    """There is no store at the path."""
 
 
 class CollectionNotFoundError(StoreError, LookupError):
@@ -108,30 +108,30 @@ class StoreBusyError(StoreError, RuntimeError):
 
 
 class CommitError(StoreError, RuntimeError):
-    """A delivery of rows does not match what it says of itself; nothing was committed."""
+    """Fragments to be committed do not match their description; nothing was committed."""
 
 
 # -- labels and heads ---------------------------------------------------------------------
 
 
 class LabelFormatError(EmbedStoreError, ValueError):
-    """A file of labels is of another format than it says, or malformed."""
+    """A label file is malformed, or not of the format that was given."""
 
 
 class LabelError(EmbedStoreError, ValueError):
-    """Labels cannot answer a task: an unknown class, one class only, no tile hit."""
+    """Labels cannot be used for a task: an unknown class, only one class, or no labelled tile."""
 
 
 class TaskNotFoundError(EmbedStoreError, LookupError):
-    """The store has no label of that task."""
+    """The store has no labels of that task."""
 
 
 class SplitError(EmbedStoreError, ValueError):
-    """Labelled tiles cannot be split by patient as asked."""
+    """Labelled tiles cannot be split by patient as requested."""
 
 
 class VectorError(EmbedStoreError, ValueError):
-    """Stored vectors cannot be fitted: they hold NaN or infinity, or are of another size."""
+    """Vectors cannot be used: they hold NaN or infinity, or are of another size."""
 
 
 class HeadNotFoundError(StoreError, LookupError):
@@ -143,7 +143,7 @@ class HeadMismatchError(StoreError, ValueError):
 
 
 class HeadExistsError(StoreError, FileExistsError):
-    """A head of that name is in the store already."""
+    """The store already has a head of that name."""
 
 
 class ViewsNotFoundError(StoreError, LookupError):
@@ -155,11 +155,11 @@ class AugmenterNotFoundError(StoreError, LookupError):
 
 
 class AugmenterMismatchError(StoreError, ValueError):
-    """An augmenter was made for vectors of another extractor, or is no longer the one that a head was fitted with."""
+    """An augmenter was trained on vectors of another extractor, or is not the one that a head was fitted with."""
 
 
 class AugmenterExistsError(StoreError, FileExistsError):
-    """An augmenter of that name is in the store already."""
+    """The store already has an augmenter of that name."""
 
 
 class AugmenterRefusedError(EmbedStoreError, ValueError):
@@ -175,27 +175,27 @@ class PredictionsNotFoundError(StoreError, LookupError):
 
 
 class ExportError(EmbedStoreError, ValueError):
-    """What was asked for cannot be exported that way."""
+    """There is nothing to export in the requested format, or the output cannot be written."""
 
 
 class QueryError(EmbedStoreError, ValueError):
-    """What is given to search by cannot be used: no image, one smaller than a tile, no vector."""
+    """A query cannot be used: not an image, an image smaller than a tile, or not a vector."""
 
 
 # -- the run --------------------------------------------------------------------------------
 
 
 class RunError(EmbedStoreError, RuntimeError):
-    """The run itself cannot go on: workers die faster than they may be restarted."""
+    """The run cannot go on: workers died more often than it allows, or an extractor failed."""
 
 
 class WorkerDiedError(EmbedStoreError, RuntimeError):
-    """The process of a worker ended in the middle of a call, or is being started again."""
+    """The process of a worker ended during a call, or is being restarted."""
 
 
 class UnknownKeyError(EmbedStoreError, LookupError):
-    """A worker was told of a slide before it was started again, or pixels were lost with a node."""
+    """A worker lost an open slide when it was restarted, or a plan or pixels were lost with a node."""
 
 
 class ClusterError(EmbedStoreError, ConnectionError):
-    """A Ray cluster cannot be reached or lacks what was asked of it."""
+    """A Ray cluster cannot be reached."""

@@ -1,4 +1,4 @@
-"""What is stored of the extractor of vectors: all of it with a collection, a reference with heads and augmenters."""
+"""What is stored about an extractor: a full record with a collection, a reference with heads and augmenters."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,11 +21,11 @@ class ExtractorRef:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "ExtractorRef":
-        """Parse what `Extractor.record` or `as_record` gave, before or after a way through JSON."""
+        """Parse what `Extractor.record` or `as_record` returned, after a round trip through JSON or not."""
         return cls(name=record["name"], digest=record["digest"], dim=record["dim"])
 
     def as_record(self) -> dict[str, Any]:
-        """The same as JSON values."""
+        """JSON values, from which `from_record` makes the same object."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -34,11 +34,11 @@ class ExtractorRef:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorRecord:
-    """All that is stored of an extractor with a collection.
+    """The record of an extractor that is stored with a collection.
 
     Attributes:
         ref: Which extractor it is.
-        tile_px: Edge of the tiles that it takes, pixels; None where that was not kept.
+        tile_px: Edge of the tiles that it takes, pixels; None where that was not recorded.
         mpp: Resolution of these tiles, micrometres per pixel; None where that is not known.
         details: Everything else that is recorded, as JSON values: source, architecture, precision, licence …
     """
@@ -50,12 +50,12 @@ class ExtractorRecord:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "ExtractorRecord":
-        """Parse what `Extractor.record` or `as_record` gave, before or after a way through JSON."""
+        """Parse what `Extractor.record` or `as_record` returned, after a round trip through JSON or not."""
         own = ("name", "digest", "dim", "tile_px", "mpp")
         details = {name: value for name, value in record.items() if name not in own}
         ref = ExtractorRef.from_record(record)
         return cls(ref=ref, tile_px=record.get("tile_px"), mpp=record.get("mpp"), details=details)
 
     def as_record(self) -> dict[str, Any]:
-        """The same as JSON values."""
+        """JSON values, from which `from_record` makes the same object."""
         return {**self.ref.as_record(), "tile_px": self.tile_px, "mpp": self.mpp, **self.details}

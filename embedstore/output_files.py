@@ -10,15 +10,15 @@ from embedstore.errors import ExportError
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` once all is written, and is deleted where that failed.
+    """A temporary path to write to, which is renamed to `path` at the end, or deleted after an error.
 
-    Folders are made.
+    Missing folders are made.
 
     Raises:
         ExportError: nothing can be written there.
     """
     path = Path(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")  # some writers go by the ending
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")  # some writers choose the format by suffix
     if path.is_dir():
         raise ExportError(f"cannot write to {str(path)!r}: it is a folder; name a file, or another place")
     _touch(part, path)
@@ -30,7 +30,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def require_folder(path: str | Path) -> None:
-    """Make a folder that is to be written to once some work is done.
+    """Make a folder, and check that it can be written to, before some long work.
 
     Raises:
         ExportError: nothing can be written there.
@@ -41,7 +41,7 @@ def require_folder(path: str | Path) -> None:
 
 
 def slide_path(out: Path, slide_id: str, suffix: str, *, single: bool) -> Path:
-    """Where a slide's file goes: below the folder `out` by the slide's id, or `out` itself where it has the suffix.
+    """The path of a slide's file: in the folder `out`, by the slide's id; or `out` itself if it has the suffix.
 
     Raises:
         ExportError: `out` names one file, and there are several slides.

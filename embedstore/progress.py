@@ -1,4 +1,4 @@
-"""How long calls report how far they have come: one contract for every layer."""
+"""Progress of long calls: one contract for every layer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ class Progress:
 
     Attributes:
         stage: What is being done, such as "ingest", "fit" or "predict".
-        message: One line for people; "" where the counts say it all.
+        message: One line for people; "" where the counts suffice.
         done: Units that are finished.
-        total: Units in all; None where that is not known.
+        total: All units; None where that is not known.
         unit: What is counted, in the plural.
     """
 
@@ -23,7 +23,7 @@ class Progress:
     unit: str = ""
 
 
-#: Called now and then, in the caller's thread, by whatever takes long.
+#: Called from time to time by a long call, in the caller's thread.
 OnProgress = Callable[[Progress], None]
 
 

@@ -1,4 +1,4 @@
-"""Sizes and times as people read them."""
+"""Sizes and times as text for people."""
 
 
 def human_bytes(size: float) -> str:

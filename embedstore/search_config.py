@@ -1,6 +1,6 @@
 """Settings of search and of the index behind it, checked where they are made.
 
-They stand apart from search and store, so that the command line can show them without importing Lance.
+They are not in the packages `search` and `store`, so that the command line can show them without importing Lance.
 """
 
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ from typing import Literal
 from embedstore.config import require
 
 MIN_PARTITIONS, MAX_PARTITIONS = 32, 4096
-ONE_BIT_DIM = 128
-#: How far a query is moved away from negatives.
+ONE_BIT_DIM = 128  # from this many dimensions on, one bit per dimension is enough
+#: How far a query is moved away from its negatives.
 AWAY_WEIGHT = 0.5
 
 
@@ -29,8 +29,8 @@ class IndexConfig:
     kind: Literal["auto", "ivf_rq", "flat"] = "auto"
     flat_rows: int = 50_000  # 100,000 x 768 are compared in 61 ms
     partitions: int | None = None
-    # At 32 and 64 dimensions 1 bit finds .85 and .95 of the nearest 10 of 50,000, 2 bits find .97 and .98, and more
-    # bits no more. An IVF_FLAT has none.
+    # At 32 and 64 dimensions, 1 bit finds .85 and .95 of the nearest 10 of 50,000, 2 bits find .97 and .98, and more
+    # bits find no more. An IVF_FLAT index has no bits.
     bits: int | None = None
     sample_rows: int = 64
 
@@ -46,16 +46,16 @@ class IndexConfig:
         require(self.sample_rows >= 16, f"sample_rows is {self.sample_rows}; expected 16 or more rows a partition")
 
     def wants_index(self, rows: int) -> bool:
-        """Whether a collection of so many rows has an index."""
+        """Whether a collection of `rows` rows has an index."""
         return rows >= 1 and (self.kind == "ivf_rq" or (self.kind == "auto" and rows > self.flat_rows))
 
     def partitions_for(self, rows: int) -> int:
-        """How many partitions an index of so many rows has; never so many that a sample could not fill them."""
-        wanted = self.partitions or min(max(round(rows**0.5), MIN_PARTITIONS), MAX_PARTITIONS)
-        return max(min(wanted, rows // self.sample_rows), 1)
+        """Number of partitions of an index of `rows` rows; never more than `sample_rows` rows each can fill."""
+        partitions = self.partitions or min(max(round(rows**0.5), MIN_PARTITIONS), MAX_PARTITIONS)
+        return max(min(partitions, rows // self.sample_rows), 1)
 
     def bits_for(self, dim: int) -> int:
-        """Bits per dimension for vectors of a size."""
+        """Bits per dimension for vectors of `dim` dimensions."""
         return self.bits or (1 if dim >= ONE_BIT_DIM else 2)
 
 
@@ -85,7 +85,7 @@ class IndexSearchConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
-    """Which neighbours are returned, and with what.
+    """Which neighbours are returned, and with which columns.
 
     Attributes:
         k: Number of neighbours.

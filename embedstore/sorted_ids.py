@@ -1,24 +1,24 @@
-"""Ids looked up among sorted ids."""
+"""Ids looked up in a sorted array."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def positions_in(
-    known: NDArray[np.integer], ids: NDArray[np.integer], *, order: NDArray[np.intp] | None = None
+    reference: NDArray[np.integer], ids: NDArray[np.integer], *, order: NDArray[np.intp] | None = None
 ) -> NDArray[np.intp]:
-    """Where each id stands among known ids.
+    """Position of each id in an array of reference ids.
 
     Args:
-        known: (m,) ids, each once, ascending; in any order where `order` is given.
+        reference: (m,) distinct ids, ascending; in any order where `order` is given.
         ids: (n,).
-        order: (m,) what `np.argsort(known)` returns.
+        order: (m,) from `np.argsort(reference)`.
     Returns:
-        (n,) index into `known`, -1 where an id is not among them.
+        (n,) index into `reference`, -1 where it does not hold the id.
     """
-    if not len(known):
+    if not len(reference):
         return np.full(len(ids), -1, np.intp)
-    at = np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)
+    positions = np.minimum(np.searchsorted(reference, ids, sorter=order), len(reference) - 1)
     if order is not None:
-        at = order[at]
-    return np.where(known[at] == ids, at, -1)
+        positions = order[positions]
+    return np.where(reference[positions] == ids, positions, -1)

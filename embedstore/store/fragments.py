@@ -11,7 +11,7 @@ from lance.fragment import write_fragments
 from embedstore.config import ViewConfig
 from embedstore.errors import SlideError
 from embedstore.store.schema import BLOCK_ROWS, batch_rows
-from embedstore.tile_id import place, tile_ids
+from embedstore.tile_id import tile_ids, tile_keys
 from embedstore.views import draw_parameters
 
 
@@ -146,7 +146,7 @@ class FragmentWriter:
 
     def _ids(self, planned: np.ndarray) -> np.ndarray:
         names = None if self._names is None else tuple(self._names[i] for i in planned)
-        return tile_ids(self.slide_id, place(self._xy[planned], names))
+        return tile_ids(self.slide_id, tile_keys(self._xy[planned], names))
 
     def _tile_columns(self, planned: np.ndarray) -> list[pa.Array]:
         xy, n = self._xy[planned], len(planned)

@@ -238,7 +238,7 @@ def test_a_run_whose_only_extractor_is_lost_says_so(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("actors.dispatch.REVIVE_S", 0.0)
     scene = Scene(tmp_path)
     scene.lost = {"extractor-0": 4}
-    with pytest.raises(RunError, match=r"extractor-0 did not come back.*nobody is left"):
+    with pytest.raises(RunError, match=r"extractor-0 did not come back.*no other worker"):
         scene.run(SLIDES, groups=1)
 
 

@@ -11,7 +11,7 @@ from actors.group_pipeline import GroupPipeline
 from embedstore.config import RunConfig, ViewConfig
 from embedstore.errors import SlideFormatError
 from embedstore.store import read_views
-from embedstore.tile_id import place, tile_ids
+from embedstore.tile_id import tile_ids, tile_keys
 from embedstore.views import with_views
 
 from . import toys
@@ -41,7 +41,7 @@ def assert_viewed(scene: Scene, slides: list[str], config: ViewConfig = TWO) -> 
         assert views.slides() == {s: config.count * int(s.split(":")[1]) for s in slides}
         for slide in slides:
             made = plan(source(slide), int(slide.split(":")[1]))
-            found = read_views(views, tile_ids(slide, place(made.xy_l0, None)))
+            found = read_views(views, tile_ids(slide, tile_keys(made.xy_l0, None)))
             assert found.found.all()
             np.testing.assert_array_equal(found.vectors, expected_views(slide, len(made), config))
             np.testing.assert_array_equal(found.parameters, parameters_of(made, config))
@@ -50,7 +50,7 @@ def assert_viewed(scene: Scene, slides: list[str], config: ViewConfig = TWO) -> 
 def views_of(scene: Scene, slide_id: str) -> np.ndarray:
     """(tiles, count, DIM), as they are stored."""
     made = plan(source(slide_id), int(slide_id.split(":")[1]))
-    return read_views(scene.store.views("c"), tile_ids(slide_id, place(made.xy_l0, None))).vectors
+    return read_views(scene.store.views("c"), tile_ids(slide_id, tile_keys(made.xy_l0, None))).vectors
 
 
 def viewed_rows(scene: Scene, slide_id: str) -> list[tuple[int, int]]:
@@ -64,7 +64,7 @@ def test_every_view_is_there_once_beside_its_tile(tmp_path: Path, groups: int):
     scene.run(SLIDES, views=TWO, run=VIEWED, groups=groups)
     assert_complete(scene, SLIDES)
     assert_viewed(scene, SLIDES)
-    ids = tile_ids("c:40", place(plan(source("c:40"), 40).xy_l0, None)).tolist()
+    ids = tile_ids("c:40", tile_keys(plan(source("c:40"), 40).xy_l0, None)).tolist()
     assert viewed_rows(scene, "c:40") == [(tile, view) for tile in ids for view in (1, 2)]
     assert (scene.summary.tiles, scene.summary.done) == (105, 6)  # views are not tiles
 
@@ -180,7 +180,7 @@ def test_unreadable_tiles_have_no_views(tmp_path: Path):
     scene = Scene(tmp_path)
     scene.run(["holes:50"], views=TWO, run=VIEWED, config=LENIENT)
     lost = np.arange(3, 50, 10)
-    ids = tile_ids("holes:50", place(plan(source("holes:50"), 50).xy_l0, None))
+    ids = tile_ids("holes:50", tile_keys(plan(source("holes:50"), 50).xy_l0, None))
     found = read_views(scene.store.views("c"), ids)
     assert np.flatnonzero(~found.found).tolist() == lost.tolist()
     kept = np.setdiff1d(np.arange(50), lost)

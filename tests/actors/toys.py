@@ -12,7 +12,7 @@ from embedstore.config import IngestConfig, TilingConfig, ViewConfig
 from embedstore.errors import NoTileError, SlideFormatError, UnknownKeyError
 from embedstore.extractors import Extractor
 from embedstore.slides import SlidePlan, SlideSource
-from embedstore.tile_id import place, tile_ids
+from embedstore.tile_id import tile_ids, tile_keys
 from embedstore.views import draw_parameters, with_views
 
 TILE_PX = 16
@@ -54,7 +54,7 @@ def pixels_of(slide_id: str, start: int, stop: int) -> np.ndarray:
 
 def parameters_of(made: SlidePlan, config: ViewConfig) -> np.ndarray:
     """(tiles, count, parameters) of all views of a slide."""
-    return draw_parameters(tile_ids(made.slide_id, place(made.xy_l0, None)), config)
+    return draw_parameters(tile_ids(made.slide_id, tile_keys(made.xy_l0, None)), config)
 
 
 @dataclass

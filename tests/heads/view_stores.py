@@ -18,7 +18,7 @@ from embedstore.store import (
     ViewRows,
     ViewsWriter,
 )
-from embedstore.tile_id import place, tile_ids
+from embedstore.tile_id import tile_ids, tile_keys
 from embedstore.views import PARAMETERS, draw_parameters
 
 DIM = 12
@@ -87,7 +87,7 @@ def make_viewed(
         )  # fmt: skip
         writer.put(np.arange(tiles), vectors.astype(np.float16))
         if viewed:
-            drawn = draw_parameters(tile_ids(slide, place(xy, names)), VIEWS).reshape(tiles * VIEWS.count, -1)
+            drawn = draw_parameters(tile_ids(slide, tile_keys(xy, names)), VIEWS).reshape(tiles * VIEWS.count, -1)
             made = rule(np.repeat(vectors, VIEWS.count, axis=0), drawn / _scale(), rng)
             if broken and s == 0:
                 made[5, 3] = np.nan

@@ -213,7 +213,7 @@ def test_whole_slides_or_nothing_from_threads_and_processes_while_a_run_ingests(
     assert failed == []
     assert done.code == 0, done.err
     assert done.json()["done"] == SLIDES - 2
-    assert "could not be tidied" not in done.err
+    assert "could not be compacted" not in done.err
 
     collection = Store.open(store).collection()
     whole = collection.slides()

@@ -31,7 +31,7 @@ from embedstore.store import (
 from embedstore.store import views as module
 from embedstore.store.compaction import compact
 from embedstore.store.removal import remove_slides, remove_views
-from embedstore.tile_id import place, tile_ids
+from embedstore.tile_id import tile_ids, tile_keys
 from embedstore.views import PARAMETERS, draw_parameters
 
 from .conftest import DIM, RECORD, vectors
@@ -89,7 +89,7 @@ def view_vectors(slide_id: str, tiles: int, version: int = 0) -> np.ndarray:
 
 
 def ids_of(slide_id: str, tiles: int) -> np.ndarray:
-    return tile_ids(slide_id, place(xy_of(tiles), None))
+    return tile_ids(slide_id, tile_keys(xy_of(tiles), None))
 
 
 def model_of(slides: dict[str, int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:

@@ -18,7 +18,8 @@ from embedstore.errors import NoTileError
 from embedstore.extractors import Extractor, load_extractor
 from embedstore.slides import SlidePlan, SlideSource, TileReader, plan_slide, single_thread
 from embedstore.store import Store
-from embedstore.views import draw_parameters, with_views
+from embedstore.views import draw_parameters
+from embedstore.views.apply import with_views
 
 log = logging.getLogger(__name__)
 

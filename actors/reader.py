@@ -10,7 +10,8 @@ from embedstore.config import IngestConfig, ViewConfig
 from embedstore.errors import UnknownKeyError
 from embedstore.slides import SlidePlan, SlideSource, TileReader, plan_slide, single_thread
 from embedstore.tile_id import tile_ids, tile_keys
-from embedstore.views import draw_parameters, with_views
+from embedstore.views import draw_parameters
+from embedstore.views.apply import with_views
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

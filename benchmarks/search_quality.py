@@ -8,7 +8,7 @@ import numpy as np
 from measure import write_row
 from numpy.typing import NDArray
 
-from embedstore.store import Collection, Store, nearest_tiles
+from embedstore.store import Collection, Label, Store, nearest_tiles
 from embedstore.store.index import build_index, index_facts
 
 K = 10
@@ -72,18 +72,18 @@ def quality(data: Path, folder: Path, tasks: list[str]) -> None:
 
 def labelled(store: Store, collection: Collection, task: str) -> Labelled:
     """The tiles that have a label by their file's name, with its patient."""
-    said = {row["name"]: (row["label"], row["patient"]) for row in store.labels.rows(task=task)}
+    labels = {label.name: label for label in Label.from_table(store.labels.table(task=task))}
     table = collection.tiles(columns=["tile_id", "name", "vector"])
     names = table.column("name").to_pylist()
-    rows = np.array([i for i, name in enumerate(names) if name in said])
+    rows = np.array([i for i, name in enumerate(names) if name in labels])
     raw = table.column("vector").combine_chunks().flatten().to_numpy().reshape(-1, collection.dim)
     vectors = raw[rows].astype(np.float32)
-    patients = [said[names[i]][1] for i in rows]
+    patients = [labels[names[i]].patient for i in rows]
     alone = [patient or f"tile {i}" for i, patient in enumerate(patients)]
     return Labelled(
         ids=table.column("tile_id").to_numpy()[rows],
         vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
-        label=np.array([said[names[i]][0] for i in rows]),
+        label=np.array([labels[names[i]].label for i in rows]),
         group=np.unique(alone, return_inverse=True)[1],
         groups_known=all(patients),
     )

@@ -397,6 +397,7 @@ class Collection:
         partitions: int | None = None,
         bits: int | None = None,
         rebuild: bool = False,
+        on_progress: OnProgress | None = None,
     ) -> "IndexFacts":
         """Bring the search index up to date, or choose another kind, which the collection remembers.
 
@@ -405,6 +406,7 @@ class Collection:
             partitions: Partitions of the index; the square root of the tiles by default.
             bits: Bits per dimension; 1 by default, or 2 below 128 dimensions.
             rebuild: Build it from scratch, unless `flat` was chosen.
+            on_progress: See `embedstore.progress`; a progress bar when None.
         Raises:
             ConfigError: partitions or bits for a collection that is to have no index.
             StoreBusyError: a run is writing to the collection.
@@ -413,7 +415,7 @@ class Collection:
 
         given = {"kind": kind, "partitions": partitions, "bits": bits}
         changes = {name: value for name, value in given.items() if value is not None}
-        with self._tables.lease(self.name, wait_s=0):
+        with self._tables.lease(self.name, wait_s=0), progress_bar(on_progress) as report:
             choice = index_choice(self._table)
             if changes:
                 config = IndexConfig(**{**dataclasses.asdict(choice), **changes})
@@ -422,10 +424,10 @@ class Collection:
                         f"collection {self.name} is to have no index, so there are no partitions or bits to choose; "
                         "add --kind ivf_rq or auto (kind=)"
                     )
-                return choose_index(self._table, config)
+                return choose_index(self._table, config, on_progress=report)
             if rebuild and choice.kind != "flat":
-                return build_index(self._table)
-            return keep_index(self._table)
+                return build_index(self._table, on_progress=report)
+            return keep_index(self._table, on_progress=report)
 
     def __repr__(self) -> str:
         return f"<Collection {self.name!r}: {len(self):,} tiles of {len(self.slides):,} slides, {self.dim} dimensions>"

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from embedstore.api.table import Table
 from embedstore.errors import ConfigError, LabelError
+from embedstore.store import Label
 from embedstore.store import Store as StoreTables
 
 if TYPE_CHECKING:
@@ -109,13 +110,15 @@ class Labels:
         from embedstore.labels import write_labels
 
         chosen = self._tables.ledger.resolve_slides(slides=slides)
-        rows = self._tables.labels.of_task(task).to_pylist()
-        rows = [row for row in rows if not chosen or row["slide_id"] in chosen]
-        rows = [row for row in rows if author is None or row["author"] == author]
-        if not rows:
+        labels = [
+            label
+            for label in Label.from_table(self._tables.labels.of_task(task))
+            if (not chosen or label.slide_id in chosen) and (author is None or label.author == author)
+        ]
+        if not labels:
             raise LabelError(f"no label of task {task!r} is of that slide and author; `embedstore label ls` shows them")
         slide_rows = {slide.slide_id: slide for slide in self._tables.ledger.slides()}
-        return write_labels(rows, slide_rows, Path(out), task=task, origin=origin)
+        return write_labels(labels, slide_rows, Path(out), task=task, origin=origin)
 
     def count(
         self,

@@ -449,17 +449,19 @@ class Store:
         """
         return remove_views(self._tables, collection)
 
-    def compact(self, *, keep_hours: float = 1.0) -> dict[str, dict[str, int]]:
+    def compact(self, *, keep_hours: float = 1.0, on_progress: OnProgress | None = None) -> dict[str, dict[str, int]]:
         """Merge small files, purge removed rows and forget old versions.
 
         Args:
             keep_hours: Keep versions that are younger than this; 0 purges removed rows from the disk now, and readers
                 of old versions fail.
+            on_progress: See `embedstore.progress`; a progress bar when None.
         Returns:
             Rows, fragments, versions and bytes of each collection, before and after.
         """
-        report = compact(self._tables, keep_s=3600 * keep_hours)
-        return {name: sizes.as_record() for name, sizes in report.items()}
+        with progress_bar(on_progress) as report:
+            sizes = compact(self._tables, keep_s=3600 * keep_hours, on_progress=report)
+        return {name: before_and_after.as_record() for name, before_and_after in sizes.items()}
 
     def __repr__(self) -> str:
         return f"<Store {self.uri!r}: {', '.join(self._tables.collection_names()) or 'no collection yet'}>"

@@ -1,10 +1,10 @@
-"""The import of label files: read all, check all, then write at once."""
+"""Import of label files: all are read and checked before anything is written."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import shapely
@@ -15,7 +15,7 @@ from embedstore.labels.files.annotations import Annotation, AnnotationFile, Orig
 from embedstore.labels.files.asap_xml import read_asap
 from embedstore.labels.files.coordinate_frames import level_0
 from embedstore.labels.files.geojson import read_geojson
-from embedstore.labels.files.label_table import read_label_table, table_places
+from embedstore.labels.files.label_table import read_label_table, table_labels
 from embedstore.labels.files.slide_names import SlideNames
 from embedstore.store import Label, SlideRow, Store
 from embedstore.store.labels import INGEST
@@ -24,25 +24,25 @@ Format = Literal["auto", "geojson", "asap", "table"]
 SUFFIXES = {
     ".geojson": "geojson", ".json": "geojson", ".xml": "asap", ".csv": "table", ".tsv": "table", ".parquet": "table",
 }  # fmt: skip
-WHOLE_SLIDE = "slide"  # of `within`
+WHOLE_SLIDE = "slide"  # a value of `within`
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig:
-    """What files of labels mean.
+    """How label files are to be read.
 
     Attributes:
-        task: The question that they answer.
+        task: The question that the labels answer.
         author: Who gave the labels.
         format: `geojson`, `asap`, `table`, or `auto`: by the file's ending.
-        slide: The slide that annotations are about; by the file's name when None.
-        origin: Where coordinates begin; `bounds` for GeoJSON and `level0` for others when None. What a file says of
-            itself wins.
-        class_map: New names of classes.
-        only: Classes to take, by their new names; all when empty.
-        exclude: Classes whose areas are cut out of the others', by their new names.
-        negative: The class of all that is not annotated.
-        within: Where `negative` holds: `slide`, or in the areas of this class.
+        slide: The slide that annotations are about; found by the file's name when None.
+        origin: Where coordinates begin; `bounds` for GeoJSON and `level0` for others when None. A file that states its
+            origin is read by that.
+        class_map: {class in the file: its new name}.
+        only: Classes to import, by their new names; all when empty.
+        exclude: Classes whose areas are cut out of those of other classes, by their new names.
+        negative: The class of everything that is not annotated.
+        within: Where `negative` applies: `slide`, or inside the areas of this class.
         collection: Where tile ids are looked up; in all collections when None.
     """
 
@@ -74,15 +74,15 @@ class ImportConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReadFile:
-    """What came of one file.
+    """The labels of one file.
 
     Attributes:
         path: The file.
-        format: As it was read.
+        format: The format that it was read as.
         slides: The slides that it is about.
         labels: Its labels.
-        skipped: Why shapes or rows of it were left out, and how many.
-        notes: What a user should know.
+        skipped: {why shapes or rows were left out: how many}.
+        notes: Warnings for the user.
     """
 
     path: Path
@@ -95,14 +95,14 @@ class ReadFile:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelImport:
-    """Labels that are ready to be written, and what is to be said of them.
+    """Labels read from files, ready to be written.
 
     Attributes:
-        config: What was asked for.
-        files: What came of each file.
-        conflicts: Places that labels of the files, or of the store, give two classes; both are kept.
-        notes: What a user should know.
-        replaced: Labels that the files held before and no longer do, once these are written.
+        config: How the files were read.
+        files: The labels of each file.
+        conflicts: Places that have two classes, by these labels or by those in the store; both are kept.
+        notes: Warnings for the user.
+        replaced: How many labels in the store were removed because the files no longer hold them; 0 before writing.
     """
 
     config: ImportConfig
@@ -113,31 +113,31 @@ class LabelImport:
 
     @property
     def labels(self) -> list[Label]:
-        """All labels, one that a file says twice only once."""
+        """All labels, without duplicates."""
         return list(dict.fromkeys(label for file in self.files for label in file.labels))
 
     def write(self, store: Store) -> int:
-        """Write the labels; what the same author had from the same files for the task goes. Returns how many went."""
+        """Replace what the same author had from these files for the task. Returns how many old labels were removed."""
         sources = [str(file.path.absolute()) for file in self.files]
         return store.labels.replace(self.config.task, self.labels, author=self.config.author, sources=sources)
 
 
-def find_label_files(paths: Sequence[str | Path], form: Format = "auto") -> list[Path]:
-    """The files that paths mean; of a folder, all annotations below it (tables are named one by one).
+def find_label_files(paths: Sequence[str | Path], file_format: Format = "auto") -> list[Path]:
+    """The given files, and all annotations below given folders; with `auto`, tables must be given one by one.
 
-    What is hidden, and the tables of a store that lies in the folder, are passed over.
+    Hidden files, and the tables of a store inside a folder, are skipped.
 
     Raises:
-        LabelFormatError: nothing stands at a path, or a folder holds no file of the format.
+        LabelFormatError: a path does not exist, or a folder holds no file of the format.
     """
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            forms = ("geojson", "asap") if form == "auto" else (form,)
-            below = [file for file in sorted(path.rglob("*")) if _suffix_format(file) in forms and file.is_file()]
-            below = [file for file in below if not any(map(_passed_over, file.relative_to(path).parts))]
+            formats = ("geojson", "asap") if file_format == "auto" else (file_format,)
+            below = [file for file in sorted(path.rglob("*")) if _suffix_format(file) in formats and file.is_file()]
+            below = [file for file in below if not any(map(_is_skipped, file.relative_to(path).parts))]
             if not below:
-                raise LabelFormatError(f"folder {path} holds no file of format {' or '.join(forms)}")
+                raise LabelFormatError(f"folder {path} holds no file of format {' or '.join(formats)}")
             files += below
         elif path.is_file():
             files.append(path)
@@ -146,7 +146,7 @@ def find_label_files(paths: Sequence[str | Path], form: Format = "auto") -> list
     return list(dict.fromkeys(files))
 
 
-def _passed_over(part: str) -> bool:
+def _is_skipped(part: str) -> bool:
     return part.startswith(".") or part.endswith(".lance")
 
 
@@ -161,33 +161,33 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
     Args:
         store: Where the slides are.
         paths: Files, and folders of annotations.
-        config: What they mean.
+        config: How to read them.
     Raises:
-        LabelFormatError: a file is of another format, or malformed.
-        SlideNotInStoreError, TileNotFoundError: a file is about what the store does not have.
-        LabelError: labels lie outside of their slide, no label is left, or a class is named that no file has.
+        LabelFormatError: a file is malformed, or of another format.
+        SlideNotInStoreError, TileNotFoundError: a file is about a slide or tile that the store lacks.
+        LabelError: labels lie outside their slide, no label is left, or no file has a class that `config` names.
     """
     slides = {slide.slide_id: slide for slide in store.ledger.slides()}
     names = SlideNames(slides)
     given_slide = None if config.slide is None else names.one(config.slide)
     files: list[ReadFile] = []
-    seen: set[str] = set()
+    classes: set[str] = set()
     for path in find_label_files(paths, config.format):
-        form = _suffix_format(path) if config.format == "auto" else config.format
-        if form is None:
+        file_format = _suffix_format(path) if config.format == "auto" else config.format
+        if file_format is None:
             raise LabelFormatError(
-                f"{path}: what format is it? expected one of {', '.join(SUFFIXES)}; --format says which it is"
+                f"{path}: unknown format; expected one of {', '.join(SUFFIXES)}; give the format with --format"
             )
-        if form == "table":
-            files.append(_read_table(store, path, config, given_slide, seen))
+        if file_format == "table":
+            files.append(_read_table(store, path, config, given_slide, classes))
         else:
-            read = read_geojson if form == "geojson" else read_asap
+            read = read_geojson if file_format == "geojson" else read_asap
             file = read(path, named={config.within, *config.only, *config.exclude, *config.class_map})
             slide_id = given_slide or (file.slide_id if file.slide_id in slides else names.of_file(path))
-            files.append(_read_annotations(file, form, slides[slide_id], config, seen))
-    _check_classes(seen, config)
+            files.append(_read_annotations(file, file_format, slides[slide_id], config, classes))
+    _check_classes(classes, config)
     if not any(file.labels for file in files):
-        skipped = _total(file.skipped for file in files)
+        skipped = sum((Counter(file.skipped) for file in files), Counter())
         raise LabelError(
             f"no label in {', '.join(str(file.path) for file in files[:3])}: "
             f"{_counted(skipped) or 'they are empty'}; classify the annotations in QuPath (or pass other --only), "
@@ -199,71 +199,77 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
     return replace(labels, conflicts=tuple(conflicts))
 
 
-def _check_classes(seen: set[str], config: ImportConfig) -> None:
-    """Every class that was named must be in a file; `seen` has old and new names."""
-    asked = {"class-map": config.class_map, "only": config.only, "exclude": config.exclude}
+def _check_classes(classes: set[str], config: ImportConfig) -> None:
+    """Every class that `config` names must be in a file; `classes` has the files' names and the new ones."""
+    options = {"class-map": config.class_map, "only": config.only, "exclude": config.exclude}
     if config.within != WHOLE_SLIDE:
-        asked["within"] = (config.within,)
-    for option, classes in asked.items():
-        unknown = [name for name in classes if name not in seen]
+        options["within"] = (config.within,)
+    for option, names in options.items():
+        unknown = [name for name in names if name not in classes]
         if unknown:
             raise LabelError(
                 f"--{option} names class {', '.join(unknown)}, which no file has; "
-                f"they have {', '.join(sorted(seen)) or 'no class'}"
+                f"they have {', '.join(sorted(classes)) or 'no class'}"
             )
 
 
 def _new_name(label: str, groups: Sequence[str], config: ImportConfig) -> str:
-    """The class's name by the map, which may also name a group that it is part of."""
+    """The new name of a class; the map may name the class or a group that it is part of."""
     return next((config.class_map[name] for name in (label, *groups) if name in config.class_map), label)
 
 
 # -- tables -----------------------------------------------------------------------------------
 
 
-def _read_table(store: Store, path: Path, config: ImportConfig, slide: str | None, seen: set[str]) -> ReadFile:
+def _read_table(store: Store, path: Path, config: ImportConfig, slide: str | None, classes: set[str]) -> ReadFile:
+    """Labels of a table; its classes, old and new names, are added to `classes`."""
     table = read_label_table(path, task=config.task)
-    origin = config.origin or "level0"
-    places = table_places(table, store, collection=config.collection, slide=slide, origin=origin)
-    common: dict[str, Any] = {"task": config.task, "author": config.author, "source": str(path.absolute())}
-    seen.update(name for name in table.rows.column("label").unique().to_pylist())
+    rows = table_labels(
+        table,
+        store,
+        task=config.task,
+        author=config.author,
+        class_map=config.class_map,
+        collection=config.collection,
+        slide=slide,
+        origin=config.origin or "level0",
+    )
+    classes.update(table.rows.column("label").unique().to_pylist(), (label.label for label in rows))
+    labels = [label for label in rows if not config.only or label.label in config.only]
     skipped = Counter(table.skipped)
-    labels = []
-    for place, label, split in zip(places, table.list("label"), table.list("split"), strict=True):
-        name = _new_name(label, (), config)
-        seen.add(name)
-        if config.only and name not in config.only:
-            skipped["not of the classes asked for"] += 1
-        else:
-            labels.append(Label(label=name, split=split, **place, **common))
-    about = tuple(sorted({place["slide_id"] for place in places if place["slide_id"] is not None}))
+    skipped["not of the classes asked for"] += len(rows) - len(labels)
+    slides = tuple(sorted({label.slide_id for label in rows if label.slide_id is not None}))
     if config.negative is not None and config.within == WHOLE_SLIDE:
-        labels += [Label(kind="rest", label=config.negative, slide_id=one, **common) for one in about]
-    return ReadFile(path=path, format="table", slides=about, labels=tuple(labels), skipped=+skipped)
+        labels += [_rest_of_slide(config.negative, slide_id, config, path) for slide_id in slides]
+    return ReadFile(path=path, format="table", slides=slides, labels=tuple(labels), skipped=+skipped)
+
+
+def _rest_of_slide(label: str, slide_id: str, config: ImportConfig, path: Path) -> Label:
+    """The label of everything on a slide that no other label is about."""
+    source = str(path.absolute())
+    return Label(kind="rest", label=label, slide_id=slide_id, task=config.task, author=config.author, source=source)
 
 
 # -- annotations ------------------------------------------------------------------------------
 
 
 def _read_annotations(
-    file: AnnotationFile, form: str, slide: SlideRow, config: ImportConfig, seen: set[str]
+    file: AnnotationFile, file_format: str, slide: SlideRow, config: ImportConfig, classes: set[str]
 ) -> ReadFile:
-    default: Origin = "bounds" if form == "geojson" else "level0"
-    origin = file.origin or config.origin or default
+    """Labels of a file of annotations; its classes, old and new names, are added to `classes`."""
+    origin = file.origin or config.origin or ("bounds" if file_format == "geojson" else "level0")
     shapes = level_0([annotation.geometry for annotation in file.annotations], slide, origin=origin, where=file.path)
     annotations = [
         replace(annotation, geometry=shape, label=_new_name(annotation.label, annotation.groups, config))
         for annotation, shape in zip(file.annotations, shapes, strict=True)
     ]
     for old, new in zip(file.annotations, annotations, strict=True):
-        seen.update((old.label, *old.groups, new.label))
+        classes.update((old.label, *old.groups, new.label))
     skipped = Counter(file.skipped)
     annotations, covered = _without_excluded(annotations, config.exclude)
     skipped["of excluded classes, or wholly within them"] += covered
-    common: dict[str, Any] = {"task": config.task, "author": config.author, "source": str(file.path.absolute())}
-    common["slide_id"] = slide.slide_id
+
     labels = []
-    notes = list(file.notes)
     for annotation in annotations:
         bounds_rest = config.within != WHOLE_SLIDE and annotation.label == config.within
         if bounds_rest and annotation.geometry.geom_type != "Point":
@@ -271,17 +277,18 @@ def _read_annotations(
         elif config.only and annotation.label not in config.only:
             skipped["not of the classes asked for"] += 1
             continue
-        labels.append(_label(annotation, common))
-    labels += [Label(kind="rest", label=name, **common) for name in file.rest]
+        labels.append(_label(annotation, slide.slide_id, config, file.path))
+    labels += [_rest_of_slide(name, slide.slide_id, config, file.path) for name in file.rest]
+    notes = list(file.notes)
     if config.negative is not None and config.within == WHOLE_SLIDE:
-        labels.append(Label(kind="rest", label=config.negative, **common))
+        labels.append(_rest_of_slide(config.negative, slide.slide_id, config, file.path))
     elif config.negative is not None and not any(label.kind == "rest" for label in labels):
         notes.append(
             f"{file.path.name} has no area of class {config.within}: nothing on its slide is {config.negative}"
         )
     return ReadFile(
         path=file.path,
-        format=form,
+        format=file_format,
         slides=(slide.slide_id,),
         labels=tuple(labels),
         skipped=+skipped,
@@ -289,47 +296,45 @@ def _read_annotations(
     )
 
 
-def _label(annotation: Annotation, common: Mapping[str, Any]) -> Label:
+def _label(annotation: Annotation, slide_id: str, config: ImportConfig, path: Path) -> Label:
     shape = annotation.geometry
-    own: dict[str, Any] = {
-        "label": annotation.label,
-        "split": annotation.split,
-        "patient": annotation.patient,
-        **common,
-    }
-    if shape.geom_type == "Point":
-        return Label(kind="point", x=float(shape.x), y=float(shape.y), **own)
-    return Label(kind="rest" if annotation.rest else "area", geometry=shapely.to_wkb(shape), **own)
+    is_point = shape.geom_type == "Point"
+    return Label(
+        task=config.task,
+        label=annotation.label,
+        kind="point" if is_point else "rest" if annotation.rest else "area",
+        slide_id=slide_id,
+        x=float(shape.x) if is_point else None,
+        y=float(shape.y) if is_point else None,
+        geometry=None if is_point else shapely.to_wkb(shape),
+        split=annotation.split,
+        patient=annotation.patient,
+        author=config.author,
+        source=str(path.absolute()),
+    )
 
 
 def _without_excluded(annotations: list[Annotation], exclude: Sequence[str]) -> tuple[list[Annotation], int]:
-    """Drawings of the other classes, their areas cut; and how many are gone."""
-    cut = [annotation.geometry for annotation in annotations if annotation.label in exclude]
-    if not cut:
+    """Annotations of the other classes, with the excluded areas cut out; and how many are left out."""
+    areas = [annotation.geometry for annotation in annotations if annotation.label in exclude]
+    if not areas:
         return annotations, 0
-    away = shapely.union_all(np.array(cut, object))
-    left = []
+    excluded = shapely.union_all(np.array(areas, object))
+    kept = []
     for annotation in annotations:
         if annotation.label in exclude:
             continue
         if annotation.geometry.geom_type == "Point":
-            if not shapely.intersects(away, annotation.geometry):
-                left.append(annotation)
+            if not shapely.intersects(excluded, annotation.geometry):
+                kept.append(annotation)
             continue
-        shape = subtract(annotation.geometry, away)
+        shape = subtract(annotation.geometry, excluded)
         if shape is not None:
-            left.append(replace(annotation, geometry=shape))
-    return left, len(annotations) - len(left)
+            kept.append(replace(annotation, geometry=shape))
+    return kept, len(annotations) - len(kept)
 
 
 # -- notes ------------------------------------------------------------------------------------
-
-
-def _total(counts: Iterator[Mapping[str, int]]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for count in counts:
-        total.update(count)
-    return total
 
 
 def _counted(skipped: Mapping[str, int]) -> str:

@@ -61,7 +61,7 @@ class SlideTargets:
 
 def slide_targets(
     patients: Mapping[str, str | None],
-    labels: pa.Table | Sequence[Mapping[str, Any]],
+    labels: pa.Table,
     *,
     task: str,
     level: Literal["slide", "patient"] = "slide",

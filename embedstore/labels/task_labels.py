@@ -1,8 +1,7 @@
-"""The labels of one task as columns, the way the join reads them."""
+"""The labels of one task, as the columns that the join works on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +10,8 @@ from numpy.typing import NDArray
 
 from embedstore.errors import LabelError
 from embedstore.store.labels import no_such_task
-from embedstore.store.schema import LABELS
 
-#: A label's own text columns, which are kept as codes into their distinct values.
+#: Text columns that are kept as codes into their distinct values.
 CODED = ("kind", "label", "slide_id", "split", "patient")
 
 
@@ -38,56 +36,53 @@ class TaskLabels:
 
     def rows_of(self, *kinds: str) -> NDArray[np.int64]:
         """Rows of the labels of some kinds."""
-        wanted = [i for i, kind in enumerate(self.values["kind"]) if kind in kinds]
-        return np.flatnonzero(np.isin(self.codes["kind"], wanted))
+        codes = [i for i, kind in enumerate(self.values["kind"]) if kind in kinds]
+        return np.flatnonzero(np.isin(self.codes["kind"], codes))
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """(m,) x, y or edge_l0 in level-0 pixels, NaN where there is none."""
         return self.table.column(column).cast(pa.float64()).to_numpy()
 
-    def codes_in(self, column: str, known: Sequence[str]) -> NDArray[np.int32]:
-        """(m,) index of each label's value in `known`, -1 where it is not among them."""
-        place = {value: i for i, value in enumerate(known)}
-        lookup = np.array([*(place.get(value, -1) for value in self.values[column]), -1], np.int32)
+    def codes_in(self, column: str, names: Sequence[str]) -> NDArray[np.int32]:
+        """(m,) index of each label's value in `names`, -1 where it is not among them."""
+        index = {value: i for i, value in enumerate(names)}
+        lookup = np.array([*(index.get(value, -1) for value in self.values[column]), -1], np.int32)
         return lookup[self.codes[column]]
 
 
-def task_labels(labels: pa.Table | Sequence[Mapping[str, Any]], task: str) -> TaskLabels:
+def task_labels(labels: pa.Table, task: str) -> TaskLabels:
     """The labels of a task among others.
 
     Args:
-        labels: Rows of the store's table of labels: an Arrow table, which is quick, or dictionaries.
+        labels: Rows of the store's table of labels.
     Raises:
         TaskNotFoundError: none is of the task.
     """
-    if not isinstance(labels, pa.Table):
-        schema = pa.schema([pa.field(field.name, field.type) for field in LABELS])  # rows need not have a key here
-        labels = pa.Table.from_pylist([dict(row) for row in labels], schema=schema)
-    found = labels.filter(pc.equal(labels.column("task"), task))
-    if found.num_rows == 0:
+    of_task = labels.filter(pc.equal(labels.column("task"), task))
+    if of_task.num_rows == 0:
         raise no_such_task(task, labels.column("task").unique().to_pylist())
     codes, values = {}, {}
     for name in CODED:
-        codes[name], values[name] = _encode(found.column(name))
-    return TaskLabels(task=task, table=found, codes=codes, values=values)
+        codes[name], values[name] = _encode(of_task.column(name))
+    return TaskLabels(task=task, table=of_task, codes=codes, values=values)
 
 
 def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     encoded = column.combine_chunks().dictionary_encode()
-    found = encoded.dictionary.to_pylist()
-    order = sorted(range(len(found)), key=lambda i: found[i])
-    rank = np.empty(len(found) + 1, np.int32)
-    rank[order], rank[-1] = np.arange(len(found)), -1
-    indices = encoded.indices.fill_null(len(found)).to_numpy(zero_copy_only=False)
-    return rank[indices], tuple(found[i] for i in order)
+    values = encoded.dictionary.to_pylist()
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    rank = np.empty(len(values) + 1, np.int32)
+    rank[order], rank[-1] = np.arange(len(values)), -1
+    indices = encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    return rank[indices], tuple(values[i] for i in order)
 
 
 def candidate_classes(
     labels: TaskLabels, classes: Sequence[str] | None, *, multi_label: bool, kinds: Sequence[str]
 ) -> tuple[str, ...]:
-    """The classes that may be answered: those given, or all that labels of these kinds name, sorted.
+    """The classes that targets may have: those given, or all that labels of these kinds name, sorted.
 
-    With `multi_label` a rest label names no class: it says that a place is of none.
+    With `multi_label` a rest label names no class: its places are of none.
 
     Raises:
         LabelError: a class is given that no label names.
@@ -107,27 +102,27 @@ def candidate_classes(
 def classes_with_targets(
     labels: TaskLabels,
     candidates: tuple[str, ...],
-    answered: NDArray[np.int64],
+    counts: NDArray[np.int64],
     *,
     conflicts: int,
     given: bool,
     multi_label: bool,
     min_classes: int | None = None,
 ) -> tuple[str, ...]:
-    """The candidates that answer something.
+    """The candidates that at least one tile or slide is of.
 
     Args:
-        answered: (K,) how many tiles or slides are of each candidate.
-        conflicts: How many are left out.
-        given: Whether the user named the classes: each must then be found.
-        min_classes: So many must be left; when None two, with `multi_label` one.
+        counts: (K,) how many tiles or slides are of each candidate.
+        conflicts: How many are left out because their labels contradict each other.
+        given: Whether the user named the classes: each of them is then required.
+        min_classes: How many must be left; when None two, with `multi_label` one.
     Raises:
-        LabelError: fewer classes are left, or a given one is not found.
+        LabelError: fewer classes are left, or a required one is missing.
     """
-    found = ", ".join(f"{name} {count}" for name, count in zip(candidates, answered, strict=True)) or "no class"
+    found = ", ".join(f"{name} {count}" for name, count in zip(candidates, counts, strict=True)) or "no class"
     if conflicts:
         found += f", and {conflicts} whose labels contradict each other"
-    missed = [name for name, count in zip(candidates, answered, strict=True) if not count]
+    missed = [name for name, count in zip(candidates, counts, strict=True) if not count]
     if given and missed:
         raise LabelError(
             f"task {labels.task!r}: class {', '.join(missed)} answers nothing without a conflict; found {found}; "

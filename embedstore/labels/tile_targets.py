@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -57,7 +56,7 @@ class TileTargets:
 
 def join_labels(
     places: TileLocations,
-    labels: pa.Table | Sequence[Mapping[str, Any]],
+    labels: pa.Table,
     patients: Mapping[str, str | None],
     *,
     task: str,
@@ -78,7 +77,7 @@ def join_labels(
 
     Args:
         places: Where the tiles lie.
-        labels: Rows of the table of labels (`Labels.table` or `Labels.rows`), of this task and perhaps others.
+        labels: Rows of the table of labels (`Labels.table`), of this task and perhaps others.
         patients: {slide: its patient}, as `Ledger.patients` gives them.
         task: The task.
         config: When a tile lies in an area.

@@ -101,11 +101,11 @@ def index_choice(collection: Collection) -> IndexConfig:
     return IndexConfig(**json.loads(kept)) if kept else IndexConfig()
 
 
-def choose_index(collection: Collection, config: IndexConfig) -> IndexFacts:
-    """Choose the index of a collection, now and for the runs to come; hold its lease."""
+def choose_index(collection: Collection, config: IndexConfig, *, on_progress: OnProgress = no_progress) -> IndexFacts:
+    """Choose the index of a collection, now and for later runs; hold its lease."""
     collection.table.open_for_writing().update_config({CHOICE_KEY: json.dumps(dataclasses.asdict(config))})
     if config.wants_index(len(collection)):
-        return build_index(collection, config)
+        return build_index(collection, config, on_progress=on_progress)
     drop_index(collection)
     return index_facts(collection)
 
@@ -155,7 +155,7 @@ def build_index(
     return index_facts(collection)
 
 
-def keep_index(collection: Collection, *, busy: bool = False) -> IndexFacts:
+def keep_index(collection: Collection, *, busy: bool = False, on_progress: OnProgress = no_progress) -> IndexFacts:
     """Give a collection the index that suits its size, or bring its index up to date; hold its lease.
 
     Args:
@@ -164,7 +164,7 @@ def keep_index(collection: Collection, *, busy: bool = False) -> IndexFacts:
     config, facts = index_choice(collection), index_facts(collection)
     wanted, lacking = config.wants_index(facts.rows), facts.rows - facts.indexed
     if wanted and (facts.kind == FLAT or lacking > (BUSY_SHARE if busy else REBUILD_SHARE) * facts.rows):
-        return build_index(collection, config)
+        return build_index(collection, config, on_progress=on_progress)
     build_scalar_indexes(collection)
     if not wanted or busy or lacking <= LEFT_ROWS:
         return facts

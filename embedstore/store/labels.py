@@ -1,10 +1,10 @@
-"""Labels: who says that a place, a slide or a patient is of a class. They belong to places, not to tiles."""
+"""Labels: which class a place, a slide or a patient is of, and who says so. They belong to places, not to tiles."""
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,30 +14,32 @@ from embedstore.store.schema import LABELS
 from embedstore.store.sql import sql_in, sql_string
 from embedstore.store.table import Table, now
 
-#: What a label's place is: a tile (a file's name, or x, y and edge), a point, an area, what no other label of the task
-#: covers (of an area, or of the whole slide where it has no geometry), a whole slide, or all slides of a patient.
+#: What a label is about: a tile (by file name, or x, y and edge), a point, an area, the rest (whatever no other label
+#: of the task is about, in an area, or on the whole slide if there is no geometry), a whole slide, or all slides of a
+#: patient.
 Kind = Literal["tile", "point", "area", "rest", "slide", "patient"]
-#: The author of what a folder of ready-made tiles says of its tiles.
+#: The author of labels that come with a folder of ready-made tiles.
 INGEST = "ingest"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """Who says that a place is of a class.
+    """One author's statement that a place is of a class.
 
     Attributes:
-        task: The question.
+        task: The question that the label answers.
         label: The class.
-        kind: What the place is.
+        kind: What the label is about.
         slide_id: The slide; None for a patient's label.
-        name: Of a ready-made tile: its file in its folder.
-        x, y: A point, or a tile's top-left; level-0 pixels.
-        edge_l0: A tile's edge, level-0 pixels.
+        name: The file of a ready-made tile in its folder.
+        x, y: A point, or the top-left corner of a tile; level-0 pixels.
+        edge_l0: Edge of a tile, level-0 pixels.
         geometry: An area as WKB, level-0 pixels.
-        split: The set it was given to by those who published it, such as 'train'.
-        patient: Patient or case, where known.
+        split: The published part of the data that it belongs to, such as 'train'.
+        patient: Patient or case, if known.
         author: Who gave the label.
         source: The file that it comes from.
+        created_at: When it was written to the store; None before that.
     """
 
     task: str
@@ -53,13 +55,21 @@ class Label:
     patient: str | None = None
     author: str = INGEST
     source: str = ""
+    created_at: dt.datetime | None = None
 
     def row(self, created_at: dt.datetime | None = None) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in LABELS.names if name not in ("key", "created_at")}
-        return {**values, "key": self._key(), "created_at": created_at or now()}
+        """{column: value} of the table of labels."""
+        values = {name: getattr(self, name) for name in LABELS.names if name != "created_at"}
+        return {**values, "created_at": created_at or now()}
 
-    def _key(self) -> str:
-        """What ingest found in a folder is one label a tile; any other place keeps what each file says of it."""
+    @classmethod
+    def from_table(cls, table: pa.Table) -> "list[Label]":
+        """The labels of the rows of a table of labels."""
+        return [cls(**row) for row in table.drop_columns("key").to_pylist()]
+
+    @property
+    def key(self) -> str:
+        """The primary key: one label a ready-made tile for ingest; for other places, one for each class and file."""
         parts = [self.task, self.slide_id or "", self.name or "", self.author]
         if self.name is None or self.author != INGEST:
             place = (None if value is None else float(value) for value in (self.x, self.y, self.edge_l0))
@@ -78,39 +88,41 @@ class Labels:
     # -- writing ----------------------------------------------------------------------------
 
     def record(self, labels: Iterable[Label]) -> None:
-        """Add labels; one that is there already is written over."""
-        at = now()
-        rows = [label.row(at) for label in labels]
+        """Add labels; those with the same key are replaced."""
+        created_at = now()
+        rows = [label.row(created_at) for label in labels]
         if rows:
             self._table.create(LABELS)
             self._table.upsert("key", rows)
 
     def replace(self, task: str, labels: Iterable[Label], *, author: str, sources: Sequence[str]) -> int:
-        """Let what files say now take the place of what the same author had from them for the task before.
+        """Replace the labels that an author had from some files for a task by those that the files hold now.
 
-        The new labels are written before the old ones go: whenever it is interrupted, no label is lost that was in
-        the store and is in the files.
+        The new labels are written before the old ones are deleted: if this is interrupted, no label is lost that was
+        in the store and is in the files.
 
         Args:
             labels: All of this task, author and of these sources.
         Returns:
-            How many old labels are gone.
+            How many old labels were deleted.
         """
-        chosen = _where(task=task, author=author) + " AND " + sql_in("source", sources)
-        at = self._after(chosen) if sources else now()
-        rows = [label.row(at) for label in labels]
-        wrong = [row for row in rows if (row["task"], row["author"]) != (task, author) or row["source"] not in sources]
-        if wrong:
-            raise ValueError(f"{len(wrong)} labels are of another task, author or source than those replaced")
+        replaced = _where(task=task, author=author) + " AND " + sql_in("source", sources)
+        created_at = self._time_after(replaced) if sources else now()
+        labels = list(labels)
+        others = [label for label in labels if (label.task, label.author) != (task, author)]
+        others += [label for label in labels if label.source not in sources]
+        if others:
+            raise ValueError(f"{len(others)} labels are of another task, author or source than those replaced")
+        rows = [label.row(created_at) for label in labels]
         if rows:
             self._table.create(LABELS)
             self._table.upsert("key", rows)
         if not sources:
             return 0
-        return self._delete(f"{chosen} AND created_at < timestamp '{at.isoformat()}'")
+        return self._delete(f"{replaced} AND created_at < timestamp '{created_at.isoformat()}'")
 
-    def _after(self, filter_sql: str) -> dt.datetime:
-        """A time after all of those labels, whatever the clock of the machine that wrote them."""
+    def _time_after(self, filter_sql: str) -> dt.datetime:
+        """A time after all of these labels were written, even if another machine's clock is ahead."""
         if not self._table.exists():
             return now()
         newest = pc.max(self._table.open().to_table(filter=filter_sql, columns=["created_at"]).column(0)).as_py()
@@ -125,7 +137,7 @@ class Labels:
         author: str | None = None,
         source: str | None = None,
     ) -> int:
-        """Remove a task's labels, those that meet all that is given; gone from the files after compaction.
+        """Remove the labels of a task that meet every condition given; compaction takes them out of the files.
 
         Returns:
             How many were removed.
@@ -153,21 +165,23 @@ class Labels:
 
     # -- reading ----------------------------------------------------------------------------
 
-    def rows(self, *, task: str | None = None, slide_id: str | None = None) -> list[dict[str, Any]]:
-        return self.table(task=task, slide_id=slide_id).to_pylist()
-
     def table(
         self, *, task: str | None = None, slide_id: str | None = None, columns: list[str] | None = None
     ) -> pa.Table:
-        """As `rows`, as an Arrow table: a million labels take no longer than their bytes."""
+        """Labels as an Arrow table.
+
+        Args:
+            task, slide_id: Only labels of this task, of this slide.
+            columns: All when None.
+        """
         if not self._table.exists():
             empty = LABELS.empty_table()
             return empty.select(columns) if columns else empty
         dataset = self._table.open()
-        wanted = columns or LABELS.names
+        columns = columns or LABELS.names
         where = _where(task=task, slide_id=slide_id) or None
-        found = dataset.to_table(filter=where, columns=[name for name in wanted if name in dataset.schema.names])
-        return _in_full(found, wanted)
+        rows = dataset.to_table(filter=where, columns=[name for name in columns if name in dataset.schema.names])
+        return _with_all_columns(rows, columns)
 
     def of_task(self, task: str) -> pa.Table:
         """All labels of a task.
@@ -175,17 +189,17 @@ class Labels:
         Raises:
             TaskNotFoundError: there is none; the message names the tasks that there are.
         """
-        found = self.table(task=task)
-        if found.num_rows == 0:
+        labels = self.table(task=task)
+        if labels.num_rows == 0:
             raise no_such_task(task, self.tasks())
-        return found
+        return labels
 
     def tasks(self) -> list[str]:
         """Names of the tasks that have labels, sorted."""
         return sorted(set(self.table(columns=["task"]).column("task").unique().to_pylist()))
 
     def patients(self) -> set[tuple[str, str]]:
-        """(slide, patient) wherever a label of a slide, or of a place on it, names the patient."""
+        """(slide, patient) for every label that names both."""
         rows = self.table(columns=["slide_id", "patient"]).drop_null()
         return {
             (row["slide_id"], row["patient"])
@@ -199,8 +213,8 @@ class Labels:
             Rows with these five, `labels`, `slides` (how many they are on), and `first` and `last` (when they came).
         """
         by = ["task", "label", "kind", "author", "source"]
-        found = self.table(task=task, columns=[*by, "slide_id", "created_at"])
-        counted = found.group_by(by).aggregate(
+        labels = self.table(task=task, columns=[*by, "slide_id", "created_at"])
+        counted = labels.group_by(by).aggregate(
             [([], "count_all"), ("slide_id", "count_distinct"), ("created_at", "min"), ("created_at", "max")]
         )
         names = {"count_all": "labels", "slide_id_count_distinct": "slides"}
@@ -209,64 +223,84 @@ class Labels:
         return sorted(counted.to_pylist(), key=lambda row: tuple(str(row[name]) for name in by))
 
     def conflicts(self, task: str, labels: Sequence[Label], *, author: str, sources: Sequence[str]) -> list[str]:
-        """Places for which labels to come name another class than each other, or than what is in the store.
+        """Places where new labels contradict each other, or a label in the store.
 
-        Places are the same where they are equal to the letter: a tile, point, slide or patient, or an area with the
-        same geometry. What `replace` with the same arguments would take away does not count.
+        Places are compared exactly: a tile, point, slide or patient, or an area with the same geometry. Labels that
+        `replace` would delete, given the same arguments, do not count.
 
         Returns:
-            A line a place, with who says what; nothing is resolved.
+            A line for each place, with all its classes, authors and sources.
         """
-        said: dict[tuple[Any, ...], set[tuple[str, str, str]]] = {}
-        for one in labels:
-            said.setdefault(_place(one.__dict__), set()).add((one.label, one.author, one.source))
-        stays = (row for row in self._places(task) if row["author"] != author or row["source"] not in sources)
-        for row in stays:
-            place = _place(row)
-            if place in said:
-                said[place].add((row["label"], row["author"], row["source"]))
-        return [_telling(place, who) for place, who in said.items() if len({label for label, _, _ in who}) > 1]
+        claims: dict[_Place, set[_Claim]] = {}
+        for label in labels:
+            place = _Place(*(getattr(label, name) for name in _Place._fields)).comparable()
+            claims.setdefault(place, set()).add(_Claim(label.label, label.author, label.source))
+        stored = self.table(task=task, columns=[*_Claim._fields, *_Place._fields])
+        for batch in stored.to_batches(max_chunksize=65_536):
+            for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                claim, place = _Claim(*values[:3]), _Place(*values[3:]).comparable()
+                if place in claims and (claim.author != author or claim.source not in sources):
+                    claims[place].add(claim)
+        return [
+            _describe_conflict(place, of_place)
+            for place, of_place in claims.items()
+            if len({claim.label for claim in of_place}) > 1
+        ]
 
-    def _places(self, task: str) -> Iterator[dict[str, Any]]:
-        columns = ["kind", "slide_id", "name", "x", "y", "edge_l0", "geometry", "patient", "label", "author", "source"]
-        for batch in self.table(task=task, columns=columns).to_batches(max_chunksize=65_536):
-            yield from batch.to_pylist()
+
+class _Place(NamedTuple):
+    """What a label is about; fields as in `Label`."""
+
+    kind: Kind
+    slide_id: str | None = None
+    name: str | None = None
+    x: float | None = None
+    y: float | None = None
+    edge_l0: float | None = None
+    geometry: bytes | None = None
+    patient: str | None = None
+
+    def comparable(self) -> "_Place":
+        """Without what does not tell places apart: the patient of a slide's place, the slide of a patient."""
+        if self.kind == "patient":
+            return _Place("patient", patient=self.patient)
+        return self._replace(geometry=self.geometry or None, patient=None)
 
 
-def _in_full(found: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """Rows of a table that an older version made, which knew labels of tiles alone, as they would be written now."""
+class _Claim(NamedTuple):
+    """What a label says of its place, and who says so."""
+
+    label: str
+    author: str
+    source: str
+
+
+def _describe_conflict(place: _Place, claims: set[_Claim]) -> str:
+    text = " and ".join(f"{claim.label} ({claim.author}, {claim.source})" for claim in sorted(claims))
+    if place.kind == "patient":
+        return f"patient {place.patient}: {text}"
+    where = f", {place.name}" if place.name is not None else "" if place.x is None else f" at {place.x:g}, {place.y:g}"
+    return f"{place.kind} of slide {place.slide_id}{where}: {text}"
+
+
+def _with_all_columns(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Fill in the columns that a table of an older version lacks; its labels were all of tiles."""
     for name in columns:
-        if name not in found.column_names:
-            found = found.append_column(LABELS.field(name), pa.nulls(len(found), LABELS.field(name).type))
+        if name not in rows.column_names:
+            rows = rows.append_column(LABELS.field(name), pa.nulls(len(rows), LABELS.field(name).type))
     if "kind" in columns:
-        at = found.column_names.index("kind")
-        found = found.set_column(at, LABELS.field("kind"), pc.fill_null(found.column("kind"), "tile"))
-    return found.select(list(columns))
+        position = rows.column_names.index("kind")
+        rows = rows.set_column(position, LABELS.field("kind"), pc.fill_null(rows.column("kind"), "tile"))
+    return rows.select(list(columns))
 
 
 def no_such_task(task: str, tasks: Iterable[str]) -> TaskNotFoundError:
-    """The error that names the tasks there are."""
-    there = ", ".join(sorted(set(tasks)))
+    """The error for an unknown task; it lists the tasks that have labels."""
     return TaskNotFoundError(
         f"no label of task {task!r} in the store; it has labels of "
-        f"{there or 'no task'}; `embedstore label import FILE --task {task}` brings them in"
+        f"{', '.join(sorted(set(tasks))) or 'no task'}; `embedstore label import FILE --task {task}` brings them in"
     )
 
 
 def _where(**equal: str | None) -> str:
     return " AND ".join(f"{name} = {sql_string(value)}" for name, value in equal.items() if value is not None)
-
-
-def _place(row: dict[str, Any]) -> tuple[Any, ...]:
-    if row["kind"] == "patient":
-        return ("patient", row["patient"])
-    return (*(row[name] for name in ("kind", "slide_id", "name", "x", "y", "edge_l0")), row["geometry"] or None)
-
-
-def _telling(place: tuple[Any, ...], who: set[tuple[str, str, str]]) -> str:
-    said = " and ".join(f"{label} ({author}, {source})" for label, author, source in sorted(who))
-    if place[0] == "patient":
-        return f"patient {place[1]}: {said}"
-    kind, slide_id, name, x, y = place[:5]
-    where = f", {name}" if name is not None else "" if x is None else f" at {x:g}, {y:g}"
-    return f"{kind} of slide {slide_id}{where}: {said}"

@@ -1,6 +1,8 @@
-"""Views: augmented copies of tiles, drawn from the tile's id, so that a tile always gets the same ones."""
+"""Views: augmented copies of tiles, drawn from the tile's id, so that a tile always gets the same ones.
 
-from embedstore.views.apply import apply_view, with_views
+The pixels of views are in `embedstore.views.apply`, which loads OpenCV (15 ms); the store needs only the parameters.
+"""
+
 from embedstore.views.parameters import PARAMETERS, draw_parameters, unchanged
 
-__all__ = ["PARAMETERS", "apply_view", "draw_parameters", "unchanged", "with_views"]
+__all__ = ["PARAMETERS", "draw_parameters", "unchanged"]

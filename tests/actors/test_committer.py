@@ -148,7 +148,7 @@ def test_what_only_the_run_knows_is_written_before_the_rows(tmp_path: Path, monk
     with pytest.raises(KeyboardInterrupt):
         committer.commit(batch(store))
     assert store.collection("c").slides() == {"a:3": 3}
-    assert [row["label"] for row in store.labels.rows()] == ["tumour"]
+    assert [row["label"] for row in store.labels.table().to_pylist()] == ["tumour"]
     assert store.ledger.slides_of_patient("p") == ["a:3"]
     assert [row.state for row in store.ledger.outcomes()] == []
     committer.present("again")

@@ -12,7 +12,7 @@ from embedstore.config import RunConfig, ViewConfig
 from embedstore.errors import SlideFormatError
 from embedstore.store import read_views
 from embedstore.tile_id import tile_ids, tile_keys
-from embedstore.views import with_views
+from embedstore.views.apply import with_views
 
 from . import toys
 from .scene import FAST, SLIDES, DriverKilled, Scene, assert_complete

@@ -13,7 +13,8 @@ from embedstore.errors import NoTileError, SlideFormatError, UnknownKeyError
 from embedstore.extractors import Extractor
 from embedstore.slides import SlidePlan, SlideSource
 from embedstore.tile_id import tile_ids, tile_keys
-from embedstore.views import draw_parameters, with_views
+from embedstore.views import draw_parameters
+from embedstore.views.apply import with_views
 
 TILE_PX = 16
 DIM = 4

@@ -37,7 +37,7 @@ def annotations(folder: Path) -> Path:
 def test_import_tells_what_came_and_what_was_skipped(store: Store, tmp_path: Path):
     args = (annotations(tmp_path / "q"), "--task", "t", "--class-map", "Tumor=tumour", "--negative", "normal")
     dry = label(store, "import", *args, "--dry-run")
-    assert store.labels.rows() == []
+    assert store.labels.table().to_pylist() == []
     assert "would be imported" in dry.stderr
     result = label(store, "import", *args, "--author", "anna")
     assert [line.split() for line in result.stdout.splitlines()] == [
@@ -73,7 +73,7 @@ def test_export_and_import_come_to_the_same(store: Store, tmp_path: Path):
     shown = [
         [
             (row["label"], row["kind"], row["slide_id"], row["geometry"], row["x"])
-            for row in store.labels.rows(task=task)
+            for row in store.labels.table(task=task).to_pylist()
         ]
         for task in ("t", "again")
     ]
@@ -85,10 +85,10 @@ def test_export_and_import_come_to_the_same(store: Store, tmp_path: Path):
 def test_rm_takes_what_is_named(store: Store, tmp_path: Path):
     label(store, "import", annotations(tmp_path / "q"), "--task", "t", "--author", "anna")
     assert label(store, "rm", "--task", "t", fails=True).exception  # nobody said yes
-    assert len(store.labels.rows()) == 2
+    assert len(store.labels.table().to_pylist()) == 2
     assert found(store, "rm", "--task", "t", "--class", "Tumor", "--author", "anna", "--yes")["removed"] == 1
     assert label(store, "rm", "--task", "t", "--yes").stdout == "1 label(s) of task t removed\n"
-    assert store.labels.rows() == []
+    assert store.labels.table().to_pylist() == []
     assert "has no labels yet" in label(store, "ls").stderr
     assert found(store, "ls") == []
 

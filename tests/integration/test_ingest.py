@@ -144,7 +144,7 @@ def test_a_folder_of_tiles_is_a_slide_with_labels(tmp_path: Path):
     assert found["name"].to_pylist() == [f"{c}/{i}.png" for c in ("normal", "tumour") for i in range(3)]
     from embedstore.store import Store
 
-    labels = {row["name"]: row["label"] for row in Store.open(store).labels.rows(task="tiles")}
+    labels = {row["name"]: row["label"] for row in Store.open(store).labels.table(task="tiles").to_pylist()}
     assert labels["tumour/0.png"] == "tumour"
     assert len(labels) == 6
 

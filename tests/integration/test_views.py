@@ -21,7 +21,8 @@ from embedstore.export import tile_pictures
 from embedstore.extractors import ExtractorConfig, load_extractor
 from embedstore.slides import find_slides
 from embedstore.store import Store, read_views
-from embedstore.views import apply_view, draw_parameters
+from embedstore.views import draw_parameters
+from embedstore.views.apply import apply_view
 
 from .conftest import embedstore
 from .test_ingest import COLLECTION, table

@@ -42,7 +42,7 @@ def plain(labels) -> list[tuple]:
 
 def export(store: Store, labels, out: Path, **options) -> list[Path]:
     slides = {slide.slide_id: slide for slide in store.ledger.slides()}
-    return [file.path for file in write_labels([label.row() for label in labels], slides, out, task="t", **options)]
+    return [file.path for file in write_labels(labels, slides, out, task="t", **options)]
 
 
 @pytest.mark.parametrize("origin", ["bounds", "level0"])

@@ -40,7 +40,7 @@ def run(store: Store, *paths: Path, **options: Any):
 def boxes(store: Store, kind: str = "area") -> dict[str, list[tuple[float, ...]]]:
     """Bounds of the areas of each class, level-0 pixels."""
     found: dict[str, list[tuple[float, ...]]] = {}
-    for row in store.labels.rows():
+    for row in store.labels.table().to_pylist():
         if row["kind"] == kind and row["geometry"] is not None:
             found.setdefault(row["label"], []).append(shapely.from_wkb(row["geometry"]).bounds)
     return {name: sorted(all_) for name, all_ in found.items()}
@@ -167,7 +167,7 @@ def test_camelyons_third_class_is_cut_out_of_the_tumour(store: Store, tmp_path: 
         store, camelyon(tmp_path), class_map={"_0": "tumour", "Tumor": "tumour"}, exclude=("_2",), negative="normal"
     )
     assert found.files[0].skipped == {"of excluded classes, or wholly within them": 2}  # its area, and the dot in it
-    tumour = [shapely.from_wkb(row["geometry"]) for row in store.labels.rows() if row["kind"] == "area"]
+    tumour = [shapely.from_wkb(row["geometry"]) for row in store.labels.table().to_pylist() if row["kind"] == "area"]
     assert sorted(shape.area for shape in tumour) == [100**2, 400**2 - 200**2]
     assert len(tiles_of(store, "b.svs", "tumour")) == 16 - 4 + 1
     assert len(tiles_of(store, "b.svs", "normal")) == 100 - 13
@@ -175,7 +175,7 @@ def test_camelyons_third_class_is_cut_out_of_the_tumour(store: Store, tmp_path: 
 
 def test_only_some_classes_are_taken_by_their_new_names(store: Store, tmp_path: Path):
     found = run(store, camelyon(tmp_path), class_map={"_0": "tumour"}, only=("tumour", "_2"))
-    assert sorted({row["label"] for row in store.labels.rows()}) == ["_2", "tumour"]
+    assert sorted({row["label"] for row in store.labels.table().to_pylist()}) == ["_2", "tumour"]
     assert found.files[0].skipped == {"not of the classes asked for": 1}
 
 
@@ -192,7 +192,7 @@ def test_only_some_classes_are_taken_by_their_new_names(store: Store, tmp_path: 
 def test_a_class_that_no_file_has_stops_the_import(store: Store, tmp_path: Path, options, message):
     with pytest.raises(LabelError, match=message):
         run(store, camelyon(tmp_path), **options)
-    assert store.labels.rows() == []
+    assert store.labels.table().to_pylist() == []
 
 
 def test_negative_within_an_area(store: Store, tmp_path: Path):
@@ -234,7 +234,9 @@ def test_a_slide_without_annotations_is_all_negative(store: Store, tmp_path: Pat
     with pytest.raises(LabelError, match=r"they are empty.*--negative CLASS"):
         run(store, path)
     run(store, path, negative="normal")
-    assert [(row["kind"], row["slide_id"], row["geometry"]) for row in store.labels.rows()] == [("rest", "b.svs", None)]
+    assert [(row["kind"], row["slide_id"], row["geometry"]) for row in store.labels.table().to_pylist()] == [
+        ("rest", "b.svs", None)
+    ]
 
 
 # -- several files --------------------------------------------------------------------------
@@ -243,12 +245,12 @@ def test_a_slide_without_annotations_is_all_negative(store: Store, tmp_path: Pat
 def test_an_error_in_one_file_leaves_the_store_as_it_was(store: Store, tmp_path: Path):
     good = write_geojson(tmp_path / "a.geojson", feature(polygon(square(0, 0, 400)), "x"))
     run(store, good)
-    before = store.labels.rows()
+    before = store.labels.table().to_pylist()
     better = write_geojson(tmp_path / "a.geojson", feature(polygon(square(0, 0, 500)), "x"))
     (tmp_path / "b.geojson").write_text("{")
     with pytest.raises(LabelFormatError):
         run(store, better, tmp_path / "b.geojson")
-    assert store.labels.rows() == before
+    assert store.labels.table().to_pylist() == before
 
 
 def test_a_file_that_changed_replaces_itself_and_no_other(store: Store, tmp_path: Path):
@@ -279,7 +281,7 @@ def test_a_folder_means_the_drawings_below_it(tmp_path: Path):
 
 def test_an_unknown_ending_asks_for_the_format(store: Store, tmp_path: Path):
     path = write_geojson(tmp_path / "b.txt", feature(polygon(square(0, 0, 400)), "x"))
-    with pytest.raises(LabelFormatError, match=r"b\.txt: what format is it.*--format"):
+    with pytest.raises(LabelFormatError, match=r"b\.txt: unknown format.*--format"):
         run(store, path)
     assert run(store, path, format="geojson", slide="b").files[0].format == "geojson"
 
@@ -291,8 +293,11 @@ def test_conflicts_are_reported_and_both_kept(store: Store, tmp_path: Path):
     found = run(store, write_geojson(tmp_path / "b.geojson", feature(turned, "y"), feature(one, "y")))
     assert len(found.conflicts) == 1
     assert found.conflicts[0].startswith("area of slide b.svs: x (ben, ")
-    assert sorted(row["label"] for row in store.labels.rows()) == ["x", "y"]  # y, drawn twice, is one label
-    assert np.unique([row["geometry"] for row in store.labels.rows()]).size == 1
+    assert sorted(row["label"] for row in store.labels.table().to_pylist()) == [
+        "x",
+        "y",
+    ]  # y, drawn twice, is one label
+    assert np.unique([row["geometry"] for row in store.labels.table().to_pylist()]).size == 1
 
 
 @pytest.mark.parametrize(

@@ -142,13 +142,13 @@ def test_a_slide_can_be_named_for_all_rows(store: Store, tmp_path: Path):
         ("label\nx\n", LabelFormatError, "one of tile_id, slide_id"),
         ("slide,slide_id,label\nb,b,x\n", LabelFormatError, "more than one column means slide_id"),
         ("slide_id,x,y,label\nb,1,,x\nb,1,2,x\n", LabelFormatError, r"1 rows have no x or no y \(row 1\)"),
-        ("slide_id,x,y,label\nb,1,two,x\n", LabelFormatError, "column y holds what is no double.*two"),
+        ("slide_id,x,y,label\nb,1,two,x\n", LabelFormatError, "column y holds values that are not double.*two"),
         ("slide_id,x,y,label\nb,inf,2,x\n", LabelFormatError, "infinite"),
         ("slide_id,x,y,edge_l0,label\nb,1,2,,x\n", LabelFormatError, "neither name nor edge_l0"),
         ("slide_id,x,y,edge_l0,label\nb,1,2,0,x\n", LabelFormatError, "edge_l0 that is not above 0"),
         ("slide_id,label\n,x\n", LabelFormatError, r"1 rows have no slide_id.*\(row 1\)"),
         ("patient,label\n,x\n", LabelFormatError, "1 rows have no patient"),
-        ("tile_id,label\n1.5,x\n", LabelFormatError, "column tile_id holds what is no int64"),
+        ("tile_id,label\n1.5,x\n", LabelFormatError, "column tile_id holds values that are not int64"),
         ("kind,slide_id,label\narea,b,x\n", LabelFormatError, "have a kind other than"),
         ("slide_id,label\nb,x,y\n", LabelFormatError, "cannot be read as CSV"),
         ("slide_id,label\nnope.svs,x\n", SlideNotInStoreError, "no slide of the store is called 'nope.svs'"),
@@ -166,4 +166,4 @@ def test_a_table_that_cannot_be_used_says_why(store: Store, tmp_path: Path, text
         read(store, tmp_path / "l.csv", text)
     assert isinstance(raised.value, error)
     assert "l.csv" in str(raised.value)
-    assert store.labels.rows() == []
+    assert store.labels.table().to_pylist() == []

@@ -17,7 +17,9 @@ def point(label: str, x: float, *, slide_id: str = "a.svs", **said) -> Label:
 
 
 def held(store: Store) -> list[tuple]:
-    return sorted((row["task"], row["author"], row["source"], row["label"], row["x"]) for row in store.labels.rows())
+    return sorted(
+        (row["task"], row["author"], row["source"], row["label"], row["x"]) for row in store.labels.table().to_pylist()
+    )
 
 
 def replace(store: Store, *labels: Label, task: str = "t", author: str = "anna", sources=("/f.geojson",)) -> int:
@@ -59,7 +61,7 @@ def test_a_crash_between_leaves_old_and_new(store: Store, monkeypatch: pytest.Mo
 def test_labels_of_another_source_are_not_taken_for_a_replacement(store: Store):
     with pytest.raises(ValueError, match="1 labels are of another task, author or source"):
         replace(store, point("x", 1, source="/other"))
-    assert store.labels.rows() == []
+    assert store.labels.table().to_pylist() == []
 
 
 def test_a_ready_made_tile_has_one_label_of_ingest_and_as_many_of_people_as_they_give(store: Store):
@@ -68,7 +70,7 @@ def test_a_ready_made_tile_has_one_label_of_ingest_and_as_many_of_people_as_they
     store.labels.record([Label(label="y", **tile)])  # ingested again with another labels.csv
     people = [Label(label=name, author="anna", source="/t.csv", **tile) for name in ("x", "z")]
     store.labels.record(people)
-    assert sorted((row["author"], row["label"]) for row in store.labels.rows()) == [
+    assert sorted((row["author"], row["label"]) for row in store.labels.table().to_pylist()) == [
         ("anna", "x"), ("anna", "z"), ("ingest", "y"),
     ]  # fmt: skip
 
@@ -81,10 +83,10 @@ def test_remove_takes_what_meets_all_that_is_given(store: Store):
     store.labels.record(labels)
     assert store.labels.remove("t", label="x", slide_id="a.svs", author="anna") == 1
     assert store.labels.remove("t", label="nothing") == 0
-    assert len(store.labels.rows()) == 4
+    assert len(store.labels.table().to_pylist()) == 4
     assert store.labels.remove("o'ther") == 1
     assert store.labels.remove("t", source="/f.geojson") == 3
-    assert store.labels.rows() == []
+    assert store.labels.table().to_pylist() == []
 
 
 def test_summary_counts_by_task_class_kind_author_and_source(store: Store):
@@ -135,11 +137,11 @@ def test_a_removed_slide_takes_its_patient_along_unless_another_is_left(store: S
     labels = [Label(kind="patient", label="x", patient=patient, **SAID) for patient in ("secret-p1", "p2")]
     store.labels.record([*labels, *(point("x", 1, slide_id=name) for name, _ in slides)])
     remove_slides(store, ["secret-a"])
-    assert sorted(row["patient"] or row["slide_id"] for row in store.labels.rows()) == [
+    assert sorted(row["patient"] or row["slide_id"] for row in store.labels.table().to_pylist()) == [
         "c", "p2", "secret-b", "secret-d", "secret-p1",
     ]  # fmt: skip
     remove_slides(store, ["secret-b", "secret-d"])
-    assert sorted(row["patient"] or row["slide_id"] for row in store.labels.rows()) == ["c", "p2"]
+    assert sorted(row["patient"] or row["slide_id"] for row in store.labels.table().to_pylist()) == ["c", "p2"]
     compact(store, keep_s=0)
     files = [path for path in Path(store.uri).rglob("*") if path.is_file()]
     assert files

@@ -16,7 +16,7 @@ from embedstore.store.compaction import compact
 from embedstore.store.removal import remove_slides
 from embedstore.store.schema import LABELS
 from embedstore.store.table import Table
-from tests.labels.placed import places
+from tests.labels.toy_labels import locations
 
 #: The columns that labels had when only folders of ready-made tiles gave them.
 OLD = ("key", "task", "slide_id", "name", "label", "split", "patient", "author", "source", "created_at")
@@ -28,7 +28,7 @@ def tile(label: str, name: str = "x.png", slide_id: str = "a", **values) -> Labe
 
 
 def held(labels: Labels, *columns: str) -> list[tuple]:
-    return sorted(tuple(row[name] for name in columns) for row in labels.rows())
+    return sorted(tuple(row[name] for name in columns) for row in labels.table().to_pylist())
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_label_comes_back_with_who_when_and_from_where(store: Store):
     before = dt.datetime.now(dt.UTC)
     store.labels.record([Label(task="t", label="tumour", kind="area", slide_id="a", geometry=SQUARE, author="ann",
                                source="a.geojson", split="train", patient="p")])  # fmt: skip
-    (row,) = store.labels.rows()
+    (row,) = store.labels.table().to_pylist()
     assert {name: row[name] for name in LABELS.names if name not in ("key", "created_at")} == {
         "task": "t", "kind": "area", "slide_id": "a", "name": None, "x": None, "y": None, "edge_l0": None,
         "geometry": SQUARE, "label": "tumour", "split": "train", "patient": "p", "author": "ann", "source": "a.geojson",
@@ -87,7 +87,7 @@ def test_labels_that_differ_in_one_thing_are_both_kept(store: Store, change: dic
     one = {"task": "t", "label": "tumour", "kind": "rest", "slide_id": "a", "x": 1.0, "y": 2.0, "edge_l0": 8.0,
            "geometry": SQUARE, "author": "ann", "source": "f"}  # fmt: skip
     store.labels.record([Label(**one), Label(**{**one, **change})])
-    assert len(store.labels.rows()) == 2
+    assert len(store.labels.table().to_pylist()) == 2
 
 
 def test_importing_a_file_again_replaces_what_it_said(store: Store):
@@ -110,14 +110,14 @@ def test_importing_a_file_again_replaces_what_it_said(store: Store):
 def test_nothing_is_replaced_by_no_file(store: Store):
     store.labels.record([tile("tumour", source="f")])
     assert store.labels.replace("t", [], author="ann", sources=[]) == 0
-    assert len(store.labels.rows()) == 1
+    assert len(store.labels.table().to_pylist()) == 1
 
 
 @pytest.mark.parametrize("change", [{"task": "u"}, {"author": "bob"}, {"source": "g"}])
 def test_only_what_the_files_say_can_replace_it(store: Store, change: dict):
     with pytest.raises(ValueError, match="1 labels are of another task, author or source"):
         store.labels.replace("t", [tile("tumour", **{"source": "f", **change})], author="ann", sources=["f"])
-    assert store.labels.rows() == []
+    assert store.labels.table().to_pylist() == []
 
 
 def test_a_replacement_that_is_interrupted_leaves_old_and_new(store: Store, monkeypatch: pytest.MonkeyPatch):
@@ -148,7 +148,7 @@ def test_names_with_quotes_are_names(store: Store):
     odd = "O'Hara's \"file\"; --"
     store.labels.record([tile("it's", slide_id=odd, author=odd, source=odd)])
     assert store.labels.replace("t", [], author=odd, sources=["x"]) == 0
-    assert len(store.labels.rows(task="t", slide_id=odd)) == 1
+    assert len(store.labels.table(task="t", slide_id=odd).to_pylist()) == 1
     assert store.labels.remove("t", label="it's", author=odd, source=odd, slide_id=odd) == 1
 
 
@@ -167,15 +167,15 @@ def test_labels_that_meet_all_that_is_given_are_removed(store: Store, chosen: di
         [tile("tumour"), tile("normal", slide_id="b", source="g"), tile("normal", author="bob"), tile("fat", task="u")]
     )
     assert store.labels.remove("t", **chosen) == 4 - left
-    assert len(store.labels.rows()) == left
-    assert len(store.labels.rows(task="u")) == 1
+    assert len(store.labels.table().to_pylist()) == left
+    assert len(store.labels.table(task="u").to_pylist()) == 1
 
 
 def test_nothing_is_removed_from_no_table(store: Store):
     assert store.labels.remove("t") == 0
     store.labels.forget(["a"], patients=["p"])
     store.labels.tidy(keep_s=0)
-    assert store.labels.rows() == [] and store.labels.tasks() == [] and store.labels.summary() == []
+    assert store.labels.table().to_pylist() == [] and store.labels.tasks() == [] and store.labels.summary() == []
     assert store.labels.table(columns=["task", "x"]).column_names == ["task", "x"]
 
 
@@ -188,12 +188,12 @@ def test_a_patient_is_forgotten_with_the_last_slide(store: Store):
     )
     store.labels.record([Label(task="t", label="tumour", kind="slide", slide_id=s, author="ann") for s in "abc"])
     remove_slides(store, ["a"])
-    assert {row["slide_id"] for row in store.labels.rows() if row["kind"] == "slide"} == {"b", "c"}
-    assert {row["patient"] for row in store.labels.rows() if row["kind"] == "patient"} == {"p1", "p2"}
+    assert {row["slide_id"] for row in store.labels.table().to_pylist() if row["kind"] == "slide"} == {"b", "c"}
+    assert {row["patient"] for row in store.labels.table().to_pylist() if row["kind"] == "patient"} == {"p1", "p2"}
     remove_slides(store, ["b"])
-    assert {row["patient"] for row in store.labels.rows() if row["kind"] == "patient"} == {"p2"}
+    assert {row["patient"] for row in store.labels.table().to_pylist() if row["kind"] == "patient"} == {"p2"}
     remove_slides(store, ["c"])
-    assert store.labels.rows() == []
+    assert store.labels.table().to_pylist() == []
 
 
 def test_a_patient_whom_only_labels_name_is_forgotten_with_the_last_slide(store: Store):
@@ -202,9 +202,9 @@ def test_a_patient_whom_only_labels_name_is_forgotten_with_the_last_slide(store:
                          [("a", "p1"), ("a", "p2"), ("b", "p2")]])  # fmt: skip
     store.labels.record([Label(task="u", label="good", kind="patient", patient=p) for p in ("p1", "p2", "p3")])
     remove_slides(store, ["a"])
-    assert {row["patient"] for row in store.labels.rows(task="u")} == {"p2", "p3"}
+    assert {row["patient"] for row in store.labels.table(task="u").to_pylist()} == {"p2", "p3"}
     remove_slides(store, ["b"])
-    assert {row["patient"] for row in store.labels.rows(task="u")} == {"p3"}  # who never had a slide here
+    assert {row["patient"] for row in store.labels.table(task="u").to_pylist()} == {"p3"}  # who never had a slide here
 
 
 def test_a_patient_known_to_the_ledger_stays_for_a_slide_whose_labels_name_it(store: Store):
@@ -214,7 +214,7 @@ def test_a_patient_known_to_the_ledger_stays_for_a_slide_whose_labels_name_it(st
     store.labels.record([tile("tumour", slide_id="b", patient="p"),
                          Label(task="u", label="good", kind="patient", patient="p")])  # fmt: skip
     remove_slides(store, ["a"])
-    assert len(store.labels.rows(task="u")) == 1
+    assert len(store.labels.table(task="u").to_pylist()) == 1
 
 
 # -- reading --------------------------------------------------------------------------------
@@ -280,8 +280,10 @@ def test_agreement_other_places_other_tasks_and_what_is_replaced_are_no_conflict
 
 
 def test_labels_of_an_older_version_are_labels_of_tiles(old: Store):
-    assert {(row["kind"], row["x"], row["geometry"]) for row in old.labels.rows(task="t")} == {("tile", None, None)}
-    assert list(old.labels.rows()[0]) == LABELS.names
+    assert {(row["kind"], row["x"], row["geometry"]) for row in old.labels.table(task="t").to_pylist()} == {
+        ("tile", None, None)
+    }
+    assert list(old.labels.table().to_pylist()[0]) == LABELS.names
     assert old.labels.table(columns=["name", "kind", "edge_l0"]).column_names == ["name", "kind", "edge_l0"]
     assert [(r["label"], r["kind"], r["labels"]) for r in old.labels.summary()] == [
         ("normal", "tile", 1), ("tumour", "tile", 2)
@@ -295,7 +297,7 @@ def test_labels_of_an_older_version_are_labels_of_tiles(old: Store):
 def test_labels_of_an_older_version_are_joined(old: Store, widened: bool):
     if widened:
         old.labels.record([tile("fat", task="u")])  # adds the columns; the old rows have nothing in them
-    tiles = places({"a": [(0, 0, 0)] * 2, "b": [(0, 0, 0)]}, names=["y.png", "x.png", "x.png"])
+    tiles = locations({"a": [(0, 0, 0)] * 2, "b": [(0, 0, 0)]}, names=["y.png", "x.png", "x.png"])
     found = join_labels(tiles, old.labels.table(), {}, task="t", config=JoinConfig())
     assert found.classes == ("normal", "tumour")
     assert found.targets.tolist() == [[True, False], [False, True], [False, True]]
@@ -308,11 +310,11 @@ def test_slides_are_removed_from_labels_of_an_older_version(old: Store):
     assert held(old.labels, "slide_id") == [("b",)]
     old.labels.record([Label(task="u", label="good", kind="patient", patient="p2")])
     remove_slides(old, ["b"])
-    assert old.labels.rows() == []
+    assert old.labels.table().to_pylist() == []
 
 
 def test_labels_of_an_older_version_are_replaced_and_compacted(old: Store):
     compact(old, keep_s=0)
     assert old.labels.replace("t", [], author="ingest", sources=["labels.csv"]) == 3
-    assert old.labels.rows() == []
+    assert old.labels.table().to_pylist() == []
     assert Path(old.uri, "labels.lance").is_dir()

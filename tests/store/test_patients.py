@@ -6,7 +6,7 @@ import pytest
 from embedstore.errors import QueryError
 from embedstore.store import Label, Patients, SlideRow, Store
 from embedstore.store.patients import group_by_patient
-from tests.labels.placed import places
+from tests.labels.toy_labels import locations
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_the_labels_of_a_ready_made_tile_come_before_its_slide(patients: Patient
 
 def test_tiles_at_once_have_the_same_patients_as_one_by_one(patients: Patients):
     spot = [(0, 0, 9)]
-    tiles = places({"a": spot, "d": spot, "folder": spot * 2}, names=[None, None, "1.png", "2.png"])
+    tiles = locations({"a": spot, "d": spot, "folder": spot * 2}, names=[None, None, "1.png", "2.png"])
     code, names = patients.of_tiles(tiles, np.array([3, 2, 1, 0]))
     assert [names[c] if c >= 0 else None for c in code] == ["R", "S", None, "P"]
 

@@ -116,7 +116,7 @@ def test_removing_a_patient_leaves_no_trace_after_compaction(store: Store, colle
     chosen = store.ledger.resolve_slides(patients=["secret-patient"])
     assert remove_slides(store, chosen) == {"toy": 3}
     assert collection.slides() == {"b": 4}
-    assert [row["patient"] for row in store.labels.rows()] == ["p2"]
+    assert [row["patient"] for row in store.labels.table().to_pylist()] == ["p2"]
     assert [row.slide_id for row in store.ledger.outcomes()] == ["b"]
     report = compact(store, keep_s=0)
     assert (report["toy"].after.rows, report["toy"].after.versions) == (4, 1)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedstore.config import ViewConfig
-from embedstore.views import PARAMETERS, apply_view, draw_parameters, unchanged, with_views
+from embedstore.views import PARAMETERS, draw_parameters, unchanged
+from embedstore.views.apply import apply_view, with_views
 
 # Optical densities of one unit of stain, by Ruifrok & Johnston's table, scaled to length 1 by hand.
 HAEMATOXYLIN = np.array([0.650, 0.704, 0.286]) / 0.99992

@@ -13,11 +13,11 @@ import shapely
 import shapely.geometry
 
 from embedstore.errors import LabelFormatError
-from embedstore.labels.class_colours import class_colours
+from embedstore.labels.class_colours import Colour, class_colours
 from embedstore.labels.files.annotations import IGNORED, Annotation, AnnotationFile, Origin, usable_parts
 from embedstore.labels.files.coordinate_frames import corner_l0
 from embedstore.output_files import atomic_write
-from embedstore.store import SlideRow
+from embedstore.store import Label, SlideRow
 
 #: A member of a file and of properties that embedstore writes for itself; GeoJSON (RFC 7946, 6.1) lets it be.
 OWN = "embedstore"
@@ -27,15 +27,15 @@ GEOMETRIES = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString", 
 def read_geojson(path: str | Path, *, named: Collection[str] = ()) -> AnnotationFile:
     """Read annotations that QuPath exported: a FeatureCollection, a list of features, or one feature; also gzipped.
 
-    The class is the name of `classification`, of old files the text itself, and of other programs the property `class`
-    or `label`. Polygons are areas, with their holes; rings that cross themselves are mended. Points are points. Lines,
-    what has no class, and classes that end in `*` (QuPath's `Ignore*` and `Region*`) and are not `named` are skipped
-    and counted.
+    The class is the name of `classification`; in old files, `classification` itself; in files of other programs, the
+    property `class` or `label`. Polygons are areas, with their holes; self-intersecting rings are repaired. Skipped and
+    counted are lines, shapes without a class, and classes that end in `*` (QuPath's `Ignore*` and `Region*`) unless
+    they are `named`.
 
-    Coordinates stay as they are: see `level_0` for what they begin at.
+    Coordinates stay in the file's frame; `level_0` shifts them.
 
     Raises:
-        LabelFormatError: the file cannot be read, is no GeoJSON, or a geometry is malformed; the message names it.
+        LabelFormatError: the file cannot be read or is not GeoJSON, or a geometry is malformed; the message names it.
     """
     path = Path(path)
     content = _read(path)
@@ -159,7 +159,7 @@ def _class(properties: Mapping[str, Any]) -> str:
 
 
 def write_label_geojson(
-    rows: Sequence[Mapping[str, Any]],
+    labels: Sequence[Label],
     slide: SlideRow,
     path: str | Path,
     *,
@@ -169,7 +169,7 @@ def write_label_geojson(
     """Write a slide's areas, points and rests as annotations that QuPath opens and `read_geojson` reads.
 
     Args:
-        rows: Rows of the table of labels, of kinds area, point and rest, of one slide.
+        labels: Of one slide; areas, points and rests.
         slide: The slide's row.
         path: The file.
         task: Name of the task.
@@ -178,27 +178,27 @@ def write_label_geojson(
         How many annotations were written.
     """
     corner = corner_l0(slide, origin)
-    colours = class_colours(sorted({row["label"] for row in rows}))
-    drawn = [row for row in rows if row["geometry"] is not None or row["kind"] == "point"]
-    about: dict[str, Any] = {"origin": origin, "slide_id": slide.slide_id, "task": task}
-    about["rest"] = sorted({row["label"] for row in rows if row["kind"] == "rest" and row["geometry"] is None})
-    features = [_feature(row, corner, colours[row["label"]]) for row in drawn]
+    colours = class_colours(sorted({label.label for label in labels}))
+    drawn = [label for label in labels if label.geometry is not None or label.kind == "point"]
+    rest = sorted({label.label for label in labels if label.kind == "rest" and label.geometry is None})
+    about = {"origin": origin, "slide_id": slide.slide_id, "task": task, "rest": rest}
+    features = [_feature(label, corner, colours[label.label]) for label in drawn]
     with atomic_write(path) as part:
         part.write_text(json.dumps({"type": "FeatureCollection", OWN: about, "features": features}), encoding="utf-8")
     return len(features)
 
 
-def _feature(row: Mapping[str, Any], corner: tuple[int, int], colour: tuple[int, int, int]) -> dict[str, Any]:
-    shape = shapely.Point(row["x"], row["y"]) if row["kind"] == "point" else shapely.from_wkb(row["geometry"])
+def _feature(label: Label, corner: tuple[int, int], colour: Colour) -> dict[str, Any]:
+    shape = shapely.Point(label.x, label.y) if label.kind == "point" else shapely.from_wkb(label.geometry)
     moved = shapely.transform(shape, lambda xy: xy - np.asarray(corner))
-    own = {name: row[name] for name in ("kind", "split", "patient", "author", "source") if row[name] is not None}
+    own = {name: getattr(label, name) for name in ("kind", "split", "patient", "author", "source")}
     return {
         "type": "Feature",
-        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"embedstore:label:{row['key']}")),
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"embedstore:label:{label.key}")),
         "geometry": shapely.geometry.mapping(moved),
         "properties": {
             "objectType": "annotation",
-            "classification": {"name": row["label"], "color": list(colour)},
-            OWN: own,
+            "classification": {"name": label.label, "color": list(colour)},
+            OWN: {name: value for name, value in own.items() if value is not None},
         },
     }

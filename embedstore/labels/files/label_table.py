@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -19,14 +19,14 @@ from embedstore.labels.files.annotations import Origin
 from embedstore.labels.files.coordinate_frames import corner_l0
 from embedstore.labels.files.slide_names import SlideNames
 from embedstore.sorted_ids import positions_in
-from embedstore.store import SlideRow, Store, read_tile_locations
+from embedstore.store import Label, SlideRow, Store, read_tile_locations
 from embedstore.store.labels import Kind
 
 ALIASES = {"slide": "slide_id", "class": "label", "file": "name", "edge": "edge_l0"}
-TEXTS = ("label", "slide_id", "name", "split", "patient", "kind", "task")
-NUMBERS = ("x", "y", "edge_l0")
-KNOWN = (*TEXTS, *NUMBERS, "tile_id")
-SHOWN = 3  # rows that a message names
+TEXT_COLUMNS = ("label", "slide_id", "name", "split", "patient", "kind", "task")
+NUMBER_COLUMNS = ("x", "y", "edge_l0")
+COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS, "tile_id")
+SHOWN = 3  # examples that a message names
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,9 +35,9 @@ class LabelTable:
 
     Attributes:
         path: The file.
-        rows: Columns of KNOWN that the table has, texts as strings, numbers as float64, tile_id as int64.
+        rows: Those of COLUMNS that the table has: text as strings, numbers as float64, tile_id as int64.
         number: (n,) number of each row in the file, from 1.
-        skipped: Why other rows were left out, and how many.
+        skipped: {why rows were left out: how many}.
     """
 
     path: Path
@@ -45,45 +45,55 @@ class LabelTable:
     number: NDArray[np.int64]
     skipped: Mapping[str, int] = field(default_factory=Counter)
 
+    def __len__(self) -> int:
+        return self.rows.num_rows
+
     def has(self, column: str) -> bool:
+        """Whether the table has a column."""
         return column in self.rows.column_names
 
-    def list(self, column: str) -> list[Any]:
-        """Values of a column, Nones where the table does not have it."""
-        return self.rows.column(column).to_pylist() if self.has(column) else [None] * self.rows.num_rows
+    def values(self, column: str) -> list[Any]:
+        """The values of a column; all None if the table lacks it."""
+        return self.rows.column(column).to_pylist() if self.has(column) else [None] * len(self)
 
-    def there(self, column: str) -> NDArray[np.bool_]:
-        """(n,) whether each row has a value."""
+    def is_filled(self, column: str) -> NDArray[np.bool_]:
+        """(n,) whether each row has a value in a column."""
         if not self.has(column):
-            return np.zeros(self.rows.num_rows, bool)
+            return np.zeros(len(self), bool)
         return self.rows.column(column).is_valid().to_numpy()
 
-    def refuse(self, wrong: NDArray[np.bool_], what: str) -> None:
-        """Raise LabelFormatError if any row is wrong."""
-        if wrong.any():
-            rows = ", ".join(map(str, self.number[wrong][:SHOWN]))
-            more = ", …" if wrong.sum() > SHOWN else ""
-            raise LabelFormatError(f"{self.path}: {int(wrong.sum())} rows {what} (row {rows}{more})")
+    def refuse(self, invalid: NDArray[np.bool_], problem: str) -> None:
+        """Raise LabelFormatError if any row is invalid."""
+        if invalid.any():
+            rows = ", ".join(map(str, self.number[invalid][:SHOWN]))
+            more = ", …" if invalid.sum() > SHOWN else ""
+            raise LabelFormatError(f"{self.path}: {int(invalid.sum())} rows {problem} (row {rows}{more})")
 
 
 def read_label_table(path: str | Path, *, task: str) -> LabelTable:
     """Read a CSV or Parquet file of labels.
 
-    Columns: `label` (or `class`), and what it is about: `tile_id`; `slide_id` (or `slide`) with `x` and `y`, which is a
-    point, and with `edge_l0` also a tile; `slide_id` with `name` (or `file`), a ready-made tile; `slide_id` alone, the
-    whole slide; or `patient` alone. Perhaps `split`, `patient`, and `task`. Text stays text: patient 007 keeps its
-    zeros. Rows without a class, and those of another task, are skipped and counted.
+    The column `label` (or `class`) holds the class. What the label is about is given by one of:
+
+    - `tile_id`: a tile;
+    - `slide_id` (or `slide`), `x` and `y`: a point; with `edge_l0` as well, a tile;
+    - `slide_id` and `name` (or `file`): a ready-made tile;
+    - `slide_id` alone: the whole slide;
+    - `patient` alone: all slides of the patient.
+
+    `split`, `patient` and `task` are optional. Text stays text: patient 007 keeps its zeros. Rows without a class, and
+    those of another task, are skipped and counted.
 
     Raises:
-        LabelFormatError: it cannot be read, lacks a column, or a number is none.
+        LabelFormatError: the file cannot be read, lacks a column, or has text where a number is expected.
     """
     path = Path(path)
     raw = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     names = [ALIASES.get(name.strip().lower(), name.strip().lower()) for name in raw.column_names]
-    twice = sorted({name for name in names if name in KNOWN and names.count(name) > 1})
-    if twice:
-        raise LabelFormatError(f"{path}: more than one column means {', '.join(twice)}: {raw.column_names}")
-    columns = {name: raw.column(i) for i, name in enumerate(names) if name in KNOWN}
+    duplicates = sorted({name for name in names if name in COLUMNS and names.count(name) > 1})
+    if duplicates:
+        raise LabelFormatError(f"{path}: more than one column means {', '.join(duplicates)}: {raw.column_names}")
+    columns = {name: raw.column(i) for i, name in enumerate(names) if name in COLUMNS}
     if "label" not in columns or not {"tile_id", "slide_id", "patient"} & columns.keys():
         raise LabelFormatError(
             f"{path}: expected the column label (or class) and one of tile_id, slide_id (or slide) and patient; "
@@ -94,9 +104,9 @@ def read_label_table(path: str | Path, *, task: str) -> LabelTable:
     keep = pc.is_valid(rows.column("label")).to_numpy()
     skipped["without a class"] = int((~keep).sum())
     if "task" in columns:
-        ours = pc.fill_null(pc.equal(rows.column("task"), task), True).to_numpy()
-        skipped["of another task"] = int((keep & ~ours).sum())
-        keep = keep & ours
+        of_task = pc.fill_null(pc.equal(rows.column("task"), task), True).to_numpy()
+        skipped["of another task"] = int((keep & ~of_task).sum())
+        keep = keep & of_task
     number = np.flatnonzero(keep) + 1
     return LabelTable(path=path, rows=rows.filter(pa.array(keep)), number=number, skipped=+skipped)
 
@@ -104,9 +114,9 @@ def read_label_table(path: str | Path, *, task: str) -> LabelTable:
 def _read_csv(path: Path) -> pa.Table:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-        delimiter = max(",;\t", key=first.count)
-        names = next(csv.reader([first], delimiter=delimiter), [])
+            header = file.readline()
+        delimiter = max(",;\t", key=header.count)
+        names = next(csv.reader([header], delimiter=delimiter), [])
         return pa.csv.read_csv(
             path,
             parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
@@ -126,7 +136,7 @@ def _read_parquet(path: Path) -> pa.Table:
 
 
 def _typed(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
-    kind = pa.int64() if name == "tile_id" else pa.float64() if name in NUMBERS else pa.string()
+    kind = pa.int64() if name == "tile_id" else pa.float64() if name in NUMBER_COLUMNS else pa.string()
     try:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
@@ -137,210 +147,255 @@ def _typed(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
             column = pc.if_else(pc.equal(column, ""), None, column)
         typed = column.cast(kind)
     except pa.ArrowException as error:
-        raise LabelFormatError(f"{path}: column {name} holds what is no {kind}: {error}") from error
+        raise LabelFormatError(f"{path}: column {name} holds values that are not {kind}: {error}") from error
     if kind == pa.float64():
-        typed = pc.if_else(pc.is_nan(typed), None, typed)  # how pandas writes what is not there
+        typed = pc.if_else(pc.is_nan(typed), None, typed)  # how pandas writes a missing value
         if pc.any(pc.is_inf(typed)).as_py():
             raise LabelFormatError(f"{path}: column {name} holds an infinite number")
     return typed
 
 
-# -- places -----------------------------------------------------------------------------------
+# -- labels -----------------------------------------------------------------------------------
 
 
-def table_places(
-    table: LabelTable, store: Store, *, collection: str | None = None, slide: str | None = None, origin: Origin
-) -> list[dict[str, Any]]:
-    """What each row is about, in the terms of `Label`: kind, slide_id, name, x, y, edge_l0 and patient.
+@dataclass(kw_only=True, eq=False)
+class _Places:
+    """What each of n rows is about.
+
+    Attributes:
+        kind: (n,) of `Kind`.
+        slide_id, name, x, y, edge_l0, patient: n values each, as in `Label`.
+    """
+
+    kind: NDArray[np.object_]
+    slide_id: list[str | None]
+    name: list[str | None]
+    x: list[float | None]
+    y: list[float | None]
+    edge_l0: list[float | None]
+    patient: list[str | None]
+
+
+def table_labels(
+    table: LabelTable,
+    store: Store,
+    *,
+    task: str,
+    author: str,
+    class_map: Mapping[str, str],
+    collection: str | None = None,
+    slide: str | None = None,
+    origin: Origin,
+) -> list[Label]:
+    """The label of each row.
 
     Args:
+        class_map: {class in the table: its new name}; other classes keep theirs.
         collection: Where tile ids are looked up; in all collections when None.
         slide: The slide of rows that name none.
         origin: Where x and y begin.
     Raises:
-        LabelFormatError: a row lacks what its columns promise.
-        SlideNotInStoreError, TileNotFoundError: rows are about what the store does not have; the first are named.
-        LabelError: a place lies outside of its slide.
+        LabelFormatError: a row lacks a value that its kind needs.
+        SlideNotInStoreError, TileNotFoundError: the store lacks what rows are about; the message names the first.
+        LabelError: a place lies outside its slide.
     """
-    kinds = _kinds(table, slide is not None)
-    rows: dict[str, list[Any]] = {name: table.list(name) for name in ("slide_id", "name", *NUMBERS, "patient")}
-    by_id = (kinds == "tile") & table.there("tile_id")
-    slides = {slide.slide_id: slide for slide in store.ledger.slides()}
-    if slide is not None:
-        rows["slide_id"] = [slide if name is None else name for name in rows["slide_id"]]
-    asked = {rows["slide_id"][i] for i in np.flatnonzero((kinds != "patient") & ~by_id)}
-    means = _slides(asked, slides, table.path)
-    rows["slide_id"] = [means.get(name) for name in rows["slide_id"]]
-    _check_patients({rows["patient"][i] for i in np.flatnonzero(kinds == "patient")}, slides, table.path)
-    if by_id.any():
-        _look_up(table, by_id, rows, store, collection)
-    _check_names(rows, np.flatnonzero((kinds == "tile") & ~by_id & table.there("name")), store, table.path)
-    _into_level_0(rows, np.flatnonzero(~by_id & np.isin(kinds, ("tile", "point"))), slides, origin, table)
-    return [
-        _place(kind, *values)
-        for kind, *values in zip(kinds.tolist(), *(rows[name] for name in rows), strict=True)
-    ]  # fmt: skip
-
-
-def _place(
-    kind: Kind, slide_id: str, name: str | None, x: float, y: float, edge_l0: float, patient: str | None
-) -> dict[str, Any]:
-    place: dict[str, Any] = {"kind": kind, "slide_id": None if kind == "patient" else slide_id, "patient": patient}
-    if kind == "tile" and name is not None:
-        place["name"] = name
-    elif kind in ("tile", "point"):
-        place |= {"x": x, "y": y}
-        if kind == "tile":
-            place["edge_l0"] = edge_l0
-    return place
-
-
-def _kinds(table: LabelTable, given_slide: bool) -> NDArray[np.object_]:
-    """(n,) what each row is about: by its column `kind`, else by the columns that the table has."""
-    n = table.rows.num_rows
-    there = {name: table.there(name) for name in KNOWN}
-    slide = there["slide_id"] | given_slide
-    placed = there["x"] & there["y"]
-    if table.has("kind"):
-        kinds = np.array(table.list("kind"), object)
-        allowed = set(get_args(Kind)) - {"area"}
-        table.refuse(
-            ~np.isin(kinds.astype(str), sorted(allowed)), f"have a kind other than {', '.join(sorted(allowed))}"
+    places = _resolve_places(table, store, collection, slide, origin)
+    source = str(table.path.absolute())
+    labels = []
+    for kind, slide_id, name, x, y, edge_l0, patient, label, split in zip(
+        places.kind.tolist(), places.slide_id, places.name, places.x, places.y, places.edge_l0, places.patient,
+        table.values("label"), table.values("split"), strict=True,
+    ):  # fmt: skip
+        by_name = kind == "tile" and name is not None
+        by_xy = kind in ("tile", "point") and not by_name
+        labels.append(
+            Label(
+                task=task,
+                label=class_map.get(label, label),
+                kind=kind,
+                slide_id=None if kind == "patient" else slide_id,
+                name=name if by_name else None,
+                x=x if by_xy else None,
+                y=y if by_xy else None,
+                edge_l0=edge_l0 if by_xy and kind == "tile" else None,
+                split=split,
+                patient=patient,
+                author=author,
+                source=source,
+            )
         )
+    return labels
+
+
+def _resolve_places(
+    table: LabelTable, store: Store, collection: str | None, default_slide: str | None, origin: Origin
+) -> _Places:
+    """What each row is about, checked against the store and in level-0 pixels."""
+    kind = _kinds(table, has_default_slide=default_slide is not None)
+    places = _Places(
+        kind=kind,
+        slide_id=[default_slide if slide is None else slide for slide in table.values("slide_id")],
+        name=table.values("name"),
+        x=table.values("x"),
+        y=table.values("y"),
+        edge_l0=table.values("edge_l0"),
+        patient=table.values("patient"),
+    )
+    slides = {slide.slide_id: slide for slide in store.ledger.slides()}
+    by_id = (kind == "tile") & table.is_filled("tile_id")
+
+    names = {name for i in np.flatnonzero((kind != "patient") & ~by_id) if (name := places.slide_id[i]) is not None}
+    slide_of = _slides_of_names(names, slides, table.path)
+    places.slide_id = [None if name is None else slide_of.get(name) for name in places.slide_id]
+    patients = {patient for i in np.flatnonzero(kind == "patient") if (patient := places.patient[i]) is not None}
+    _check_patients(patients, slides, table.path)
+
+    if by_id.any():
+        _fill_in_tiles(places, by_id, table, store, collection)
+    _check_names(places, np.flatnonzero((kind == "tile") & ~by_id & table.is_filled("name")), store, table.path)
+    _shift_to_level_0(places, np.flatnonzero(~by_id & np.isin(kind, ("tile", "point"))), slides, origin, table)
+    return places
+
+
+def _kinds(table: LabelTable, *, has_default_slide: bool) -> NDArray[np.object_]:
+    """(n,) what each row is about: by its column `kind`, else by the columns that the table has."""
+    n = len(table)
+    filled = {name: table.is_filled(name) for name in COLUMNS}
+    slide = filled["slide_id"] | has_default_slide
+    point = filled["x"] & filled["y"]
+    square = point & filled["edge_l0"]
+    if table.has("kind"):
+        kinds = np.array(table.values("kind"), object)
+        allowed = sorted(set(get_args(Kind)) - {"area"})
+        table.refuse(~np.isin(kinds.astype(str), allowed), f"have a kind other than {', '.join(allowed)}")
     elif table.has("tile_id"):
         kinds = np.full(n, "tile", object)
-        table.refuse(~there["tile_id"], "have no tile_id")
+        table.refuse(~filled["tile_id"], "have no tile_id")
     elif table.has("name") or table.has("x") or table.has("y"):
-        square = there["name"] | (there["edge_l0"] if table.has("edge_l0") else np.zeros(n, bool))
-        kinds = np.where(square, "tile", "point").astype(object)
+        tile = filled["name"] | filled["edge_l0"]
+        kinds = np.where(tile, "tile", "point").astype(object)
         if table.has("edge_l0"):
-            table.refuse(~square, "have neither name nor edge_l0")
+            table.refuse(~tile, "have neither name nor edge_l0")
     else:
-        kinds = np.full(n, "slide" if table.has("slide_id") or given_slide else "patient", object)
+        kinds = np.full(n, "slide" if table.has("slide_id") or has_default_slide else "patient", object)
     tile = kinds == "tile"
-    square = placed & there["edge_l0"]
     table.refuse(
-        tile & ~(there["tile_id"] | there["name"] | square), "are tiles without tile_id, name, or x, y, edge_l0"
+        tile & ~(filled["tile_id"] | filled["name"] | square), "are tiles without tile_id, name, or x, y, edge_l0"
     )
-    table.refuse((kinds == "point") & ~placed, "have no x or no y")
-    table.refuse((kinds != "patient") & ~there["tile_id"] & ~slide, "have no slide_id; --slide gives one to all")
-    table.refuse((kinds == "patient") & ~there["patient"], "have no patient")
-    edges = np.array([1.0 if edge is None else edge for edge in table.list("edge_l0")])
+    table.refuse((kinds == "point") & ~point, "have no x or no y")
+    table.refuse((kinds != "patient") & ~filled["tile_id"] & ~slide, "have no slide_id; --slide gives one to all")
+    table.refuse((kinds == "patient") & ~filled["patient"], "have no patient")
+    edges = np.array([1.0 if edge is None else edge for edge in table.values("edge_l0")])
     table.refuse(tile & (edges <= 0), "have an edge_l0 that is not above 0")
     return kinds
 
 
-def _slides(asked: set[str], slides: Mapping[str, Any], path: Path) -> dict[str, str]:
-    names = SlideNames(slides)
-    found, missing = {}, []
-    for name in sorted(asked):
-        hits = names.find(name)
-        if len(hits) == 1:
-            found[name] = hits[0]
+def _slides_of_names(names: set[str], slides: Mapping[str, SlideRow], path: Path) -> dict[str, str]:
+    """{name: the slide that it means}."""
+    slide_names = SlideNames(slides)
+    slide_of, unresolved = {}, []
+    for name in sorted(names):
+        candidates = slide_names.find(name)
+        if len(candidates) == 1:
+            slide_of[name] = candidates[0]
         else:
-            missing.append(name)
-    if len(missing) == 1:
-        names.one(missing[0], where=str(path))
-    if missing:
+            unresolved.append(name)
+    if len(unresolved) == 1:
+        slide_names.one(unresolved[0], where=str(path))
+    if unresolved:
         raise SlideNotInStoreError(
-            f"{path}: {len(missing)} of its {len(asked)} slides are not in the store, or not by one name: "
-            f"{', '.join(missing[:SHOWN])}, …; the store has {', '.join(sorted(slides)[:SHOWN])}, …"
+            f"{path}: {len(unresolved)} of its {len(names)} slides are not in the store, or not by one name: "
+            f"{', '.join(unresolved[:SHOWN])}, …; the store has {', '.join(sorted(slides)[:SHOWN])}, …"
         )
-    return found
+    return slide_of
 
 
-def _check_patients(asked: set[str], slides: Mapping[str, SlideRow], path: Path) -> None:
-    known = {slide.patient for slide in slides.values() if slide.patient is not None}
-    missing = sorted(asked - known)
+def _check_patients(patients: set[str], slides: Mapping[str, SlideRow], path: Path) -> None:
+    """Every patient must have a slide in the store."""
+    in_store = {slide.patient for slide in slides.values() if slide.patient is not None}
+    missing = sorted(patients - in_store)
     if missing:
         raise SlideNotInStoreError(
-            f"{path}: {len(missing)} of its {len(asked)} patients have no slide in the store: "
-            f"{', '.join(missing[:SHOWN])}; the store has {', '.join(sorted(known)[:SHOWN]) or 'no patient'}; "
+            f"{path}: {len(missing)} of its {len(patients)} patients have no slide in the store: "
+            f"{', '.join(missing[:SHOWN])}; the store has {', '.join(sorted(in_store)[:SHOWN]) or 'no patient'}; "
             "ingest with a list that has the column patient"
         )
 
 
-def _look_up(
-    table: LabelTable, by_id: NDArray[np.bool_], rows: dict[str, list[Any]], store: Store, collection: str | None
+def _fill_in_tiles(
+    places: _Places, by_id: NDArray[np.bool_], table: LabelTable, store: Store, collection: str | None
 ) -> None:
-    """Write the places of tiles that are given by id into the rows."""
-    ids = pc.fill_null(table.rows.column("tile_id"), 0).to_numpy()[by_id]  # Nones would make them inexact floats
+    """Fill in slide, name, x, y and edge of rows that give a tile by its id."""
+    rows = np.flatnonzero(by_id)
+    ids = pc.fill_null(table.rows.column("tile_id"), 0).to_numpy()[rows]  # Nones would make them inexact floats
+    edges = np.full(len(ids), -1, np.int64)  # -1 until a collection has the tile
     names = [collection] if collection else store.collection_names()
-    found = np.full(len(ids), -1, np.int64)
-    places: list[dict[str, Any] | None] = [None] * len(ids)
     for name in names:
-        at = read_tile_locations(store.collection(name))
-        hit = positions_in(at.tile_id, ids, order=np.argsort(at.tile_id))
-        for i in np.flatnonzero(hit >= 0):
-            edge = int(at.edge_l0[hit[i]])
-            if found[i] >= 0 and found[i] != edge:
+        tiles = read_tile_locations(store.collection(name))
+        position = positions_in(tiles.tile_id, ids, order=np.argsort(tiles.tile_id))
+        for i in np.flatnonzero(position >= 0):
+            tile, row = tiles.location(position[i]), rows[i]
+            if edges[i] >= 0 and edges[i] != tile.edge_l0:
                 raise LabelError(
-                    f"{table.path}: tile {ids[i]} has edges of {found[i]} and {edge} level-0 pixels in collections of "
-                    "different tilings; name one with --collection"
+                    f"{table.path}: tile {ids[i]} has edges of {edges[i]} and {tile.edge_l0} level-0 pixels in "
+                    "collections of different tilings; name one with --collection"
                 )
-            found[i] = edge
-            x, y = at.xy_l0[hit[i]].tolist()
-            file = None if at.names is None else at.names[hit[i]]
-            places[i] = {"slide_id": at.slides[at.slide[hit[i]]], "name": file, "x": x, "y": y, "edge_l0": edge}
-    missing = [str(tile) for tile in ids[found < 0][:SHOWN]]
+            edges[i] = tile.edge_l0
+            places.slide_id[row], places.name[row] = tile.slide_id, tile.name
+            places.x[row], places.y[row], places.edge_l0[row] = tile.x, tile.y, tile.edge_l0
+    missing = [str(tile_id) for tile_id in ids[edges < 0][:SHOWN]]
     if missing:
         raise TileNotFoundError(
-            f"{table.path}: {int((found < 0).sum())} of its {len(ids)} tiles are not in "
+            f"{table.path}: {int((edges < 0).sum())} of its {len(ids)} tiles are not in "
             f"{', '.join(names) or 'the store'}: {', '.join(missing)}; "
-            "tile ids stand in `embedstore ls --tiles` and in every export"
+            "tile ids are listed by `embedstore ls --tiles` and in every export"
         )
-    for i, place in zip(np.flatnonzero(by_id), places, strict=True):
-        for name, value in (place or {}).items():
-            rows[name][i] = value
 
 
-def _check_names(rows: Mapping[str, Sequence[Any]], chosen: NDArray[np.int64], store: Store, path: Path) -> None:
-    """Every ready-made tile that is named must be in a collection."""
-    if not len(chosen):
+def _check_names(places: _Places, rows: NDArray[np.int64], store: Store, path: Path) -> None:
+    """Every ready-made tile that rows name must be in a collection."""
+    if not len(rows):
         return
-    asked = {(rows["slide_id"][i], rows["name"][i]) for i in chosen}
-    known: set[tuple[str, str]] = set()
-    for name in store.collection_names():
-        at = read_tile_locations(store.collection(name), slides={slide for slide, _ in asked})
-        if at.names is not None:
-            known |= set(zip((at.slides[code] for code in at.slide), at.names, strict=True))
-    missing = sorted(asked - known)
+    named = {(str(places.slide_id[i]), str(places.name[i])) for i in rows}
+    in_store: set[tuple[str, str]] = set()
+    for collection in store.collection_names():
+        tiles = read_tile_locations(store.collection(collection), slides={slide for slide, _ in named})
+        if tiles.names is not None:
+            in_store |= set(zip((tiles.slides[code] for code in tiles.slide), tiles.names, strict=True))
+    missing = sorted(named - in_store)
     if missing:
         shown = ", ".join(f"{name} of {slide}" for slide, name in missing[:SHOWN])
         raise TileNotFoundError(
-            f"{path}: {len(missing)} of its {len(asked)} named tiles are in no collection: {shown}; "
+            f"{path}: {len(missing)} of its {len(named)} named tiles are in no collection: {shown}; "
             "names are paths below the folder of tiles, as `embedstore ls --tiles N` shows them"
         )
 
 
-def _into_level_0(
-    rows: dict[str, list[Any]],
-    chosen: NDArray[np.int64],
-    slides: Mapping[str, SlideRow],
-    origin: Origin,
-    table: LabelTable,
+def _shift_to_level_0(
+    places: _Places, rows: NDArray[np.int64], slides: Mapping[str, SlideRow], origin: Origin, table: LabelTable
 ) -> None:
-    """Shift x and y of points and tiles, and refuse what lies outside of its slide."""
+    """Shift x and y of points and tiles to level-0 pixels; refuse places outside their slide."""
     outside = []
-    for i in chosen.tolist():
-        x, y, edge = rows["x"][i], rows["y"][i], rows["edge_l0"][i] or 0
-        if rows["name"][i] is not None:
+    for i in rows.tolist():
+        if places.name[i] is not None:
             continue
-        slide = slides[rows["slide_id"][i]]
+        slide_id, x, y, edge = places.slide_id[i], places.x[i], places.y[i], places.edge_l0[i] or 0
+        assert slide_id is not None and x is not None and y is not None, "checked by _kinds"
+        slide = slides[slide_id]
         if slide.is_ready_made:
             raise LabelError(
-                f"{table.path}, row {table.number[i]}: slide {slide.slide_id!r} is a folder of ready-made tiles, "
+                f"{table.path}, row {table.number[i]}: slide {slide_id!r} is a folder of ready-made tiles, "
                 "which have no place; label them by the columns slide_id, name and label"
             )
         left, top = corner_l0(slide, origin)
-        rows["x"][i], rows["y"][i] = x + left, y + top
+        x, y = places.x[i], places.y[i] = x + left, y + top
         width, height = slide.width_l0, slide.height_l0
-        if width and height and not (-edge <= x + left < width and -edge <= y + top < height):
-            outside.append((i, x + left, y + top, width, height))
+        if width and height and not (-edge <= x < width and -edge <= y < height):
+            outside.append((i, x, y, width, height))
     if outside:
         i, x, y, width, height = outside[0]
         raise LabelError(
-            f"{table.path}: {len(outside)} places lie outside of their slides, the first in row {table.number[i]}: "
-            f"{x:g}, {y:g} on {rows['slide_id'][i]}, which spans {width}×{height} px; expected level-0 pixels "
+            f"{table.path}: {len(outside)} places lie outside their slides, the first in row {table.number[i]}: "
+            f"{x:g}, {y:g} on {places.slide_id[i]}, which spans {width}×{height} px; expected level-0 pixels "
             f"(origin {origin}; see --origin)"
         )

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from embedstore.errors import ExtractorError
 from embedstore.extractors import BatchStream, Extractor, load_extractor
 from embedstore.slides import Pixels
-from embedstore.views import PARAMETERS, apply_view, unchanged
+from embedstore.views import PARAMETERS, unchanged
+from embedstore.views.apply import apply_view
 from heads.select.candidates.candidate import Candidate, CandidateRequest
 from heads.select.candidates.embeddings import CandidateEmbeddings
 

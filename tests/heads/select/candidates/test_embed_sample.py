@@ -12,7 +12,7 @@ from embedstore.extractors import ExtractorConfig, load_extractor
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.slides import fit_square, open_slide
 from embedstore.store import Collection, Store
-from embedstore.views import apply_view
+from embedstore.views.apply import apply_view
 from heads.select.candidates import (
     PERTURBATIONS,
     CandidateEmbeddings,

@@ -22,8 +22,8 @@ def run(path: Path, folder: Path) -> nbformat.NotebookNode:
     return nbclient.NotebookClient(notebook, timeout=TIMEOUT_S, **kernel).execute()
 
 
-def tidy(notebook: nbformat.NotebookNode) -> None:
-    """Leave out progress bars, times of running, and the larger of two forms of a picture."""
+def tidy(notebook: nbformat.NotebookNode, folder: str) -> None:
+    """Leave out progress bars, times of running, the folder it ran in, and the larger of two forms of a picture."""
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"]}
     for cell in notebook.cells:
         cell.metadata = {}
@@ -33,13 +33,16 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
         for data in (output.get("data", {}) for output in cell.outputs):
             if "image/jpeg" in data:
                 data.pop("image/png", None)
+            for kind in ("text/plain", "text/html"):
+                if kind in data:
+                    data[kind] = data[kind].replace(f"{folder}/", "").replace(folder, ".")
 
 
 def main() -> None:
     for path in sorted(FOLDER.glob("*.ipynb")):
         with tempfile.TemporaryDirectory() as folder:
             notebook = run(path, Path(folder))
-        tidy(notebook)
+        tidy(notebook, folder)
         out = Path(sys.argv[1] if len(sys.argv) > 1 else FOLDER, path.name)
         nbformat.write(notebook, out)
         sys.stderr.write(f"{out.name}: {out.stat().st_size / 1000:.0f} KB\n")

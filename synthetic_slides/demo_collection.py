@@ -13,7 +13,7 @@ from synthetic_slides.synthetic_slide import SyntheticSlide, write_slide
 LIST_NAME = "slides.csv"
 LIST_COLUMNS = ("path", "patient", "cohort", "stain")
 
-# The scenes are used in turn; in a second round they have other seeds, and so other tissue.
+# Used in turn; when they are used again, they have other seeds, and so other tissue.
 SCENES: tuple[tuple[str, SlideRecipe], ...] = (
     ("colon", SlideRecipe(mix=StainMix(), glands=0.42, dense=0.17, fat=0.1, pen="blue")),
     (
@@ -60,8 +60,8 @@ def write_demo_collection(
         slides: Number of slides.
         size_px: (width, height) of each slide, level-0 pixels.
         mpp: Micrometres per level-0 pixel.
-        seed: All slides are drawn from it.
-        on_progress: Called for each slide that is on disk.
+        seed: The same seed makes the same slides.
+        on_progress: Called after each slide.
     Returns:
         The slides in the order of the list.
     Raises:
@@ -70,7 +70,7 @@ def write_demo_collection(
     if slides < 1:
         raise ConfigError(f"{slides} synthetic slides were requested; expected 1 or more")
     folder = Path(folder)
-    made: list[SyntheticSlide] = []
+    written: list[SyntheticSlide] = []
     rows = []
     digits = max(2, math.ceil(math.log10(slides + 1)))
     for index in range(slides):
@@ -82,11 +82,13 @@ def write_demo_collection(
             seed=1000 * seed + index,
             recipe=recipe,
         )
-        made.append(slide)
+        written.append(slide)
         rows.append((slide.path.name, f"P{index // 2 + 1:03d}", "synthetic", recipe.mix.stain))
-        on_progress(Progress(stage="synthesize", message=slide.path.name, done=len(made), total=slides, unit="slides"))
+        on_progress(
+            Progress(stage="synthesize", message=slide.path.name, done=len(written), total=slides, unit="slides")
+        )
     with (folder / LIST_NAME).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(LIST_COLUMNS)
         writer.writerows(rows)
-    return made
+    return written

@@ -1,4 +1,4 @@
-"""Bodies with an outline: glands (epithelium around a lumen) and blood vessels (muscle around red cells)."""
+"""Structures with an outline: glands (epithelium around a lumen) and blood vessels (muscle around red cells)."""
 
 from dataclasses import dataclass
 
@@ -68,7 +68,7 @@ class Outline:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Patch:
-    """A painted body that is laid over the slide.
+    """A painted gland or vessel that is laid over the slide.
 
     Attributes:
         xy_px: Its top-left corner in level-0 pixels.
@@ -93,7 +93,7 @@ class Patch:
 
 
 class _Body:
-    """An outline on its own canvas: the depth below its border, and points and normals of the border."""
+    """An outline on a canvas of its own: the depth below its border, and points and normals of the border."""
 
     def __init__(self, outline: Outline, mpp: float, planes: int, margin_um: float) -> None:
         self.mpp = mpp
@@ -120,13 +120,12 @@ class _Body:
         closed = np.concatenate([self.points, self.points[:1]])
         length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])
         count = max(int(length[-1] * self.mpp / spacing_um), 3)
-        at = (np.arange(count) + self.rng.uniform(-0.3, 0.3, count)) / count * length[-1]
-        x, y = (np.interp(at, length, closed[:, axis], period=length[-1]) for axis in (0, 1))
-        ahead = at + 2 / self.mpp
+        position = (np.arange(count) + self.rng.uniform(-0.3, 0.3, count)) / count * length[-1]
+        x, y = (np.interp(position, length, closed[:, axis], period=length[-1]) for axis in (0, 1))
+        ahead = position + 2 / self.mpp
         dx, dy = (np.interp(ahead, length, closed[:, axis], period=length[-1]) - now for axis, now in ((0, x), (1, y)))
-        return np.stack([x, y], 1), np.arctan2(
-            dx, -dy
-        )  # the outline runs clockwise on the screen: inwards is to its right
+        # The outline runs clockwise on the screen: inwards is to its right.
+        return np.stack([x, y], 1), np.arctan2(dx, -dy)
 
     def patch(self) -> Patch:
         return Patch(xy_px=self.xy_px, planes=self.planes, alpha=self.alpha)
@@ -159,8 +158,9 @@ def paint_gland(outline: Outline, mpp: float, planes: int) -> Patch:
     points, inwards = body.along_border(8.5)
     for (x, y), turn in zip(points, inwards, strict=True):
         if rng.random() < goblets:
-            far = (cell_um - rng.uniform(6.5, 9.5)) / mpp
-            stamp(mucin, "goblet", int(rng.integers(8)), turn, (x + far * np.cos(turn), y + far * np.sin(turn)), mpp)
+            depth = (cell_um - rng.uniform(6.5, 9.5)) / mpp
+            centre = (x + depth * np.cos(turn), y + depth * np.sin(turn))
+            stamp(mucin, "goblet", int(rng.integers(8)), turn, centre, mpp)
     mucin *= 1 - lumen
     ground *= 1 - 0.82 * mucin
     nuclear += mucin * (0.07 + 0.03 * fine - nuclear)
@@ -169,12 +169,11 @@ def paint_gland(outline: Outline, mpp: float, planes: int) -> Patch:
     dark = rng.uniform(0.85, 1.1)
     points, inwards = body.along_border(5.4)
     for (x, y), turn in zip(points, inwards, strict=True):
-        far = rng.normal(6.8, 1.2) / mpp
+        depth = rng.normal(6.8, 1.2) / mpp
         plane = brown if brown is not None and rng.random() < 0.08 else nuclear
         tilt = turn + rng.normal(0, 0.14)
-        stamp(
-            plane, "columnar", int(rng.integers(20)), tilt, (x + far * np.cos(turn), y + far * np.sin(turn)), mpp, dark
-        )
+        centre = (x + depth * np.cos(turn), y + depth * np.sin(turn))
+        stamp(plane, "columnar", int(rng.integers(20)), tilt, centre, mpp, dark)
     return body.patch()
 
 
@@ -207,7 +206,7 @@ def paint_vessel(outline: Outline, mpp: float, planes: int) -> Patch:
     for depth_um in np.arange(2.0, wall_um + 2, 5.5):
         points, inwards = body.along_border(26)
         for (x, y), turn in zip(points, inwards, strict=True):
-            far = depth_um / mpp
-            place = (x + far * np.cos(turn), y + far * np.sin(turn))
-            stamp(nuclear, "spindle", int(rng.integers(16)), turn + np.pi / 2, place, mpp, 0.9)
+            depth = depth_um / mpp
+            centre = (x + depth * np.cos(turn), y + depth * np.sin(turn))
+            stamp(nuclear, "spindle", int(rng.integers(16)), turn + np.pi / 2, centre, mpp, 0.9)
     return body.patch()

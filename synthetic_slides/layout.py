@@ -152,13 +152,13 @@ class _Planner:
         return mask, height + 0.22 * self.smooth(extent_um / 2.2) + 0.1 * self.smooth(extent_um / 6)
 
     def highest(self, height: np.ndarray, mask: np.ndarray, share: float) -> np.ndarray:
-        """The highest part of the tissue, which makes up a given share of it."""
+        """The highest part of the tissue, a given share of its area."""
         if share <= 0 or not mask.any():
             return np.zeros(self.shape, bool)
         return mask & (height > np.quantile(height[mask], 1 - share))
 
     def dense_mask(self, mask: np.ndarray, free: np.ndarray) -> np.ndarray:
-        """Blobs in the tissue outside of fat, until their share is reached."""
+        """Blobs in the free part of the tissue, until the recipe's share of dense nuclei is reached."""
         dense = np.zeros(self.shape, bool)
         area = self.recipe.dense * mask.sum()
         choices = np.argwhere(free)
@@ -196,7 +196,7 @@ class _Planner:
             return ()
         picks = inside[self.rng.integers(len(inside), size=count)][:, ::-1]
         centres = (picks + self.rng.uniform(0, 1, (count, 2))) * self.cell_um
-        radii = np.sort(self.rng.uniform(*radius_um, count))[::-1]  # large ones first: small ones fill the gaps
+        radii = np.sort(self.rng.uniform(*radius_um, count))[::-1]  # large ones first; small ones fill the gaps
         stretch = 1 + (longest - 1) * self.rng.uniform(0, 1, count) ** 2.5
         turns = self.rng.uniform(0, np.pi, count)
         reach = 2 * (radius_um[1] + gap_um)
@@ -236,9 +236,8 @@ class _Planner:
         wobble = np.cumsum(self.rng.normal(0, 0.004, (60, 2)), axis=0)
         half_length_um = np.clip(0.16 * extent_um, 1.2 * width_um, LONGEST_MARK_UM / 2)
         best, best_share = np.empty((0, 2)), -1.0
-        for pick in self.rng.integers(
-            len(border), size=24
-        ):  # of 24 places, the one where the arc stays on the slide best
+        # Of 24 places, the one where most of the arc lies on the slide.
+        for pick in self.rng.integers(len(border), size=24):
             start = (border[pick][::-1] + 0.5) * self.cell_um
             inward = self.size_um / 2 - start
             inward /= max(float(np.hypot(*inward)), 1e-6)
@@ -251,7 +250,7 @@ class _Planner:
         return PenMark(points_um=best.astype(np.float32), width_um=width_um, colour=self.recipe.pen)
 
     def infiltrate(self, mucosa: np.ndarray, dense: np.ndarray) -> np.ndarray:
-        """Lymphocytes: between glands, around tumours, and here and there in clusters."""
+        """Density of lymphocytes: between glands, around tumours, and in scattered clusters."""
         clusters = np.clip(self.smooth(420) - 1.35, 0, 1)
         around = np.exp(-(((dense + 35) / 45) ** 2)) * np.clip(0.5 + self.smooth(350), 0, 1)
         between = np.clip(mucosa / 60, 0, 1) * np.clip(0.42 + 0.18 * self.smooth(180), 0.06, 0.7)

@@ -1,4 +1,4 @@
-"""Random textures and smooth fields, from which all parts of a synthetic slide get their shape."""
+"""Random textures and smooth fields, which shape all parts of a synthetic slide."""
 
 from functools import cache
 
@@ -63,9 +63,9 @@ def cell_texture() -> np.ndarray:
     nearest = np.full((2, side, side), np.inf, np.float32)
     for centre_x, centre_y in centres.reshape(-1, 2).astype(np.float32):
         dx, dy = np.abs(x - centre_x % TEXTURE_TEXELS), np.abs(y - centre_y % TEXTURE_TEXELS)
-        far = np.hypot(np.minimum(dx, TEXTURE_TEXELS - dx), np.minimum(dy, TEXTURE_TEXELS - dy))
-        nearest[1] = np.minimum(nearest[1], np.maximum(nearest[0], far))
-        nearest[0] = np.minimum(nearest[0], far)
+        distance = np.hypot(np.minimum(dx, TEXTURE_TEXELS - dx), np.minimum(dy, TEXTURE_TEXELS - dy))
+        nearest[1] = np.minimum(nearest[1], np.maximum(nearest[0], distance))
+        nearest[0] = np.minimum(nearest[0], distance)
     wall_um = (nearest[1] - nearest[0]) / 2 * TEXEL_UM
     wrapped = np.pad(wall_um, 2, mode="wrap")
     size = (wrapped.shape[1] * 4, wrapped.shape[0] * 4)

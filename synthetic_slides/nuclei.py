@@ -115,7 +115,7 @@ def _individual(kind: str, variant: int, mpp: float) -> np.ndarray:
     width = min(max(rng.normal(*shape.width_um), 0.5 * shape.width_um[0]) / 2, length)
     half_px = int(np.ceil(length * 1.25 / mpp)) + 1
     across, along = np.mgrid[-half_px : half_px + 1, -half_px : half_px + 1].astype(np.float32) * np.float32(mpp)
-    if kind == "spindle":  # they bend
+    if kind == "spindle":  # spindle nuclei are bent
         across = across - np.float32(rng.normal(0, 0.014)) * along**2
     theta = np.arctan2(across / width, along / length)
     outline = np.ones_like(theta)
@@ -128,9 +128,9 @@ def _individual(kind: str, variant: int, mpp: float) -> np.ndarray:
     grain = cv2.GaussianBlur(rng.standard_normal(along.shape).astype(np.float32), (0, 0), grain_px)
     stain = stain * (1 + shape.grain * grain / max(float(grain.std()), 1e-6))
     for _ in range(rng.integers(0, shape.nucleoli + 1)):
-        at = rng.uniform(-0.5, 0.5, 2) * (length, width)
-        far = np.hypot(along - at[0], across - at[1])
-        stain += 0.7 * np.exp(-((far / rng.uniform(0.7, 1.2)) ** 2))
+        centre = rng.uniform(-0.5, 0.5, 2) * (length, width)
+        distance_um = np.hypot(along - centre[0], across - centre[1])
+        stain += 0.7 * np.exp(-((distance_um / rng.uniform(0.7, 1.2)) ** 2))
     density = max(rng.normal(*shape.density), 0.5 * shape.density[0])
     if kind == "tumour" and rng.random() < 0.12:  # a hyperchromatic one
         density *= 1.5
@@ -150,15 +150,16 @@ def body_sprite(kind: str, variant: int, angle: int, mpp: float) -> np.ndarray:
         (side, side) float32, amount of stain; the body's centre is in the middle.
     """
     # Drawn once at twice the resolution, then rotated: 0.03 ms a sprite instead of 0.7.
-    drawn = _individual(kind, variant, mpp / 2)
-    middle = drawn.shape[0] // 2
+    unrotated = _individual(kind, variant, mpp / 2)
+    middle = unrotated.shape[0] // 2
     half = middle // 2 + 1
     turn = np.pi * angle / ANGLES
     cosine, sine = 2 * np.cos(turn), 2 * np.sin(turn)
-    to_drawn = np.array(
+    to_unrotated = np.array(
         [[cosine, sine, middle - half * (cosine + sine)], [-sine, cosine, middle - half * (cosine - sine)]]
     )
-    return cv2.warpAffine(drawn, to_drawn, (2 * half + 1, 2 * half + 1), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(unrotated, to_unrotated, (2 * half + 1, 2 * half + 1), flags=flags)
 
 
 def stamp(

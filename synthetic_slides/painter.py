@@ -18,15 +18,15 @@ GLASS = (243.0, 242.5, 244.0)
 LENS_UM = 0.32  # standard deviation of the blur of the lens, µm
 
 
-class _Bodies:
-    """The glands or vessels of a slide, each painted once for its first band and dropped after its last."""
+class _Patches:
+    """The glands or vessels of a slide; each is painted for its first band and dropped after its last."""
 
     def __init__(
         self, outlines: tuple[Outline, ...], paint: Callable[[Outline, float, int], Patch], layout: Layout
     ) -> None:
         self.outlines, self.paint, self.layout = outlines, paint, layout
         self.boxes = np.array([outline.box_um() for outline in outlines], np.float64).reshape(-1, 4) / layout.mpp
-        self.patches: dict[int, Patch] = {}
+        self.painted: dict[int, Patch] = {}
 
     def lay_over(self, planes: np.ndarray, xy_px: tuple[int, int]) -> None:
         height, width = planes.shape[1:]
@@ -35,13 +35,13 @@ class _Bodies:
         across = (left - margin < xy_px[0] + width) & (right + margin > xy_px[0])
         near = across & (top - margin < xy_px[1] + height) & (bottom + margin > xy_px[1])
         for index in np.flatnonzero(near).tolist():
-            if index not in self.patches:
-                self.patches[index] = self.paint(self.outlines[index], self.layout.mpp, len(planes))
-            self.patches[index].lay_over(planes, xy_px)
+            if index not in self.painted:
+                self.painted[index] = self.paint(self.outlines[index], self.layout.mpp, len(planes))
+            self.painted[index].lay_over(planes, xy_px)
 
     def forget_above(self, y_px: int) -> None:
-        for index in [index for index in self.patches if self.boxes[index, 3] + 8 / self.layout.mpp < y_px]:
-            del self.patches[index]
+        for index in [index for index in self.painted if self.boxes[index, 3] + 8 / self.layout.mpp < y_px]:
+            del self.painted[index]
 
 
 class Painter:
@@ -50,8 +50,8 @@ class Painter:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.ground = Ground(layout)
-        self.glands = _Bodies(layout.glands, paint_gland, layout)
-        self.vessels = _Bodies(layout.vessels, paint_vessel, layout)
+        self.glands = _Patches(layout.glands, paint_gland, layout)
+        self.vessels = _Patches(layout.vessels, paint_vessel, layout)
         self.ink = None if layout.pen is None else Ink(layout.pen)
         self.rng = np.random.default_rng([layout.seed, 6])
         self.light_tilt = self.rng.uniform(-3.0, 3.0, 2)  # grey levels from edge to edge
@@ -63,30 +63,31 @@ class Painter:
         for top in range(0, height, TILE_PX):
             band_height = min(TILE_PX, height - top)
             yield np.concatenate(
-                [self.part(x, top, w, band_height, busy) for x, w, busy in self._parts(top, band_height)], axis=1
+                [self.part(x, top, width, band_height, tissue) for x, width, tissue in self._parts(top, band_height)],
+                axis=1,
             )
             self.glands.forget_above(top + band_height - PAD_PX)
             self.vessels.forget_above(top + band_height - PAD_PX)
 
     def _parts(self, top: int, height: int) -> Iterator[tuple[int, int, bool]]:
-        """Parts of a band, with tissue or without: x and width, level-0 pixels, and whether there may be tissue."""
-        busy = [self._holds_tissue(x, top, height) for x in range(0, self.layout.size_px[0], TILE_PX)]
+        """Parts of a band: x and width, level-0 pixels, and whether there may be tissue."""
+        tissue = [self._may_hold_tissue(x, top, height) for x in range(0, self.layout.size_px[0], TILE_PX)]
         start = 0
-        while start < len(busy):
+        while start < len(tissue):
             stop = start + 1
-            while stop < len(busy) and busy[stop] == busy[start] and stop - start < PART_TILES:
+            while stop < len(tissue) and tissue[stop] == tissue[start] and stop - start < PART_TILES:
                 stop += 1
             x = start * TILE_PX
-            yield x, min(stop * TILE_PX, self.layout.size_px[0]) - x, busy[start]
+            yield x, min(stop * TILE_PX, self.layout.size_px[0]) - x, tissue[start]
             start = stop
 
-    def _holds_tissue(self, x: int, y: int, height: int) -> bool:
+    def _may_hold_tissue(self, x: int, y: int, height: int) -> bool:
         mpp = self.layout.mpp
         probe_x, probe_y = np.meshgrid(x + np.linspace(0, TILE_PX, 9), y + np.linspace(0, height, 9))
         depth = self.layout.tissue.at((probe_x * mpp).astype(np.float32), (probe_y * mpp).astype(np.float32))
         return bool(depth.max() > -(TILE_PX / 8) * mpp - 12)
 
-    def part(self, x: int, y: int, width: int, height: int, busy: bool = True) -> np.ndarray:
+    def part(self, x: int, y: int, width: int, height: int, tissue: bool = True) -> np.ndarray:
         """Paint a part of the slide.
 
         Args:
@@ -94,12 +95,12 @@ class Painter:
             y: Top, level-0 pixels.
             width: Level-0 pixels.
             height: Level-0 pixels.
-            busy: There may be tissue; bare glass takes less time.
+            tissue: There may be tissue; bare glass takes less time.
         Returns:
             uint8 (height, width, 3), RGB.
         """
         light = self._light(x, y, width, height)
-        if busy:
+        if tissue:
             light *= self._tissue(x, y, width, height)
         if self.ink is not None:
             self.ink.lay_over(light, (x, y), self.layout.mpp)

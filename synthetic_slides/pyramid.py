@@ -1,13 +1,14 @@
 """Write a pyramidal, tiled JPEG BigTIFF like an Aperio scanner, band by band."""
 
 import math
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import tifffile
+
+from embedstore.output_files import atomic_write
 
 TILE_PX = 256
 STEP = 4  # each level is this many times smaller than the next finer one
@@ -30,27 +31,27 @@ def _tile_row(rows: np.ndarray) -> Iterator[bytes]:
 class _Level:
     """A level of the pyramid, filled from bands of the next finer one as they arrive."""
 
-    def __init__(self, size: tuple[int, int], below: "_Level | None") -> None:
+    def __init__(self, size: tuple[int, int], coarser: "_Level | None") -> None:
         self.size = size
-        self.below = below
+        self.coarser = coarser
         self.tiles: list[bytes] = []  # encoded: a sixteenth of the file or less
         self._pending = np.empty((0, size[0], 3), np.uint8)
-        self._left = size[1]
+        self._rows_left = size[1]
 
     def push(self, band: np.ndarray) -> None:
         """Add a band of the next finer level; its height is a multiple of `STEP`, except for the slide's last band."""
-        rows = min(band.shape[0] // STEP, self._left)
+        rows = min(band.shape[0] // STEP, self._rows_left)
         if rows:
             shrunk = cv2.resize(
                 band[: rows * STEP, : self.size[0] * STEP], (self.size[0], rows), interpolation=cv2.INTER_AREA
             )
             self._pending = np.concatenate([self._pending, shrunk])
-            self._left -= rows
-        while len(self._pending) >= TILE_PX or (self._left == 0 and len(self._pending)):
+            self._rows_left -= rows
+        while len(self._pending) >= TILE_PX or (self._rows_left == 0 and len(self._pending)):
             row, self._pending = self._pending[:TILE_PX], self._pending[TILE_PX:]
             self.tiles.extend(_tile_row(row))
-            if self.below:
-                self.below.push(row)
+            if self.coarser:
+                self.coarser.push(row)
 
 
 def level_sizes(size_px: tuple[int, int]) -> list[tuple[int, int]]:
@@ -71,40 +72,35 @@ def write_pyramid(path: Path, bands: Iterable[np.ndarray], *, size_px: tuple[int
         mpp: Micrometres per level-0 pixel.
     """
     sizes = level_sizes(size_px)
-    smaller: list[_Level] = []
+    coarser: list[_Level] = []  # levels 1 and up
     for size in reversed(sizes[1:]):
-        smaller.insert(0, _Level(size, smaller[0] if smaller else None))
+        coarser.insert(0, _Level(size, coarser[0] if coarser else None))
 
     def level0() -> Iterator[bytes]:
         for band in bands:
-            if smaller:  # before the tiles: the writer stops after the last one
-                smaller[0].push(band)
+            if coarser:  # before the tiles: the writer stops after the last one
+                coarser[0].push(band)
             yield from _tile_row(band)
 
     width, height = size_px
     area = f"{width}x{height} [0,0 {width}x{height}] ({TILE_PX}x{TILE_PX})"
     encoded = f"JPEG/YCC Q={JPEG_QUALITY}"
     description = f"Aperio Image Library v12.0.0\r\n{area} {encoded}|AppMag = {_number(10 / mpp)}|MPP = {_number(mpp)}"
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with tifffile.TiffWriter(part, bigtiff=True) as tiff:
-            for size, tiles in zip(sizes, [level0(), *(iter(level.tiles) for level in smaller)], strict=True):
-                # OpenCV encodes JPEG as YCbCr 4:2:0, which is what the tags must say.
-                tiff.write(
-                    tiles,
-                    shape=(size[1], size[0], 3),
-                    dtype=np.uint8,
-                    tile=(TILE_PX, TILE_PX),
-                    photometric="ycbcr",
-                    subsampling=(2, 2),
-                    compression="jpeg",
-                    description=description,
-                    metadata=None,
-                    software=False,
-                )
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write(path) as part, tifffile.TiffWriter(part, bigtiff=True) as tiff:
+        for size, tiles in zip(sizes, [level0(), *(iter(level.tiles) for level in coarser)], strict=True):
+            # OpenCV encodes JPEG as YCbCr 4:2:0, which is what the tags must say.
+            tiff.write(
+                tiles,
+                shape=(size[1], size[0], 3),
+                dtype=np.uint8,
+                tile=(TILE_PX, TILE_PX),
+                photometric="ycbcr",
+                subsampling=(2, 2),
+                compression="jpeg",
+                description=description,
+                metadata=None,
+                software=False,
+            )
 
 
 def _number(value: float) -> str:

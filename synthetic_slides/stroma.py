@@ -1,4 +1,4 @@
-"""Tissue between the bodies: fibres, fat, nests of dense nuclei, and loose nuclei everywhere."""
+"""Tissue between glands and vessels: fibres, fat, nests of dense nuclei, and loose nuclei everywhere."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +11,7 @@ from synthetic_slides.nuclei import KINDS, stamp
 from synthetic_slides.stain_mix import PLANE_DAB, PLANE_GROUND, PLANE_HAEMATOXYLIN
 
 BLOCK_UM = 128.0  # nuclei are drawn block by block, so that any part of a slide can be painted on its own
-REACH_UM = 12.0  # no body reaches further from its centre
+REACH_UM = 12.0  # no nucleus reaches further from its centre
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,7 +39,7 @@ def _ramp(value: np.ndarray, width: float) -> np.ndarray:
 
 
 class Ground:
-    """Paints everything without an outline of its own."""
+    """Paints everything but glands and vessels."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout

@@ -14,7 +14,7 @@ SMALLEST_PX = 256
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticSlide:
-    """A slide that was made.
+    """A synthetic slide on disk.
 
     Attributes:
         path: The slide: a pyramidal, tiled BigTIFF that OpenSlide reads as Aperio's.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from embedstore.errors import RegionReadError
-from embedstore.slides.slide import Pixels, Slide
+from embedstore.slides.slide import Slide
 
 PROBE_PX = 256  # edge of a compared region, pixels of its level; large enough to span borders of the file's tiles
 OVERVIEW_PX = 1024  # edge of the part of the coarsest level in which places with tissue are looked for, pixels
@@ -117,12 +117,13 @@ def _read_shifted(
         )
     corner = round((x - 1) * downsample), round((y - 1) * downsample)
     wide = slide.read_region(corner, level, (width + 2, height + 2)).astype(np.float32)
-    return _between(_between(wide, 1 + shift[1], height).swapaxes(0, 1), 1 + shift[0], width).swapaxes(0, 1)
+    rows = _interpolate_rows(wide, 1 + shift[1], height)
+    return _interpolate_rows(rows.swapaxes(0, 1), 1 + shift[0], width).swapaxes(0, 1)
 
 
-def _between(pixels: Pixels | np.ndarray, at: float, count: int) -> np.ndarray:
-    """`count` rows, starting at the fractional row `at`."""
-    low = int(np.floor(at))
-    share = at - low
+def _interpolate_rows(pixels: np.ndarray, first: float, count: int) -> np.ndarray:
+    """`count` rows, starting at the fractional row `first`."""
+    low = int(np.floor(first))
+    share = first - low
     below = pixels[low : low + count]
     return below if share == 0 else below * (1 - share) + pixels[low + 1 : low + 1 + count] * share

@@ -75,9 +75,9 @@ def _place_frames(data: "Dataset", layout: LevelLayout, path: str) -> NDArray[np
         y = int(position.RowPositionInTotalImagePixelMatrix) - 1
         if x % layout.tile_w or y % layout.tile_h or x < 0 or y < 0:
             raise SlideFormatError(f"slide {path!r}: frame {frame} at {x},{y} is not on a grid of whole frames")
-        at = y // layout.tile_h, x // layout.tile_w
-        if placed[at] < 0:
-            placed[at] = frame
+        place = y // layout.tile_h, x // layout.tile_w
+        if placed[place] < 0:
+            placed[place] = frame
     return placed
 
 
@@ -148,15 +148,15 @@ class DicomSlide(TiledSlide):
         except (ValueError, KeyError, AttributeError, IndexError, TypeError, NotImplementedError) as error:
             if isinstance(error, SlideFormatError):
                 raise
-            raise SlideFormatError(f"slide {path!r}: its DICOM attributes cannot be followed: {error}") from error
+            raise SlideFormatError(f"slide {path!r}: its DICOM attributes cannot be used: {error}") from error
         self._levels = [level for level, _ in opened]
-        top = opened[0][1]
+        finest = opened[0][1]
         sizes = [level.size for level in self._levels]
-        mpp_xy = _mpp_xy(top)
+        mpp_xy = _mpp_xy(finest)
         properties = {"openslide.vendor": "dicom"} | {
-            f"dicom.{name}": str(top.get(name))
+            f"dicom.{name}": str(finest.get(name))
             for name in ("Manufacturer", "ManufacturerModelName", "SeriesInstanceUID", "PhotometricInterpretation")
-            if top.get(name) is not None
+            if finest.get(name) is not None
         }
         if mpp_xy is not None:
             properties |= {"openslide.mpp-x": str(mpp_xy[0]), "openslide.mpp-y": str(mpp_xy[1])}
@@ -195,20 +195,20 @@ class DicomSlide(TiledSlide):
             self.warnings.append(f"{self.contradiction}: OpenSlide shows wrong colours")
 
     def _decode(self, level: int, column: int, row: int) -> Pixels | None:
-        tiles = self._levels[level]
-        frame = int(tiles.frame_of[row, column])
+        stored = self._levels[level]
+        frame = int(stored.frame_of[row, column])
         if frame < 0:
             return None
-        what = f"slide {tiles.path!r}, frame {frame} (column {column}, row {row} of level {level})"
-        file, layout = tiles.file, tiles.layout
+        what = f"slide {stored.path!r}, frame {frame} (column {column}, row {row} of level {level})"
+        file, layout = stored.file, stored.layout
         if file is None:
             raise RegionReadError(f"{what}: the slide is closed")
         shape = (layout.tile_h, layout.tile_w, 3)
         try:
-            data = tiles.frames.read(file, frame)
-            if tiles.codec == "jpeg":
-                tile = imagecodecs.jpeg8_decode(data, colorspace=tiles.colourspace, outcolorspace="RGB")
-            elif tiles.codec == "jpeg2000":
+            data = stored.frames.read(file, frame)
+            if stored.codec == "jpeg":
+                tile = imagecodecs.jpeg8_decode(data, colorspace=stored.colourspace, outcolorspace="RGB")
+            elif stored.codec == "jpeg2000":
                 tile = imagecodecs.jpeg2k_decode(data, numthreads=1)
             else:
                 tile = np.frombuffer(data, np.uint8).reshape(shape)

@@ -18,7 +18,7 @@ STRIP_CACHE_BYTES = 16 << 20
 
 
 def import_fastslide() -> Any:
-    """The package, which is an extra.
+    """Import the package, which is an extra.
 
     Raises:
         ConfigError: it is not installed.

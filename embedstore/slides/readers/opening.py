@@ -87,7 +87,7 @@ class ReaderChoice:
 def choose_slide(path: str | Path) -> ReaderChoice:
     """Open a slide with the first reader that agrees with OpenSlide; arguments and errors as in `open_slide`.
 
-    fastslide is never chosen. Where `tiff` does not open a slide it saves little (CPU-ms a 512² region against
+    fastslide is never chosen. Where `tiff` does not open a slide, fastslide saves little (CPU-ms a 512² region against
     OpenSlide's: NDPI 4.7 : 5.2, JPEG 2000 43 : 48), and fastslide 0.8.1 never returns from some corrupt JPEG data,
     which would cost the run a worker where it should cost a tile. It can be given by name.
     """
@@ -101,7 +101,7 @@ def choose_slide(path: str | Path) -> ReaderChoice:
     fast = _fast_reader(path, reference)
     if fast is None:
         if reference is None:
-            raise _nothing_opens(path, passed_over)
+            raise _no_reader(path, passed_over)
         return ReaderChoice(slide=reference, passed_over=passed_over)
     candidate: Slide | None = None
     try:
@@ -113,7 +113,7 @@ def choose_slide(path: str | Path) -> ReaderChoice:
             why = None
         else:
             why = disagreement(reference, candidate)
-    except Exception as error:  # whatever a fast reader fails on, OpenSlide is next
+    except Exception as error:  # OpenSlide is used for whatever the fast reader fails on
         why = f"{type(error).__name__}: {error}"
     if why is None and candidate is not None:
         if reference is not None:
@@ -123,7 +123,7 @@ def choose_slide(path: str | Path) -> ReaderChoice:
         candidate.close()
     passed_over[fast] = why or ""
     if reference is None:
-        raise _nothing_opens(path, passed_over)
+        raise _no_reader(path, passed_over)
     return ReaderChoice(slide=reference, passed_over=passed_over)
 
 
@@ -133,7 +133,7 @@ def _fast_reader(path: str, reference: Slide | None) -> str | None:
     return "dicom" if is_dicom(path) else None
 
 
-def _nothing_opens(path: str, tried: dict[str, str]) -> SlideFormatError:
+def _no_reader(path: str, tried: dict[str, str]) -> SlideFormatError:
     reasons = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
     return SlideFormatError(f"no reader opens slide {path!r}; tried {reasons}")
 
@@ -141,7 +141,7 @@ def _nothing_opens(path: str, tried: dict[str, str]) -> SlideFormatError:
 def single_thread() -> None:
     """Make OpenCV use only the calling thread; call it once in each process that runs readers.
 
-    Readers run in parallel already. A thread per core inside each of them multiplies the CPU cost of a tile without
-    making it faster (a measured factor of four for the same mistake with torch's threads).
+    Readers already run in parallel. A thread per core inside each of them multiplies the CPU cost of a tile without
+    making it faster (by four, measured for the same mistake with torch's threads).
     """
     cv2.setNumThreads(1)

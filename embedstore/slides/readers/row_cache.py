@@ -20,18 +20,18 @@ class RowCache:
         self.capacity_bytes = capacity_bytes
         self.held_bytes = 0
         self._tiles: OrderedDict[Key, tuple[Pixels, int]] = OrderedDict()
-        self._at = (-1, 0)  # level and y of the row being read, level pixels
+        self._row = (-1, 0)  # level and y of the row being read, level pixels
         self._lock = threading.Lock()
 
     def begin(self, level: int, y: int) -> None:
         """Start a region at y of a level: drop the tiles that no region from here on can touch."""
         with self._lock:
-            if self._at == (level, y):
+            if self._row == (level, y):
                 return
-            back = level != self._at[0] or y < self._at[1]
+            back = level != self._row[0] or y < self._row[1]
             for key in [key for key, (_, bottom) in self._tiles.items() if back or bottom <= y]:
                 self._drop(key)
-            self._at = (level, y)
+            self._row = (level, y)
 
     def get(self, key: Key) -> Pixels | None:
         with self._lock:
@@ -44,7 +44,7 @@ class RowCache:
         Args:
             key: Level, column and row.
             tile: Its pixels.
-            bottom: First row of the level below the tile; once the scan gets there, the tile is not needed any more.
+            bottom: First row of the level below the tile; once the scan gets there, the tile is no longer needed.
             soon: The next region needs it.
         """
         with self._lock:
@@ -59,7 +59,7 @@ class RowCache:
             self.held_bytes += tile.nbytes
 
     def drop(self, key: Key) -> None:
-        """Drop a tile that is not needed any more."""
+        """Drop a tile that is no longer needed."""
         with self._lock:
             if key in self._tiles:
                 self._drop(key)

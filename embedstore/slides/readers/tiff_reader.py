@@ -123,7 +123,7 @@ def read_levels(path: str, level_sizes: list[tuple[int, int]], vendor: str) -> l
             return [_level(page, path) for page in pages]
     except SlideFormatError:
         raise
-    except Exception as error:  # tifffile raises whatever a broken directory leads to
+    except Exception as error:  # tifffile raises many kinds of errors for broken directories
         raise SlideFormatError(f"slide {path!r}: tifffile cannot index it: {error}") from error
 
 
@@ -145,20 +145,20 @@ class TiffSlide(TiledSlide):
         self._closing = threading.Lock()
 
     def _decode(self, level: int, column: int, row: int) -> Pixels | None:
-        tiles = self._levels[level]
-        layout = tiles.layout
+        stored = self._levels[level]
+        layout = stored.layout
         index = row * layout.columns + column
-        count = int(tiles.byte_counts[index])
+        count = int(stored.byte_counts[index])
         if count == 0:
             return None
         what = f"slide {self.path!r}, level {level}, tile column {column}, row {row}"
         if self._file is None:
             raise RegionReadError(f"{what}: the slide is closed")
-        data = os.pread(self._file, count, int(tiles.offsets[index]))
+        data = os.pread(self._file, count, int(stored.offsets[index]))
         if len(data) != count:
             raise RegionReadError(f"{what}: expected {count} bytes, found {len(data)}: the file is cut short")
         try:
-            tile = _decompress(data, tiles)
+            tile = _decompress(data, stored)
         except (RuntimeError, ValueError) as error:  # imagecodecs' errors are RuntimeErrors
             raise RegionReadError(f"{what}: {error}") from error
         if tile.shape != (layout.tile_h, layout.tile_w, 3):
@@ -189,9 +189,9 @@ def _decompress(data: bytes, level: TiffLevel) -> Pixels:
 
 
 def is_tiled_tiff(path: str | Path) -> bool:
-    """Whether a file is a TIFF whose first directory is stored in tiles, as that of every slide is.
+    """Whether a file is a TIFF whose first directory is stored in tiles, as in every slide.
 
-    Read by hand: 30 µs a file, where tifffile takes a millisecond.
+    Parsed here, in 30 µs a file; tifffile takes a millisecond.
     """
     try:
         with open(path, "rb") as file:

@@ -25,7 +25,7 @@ def find_slides(paths: Sequence[str | Path], *, mpp: float | None = None) -> lis
     """Find the slides that paths name.
 
     A path is one of
-    - a file, which is taken whatever its suffix;
+    - a file of any suffix;
     - a folder, searched with all its sub-folders for files that OpenSlide opens; a DICOM series is one slide;
     - a folder of ready-made tiles: one with a labels.csv that lists images, or one of images only, with or without
       class sub-folders (in a folder that holds slides, images without a labels.csv count as thumbnails, and are left
@@ -84,19 +84,19 @@ def _level_0_file(path: Path, series: dict[str, str]) -> Path:
 # -- lists ----------------------------------------------------------------------------------
 
 
-def _find_in_list(listed: Path) -> Iterator[SlideSource]:
-    for row in read_slide_list(listed):
-        named = Path(row.path)
-        path = Path(os.path.normpath(listed.parent / named.expanduser()))
+def _find_in_list(list_path: Path) -> Iterator[SlideSource]:
+    for row in read_slide_list(list_path):
+        written = Path(row.path)
+        path = Path(os.path.normpath(list_path.parent / written.expanduser()))
         is_folder = path.is_dir()
         is_series = is_folder and _holds_dicom(path)
-        default_id = path.name if named.is_absolute() else named.as_posix().removeprefix("./")
+        default_id = path.name if written.is_absolute() else written.as_posix().removeprefix("./")
         yield SlideSource(
             slide_id=default_id if row.slide_id is None else row.slide_id,
-            path=_only_series(path, listed) if is_series else str(path),
+            path=_only_series(path, list_path) if is_series else str(path),
             kind="tiles" if is_folder and not is_series else "wsi",
             mpp=row.mpp,
-            tissue=None if row.tissue is None else os.path.normpath(listed.parent / Path(row.tissue).expanduser()),
+            tissue=None if row.tissue is None else os.path.normpath(list_path.parent / Path(row.tissue).expanduser()),
             metadata=row.metadata,
         )
 
@@ -105,12 +105,14 @@ def _holds_dicom(folder: Path) -> bool:
     return any(path.suffix.lower() in DICOM_SUFFIXES for path in folder.iterdir())
 
 
-def _only_series(folder: Path, listed: Path) -> str:
+def _only_series(folder: Path, list_path: Path) -> str:
     """The level-0 file of the one DICOM series in a folder that a list names."""
     tree = _scan(folder, seen=set())
     files = [] if tree is None else _level_0_files(tree)
     if len(files) != 1:
-        raise SlideListError(f"{listed}: {str(folder)!r} holds {len(files)} DICOM slides; expected one, or name a file")
+        raise SlideListError(
+            f"{list_path}: {str(folder)!r} holds {len(files)} DICOM slides; expected one, or name a file"
+        )
     return str(files[0])
 
 
@@ -145,13 +147,12 @@ def _find_in_folder(root: Path) -> Iterator[SlideSource]:
     tree = _scan(root, seen=set())
     if tree is None:
         return
-    unlabelled = not tree.has_slides()
-    yield from _sources(tree, root, unlabelled)
+    yield from _sources(tree, root, images_are_tiles=not tree.has_slides())
 
 
-def _sources(folder: _Folder, root: Path, unlabelled: bool) -> Iterator[SlideSource]:
-    """Slides of a folder and its sub-folders; folders of images without a labels.csv are tiles only if `unlabelled`."""
-    if folder.labelled or (unlabelled and _is_tile_folder(folder)):
+def _sources(folder: _Folder, root: Path, *, images_are_tiles: bool) -> Iterator[SlideSource]:
+    """Slides of a folder and its sub-folders; without `images_are_tiles`, tile folders are those with a labels.csv."""
+    if folder.labelled or (images_are_tiles and _is_tile_folder(folder)):
         yield SlideSource(slide_id=_id(folder.path, root) or root.name, path=str(folder.path), kind="tiles")
         return
     for name in folder.slides:
@@ -166,7 +167,7 @@ def _sources(folder: _Folder, root: Path, unlabelled: bool) -> Iterator[SlideSou
             len(folder.images),
         )
     for child in folder.children:
-        yield from _sources(child, root, unlabelled)
+        yield from _sources(child, root, images_are_tiles=images_are_tiles)
 
 
 def _id(path: Path, root: Path) -> str:
@@ -193,20 +194,20 @@ def _scan(path: Path, seen: set[tuple[int, int]]) -> _Folder | None:
     if (status.st_dev, status.st_ino) in seen:
         return None
     seen.add((status.st_dev, status.st_ino))
-    folder, folders = _Folder(path), []
+    folder, subfolders = _Folder(path), []
     with os.scandir(path) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                folders.append(entry.name)
+                subfolders.append(entry.name)
             elif entry.is_file() or (entry.is_symlink() and not Path(entry).exists()):  # pipes and devices block
-                _sort_in(folder, entry.name)
+                _add_file(folder, entry.name)
     folder.labelled = not folder.slides and not folder.dicom and _lists_images(path / LABELS)
     if folder.labelled:
-        return folder  # everything below it is tiles
+        return folder  # all images below it are tiles
     companions = {Path(name).stem for name in folder.slides if name.lower().endswith(".mrxs")}
-    for name in folders:
+    for name in subfolders:
         if name in companions:
             continue  # the data of an MRXS slide
         child = _scan(path / name, seen)
@@ -215,7 +216,7 @@ def _scan(path: Path, seen: set[tuple[int, int]]) -> _Folder | None:
     return folder
 
 
-def _sort_in(folder: _Folder, name: str) -> None:
+def _add_file(folder: _Folder, name: str) -> None:
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path a file costs 10,000 files half a second
     if suffix in SLIDE_SUFFIXES:
         folder.slides.append(name)
@@ -234,11 +235,11 @@ def _begins_as_dicom(path: Path) -> bool:
         return False
 
 
-def _lists_images(listed: Path) -> bool:
+def _lists_images(labels_path: Path) -> bool:
     """Whether a labels.csv lists images; next to slides it may hold labels of slides instead."""
-    if not listed.is_file():
+    if not labels_path.is_file():
         return False
-    with open(listed, encoding="utf-8-sig", errors="replace") as file:
+    with open(labels_path, encoding="utf-8-sig", errors="replace") as file:
         columns, first = file.readline().strip().split(","), file.readline().strip().split(",")
     if "file" not in columns or len(first) != len(columns):
         return False

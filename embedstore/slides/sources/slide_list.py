@@ -53,7 +53,7 @@ class ListedSlide:
         )
 
 
-def read_slide_list(listed: Path) -> list[ListedSlide]:
+def read_slide_list(list_path: Path) -> list[ListedSlide]:
     """The rows of a list.
 
     A column of a CSV holds integers, floats or booleans where all of its values are such, and strings otherwise; an
@@ -62,26 +62,26 @@ def read_slide_list(listed: Path) -> list[ListedSlide]:
     Raises:
         SlideListError: it cannot be read, or has no column `path`, or a row without a path.
     """
-    columns, rows = _read_csv(listed) if listed.suffix.lower() == ".csv" else _read_parquet(listed)
+    columns, rows = _read_csv(list_path) if list_path.suffix.lower() == ".csv" else _read_parquet(list_path)
     if "path" not in columns:
-        raise SlideListError(f"{listed}: expected a column path, found {columns}")
-    return [ListedSlide.from_row(row, f"{listed}, row {number}") for number, row in enumerate(rows, start=1)]
+        raise SlideListError(f"{list_path}: expected a column path, found {columns}")
+    return [ListedSlide.from_row(row, f"{list_path}, row {number}") for number, row in enumerate(rows, start=1)]
 
 
-def _read_csv(listed: Path) -> tuple[list[str], list[Row]]:
+def _read_csv(list_path: Path) -> tuple[list[str], list[Row]]:
     try:
-        with open(listed, newline="", encoding="utf-8-sig") as file:
+        with open(list_path, newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SlideListError(f"{listed}: cannot be read as CSV: {error}") from error
+        raise SlideListError(f"{list_path}: cannot be read as CSV: {error}") from error
     if not lines:
-        raise SlideListError(f"{listed} is empty; expected a header with a column path")
+        raise SlideListError(f"{list_path} is empty; expected a header with a column path")
     columns, body = [name.strip() for name in lines[0]], [line for line in lines[1:] if any(line)]
     if len(set(columns)) < len(columns):
-        raise SlideListError(f"{listed}: a column occurs twice: {columns}")
+        raise SlideListError(f"{list_path}: a column occurs twice: {columns}")
     for number, line in enumerate(body, start=1):
         if len(line) != len(columns):
-            raise SlideListError(f"{listed}, row {number}: {len(line)} values; expected {len(columns)}: {columns}")
+            raise SlideListError(f"{list_path}, row {number}: {len(line)} values; expected {len(columns)}: {columns}")
     parsed: dict[str, list[MetadataValue]] = {}
     for i, name in enumerate(columns):
         values = [line[i].strip() for line in body]
@@ -123,14 +123,14 @@ def _number(text: str) -> float:
     return float(text)
 
 
-def _read_parquet(listed: Path) -> tuple[list[str], list[Row]]:
+def _read_parquet(list_path: Path) -> tuple[list[str], list[Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(listed)
+        table = pq.read_table(list_path)
     except (OSError, pa.ArrowException) as error:
-        raise SlideListError(f"{listed}: cannot be read as Parquet: {error}") from error
+        raise SlideListError(f"{list_path}: cannot be read as Parquet: {error}") from error
     return table.column_names, [_plain(row) for row in table.to_pylist()]
 
 

@@ -46,8 +46,8 @@ def list_tiles(folder: str | Path) -> tuple[tuple[str, ...], tuple[TileLabel, ..
         SlideListError: labels.csv lacks the column file, or names a file twice.
     """
     root = Path(folder)
-    listed = root / LABELS
-    labels = _read_labels(listed) if listed.is_file() else {}
+    labels_path = root / LABELS
+    labels = _read_labels(labels_path) if labels_path.is_file() else {}
     names = tuple(sorted(labels.keys() | set(_images_below(root))))
     if not labels:
         labels = {name: label for name in names if (label := _label_of_path(name)) is not None}
@@ -64,17 +64,17 @@ def _images_below(root: Path) -> Iterator[str]:
                 yield name if within == "." else f"{within}/{name}"
 
 
-def _read_labels(listed: Path) -> dict[str, TileLabel]:
-    with open(listed, newline="", encoding="utf-8-sig") as file:
+def _read_labels(labels_path: Path) -> dict[str, TileLabel]:
+    with open(labels_path, newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         columns = list(rows.fieldnames or [])
         if "file" not in columns:
-            raise SlideListError(f"{listed}: expected a column file (then label, split, patient), found {columns}")
+            raise SlideListError(f"{labels_path}: expected a column file (then label, split, patient), found {columns}")
         labels: dict[str, TileLabel] = {}
         for line, row in enumerate(rows, start=2):
             name = Path(row["file"]).as_posix()
             if name in labels:
-                raise SlideListError(f"{listed}, line {line}: {name!r} is listed twice")
+                raise SlideListError(f"{labels_path}, line {line}: {name!r} is listed twice")
             labels[name] = TileLabel(
                 name=name,
                 label=row.get("label") or "",

@@ -5,10 +5,10 @@ import numpy as np
 
 from embedstore.slides.slide import Pixels
 
-# OpenCV's area filter is fast for whole factors: 512 to 256 px takes 0.1 ms, but 507 to 256 px takes 1.8, as much as
-# decoding. Bilinear resizing to exactly twice the size, then the area filter by two, takes 0.6 and looks the same: on
-# three real slides it differs by 0.1 grey levels on average (1 to 2 at most) at factors of 1.95 to 2.05, and by 0.4
-# (8 at most) at the ends of this range. Most slides are in it: 0.22 to 0.28 µm/px read at 0.5.
+# OpenCV's area filter is fast for whole factors only: 512 to 256 px takes 0.1 ms, but 507 to 256 px takes 1.8, as much
+# as decoding. Bilinear resizing to exactly twice the size, then the area filter by two, takes 0.6 and looks the same:
+# on three real slides it differs by 0.1 grey levels on average (1 to 2 at most) at factors of 1.95 to 2.05, and by 0.4
+# (8 at most) at the ends of this range. Most slides are in the range: 0.22 to 0.28 µm/px read at 0.5.
 NEARLY_TWO = (1.75, 2.25)
 
 

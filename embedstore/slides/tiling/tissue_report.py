@@ -77,7 +77,7 @@ class TissueReport:
 def report_tissue(
     source: SlideSource, *, tiling: TilingConfig, tissue: TissueConfig, reading: ReadingConfig
 ) -> TissueReport:
-    """Find tissue and lay the grid as `plan_slide` does; a slide without tiles is no error, the rest is as there."""
+    """Find tissue and lay the grid as `plan_slide` does, with its errors; but a slide without tiles is not an error."""
     slide, passed_over = _open(source.path, reading.reader)
     with slide:
         mpp, warnings = resolve_mpp(slide, source.slide_id, source.mpp)

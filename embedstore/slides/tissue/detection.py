@@ -9,6 +9,7 @@ from embedstore.errors import TissueError
 from embedstore.slides.slide import Slide
 from embedstore.slides.tissue.background import (
     PER_DENSITY,
+    Mask,
     background_level,
     chroma,
     find_background,
@@ -17,10 +18,8 @@ from embedstore.slides.tissue.background import (
 )
 from embedstore.slides.tissue.mask import TissueMask, whole_slide
 from embedstore.slides.tissue.mask_geojson import read_mask
-from embedstore.slides.tissue.pen import find_pen, is_stain
+from embedstore.slides.tissue.pen import disc, find_pen, grow, is_stain
 from embedstore.slides.tissue.thumbnail import Thumbnail, read_thumbnail
-
-Mask = NDArray[np.bool_]
 
 # Darkfield: most of the picture is dark, and almost nothing is as bright and colourless as glass.
 DARK_LEVEL, DARK_SHARE = 70, 0.5
@@ -72,7 +71,7 @@ def find_tissue(slide: Slide, config: TissueConfig, *, mpp_l0: float) -> TissueM
 
     Args:
         slide: The slide.
-        config: Resolution of the thumbnail, sizes of specks and holes, and whether pen marks are left out.
+        config: Resolution of the thumbnail, smallest pieces and holes, and whether pen marks are left out.
         mpp_l0: The slide's level-0 resolution, µm/px.
     Raises:
         TissueError: the slide is darkfield or fluorescence.
@@ -167,17 +166,7 @@ def _padding(black: Mask, mpp: float) -> Mask:
     touching = np.zeros(count, bool)
     touching[edges] = True
     touching[0] = False
-    return _grow(touching[labels], 16.0 / mpp)
-
-
-def _grow(mask: Mask, radius_px: float) -> Mask:
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), disc(radius_px)), bool)
-
-
-def disc(radius_px: float) -> NDArray[np.uint8]:
-    """A round structuring element of at least one pixel."""
-    edge = 2 * max(0, round(radius_px)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (edge, edge)), np.uint8)
+    return grow(touching[labels], 16.0 / mpp)
 
 
 def _tidy(stained: Mask, mpp: float, config: TissueConfig) -> Mask:

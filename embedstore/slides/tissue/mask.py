@@ -1,7 +1,6 @@
 """A mask of the tissue of a slide, with its position on the slide."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,13 +69,15 @@ def mask_shares(
     integral[1:, 1:] = mask.cumsum(0, dtype=np.int64).cumsum(1)
     left, top = ((xy_l0[:, axis] - origin_l0[axis]) / scale_l0[axis] for axis in (0, 1))
     right, bottom = left + edge_l0 / scale_l0[0], top + edge_l0 / scale_l0[1]
-    covered = _at(integral, bottom, right) - _at(integral, top, right)
-    covered += _at(integral, top, left) - _at(integral, bottom, left)
+    covered = _interpolate(integral, bottom, right) - _interpolate(integral, top, right)
+    covered += _interpolate(integral, top, left) - _interpolate(integral, bottom, left)
     area = edge_l0 * edge_l0 / (scale_l0[0] * scale_l0[1])
     return np.clip(covered / area, 0, 1).astype(np.float32)
 
 
-def _at(integral: NDArray[np.float64], row: NDArray[Any], col: NDArray[Any]) -> NDArray[Any]:
+def _interpolate(
+    integral: NDArray[np.float64], row: NDArray[np.floating], col: NDArray[np.floating]
+) -> NDArray[np.floating]:
     """The integral at fractional corners, (n,) each."""
     row, col = np.clip(row, 0, integral.shape[0] - 1), np.clip(col, 0, integral.shape[1] - 1)
     r, c = np.minimum(row.astype(int), integral.shape[0] - 2), np.minimum(col.astype(int), integral.shape[1] - 2)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+from embedstore.slides.tissue.background import Mask
 
 STROKE_UM = 60.0  # ink is at least so wide: felt-tip lines are 300 to 1000 µm, spots of pigment and folds narrower
 FRINGE_UM = 48.0  # ink fades out over this distance around a mark
@@ -48,7 +48,7 @@ def find_pen(pixels: NDArray[np.uint8], mpp: float) -> Mask:
     # Blue ink over eosin: red and green are absorbed alike, as by haematoxylin, but less blue (0.3 of red, not 0.45).
     # A bluish haematoxylin comes near to that: so it counts only where a mark leads into it.
     faint |= _wide((red_od > 0.5) & (green_od < 1.05 * red_od) & (blue_od < 0.38 * red_od), mpp)
-    return _fringe(_connected(seeds, faint | seeds), mpp)
+    return grow(_connected(seeds, faint | seeds), max(1, FRINGE_UM / mpp))
 
 
 def is_stain(pen: Mask, pixels: NDArray[np.uint8], stained: Mask) -> bool:
@@ -74,10 +74,20 @@ def _densities() -> NDArray[np.float32]:
     return np.log10(246.0 / (np.minimum(np.arange(256), 245) + 1)).astype(np.float32)
 
 
+def disc(radius_px: float) -> NDArray[np.uint8]:
+    """A round structuring element of at least one pixel."""
+    edge = 2 * max(0, round(radius_px)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (edge, edge)), np.uint8)
+
+
+def grow(mask: Mask, radius_px: float) -> Mask:
+    """A mask and everything within a distance of it."""
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), disc(radius_px)), bool)
+
+
 def _wide(mask: Mask, mpp: float) -> Mask:
-    edge = 2 * max(1, round(STROKE_UM / mpp / 2)) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (edge, edge))
-    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc), bool)
+    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc(max(1, STROKE_UM / mpp / 2)))
+    return np.asarray(opened, bool)
 
 
 def _connected(seeds: Mask, within: Mask) -> Mask:
@@ -87,9 +97,3 @@ def _connected(seeds: Mask, within: Mask) -> Mask:
     holds_seed[labels[seeds]] = True
     holds_seed[0] = False
     return np.asarray(holds_seed[labels], bool)
-
-
-def _fringe(mask: Mask, mpp: float) -> Mask:
-    edge = 2 * max(1, round(FRINGE_UM / mpp)) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (edge, edge))
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), disc), bool)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from embedstore.errors import RegionReadError
 from embedstore.slides.slide import WHITE, Pixels, Slide
 
-MAX_PIXELS = 8_000_000  # of a picture or mask to look at: 24 MB
+MAX_PIXELS = 8_000_000  # of a thumbnail or mask: 24 MB
 BLOCK_PIXELS = 1_000_000  # read at once, 3 MB
 # Without a level near the thumbnail's resolution, all of a much finer one must be decoded (3 ms a 512² region). Above
 # this size a level that is up to four times too coarse is enlarged instead.
@@ -59,7 +59,7 @@ def read_thumbnail(slide: Slide, *, mpp_l0: float, mpp: float, max_pixels: int =
     level = _level_for(slide, shrink)
     pixels, unread = np.empty((rows, columns, 3), np.uint8), np.zeros((rows, columns), bool)
     edge = max(1, int((BLOCK_PIXELS**0.5) * slide.level_downsamples[level] / max(scale)))
-    first: RegionReadError | None = None
+    first_error: RegionReadError | None = None
     for top in range(0, rows, edge):
         for left in range(0, columns, edge):
             bottom, right = min(top + edge, rows), min(left + edge, columns)
@@ -67,12 +67,14 @@ def read_thumbnail(slide: Slide, *, mpp_l0: float, mpp: float, max_pixels: int =
             try:
                 pixels[top:bottom, left:right] = _read_box(slide, level, box, (right - left, bottom - top))
             except RegionReadError as error:
-                first = first or error
+                first_error = first_error or error
                 pixels[top:bottom, left:right], unread[top:bottom, left:right] = WHITE, True
-    if first is not None and unread.all():
-        raise first
+    if first_error is not None and unread.all():
+        raise first_error
     share = float(unread.mean())
-    warnings = [f"{share:.1%} of the slide cannot be read on any level; counted as tissue: {first}"] if share else []
+    warnings = (
+        [f"{share:.1%} of the slide cannot be read on any level; counted as tissue: {first_error}"] if share else []
+    )
     return Thumbnail(
         pixels=pixels,
         unread=unread,

@@ -153,16 +153,18 @@ def _write_slides(
 
 
 def _write_rows(scope: ExportScope, request: ExportRequest) -> int:
-    """Write one file with rows of all slides; how many rows."""
-    path, form = request.path, request.format
+    """Write one file with rows of all slides; returns how many rows."""
+    path, file_format = request.path, request.format
     if path.is_dir():
-        raise ExportError(f"{path} is a folder; {form} writes one file, such as {path / f'export.{form}'}")
-    match form:
+        raise ExportError(
+            f"{path} is a folder; {file_format} writes one file, such as {path / f'export.{file_format}'}"
+        )
+    match file_format:
         case "slides":
             return write_slide_scores(scope, path)
         case "anndata":
             return write_anndata(scope, path)
         case "parquet":
-            return write_table(scope, path, form="parquet")
+            return write_table(scope, path, file_format="parquet")
         case _:
-            return write_table(scope, path, form="csv")
+            return write_table(scope, path, file_format="csv")

@@ -1,4 +1,4 @@
-"""Objects as QuPath imports them: features of GeoJSON with a lasting id, squares of tiles, and the file around them."""
+"""Objects that QuPath imports: GeoJSON features with stable ids, squares of tiles, and the file that holds them."""
 
 import json
 import uuid
@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 
 from embedstore.output_files import atomic_write
 
-DIGITS = 5  # of a probability or distance
+DIGITS = 5  # decimals of a probability or distance
 
 
 def feature(key: str, geometry: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
-    """A feature whose id, which QuPath wants to be a UUID, is the same in every export of the same thing.
+    """A feature whose id, a UUID as QuPath requires, is the same in every export of the same object.
 
     Args:
-        key: What the thing is called.
-        geometry: As GeoJSON has it, pixels in the frame of the file.
+        key: Unique name of the object; the id is derived from it.
+        geometry: A GeoJSON geometry, pixels in the frame of the file.
         properties: `objectType`, `classification`, `measurements` and the like.
     """
-    name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"embedstore:{key}"))
-    return {"type": "Feature", "id": name, "geometry": geometry, "properties": properties}
+    uid = str(uuid.uuid5(uuid.NAMESPACE_URL, f"embedstore:{key}"))
+    return {"type": "Feature", "id": uid, "geometry": geometry, "properties": properties}
 
 
 def squares(rows: pa.Table, corner: tuple[int, int]) -> list[dict[str, Any]]:
-    """The square of each tile, closed, clockwise on the screen from its top left.
+    """The square of each tile as a closed ring, clockwise on the screen from the top-left corner.
 
     Args:
         rows: With the columns x, y and edge_l0, level-0 pixels.
@@ -42,23 +42,23 @@ def squares(rows: pa.Table, corner: tuple[int, int]) -> list[dict[str, Any]]:
 
 
 def rounded(values: NDArray[np.floating]) -> list[float]:
-    """Measurements to as many digits as mean something."""
+    """Measurements, rounded to DIGITS decimals."""
     return np.round(values.astype(np.float64), DIGITS).tolist()
 
 
 def write_collection(path: Path, about: Mapping[str, Any], features: Iterable[Mapping[str, Any]]) -> int:
-    """Write features as they come, a line each, and return how many.
+    """Write a FeatureCollection, one line for each feature; returns the number of features.
 
     Args:
         path: The file.
-        about: The member `embedstore`, which says whose file it is and where its coordinates begin.
-        features: What is on the slide.
+        about: The member `embedstore`: the slide, the origin of the coordinates, and what made the features.
+        features: The features, which are written as they are generated.
     """
     written = 0
     with atomic_write(path) as part, part.open("w", encoding="utf-8") as file:
         file.write(f'{{"type": "FeatureCollection", "embedstore": {json.dumps(about)}, "features": [')
-        for each in features:
-            file.write((",\n" if written else "\n") + json.dumps(each, allow_nan=False))
+        for entry in features:
+            file.write((",\n" if written else "\n") + json.dumps(entry, allow_nan=False))
             written += 1
         file.write("\n]}\n")
     return written

@@ -1,4 +1,4 @@
-"""A table small enough to hold, written as its file's ending says."""
+"""Small tables as .csv, .parquet or .json files."""
 
 import json
 import math
@@ -14,12 +14,12 @@ FORMS = (".csv", ".parquet", ".json")
 
 
 def write_rows(table: pa.Table, path: str | Path, *, what: str) -> int:
-    """Write a table as .csv, .parquet or .json (a list of objects; numbers that JSON lacks are null); how many rows.
+    """Write a table as .csv, .parquet or .json (a list of objects; NaN and infinity as null); returns its rows.
 
     Args:
         table: Columns of plain values.
         path: The file.
-        what: What the rows are, for the message, such as 'slides'.
+        what: What the rows are, for errors, such as 'slides'.
     Raises:
         ExportError: the path has another ending, or is a folder.
     """
@@ -40,7 +40,7 @@ def write_rows(table: pa.Table, path: str | Path, *, what: str) -> int:
 
 
 def rows_path(path: str | Path, *, what: str) -> Path:
-    """The path, where a table can be written to it; asked before the rows are made, which may take long.
+    """Check that a table can be written to a path, before its rows are computed, which may take long.
 
     Raises:
         ExportError: it has another ending than `FORMS`, or is a folder.

@@ -21,13 +21,13 @@ NEGATIVE: Colour = (86, 180, 233)
 
 
 def class_colours(classes: Sequence[str], positive: str | None = None) -> dict[str, Colour]:
-    """{class: (r, g, b)}, 0 to 255; of two classes the positive one is vermilion and the other one sky blue."""
+    """{class: (r, g, b)}, 0 to 255; if there are two classes, the positive one is vermilion and the other sky blue."""
     if len(classes) == 2 and positive in classes:
         return {name: POSITIVE if name == positive else NEGATIVE for name in classes}
     return {name: PALETTE[i] if i < len(PALETTE) else _further(i) for i, name in enumerate(classes)}
 
 
 def _further(number: int) -> Colour:
-    """Hues by the golden ratio, so that neighbours differ, however many there are."""
+    """A colour beyond the palette; hues are spaced by the golden ratio, so that consecutive ones differ."""
     red, green, blue = colorsys.hsv_to_rgb(number * 0.618034 % 1, 0.65, 0.8)
     return round(red * 255), round(green * 255), round(blue * 255)

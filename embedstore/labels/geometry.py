@@ -1,4 +1,4 @@
-"""Which tiles a label is about: the geometry of the join, slide by slide."""
+"""Which tiles lie in the place of a label, slide by slide."""
 
 from collections.abc import Iterator
 
@@ -11,24 +11,24 @@ from embedstore.config import JoinConfig
 from embedstore.labels.task_labels import TaskLabels
 from embedstore.store.tile_locations import TileLocations
 
-#: (tiles, labels): rows of tile locations, and the rows of labels that are about them; a tile may come several times.
+#: (tiles, labels): rows of tile locations, and rows of the labels that are about them; a tile may occur several times.
 Matches = tuple[NDArray[np.int64], NDArray[np.int64]]
 
-# Centres are moved so far to the right and down, level-0 pixels: one on the border of two areas lies in one of them.
-# The two differ, or a centre would stay on a border that runs at 45 degrees.
+# Centres are shifted by so much to the right and down, level-0 pixels, so that a centre on the border of two areas lies
+# in one of them. The two values differ, as a centre would otherwise stay on a border at 45 degrees.
 NUDGE_L0 = np.array([2.0**-10, 2.0**-20])
-# Shares of a tile's area are compared with so much tolerance: sums of areas are not exact.
+# Tolerance when shares of a tile's area are compared, as sums of areas are not exact.
 SHARE_TOLERANCE = 1e-9
-# Areas are cut up until they have so few points, as each tile on a border looks at all points of a piece.
+# Areas are cut into pieces of at most so many points, as each tile on a border is compared with all points of a piece.
 PIECE_POINTS = 256
 
 
 class TilesBySlide:
     """The rows of each slide's tiles."""
 
-    def __init__(self, places: TileLocations):
-        self._order = np.argsort(places.slide, kind="stable")
-        self._starts = np.searchsorted(places.slide[self._order], np.arange(len(places.slides) + 1))
+    def __init__(self, locations: TileLocations):
+        self._order = np.argsort(locations.slide, kind="stable")
+        self._starts = np.searchsorted(locations.slide[self._order], np.arange(len(locations.slides) + 1))
 
     def __getitem__(self, slide: int) -> NDArray[np.int64]:
         return self._order[self._starts[slide] : self._starts[slide + 1]]
@@ -45,7 +45,7 @@ def concatenate(pairs: list[Matches]) -> Matches:
 
 
 def rows_by_code(codes: NDArray[np.int32], rows: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """(code, its rows) for each code from 0 on that stands at one of the rows."""
+    """(code, its rows) for each code of these rows, without -1."""
     if not len(rows):
         return
     ordered = rows[np.argsort(codes[rows], kind="stable")]
@@ -58,52 +58,52 @@ def rows_by_code(codes: NDArray[np.int32], rows: NDArray[np.int64]) -> Iterator[
 # -- the same place -------------------------------------------------------------------------
 
 
-def match_tiles(places: TileLocations, labels: TaskLabels) -> tuple[Matches, NDArray[np.int64]]:
-    """Labels of tiles, by file name, or by a place that is equal to the pixel.
+def match_tiles(locations: TileLocations, labels: TaskLabels) -> tuple[Matches, NDArray[np.int64]]:
+    """Labels of tiles, by file name, or by exactly the same square.
 
     Returns:
-        The pairs, and the rows of labels with a place that is no tile's of this collection.
+        The matches, and the rows of labels whose square is not a tile of this collection.
     """
     rows = labels.rows_of("tile")
-    slide = labels.codes_in("slide_id", places.slides)
+    slide = labels.codes_in("slide_id", locations.slides)
     rows = rows[slide[rows] >= 0]
     named = labels.table.column("name").is_valid().to_numpy()[rows]
-    by_name = _match_names(places, labels, slide, rows[named])
-    placed = rows[~named]
-    at = np.stack([labels.numbers(name)[placed] for name in ("x", "y", "edge_l0")], axis=1)
-    whole = (at == np.floor(at)).all(axis=1) & (np.abs(at) < 2**31).all(axis=1)
-    exact = placed[whole]
+    by_name = _match_names(locations, labels, slide, rows[named])
+    unnamed = rows[~named]
+    square = np.stack([labels.numbers(name)[unnamed] for name in ("x", "y", "edge_l0")], axis=1)
+    integral = (square == np.floor(square)).all(axis=1) & (np.abs(square) < 2**31).all(axis=1)
+    exact = unnamed[integral]
     tile = _match(
-        [places.slide, *places.xy_l0.T, places.edge_l0],
-        [slide[exact], *at[whole].astype(np.int64).T],
+        [locations.slide, *locations.xy_l0.T, locations.edge_l0],
+        [slide[exact], *square[integral].astype(np.int64).T],
     )
-    elsewhere = np.concatenate([exact[tile < 0], placed[~whole]])
-    return concatenate([by_name, (tile[tile >= 0], exact[tile >= 0])]), np.sort(elsewhere)
+    other_squares = np.concatenate([exact[tile < 0], unnamed[~integral]])
+    return concatenate([by_name, (tile[tile >= 0], exact[tile >= 0])]), np.sort(other_squares)
 
 
 def _match_names(
-    places: TileLocations, labels: TaskLabels, slide: NDArray[np.int32], rows: NDArray[np.int64]
+    locations: TileLocations, labels: TaskLabels, slide: NDArray[np.int32], rows: NDArray[np.int64]
 ) -> Matches:
-    if places.names is None or not len(rows):
+    if locations.names is None or not len(rows):
         return no_matches()
     label_names = labels.table.column("name").take(rows).combine_chunks()
-    both = pa.chunked_array([pa.array(places.names, pa.string()), label_names]).combine_chunks()
+    both = pa.chunked_array([pa.array(locations.names, pa.string()), label_names]).combine_chunks()
     codes = both.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    tile = _match([places.slide, codes[: len(places)]], [slide[rows], codes[len(places) :]])
+    tile = _match([locations.slide, codes[: len(locations)]], [slide[rows], codes[len(locations) :]])
     return tile[tile >= 0], rows[tile >= 0]
 
 
 def _match(table: list[NDArray], keys: list[NDArray]) -> NDArray[np.int64]:
-    """Row of the table that equals each key in all columns, -1 where there is none; rows of the table are distinct."""
-    rows, wanted = len(table[0]), len(keys[0])
-    if not rows or not wanted:
-        return np.full(wanted, -1, np.int64)
-    codes = np.zeros(rows + wanted, np.int64)
+    """Row of the table that equals each key in all columns, -1 if there is none; rows of the table are distinct."""
+    rows, count = len(table[0]), len(keys[0])
+    if not rows or not count:
+        return np.full(count, -1, np.int64)
+    codes = np.zeros(rows + count, np.int64)
     for in_table, in_keys in zip(table, keys, strict=True):
         column = np.concatenate([in_table, in_keys]).astype(np.int64)
-        packed = (codes << 32) | (column & 0xFFFF_FFFF)  # both halves are below 2^32: nothing is lost
+        packed = (codes << 32) | (column & 0xFFFF_FFFF)  # both are below 2^32
         codes = np.unique(packed, return_inverse=True)[1].astype(np.int64)
-    row_of = np.full(rows + wanted, -1, np.int64)
+    row_of = np.full(rows + count, -1, np.int64)
     row_of[codes[:rows]] = np.arange(rows)
     return row_of[codes[rows:]]
 
@@ -111,44 +111,44 @@ def _match(table: list[NDArray], keys: list[NDArray]) -> NDArray[np.int64]:
 # -- points and areas -----------------------------------------------------------------------
 
 
-def match_points(places: TileLocations, tiles_of: TilesBySlide, labels: TaskLabels) -> Matches:
-    """Labels of points: every tile that holds it, its left and upper border included, the others not."""
-    slide = labels.codes_in("slide_id", places.slides)
+def match_points(locations: TileLocations, tiles_of: TilesBySlide, labels: TaskLabels) -> Matches:
+    """Labels of points: every tile that holds the point; left and upper borders belong to a tile."""
+    slide = labels.codes_in("slide_id", locations.slides)
     x, y = labels.numbers("x"), labels.numbers("y")
     pairs = []
     for code, rows in rows_by_code(slide, labels.rows_of("point")):
         tiles = tiles_of[code]
         tree = shapely.STRtree(shapely.points(x[rows], y[rows]))
-        tile, point = tree.query(_boxes(places, tiles), predicate="intersects")
+        tile, point = tree.query(_boxes(locations, tiles), predicate="intersects")
         tiles, rows = tiles[tile], rows[point]
-        left, top = places.xy_l0[tiles].T
-        edge = places.edge_l0[tiles]
+        left, top = locations.xy_l0[tiles].T
+        edge = locations.edge_l0[tiles]
         inside = (left <= x[rows]) & (x[rows] < left + edge) & (top <= y[rows]) & (y[rows] < top + edge)
         pairs.append((tiles[inside], rows[inside]))
     return concatenate(pairs)
 
 
 def match_areas(
-    places: TileLocations, tiles_of: TilesBySlide, labels: TaskLabels, rows: NDArray[np.int64], config: JoinConfig
+    locations: TileLocations, tiles_of: TilesBySlide, labels: TaskLabels, rows: NDArray[np.int64], config: JoinConfig
 ) -> Matches:
-    """Labels of areas, or of tiles of another tiling: tiles that lie in them by the rule.
+    """Labels of areas, or of tiles of another tiling: the tiles that lie in them by the rule of `config`.
 
-    With `overlap`, areas of one class count together: what two of them share counts once.
+    With `overlap`, areas of one class count together; the overlap of two areas counts once.
     """
-    slide = labels.codes_in("slide_id", places.slides)
+    slide = labels.codes_in("slide_id", locations.slides)
     pairs = []
     for code, of_slide in rows_by_code(slide, rows):
         tiles = tiles_of[code]
         areas = _areas(labels, of_slide)
-        tiles = tiles[_within(places, tiles, areas)]
+        tiles = tiles[_within(locations, tiles, areas)]
         if not len(tiles):
             continue
-        tree = shapely.STRtree(shapely.points(_centres(places, tiles) + NUDGE_L0))
+        tree = shapely.STRtree(shapely.points(_centres(locations, tiles) + NUDGE_L0))
         if config.rule == "centre":
             area, tile = tree.query(areas, predicate="contains")
             pairs.append((tiles[tile], of_slide[area]))
             continue
-        boxes = _boxes(places, tiles)
+        boxes = _boxes(locations, tiles)
         classes = labels.codes["label"][of_slide]
         for code_of_class in np.unique(classes):
             of_class = np.flatnonzero(classes == code_of_class)
@@ -157,24 +157,24 @@ def match_areas(
     return concatenate(pairs)
 
 
-def _within(places: TileLocations, tiles: NDArray[np.int64], areas: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Tiles that meet the bounds of all areas together; ready-made tiles have no place."""
+def _within(locations: TileLocations, tiles: NDArray[np.int64], areas: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """(n,) which tiles meet the bounds of all areas together; ready-made tiles do not."""
     left, top, right, bottom = shapely.total_bounds(areas)
-    edge = places.edge_l0[tiles]
-    x, y = places.xy_l0[tiles].T
+    edge = locations.edge_l0[tiles]
+    x, y = locations.xy_l0[tiles].T
     return (edge > 0) & (x <= right) & (x + edge >= left) & (y <= bottom) & (y + edge >= top)
 
 
 def _overlaps(
     tree: shapely.STRtree, boxes: NDArray[np.object_], areas: NDArray[np.object_], min_overlap: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(tile, area) wherever the areas cover enough of a tile together, and this one has a part in it."""
+    """(tile, area) for each tile of which the areas together cover enough, and each area that covers a part of it."""
     parts = _pieces(shapely.union_all(areas))
     part, tile = _near(tree, boxes, parts)
     shapely.prepare(parts)
-    whole = shapely.covers(parts[part], boxes[tile])
-    share = whole.astype(np.float64)
-    border = np.flatnonzero(~whole)
+    covered = shapely.covers(parts[part], boxes[tile])
+    share = covered.astype(np.float64)
+    border = np.flatnonzero(~covered)
     border = border[shapely.intersects(parts[part[border]], boxes[tile[border]])]
     share[border] = _shares(parts[part[border]], boxes[tile[border]])
     total = np.bincount(tile, share, len(boxes))
@@ -188,16 +188,16 @@ def _overlaps(
 
 
 def _shares(parts: NDArray[np.object_], boxes: NDArray[np.object_]) -> NDArray[np.float64]:
-    """How much of each box its part of an area covers, 0 to 1.
+    """The share of each box that its part of an area covers, 0 to 1.
 
-    By intersection: GEOS's quicker clipping by a rectangle is wrong for one in a thousand that has a vertex of the area
-    on its border.
+    By intersection: GEOS's quicker clipping by a rectangle is wrong for one in a thousand boxes that have a vertex of
+    the area on their border.
     """
     return shapely.area(shapely.intersection(parts, boxes)) / shapely.area(boxes)
 
 
 def _pieces(area: shapely.Geometry) -> NDArray[np.object_]:
-    """An area cut into pieces of few points: each tile on its border is compared with those alone that it meets."""
+    """An area cut into pieces of few points, so that a tile on its border is compared with the pieces near it only."""
     todo, done = list(shapely.get_parts(area)), []
     while todo:
         piece = todo.pop()
@@ -216,14 +216,14 @@ def _pieces(area: shapely.Geometry) -> NDArray[np.object_]:
 def _near(
     tree: shapely.STRtree, boxes: NDArray[np.object_], areas: NDArray[np.object_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(area, tile) wherever the bounds of an area may meet a tile; the tree holds the tiles' centres."""
+    """(area, tile) for each tile that may meet the bounds of an area; the tree holds the centres of the tiles."""
     bounds = shapely.bounds(boxes)
     reach = (bounds[:, 2] - bounds[:, 0]).max() / 2 + 1
     return tree.query(shapely.box(*(shapely.bounds(areas) + np.array([-reach, -reach, reach, reach])).T))
 
 
 def _areas(labels: TaskLabels, rows: NDArray[np.int64]) -> NDArray[np.object_]:
-    """The polygons of areas, the squares of tiles."""
+    """Polygons of the labels: of areas their geometry, of tiles their square."""
     wkb = labels.table.column("geometry").take(rows).to_numpy()
     areas = shapely.from_wkb(wkb)
     squares = np.flatnonzero(shapely.is_missing(areas))
@@ -232,11 +232,11 @@ def _areas(labels: TaskLabels, rows: NDArray[np.int64]) -> NDArray[np.object_]:
     return areas
 
 
-def _boxes(places: TileLocations, tiles: NDArray[np.int64]) -> NDArray[np.object_]:
-    x, y = places.xy_l0[tiles].T
-    edge = places.edge_l0[tiles]
+def _boxes(locations: TileLocations, tiles: NDArray[np.int64]) -> NDArray[np.object_]:
+    x, y = locations.xy_l0[tiles].T
+    edge = locations.edge_l0[tiles]
     return shapely.box(x, y, x + edge, y + edge)
 
 
-def _centres(places: TileLocations, tiles: NDArray[np.int64]) -> NDArray[np.float64]:
-    return places.xy_l0[tiles] + places.edge_l0[tiles, None] / 2
+def _centres(locations: TileLocations, tiles: NDArray[np.int64]) -> NDArray[np.float64]:
+    return locations.xy_l0[tiles] + locations.edge_l0[tiles, None] / 2

@@ -1,9 +1,9 @@
-"""What labels say of whole slides and patients: the targets of heads that look at bags of tiles."""
+"""The targets of slides and patients, for heads that look at bags of tiles."""
 
 from collections.abc import Collection as AnyOf
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,26 +18,26 @@ KINDS = ("slide", "patient")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SlideTargets:
-    """What the labels of a task say of each of n slides or patients.
+    """The classes that the labels of a task give to each of n slides or patients.
 
     Attributes:
         task: The task.
-        level: What an entry is.
-        ids: Of each entry: the slide, or the patient.
-        slides: Of each entry: its slides.
+        level: Whether an entry is a slide or a patient.
+        ids: The slide or patient of each entry.
+        slides: The slides of each entry.
         classes: The K classes.
-        targets: (n, K) bool.
-        labelled: (n,) bool; False where no label says anything, and where labels contradict each other.
-        split: (n,) int8 index into `split_names`, -1 where the labels give none.
-        split_names: As the labels have them.
-        patient: (n,) int32 index into `patients`, -1 where unknown; a label's own patient wins over the slide's.
+        targets: (n, K) whether each entry is of each class.
+        labelled: (n,) False if no label of these classes is about the entry, or its labels contradict each other.
+        split: (n,) int8 index into `split_names`, -1 if the labels give none.
+        split_names: Parts of the published split that labels name.
+        patient: (n,) int32 index into `patients`, -1 if unknown: the patient that labels name, else the slide's.
         patients: Names of the patients.
-        conflicts: Entries that are left out because their labels contradict each other.
-        conflict_examples: A few of them.
-        weak: Slides that have their answer from a label of the patient.
-        ignored: Labels of classes that were not asked for.
+        conflicts: How many entries are left out because their labels contradict each other.
+        conflict_examples: Descriptions of some of them.
+        weak: How many slides are labelled by a label of the patient.
+        ignored: How many labels are of other classes than those given.
         missed: Classes that labels name and no entry is of.
-        without_patient: Labelled slides that are left out at level `patient`, as none is known.
+        without_patient: How many labelled slides are left out at level `patient` because their patient is not known.
     """
 
     task: str
@@ -69,64 +69,65 @@ def slide_targets(
     classes: Sequence[str] | None = None,
     multi_label: bool = False,
 ) -> SlideTargets:
-    """Join labels of slides and patients with slides.
+    """Join labels of slides and patients with slides or patients.
 
-    A slide has the labels of its own, or else its patient's; a patient those of its own, or else those of all its
-    slides together. Two classes, splits or patients of one entry are a conflict, as in `join_labels`.
+    A slide has its own labels, or if there are none, those of its patient. A patient has its own labels, or if there
+    are none, those of all its slides. Two classes, parts of a split, or patients of one entry are a conflict, as in
+    `join_labels`.
 
     Args:
         patients: {slide: its patient} of every slide, as `Ledger.patients` gives them.
-        labels: Rows of the table of labels; kinds other than slide and patient say nothing here.
+        labels: Rows of the table of labels; kinds other than slide and patient are ignored.
         task: The task.
-        level: What an entry is.
+        level: Whether an entry is a slide or a patient.
         slides: Only these, such as those of a collection; all when None.
         classes, multi_label: As in `join_labels`.
     Raises:
         TaskNotFoundError: no label is of the task.
-        LabelError: an unknown class; no slide is hit; fewer than two classes are left.
+        LabelError: a class is unknown, no label is about one of the slides, or fewer than two classes are left.
     """
-    own = task_labels(labels, task)
-    rows = own.rows_of(*KINDS)
+    of_task = task_labels(labels, task)
+    rows = of_task.rows_of(*KINDS)
     if not len(rows):
-        kinds = ", ".join(own.values["kind"])
+        kinds = ", ".join(of_task.values["kind"])
         raise LabelError(
             f"task {task!r} has no label of a whole slide or patient, only of kind {kinds}; import a table with "
             "slide_id or patient and label, or fit a model that looks at tiles (linear, mlp)"
         )
-    candidates = candidate_classes(own, classes, multi_label=multi_label, kinds=KINDS)
-    labels_of = _WholeLabels(own, rows)
-    known = {slide: patient for slide, patient in patients.items() if slides is None or slide in slides}
-    patient_of = {slide: labels_of.patient_of(slide) or patient for slide, patient in known.items()}
+    candidates = candidate_classes(of_task, classes, multi_label=multi_label, kinds=KINDS)
+    labels_of = _WholeLabels(of_task, rows)
+    slide_patients = {slide: patient for slide, patient in patients.items() if slides is None or slide in slides}
+    patient_of = {slide: labels_of.patient_of(slide) or patient for slide, patient in slide_patients.items()}
     members: dict[str, tuple[str, ...]] = {}
-    for slide in sorted(known):
+    for slide in sorted(slide_patients):
         entry = slide if level == "slide" else patient_of[slide]
         if entry is not None:
             members[entry] = (*members.get(entry, ()), slide)
     members = dict(sorted(members.items()))
     rows_of = {name: labels_of.of_entry(level, name, slides_of, patient_of) for name, slides_of in members.items()}
     if not any(rows_of.values()):
-        raise LabelError(_why_no_hit(own, known, level))
+        raise LabelError(_no_match_reason(of_task, slide_patients, level))
 
     n = len(members)
-    targets, split, clash = np.zeros((n, len(candidates)), bool), np.full(n, -1, np.int8), np.zeros(n, bool)
-    code = own.codes_in("label", candidates)
+    targets, split, conflict = np.zeros((n, len(candidates)), bool), np.full(n, -1, np.int8), np.zeros(n, bool)
+    code = of_task.codes_in("label", candidates)
     examples: list[str] = []
-    for i, (name, mine) in enumerate(rows_of.items()):
-        wanted = [row for row in mine if code[row] >= 0]
-        targets[i, code[wanted]] = True
-        splits = {int(own.codes["split"][row]) for row in wanted} - {-1}
-        named_patients = {int(own.codes["patient"][row]) for row in wanted} - {-1}
-        clash[i] = (not multi_label and targets[i].sum() > 1) or len(splits) > 1 or len(named_patients) > 1
+    for i, (name, entry_rows) in enumerate(rows_of.items()):
+        of_classes = [row for row in entry_rows if code[row] >= 0]
+        targets[i, code[of_classes]] = True
+        splits = {int(of_task.codes["split"][row]) for row in of_classes} - {-1}
+        named_patients = {int(of_task.codes["patient"][row]) for row in of_classes} - {-1}
+        conflict[i] = (not multi_label and targets[i].sum() > 1) or len(splits) > 1 or len(named_patients) > 1
         split[i] = splits.pop() if len(splits) == 1 else -1
-        if clash[i] and len(examples) < EXAMPLES:
-            examples.append(f"{level} {name}: {labels_of.describe_conflict(wanted, multi_label=multi_label)}")
-    labelled = targets.any(axis=1) & ~clash
+        if conflict[i] and len(examples) < EXAMPLES:
+            examples.append(f"{level} {name}: {labels_of.describe_conflict(of_classes, multi_label=multi_label)}")
+    labelled = targets.any(axis=1) & ~conflict
     targets[~labelled] = False
     kept = classes_with_targets(
-        own,
+        of_task,
         candidates,
         targets.sum(axis=0),
-        conflicts=int(clash.sum()),
+        conflicts=int(conflict.sum()),
         given=classes is not None,
         multi_label=multi_label,
     )
@@ -141,22 +142,22 @@ def slide_targets(
         targets=targets[:, [candidates.index(name) for name in kept]],
         labelled=labelled,
         split=np.where(labelled, split, -1).astype(np.int8),
-        split_names=own.values["split"],
+        split_names=of_task.values["split"],
         patient=np.array([index.get(patient_of[slides_of[0]] or "", -1) for slides_of in members.values()], np.int32),
         patients=names,
-        conflicts=int(clash.sum()),
+        conflicts=int(conflict.sum()),
         conflict_examples=tuple(examples),
         weak=sum(level == "slide" and labelled[i] and not labels_of.slide.get(name) for i, name in enumerate(members)),
         ignored=int((code[rows] < 0).sum()) if classes is not None else 0,
         missed=tuple(name for name in candidates if name not in kept),
         without_patient=sum(
-            level == "patient" and patient_of[slide] is None and slide in labels_of.slide for slide in known
+            level == "patient" and patient_of[slide] is None and slide in labels_of.slide for slide in slide_patients
         ),
     )
 
 
 class _WholeLabels:
-    """The rows of the labels of each slide, and of each patient."""
+    """Rows of the labels of each slide and of each patient."""
 
     def __init__(self, labels: TaskLabels, rows: NDArray[np.int64]):
         self._labels = labels
@@ -185,7 +186,7 @@ class _WholeLabels:
         return self.patient.get(name) or [row for slide in slides for row in self.slide.get(slide, ())]
 
     def describe_conflict(self, rows: Sequence[int], *, multi_label: bool) -> str:
-        """What contradicts what in an entry's labels: classes, splits, patients."""
+        """The classes, splits and patients by which an entry's labels contradict each other."""
         columns = [("split", "split "), ("patient", "patient ")]
         if not multi_label:
             columns.insert(0, ("label", ""))
@@ -197,18 +198,18 @@ class _WholeLabels:
         return "; ".join(conflicts)
 
 
-def _why_no_hit(labels: TaskLabels, known: Mapping[str, Any], level: str) -> str:
-    whole = labels.rows_of(*KINDS)
+def _no_match_reason(labels: TaskLabels, slides: Mapping[str, str | None], level: str) -> str:
+    rows = labels.rows_of(*KINDS)
     named = [
         labels.values[column][code]
         for column in ("slide_id", "patient")
-        for code in np.unique(labels.codes[column][whole])
+        for code in np.unique(labels.codes[column][rows])
         if code >= 0
     ]
-    if level == "patient" and any(name in known for name in named):
+    if level == "patient" and any(name in slides for name in named):
         what = "are about slides of which no patient is known"
     else:
-        what = f"are about none of the {len(known)} slides or their patients ({_few(sorted(known))})"
+        what = f"are about none of the {len(slides)} slides or their patients ({_few(sorted(slides))})"
     return (
         f"task {labels.task!r}: its labels of whole slides and patients ({_few(named)}) {what}; ingest the slides with "
         "a list that has the column patient, or import labels with slide_id"

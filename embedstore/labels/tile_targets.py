@@ -1,4 +1,4 @@
-"""The targets of tiles: what the labels of a task say of each tile of a collection."""
+"""The targets of tiles: the classes that the labels of a task give to each tile of a collection."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ from embedstore.labels.join import match_labels, single_values
 from embedstore.labels.task_labels import TaskLabels, candidate_classes, classes_with_targets, task_labels
 from embedstore.store.tile_locations import TileLocations
 
-EXAMPLES = 5  # conflicts that are described one by one
+EXAMPLES = 5  # conflicts that are described
 KINDS = ("tile", "point", "area", "rest", "slide", "patient")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TileTargets:
-    """What the labels of a task say of each of n tiles.
+    """The classes that the labels of a task give to each of n tiles.
 
     Attributes:
         task: The task.
         classes: The K classes that tiles are of.
-        targets: (n, K) bool.
-        labelled: (n,) bool; False where no label of a class says anything, and where labels contradict each other.
-        split: (n,) int8 index into `split_names`, -1 where the labels give none.
-        split_names: As the labels have them.
-        patient: (n,) int32 index into `patients`, -1 where unknown; a label's own patient wins over the slide's.
+        targets: (n, K) whether each tile is of each class.
+        labelled: (n,) False if no label of these classes is about the tile, or its labels contradict each other.
+        split: (n,) int8 index into `split_names`, -1 if the labels give none.
+        split_names: Parts of the published split that labels name.
+        patient: (n,) int32 index into `patients`, -1 if unknown: the patient that labels name, else the slide's.
         patients: Names of the patients.
-        conflicts: Tiles that are left out because their labels contradict each other.
-        conflict_examples: A few of them.
-        weak: Tiles that have their answer from a label of the whole slide or patient.
-        ignored: Labels of classes that were not asked for.
+        conflicts: How many tiles are left out because their labels contradict each other.
+        conflict_examples: Descriptions of some of them.
+        weak: How many tiles are labelled by a label of the whole slide or patient.
+        ignored: How many labels are of other classes than those given.
         missed: Classes that labels name and no tile is of.
     """
 
@@ -55,7 +55,7 @@ class TileTargets:
 
 
 def join_labels(
-    places: TileLocations,
+    locations: TileLocations,
     labels: pa.Table,
     patients: Mapping[str, str | None],
     *,
@@ -67,61 +67,69 @@ def join_labels(
 ) -> TileTargets:
     """Join labels with tiles.
 
-    A tile's label is the tile's by its file's name or by the same place; at another place it is an area, a square. A
-    point is about the tiles that hold it; an area about the tiles that lie in it by the rule. `rest` is about the tiles
-    of its area, or slide, that none of these is about, whatever their class. A slide's label is about its tiles that
-    have no other, a patient's about those that have not even that.
+    By its kind, a label is about
 
-    A tile with two classes, two splits or two patients is left out and counted; with `multi_label` classes add up, and
-    a rest label says that a tile is of none.
+    - tile: the tile with its file name, or with exactly its square. If no tile has that square, it is an area.
+    - point: the tiles that hold the point.
+    - area: the tiles that lie in it by the rule of `config`.
+    - rest: the tiles of its area, or of its slide, that none of the labels above is about, of whatever class.
+    - slide: the tiles of the slide that have no label of a kind above.
+    - patient: the tiles of the patient's slides that have no label of a kind above.
+
+    A tile with two classes, two parts of a split, or two patients is left out and counted. With `multi_label`, a tile
+    may have several classes, and a rest label means that a tile is of none.
 
     Args:
-        places: Where the tiles lie.
+        locations: Where the tiles lie.
         labels: Rows of the table of labels (`Labels.table`), of this task and perhaps others.
         patients: {slide: its patient}, as `Ledger.patients` gives them.
         task: The task.
-        config: When a tile lies in an area.
-        classes: The classes in order; those that tiles are of, sorted, when None. Labels of others are ignored.
+        config: The rule by which a tile lies in an area.
+        classes: The classes, in order; labels of others are ignored. When None, all classes of tiles, sorted.
         multi_label: A tile may be of several classes.
-        min_classes: How many classes tiles must be of; what a head needs when None, two or with `multi_label` one.
-            With 0 labels may hit no tile at all.
+        min_classes: How many classes must have tiles; when None, what a head needs: two, or one with `multi_label`.
+            With 0, the labels need not be about any tile.
     Raises:
         TaskNotFoundError: no label is of the task.
-        LabelError: an unknown class; no tile is hit; fewer than `min_classes` are left.
+        LabelError: a class is unknown, no label is about a tile, or fewer than `min_classes` have tiles.
     """
-    own = task_labels(labels, task)
-    candidates = candidate_classes(own, classes, multi_label=multi_label, kinds=KINDS)
-    code = own.codes_in("label", candidates)
-    rest = own.rows_of("rest") if multi_label else np.empty(0, np.int64)
+    of_task = task_labels(labels, task)
+    candidates = candidate_classes(of_task, classes, multi_label=multi_label, kinds=KINDS)
+    code = of_task.codes_in("label", candidates)
+    rest = of_task.rows_of("rest") if multi_label else np.empty(0, np.int64)
     code[rest] = -1
-    slide_patient, patient_names = _patients(places, own, patients)
-    pairs, weak_pairs, patient = match_labels(places, own, config, slide_patient, patient_names)
+    slide_patient, patient_names = _patients(locations, of_task, patients)
+    pairs, weak_pairs, patient = match_labels(locations, of_task, config, slide_patient, patient_names)
     tiles, rows = concatenate([pairs, weak_pairs])
     if not len(tiles) and min_classes != 0:
-        raise LabelError(_why_no_hit(places, own))
+        raise LabelError(_no_match_reason(locations, of_task))
 
-    n = len(places)
+    n = len(locations)
     targets = np.zeros((n, len(candidates)), bool)
     named = code[rows] >= 0
     targets[tiles[named], code[rows[named]]] = True
     labelled: NDArray[np.bool_] = np.asarray(targets.any(axis=1))
-    wanted = named | np.isin(rows, rest)
-    labelled[tiles[wanted]] = True
-    split, split_clash = single_values(n, tiles[wanted], own.codes["split"][rows[wanted]])
-    own_patient, patient_clash = single_values(n, tiles[wanted], own.codes_in("patient", patient_names)[rows[wanted]])
-    clash = split_clash | patient_clash
+    of_classes = named | np.isin(rows, rest)
+    labelled[tiles[of_classes]] = True
+    split, split_conflict = single_values(n, tiles[of_classes], of_task.codes["split"][rows[of_classes]])
+    label_patient, patient_conflict = single_values(
+        n, tiles[of_classes], of_task.codes_in("patient", patient_names)[rows[of_classes]]
+    )
+    conflict = split_conflict | patient_conflict
     if not multi_label:
-        clash |= targets.sum(axis=1) > 1
-    clash &= labelled
-    examples = _conflict_examples(places, own, clash, tiles[wanted], rows[wanted], multi_label=multi_label)
-    labelled &= ~clash
+        conflict |= targets.sum(axis=1) > 1
+    conflict &= labelled
+    examples = _conflict_examples(
+        locations, of_task, conflict, tiles[of_classes], rows[of_classes], multi_label=multi_label
+    )
+    labelled &= ~conflict
     targets[~labelled] = False
 
     kept = classes_with_targets(
-        own,
+        of_task,
         candidates,
         targets.sum(axis=0),
-        conflicts=int(clash.sum()),
+        conflicts=int(conflict.sum()),
         given=classes is not None,
         multi_label=multi_label,
         min_classes=min_classes,
@@ -134,10 +142,10 @@ def join_labels(
         targets=targets[:, [candidates.index(name) for name in kept]],
         labelled=labelled,
         split=np.where(labelled, split, -1).astype(np.int8),
-        split_names=own.values["split"],
-        patient=np.where(own_patient >= 0, own_patient, patient).astype(np.int32),
+        split_names=of_task.values["split"],
+        patient=np.where(label_patient >= 0, label_patient, patient).astype(np.int32),
         patients=patient_names,
-        conflicts=int(clash.sum()),
+        conflicts=int(conflict.sum()),
         conflict_examples=examples,
         weak=int((weak & labelled).sum()),
         ignored=int(np.isin(np.flatnonzero(code < 0), rest, invert=True).sum()),
@@ -146,20 +154,20 @@ def join_labels(
 
 
 def _patients(
-    places: TileLocations, labels: TaskLabels, patient_of: Mapping[str, str | None]
+    locations: TileLocations, labels: TaskLabels, patient_of: Mapping[str, str | None]
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """(tile's patient by its slide, -1 where unknown), and the names of all patients."""
-    known = {slide: patient for slide, patient in patient_of.items() if patient is not None}
-    patients = tuple(sorted({known[slide] for slide in places.slides if slide in known} | {*labels.values["patient"]}))
-    index = {name: i for i, name in enumerate(patients)}
-    of_slide = np.array([index[known[slide]] if slide in known else -1 for slide in places.slides], np.int32)
-    return (of_slide[places.slide] if len(of_slide) else np.empty(0, np.int32)), patients
+    """(n,) index of the patient of each tile's slide, -1 if unknown; and the names of all patients."""
+    of_slides = [patient_of.get(slide) for slide in locations.slides]
+    patients = tuple(sorted({patient for patient in of_slides if patient is not None} | {*labels.values["patient"]}))
+    index: dict[str | None, int] = {name: i for i, name in enumerate(patients)}
+    of_slide = np.array([index.get(patient, -1) for patient in of_slides], np.int32)
+    return (of_slide[locations.slide] if len(of_slide) else np.empty(0, np.int32)), patients
 
 
 def _conflict_examples(
-    places: TileLocations,
+    locations: TileLocations,
     labels: TaskLabels,
-    clash: NDArray[np.bool_],
+    conflict: NDArray[np.bool_],
     tiles: NDArray[np.int64],
     rows: NDArray[np.int64],
     *,
@@ -169,7 +177,7 @@ def _conflict_examples(
     if not multi_label:
         columns.insert(0, ("label", ""))
     examples = []
-    for tile in np.flatnonzero(clash)[:EXAMPLES]:
+    for tile in np.flatnonzero(conflict)[:EXAMPLES]:
         rows_of_tile = rows[tiles == tile]
         contradictions = []
         for column, noun in columns:
@@ -177,37 +185,37 @@ def _conflict_examples(
             names = [labels.values[column][i] for i in codes if i >= 0]
             if len(names) > 1:
                 contradictions.append(noun + " and ".join(names))
-        examples.append(f"{places.describe(int(tile))}: {'; '.join(contradictions)}")
+        examples.append(f"{locations.describe(int(tile))}: {'; '.join(contradictions)}")
     return tuple(examples)
 
 
-def _why_no_hit(places: TileLocations, labels: TaskLabels) -> str:
-    """How many labels there are, where they lie and where the tiles do, so that a drift is seen."""
+def _no_match_reason(locations: TileLocations, labels: TaskLabels) -> str:
+    """How many labels there are, where they lie and where the tiles lie, so that a shift can be seen."""
     kinds = ", ".join(f"{len(labels.rows_of(kind))} of kind {kind}" for kind in labels.values["kind"])
-    slide = labels.codes_in("slide_id", places.slides)
+    slide = labels.codes_in("slide_id", locations.slides)
     named = [name for name in labels.values["slide_id"] if name is not None]
-    there = np.unique(slide[slide >= 0])
+    shared = np.unique(slide[slide >= 0])
     text = (
         f"task {labels.task!r}: its labels ({kinds}; on {len(named)} slides) hit no tile of collection "
-        f"{places.collection!r}, which has {len(there)} of these slides"
+        f"{locations.collection!r}, which has {len(shared)} of these slides"
     )
-    if not len(there):
-        close = ", ".join(sorted(named)[:3])
-        theirs = ", ".join(sorted(places.slides)[:3])
-        text += f"; labels are on {close or 'no slide'}, tiles on {theirs or 'no slide'}"
+    if not len(shared):
+        labelled_slides = ", ".join(sorted(named)[:3])
+        tile_slides = ", ".join(sorted(locations.slides)[:3])
+        text += f"; labels are on {labelled_slides or 'no slide'}, tiles on {tile_slides or 'no slide'}"
         if len(labels.rows_of("patient")):
-            named = list(labels.values["patient"])
-            text += f"; patients with labels are {', '.join(named[:3])}, and none of these slides is known to be theirs"
+            patients = ", ".join(labels.values["patient"][:3])
+            text += f"; patients with labels are {patients}, and none of these slides is known to be theirs"
             return f"{text}; ingest the slides with a list that has the column patient"
         return f"{text}; ingest the slides first"
-    box = _label_box(labels, np.flatnonzero(slide == there[0]))
+    box = _label_box(labels, np.flatnonzero(slide == shared[0]))
     if box is None:
         return f"{text}; `embedstore label ls` shows what they are about"
-    tiles = np.flatnonzero(places.slide == there[0])
-    low = places.xy_l0[tiles].min(axis=0)
-    high = (places.xy_l0[tiles] + places.edge_l0[tiles, None]).max(axis=0)
+    tiles = np.flatnonzero(locations.slide == shared[0])
+    low = locations.xy_l0[tiles].min(axis=0)
+    high = (locations.xy_l0[tiles] + locations.edge_l0[tiles, None]).max(axis=0)
     return (
-        f"{text}; on {places.slides[there[0]]} labels lie in x {box[0]:.0f} to {box[2]:.0f}, y {box[1]:.0f} to "
+        f"{text}; on {locations.slides[shared[0]]} labels lie in x {box[0]:.0f} to {box[2]:.0f}, y {box[1]:.0f} to "
         f"{box[3]:.0f}, tiles in x {low[0]} to {high[0]}, y {low[1]} to {high[1]} (level-0 pixels); where the one is "
         "shifted against the other, import the file again with another --origin; areas smaller than a tile want "
         "the rule 'overlap' with a small share"
@@ -215,7 +223,7 @@ def _why_no_hit(places: TileLocations, labels: TaskLabels) -> str:
 
 
 def _label_box(labels: TaskLabels, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
-    """(left, top, right, bottom) of what is drawn, level-0 pixels."""
+    """(left, top, right, bottom) of the places of labels, level-0 pixels; None if they have none."""
     areas = shapely.from_wkb(labels.table.column("geometry").take(rows).to_numpy())
     x, y = labels.numbers("x")[rows], labels.numbers("y")[rows]
     edge = np.nan_to_num(labels.numbers("edge_l0")[rows])

@@ -103,7 +103,7 @@ def test_annotations_off_the_slide_name_both_boxes_and_the_origin_that_fits(stor
     with pytest.raises(LabelError) as error:
         run(store, path)
     for part in (
-        "1 of 1 annotations lie outside of slide 'sub/a.mrxs'", "x 8500 to 8900, y 2100 to 2500",
+        "1 of 1 annotations lie outside slide 'sub/a.mrxs'", "x 8500 to 8900, y 2100 to 2500",
         "the slide x 0 to 8000, y 0 to 9000", "begin at 1000, 2000", "with --origin level0 all would lie on it",
     ):  # fmt: skip
         assert part in str(error.value)

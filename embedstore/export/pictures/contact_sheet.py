@@ -1,4 +1,4 @@
-"""Contact sheets: tiles in a grid with what they are below each."""
+"""Contact sheets: tiles in a grid, each with a caption below."""
 
 import textwrap
 import unicodedata
@@ -12,15 +12,15 @@ from embedstore.errors import ConfigError
 PAPER = (250, 250, 248)
 INK = (50, 50, 55)
 FRAME = (205, 205, 208)
-ACCENT = (0, 114, 178)  # the blue of Okabe & Ito: nothing in H&E has it
+ACCENT = (0, 114, 178)  # the blue of Okabe & Ito, which does not occur in H&E
 ACCENT_PX = 4  # width of an accented frame
 BLANK, BLANK_INK = (226, 226, 229), (95, 95, 100)
 GAP_PX = 14
-CAPTION_PX = 12  # height of the letters
+CAPTION_PX = 12  # font size
 LINE_PX = 16
-DOTS = "…"
-# Pillow's built-in font knows ASCII and little more, and a font file would be the only data file of the package.
-SPELT_OUT = str.maketrans(
+ELLIPSIS = "…"
+# Pillow's built-in font has little more than ASCII, and a font file would be the only data file of the package.
+SUBSTITUTES = str.maketrans(
     {"µ": "u", "μ": "u", "×": "x", "²": "2", "³": "3", "–": "-", "—": "-", "ß": "ss", "ø": "o", "ł": "l"}
 )
 
@@ -37,21 +37,21 @@ def contact_sheet(
     """Lay tiles out in a grid, row by row.
 
     Args:
-        tiles: uint8 (h, w, 3) RGB each, of any sizes; each is fitted into a square and keeps its shape.
-        captions: One a tile, or none at all; lines are parted by a line feed, and cut where they are too long.
+        tiles: uint8 (h, w, 3) RGB each, of any size; each is scaled to fit into a square, with its aspect ratio.
+        captions: One for each tile, or none; lines are separated by line feeds, and shortened where they are too long.
         columns: Tiles in a row.
         tile_px: Edge of a tile on the sheet, pixels.
-        title: A line above everything; further lines are in smaller letters.
-        accented: So many tiles stand first, in rows of their own, in a frame of colour.
+        title: The first line of the sheet; further lines are in a smaller font.
+        accented: How many of the first tiles get a coloured frame, in rows of their own.
     Returns:
         The sheet in RGB; `.save("sheet.png")` writes it.
     Raises:
-        ConfigError: no tiles, a tile that is no RGB picture, or captions that do not go with the tiles.
+        ConfigError: there are no tiles, a tile is not an RGB picture, or captions do not match the tiles.
     """
     _check(tiles, captions, columns, tile_px)
     columns = min(columns, max(accented, len(tiles) - accented))
-    lead = -(-accented // columns)  # rows of accented tiles
-    rows = lead + -(-(len(tiles) - accented) // columns)
+    accented_rows = -(-accented // columns)
+    rows = accented_rows + -(-(len(tiles) - accented) // columns)
     lines = max((caption.count("\n") + 1 for caption in captions), default=0)
     cell = (tile_px + GAP_PX, tile_px + GAP_PX + lines * LINE_PX + (4 if lines else 0))
     heading = title.split("\n") if title else []
@@ -65,7 +65,7 @@ def contact_sheet(
     font = ImageFont.load_default(size=CAPTION_PX)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns) if index < accented else divmod(index - accented, columns)
-        row += 0 if index < accented else lead
+        row += 0 if index < accented else accented_rows
         x, y = GAP_PX + column * cell[0], top + row * cell[1]
         picture = _fitted(tile, tile_px)
         at = (x + (tile_px - picture.width) // 2, y + (tile_px - picture.height) // 2)
@@ -80,7 +80,7 @@ def contact_sheet(
 
 
 def blank_tile(text: str, tile_px: int = 192) -> np.ndarray:
-    """A grey card in place of a tile that cannot be shown, with the reason on it.
+    """A grey card with a text, in place of a tile that cannot be shown.
 
     Returns:
         (tile_px, tile_px, 3) uint8 RGB.
@@ -96,9 +96,11 @@ def blank_tile(text: str, tile_px: int = 192) -> np.ndarray:
 
 def _check(tiles: Sequence[np.ndarray], captions: Sequence[str], columns: int, tile_px: int) -> None:
     if not tiles:
-        raise ConfigError("a contact sheet was asked for without tiles; expected 1 or more")
+        raise ConfigError("a contact sheet of no tiles; expected 1 or more")
     if captions and len(captions) != len(tiles):
-        raise ConfigError(f"{len(captions)} captions for {len(tiles)} tiles of a contact sheet; expected one a tile")
+        raise ConfigError(
+            f"{len(captions)} captions for {len(tiles)} tiles of a contact sheet; expected one for each tile"
+        )
     if columns < 1 or tile_px < 16:
         raise ConfigError(
             f"contact sheet of {columns} columns and tiles of {tile_px} px; expected 1 or more, and 16 or more"
@@ -118,7 +120,7 @@ def _fitted(tile: np.ndarray, tile_px: int) -> Image.Image:
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int) -> str:
-    """The text, with its middle left out where it is too wide: both ends of a slide's name tell it apart."""
+    """The text without its middle if it is too wide, as slides' names differ at both ends."""
     text = _legible(text)
     if font.getlength(text) <= width_px:
         return text
@@ -129,11 +131,11 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wi
 
 
 def _legible(text: str) -> str:
-    """The text in letters that the font has: without accents, and a question mark for what it cannot show."""
-    letters = unicodedata.normalize("NFKD", text.translate(SPELT_OUT))
+    """The text in characters that the font has: without accents, and with a question mark for all others."""
+    letters = unicodedata.normalize("NFKD", text.translate(SUBSTITUTES))
     letters = "".join(letter for letter in letters if not unicodedata.combining(letter))
     return "".join(letter if letter.isascii() or letter == "·" else "?" for letter in letters)
 
 
 def _without_middle(text: str, kept: int) -> str:
-    return text[: kept - kept // 2] + DOTS + text[len(text) - kept // 2 :]
+    return text[: kept - kept // 2] + ELLIPSIS + text[len(text) - kept // 2 :]

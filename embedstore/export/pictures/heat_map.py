@@ -1,4 +1,4 @@
-"""Heat maps: what is known of tiles, painted over a picture of their slide, pixel by pixel."""
+"""Heat maps: values or classes of tiles, painted over a picture of their slide."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from embedstore.slides import Pixels, Thumbnail
 
 COLOUR_MAP = "viridis"  # perceptually uniform
 COLOUR_FROM = 0.22  # viridis begins with a purple that looks like haematoxylin; from here on it is blue to yellow
-ALPHA = 0.6  # what is painted counts so much, the tissue's structure below it the rest
+ALPHA = 0.6  # opacity of the paint, so that the structure of the tissue shows through
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -24,26 +24,26 @@ def draw_heat_map(
     colour_map: str = COLOUR_MAP,
     alpha: float = ALPHA,
 ) -> Pixels:
-    """Paint a value a tile over a picture of the slide; the tissue below is shown in grey, so that colours are true.
+    """Paint the value of each tile over a picture of the slide, which is turned to grey so that colours stay true.
 
     Args:
-        thumbnail: The picture, which knows where it lies on the slide.
+        thumbnail: The picture, with its position on the slide.
         xy_l0: (n, 2) top-left corners of the tiles, level-0 pixels.
-        edge_l0: Edge of each tile (n,), or of all, level-0 pixels.
-        values: (n,) 0 to 1; where tiles overlap, their mean is shown. A tile of value NaN is not painted.
-        colour_map: One of matplotlib's.
-        alpha: How much of the picture is paint, 0 to 1.
+        edge_l0: Edge of each tile (n,), or one for all, level-0 pixels.
+        values: (n,) 0 to 1, or NaN for tiles that are not painted; where tiles overlap, their mean is shown.
+        colour_map: Name of a matplotlib colour map.
+        alpha: Opacity of the paint, 0 to 1.
     Returns:
-        (rows, cols, 3) uint8 RGB, the thumbnail's size; what no tile covers is the thumbnail's pixel.
+        (rows, cols, 3) uint8 RGB, of the thumbnail's size; pixels without a tile are unchanged.
     """
-    known = np.isfinite(values)
-    boxes = tile_boxes(thumbnail, xy_l0[known], np.broadcast_to(edge_l0, len(values))[known])
+    painted = np.isfinite(values)
+    boxes = tile_boxes(thumbnail, xy_l0[painted], np.broadcast_to(edge_l0, len(values))[painted])
     shape = thumbnail.pixels.shape[:2]
-    covered = box_sums(shape, boxes, np.ones(len(boxes)))
-    total = box_sums(shape, boxes, values[known].astype(np.float64))
-    where = covered > 0.5
-    paint = colour_table(colour_map)[_step(total[where] / covered[where])]
-    return _blend(thumbnail.pixels, where, paint, alpha)
+    tiles = box_sums(shape, boxes, np.ones(len(boxes)))
+    total = box_sums(shape, boxes, values[painted].astype(np.float64))
+    covered = tiles > 0.5
+    paint = colour_table(colour_map)[_step(total[covered] / tiles[covered])]
+    return _blend(thumbnail.pixels, covered, paint, alpha)
 
 
 def draw_class_map(
@@ -58,27 +58,27 @@ def draw_class_map(
     """Paint each tile in the colour of its class; arguments as in `draw_heat_map`.
 
     Args:
-        votes: (n, classes), how much each tile speaks for each class, such as the probability of the class decided on
-            and 0 for others; where tiles overlap, the class with the most is shown. A tile without a vote is left bare.
-        colours: One a class.
+        votes: (n, classes), the weight of each class, such as the probability of the predicted class and 0 for others.
+            Where tiles overlap, the class with the largest sum is shown. Tiles without a vote are not painted.
+        colours: Of the classes.
     """
     voting = votes.max(axis=1, initial=0) > 0
     boxes = tile_boxes(thumbnail, xy_l0[voting], np.broadcast_to(edge_l0, len(votes))[voting])
     shape = thumbnail.pixels.shape[:2]
-    where = box_sums(shape, boxes, np.ones(len(boxes))) > 0.5
-    best, chosen = np.zeros(int(where.sum())), np.zeros(int(where.sum()), np.intp)
-    for number in range(votes.shape[1]):
-        total = box_sums(shape, boxes, votes[voting, number].astype(np.float64))[where]
-        more = total > best + 1e-9  # of sums that come by different ways
-        best[more], chosen[more] = total[more], number
-    return _blend(thumbnail.pixels, where, np.asarray(colours, np.uint8)[chosen], alpha)
+    covered = box_sums(shape, boxes, np.ones(len(boxes))) > 0.5
+    largest, chosen = np.zeros(int(covered.sum())), np.zeros(int(covered.sum()), np.intp)
+    for column in range(votes.shape[1]):
+        total = box_sums(shape, boxes, votes[voting, column].astype(np.float64))[covered]
+        larger = total > largest + 1e-9  # equal sums may differ by rounding
+        largest[larger], chosen[larger] = total[larger], column
+    return _blend(thumbnail.pixels, covered, np.asarray(colours, np.uint8)[chosen], alpha)
 
 
 def tile_boxes(thumbnail: Thumbnail, xy_l0: NDArray[np.integer], edge_l0: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Where tiles lie on a picture: (n, 4) left, top, right, bottom, pixels; right and bottom are outside.
+    """Boxes of tiles on a picture: (n, 4) left, top, right, bottom, pixels; right and bottom are exclusive.
 
-    Corners go to the nearest border of a pixel, so that neighbours meet without a gap; a tile smaller than a pixel
-    takes one.
+    Corners are rounded to the nearest pixel border, so that neighbours meet without a gap. A tile smaller than a pixel
+    gets one pixel.
     """
     scale = np.asarray(thumbnail.scale_l0)
     first = (xy_l0 - np.asarray(thumbnail.origin_l0)) / scale
@@ -90,9 +90,10 @@ def tile_boxes(thumbnail: Thumbnail, xy_l0: NDArray[np.integer], edge_l0: NDArra
 
 
 def box_sums(shape: tuple[int, int], boxes: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum at every pixel of the values of the boxes that hold it, (rows, cols); in time linear in boxes and pixels.
+    """At every pixel, the sum of the values of the boxes that cover it, (rows, cols).
 
-    Each box adds and takes away its value at its corners; sums along both axes fill it.
+    Each box adds and subtracts its value at its corners, and cumulative sums along both axes fill it in: the time is
+    linear in boxes and pixels.
     """
     left, top, right, bottom = boxes.T
     width = shape[1] + 1
@@ -103,7 +104,7 @@ def box_sums(shape: tuple[int, int], boxes: NDArray[np.int64], values: NDArray[n
 
 
 def colour_table(name: str = COLOUR_MAP) -> Pixels:
-    """(256, 3) RGB of a colour map of matplotlib's; of the usual one without its purple end."""
+    """(256, 3) RGB of a matplotlib colour map; the default one without its purple end."""
     import matplotlib
 
     first = COLOUR_FROM if name == COLOUR_MAP else 0.0
@@ -115,8 +116,8 @@ def _step(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.rint(np.clip(values, 0, 1) * 255).astype(np.int64)
 
 
-def _blend(pixels: Pixels, where: NDArray[np.bool_], paint: Pixels, alpha: float) -> Pixels:
+def _blend(pixels: Pixels, covered: NDArray[np.bool_], paint: Pixels, alpha: float) -> Pixels:
     picture = pixels.copy()
-    grey = pixels[where].astype(np.float32) @ np.asarray(LUMA, np.float32)
-    picture[where] = np.rint((1 - alpha) * grey[:, None] + alpha * paint).astype(np.uint8)
+    grey = pixels[covered].astype(np.float32) @ np.asarray(LUMA, np.float32)
+    picture[covered] = np.rint((1 - alpha) * grey[:, None] + alpha * paint).astype(np.uint8)
     return picture

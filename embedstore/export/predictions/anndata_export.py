@@ -1,4 +1,4 @@
-"""A collection, with or without a head's predictions, as AnnData (.h5ad): for scanpy and whatever else reads it."""
+"""Export of a collection, with or without a head's predictions, as AnnData (.h5ad), which scanpy reads."""
 
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from embedstore.output_files import atomic_write
 
 
 def write_anndata(scope: ExportScope, path: str | Path) -> int:
-    """Write tiles as observations; the vectors are held in memory, at float32.
+    """Write tiles as observations; all vectors are held in memory, as float32.
 
-    X: vectors. obs (named by tile_id): place, tissue, label and probabilities, attention, and columns of the slide; of
-    a head for slides each tile has its slide's answer. obsm['spatial']: centres of tiles, level-0 pixels, which a
-    folder of ready-made tiles does not have. uns['embedstore']: the collection, its extractor, and the head.
+    - `X`: the vectors.
+    - `obs`, with tile ids as names: location, tissue, label and probabilities, attention, and columns of the slide. For
+      a head for slides, each tile has the prediction of its slide.
+    - `obsm['spatial']`: centres of the tiles, level-0 pixels; left out if any tile is ready-made, as these have none.
+    - `uns['embedstore']`: the collection, its extractor, and the head.
 
     Returns:
         How many tiles were written.
@@ -33,53 +35,53 @@ def write_anndata(scope: ExportScope, path: str | Path) -> int:
         ) from error
     tiles, vectors = _tiles(scope)
     obs = _observations(scope, tiles)
-    made = anndata.AnnData(X=vectors, obs=obs, uns={"embedstore": _about(scope)})
-    made.var_names = [f"d{i}" for i in range(vectors.shape[1])]
+    annotated = anndata.AnnData(X=vectors, obs=obs, uns={"embedstore": _about(scope)})
+    annotated.var_names = [f"d{i}" for i in range(vectors.shape[1])]
     edge = tiles["edge_l0"].to_numpy()
     if edge.all():
         corner = np.stack([tiles["x"].to_numpy(), tiles["y"].to_numpy()], axis=1)
-        made.obsm["spatial"] = corner + edge[:, None] / 2
+        annotated.obsm["spatial"] = corner + edge[:, None] / 2
     with atomic_write(path) as part:
-        made.write_h5ad(part, compression="gzip")
+        annotated.write_h5ad(part, compression="gzip")
     return len(vectors)
 
 
 def _tiles(scope: ExportScope) -> tuple[pa.Table, np.ndarray]:
-    """Tiles with what the head says of them, and their vectors (n, dim) float32."""
+    """Tiles with their predictions and columns of their slides, and their vectors (n, dim) float32."""
     collection = scope.store.collection(scope.collection)
-    said = _said_of_tiles(scope)
+    predictions = _prediction_tables(scope)
     slides, batches, vectors = slides_table(scope), [], []
     for batch in collection.batches(slides=scope.slide_ids, columns=[*TILE_COLUMNS, "vector"]):
         values = batch.column("vector").flatten().to_numpy().reshape(-1, collection.dim).astype(np.float32)
         batch = batch.drop_columns(["vector"])
-        for key, table in said:
-            at = pc.index_in(batch.column(key), value_set=table.column(key).combine_chunks())
-            if key == "tile_id" and at.null_count:  # tiles that came after the predictions
-                known = pc.is_valid(at)
-                batch, values, at = batch.filter(known), values[known.to_numpy(zero_copy_only=False)], at.filter(known)
+        for key, table in predictions:
+            row = pc.index_in(batch.column(key), value_set=table.column(key).combine_chunks())
+            if key == "tile_id" and row.null_count:  # leave out tiles that were ingested after the prediction
+                has_row = pc.is_valid(row)
+                values, row = values[has_row.to_numpy(zero_copy_only=False)], row.filter(has_row)
+                batch = batch.filter(has_row)
             for name in table.schema.names:
                 if name not in batch.schema.names:
-                    batch = batch.append_column(name, table.column(name).combine_chunks().take(at))
+                    batch = batch.append_column(name, table.column(name).combine_chunks().take(row))
         batches.append(join_slides(batch, slides))
         vectors.append(values)
     return pa.Table.from_batches(batches), np.concatenate(vectors)
 
 
-def _said_of_tiles(scope: ExportScope) -> list[tuple[str, pa.Table]]:
-    """Tables to join to tiles, each with the column to join by."""
+def _prediction_tables(scope: ExportScope) -> list[tuple[str, pa.Table]]:
+    """Predictions and attention, each with the column by which it is joined to tiles."""
     if scope.predictions is None or scope.facts is None:
         return []
-    answers = ["label", *scope.facts.columns.values()]
-    if scope.facts.level == "tile":
-        return [("tile_id", scope.predictions.table(slides=scope.slide_ids, columns=["tile_id", *answers]))]
-    said = [("slide_id", scope.predictions.table(slides=scope.slide_ids, columns=["slide_id", *answers]))]
+    key = "tile_id" if scope.facts.level == "tile" else "slide_id"
+    columns = [key, "label", *scope.facts.columns.values()]
+    tables = [(key, scope.predictions.table(slides=scope.slide_ids, columns=columns))]
     if scope.attention is not None:
-        said.append(("tile_id", scope.attention.table(slides=scope.slide_ids, columns=["tile_id", "attention"])))
-    return said
+        tables.append(("tile_id", scope.attention.table(slides=scope.slide_ids, columns=["tile_id", "attention"])))
+    return tables
 
 
 def _observations(scope: ExportScope, tiles: pa.Table) -> Any:
-    """A data frame, named by tile, with repeated texts as categories; columns without any value are left out."""
+    """A data frame with tile ids as index and text columns as categories; empty columns are left out."""
     kept = [name for name in tiles.schema.names if name != "tile_id" and tiles[name].null_count < len(tiles)]
     encoded = [
         tiles[name].dictionary_encode() if pa.types.is_string(tiles[name].type) else tiles[name] for name in kept
@@ -98,7 +100,7 @@ def _about(scope: ExportScope) -> dict[str, Any]:
 
 
 def _storable(value: Any) -> Any:
-    """As HDF5 can hold it: no None, no empty list, and no '/' in the keys, which are paths there."""
+    """A value that HDF5 can hold: without None and empty lists, and without '/' in keys, which separates paths."""
     if isinstance(value, dict):
         return {
             str(key).replace("/", "_"): _storable(entry) for key, entry in value.items() if entry not in (None, [], ())

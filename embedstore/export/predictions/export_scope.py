@@ -37,23 +37,23 @@ class ExportScope:
         """The slides to read; None for all of the table."""
         return None if self.all_slides else list(self.slides)
 
-    def head_facts(self, form: str) -> PredictionFacts:
+    def head_facts(self, file_format: str) -> PredictionFacts:
         """The facts of the head.
 
         Raises:
             ExportError: no head was named.
         """
         if self.facts is None:
-            raise ExportError(f"{form} shows predictions; name the head that made them with --head")
+            raise ExportError(f"{file_format} shows predictions; name the head that made them with --head")
         return self.facts
 
-    def tile_values(self, form: str) -> Predictions:
+    def tile_values(self, file_format: str) -> Predictions:
         """The table with a value for each tile: predictions, or attention of a head for slides.
 
         Raises:
             ExportError: there is none.
         """
-        facts = self.head_facts(form)
+        facts = self.head_facts(file_format)
         table = self.predictions if facts.level == "tile" else self.attention
         if table is None:
             raise ExportError(
@@ -62,11 +62,11 @@ class ExportScope:
             )
         return table
 
-    def located_slides(self, form: str, *, named: bool) -> tuple[list[str], list[str]]:
+    def located_slides(self, file_format: str, *, named: bool) -> tuple[list[str], list[str]]:
         """Slides whose tiles have a location, and the folders of ready-made tiles that are left out.
 
         Args:
-            form: The format, for errors.
+            file_format: For errors.
             named: The slides were named one by one, so that none may be left out.
         Raises:
             ExportError: no slide is left, or a folder was named.
@@ -75,8 +75,8 @@ class ExportScope:
         located = [slide_id for slide_id in self.slides if slide_id not in folders]
         if folders and (named or not located):
             raise ExportError(
-                f"{folders[0]!r} is a folder of ready-made tiles, which have no place on a slide, so {form} cannot "
-                "show them; export csv, parquet or anndata instead"
+                f"{folders[0]!r} is a folder of ready-made tiles, which have no place on a slide, so {file_format} "
+                "cannot show them; export csv, parquet or anndata instead"
             )
         return located, folders
 

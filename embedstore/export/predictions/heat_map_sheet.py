@@ -248,6 +248,6 @@ def round_length(most: float) -> float:
 
 
 def _cut(text: str, letters: float) -> str:
-    """The text without its middle where it is longer: slides' names differ at both ends."""
+    """The text without its middle if it is longer, as slides' names differ at both ends."""
     kept = max(int(letters), 4)
     return text if len(text) <= kept else f"{text[: kept // 2]}…{text[-(kept - kept // 2 - 1) :]}"

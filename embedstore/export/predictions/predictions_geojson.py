@@ -1,4 +1,4 @@
-"""Predictions as GeoJSON that QuPath opens: a tile object a tile, or an annotation for neighbours of one class."""
+"""Predictions as GeoJSON for QuPath: an object for each tile, or an annotation for neighbouring tiles of one class."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -28,26 +28,26 @@ def write_geojson(
     merge: bool = False,
     min_probability: float = 0.0,
 ) -> int:
-    """Write what a head says of a slide's tiles, for QuPath 0.4 or newer (File > Import objects, or drag and drop).
+    """Write a head's predictions on the tiles of a slide, for QuPath 0.4 or newer.
 
-    A tile is a square Polygon of objectType `tile` with its class, and the probabilities as measurements "p: CLASS".
-    Of a head for slides or patients, tiles have the measurements "attention" and "attention rank" (0 to 1 within the
-    slide) and no class.
+    QuPath reads the file by File > Import objects, or by drag and drop. A tile is a square Polygon of objectType `tile`
+    with its class, and with the probabilities as measurements "p: CLASS". For a head for slides or patients, tiles have
+    no class but the measurements "attention" and "attention rank" (0 to 1 within the slide).
 
     Args:
         scope: The head and its slides.
         slide_id: One of them.
         path: The file.
-        origin: Where coordinates begin. QuPath shows the part of a slide that OpenSlide says holds an image, and counts
-            from its corner: `bounds`. `level0` counts from the corner of level 0. The member `embedstore` of the file
-            says which, and the import of labels heeds it.
-        merge: Unite neighbouring tiles of one class to annotations, with the number of tiles and their mean
+        origin: Where coordinates begin. `bounds`: the corner of the part of the slide that holds an image according to
+            OpenSlide, as in QuPath. `level0`: the corner of level 0. The file's member `embedstore` records it, and the
+            import of labels reads it from there.
+        merge: Merge neighbouring tiles of one class into annotations, with the number of tiles and their mean
             probability.
         min_probability: Leave out tiles whose class has a smaller probability.
     Returns:
         How many objects were written.
     Raises:
-        ExportError: the head has nothing to say of tiles, or attention was to be merged.
+        ExportError: the head has no values for tiles, or attention was to be merged.
     """
     facts, table = scope.head_facts("geojson"), scope.tile_values("geojson")
     rows = table.table(slides=[slide_id])
@@ -79,25 +79,25 @@ def _tile_features(
 ) -> Iterator[dict[str, Any]]:
     colours = class_colours(facts.classes, facts.positive)
     probabilities, decided = probability_matrix(facts, rows), decided_classes(facts, rows)
-    likely = np.where(decided, probabilities, -1).max(axis=1, initial=-1)
-    nothing = ~decided.any(axis=1)  # of a multi-label task; it has no probability of its own
-    keep = np.flatnonzero((likely >= min_probability) | (nothing & (min_probability <= 0)))
+    probability = np.where(decided, probabilities, -1).max(axis=1, initial=-1)
+    no_class = ~decided.any(axis=1)  # in a multi-label task
+    keep = np.flatnonzero((probability >= min_probability) | (no_class & (min_probability <= 0)))
     labels, ids = rows["label"].to_pylist(), rows["tile_id"].to_numpy()
-    places = squares(rows, corner)
+    polygons = squares(rows, corner)
     for i in keep.tolist():
         measurements = {f"p: {name}": p for name, p in zip(facts.classes, rounded(probabilities[i]), strict=True)}
         properties: dict[str, Any] = {"objectType": "tile"}
         if labels[i]:
             properties["classification"] = _classification(labels[i], colours)
-        yield feature(f"{facts.head}/{ids[i]}", places[i], {**properties, "measurements": measurements})
+        yield feature(f"{facts.head}/{ids[i]}", polygons[i], {**properties, "measurements": measurements})
 
 
 def _attention_features(facts: PredictionFacts, rows: pa.Table, corner: tuple[int, int]) -> Iterator[dict[str, Any]]:
     attention, ids = rows["attention"].to_numpy(), rows["tile_id"].to_numpy()
-    places, rank = squares(rows, corner), rounded(attention_ranks(attention))
+    polygons, rank = squares(rows, corner), rounded(attention_ranks(attention))
     for i in range(len(ids)):
         measurements = {"attention": float(attention[i]), "attention rank": rank[i]}
-        yield feature(f"{facts.head}/{ids[i]}", places[i], {"objectType": "tile", "measurements": measurements})
+        yield feature(f"{facts.head}/{ids[i]}", polygons[i], {"objectType": "tile", "measurements": measurements})
 
 
 def _merged_features(
@@ -107,17 +107,17 @@ def _merged_features(
     probabilities, decided = probability_matrix(facts, rows), decided_classes(facts, rows)
     x, y, edge = (rows[name].to_numpy().astype(np.float64) for name in ("x", "y", "edge_l0"))
     x, y = x - corner[0], y - corner[1]
-    for number, name in enumerate(facts.classes):
-        chosen = np.flatnonzero(decided[:, number] & (probabilities[:, number] >= min_probability))
+    for column, name in enumerate(facts.classes):
+        chosen = np.flatnonzero(decided[:, column] & (probabilities[:, column] >= min_probability))
         if len(chosen) == 0:
             continue
         left, top, side = x[chosen], y[chosen], edge[chosen]
-        united = shapely.union_all(shapely.box(left, top, left + side, top + side))
-        parts = shapely.get_parts(shapely.simplify(united, 0))
+        union = shapely.union_all(shapely.box(left, top, left + side, top + side))
+        parts = shapely.get_parts(shapely.simplify(union, 0))
         centres = shapely.points(left + side / 2, top + side / 2)
         tile, part = shapely.STRtree(parts).query(centres, predicate="within")
         tiles = np.bincount(part, minlength=len(parts))
-        means = np.bincount(part, probabilities[chosen[tile], number], minlength=len(parts)) / np.maximum(tiles, 1)
+        means = np.bincount(part, probabilities[chosen[tile], column], minlength=len(parts)) / np.maximum(tiles, 1)
         for i, area in enumerate(parts):
             yield feature(
                 f"{facts.head}/{slide_id}/{name}/{i}",
@@ -131,6 +131,6 @@ def _merged_features(
 
 
 def _classification(label: str, colours: Mapping[str, tuple[int, int, int]]) -> dict[str, Any]:
-    """A class as QuPath has it; of several classes, QuPath's derived class 'a: b' in the colour of the first."""
+    """A class of QuPath; several classes become its derived class 'a: b', in the colour of the first."""
     names = [label] if label in colours else label.split(LABEL_JOINT)
     return {"name": ": ".join(names), "color": list(colours.get(names[0], (128, 128, 128)))}

@@ -1,4 +1,4 @@
-"""What was drawn on a slide, whichever program wrote it."""
+"""Annotations of a slide, in one form for all programs that write them."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 Origin = Literal["bounds", "level0"]
 
-#: QuPath's marks of classes that are to be left out: `Ignore*`, `Region*`.
+#: Ending of QuPath's classes that are to be left out: `Ignore*`, `Region*`.
 IGNORED = "*"
 
 
@@ -22,10 +20,10 @@ class Annotation:
 
     Attributes:
         label: The class.
-        groups: The groups that the class belongs to, the nearest first.
+        groups: The groups that the class belongs to, innermost first.
         geometry: A Point, or a valid Polygon or MultiPolygon; pixels in the frame of its file.
-        rest: Whether it bounds what no other annotation covers, instead of being of the class itself.
-        split, patient: As `Label` has them.
+        rest: The class holds for everything inside that no other annotation covers.
+        split, patient: As in `Label`.
     """
 
     label: str
@@ -38,16 +36,16 @@ class Annotation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AnnotationFile:
-    """What a file of annotations holds.
+    """The content of a file of annotations.
 
     Attributes:
         path: The file.
-        annotations: Those that can be labels, in the file's order.
-        skipped: Why others cannot, and how many: lines, shapes without a class, and the like.
-        origin: Where the file says that its coordinates begin; None where it does not say.
-        slide_id: The slide that it says it is about.
-        rest: Classes of all that is not drawn on.
-        notes: What a user should know.
+        annotations: Annotations that can be labels, in the file's order.
+        skipped: {why others cannot: how many}, such as lines and shapes without a class.
+        origin: Where coordinates begin; None if the file does not say.
+        slide_id: The slide that the file is about; None if it does not say.
+        rest: Classes of everything on the slide that is not annotated.
+        notes: Warnings for the user.
     """
 
     path: Path
@@ -60,12 +58,12 @@ class AnnotationFile:
 
 
 def usable_parts(geometry: shapely.Geometry) -> tuple[list[shapely.Geometry], list[str]]:
-    """What of a geometry can be a label.
+    """The parts of a geometry that can be labels.
 
-    Polygons stay together, with their holes; rings that cross themselves are mended. Points are parted.
+    All polygons are one part, with their holes; self-intersecting rings are repaired. Each point is a part.
 
     Returns:
-        A Polygon or MultiPolygon at most, and Points; and why other parts are left out, a reason a part.
+        At most one Polygon or MultiPolygon, and Points; and for each part that is left out, why.
     """
     areas, parts, reasons = [], [], []
     for part in _flat([shapely.force_2d(geometry)]):
@@ -76,16 +74,16 @@ def usable_parts(geometry: shapely.Geometry) -> tuple[list[shapely.Geometry], li
         else:
             reasons.append("empty" if part.is_empty else "a line")
     if areas:
-        mended = _polygonal(shapely.make_valid(shapely.MultiPolygon(areas) if len(areas) > 1 else areas[0]))
-        if mended is None:
+        valid = _polygonal(shapely.make_valid(shapely.MultiPolygon(areas) if len(areas) > 1 else areas[0]))
+        if valid is None:
             reasons.append("without an area")
         else:
-            parts.append(mended)
+            parts.append(valid)
     return parts, reasons
 
 
 def subtract(area: shapely.Geometry, other: shapely.Geometry) -> shapely.Geometry | None:
-    """What is left of an area, None if nothing is."""
+    """The area without the other; None if nothing is left."""
     return _polygonal(shapely.difference(area, other))
 
 
@@ -98,8 +96,8 @@ def _flat(geometries: Iterable[shapely.Geometry]) -> Iterable[shapely.Geometry]:
 
 
 def _polygonal(geometry: shapely.Geometry) -> shapely.Geometry | None:
-    """Its polygons, in the one order and turn that shapely calls normal."""
-    found: NDArray[np.object_] = np.array([g for g in _flat([geometry]) if g.geom_type == "Polygon" and g.area > 0])
-    if not len(found):
+    """The polygons of a geometry, in shapely's normal form; None if there are none."""
+    polygons = [part for part in _flat([geometry]) if part.geom_type == "Polygon" and part.area > 0]
+    if not polygons:
         return None
-    return shapely.normalize(found[0] if len(found) == 1 else shapely.MultiPolygon(list(found)))
+    return shapely.normalize(polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons))

@@ -1,4 +1,4 @@
-"""Annotations as ASAP writes them: the XML of CAMELYON16 and CAMELYON17."""
+"""Annotations in the XML of ASAP, as in CAMELYON16 and CAMELYON17."""
 
 import math
 import re
@@ -18,15 +18,15 @@ NO_GROUP = ("", "None")
 
 
 def read_asap(path: str | Path, *, named: Collection[str] = ()) -> AnnotationFile:
-    """Read ASAP's annotations; coordinates are level-0 pixels.
+    """Read annotations of ASAP; coordinates are level-0 pixels.
 
-    The class is the group that an annotation is part of, under its own name (CAMELYON16 has `Tumor`, or `_0` and `_1`
-    for tumour and `_2` for what is to be taken out of it). Polygon, Spline and Rectangle are areas (a spline is taken
-    as the polygon of its points), Dot and PointSet points. Measurements, annotations of no group, and groups that end
-    in `*` and are not `named` are skipped and counted.
+    The class is the name of the group that an annotation is part of (in CAMELYON16 `Tumor`, or `_0` and `_1` for tumour
+    and `_2` for areas to be cut out of it). Polygon, Spline and Rectangle are areas (a spline is read as the polygon of
+    its points); Dot and PointSet are points. Skipped and counted are measurements, annotations without a group, and
+    groups that end in `*` unless they are `named`.
 
     Raises:
-        LabelFormatError: the file cannot be read, is no XML of ASAP, or a coordinate is no number.
+        LabelFormatError: the file cannot be read, is not XML of ASAP, or a coordinate is not a number.
     """
     path = Path(path)
     root = _root(path)
@@ -76,7 +76,7 @@ def _root(path: Path) -> ET.Element:
 
 
 def _parents(root: ET.Element) -> dict[str, str]:
-    """The group that each group is part of."""
+    """{group: the group that it is part of}."""
     return {
         node.get("Name", ""): (node.get("PartOfGroup") or "").strip()
         for node in root.findall("./AnnotationGroups/Group")
@@ -84,7 +84,7 @@ def _parents(root: ET.Element) -> dict[str, str]:
 
 
 def _groups(label: str, parents: Mapping[str, str]) -> tuple[str, ...]:
-    """The groups above a class, the nearest first."""
+    """The groups that a class is part of, innermost first."""
     above: list[str] = []
     group = parents.get(label, "")
     while group not in NO_GROUP and group != label and group not in above:
@@ -107,7 +107,7 @@ def _points(node: ET.Element, where: str) -> list[tuple[float, float]]:
 
 
 def _shape(kind: str, points: list[tuple[float, float]]) -> tuple[shapely.Geometry | None, str]:
-    """The shape, or why there is none."""
+    """The shape and '', or None and why there is none."""
     if kind in ("Dot", "PointSet"):
         return (shapely.MultiPoint(points), "") if points else (None, "empty")
     if kind == "Rectangle" and len(points) == 2:

@@ -1,4 +1,4 @@
-"""Which slide of a store a name or a file means."""
+"""Finding the slide of a store that a name or a label file means."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,64 +7,64 @@ from pathlib import Path, PurePosixPath
 from embedstore.errors import SlideNotInStoreError
 
 SUFFIXES = (".gz", ".geojson", ".json", ".xml")
-CLOSE = 5  # names that are suggested
+SUGGESTED = 5  # names in an error
 
 
 class SlideNames:
-    """The slides of a store, to be found by id, by file name, or by file name without its ending."""
+    """The slides of a store, by id, by file name, and by file name without its ending."""
 
     def __init__(self, slide_ids: Iterable[str]):
         self._ids = sorted(slide_ids)
+        self._id_set = set(self._ids)
         self._by_name: dict[str, list[str]] = {}
         for slide_id in self._ids:
             path = PurePosixPath(slide_id)
             for name in {path.name, path.stem}:
                 self._by_name.setdefault(name, []).append(slide_id)
-        self._known = set(self._ids)
 
     def find(self, name: str) -> list[str]:
-        """Slides that a name may mean: the one of that id, or those whose file is called so."""
-        return [name] if name in self._known else self._by_name.get(name, [])
+        """Slides that a name may mean: the one with that id, or those with that file name."""
+        return [name] if name in self._id_set else self._by_name.get(name, [])
 
     def one(self, name: str, *, where: str = "") -> str:
         """The slide that a name means.
 
         Raises:
-            SlideNotInStoreError: none is called so, or several are.
+            SlideNotInStoreError: no slide, or more than one, has this name.
         """
-        found = self.find(name)
-        if len(found) == 1:
-            return found[0]
-        raise SlideNotInStoreError(f"{where}{': ' if where else ''}{self._why(name, found)}")
+        candidates = self.find(name)
+        if len(candidates) == 1:
+            return candidates[0]
+        raise SlideNotInStoreError(f"{where}{': ' if where else ''}{self._why(name, candidates)}")
 
     def of_file(self, path: Path) -> str:
         """The slide that a file of annotations is about: `a.geojson`, `a.svs.geojson` and `sub/a.xml` mean `a.svs`.
 
-        Where several slides are called so, the one in a folder of the same name.
+        Of several slides with this name, it is the one whose folder is called like the file's.
 
         Raises:
-            SlideNotInStoreError: none is called so, or several are; the message names close ones.
+            SlideNotInStoreError: no slide, or more than one, has this name; the message suggests others.
         """
         name = path.name
         while name.lower().endswith(SUFFIXES):
             name = name[: name.rindex(".")]
-        found = self._by_name.get(name) or self.find(name)
-        if len(found) > 1:
+        candidates = self._by_name.get(name) or self.find(name)
+        if len(candidates) > 1:
             folders = path.absolute().parent.parts
-            for depth in range(max(len(PurePosixPath(slide).parts) for slide in found) - 1, 0, -1):
-                same = [slide for slide in found if PurePosixPath(slide).parts[:-1][-depth:] == folders[-depth:]]
+            for depth in range(max(len(PurePosixPath(slide).parts) for slide in candidates) - 1, 0, -1):
+                same = [slide for slide in candidates if PurePosixPath(slide).parts[:-1][-depth:] == folders[-depth:]]
                 if len(same) == 1:
                     return same[0]
-            found = self.find(name)
-        if len(found) == 1:
-            return found[0]
-        raise SlideNotInStoreError(f"{path}: {self._why(name, found)}; name the slide with --slide")
+            candidates = self.find(name)
+        if len(candidates) == 1:
+            return candidates[0]
+        raise SlideNotInStoreError(f"{path}: {self._why(name, candidates)}; name the slide with --slide")
 
-    def _why(self, name: str, found: list[str]) -> str:
-        if found:
-            return f"{name!r} may be any of the slides {', '.join(found[:CLOSE])}"
-        near = [slide for slide in self._ids if name.lower() in slide.lower()]
-        near += difflib.get_close_matches(name, self._ids, n=CLOSE) if len(self._ids) < 10_000 else []
-        close = list(dict.fromkeys(near))[:CLOSE]
+    def _why(self, name: str, candidates: list[str]) -> str:
+        if candidates:
+            return f"{name!r} may be any of the slides {', '.join(candidates[:SUGGESTED])}"
+        similar = [slide for slide in self._ids if name.lower() in slide.lower()]
+        similar += difflib.get_close_matches(name, self._ids, n=SUGGESTED) if len(self._ids) < 10_000 else []
+        close = list(dict.fromkeys(similar))[:SUGGESTED]
         hint = f"; close names: {', '.join(close)}" if close else "; `embedstore status` lists the slides"
         return f"no slide of the store is called {name!r}{hint}"

@@ -75,7 +75,7 @@ def test_a_blank_tile_says_why_and_keeps_its_letters_inside():
 @pytest.mark.parametrize(
     ("tiles", "captions", "options", "named"),
     [
-        ([], [], {}, "without tiles"),
+        ([], [], {}, "of no tiles"),
         ([plain(RED)], ["a", "b"], {}, "2 captions for 1"),
         ([plain(RED).astype(np.float32)], [], {}, "tile 0 .* float32"),
         ([plain(RED)[..., 0]], [], {}, r"tile 0 .* \(64, 64\)"),

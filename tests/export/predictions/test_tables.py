@@ -36,8 +36,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def test_csv_and_parquet_hold_the_same_rows_with_the_columns_of_slides(store: Store, tmp_path: Path):
     scope = export_scope(store, head="lesion")
-    assert write_table(scope, tmp_path / "x.csv", form="csv") == 17
-    assert write_table(scope, tmp_path / "x.parquet", form="parquet") == 17
+    assert write_table(scope, tmp_path / "x.csv", file_format="csv") == 17
+    assert write_table(scope, tmp_path / "x.parquet", file_format="parquet") == 17
     rows, table = read_csv(tmp_path / "x.csv"), pq.read_table(tmp_path / "x.parquet")
     assert list(rows[0]) == table.schema.names
     assert table.schema.names[-5:] == ["p_normal", "p_tumour", "patient", "slide_mpp", "cohort"]
@@ -51,25 +51,25 @@ def test_csv_and_parquet_hold_the_same_rows_with_the_columns_of_slides(store: St
 
 def test_some_slides_are_written_alone(store: Store, tmp_path: Path):
     scope = export_scope(store, head="lesion", where="patient = 'P1'")
-    assert write_table(scope, tmp_path / "x.csv", form="csv") == 14
+    assert write_table(scope, tmp_path / "x.csv", file_format="csv") == 14
     assert {row["slide_id"] for row in read_csv(tmp_path / "x.csv")} == {"b.svs"}
 
 
 def test_a_column_of_the_users_does_not_hide_one_of_the_heads(store: Store, tmp_path: Path):
     store.ledger.admit_columns([{"label": "x", "empty": "y"}])
     store.ledger.refresh([("a.svs", "/a", {"label": "benign"})])
-    write_table(export_scope(store, head="lesion"), tmp_path / "x.csv", form="csv")
+    write_table(export_scope(store, head="lesion"), tmp_path / "x.csv", file_format="csv")
     rows = read_csv(tmp_path / "x.csv")
     assert (rows[1]["label"], rows[1]["slide_label"], rows[1]["empty"]) == ("tumour", "benign", "")
 
 
 def test_a_collection_alone_gives_places_and_in_parquet_vectors(store: Store, tmp_path: Path):
     scope = export_scope(store, collection="toy")
-    assert write_table(scope, tmp_path / "x.parquet", form="parquet") == 17
+    assert write_table(scope, tmp_path / "x.parquet", file_format="parquet") == 17
     table = pq.read_table(tmp_path / "x.parquet")
     held = np.array(table["vector"].to_pylist(), np.float32)
     np.testing.assert_array_equal(held, np.concatenate([vectors(name, n) for name, n in SLIDES.items()]))
-    write_table(scope, tmp_path / "x.csv", form="csv")
+    write_table(scope, tmp_path / "x.csv", file_format="csv")
     assert "vector" not in read_csv(tmp_path / "x.csv")[0] and read_csv(tmp_path / "x.csv")[1]["x"] == "128"
 
 
@@ -83,7 +83,7 @@ def test_rows_are_written_as_they_are_read(store: Store, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(scope.predictions, "batches", slowly)
     monkeypatch.setattr("embedstore.export.predictions.prediction_table.join_slides", lambda batch, slides: batch)
-    write_table(scope, tmp_path / "x.parquet", form="parquet")
+    write_table(scope, tmp_path / "x.parquet", file_format="parquet")
     assert pq.ParquetFile(tmp_path / "x.parquet").num_row_groups == len(batches) == 2
 
 

@@ -11,6 +11,11 @@ comma := ,
 SET_UP := $(VENV)/.set-up$(if $(EXTRAS),-$(EXTRAS))
 SET_UP_DEV := $(SET_UP)-dev
 SOURCES := embedstore heads actors cli synthetic_slides benchmarks tools tests
+PYTEST := $(BIN)/python -m pytest
+# A file's tests stay in one process, which makes their stores once. A process takes up to 2 GB.
+SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# Arguments may choose tests of one of the two kinds alone; pytest ends with 5 where there is none.
+MAY_BE_NONE := $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
@@ -26,11 +31,14 @@ setup: $(SET_UP_DEV)  ## Make .venv with everything that tests, lint and docs ne
 demo: $(SET_UP)  ## Slides to heat maps on six synthetic slides; or ingest yours: make demo SLIDES=folder
 	$(BIN)/embedstore demo $(if $(SLIDES),"$(SLIDES)")
 
-test: $(SET_UP_DEV)  ## Run every test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(SET_UP_DEV)  ## Run every test: on every core, then those that start Ray in one process
+	status=0; \
+	$(PYTEST) -m "not ray" $(SIDE_BY_SIDE) $(PYTEST_ARGS) $(MAY_BE_NONE) || status=1; \
+	$(PYTEST) -m ray $(PYTEST_ARGS) $(MAY_BE_NONE) || status=1; \
+	exit $$status
 
 test-fast: $(SET_UP_DEV)  ## Run the tests that take seconds, on every core
-	$(BIN)/python -m pytest -m "not slow and not ray" -n auto $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow and not ray" $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 lint: $(SET_UP_DEV)  ## Check format, style and types
 	$(BIN)/ruff format --check $(SOURCES)

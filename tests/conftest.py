@@ -1,12 +1,23 @@
 """Shared fixtures; unit tests are kept from the network and from Ray."""
 
+import gc
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_socket
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+#: Programs that JAX compiled, for every process of the tests and for the next run; read when JAX is imported.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(10**9))
+#: Two processes side by side have a core each; threads that spin for one another cost more than they bring.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +27,18 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder}: set EMBEDSTORE_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_let_go() -> Iterator[None]:
+    """Drop the programs that JAX compiled once they fill memory (or maps, of which Linux gives a process 65,530).
+
+    What is needed again comes from the cache on disk.
+    """
+    yield
+    if "jax" in sys.modules and psutil.Process().memory_info().rss > 1.2e9:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.export import command
+from cli.export import FORMATS, command
 from embedstore.errors import ExportError
+from embedstore.export import ExportFormat
 from tests.export.prediction_scene import add_folder, grid, make_store
 from tests.store.predicted import facts, predict, two
 
@@ -80,3 +82,7 @@ def test_folders_of_tiles_are_passed_over_but_not_where_they_are_asked_for(store
     assert len(done.stdout.split()) == 2
     with pytest.raises(ExportError, match="'patches' is a folder of ready-made tiles"):
         export("-s", store, "--head", "lesion", "--format", "png", "--out", tmp_path, "--slide", "patches")
+
+
+def test_it_offers_every_format_of_the_library():
+    assert get_args(ExportFormat) == FORMATS

@@ -1,13 +1,11 @@
 """One call writes every format, to one file or to a file for each slide."""
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from cli.export import FORMATS
 from embedstore.errors import ConfigError, ExportError
-from embedstore.export import ExportedFile, ExportFormat, ExportRequest, export
+from embedstore.export import ExportedFile, ExportRequest, export
 from embedstore.progress import Progress
 from embedstore.store import Store
 from tests.export.prediction_scene import add_folder, grid, make_store
@@ -49,7 +47,3 @@ def test_requests_are_checked(tmp_path: Path):
         ExportRequest(format="pdf", path=tmp_path)
     with pytest.raises(ConfigError, match="a head knows its collection"):
         ExportRequest(format="csv", path=tmp_path, head="lesion", collection="toy")
-
-
-def test_the_command_line_offers_the_same_formats():
-    assert get_args(ExportFormat) == FORMATS

@@ -1,6 +1,5 @@
 """What the fault tests share: slides, an extractor that takes its time, and the rows of an undisturbed run."""
 
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from synthetic_slides import write_slide
-from tests.integration.conftest import embedstore
+from tests.integration.conftest import PROGRAM, embedstore
 from tests.integration.test_ingest import SLOW, table, vectors
 from tests.integration.test_views import views_table
 
@@ -34,8 +33,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> FaultScene:
 
 
 def command(slides: Path, extractor: Path, store: Path) -> list[str]:
-    program = str(Path(sys.executable).parent / "embedstore")
-    return [program, "ingest", str(slides), "-s", str(store), "-e", f"{extractor}:make", "-c", "c",
+    return [str(PROGRAM), "ingest", str(slides), "-s", str(store), "-e", f"{extractor}:make", "-c", "c",
             "--readers", "2", "--batch-tiles", "4", "--views", "2", "--retry-failed"]  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """JAX is strict here: ranks are never promoted in silence."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 import pytest
@@ -14,15 +13,6 @@ from tests.heads.scene import make_store
 def _strict_ranks() -> Iterator[None]:
     with jax.numpy_rank_promotion("raise"):
         yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _few_maps() -> Iterator[None]:
-    """Compiled programs hold maps of memory, of which Linux gives a process 65,530: they are let go before that."""
-    yield
-    maps = Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_text().splitlines()) > 20_000:
-        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -20,11 +20,14 @@ from embedstore.store import (
 )
 from embedstore.tile_id import tile_ids, tile_keys
 from embedstore.views import PARAMETERS, draw_parameters
+from heads.config import AugmenterConfig
 
 DIM = 12
 EDGE = 512
 COLLECTION = "toy"
 VIEWS = ViewConfig(count=4)
+#: An augmenter that is trained in seconds, and learns next to nothing.
+TINY = AugmenterConfig(chunks=3, width=8, heads=2, steps=60, batch=64, evaluate_every=30, bootstrap=20)
 #: From vectors (n, dim) and parameters (n, P), scaled to about ±1, to those of views.
 Rule = Callable[[NDArray[np.float64], NDArray[np.float64], np.random.Generator], NDArray[np.float64]]
 
@@ -114,3 +117,18 @@ def _scale() -> NDArray[np.float64]:
     return np.array(
         [most["stain"] if name.endswith(("_gain", "_shift")) else found.get(name, 1) for name in PARAMETERS]
     )
+
+
+def labelled(folder: Path, **options) -> Store:
+    """A store with views whose tiles are 'high' or 'low' by what their vectors hold."""
+    store = make_viewed(folder, **options)
+    tiles = store.collection().tiles().to_pylist()
+    sums = np.array([sum(tile["vector"][:4]) for tile in tiles])
+    store.labels.record(
+        [
+            Label(task="size", label="high" if high else "low", slide_id=tile["slide_id"], x=tile["x"], y=tile["y"],
+                  edge_l0=EDGE, author="me", source="t.csv")
+            for tile, high in zip(tiles, sums > np.median(sums), strict=True)
+        ]
+    )  # fmt: skip
+    return store

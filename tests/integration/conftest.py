@@ -1,4 +1,4 @@
-"""Small synthetic slides, and the command line run as a user runs it."""
+"""Small synthetic slides, and the command line: in this process, or as a user runs it."""
 
 import json
 import subprocess
@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from cli.main import main
 from synthetic_slides import write_slide
+
+#: The installed command.
+PROGRAM = Path(sys.executable).parent / "embedstore"
 
 
 @dataclass
@@ -24,10 +29,23 @@ class Ended:
         return json.loads(self.out)
 
 
-def embedstore(*args: object, cwd: Path | None = None) -> Ended:
-    """Run the installed command."""
-    command = [str(Path(sys.executable).parent / "embedstore"), *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+def embedstore(*args: object) -> Ended:
+    """Run the entry point of the command in this process, which has imported its libraries already."""
+    with CliRunner().isolation() as (out, err, _), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["embedstore", *map(str, args)])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return Ended(code, out.getvalue().decode(), err.getvalue().decode())
+
+
+def embedstore_process(*args: object, cwd: Path | None = None) -> Ended:
+    """Run the installed command in a process of its own: where Ray, signals or the working folder matter."""
+    done = subprocess.run([PROGRAM, *map(str, args)], capture_output=True, text=True, cwd=cwd, timeout=300)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 

@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from .conftest import embedstore
+from .conftest import PROGRAM, embedstore, embedstore_process
 
 pytestmark = pytest.mark.slow
 COLLECTION = "colour-12-256px-0.5mpp"
@@ -65,6 +64,15 @@ def test_status_says_why_a_slide_failed(ingested: Path):
     shown = embedstore("status", "-s", ingested)
     assert "tiff" in shown.out
     assert "3 done, 0 empty, 1 failed" in shown.err
+
+
+def test_the_installed_command_keeps_data_from_talk_and_ends_with_its_code(ingested: Path, tmp_path: Path):
+    shown = embedstore_process("status", "-s", ingested)
+    assert shown.code == 0
+    assert "torn.svs" in shown.out and "3 done" not in shown.out and "3 done, 0 empty, 1 failed" in shown.err
+    failed = embedstore_process("status", "-s", tmp_path / "none")
+    assert (failed.code, failed.out, failed.err.count("\n")) == (1, "", 1) and failed.err.startswith("error: ")
+    assert embedstore_process("status", "--no-such-option").code == 2
 
 
 def test_ls_and_show(ingested: Path, tmp_path: Path):
@@ -153,16 +161,8 @@ def test_ctrl_c_keeps_what_is_finished(slides: Path, tmp_path: Path):
     store = tmp_path / "store"
     extractor = tmp_path / "slow.py"
     extractor.write_text(SLOW.format(seconds=0.5))
-    command = [
-        str(Path(sys.executable).parent / "embedstore"),
-        "ingest",
-        str(slides),
-        "-s",
-        str(store),
-        "-e",
-        f"{extractor}:make",
-    ]
-    process = subprocess.Popen([*command, "--in-process", "--batch-tiles", "4"], stderr=subprocess.PIPE, text=True)
+    command = [PROGRAM, "ingest", slides, "-s", store, "-e", f"{extractor}:make", "--in-process", "--batch-tiles", "4"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(store.glob("tiles-*.lance/_versions/*")):
         time.sleep(0.1)
@@ -196,7 +196,7 @@ def make():
 
 @pytest.mark.ray
 def test_a_missing_cluster_is_named(slides: Path, tmp_path: Path):
-    done = embedstore("ingest", slides, "-s", tmp_path / "store", "-e", "colour-12", "--address", "127.0.0.1:1")
+    done = embedstore_process("ingest", slides, "-s", tmp_path / "store", "-e", "colour-12", "--address", "127.0.0.1:1")
     assert done.code == 1
     assert "no Ray cluster at 127.0.0.1:1" in done.err
     assert json.dumps(done.out) == '""'

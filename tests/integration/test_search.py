@@ -26,7 +26,7 @@ from embedstore.store import Store, index_facts
 from synthetic_slides import write_slide
 from tests.slides.drawings import tissue_picture, write_tiff
 
-from .conftest import embedstore
+from .conftest import embedstore_process
 
 pytestmark = pytest.mark.slow
 
@@ -202,7 +202,7 @@ def test_whole_slides_or_nothing_from_threads_and_processes_while_a_run_ingests(
     for one in (*processes, *threads):
         one.start()
     time.sleep(2)  # until the processes have imported what they need
-    done = embedstore(*ingest)
+    done = embedstore_process(*ingest)
     ended.set()
     process_ended.set()
     for _ in processes:

@@ -24,7 +24,7 @@ from embedstore.store import Store, read_views
 from embedstore.views import draw_parameters
 from embedstore.views.apply import apply_view
 
-from .conftest import embedstore
+from .conftest import embedstore, embedstore_process
 from .test_ingest import COLLECTION, table
 
 pytestmark = pytest.mark.slow
@@ -205,7 +205,7 @@ def test_ray_gives_the_same_rows_and_views_as_one_process_from_a_directory_of_na
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise ImportError('the namesake was imported')")
     run = ("ingest", slides / "slides.csv", "-s", "store", "-e", "colour-12", "--views", 2, "--readers", 2, "--json")
-    done = embedstore(*run, cwd=tmp_path)
+    done = embedstore_process(*run, cwd=tmp_path)
     assert (done.code, done.json()["done"]) == (3, 3), done.err
     assert table(tmp_path / "store").equals(table(viewed))
     assert views_table(tmp_path / "store").equals(views_table(viewed))

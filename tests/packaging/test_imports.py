@@ -185,3 +185,29 @@ def test_packages_hold_only_reexports():
     inits = [path for path in source_files() if path.name == "__init__.py" and path != Path("embedstore/__init__.py")]
     wrong = [str(path) for path in inits for node in syntax_tree(path).body if not isinstance(node, allowed)]
     assert inits and not wrong
+
+
+def test_benchmarks_have_no_circles():
+    folder = REPOSITORY / "benchmarks"
+    names = {path.stem for path in folder.glob("*.py")}
+    graph = {
+        name: {imported for _, imported in imported_names(Path("benchmarks", f"{name}.py")) if imported in names}
+        for name in names
+    }
+    assert not circles_of(graph)
+
+
+def test_only_tests_of_the_command_line_and_of_whole_ways_import_it():
+    """What can be tested without it is tested on the library or its API; benchmarks run the command, if anything."""
+    may = {"cli", "integration", "faults", "docs", "packaging"}
+    files = [
+        path.relative_to(REPOSITORY) for top in ("tests", "benchmarks") for path in (REPOSITORY / top).rglob("*.py")
+    ]
+    wrong = [
+        f"{path}:{line} imports {name}"
+        for path in files
+        if not (path.parts[0] == "tests" and path.parts[1] in may)
+        for line, name in imported_names(path)
+        if _is_in(name, "cli")
+    ]
+    assert files and not wrong, "\n".join(wrong)

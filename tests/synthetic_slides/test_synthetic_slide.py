@@ -153,16 +153,3 @@ def test_impossible_slides_are_refused(tmp_path, options, named):
     with pytest.raises(ConfigError, match=named):
         write_slide(tmp_path / "x.svs", **options)
     assert not list(tmp_path.iterdir())
-
-
-def test_command_makes_them_and_says_so(tmp_path):
-    from click.testing import CliRunner
-
-    from cli.synthesize import command
-
-    result = CliRunner().invoke(command, [str(tmp_path), "--slides", "1", "--size", "512x400", "--json"])
-    assert result.exit_code == 0, result.output
-    (row,) = json.loads(result.stdout)
-    assert row["size_px"] == [512, 400]
-    assert openslide.OpenSlide(row["path"]).dimensions == (512, 400)
-    assert CliRunner().invoke(command, [str(tmp_path), "--size", "512"]).exit_code == 2

@@ -8,17 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from cli.main import app
 from embedstore.config import as_record
 from embedstore.errors import AugmenterNotFoundError, HeadMismatchError, ViewsNotFoundError
-from embedstore.store import Label, Store, read_views
+from embedstore.store import Store, read_views
 from embedstore.store.removal import remove_views
 from heads.augmentation.augmenter import load_augmenter
 from heads.augmentation.augmenter_fit import fit_augmenter
-from heads.augmentation.policies import DRAWS, augmented_rows, resolve_search
-from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
+from heads.augmentation.policies import DRAWS, augmented_rows
+from heads.config import AugmentConfig, FitConfig, SplitConfig
 from heads.examples import gather_examples
 from heads.fit import fit_again, fit_heads
 from heads.networks.augmenter_network import apply_augmenter
@@ -26,7 +24,7 @@ from heads.record import ViewsUsed
 from heads.training.adamw import _through_augmenter
 from heads.training.grid import make_program
 from heads.training.training_data import gather_training_data
-from tests.heads.view_stores import EDGE, VIEWS, make_viewed
+from tests.heads.view_stores import TINY, VIEWS, labelled
 
 pytestmark = pytest.mark.slow
 
@@ -36,22 +34,6 @@ QUICK = FitConfig(
 )  # fmt: skip
 VIEWED = replace(QUICK, augment=(AugmentConfig(), AugmentConfig(views=0.8)))
 LEARNED = replace(QUICK, augment=(AugmentConfig(learned=0.5, noise=0.1),))
-TINY = AugmenterConfig(chunks=3, width=8, heads=2, steps=60, batch=64, evaluate_every=30, bootstrap=20)
-
-
-def labelled(folder: Path, **options) -> Store:
-    """A store with views whose tiles are 'high' or 'low' by what their vectors hold."""
-    store = make_viewed(folder, **options)
-    tiles = store.collection().tiles().to_pylist()
-    sums = np.array([sum(tile["vector"][:4]) for tile in tiles])
-    store.labels.record(
-        [
-            Label(task="size", label="high" if high else "low", slide_id=tile["slide_id"], x=tile["x"], y=tile["y"],
-                  edge_l0=EDGE, author="me", source="t.csv")
-            for tile, high in zip(tiles, sums > np.median(sums), strict=True)
-        ]
-    )  # fmt: skip
-    return store
 
 
 def fit(store: Store, config: FitConfig, **options):
@@ -193,24 +175,3 @@ def test_what_is_drawn_for_it_goes_through_the_augmenter(tmp_path: Path):
         [apply_augmenter(augmenter.network, augmenter.arrays, jnp.tile(x[i], (len(bank), 1)), bank) for i in (0, 7)]
     )
     assert (np.abs(made - every[[0, 7], None]).max(axis=2).min(axis=1) < 1e-4).all()  # each is of a view in the bank
-
-
-def test_search_takes_what_is_at_hand(tmp_path: Path):
-    store = labelled(tmp_path, slides=8, tiles=20)
-    asked = ["fit-head", "--store", store.uri, "--task", "size", "--folds", "3", "--steps", "20", "--augment", "search"]
-    assert CliRunner().invoke(app, asked, catch_exceptions=False).exit_code == 0
-    tried = {cell["augment"] for cell in store.heads.get("size-linear").record["selection"]}
-    assert {"none", "views=0.8"} <= tried and not any("learned" in text for text in tried)
-    shown = CliRunner().invoke(app, ["heads", "show", "size-linear", "--store", store.uri]).output
-    assert f"{VIEWS.count} views of 160 tiles" in shown
-    of_slides = resolve_search(
-        store, store.collection(), FitConfig(model="mean", level="slide", augment=("search", AugmentConfig()))
-    )
-    assert len(of_slides.policies) > 1 and of_slides.draws and not of_slides.uses("views", "learned")
-    for name in ("mine", "other"):
-        fit_augmenter(store, store.collection(), TINY, name=name, force=True)
-    named = [*asked, "--augmenter", "other", "--name", "of-other"]
-    assert CliRunner().invoke(app, named, catch_exceptions=False).exit_code == 0
-    record = store.heads.get("of-other").record
-    assert any("learned" in cell["augment"] for cell in record["selection"])
-    assert record["augmenter"]["name"] == "other"

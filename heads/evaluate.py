@@ -20,15 +20,15 @@ from heads.training.grid import TrainedGrid
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluatedHead:
-    """A task's head, and how good it is.
+    """A task's head with its metrics.
 
     Attributes:
         ensemble: The networks of all folds and seeds, calibrated.
-        positive: Of two classes, the one that is thresholded.
+        positive: Of two classes, the one whose probability is thresholded.
         thresholds: (classes,).
-        report: On the test parts of all folds, each evaluated with the networks that saw nothing of it.
+        report: Metrics on the test parts of all folds, each predicted by the networks of its own fold.
         selection: The grid's cells with their mean validation scores.
-        members: What is recorded of each network.
+        members: The record of each network.
     """
 
     ensemble: Ensemble
@@ -41,7 +41,7 @@ class EvaluatedHead:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Predictions:
-    """Of one part of a fold: probabilities and targets (n, classes), and rows of the examples (n,)."""
+    """Probabilities and targets (n, classes) of one part of a fold, and the indices (n,) of its examples."""
 
     probabilities: NDArray[np.float32]
     targets: NDArray[np.bool_]
@@ -62,8 +62,8 @@ def evaluate_head(config: FitConfig, examples: Examples, trained: TrainedGrid, t
     """Make a task's head from a trained grid.
 
     The cell with the best validation score, as the mean over folds and seeds, is kept. Each fold's networks are
-    calibrated on its validation part, which sets its threshold too; what is measured on its test part has seen neither.
-    The head is the mean of all networks; its threshold is set on all validation parts together.
+    calibrated on its validation part, which sets its threshold too, and measured on its test part. The head is the mean
+    of all networks; its threshold is set on all validation parts together.
     """
     classes, multi_label = examples.classes[task], config.multi_label
     scores = {cell: float(np.mean(of_folds)) for cell, of_folds in trained.scores(task).items()}
@@ -107,25 +107,24 @@ def evaluate_head(config: FitConfig, examples: Examples, trained: TrainedGrid, t
 def _calibrate_fold(
     config: FitConfig, examples: Examples, trained: TrainedGrid, task: int, cell: int, fold: int
 ) -> _FoldResult:
-    """The networks of a cell that were fitted on a fold, calibrated, and their predictions of what they did not see."""
-    classes, targets = len(examples.classes[task]), examples.targets[task]
-    softmax, binary = is_softmax(classes, config.multi_label), is_binary(classes, config.multi_label)
-    columns = logit_columns(classes, config.multi_label)
+    """The networks of a cell and fold, calibrated, and their predictions of the fold's validation and test parts."""
+    classes, multi_label, targets = len(examples.classes[task]), config.multi_label, examples.targets[task]
+    columns = logit_columns(classes, multi_label)
     parts = np.where(examples.known[task], examples.split.parts[fold], -1)
     weights = np.asarray(trained.problem.weights[fold, task, :, :columns], np.float64)
     if config.balanced_sampling:
-        weights = _sampling_weights(targets[parts == TRAIN], binary)
-    offset = -np.log(weights[1]) if softmax else -np.log(weights[1] / weights[0])
+        weights = _sampling_weights(targets[parts == TRAIN], is_binary(classes, multi_label))
+    offset = -np.log(weights[1] if is_softmax(classes, multi_label) else weights[1] / weights[0])
     ensemble = trained.ensemble(cell, [fold], columns)
     ensemble = replace(ensemble, offset=np.tile(offset.astype(np.float32), (len(ensemble), 1)))
     rows = {part: np.flatnonzero(parts == part) for part in (VALID, TEST)}
     logits = {part: trained.logits(ensemble, rows[part])[:, :, :columns] for part in rows}
     if config.calibrate and len(rows[VALID]):
-        temperatures = _temperatures(ensemble, logits[VALID], targets[rows[VALID]], softmax=softmax, binary=binary)
+        temperatures = _temperatures(ensemble, logits[VALID], targets[rows[VALID]], multi_label)
         ensemble = replace(ensemble, temperature=temperatures)
 
     def predictions(part: int) -> _Predictions:
-        probabilities = ensemble.probabilities(logits[part], softmax=softmax, binary=binary)
+        probabilities = ensemble.probabilities(logits[part], classes, multi_label)
         return _Predictions(probabilities=probabilities, targets=targets[rows[part]], rows=rows[part])
 
     steps, scores = (trained.of_cell(a, cell)[:, fold] for a in (trained.best.best_step, trained.best.score))
@@ -143,20 +142,20 @@ def _calibrate_fold(
 
 
 def _temperatures(
-    ensemble: Ensemble, logits: NDArray[np.float32], targets: NDArray[np.bool_], *, softmax: bool, binary: bool
+    ensemble: Ensemble, logits: NDArray[np.float32], targets: NDArray[np.bool_], multi_label: bool
 ) -> NDArray[np.float32]:
     """(M,) temperature of each network, from its logits (M, n, columns)."""
     temperatures = []
     for of_network, offset in zip(logits, ensemble.offset, strict=True):
         unweighted = of_network + offset
-        if binary:  # one column is the log-odds of the second class
+        if is_binary(targets.shape[1], multi_label):  # one column is the log-odds of the second class
             unweighted = np.concatenate([np.zeros_like(unweighted), unweighted], axis=1)
-        temperatures.append(fit_temperature(unweighted, targets, multi_label=not (softmax or binary)))
+        temperatures.append(fit_temperature(unweighted, targets, multi_label=multi_label))
     return np.asarray(temperatures, np.float32)
 
 
 def _sampling_weights(targets: NDArray[np.bool_], binary: bool) -> NDArray[np.float64]:
-    """(2, columns): what drawing classes equally often amounts to, as weights of absence and presence."""
+    """(2, columns): weights of absence and presence that have the effect of drawing classes equally often."""
     share = np.maximum(targets.mean(axis=0), 1e-6)
     if binary:
         share = share[1:]
@@ -177,8 +176,8 @@ def _thresholds(
 ) -> NDArray[np.float32]:  # fmt: skip
     """(classes,) thresholds as `decide` takes them, from validation predictions.
 
-    Two classes, and each class of a multi-label task: where F1 is highest. Three or more: their shares where they were
-    weighed against their frequency, so that rare classes are found as well as frequent ones.
+    Two classes, and each class of a multi-label task: where F1 is highest. Three or more: their shares, if they were
+    fitted with balanced weights, so that rare classes are detected as well as frequent ones.
     """
     if positive is not None:
         at = list(classes).index(positive)

@@ -13,9 +13,9 @@ from heads.evaluation.calibration import decide
 from heads.networks.ensemble import Ensemble
 from heads.networks.models import from_arrays, make_network, to_arrays
 from heads.record import HeadRecord
-from heads.tasks import is_binary, is_softmax
 
 _PARAMETER = "parameter."
+_ENSEMBLE_ARRAYS = ("mean", "std", "shift", "scale", "offset", "temperature")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,13 +24,13 @@ class Head:
 
     Attributes:
         name, task, collection: As in the store.
-        extractor_digest: Of the extractor of the vectors that it takes.
-        model, level: Its kind, and what it classifies: tiles, slides or patients.
+        extractor_digest: Digest of the extractor of the vectors that it takes.
+        model, level: Kind of network, and what it classifies: tiles, slides or patients.
         classes: In the order of its probabilities.
-        multi_label: A place may be of several classes.
-        positive: Of two classes, the one that is thresholded.
-        thresholds: (classes,): see `decide`.
-        members: The fitted networks.
+        multi_label: An example may be of several classes.
+        positive: Of two classes, the one whose probability is thresholded.
+        thresholds: (classes,): see `heads.evaluation.calibration.decide`.
+        ensemble: The fitted networks.
     """
 
     name: str
@@ -45,31 +45,26 @@ class Head:
     thresholds: NDArray[np.float32]
     ensemble: Ensemble
 
-    @property
-    def binary(self) -> bool:
-        return is_binary(len(self.classes), self.multi_label)
-
     def probabilities(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
         """(n, classes) of tiles (n, dim) as they are stored."""
         return self.calibrate(self.ensemble.logits(vectors))
 
     def calibrate(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities (n, classes) from the members' logits (M, n, columns)."""
-        softmax = is_softmax(len(self.classes), self.multi_label)
-        return self.ensemble.probabilities(logits, softmax=softmax, binary=self.binary)
+        return self.ensemble.probabilities(logits, len(self.classes), self.multi_label)
 
-    def decide(self, found: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which classes (n, classes) are decided on; see `decide`."""
-        return decide(found, self.thresholds, self.classes, self.multi_label, self.positive)
+    def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which classes (n, classes) are decided on, from probabilities (n, classes)."""
+        return decide(probabilities, self.thresholds, self.classes, self.multi_label, self.positive)
 
     @property
     def digest(self) -> str:
-        """Of everything that its outputs depend on."""
+        """Digest of everything that its outputs depend on."""
         text = repr((self.task, self.extractor_digest, self.model, self.classes, self.multi_label, self.positive))
         return hashlib.blake2b(self.to_bytes() + text.encode(), digest_size=16).hexdigest()
 
     def facts(self) -> PredictionFacts:
-        """What a table of its predictions says of it."""
+        """What a table of its predictions records of the head."""
         return PredictionFacts(
             head=self.name,
             head_digest=self.digest,
@@ -86,7 +81,7 @@ class Head:
     def to_bytes(self) -> bytes:
         """Its arrays as safetensors."""
         arrays = {_PARAMETER + name: np.asarray(a) for name, a in to_arrays(self.ensemble.parameters).items()}
-        for name in ("mean", "std", "shift", "scale", "offset", "temperature"):
+        for name in _ENSEMBLE_ARRAYS:
             arrays[name] = np.asarray(getattr(self.ensemble, name), np.float32)
         arrays["thresholds"] = np.asarray(self.thresholds, np.float32)
         return save({name: np.ascontiguousarray(a) for name, a in sorted(arrays.items())})
@@ -99,10 +94,10 @@ class Head:
             stored.model, dim=len(arrays["mean"]), classes=arrays["offset"].shape[1],
             hidden=record.config.hidden, dropout=record.config.dropout,
         )  # fmt: skip
-        state = from_arrays(
+        parameters = from_arrays(
             {name.removeprefix(_PARAMETER): a for name, a in arrays.items() if name.startswith(_PARAMETER)}
         )
-        own = {name: arrays[name] for name in ("mean", "std", "shift", "scale", "offset", "temperature")}
+        ensemble_arrays = {name: arrays[name] for name in _ENSEMBLE_ARRAYS}
         return cls(
             name=stored.name,
             task=stored.task,
@@ -114,5 +109,5 @@ class Head:
             multi_label=record.multi_label,
             positive=record.positive,
             thresholds=arrays["thresholds"],
-            ensemble=Ensemble(network=network, parameters=state, **own),
+            ensemble=Ensemble(network=network, parameters=parameters, **ensemble_arrays),
         )

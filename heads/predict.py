@@ -1,8 +1,7 @@
 """`predict`: stored vectors through a head, into the store's table of its predictions."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,6 @@ from embedstore.errors import HeadMismatchError, SlideNotInStoreError, VectorErr
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import (
     Collection,
-    PredictionFacts,
     Store,
     TileLocations,
     attention_batch,
@@ -34,12 +32,12 @@ class Predicted:
     """What a run of `predict` wrote.
 
     Attributes:
-        head: The head.
-        collection: Whose vectors it was given.
-        slides: How many slides were predicted.
-        rows: Rows written: tiles, or slides.
-        table: The table that they are in.
-        shares: Of each class: its share of the decisions.
+        head: Name of the head.
+        collection: The collection whose vectors it was given.
+        slides: Number of slides that were predicted.
+        rows: Number of rows written: tiles, or slides.
+        table: Name of the table that they are in.
+        shares: Share of each class among the decisions.
     """
 
     head: str
@@ -61,13 +59,13 @@ def predict(
 ) -> Predicted:
     """Stream tiles, slides or patients of a collection through a head.
 
-    Their predictions take the place of earlier ones of the same slides; other slides keep theirs.
+    Earlier predictions of the same slides are replaced; those of other slides are kept.
 
     Args:
         name: The head's name.
         slides: Only these; all of the collection when empty.
         where: SQL over the slides' columns; only slides that it holds for.
-        collection: Another one than the head was fitted on, of the same extractor.
+        collection: A collection of the same extractor; the one that the head was fitted on when None.
         on_progress: Called with how many tiles, or bags of tiles, are done.
     Raises:
         HeadNotFoundError: there is no such head.
@@ -78,33 +76,22 @@ def predict(
     """
     head = Head.from_stored(store.heads.get(name))
     source = store.collection(collection or head.collection)
-    require_extractor(head, source)
-    chosen = _chosen(store, source, slides, where)
-    facts = head.facts()
-    counts = np.zeros(len(head.classes), np.int64)
-
-    def counted(decisions: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        nonlocal counts
-        counts = counts + decisions.sum(axis=0)
-        return decisions
-
+    _require_extractor(head, source)
+    chosen = _choose_slides(store, source, slides, where)
+    counts = np.zeros(len(head.classes), np.int64)  # decisions for each class
     table = store.predictions(name)
     if head.level == "tile":
-        rows = table.write(facts, _tile_batches(head, facts, source, chosen, counted, on_progress), slides=chosen)
+        batches = _tile_batches(head, source, chosen, counts, on_progress)
+        rows = table.write(head.facts(), batches, slides=chosen)
     else:
-        rows = _write_slides(store, head, facts, source, chosen, counted, on_progress)
+        rows = _write_slides(store, head, source, chosen, counts, on_progress)
     shares = dict(zip(head.classes, (counts / max(rows, 1)).tolist(), strict=True))
     return Predicted(
         head=name, collection=source.name, slides=len(chosen), rows=rows, table=table.name, shares=shares
     )  # fmt: skip
 
 
-def require_extractor(head: Head, collection: Collection) -> None:
-    """Refuse vectors of another extractor.
-
-    Raises:
-        HeadMismatchError: they are; the message says which is which.
-    """
+def _require_extractor(head: Head, collection: Collection) -> None:
     extractor = collection.extractor()
     if extractor.digest != head.extractor_digest:
         raise HeadMismatchError(
@@ -115,15 +102,15 @@ def require_extractor(head: Head, collection: Collection) -> None:
         )
 
 
-def _chosen(store: Store, collection: Collection, slides: Sequence[str], where: str | None) -> list[str]:
-    there = set(collection.slides())
-    missing = [slide for slide in slides if slide not in there]
+def _choose_slides(store: Store, collection: Collection, slides: Sequence[str], where: str | None) -> list[str]:
+    stored = set(collection.slides())
+    missing = [slide for slide in slides if slide not in stored]
     if missing:
         raise SlideNotInStoreError(
-            f"collection {collection.name!r} has no slide {', '.join(map(repr, missing[:5]))}; it has {len(there)} "
+            f"collection {collection.name!r} has no slide {', '.join(map(repr, missing[:5]))}; it has {len(stored)} "
             "slides, which `embedstore status` lists"
         )
-    chosen = set(slides) or there
+    chosen = set(slides) or stored
     if where is not None:
         chosen &= {slide.slide_id for slide in store.ledger.slides(where=where)}
         if not chosen:
@@ -134,18 +121,13 @@ def _chosen(store: Store, collection: Collection, slides: Sequence[str], where: 
 
 
 def _tile_batches(
-    head: Head,
-    facts: PredictionFacts,
-    collection: Collection,
-    slides: Sequence[str],
-    counted: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
-    on_progress: OnProgress,
+    head: Head, collection: Collection, slides: Sequence[str], counts: NDArray[np.int64], on_progress: OnProgress
 ) -> Iterator[pa.RecordBatch]:
-    done = 0
-    everything = len(slides) == len(collection.slides())
-    wanted = None if everything else slides
-    total = len(collection) if everything else None
-    for batch in collection.batches(slides=wanted, columns=[*_TILE_COLUMNS, "vector"]):
+    """Predictions of the tiles of some slides; decisions are added to `counts`, (classes,)."""
+    facts, done = head.facts(), 0
+    all_slides = len(slides) == len(collection.slides())
+    total = len(collection) if all_slides else None
+    for batch in collection.batches(slides=None if all_slides else slides, columns=[*_TILE_COLUMNS, "vector"]):
         if batch.num_rows == 0:
             continue
         probabilities = head.probabilities(matrix(batch.column("vector"), collection.dim))
@@ -156,85 +138,78 @@ def _tile_batches(
                 f"collection {collection.name!r}: the vector of slide {row['slide_id']!r} at {place} holds NaN or "
                 "infinity; expected finite float16; ingest the slide again with --force; nothing was written"
             )
-        yield tile_batch(facts, batch, probabilities, counted(head.decide(probabilities)))
+        decisions = head.decide(probabilities)
+        counts += decisions.sum(axis=0)
+        yield tile_batch(facts, batch, probabilities, decisions)
         done += batch.num_rows
         on_progress(Progress(stage="predict", done=done, total=total, unit="tiles"))
 
 
 def _write_slides(
-    store: Store,
-    head: Head,
-    facts: PredictionFacts,
-    collection: Collection,
-    slides: Sequence[str],
-    counted: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
+    store: Store, head: Head, collection: Collection, slides: Sequence[str], counts: NDArray[np.int64],
     on_progress: OnProgress,
-) -> int:
-    """Slides' predictions, and the attention of their tiles where the head has any."""
-    patients = store.ledger.patients()
-    places = read_tile_locations(collection)
-    entries = _entries(head.level, places.slides, patients, slides)
-    bags = Bags.of_slides(places, entries)
+) -> int:  # fmt: skip
+    """Write the predictions of slides, and of abmil the attention to their tiles; decisions are added to `counts`."""
+    facts, patients = head.facts(), store.ledger.patients()
+    locations = read_tile_locations(collection)
+    slides_of_bags = _slides_of_bags(head.level, locations.slides, patients, slides)
+    bags = Bags.of_slides(locations, slides_of_bags)
     attention: list[NDArray[np.float32]] = []
     if head.model == "abmil":
-        logits, attention = _attend(head, collection, bags, places.version, on_progress)
+        logits, attention = _abmil_outputs(head, collection, bags, locations.version, on_progress)
     else:
-        logits = head.ensemble.logits(pool(collection, bags, version=places.version, how=head.model))
-    probabilities = head.calibrate(logits)
+        logits = head.ensemble.logits(pool(collection, bags, version=locations.version, how=head.model))
+    bag_of = {slide: i for i, of_bag in enumerate(slides_of_bags) for slide in of_bag}
+    probabilities = head.calibrate(logits)[[bag_of[slide] for slide in slides]]
     decisions = head.decide(probabilities)
-    of_entry = {slide: i for i, entry in enumerate(entries) for slide in entry}
-    at = [of_entry[slide] for slide in slides]
-    batch = slide_batch(
-        facts, slides, [patients.get(slide) for slide in slides], probabilities[at], counted(decisions[at])
-    )  # fmt: skip
+    counts += decisions.sum(axis=0)
+    batch = slide_batch(facts, slides, [patients.get(slide) for slide in slides], probabilities, decisions)
     rows = store.predictions(head.name).write(facts, [batch], slides=slides)
     if attention:
-        table = store.predictions(head.name, "attention")
-        table.write(facts, _attention_batches(facts, collection, places, bags, attention, slides), slides=slides)
+        batches = _attention_batches(head, collection, locations, bags, attention, slides)
+        store.predictions(head.name, "attention").write(facts, batches, slides=slides)
     return rows
 
 
-def _entries(
-    level: str, there: Sequence[str], patients: dict[str, Any], slides: Sequence[str]
+def _slides_of_bags(
+    level: str, stored: Sequence[str], patients: Mapping[str, str | None], slides: Sequence[str]
 ) -> list[tuple[str, ...]]:
-    """The slides of each bag: one, or all of a patient's whether they were asked for or not."""
+    """The slides of each bag: a slide alone, or all stored slides of its patient, chosen for prediction or not."""
     if level == "slide":
         return [(slide,) for slide in slides]
-    wanted = dict.fromkeys(patients.get(slide) or slide for slide in slides)
-    return [tuple(slide for slide in there if (patients.get(slide) or slide) == patient) for patient in wanted]
+    chosen = dict.fromkeys(patients.get(slide) or slide for slide in slides)
+    return [tuple(slide for slide in stored if (patients.get(slide) or slide) == patient) for patient in chosen]
 
 
-def _attend(
+def _abmil_outputs(
     head: Head, collection: Collection, bags: Bags, version: int, on_progress: OnProgress
 ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-    """A bag at a time, so that memory holds the tiles of one."""
+    """Logits (members, bags, columns), and the attention (tiles,) of each bag; memory holds the tiles of one bag."""
     logits, attention = [], []
     for i in range(len(bags)):
         rows = bags.rows[bags.start[i] : bags.start[i + 1]]
-        alone = Bags(rows=rows, start=np.array([0, len(rows)]))
-        found, weights = bag_outputs(
-            head.ensemble, read_vectors(collection, rows, version=version), alone, np.arange(1)
-        )  # fmt: skip
-        logits.append(found)
-        attention.append(weights[0])
+        vectors = read_vectors(collection, rows, version=version)
+        bag_logits, bag_attention = bag_outputs(head.ensemble, vectors, Bags.of_rows([rows]), np.arange(1))
+        logits.append(bag_logits)
+        attention.append(bag_attention[0])
         on_progress(Progress(stage="predict", done=i + 1, total=len(bags), unit="bags"))
     return np.concatenate(logits, axis=1), attention
 
 
 def _attention_batches(
-    facts: PredictionFacts,
+    head: Head,
     collection: Collection,
-    places: TileLocations,
+    locations: TileLocations,
     bags: Bags,
-    attention: Sequence[Any],
-    slides: Any,
+    attention: Sequence[NDArray[np.float32]],
+    slides: Sequence[str],
 ) -> Iterator[pa.RecordBatch]:
-    of_tile = np.full(len(places), np.nan, np.float32)
+    of_tile = np.full(len(locations), np.nan, np.float32)
     of_tile[bags.rows] = np.concatenate(attention)
-    at, chosen = 0, set(slides)
-    for batch in collection.dataset(places.version).to_batches(columns=_TILE_COLUMNS):
+    facts, chosen, start = head.facts(), set(slides), 0
+    for batch in collection.dataset(locations.version).to_batches(columns=_TILE_COLUMNS):
         keep = np.array([slide in chosen for slide in batch.column("slide_id").to_pylist()])
-        values = of_tile[at : at + batch.num_rows]
-        at += batch.num_rows
+        values = of_tile[start : start + batch.num_rows]
+        start += batch.num_rows
         if keep.any():
             yield attention_batch(facts, batch.filter(pa.array(keep)), values[keep])

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
-from scipy.special import expit
-from scipy.special import softmax as softmax_of
+from scipy.special import expit, softmax
 
 from heads.networks.models import Network, Parameters, apply, standardise
+from heads.tasks import is_binary, is_softmax
 
 #: Rows that go through a head at once; the last ones are padded, so that one program serves all.
 BLOCK_ROWS = 4096
@@ -24,10 +24,10 @@ class Ensemble:
     """Fitted networks, M of them, and how each reads vectors and gives probabilities.
 
     Attributes:
-        network: Their network.
+        network: The network of all of them.
         parameters: (M, …) each.
         mean, std: (dim,) that vectors are standardised by.
-        shift, scale: (M, dim), on top of that: each by its own training data.
+        shift, scale: (M, dim) that each network's inputs are standardised by after that, from its own training data.
         offset: (M, columns) that is added to logits: it takes out the weights that classes had in fitting, so that
             probabilities are those of the classes as they come (Elkan 2001).
         temperature: (M,) that logits are divided by (Guo et al. 2017).
@@ -68,11 +68,12 @@ class Ensemble:
         empty = np.zeros((len(self), 0, self.offset.shape[1]), np.float32)
         return np.concatenate([empty, *parts], axis=1)[:, :n]
 
-    def probabilities(self, logits: NDArray[np.float32], *, softmax: bool, binary: bool) -> NDArray[np.float32]:
-        """(n, classes): the mean over members of their calibrated probabilities."""
-        settled = (logits + self.offset[:, None]) / self.temperature[:, None, None]
-        found = (softmax_of(settled, axis=-1) if softmax else expit(settled)).mean(axis=0)
-        return np.concatenate([1 - found, found], axis=1) if binary else found
+    def probabilities(self, logits: NDArray[np.float32], classes: int, multi_label: bool) -> NDArray[np.float32]:
+        """(n, classes): the mean over members of their calibrated probabilities, from logits (M, n, columns)."""
+        calibrated = (logits + self.offset[:, None]) / self.temperature[:, None, None]
+        columns = softmax(calibrated, axis=-1) if is_softmax(classes, multi_label) else expit(calibrated)
+        mean = columns.mean(axis=0)
+        return np.concatenate([1 - mean, mean], axis=1) if is_binary(classes, multi_label) else mean
 
 
 @partial(jax.jit, static_argnums=0)

@@ -6,7 +6,6 @@ so that memory does not grow with the grid.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -26,7 +25,7 @@ from heads.networks.ensemble import Ensemble
 from heads.networks.losses import loss_and_weight, mask_logits
 from heads.networks.models import Network, Parameters, apply, standardise
 from heads.splitting.splits import TRAIN, VALID
-from heads.training.adamw import optimizer_of
+from heads.training.adamw import optimizer_of, prefetched
 from heads.training.grid import BestHeads, Grid, Program, TrainedGrid, grid_cells, make_grid, make_program
 from heads.training.problem import Problem, build_examples_problem
 from heads.training.validation import score
@@ -35,14 +34,16 @@ from heads.training.validation import score
 SHORTEST = 64
 #: Most tiles of a step, padding included, unless one bag alone has more.
 STEP_TILES = 16_384
+#: Most bags at once where nothing is trained.
+EVALUATION_BAGS = 64
 
 
 class BagBatch(NamedTuple):
     """Bags of one padded length.
 
     Attributes:
-        x: Vectors as stored; zeros behind each bag's own.
-        mask: Which are the bag's own.
+        x: Vectors of the bags' tiles as stored, then zeros.
+        mask: Which of these are tiles.
         bag: Index of each bag among the examples; -1 is padding.
     """
 
@@ -60,53 +61,43 @@ def bag_batches(
     vectors: NDArray[Any], bags: Bags, chosen: NDArray[np.intp], *, most_bags: int, most_tiles: int,
     rng: np.random.Generator | None = None,
 ) -> Iterator[BagBatch]:  # fmt: skip
-    """Some bags in batches of one length each, all of them once.
+    """Batches of bags of one padded length each; every chosen bag comes once.
 
     Args:
         vectors: (tiles, dim) of all bags, one after the other; may be a memory map.
-        chosen: The bags.
+        chosen: Indices of the bags.
         most_tiles: Tiles drawn from a longer bag, without replacement; all where 0.
-        rng: Draws tiles and the order of bags and batches; without one bags come by length, with all their tiles.
+        rng: Draws tiles and the order of bags and batches; without one, bags are sorted by length and keep all tiles.
     """
-    size = np.minimum(bags.sizes, most_tiles) if rng is not None and most_tiles else bags.sizes
+    used_tiles = np.minimum(bags.sizes, most_tiles) if rng is not None and most_tiles else bags.sizes
     order = chosen if rng is None else rng.permutation(chosen)
-    length = np.array([padded_length(int(n)) for n in size[order]])
-    groups = []
-    for each in np.unique(length):
-        mine, room = order[length == each], max(1, min(most_bags, STEP_TILES // int(each)))
-        groups += [(int(each), room, mine[i : i + room]) for i in range(0, len(mine), room)]
-    turn = range(len(groups)) if rng is None else rng.permutation(len(groups))
-    for i in turn:
-        each, room, mine = groups[i]
-        x = np.zeros((room, each, vectors.shape[1]), vectors.dtype)
-        mask, bag = np.zeros((room, each), bool), np.full(room, -1, np.int32)
-        for place, number in enumerate(mine):
-            low, n = int(bags.start[number]), int(size[number])
-            rows = low + np.arange(n)
-            if rng is not None and n < bags.sizes[number]:
-                rows = low + np.sort(rng.choice(int(bags.sizes[number]), n, replace=False))
-            x[place, :n], mask[place, :n], bag[place] = vectors[rows], True, number
+    lengths = np.array([padded_length(int(n)) for n in used_tiles[order]])
+    batches: list[tuple[int, int, NDArray[np.intp]]] = []  # padded length, most bags, bags
+    for length in np.unique(lengths).tolist():
+        of_length, room = order[lengths == length], max(1, min(most_bags, STEP_TILES // length))
+        batches += [(length, room, of_length[i : i + room]) for i in range(0, len(of_length), room)]
+    for i in range(len(batches)) if rng is None else rng.permutation(len(batches)):
+        length, room, members = batches[i]
+        x = np.zeros((room, length, vectors.shape[1]), vectors.dtype)
+        mask, bag = np.zeros((room, length), bool), np.full(room, -1, np.int32)
+        for slot, member in enumerate(members):
+            start, size, n = int(bags.start[member]), int(bags.sizes[member]), int(used_tiles[member])
+            rows = start + np.arange(n)
+            if rng is not None and n < size:
+                rows = start + np.sort(rng.choice(size, n, replace=False))
+            x[slot, :n], mask[slot, :n], bag[slot] = vectors[rows], True, member
         yield BagBatch(*cast(tuple[Any, Any, Any], (x, mask, bag)))
 
 
-def _prefetched(batches: Iterator[BagBatch]) -> Iterator[BagBatch]:
-    """The same, each laid out while the one before is in use."""
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, batches, None)
-        while (now := coming.result()) is not None:
-            coming = reader.submit(next, batches, None)
-            yield jax.tree.map(jnp.asarray, now)
-
-
 class _State(NamedTuple):
-    """Heads (streams · folds · heads, …) on their way."""
+    """Parameters and optimiser states of the heads in training, (streams · folds · heads, …) each."""
 
-    parameters: Any
+    parameters: Parameters
     optimizer: Any
 
 
 class _Heads(NamedTuple):
-    """Of each head, flattened: its place in the grid and the problem."""
+    """Stream, fold, task, learning rate and weight decay of each head, flattened."""
 
     stream: Int[Array, " n"]
     fold: Int[Array, " n"]
@@ -135,19 +126,19 @@ def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> 
     parameters = jax.tree.map(lambda a: a[heads.stream], start)
     state = _State(parameters, _start_optimizer(program, parameters))
     best = _Best(parameters, patience=program.patience)
-    trained, valid = (np.flatnonzero((examples.split.parts == part).any(axis=0)) for part in (TRAIN, VALID))
+    fitted_bags, valid_bags = (np.flatnonzero((examples.split.parts == part).any(axis=0)) for part in (TRAIN, VALID))
     rng, step = np.random.default_rng(config.seed), 0
-    while step < program.steps and best.open:
+    while step < program.steps and best.improving:
         epoch = bag_batches(
-            vectors, bags, trained, most_bags=config.batch or 1, most_tiles=config.bag_tiles, rng=rng
+            vectors, bags, fitted_bags, most_bags=config.batch or 1, most_tiles=config.bag_tiles, rng=rng
         )  # fmt: skip
-        for batch in _prefetched(epoch):
+        for batch in prefetched(epoch):
             state = _step(program, problem, grid, heads, state, batch, step)
             step += 1
             if step % program.every == 0 or step == program.steps:
-                logits = _all_logits(program, problem, heads, state.parameters, vectors, bags, valid)
+                logits = _all_logits(program, problem, heads, state.parameters, vectors, bags, valid_bags)
                 best.update(state.parameters, np.asarray(_score_heads(program, problem, heads, logits)), step)
-            if step == program.steps or not best.open:
+            if step == program.steps or not best.improving:
                 break
     return TrainedGrid(
         optimizer="adamw",
@@ -156,14 +147,13 @@ def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> 
         cells=grid_cells(grid, ("learning_rate", "weight_decay")),
         seeds=len(seeds),
         best=best.heads(shape),
-        logits=lambda ensemble, rows: bag_logits(ensemble, vectors, bags, rows),
+        logits=lambda ensemble, rows: bag_outputs(ensemble, vectors, bags, rows)[0],
     )
 
 
 def _bag_problem(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> Problem:
-    """The problem with bags for rows; means and standard deviations are those of tiles."""
-    placeholder = np.zeros((len(examples), 1), np.float16)
-    problem = build_examples_problem(config, examples, placeholder)
+    """The problem with bags for rows, which have no vectors; means and standard deviations are those of tiles."""
+    problem = build_examples_problem(config, examples, np.zeros((len(examples), 1), np.float16))
     tiles = np.repeat(examples.split.parts == TRAIN, examples.bags.sizes, axis=1)
     mean, std, shift, scale = (jnp.asarray(a) for a in moments(vectors, tiles))
     return problem._replace(mean=mean, std=std, shift=shift, scale=scale)
@@ -189,20 +179,21 @@ class _Best:
         return BestHeads(parameters, jnp.asarray(self.score.reshape(shape)), jnp.asarray(self.step.reshape(shape)))
 
     @property
-    def open(self) -> bool:
-        """Whether a head may still get better."""
+    def improving(self) -> bool:
+        """Whether a head may still improve: one that has not run out of patience."""
         return bool((self._stale < self._patience).any())
 
     def update(self, parameters: Parameters, score: NDArray[np.float32], step: int) -> None:
-        going = self._stale < self._patience
-        better = (score < self.score) & going
+        """Take the parameters of the heads whose score is their best so far."""
+        active = self._stale < self._patience
+        better = (score < self.score) & active
 
-        def kept(new: Any, old: NDArray[Any]) -> NDArray[Any]:
+        def best_of(new: jax.Array, old: NDArray[Any]) -> NDArray[Any]:
             return np.where(better.reshape(-1, *(1,) * (old.ndim - 1)), np.asarray(new), old)
 
-        self.parameters = jax.tree.map(kept, parameters, self.parameters)
+        self.parameters = jax.tree.map(best_of, parameters, self.parameters)
         self.score, self.step = np.where(better, score, self.score), np.where(better, step, self.step)
-        self._stale = np.where(better, 0, self._stale + going)
+        self._stale = np.where(better, 0, self._stale + active)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -216,22 +207,22 @@ def _step(
     program: Program, problem: Problem, grid: Grid, heads: _Heads, state: _State, batch: BagBatch, number: int
 ) -> _State:
     """One step of every head on a batch of bags."""
-    x, at = standardise(batch.x, problem.mean, problem.std), jnp.maximum(batch.bag, 0)
+    x, rows = standardise(batch.x, problem.mean, problem.std), jnp.maximum(batch.bag, 0)
 
-    def of_head(one: tuple[Parameters, Any, _Heads]) -> tuple[Parameters, Any]:
-        parameters, optimizer, head = one
+    def step_of_head(inputs: tuple[Parameters, Any, _Heads]) -> tuple[Parameters, Any]:
+        parameters, optimizer, head = inputs
         key = jax.random.fold_in(grid.keys[head.stream], number)
         present, softmax = problem.present[head.task], problem.softmax[head.task]
-        targets = problem.targets[head.task][at].astype(jnp.float32)
-        counted = (batch.bag >= 0) & problem.known[head.task][at] & (problem.parts[head.fold][at] == TRAIN)
+        targets = problem.targets[head.task][rows].astype(jnp.float32)
+        counted = (batch.bag >= 0) & problem.known[head.task][rows] & (problem.parts[head.fold][rows] == TRAIN)
         standard = problem.shift[0, head.fold], problem.scale[0, head.fold]
 
         def mean_loss(parameters: Parameters) -> Float[Array, ""]:
-            raw = jax.vmap(lambda bag, mask, key: apply(program.network, parameters, bag, *standard, key, mask)[0])(
+            logits = jax.vmap(lambda bag, mask, key: apply(program.network, parameters, bag, *standard, key, mask)[0])(
                 x, batch.mask, jax.random.split(key, len(x))
             )
             loss, weight = loss_and_weight(
-                mask_logits(raw, present), targets, problem.weights[head.fold, head.task], present, softmax,
+                mask_logits(logits, present), targets, problem.weights[head.fold, head.task], present, softmax,
                 program.focal, program.losses,
             )  # fmt: skip
             return jnp.where(counted, loss, 0.0).sum() / jnp.maximum(jnp.where(counted, weight, 0.0).sum(), 1e-6)
@@ -242,7 +233,7 @@ def _step(
         )
         return optax.apply_updates(parameters, updates), optimizer
 
-    return _State(*jax.lax.map(of_head, (state.parameters, state.optimizer, heads)))
+    return _State(*jax.lax.map(step_of_head, (state.parameters, state.optimizer, heads)))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -259,9 +250,9 @@ def _logits_of_batch(
     x = standardise(batch.x, mean, std)
 
     def of_member(
-        one: tuple[Parameters, Float[Array, " dim"], Float[Array, " dim"]],
+        member: tuple[Parameters, Float[Array, " dim"], Float[Array, " dim"]],
     ) -> tuple[Float[Array, "bags k"], Float[Array, "bags length"]]:
-        parameters, shift, scale = one
+        parameters, shift, scale = member
         return jax.vmap(lambda bag, mask: apply(network, parameters, bag, shift, scale, None, mask))(x, batch.mask)
 
     return jax.lax.map(of_member, (parameters, shift, scale))
@@ -273,12 +264,12 @@ def _all_logits(
 ) -> NDArray[np.float32]:  # fmt: skip
     """Logits (heads, examples, k) of some bags; zeros for the others."""
     standard = problem.mean, problem.std, problem.shift[0, heads.fold], problem.scale[0, heads.fold]
-    found = np.zeros((len(heads.task), len(problem.parts[0]), program.columns), np.float32)
-    for batch in _prefetched(bag_batches(vectors, bags, chosen, most_bags=64, most_tiles=0)):
-        logits, _ = _logits_of_batch(program.network, parameters, *standard, batch)
+    logits = np.zeros((len(heads.task), len(problem.parts[0]), program.columns), np.float32)
+    for batch in prefetched(bag_batches(vectors, bags, chosen, most_bags=EVALUATION_BAGS, most_tiles=0)):
+        batch_logits, _ = _logits_of_batch(program.network, parameters, *standard, batch)
         real = np.asarray(batch.bag) >= 0
-        found[:, np.asarray(batch.bag)[real]] = np.asarray(logits)[:, real]
-    return found
+        logits[:, np.asarray(batch.bag)[real]] = np.asarray(batch_logits)[:, real]
+    return logits
 
 
 @partial(jax.jit, static_argnums=0)
@@ -296,26 +287,21 @@ def _score_heads(
     return jax.vmap(of_head)(logits, heads.fold, heads.task)
 
 
-def bag_logits(ensemble: Ensemble, vectors: NDArray[Any], bags: Bags, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Logits (members, chosen, columns) of some bags."""
-    return bag_outputs(ensemble, vectors, bags, chosen)[0]
-
-
 def bag_outputs(
     ensemble: Ensemble, vectors: NDArray[Any], bags: Bags, chosen: NDArray[np.intp]
 ) -> tuple[NDArray[np.float32], dict[int, NDArray[np.float32]]]:
-    """Logits (members, chosen, columns) of bags, and what attention each of a bag's tiles got, by bag.
+    """Logits (members, chosen, columns) of bags, and by bag the attention (tiles,) to each of its tiles.
 
     Attention is the mean over members; it sums to one over a bag.
     """
     standard = ensemble.mean, ensemble.std, ensemble.shift, ensemble.scale
-    found = np.zeros((len(ensemble), len(bags), ensemble.offset.shape[1]), np.float32)
+    logits = np.zeros((len(ensemble), len(bags), ensemble.offset.shape[1]), np.float32)
     attention: dict[int, NDArray[np.float32]] = {}
-    for batch in _prefetched(bag_batches(vectors, bags, chosen, most_bags=64, most_tiles=0)):
-        logits, weights = _logits_of_batch(ensemble.network, ensemble.parameters, *standard, batch)
+    for batch in prefetched(bag_batches(vectors, bags, chosen, most_bags=EVALUATION_BAGS, most_tiles=0)):
+        batch_logits, weights = _logits_of_batch(ensemble.network, ensemble.parameters, *standard, batch)
         mean = np.asarray(weights).mean(axis=0)
-        for place, bag in enumerate(np.asarray(batch.bag)):
+        for slot, bag in enumerate(np.asarray(batch.bag)):
             if bag >= 0:
-                found[:, bag] = np.asarray(logits)[:, place]
-                attention[int(bag)] = mean[place, : bags.sizes[bag]]
-    return found[:, chosen], attention
+                logits[:, bag] = np.asarray(batch_logits)[:, slot]
+                attention[int(bag)] = mean[slot, : bags.sizes[bag]]
+    return logits[:, chosen], attention

@@ -1,7 +1,7 @@
 """Fit a whole grid of heads by stochastic gradients, in one program: streams × folds × (tasks × hyper-parameters).
 
-A stream is a seed with its batches and its augmentation. All heads of a stream see the same batch, each weighs the
-rows that are in its own training data and have an answer to its own task, so that a batch is fetched, standardised and
+A stream is a seed with its batches and its augmentation. All heads of a stream see the same batch; the loss of each is
+over the rows that are in its own training part and labelled in its own task. So a batch is fetched, standardised and
 augmented once, and a step is one matrix product however many heads there are.
 """
 
@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +27,18 @@ from heads.training.grid import BestHeads, Grid, Program, stream_moments
 from heads.training.problem import BatchDraw, Problem, draw_batch
 from heads.training.validation import validate
 
+_T = TypeVar("_T")
+
 
 class _State(NamedTuple):
+    """The heads in training.
+
+    Attributes:
+        best: As they were at their best evaluation.
+        stale: Evaluations since then.
+        round: Rounds that are done; a round is the steps from one evaluation to the next.
+    """
+
     parameters: Parameters
     optimizer: Any
     best: BestHeads
@@ -36,7 +46,7 @@ class _State(NamedTuple):
     round: Int[Array, ""]
 
 
-#: Vectors, their targets, and which rows count in which fold and task; of each stream, or of one.
+#: Vectors, their targets, and which rows count in which fold and task; of all streams, or of one.
 _Batch = tuple[
     Float[Array, "*streams batch dim"],
     Float[Array, "*streams tasks batch k"],
@@ -44,8 +54,8 @@ _Batch = tuple[
 ]
 
 
-class _Raw(NamedTuple):
-    """Vectors of a batch as stored."""
+class _StoredVectors(NamedTuple):
+    """Vectors of a batch as stored, and of the partners to mix them with where a policy needs any."""
 
     x: Float16[Array, "*n dim"] | Float[Array, "*n dim"]
     same: Float16[Array, "*n dim"] | None
@@ -62,9 +72,9 @@ def fit_on_device(program: Program, problem: Problem, grid: Grid, flat: Float16[
 
     def train_and_evaluate(state: _State) -> _State:
         draws = _draw_round(program, problem, grid, state.round)
-        return _round(program, problem, grid, state, draws, lambda one: _fetch(program, flat, one))
+        return _round(program, problem, grid, state, draws, partial(_gather, program, flat))
 
-    return jax.lax.while_loop(partial(_goes_on, program), train_and_evaluate, _begin(program, problem, grid)).best
+    return jax.lax.while_loop(partial(_unfinished, program), train_and_evaluate, _initial(program, problem, grid)).best
 
 
 def fit_streamed(
@@ -77,23 +87,21 @@ def fit_streamed(
     Args:
         fetch: From flat row numbers, row · views + view, to vectors.
     """
-    state = _jit_begin(program, problem, grid)
-    with ThreadPoolExecutor(1) as reader:
-        rounds = _prefetched(reader, lambda r: _fetched_round(program, problem, grid, r, fetch), program.rounds)
-        for draws, raw in rounds:
-            state = _streamed_round(program, problem, grid, state, draws, raw)
-            if not _goes_on(program, state):
-                break
+    state = _jit_initial(program, problem, grid)
+    for draws, vectors in prefetched(_fetched_round(program, problem, grid, r, fetch) for r in range(program.rounds)):
+        state = _jit_round(program, problem, grid, state, draws, vectors)
+        if not _unfinished(program, state):
+            break
     return state.best
 
 
-def _prefetched(reader: ThreadPoolExecutor, make: Callable[[int], Any], count: int) -> Iterator[Any]:
-    coming = reader.submit(make, 0)
-    for number in range(count):
-        now = coming.result()
-        if number + 1 < count:
-            coming = reader.submit(make, number + 1)
-        yield now
+def prefetched(items: Iterator[_T]) -> Iterator[_T]:
+    """The same items; a thread makes the next while one is in use."""
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = reader.submit(next, items, None)
+        while (item := upcoming.result()) is not None:
+            upcoming = reader.submit(next, items, None)
+            yield item
 
 
 def _fetched_round(
@@ -102,32 +110,32 @@ def _fetched_round(
     grid: Grid,
     number: int,
     fetch: Callable[[NDArray[np.int64]], NDArray[np.float16]],
-) -> tuple[BatchDraw, _Raw]:
+) -> tuple[BatchDraw, _StoredVectors]:
+    """Draws of a round, and their vectors, (steps, streams, batch, …) each."""
     draws = _jit_draw_round(program, problem, grid, number)
 
-    def of(rows: jax.Array, views: jax.Array | int) -> jax.Array:
-        flat = np.asarray(rows, np.int64) * program.views + np.asarray(views)
-        return jnp.asarray(fetch(flat.reshape(-1)).reshape(*flat.shape, -1))
+    def vectors_of(rows: Int[Array, "*n"], view: Int[Array, "*n"] | int) -> Float16[Array, "*n dim"]:
+        flat_rows = np.asarray(rows, np.int64) * program.views + np.asarray(view)
+        return jnp.asarray(fetch(flat_rows.reshape(-1)).reshape(*flat_rows.shape, -1))
 
-    wants_same, wants_any = _wants(program)
-    raw = _Raw(
-        of(draws.rows, draws.view),
-        of(draws.same, 0) if wants_same else None,
-        of(draws.any, 0) if wants_any else None,
+    needs_same, needs_any = _needs_partners(program)
+    vectors = _StoredVectors(
+        vectors_of(draws.rows, draws.view),
+        vectors_of(draws.same, 0) if needs_same else None,
+        vectors_of(draws.any, 0) if needs_any else None,
     )
-    return draws, raw
+    return draws, vectors
 
 
 # -- the program, in the order in which it runs ---------------------------------------------
 
 
-def _begin(program: Program, problem: Problem, grid: Grid) -> _State:
+def _initial(program: Program, problem: Problem, grid: Grid) -> _State:
     """Heads of a stream start alike, whatever their fold, task and hyper-parameters."""
-    folds, heads = len(problem.parts), len(grid.task)
-    one = jax.vmap(program.start)(grid.keys)
-    shape = (len(grid.keys), folds, heads)
-    parameters = jax.tree.map(lambda a: jnp.broadcast_to(a[:, None, None], (*shape, *a.shape[1:])), one)
-    optimizer = optimizer_of(program, jnp.float32(0), jnp.float32(0), jax.tree.map(lambda a: a[0], one))
+    shape = len(grid.keys), len(problem.parts), len(grid.task)
+    start = jax.vmap(program.start)(grid.keys)
+    parameters = jax.tree.map(lambda a: jnp.broadcast_to(a[:, None, None], (*shape, *a.shape[1:])), start)
+    optimizer = optimizer_of(program, jnp.float32(0), jnp.float32(0), jax.tree.map(lambda a: a[0], start))
     opt_state = jax.vmap(jax.vmap(jax.vmap(optimizer.init)))(parameters)
     best = BestHeads(parameters, jnp.full(shape, jnp.inf), jnp.zeros(shape, jnp.int32))
     return _State(parameters, opt_state, best, jnp.zeros(shape, jnp.int32), jnp.int32(0))
@@ -142,7 +150,8 @@ def optimizer_of(
     return optax.adamw(lambda step: rate * schedule(step), weight_decay=decay, mask=decay_mask(parameters))
 
 
-def _goes_on(program: Program, state: _State) -> Bool[Array, ""]:
+def _unfinished(program: Program, state: _State) -> Bool[Array, ""]:
+    """Whether rounds are left, and a head that may still improve."""
     return (state.round < program.rounds) & (state.stale < program.patience).any()
 
 
@@ -161,39 +170,47 @@ def _draw_round(program: Program, problem: Problem, grid: Grid, number: Int[Arra
     return over_steps(steps, grid.keys, strengths.views, strengths.learned)
 
 
-def _wants(program: Program) -> tuple[bool, bool]:
+def _needs_partners(program: Program) -> tuple[bool, bool]:
+    """Whether a policy mixes rows with others of the same classes, and with others of any class."""
     kinds = frozenset().union(*program.kinds)
     return bool(kinds & {"interpolate", "extrapolate"}), "mixup" in kinds
 
 
-def _fetch(program: Program, flat: jax.Array, draws: BatchDraw) -> _Raw:
-    wants_same, wants_any = _wants(program)
-    return _Raw(
+def _gather(program: Program, flat: Float16[Array, "rows dim"], draws: BatchDraw) -> _StoredVectors:
+    needs_same, needs_any = _needs_partners(program)
+    return _StoredVectors(
         flat[draws.rows * program.views + draws.view],
-        flat[draws.same * program.views] if wants_same else None,
-        flat[draws.any * program.views] if wants_any else None,
+        flat[draws.same * program.views] if needs_same else None,
+        flat[draws.any * program.views] if needs_any else None,
     )
 
 
-def _round(program: Program, problem: Problem, grid: Grid, state: _State, draws: BatchDraw, fetch: Any) -> _State:
-    """Some steps, then an evaluation on the validation rows.
+def _round(
+    program: Program, problem: Problem, grid: Grid, state: _State, draws: BatchDraw,
+    vectors: _StoredVectors | Callable[[BatchDraw], _StoredVectors],
+) -> _State:  # fmt: skip
+    """The steps of a round, then an evaluation on the validation rows.
 
     Args:
-        fetch: Vectors of the whole round, or a function from draws of a step to its vectors.
+        vectors: Of the whole round, or a function from the draws of a step to its vectors.
     """
 
-    def step(carry: tuple[Any, Any], one: tuple[jax.Array, BatchDraw, Any]) -> tuple[tuple[Any, Any], None]:
-        (parameters, optimizer), (number, drawn, given) = carry, one
-        raw = fetch(drawn) if given is None else given
-        return _step(program, problem, grid, parameters, optimizer, number, drawn, raw), None
+    def step(
+        carry: tuple[Parameters, Any], inputs: tuple[Int[Array, ""], BatchDraw, _StoredVectors | None]
+    ) -> tuple[tuple[Parameters, Any], None]:
+        (parameters, optimizer), (number, step_draws, step_vectors) = carry, inputs
+        if not isinstance(vectors, _StoredVectors):
+            step_vectors = vectors(step_draws)
+        assert step_vectors is not None
+        return _step(program, problem, grid, parameters, optimizer, number, step_draws, step_vectors), None
 
-    given = fetch if isinstance(fetch, _Raw) else None
     numbers = state.round * program.every + jnp.arange(program.every)
-    (parameters, optimizer), _ = jax.lax.scan(step, (state.parameters, state.optimizer), (numbers, draws, given))
+    inputs = numbers, draws, vectors if isinstance(vectors, _StoredVectors) else None
+    (parameters, optimizer), _ = jax.lax.scan(step, (state.parameters, state.optimizer), inputs)
     scores = validate(program, problem, grid, parameters)
     better = (scores < state.best.score) & (state.stale < program.patience)
     best = BestHeads(
-        jax.tree.map(lambda new, old: jnp.where(_like(better, new), new, old), parameters, state.best.parameters),
+        jax.tree.map(lambda new, old: jnp.where(_aligned(better, new), new, old), parameters, state.best.parameters),
         jnp.where(better, scores, state.best.score),
         jnp.where(better, (state.round + 1) * program.every, state.best.best_step),
     )
@@ -202,7 +219,8 @@ def _round(program: Program, problem: Problem, grid: Grid, state: _State, draws:
     return _State(parameters, optimizer, best, jnp.where(stopped, state.stale, stale), state.round + 1)
 
 
-def _like(flags: jax.Array, array: jax.Array) -> jax.Array:
+def _aligned(flags: Bool[Array, "*heads"], array: Float[Array, "..."]) -> Bool[Array, "..."]:
+    """Flags with an axis of size 1 for each further axis of the array."""
     return flags.reshape(*flags.shape, *(1,) * (array.ndim - flags.ndim))
 
 
@@ -214,7 +232,7 @@ def _step(
     optimizer: Any,
     number: Int[Array, ""],
     draws: BatchDraw,
-    raw: _Raw,
+    vectors: _StoredVectors,
 ) -> tuple[Parameters, Any]:
     """One step of every head."""
     keys = jax.vmap(lambda key: jax.random.fold_in(key, 2 * number + 1))(grid.keys)
@@ -241,10 +259,10 @@ def _step(
             scale: Float[Array, " dim"],
         ) -> tuple[Parameters, Any]:
             def mean_loss(parameters: Parameters) -> Float[Array, ""]:
-                raw = apply(program.network, parameters, x, shift, scale, key)
+                logits = apply(program.network, parameters, x, shift, scale, key)
                 present, softmax = problem.present[task], problem.softmax[task]
                 loss, weight = loss_and_weight(
-                    mask_logits(raw, present), targets[task], weights[task], present, softmax,
+                    mask_logits(logits, present), targets[task], weights[task], present, softmax,
                     program.focal, program.losses,
                 )  # fmt: skip
                 counts = counted[task]
@@ -263,54 +281,55 @@ def _step(
 
     standards = stream_moments(problem, len(keys))
     return jax.vmap(of_stream)(
-        parameters, optimizer, keys, *standards, *_batches(program, problem, grid, draws, raw, keys)
+        parameters, optimizer, keys, *standards, *_batches(program, problem, grid, draws, vectors, keys)
     )
 
 
-def _batches(program: Program, problem: Problem, grid: Grid, draws: BatchDraw, raw: _Raw, keys: PRNGKeyArray) -> _Batch:
+def _batches(
+    program: Program, problem: Problem, grid: Grid, draws: BatchDraw, vectors: _StoredVectors, keys: PRNGKeyArray
+) -> _Batch:
     """Batches of all streams. Those of the same kinds go together; what a stream does not use costs nothing."""
-    given = grid.strengths, draws, raw, keys
+    inputs = grid.strengths, draws, vectors, keys
     seeds = len(keys) // len(program.kinds)
     parts, start = [], 0
-    for kinds, run in itertools.groupby(program.kinds):
-        mine = slice(start, start := start + seeds * len(list(run)))
-        parts.append(
-            jax.vmap(partial(_batch, program, problem, kinds))(*jax.tree.map(lambda a, mine=mine: a[mine], given))
-        )
+    for kinds, policies in itertools.groupby(program.kinds):
+        streams = slice(start, start := start + seeds * len(list(policies)))
+        of_streams = jax.tree.map(lambda a, streams=streams: a[streams], inputs)
+        parts.append(jax.vmap(partial(_batch, program, problem, kinds))(*of_streams))
     return parts[0] if len(parts) == 1 else jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
 
 
 def _batch(
-    program: Program, problem: Problem, kinds: frozenset[str], strengths: Strengths, draws: BatchDraw, raw: _Raw,
-    key: PRNGKeyArray,
+    program: Program, problem: Problem, kinds: frozenset[str], strengths: Strengths, draws: BatchDraw,
+    vectors: _StoredVectors, key: PRNGKeyArray,
 ) -> _Batch:  # fmt: skip
     """Standardised and augmented vectors, their targets, and which rows count in which fold and task."""
 
-    def standard(vectors: Float16[Array, "batch dim"] | None) -> Float[Array, "batch dim"]:
-        assert vectors is not None, "vectors of a kind in use were not fetched"
-        return standardise(vectors, problem.mean, problem.std)
+    def standardised(stored: Float16[Array, "batch dim"] | None) -> Float[Array, "batch dim"]:
+        assert stored is not None, "vectors of a kind in use were not fetched"
+        return standardise(stored, problem.mean, problem.std)
 
-    x, targets = raw.x, problem.targets[:, draws.rows].astype(jnp.float32)
+    x, targets = vectors.x, problem.targets[:, draws.rows].astype(jnp.float32)
     known = problem.known[:, draws.rows]
     if "learned" in kinds:
-        x = _through_augmenter(program, problem, x, draws.learned, key=jax.random.fold_in(key, 2))
+        x = _apply_latent_augmenter(program, problem, x, draws.learned, key=jax.random.fold_in(key, 2))
     same = any_ = any_targets = None
     if kinds & {"interpolate", "extrapolate"}:
-        same = standard(raw.same)
+        same = standardised(vectors.same)
     if "mixup" in kinds:
-        any_, any_targets = standard(raw.any), problem.targets[:, draws.any].astype(jnp.float32)
+        any_, any_targets = standardised(vectors.any), problem.targets[:, draws.any].astype(jnp.float32)
         known = known & problem.known[:, draws.any]
     partners = Partners(same, any_, any_targets)
-    x, targets = augment(standard(x), targets, partners, strengths, kinds, key=jax.random.fold_in(key, 1))
-    trained = problem.parts[:, draws.rows] == TRAIN
-    return x, targets, trained[:, None] & known[None]
+    x, targets = augment(standardised(x), targets, partners, strengths, kinds, key=jax.random.fold_in(key, 1))
+    in_train = problem.parts[:, draws.rows] == TRAIN
+    return x, targets, in_train[:, None] & known[None]
 
 
-def _through_augmenter(
-    program: Program, problem: Problem, x: Float16[Array, "batch dim"], taken: Bool[Array, " batch"], *,
+def _apply_latent_augmenter(
+    program: Program, problem: Problem, x: Float16[Array, "batch dim"], learned: Bool[Array, " batch"], *,
     key: PRNGKeyArray,
 ) -> Float[Array, "batch dim"]:  # fmt: skip
-    """Vectors, of which those that are taken are replaced by those of views of their tiles, drawn at random."""
+    """Vectors; those marked `learned` become predictions of random views of their tiles."""
     augmenter = problem.augmenter
     assert program.augmenter_network is not None and augmenter is not None, (
         "a policy has learned on, and there is no augmenter"
@@ -318,9 +337,9 @@ def _through_augmenter(
     bank = augmenter.bank
     views = bank[jax.random.randint(key, (len(x),), 0, len(bank))]
     x = x.astype(jnp.float32)
-    return jnp.where(taken[:, None], apply_augmenter(program.augmenter_network, augmenter, x, views), x)
+    return jnp.where(learned[:, None], apply_augmenter(program.augmenter_network, augmenter, x, views), x)
 
 
-_jit_begin = jax.jit(_begin, static_argnums=0)
+_jit_initial = jax.jit(_initial, static_argnums=0)
 _jit_draw_round = jax.jit(_draw_round, static_argnums=0)
-_streamed_round = jax.jit(_round, static_argnums=0)
+_jit_round = jax.jit(_round, static_argnums=0)

@@ -1,4 +1,4 @@
-"""The grid of heads that is fitted at once: what is compiled for it, what each head of it is, and what training leaves.
+"""The grid of heads that is fitted at once: its compiled constants, its cells, and the trained heads.
 
 A stream is a seed with its batches and its augmentation. All heads of a stream see the same batch.
 """
@@ -24,21 +24,21 @@ from heads.training.problem import Problem
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What of a fit is compiled into it.
+    """The constants of a fit, which are compiled into its program.
 
     Attributes:
         network: The heads' network, without its parameters.
-        model, dim, columns, hidden, dropout: What it was made from; see `models.initial`.
+        model, dim, columns, hidden, dropout: What it was made from; see `initial_parameters`.
         losses: Kinds of loss that its tasks need.
         kinds: Kinds of augmentation that each policy uses; the streams are policies × seeds.
         views: Stored views of a row, the original among them.
-        latent: The latent augmenter's network, where a stream uses `learned`.
         batch: Rows of a step.
         steps: Most steps.
         every: Steps between two evaluations on the validation rows.
-        patience: Looks without a gain after which a head stops.
+        patience: Evaluations without improvement after which a head stops.
         metric: What is compared on the validation rows.
         focal: Exponent of the focal loss.
+        augmenter_network: The latent augmenter's network, where a policy uses `learned`.
     """
 
     network: Network
@@ -96,7 +96,7 @@ def make_grid(
     tasks: int, learning_rates: Sequence[float], weight_decays: Sequence[float], strengths: Sequence[Strengths],
     seeds: Sequence[int],
 ) -> Grid:  # fmt: skip
-    """Tasks × learning rates × weight decays, for each of strengths of augmentation × seeds."""
+    """Heads: tasks × learning rates × weight decays. Streams: strengths of augmentation × seeds."""
     cells = [(t, r, w) for t in range(tasks) for r in learning_rates for w in weight_decays]
     task, rate, decay = (np.asarray(values) for values in zip(*cells, strict=True))
     streams = [(strength, seed) for strength in strengths for seed in seeds]
@@ -111,10 +111,7 @@ def make_grid(
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A task and a combination of hyper-parameters, by name.
-
-    Where there are several policies of augmentation, the policy stands under `augment`.
-    """
+    """A task and its hyper-parameters by name; among them `augment`, if there are several policies of augmentation."""
 
     task: int
     parameters: Mapping[str, float | str]
@@ -122,17 +119,17 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainedGrid:
-    """All heads of a fit: (augmentations × seeds) × folds × (tasks × hyper-parameters).
+    """All heads of a fit: (policies × seeds) × folds × (tasks × hyper-parameters).
 
     Attributes:
-        optimizer: What fitted them.
-        network: Their network.
+        optimizer: Name of the optimiser.
+        network: The network of the heads.
         problem: What they were fitted on.
-        cells: Task and hyper-parameters of each head of a fold and seed: all of the first augmentation, then those of
-            the second.
-        seeds: Number of seeds of each.
-        best: Their parameters and validation scores.
-        logits: From an ensemble and rows (n,) of the examples to logits (M, n, columns).
+        cells: Task and hyper-parameters of each head of a fold and seed: all of the first policy of augmentation, then
+            those of the second.
+        seeds: Number of seeds of each cell.
+        best: Parameters and validation scores.
+        logits: Function from an ensemble and rows (n,) of the examples to logits (M, n, columns).
     """
 
     optimizer: str
@@ -148,7 +145,7 @@ class TrainedGrid:
         return {i: self.of_cell(self.best.score, i) for i, cell in enumerate(self.cells) if cell.task == task}
 
     def of_cell(self, values: Any, cell: int) -> NDArray[Any]:
-        """What is of a cell, (seeds, folds, …), in an array over all heads (streams, folds, heads, …)."""
+        """The part (seeds, folds, …) of a cell of an array over all heads (streams, folds, heads, …)."""
         policy, head = divmod(cell, self.best.score.shape[2])
         return np.asarray(values[policy * self.seeds : (policy + 1) * self.seeds, :, head])
 
@@ -178,7 +175,13 @@ def make_program(
     config: FitConfig, examples: Examples, dim: int, *, views: int = 1, steps: int | None = None,
     augmenter_network: Network | None = None,
 ) -> Program:  # fmt: skip
-    """What is compiled for a fit."""
+    """The program of a fit.
+
+    Args:
+        dim: Length of a vector.
+        views: Stored views of a row, the original among them.
+        steps: Most steps; those of the configuration when None.
+    """
     columns = max(logit_columns(len(classes), config.multi_label) for classes in examples.classes)
     softmax = {is_softmax(len(classes), config.multi_label) for classes in examples.classes}
     return Program(
@@ -188,7 +191,7 @@ def make_program(
         columns=columns,
         hidden=config.hidden,
         dropout=config.dropout,
-        losses=frozenset("softmax" if is_one else "sigmoid" for is_one in softmax),
+        losses=frozenset("softmax" if exclusive else "sigmoid" for exclusive in softmax),
         kinds=tuple(active_kinds(policy) for policy in config.policies),
         views=views,
         augmenter_network=augmenter_network,
@@ -204,10 +207,10 @@ def make_program(
 def grid_cells(
     grid: Grid, names: Sequence[str], policies: Sequence[AugmentConfig] = (AugmentConfig(),)
 ) -> tuple[Cell, ...]:
-    """What each head of a fold and seed is.
+    """Task and hyper-parameters of each head of a fold and seed.
 
     Args:
-        names: Of the hyper-parameters that the optimiser has.
+        names: Names of the optimiser's hyper-parameters.
     """
     values = {"learning_rate": grid.learning_rate, "weight_decay": grid.weight_decay, "c": grid.learning_rate}
     columns = {name: np.asarray(values[name]).tolist() for name in names}

@@ -8,7 +8,7 @@ Dimensions of an embedding are correlated, and L-BFGS is slow on that: 420 itera
 on other coordinates, in which the bound of the loss's Hessian (Böhning 1992) is the identity; the optimum is the same.
 They are the principal axes, scaled for each strength: all heads share the one large matrix, so that going from one to
 the other is one matrix product for all of them.
-They are found on the host: LAPACK within a JAX program on the CPU was seen to wait for ever (jaxlib 0.10.2).
+They are computed on the host: LAPACK within a JAX program on the CPU was seen to hang (jaxlib 0.10.2).
 
 Logits are linear in the parameters, so the search along a direction is one on logits and needs no product with the data
 (30 heads on 2,000 x 1,280 took 44 CPU-s with a search that made them, and take 1.7; the same optimum).
@@ -16,7 +16,7 @@ Logits are linear in the parameters, so the search along a direction is one on l
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -37,12 +37,13 @@ from heads.training.validation import validate
 #: A head has converged where no component of the gradient exceeds this; float32 carries little more.
 TOLERANCE = 1e-5
 MEMORY = 20
-LOOKS = 8  # for the lowest point along a line; each costs next to nothing
-ROUNDING = 1e-4  # of a loss: more than float32 errs by, so that a search near the optimum does not stand still
+LINE_SEARCH_STEPS = 8  # for the lowest point along a line; each costs next to nothing
+ROUNDING = 1e-4  # of a loss: more than the error of float32, so that a search near the optimum does not stall
 #: Rows that the curvature is estimated from: it only has to be about right.
 CURVATURE_ROWS = 8192
 
 
+_Tree = TypeVar("_Tree")
 #: Logits and kernel: what is linear in the parameters.
 _Outputs = tuple[Float[Array, "rows k"], Float[Array, "dim k"]]
 
@@ -61,7 +62,7 @@ class _Rows(NamedTuple):
 class _State(NamedTuple):
     parameters: Parameters
     gradient: Parameters
-    outputs: _Outputs  # of the linear map at the parameters
+    outputs: _Outputs  # the linear map at the parameters
     memory: Any
     step: jax.Array
 
@@ -83,16 +84,16 @@ def fit_lbfgs(
         shares = np.eye(1, vectors.shape[1])
     parts = np.asarray(problem.parts)[:, : len(vectors)]
     trained = np.flatnonzero((parts == TRAIN).any(axis=0))
-    lacking = padded(len(trained)) - len(trained)
+    padding = padded(len(trained)) - len(trained)
     counted = (parts[:, None, trained] == TRAIN) & np.asarray(problem.known)[None, :, trained]
-    some = trained[:: -(-len(trained) // CURVATURE_ROWS)]
-    x = (np.asarray(vectors[some, 0], np.float32) - np.asarray(problem.mean)) / np.asarray(problem.std)
+    sample = trained[:: -(-len(trained) // CURVATURE_ROWS)]
+    x = (np.asarray(vectors[sample, 0], np.float32) - np.asarray(problem.mean)) / np.asarray(problem.std)
     axes, scale = _coordinates(x, len(trained), np.asarray(grid.learning_rate))
     rows = _Rows(
-        vectors=jnp.asarray(np.pad(np.moveaxis(vectors[trained], 1, 0), ((0, 0), (0, lacking), (0, 0)))),
+        vectors=jnp.asarray(np.pad(np.moveaxis(vectors[trained], 1, 0), ((0, 0), (0, padding), (0, 0)))),
         shares=jnp.asarray(shares, jnp.float32),
-        targets=jnp.asarray(np.pad(np.asarray(problem.targets)[:, trained], ((0, 0), (0, lacking), (0, 0)))),
-        counted=jnp.asarray(np.pad(counted, ((0, 0), (0, 0), (0, lacking)))),
+        targets=jnp.asarray(np.pad(np.asarray(problem.targets)[:, trained], ((0, 0), (0, padding), (0, 0)))),
+        counted=jnp.asarray(np.pad(counted, ((0, 0), (0, 0), (0, padding)))),
         axes=jnp.asarray(axes),
         scale=jnp.asarray(scale),
     )
@@ -118,13 +119,13 @@ def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> BestHea
     ) -> tuple[Parameters, Int[Array, ""]]:
         present, softmax = problem.present[task], problem.softmax[task]
 
-        def natural(parameters: Parameters) -> Parameters:
+        def to_head(parameters: Parameters) -> Parameters:
             """From the coordinates of the search to those of the head."""
             return with_kernel(parameters, rows.axes @ (axis_scale[:, None] * parameters["kernel"][...]))
 
         def outputs(parameters: Parameters) -> _Outputs:
             """Logits and kernel, which are linear in the parameters."""
-            head = natural(parameters)
+            head = to_head(parameters)
             return apply(program.network, head, x, shift, scale, None), head["kernel"][...]
 
         def objective(logits_and_kernel: _Outputs) -> Float[Array, ""]:
@@ -138,8 +139,8 @@ def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> BestHea
             mean = jnp.where(counted[task], shares @ loss, 0.0).sum() / total
             return mean + jnp.vdot(kernel, kernel) / (2 * strength * total)
 
-        found, steps = _minimise(outputs, objective, start, program.steps)
-        return natural(found), steps
+        optimum, steps = _minimise(outputs, objective, start, program.steps)
+        return to_head(optimum), steps
 
     heads = jax.vmap(of_head, in_axes=(0, 0, 0, *[None] * 5))
     folds = jax.vmap(heads, in_axes=(None, None, None, 0, 0, 0, 0, None))
@@ -154,7 +155,7 @@ def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> BestHea
 def _coordinates(
     x: NDArray[np.float32], n: int, strengths: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """V (dim, dim) and 1/√(λ + 1/Cn) (heads, dim) of V λ Vᵀ = XᵀX / 4n, for some of n rows and each strength C."""
+    """V (dim, dim) and 1/√(λ + 1/Cn) (heads, dim) of V λ Vᵀ = XᵀX / 4n, for a sample of n rows and each C."""
     values, axes = scipy.linalg.eigh((x.T @ x).astype(np.float64) / (4 * len(x)))
     floor = 1 / (strengths.astype(np.float64)[:, None] * n) + 1e-6
     return axes.astype(np.float32), (1 / np.sqrt(np.maximum(values, 0) + floor)).astype(np.float32)
@@ -166,17 +167,17 @@ def _minimise(
     start: Parameters,
     most: int,
 ) -> tuple[Parameters, Int[Array, ""]]:
-    """The minimum of objective(linear(parameters)), both smooth and convex, by L-BFGS; and its steps.
+    """The parameters that minimise objective(linear(parameters)), smooth and convex, by L-BFGS; and the steps taken.
 
-    Along a line the outputs of a linear map are known from two products with the data, one for the direction and one
-    for the gradient where the search ends: looking for the minimum between costs next to nothing.
+    Along a line the outputs of a linear map follow from two products with the data, one for the direction and one for
+    the gradient at the end: the search for the minimum between costs next to nothing.
     """
     directions = optax.scale_by_lbfgs(memory_size=MEMORY)
 
     def gradient_at(outputs: _Outputs) -> Parameters:
         return jax.vjp(linear, start)[1](jax.grad(objective)(outputs))[0]
 
-    def goes_on(state: _State) -> Bool[Array, ""]:
+    def unconverged(state: _State) -> Bool[Array, ""]:
         steepest = jnp.max(jnp.stack([jnp.abs(g).max() for g in jax.tree.leaves(state.gradient)]))
         return (state.step < most) & (steepest > TOLERANCE)
 
@@ -191,31 +192,31 @@ def _minimise(
 
     outputs = linear(start)
     first = _State(start, gradient_at(outputs), outputs, directions.init(start), jnp.int32(0))
-    last = jax.lax.while_loop(goes_on, step, first)
+    last = jax.lax.while_loop(unconverged, step, first)
     return last.parameters, last.step
 
 
-def _moved(start: Any, length: Float[Array, ""], direction: Any) -> Any:
+def _moved(start: _Tree, length: Float[Array, ""], direction: _Tree) -> _Tree:
     return jax.tree.map(lambda a, b: a + length * b, start, direction)
 
 
 def _lowest(along: Callable[[Float[Array, ""]], Float[Array, ""]]) -> Float[Array, ""]:
     """About where a convex function of t > 0 that falls at 0 is lowest: Newton's steps from 0, kept in a bracket.
 
-    Of all that were looked at it is the lowest, of those that rounding makes equal the last.
+    Returns the lowest of the points tried, and of those that rounding makes equal the last.
     """
     value_and_slope = jax.value_and_grad(along)
 
-    def look(_: Int[Array, ""], state: tuple[Float[Array, ""], ...]) -> tuple[Float[Array, ""], ...]:
+    def newton_step(_: Int[Array, ""], state: tuple[Float[Array, ""], ...]) -> tuple[Float[Array, ""], ...]:
         t, low, high, best, least = state
         (value, rise), (_, bend) = jax.jvp(value_and_slope, (t,), (jnp.ones_like(t),))
         better = value <= least + ROUNDING * jnp.abs(least)
         best, least = jnp.where(better, t, best), jnp.where(better, value, least)
         low, high = jnp.where(rise < 0, t, low), jnp.where(rise < 0, high, t)
-        most = jnp.maximum(4 * t, 1)  # where a loss is flat, Newton's step is endless
+        most = jnp.maximum(4 * t, 1)  # where a loss is flat, Newton's step is unbounded
         guess = jnp.minimum(t - rise / bend, most)
         inside = (guess > low) & (guess < high)
         return jnp.where(inside, guess, jnp.where(jnp.isfinite(high), (low + high) / 2, most)), low, high, best, least
 
-    zero, endless = jnp.float32(0), jnp.float32(jnp.inf)
-    return jax.lax.fori_loop(0, LOOKS, look, (zero, zero, endless, zero, endless))[3]
+    zero, infinity = jnp.float32(0), jnp.float32(jnp.inf)
+    return jax.lax.fori_loop(0, LINE_SEARCH_STEPS, newton_step, (zero, zero, infinity, zero, infinity))[3]

@@ -1,4 +1,4 @@
-"""Train all heads of a configuration: the optimiser is chosen, and the problem built that it needs."""
+"""Train all heads of a configuration: choose the optimiser, build its problem, and fit the grid."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,16 +19,21 @@ from heads.training.grid import BestHeads, Grid, Program, TrainedGrid, grid_cell
 from heads.training.lbfgs import fit_lbfgs
 from heads.training.problem import Problem, build_examples_problem
 
-#: More iterations than this the strongest grids do not need, and the weakest regularisation should not get.
+#: Most iterations of L-BFGS: strong regularisation converges in fewer, and weak regularisation should not get more.
 LBFGS_STEPS = 200
 
 
 def choose_optimizer(config: FitConfig, rows: int, views: int = 1) -> str:
-    """`auto` resolved, for so many rows and vectors of each."""
+    """The optimiser of a configuration; `auto` is resolved.
+
+    Args:
+        rows: Rows to fit.
+        views: Stored vectors of a row.
+    """
     if config.optimizer != "auto":
         return config.optimizer
-    can = config.model in LBFGS_MODELS and not config.draws and not config.focal and not config.balanced_sampling
-    return "lbfgs" if can and rows * count_augmented_rows(config, views) <= MAX_LBFGS_VECTORS else "adamw"
+    eligible = config.model in LBFGS_MODELS and not config.draws and not config.focal and not config.balanced_sampling
+    return "lbfgs" if eligible and rows * count_augmented_rows(config, views) <= MAX_LBFGS_VECTORS else "adamw"
 
 
 def train(
@@ -40,8 +45,8 @@ def train(
     Args:
         vectors: (n, dim), or with stored views (n, 1 + views, dim), the original first; for abmil (tiles, dim) of all
             bags, one after the other. May be a memory map.
-        augmenter: Needed where a policy uses `learned`.
-        on_device: Whether all vectors are copied to the device; by its free memory when None. Not for abmil.
+        augmenter: The latent augmenter, needed where a policy uses `learned`.
+        on_device: Whether all vectors are copied to the device; depends on its free memory when None. Not for abmil.
     """
     if config.model == "abmil":
         return train_bags(config, examples, vectors)
@@ -67,7 +72,7 @@ def train(
         best = _fit_adamw(program, problem, grid, vectors, on_device)
         names = ("learning_rate", "weight_decay")
     jax.block_until_ready(best)
-    first = vectors if vectors.ndim == 2 else vectors[:, 0]
+    originals = vectors if vectors.ndim == 2 else vectors[:, 0]
     return TrainedGrid(
         optimizer=optimizer,
         network=program.network,
@@ -75,7 +80,7 @@ def train(
         cells=grid_cells(grid, names, config.policies),
         seeds=len(seeds),
         best=best,
-        logits=lambda ensemble, rows: ensemble.logits(first[rows]),
+        logits=lambda ensemble, rows: ensemble.logits(originals[rows]),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a head is fitted from: vectors, with stored views where they are asked for, and a latent augmenter."""
+"""What heads are fitted on: stored vectors, and where they are augmented stored views and a latent augmenter."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,20 +18,20 @@ from heads.devices import device_bytes
 from heads.examples import Examples
 from heads.record import AugmenterUsed, ViewsUsed
 
-#: Rows that are laid beside their views at once.
+#: Rows that are joined with their views at once.
 _BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingData:
-    """What the examples of a fit are made of.
+    """The vectors of the examples of a fit, and how they are augmented.
 
     Attributes:
-        vectors: What the model sees: a vector for each example (n, dim), or with views (n, 1 + views, dim), the
-            original first; or the vectors of all bags (tiles, dim), one bag after the other.
-        augment: The augmentation that was asked for, or where that was left open what there are the means for.
-        augmenter: What takes a vector to that of a view, where that is wanted.
-        views: The stored views among the vectors.
+        vectors: A vector for each example (n, dim), or with views (n, 1 + views, dim), the original first; or the
+            vectors of all bags (tiles, dim), one bag after the other.
+        augment: The policies of the configuration, or the default policy where it names none.
+        augmenter: The latent augmenter, where a policy uses one.
+        views: The stored views among the vectors, if any.
         notes: What the user should know.
     """
 
@@ -43,7 +43,7 @@ class TrainingData:
 
     @property
     def augmenter_used(self) -> AugmenterUsed | None:
-        """What a head keeps of the augmenter, to be fitted again."""
+        """What a head's record says of the augmenter."""
         if self.augmenter is None:
             return None
         return AugmenterUsed(name=self.augmenter.name, digest=self.augmenter.digest)
@@ -52,13 +52,13 @@ class TrainingData:
 def gather_training_data(
     store: Store, collection: Collection, examples: Examples, config: FitConfig, scratch: Path
 ) -> TrainingData:
-    """Read what a fit needs.
+    """Read the vectors of the examples, with what their augmentation needs.
 
     Args:
         scratch: A folder for what does not fit into memory; it must outlive the training data.
     Raises:
         VectorError: a vector or view holds NaN or infinity.
-        ViewsNotFoundError: views are asked for, and no example has any.
+        ViewsNotFoundError: a policy uses stored views, and no example has any.
         AugmenterNotFoundError, AugmenterMismatchError: see `load_augmenter`.
     """
     vectors = _vectors(collection, examples, config, scratch)
@@ -70,27 +70,30 @@ def gather_training_data(
 def _with_default_policy(
     store: Store, collection: Collection, examples: Examples, config: FitConfig, vectors: NDArray[Any], scratch: Path
 ) -> TrainingData:
-    """With the augmentation that the store has the means for."""
+    """Augmented by what the store holds: stored views, and a latent augmenter that is good enough."""
     views = store.views(collection.name)
     augmenters = augmenters_for(store, collection)
     learned = len(augmenters) == 1 and all(record.beats_original for record in augmenters.values())
-    for count in (views.config().count if views.exists() else 0, 0):
-        policy = default_policy(len(examples), views=count, learned=learned)
-        try:
-            found = _with_policies(store, collection, examples, replace(config, augment=(policy,)), vectors, scratch)
-        except ViewsNotFoundError:
-            continue  # none of the labelled tiles has any
-        break
+
+    def with_policy(policy: AugmentConfig) -> TrainingData:
+        return _with_policies(store, collection, examples, replace(config, augment=(policy,)), vectors, scratch)
+
+    policy = default_policy(len(examples), views=views.config().count if views.exists() else 0, learned=learned)
+    try:
+        data = with_policy(policy)
+    except ViewsNotFoundError:  # none of the labelled tiles has any
+        policy = default_policy(len(examples), views=0, learned=learned)
+        data = with_policy(policy)
     if not policy.is_on:
-        return found
+        return data
     note = f"augmented by {policy}, which the store has the means for; `--augment none` leaves it out"
-    return replace(found, notes=(*found.notes, note))
+    return replace(data, notes=(*data.notes, note))
 
 
 def _with_policies(
     store: Store, collection: Collection, examples: Examples, config: FitConfig, vectors: NDArray[Any], scratch: Path
 ) -> TrainingData:
-    """With the augmentation that a configuration names."""
+    """Augmented by the policies of the configuration."""
     data = TrainingData(vectors=vectors, augment=config.policies)
     if config.uses("learned"):
         data = replace(data, augmenter=load_augmenter(store, collection, config.augmenter))
@@ -103,7 +106,7 @@ def _with_policies(
 def _with_views(
     store: Store, collection: Collection, examples: Examples, vectors: NDArray[Any], scratch: Path
 ) -> tuple[NDArray[Any], ViewsUsed, tuple[str, ...]]:
-    """Vectors with their views, what is recorded of these, and notes."""
+    """The vectors (n, 1 + views, dim) with their views, the record of these, and notes."""
     views = store.views(collection.name)
     if not views.exists():
         raise ViewsNotFoundError(
@@ -112,18 +115,18 @@ def _with_views(
         )
     config = views.config()
     read = read_views(views, examples.ids, memory_map=_mapped(scratch / "views.npy", config.count * vectors.nbytes))
-    found, n = int(read.found.sum()), len(examples)
-    if not found:
+    with_views, n = int(read.found.sum()), len(examples)
+    if not with_views:
         raise ViewsNotFoundError(
             f"not one of {n:,} labelled tiles of collection {collection.name!r} has stored views; make them with "
             "`embedstore ingest … --views` over their slides, or leave views out of --augment"
         )
     note = (
-        f"{n - found:,} of {n:,} labelled tiles have no stored views, and are drawn as they are; "
+        f"{n - with_views:,} of {n:,} labelled tiles have no stored views, and are drawn as they are; "
         "`embedstore ingest … --views` over their slides makes them"
     )
-    both = _beside(vectors, read.vectors, read.found, scratch / "with-views.npy")
-    return both, ViewsUsed(config=config, tiles=found), (note,) if found < n else ()
+    joined = _join_views(vectors, read.vectors, read.found, scratch / "with-views.npy")
+    return joined, ViewsUsed(config=config, tiles=with_views), (note,) if with_views < n else ()
 
 
 def _vectors(collection: Collection, examples: Examples, config: FitConfig, scratch: Path) -> NDArray[Any]:
@@ -135,13 +138,11 @@ def _vectors(collection: Collection, examples: Examples, config: FitConfig, scra
     if (np.diff(rows) > 0).all():
         return read_vectors(collection, rows, version=examples.version, memory_map=memory_map)
     order = np.argsort(rows, kind="stable")  # slides of a patient, or a table that was compacted since
-    read = read_vectors(collection, rows[order], version=examples.version, memory_map=memory_map)
-    back = np.empty(len(rows), np.int64)
-    back[order] = np.arange(len(rows))
-    return read[back]
+    in_table_order = read_vectors(collection, rows[order], version=examples.version, memory_map=memory_map)
+    return in_table_order[np.argsort(order)]
 
 
-def _beside(vectors: NDArray[Any], views: NDArray[Any], found: NDArray[np.bool_], path: Path) -> NDArray[Any]:
+def _join_views(vectors: NDArray[Any], views: NDArray[Any], found: NDArray[np.bool_], path: Path) -> NDArray[Any]:
     """(n, 1 + views, dim): each vector and its views, or itself again where it has none."""
     n, count, dim = views.shape
     out = room_for((n, 1 + count, dim), _mapped(path, 2 * n * (1 + count) * dim))
@@ -153,5 +154,5 @@ def _beside(vectors: NDArray[Any], views: NDArray[Any], found: NDArray[np.bool_]
 
 
 def _mapped(path: Path, size: int) -> Path | None:
-    """The path where so many bytes are too many for memory."""
+    """The path if an array of so many bytes has to be a memory map; None if it fits into memory."""
     return path if size > 2 * device_bytes() else None

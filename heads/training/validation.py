@@ -1,4 +1,7 @@
-"""What validation goes by while heads are being fitted, in JAX; smaller is better. Reports are made by `metrics`."""
+"""Scores of heads on their validation rows while they are fitted, in JAX; smaller is better.
+
+What is reported of a head is computed by `heads.evaluation.metrics`.
+"""
 
 from functools import partial
 
@@ -36,23 +39,24 @@ def score(
     if metric == "balanced_accuracy":
         return 1 - _balanced_accuracy(logits, positive, negative, softmax)
     margin = jnp.where(softmax, logits - _others(logits), logits)
-    known = positive.any(0) & negative.any(0)
-    return 1 - _mean(_auroc(margin, positive, negative), known)
+    defined = positive.any(0) & negative.any(0)
+    return 1 - _mean(_auroc(margin, positive, negative), defined)
 
 
-def _mean(values: Float[Array, " k"], known: Bool[Array, " k"]) -> Float[Array, ""]:
-    return jnp.where(known, values, 0.0).sum() / jnp.maximum(known.sum(), 1)
+def _mean(values: Float[Array, " k"], defined: Bool[Array, " k"]) -> Float[Array, ""]:
+    return jnp.where(defined, values, 0.0).sum() / jnp.maximum(defined.sum(), 1)
 
 
 def _balanced_accuracy(
     logits: Float[Array, "n k"], positive: Bool[Array, "n k"], negative: Bool[Array, "n k"], softmax: Bool[Array, ""]
 ) -> Float[Array, ""]:
-    """Mean recall of the classes there are; of sigmoids, of each class and its absence."""
+    """Mean recall of the classes that occur; with sigmoids, mean of each class's sensitivity and specificity."""
     decided = jnp.where(softmax, logits >= logits.max(-1, keepdims=True), logits > 0)
-    hits = (decided & positive).sum(0) / jnp.maximum(positive.sum(0), 1)
-    passes = (~decided & negative).sum(0) / jnp.maximum(negative.sum(0), 1)
-    there, absent = positive.any(0), negative.any(0)
-    return jnp.where(softmax, _mean(hits, there), _mean((hits + passes) / 2, there & absent))
+    sensitivity = (decided & positive).sum(0) / jnp.maximum(positive.sum(0), 1)
+    specificity = (~decided & negative).sum(0) / jnp.maximum(negative.sum(0), 1)
+    has_positive, has_negative = positive.any(0), negative.any(0)
+    both = _mean((sensitivity + specificity) / 2, has_positive & has_negative)
+    return jnp.where(softmax, _mean(sensitivity, has_positive), both)
 
 
 def _auroc(

@@ -5,7 +5,7 @@ import pytest
 
 from heads.devices import to_device
 from heads.moments import moments
-from heads.training.problem import _numbered
+from heads.training.problem import _row_codes
 
 
 def spread(x, train):
@@ -47,9 +47,9 @@ def test_moments_of_a_policy_are_those_of_what_it_makes_of_a_row():
 
 
 @pytest.mark.parametrize("columns", [1, 5, 64, 65, 130])
-def test_rows_are_numbered_in_the_order_of_what_they_say(columns):
+def test_row_codes_are_in_the_sorted_order_of_the_rows(columns):
     flags = np.random.default_rng(columns).random((300, columns)) < 0.1
-    np.testing.assert_array_equal(_numbered(flags), np.unique(flags, axis=0, return_inverse=True)[1].reshape(-1))
+    np.testing.assert_array_equal(_row_codes(flags), np.unique(flags, axis=0, return_inverse=True)[1].reshape(-1))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8])

@@ -21,7 +21,7 @@ from heads.examples import gather_examples
 from heads.fit import fit_again, fit_heads
 from heads.networks.augmenter_network import apply_augmenter
 from heads.record import ViewsUsed
-from heads.training.adamw import _through_augmenter
+from heads.training.adamw import _apply_latent_augmenter
 from heads.training.grid import make_program
 from heads.training.training_data import gather_training_data
 from tests.heads.view_stores import TINY, VIEWS, labelled
@@ -164,7 +164,7 @@ def test_what_is_drawn_for_it_goes_through_the_augmenter(tmp_path: Path):
     problem = SimpleNamespace(augmenter=augmenter.arrays)
     some = np.arange(len(x)) % 2 == 0
     half, every = (
-        np.asarray(_through_augmenter(program, problem, x, jnp.asarray(taken), key=jax.random.key(1)))
+        np.asarray(_apply_latent_augmenter(program, problem, x, jnp.asarray(taken), key=jax.random.key(1)))
         for taken in (some, some | True)
     )
     own = np.asarray(x, np.float32)

@@ -1,4 +1,4 @@
-"""Ctrl-C during a long call: the first asks the call to stop cleanly, the second ends it at once."""
+"""Ctrl-C during a long call: the first one stops it cleanly, the second one ends it at once."""
 
 import contextlib
 import signal

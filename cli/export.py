@@ -18,7 +18,7 @@ from cli.options import (
 if TYPE_CHECKING:
     from embedstore.export import ExportFormat
 
-FORMATS = ("geojson", "png", "csv", "parquet", "slides", "anndata")  # ExportFormat, whose module is heavy to import
+FORMATS = ("geojson", "png", "csv", "parquet", "slides", "anndata")  # of ExportFormat, whose module is slow to import
 
 
 @click.command(

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from cli.augmenters import print_augmenter
 from cli.flags import Section
 from cli.options import (
     collection_option,
@@ -55,8 +56,6 @@ def command(
     if as_json:
         print_json(augmenter.as_record())
         return
-    from cli.augmenter_card import print_augmenter
-
     print_augmenter(augmenter, brief=True)
     click.echo(f"next: embedstore fit-head --store {store} --task TASK --augment none --augment learned=0.5", err=True)
 

@@ -86,7 +86,7 @@ def _print_confusion(report: "Report") -> None:
     counts = zip(report.classes, report.confusion.tolist(), strict=True)
     if report.multi_label:
         rows = [[name, tn, fp, fn, tp] for name, ((tn, fp), (fn, tp)) in counts]
-        print_table(rows, ["class", "neither", "said only", "missed", "both"])
+        print_table(rows, ["class", "neither", "predicted only", "missed", "both"])
         return
     print_table([[name, *row] for name, row in counts], ["", *report.classes])
 

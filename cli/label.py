@@ -165,7 +165,7 @@ def _conflicts(conflicts: tuple[str, ...]) -> list[str]:
 @click.option("--task", metavar="NAME", help="Only this task.")
 @json_option
 def ls(store: str, task: str | None, as_json: bool) -> None:
-    """List the labels of a store: how many there are by task, class, kind, author and file, and when they came."""
+    """List the labels of a store: their number by task, class, kind, author and file, and when they were made."""
     from embedstore import api
 
     opened = api.open(store)

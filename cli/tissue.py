@@ -53,9 +53,9 @@ def command(slide: Path, out: Path, grid: bool, as_json: bool, **options: Any) -
         slide,
         mpp=options["mpp"],
         mask=options["mask"],
-        tiling=TilingConfig(**TILING.given(options)),
-        tissue=TissueConfig(**TISSUE.given(options)),
-        reading=ReadingConfig(**READING.given(options)),
+        tiling=TILING.given(options),
+        tissue=TISSUE.given(options),
+        reading=READING.given(options),
     )
     out.mkdir(parents=True, exist_ok=True)
     picture, mask = report.write(out, tiles=grid)

@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from embedstore.api.html import card
+from embedstore.api.table import card
 from embedstore.store import Store as StoreTables
 from embedstore.store import StoredAugmenter
 

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.api.exporting import write_export
-from embedstore.api.html import card
 from embedstore.api.progress_bar import progress_bar
 from embedstore.api.search_result import SearchResult
 from embedstore.api.settings import build_config
-from embedstore.api.table import Table
+from embedstore.api.table import Table, card
 from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError
 from embedstore.progress import OnProgress
@@ -241,7 +240,7 @@ class Collection:
 
         return image_query(self._tables, self._table, path, mpp=mpp, trust_extractor=trust_extractor)
 
-    def query_by_vector(self, vector: Any) -> "Query":
+    def query_by_vector(self, vector: NDArray[np.floating] | str | Path) -> "Query":
         """A query by a vector: an array, or a file of numbers as .npy, .csv, .txt or .json.
 
         Raises:

@@ -123,7 +123,7 @@ def _hub() -> Check:
     try:
         socket.create_connection((HUB, 443), timeout=3).close()
     except OSError as error:
-        found = f"{HUB} is not reached ({error}): weights come from --weights or the cache, or use stain-texture"
+        found = f"{HUB} cannot be reached ({error}): weights come from --weights or the cache, or use stain-texture"
         return Check(name="hub", ok=False, found=found, needed=False)
     token = "a token is set" if os.environ.get("HF_TOKEN") else "no HF_TOKEN, which gated weights need"
     return Check(name="hub", ok=True, found=f"{HUB} is reached; {token}", needed=False)

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from embedstore.api.exporting import write_export
-from embedstore.api.html import card
 from embedstore.api.progress_bar import progress_bar
-from embedstore.api.table import Table
+from embedstore.api.table import Table, card
 from embedstore.progress import OnProgress, no_progress
 from embedstore.store import Store as StoreTables
 from embedstore.store import StoredHead

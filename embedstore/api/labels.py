@@ -170,4 +170,4 @@ def _login() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError) as error:
-        raise ConfigError("your login is not known here; say who you are with author") from error
+        raise ConfigError("this system does not tell your login name; give the author (--author, author=)") from error

@@ -25,7 +25,7 @@ class SearchResult(Table):
 
     @property
     def note(self) -> str:
-        """What the user should know, such as why fewer tiles were found than asked for; "" if nothing."""
+        """What the user should know, such as why there are fewer neighbours than requested; "" if nothing."""
         return self.hits.note
 
     def show(self, *, columns: int = 6, tile_px: int = 192) -> "Image.Image":
@@ -40,11 +40,11 @@ class SearchResult(Table):
         return draw_montage(self.hits, columns=columns, tile_px=tile_px)
 
     def export(self, path: str | Path) -> "WrittenHits":
-        """Write the query and its neighbours, as the path says.
+        """Write the query and its neighbours, in the format of the path's ending.
 
         Args:
             path: .png, a picture; .html, a page that needs no other file; .csv, .parquet or .json, the rows; .geojson
-                for QuPath, or a folder, which gets a .geojson for each slide.
+                for QuPath; or a folder, which gets a .geojson for each slide.
         Raises:
             ExportError: the path has another ending or cannot be written to, or no tile has a place for QuPath.
         """

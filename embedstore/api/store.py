@@ -11,7 +11,6 @@ from embedstore.api.collection import Collection
 from embedstore.api.exporting import write_export
 from embedstore.api.extractor_selection import ExtractorSelection
 from embedstore.api.head import Head
-from embedstore.api.html import card
 from embedstore.api.ingest import (
     DEFAULT_EXTRACTOR,
     IngestOptions,
@@ -25,7 +24,7 @@ from embedstore.api.ingest import (
 from embedstore.api.labels import Labels
 from embedstore.api.progress_bar import progress_bar
 from embedstore.api.settings import build_config, fit_config
-from embedstore.api.table import Table
+from embedstore.api.table import Table, card
 from embedstore.config import ExecutionConfig, ReadingConfig, RunConfig, TissueConfig, ViewConfig
 from embedstore.progress import OnProgress
 from embedstore.store import Store as StoreTables

@@ -1,6 +1,6 @@
-"""Tables that the Python API returns: Arrow inside, shown well by notebooks and terminals."""
+"""Tables that the Python API returns, Arrow inside; and how notebooks and terminals show results."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -92,6 +92,12 @@ class Table:
         rows = f"{len(self):,} row{'' if len(self) == 1 else 's'}"
         shown = f", the first {SHOWN_ROWS}" if len(self) > SHOWN_ROWS else ""
         return f"{self.title}: {rows}{shown}" if self.title else f"{rows}{shown}"
+
+
+def card(title: str, facts: Mapping[str, object]) -> str:
+    """HTML of a title and named facts, as notebooks show what is not a table."""
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items())
+    return f"<table><caption>{escape(title)}</caption>{rows}</table>"
 
 
 def _cell(value: Any) -> str:

@@ -1,6 +1,6 @@
 """The extractors that embedstore knows by name, with what is publicly documented about each.
 
-The entries stand in `catalogue.toml`. A fact that no public document states is left out, and is None here.
+The entries are in `catalogue.toml`. A fact that no public document states is left out, and is None here.
 """
 
 import functools
@@ -17,12 +17,12 @@ from embedstore.extractors.spec import ExtractorSpec
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogueEntry(ExtractorSpec):
-    """A published extractor. Its defaults are what most of them have: a timm network, normalised as for ImageNet.
+    """A published extractor. The defaults are those of most entries: a timm network, normalised as for ImageNet.
 
     Attributes:
         million_params: Parameters of the network, in millions.
         note: What a user must know.
-        url: Where the facts were read.
+        url: Source of the facts.
     """
 
     kind: Literal["builtin", "timm", "custom"] = "timm"
@@ -36,7 +36,7 @@ class CatalogueEntry(ExtractorSpec):
 
 @functools.cache
 def catalogue() -> Mapping[str, CatalogueEntry]:
-    """Every entry by its name, in the order in which they are shown."""
+    """All entries by name, in the order in which they are listed."""
     text = resources.files("embedstore.extractors").joinpath("catalogue.toml").read_text(encoding="utf-8")
     return MappingProxyType({name: _entry(name, facts) for name, facts in tomllib.loads(text).items()})
 

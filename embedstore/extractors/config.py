@@ -1,4 +1,4 @@
-"""An extractor as the user requests it: its name, its weights, and what differs from the catalogue."""
+"""An extractor as the user requests it: its name, its weights, and overrides of the catalogue's facts."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ RANDOM_WEIGHTS = re.compile(r"random(?::(\d+))?")
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorConfig:
-    """An extractor by name, with overrides of what that name stands for; None leaves a fact as it is.
+    """An extractor by name, with overrides of its facts; None overrides nothing.
 
     It can be pickled, and loads to the same extractor in any process that sees the same files.
 
     Attributes:
         ref: A name of the catalogue; any timm name (`resnet18`, `timm:resnet18`); a user's `module:function` or
             `file.py:function`; or the name of an entry point in the group `embedstore.extractors`.
-        name: What to call it in the store.
+        name: Its name in the store.
         weights: A `.safetensors`, `.pt`, `.pth` or `.bin` file; or `random` (`random:SEED`) for untrained weights.
             None stands for the published weights: from the hub's cache, else downloaded.
         arch_args: Arguments of the architecture (`timm.create_model`) or of the user's function.
@@ -59,7 +59,7 @@ class ExtractorConfig:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, checked_rgb(getattr(self, name), name))
         if self.weights is not None and not RANDOM_WEIGHTS.fullmatch(self.weights):
-            # Workers start in other directories: a path is made absolute once, here.
+            # Workers start in other directories, so a path is made absolute here.
             object.__setattr__(self, "weights", str(Path(self.weights).expanduser().absolute()))
         file, colon, function = self.ref.rpartition(":")
         if colon and file.endswith(".py"):

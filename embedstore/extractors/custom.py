@@ -1,4 +1,4 @@
-"""A user's own extractor, from a function: `module:function`, `file.py:function`, or the name of an entry point.
+"""A user's own extractor, made by a function: `module:function`, `file.py:function`, or the name of an entry point.
 
 The function is called with the configuration's `arch_args` and returns one of:
 
@@ -30,12 +30,12 @@ ENTRY_POINT_GROUP = "embedstore.extractors"
 
 @dataclass(frozen=True, kw_only=True)
 class CustomNetwork:
-    """A user's own network; what is None comes from the configuration, else it has a neutral value.
+    """A user's own network; fields that are None come from the configuration, or else have a neutral value.
 
     Attributes:
         module: Takes (n, 3, h, w) float, RGB on 0..1 after mean and std.
         embed: Computes (n, dim) from the same input, where that is not the module's own call.
-        name: What to call it in the store; the function's name by default.
+        name: Its name in the store; the function's name by default.
         tile_px: Edge of its tiles, pixels.
         mpp: Their resolution, micrometres per pixel.
         mean, std: Of RGB on 0..1; 0 and 1 by default, which leaves pixels on 0..1.
@@ -73,10 +73,10 @@ def find_function(ref: str) -> Callable[..., Any]:
     """
     if ":" not in ref:
         return _callable(entry_points()[ref].load(), ref)
-    place, _, attribute = ref.rpartition(":")
-    module = _module_of_file(Path(place), ref) if place.endswith(".py") else _module(place, ref)
+    source, _, attribute = ref.rpartition(":")
+    module = _module_of_file(Path(source), ref) if source.endswith(".py") else _module(source, ref)
     if not hasattr(module, attribute):
-        raise UnknownExtractorError(f"extractor {ref!r}: {place} has no {attribute!r}")
+        raise UnknownExtractorError(f"extractor {ref!r}: {source} has no {attribute!r}")
     return _callable(getattr(module, attribute), ref)
 
 
@@ -118,7 +118,7 @@ def _module_of_file(path: Path, ref: str) -> ModuleType:
 
 
 def call_function(ref: str, arch_args: Mapping[str, Any]) -> object:
-    """Call the user's function; returns what it returns.
+    """The result of the user's function.
 
     Raises:
         ConfigError: the function does not take these arguments.

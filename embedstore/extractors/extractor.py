@@ -1,4 +1,4 @@
-"""What every extractor offers: tiles in, embeddings out, and a digest of what lies between."""
+"""The interface of every extractor: tiles in, embeddings out, and a digest of weights and preprocessing."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -10,10 +10,10 @@ from embedstore.errors import ExtractorError
 
 
 class Extractor(ABC):
-    """A frozen network (or fixed features) with its preprocessing. A user's own may subclass this.
+    """A frozen network (or fixed features) with its preprocessing. A user's own extractor may subclass this.
 
     Attributes:
-        name: What it is called in the store.
+        name: Its name in the store.
         dim: Length of an embedding.
         tile_px: Edge of the tiles that it takes, pixels.
         mpp: Resolution of the tiles that it was made for, micrometres per pixel; None where that is not known.
@@ -44,7 +44,7 @@ class Extractor(ABC):
         """
 
     def record(self) -> dict[str, Any]:
-        """Everything that decides the embeddings, as JSON values: what is stored with a collection."""
+        """Everything that determines the embeddings, as JSON values; it is stored with a collection."""
         return {"name": self.name, "dim": self.dim, "tile_px": self.tile_px, "mpp": self.mpp, "digest": self.digest}
 
     def check_pixels(self, pixels: NDArray[np.uint8]) -> None:
@@ -58,7 +58,7 @@ class Extractor(ABC):
             )
 
     def check_embeddings(self, rows: NDArray[np.float16]) -> NDArray[np.float16]:
-        """The rows themselves; raises ExtractorError where one is not finite in float16."""
+        """Return the rows; raise ExtractorError where one is not finite in float16."""
         if not np.isfinite(rows).all():
             raise ExtractorError(
                 f"extractor {self.name!r} gave {int((~np.isfinite(rows)).any(axis=1).sum())} of {len(rows)} embeddings "

@@ -1,4 +1,4 @@
-"""Extractors that are listed in [[extractor]] tables of a TOML file."""
+"""Extractors from the [[extractor]] tables of a TOML file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,20 +12,20 @@ EXTRACTOR_FIELDS = {**fields_of({"extractor": ExtractorConfig})["extractor"], "c
 
 
 def read_extractors(path: str | Path) -> list[ExtractorConfig]:
-    """The extractors of a TOML file that holds [[extractor]] tables and nothing else.
+    """The extractors of a TOML file that holds only [[extractor]] tables.
 
     Raises:
-        ConfigError: the file is not such a file, or a value is not valid.
+        ConfigError: the file holds anything else, or a value is not valid.
     """
     tables = read_tables(path, {"extractor": EXTRACTOR_FIELDS}, repeated=["extractor"])
     return extractors_from_tables(tables["extractor"], path)[0]
 
 
 def extractors_from_tables(tables: Sequence[Table], path: str | Path | None) -> tuple[list[ExtractorConfig], list[str]]:
-    """Extractors of [[extractor]] tables, and the names of their collections: of all of them or of none.
+    """Extractors from [[extractor]] tables, and the names of their collections: of all extractors, or of none.
 
     Args:
-        path: Of the file, for messages.
+        path: Path of the file, for messages.
     """
     configs, collections = [], []
     for table in tables:

@@ -16,7 +16,7 @@ NEAR_NAMES = 3
 
 
 class ExtractorDescription(NamedTuple):
-    """What tiling needs to know of an extractor; mpp is None where the user must state it."""
+    """What tiling needs to know about an extractor; mpp is None where the user must state it."""
 
     name: str
     tile_px: int
@@ -24,10 +24,10 @@ class ExtractorDescription(NamedTuple):
 
 
 def describe_extractor(config: ExtractorConfig | str) -> ExtractorDescription:
-    """Name, tile size and resolution; of an extractor of the catalogue or timm without loading weights.
+    """Name, tile size and resolution of an extractor; weights of the catalogue's and timm's are not loaded.
 
     Raises:
-        UnknownExtractorError, ConfigError, ExtractorError: as `load_extractor`.
+        UnknownExtractorError, ConfigError, ExtractorError: as in `load_extractor`.
     """
     config = as_config(config)
     if is_custom(config.ref):
@@ -44,11 +44,11 @@ def load_extractor(config: ExtractorConfig | str, *, device: str = "auto") -> Ex
     """Build an extractor and its weights on a device.
 
     Args:
-        config: What to load; a string is a `ref` with nothing overridden.
+        config: What to load; a string is a `ref` without overrides.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
     Raises:
         UnknownExtractorError: no extractor of that name.
-        ConfigError: overrides that it does not take.
+        ConfigError: the extractor does not take an override.
         WeightsError: weights are missing, gated, or do not fit.
         DeviceError: the requested device does not exist.
     """
@@ -62,12 +62,12 @@ def load_extractor(config: ExtractorConfig | str, *, device: str = "auto") -> Ex
 
 
 def as_config(config: ExtractorConfig | str) -> ExtractorConfig:
-    """A configuration; a string is a `ref` with nothing overridden."""
+    """A configuration; a string is a `ref` without overrides."""
     return ExtractorConfig(ref=config) if isinstance(config, str) else config
 
 
 def resolve(config: ExtractorConfig) -> ExtractorSpec:
-    """The facts of a catalogue or timm extractor, with the user's overrides; loads no weights and asks no hub.
+    """The facts of a catalogue or timm extractor, with the user's overrides; loads no weights and needs no network.
 
     Raises:
         UnknownExtractorError: neither the catalogue nor timm knows the name.
@@ -161,7 +161,7 @@ def _custom_spec(config: ExtractorConfig, result: object) -> tuple[ExtractorSpec
         name=config.name or custom.name or config.ref.rpartition(":")[2],
         kind="custom",
         source=f"file:{Path(config.weights).name}" if config.weights else "function",
-        # Another folder does not make another extractor: of a path only the file's name is kept.
+        # The same file in another folder is the same extractor: only the name of a file is kept.
         arch=f"{Path(config.ref.rpartition(':')[0]).name}:{config.ref.rpartition(':')[2]}",
         tile_px=tile_px,
         mpp=custom.mpp,
@@ -175,10 +175,10 @@ def _custom_spec(config: ExtractorConfig, result: object) -> tuple[ExtractorSpec
 
 
 def _checked(extractor: Extractor, config: ExtractorConfig) -> Extractor:
-    """An extractor that a user's function made, unless it lacks an attribute or the configuration would change it."""
-    lacking = [name for name in ("name", "dim", "tile_px", "mpp", "digest") if not hasattr(extractor, name)]
-    if lacking:
-        raise ExtractorError(f"extractor {config.ref!r} lacks {', '.join(lacking)}")
+    """Check an extractor from a user's function: it has all attributes, and the configuration overrides none."""
+    missing = [name for name in ("name", "dim", "tile_px", "mpp", "digest") if not hasattr(extractor, name)]
+    if missing:
+        raise ExtractorError(f"extractor {config.ref!r} lacks {', '.join(missing)}")
     overrides = [
         field.name
         for field in dataclasses.fields(config)

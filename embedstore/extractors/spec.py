@@ -1,4 +1,4 @@
-"""The facts of an extractor that decide its embeddings, before any weight is loaded."""
+"""The facts of an extractor that determine its embeddings, known before any weights are loaded."""
 
 import dataclasses
 import json
@@ -12,10 +12,10 @@ from embedstore.extractors.config import POOLINGS, PRECISIONS, RGB, ExtractorCon
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorSpec:
-    """What an extractor is.
+    """The facts of an extractor.
 
     Attributes:
-        name: What it is called in the store.
+        name: Its name in the store.
         kind: `timm` (built by timm), `builtin` (needs no weights), or `custom` (a user's own function).
         source: Where it comes from, for people: `hub:MahmoodLab/UNI`, `timm:resnet18`, `file:NAME`, `builtin` …
         arch, arch_args: Arguments of `timm.create_model`; `arch` of a user's function is its reference.
@@ -78,6 +78,6 @@ class ExtractorSpec:
         return dataclasses.replace(self, arch_args={**self.arch_args, **config.arch_args}, **overrides)
 
     def preprocessing(self) -> str:
-        """What lies between a tile's pixels and its embedding besides the weights, as canonical JSON."""
+        """Everything besides the weights that determines an embedding, as canonical JSON."""
         names = ("arch", "arch_args", "tile_px", "input_px", "interpolation", "mean", "std", "pooling")
         return json.dumps({name: getattr(self, name) for name in names}, sort_keys=True, default=str)

@@ -17,11 +17,11 @@ Rows = NDArray[np.float16]
 
 
 class BatchStream:
-    """Groups tiles into batches for an extractor; embeddings come out in the order of the tiles.
+    """Groups tiles into batches for an extractor; embeddings are returned in the order of the tiles.
 
-    Every forward pass has the same shape, `batch_tiles`; the last one is padded. So an embedding does not depend on
-    how many tiles were pushed at once, nor on which tiles share its batch, beyond the rounding of float16 (kernels
-    are chosen by shape; a smaller last batch would choose others).
+    Every forward pass has the same shape, `batch_tiles`; the last one is padded. So, beyond the rounding of float16,
+    an embedding depends neither on how many tiles were pushed at once nor on which tiles share its batch. (Kernels are
+    chosen by shape; a smaller last batch would use others.)
 
     On CUDA two pinned staging buffers take turns: while the caller's thread fills one, the other is copied to the
     device on a stream of its own, during the forward pass of the batch before. Rows come back by an asynchronous copy
@@ -44,7 +44,7 @@ class BatchStream:
         """Add tiles, (n, tile_px, tile_px, 3) uint8; they are copied, so the caller may reuse the array.
 
         Returns:
-            (m, dim) float16: rows that are ready and were not returned before, oldest first; m may be 0.
+            (m, dim) float16: rows that are ready and were not yet returned, oldest first; m may be 0.
         """
         self.extractor.check_pixels(pixels)
         ready: list[Rows] = []
@@ -61,7 +61,7 @@ class BatchStream:
         return self._rows(ready)
 
     def flush(self) -> Rows:
-        """Embed what is left, and return every row that was not returned before."""
+        """Embed the remaining tiles, and return all rows that were not yet returned."""
         ready = self._submit() if self._filled else []
         return self._rows(ready + self._pipeline.drain())
 
@@ -79,7 +79,7 @@ class BatchStream:
 
 
 def _make_pipeline(extractor: Extractor, batch_tiles: int) -> "_HostPipeline | _CudaPipeline":
-    if extractor.device.startswith("cuda"):  # torch is imported then already
+    if extractor.device.startswith("cuda"):  # then torch is already imported
         from embedstore.extractors.torch_extractor import TorchExtractor
 
         if isinstance(extractor, TorchExtractor):
@@ -88,7 +88,7 @@ def _make_pipeline(extractor: Extractor, batch_tiles: int) -> "_HostPipeline | _
 
 
 class _HostPipeline:
-    """Runs each batch at once, in the caller's thread, with one staging buffer."""
+    """Runs each batch immediately, in the caller's thread, with one staging buffer."""
 
     def __init__(self, extractor: Extractor) -> None:
         self._extractor = extractor
@@ -135,7 +135,7 @@ class _CudaPipeline:
         torch, slot = self._torch, self._next
         compute = torch.cuda.current_stream(self._device)
         with torch.cuda.stream(self._copy_stream):
-            # The slot's earlier forward pass has ended: its rows were collected before the slot came round again.
+            # The slot's earlier forward pass has ended: its rows were collected before the slot is used again.
             self._tiles[slot].copy_(self._pinned[slot], non_blocking=True)
         compute.wait_stream(self._copy_stream)
         with torch.cuda.device(self._device):

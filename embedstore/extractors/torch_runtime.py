@@ -54,18 +54,15 @@ def torch_devices() -> list[str]:
 def set_threads(threads: int) -> None:
     """Let torch use this many threads on the CPU in this process.
 
-    Ray tells every actor `OMP_NUM_THREADS=1`; a network alone on a machine wants the cores that its readers leave.
-    Does nothing where no extractor has imported torch: importing it takes 3 CPU-seconds.
+    Ray sets `OMP_NUM_THREADS=1` for every actor; a network that is alone on a machine should use all cores that its
+    readers leave. Does nothing where no extractor has imported torch: importing it takes 3 CPU-seconds.
     """
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
 
 
 def release_memory() -> None:
-    """Free the memory of extractors that nothing refers to any more, on the device too.
-
-    Where no extractor has imported torch, it is not imported for this.
-    """
+    """Free the memory of extractors that are no longer referenced, on the device too; does not import torch."""
     gc.collect()  # modules and hooks refer to one another
     if torch := sys.modules.get("torch"):
         torch.cuda.empty_cache()  # does nothing where no GPU was used

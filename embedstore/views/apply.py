@@ -1,4 +1,4 @@
-"""Make a view of a tile: what scanners and laboratories do to pixels. Every step takes and gives bytes."""
+"""Make a view of a tile, with changes as between scanners and laboratories. Every step takes and returns bytes."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -31,18 +31,18 @@ def apply_view(tile: Pixels, parameters: NDArray[np.float32]) -> Pixels:
     Returns:
         (px, px, 3), always a new array.
     """
-    at = dict(zip(PARAMETERS, parameters.tolist(), strict=True))
-    view = _crop(tile, at["crop"], at["crop_x"], at["crop_y"]) if at["crop"] else tile
-    view = _turn(view, mirror=at["mirror"] != 0, turns=int(at["turns"]))
-    gains, shifts = ([at[f"{stain}_{kind}"] for stain in ("haematoxylin", "eosin")] for kind in ("gain", "shift"))
+    value = dict(zip(PARAMETERS, parameters.tolist(), strict=True))
+    view = _crop(tile, value["crop"], value["crop_x"], value["crop_y"]) if value["crop"] else tile
+    view = _turn(view, mirror=value["mirror"] != 0, turns=int(value["turns"]))
+    gains, shifts = ([value[f"{stain}_{kind}"] for stain in ("haematoxylin", "eosin")] for kind in ("gain", "shift"))
     if any(gains) or any(shifts):
         view = _restain(view, gains, shifts)
-    if at["blur"]:
-        view = np.asarray(cv2.GaussianBlur(view, (0, 0), at["blur"], borderType=cv2.BORDER_REFLECT_101), np.uint8)
-    if at["contrast"] or at["brightness"]:
-        view = _relight(view, at["contrast"], at["brightness"])
-    if at["jpeg"]:
-        view = _compress(view, quality=100 - round(at["jpeg"]))
+    if value["blur"]:
+        view = np.asarray(cv2.GaussianBlur(view, (0, 0), value["blur"], borderType=cv2.BORDER_REFLECT_101), np.uint8)
+    if value["contrast"] or value["brightness"]:
+        view = _relight(view, value["contrast"], value["brightness"])
+    if value["jpeg"]:
+        view = _compress(view, quality=100 - round(value["jpeg"]))
     return view.copy() if view is tile else view
 
 
@@ -58,9 +58,9 @@ def with_views(pixels: Pixels, parameters: NDArray[np.float32]) -> Pixels:
     count = parameters.shape[1]
     copies = np.empty((len(pixels), 1 + count, *pixels.shape[1:]), np.uint8)
     copies[:, 0] = pixels
-    for tile, drawn, views in zip(pixels, parameters, copies[:, 1:], strict=True):
-        for k in range(count):
-            views[k] = apply_view(tile, drawn[k])
+    for tile, of_tile, views in zip(pixels, parameters, copies[:, 1:], strict=True):
+        for i in range(count):
+            views[i] = apply_view(tile, of_tile[i])
     return copies
 
 
@@ -72,8 +72,8 @@ def _crop(tile: Pixels, share: float, x: float, y: float) -> Pixels:
     # Pixel i of the view has its centre at i + 0.5.
     left, top = (free * place + 0.5 * scale - 0.5 for place in (x, y))
     matrix = np.array([[scale, 0, left], [0, scale, top]])
-    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(tile, matrix, (px, px), flags=how, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(tile, matrix, (px, px), flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _turn(tile: Pixels, *, mirror: bool, turns: int) -> Pixels:
@@ -95,11 +95,11 @@ def _restain(tile: Pixels, gains: Sequence[float], shifts: Sequence[float]) -> P
     for row in range(0, len(tile), rows):
         amounts = cv2.LUT(tile[row : row + rows], _densities())
         amounts = cv2.transform(amounts, separate, dst=amounts)
-        counts = amounts - np.float32(_UNSTAINED)
-        counts *= np.float32(1 / (_STAINED - _UNSTAINED))
-        np.clip(counts, 0, 1, out=counts)
+        shares = amounts - np.float32(_UNSTAINED)  # of the shift that is applied
+        shares *= np.float32(1 / (_STAINED - _UNSTAINED))
+        np.clip(shares, 0, 1, out=shares)
         amounts = cv2.transform(amounts, gain, dst=amounts)
-        light = cv2.exp(cv2.add(amounts, cv2.transform(counts, shift, dst=counts), dst=amounts), dst=amounts)
+        light = cv2.exp(cv2.add(amounts, cv2.transform(shares, shift, dst=shares), dst=amounts), dst=amounts)
         view[row : row + rows] = cv2.convertScaleAbs(light, alpha=256, beta=-1)
     return view
 
@@ -120,8 +120,9 @@ def _relight(tile: Pixels, contrast: float, brightness: float) -> Pixels:
 
 def _compress(tile: Pixels, *, quality: int) -> Pixels:
     """Compress as JPEG with colour at half the resolution, as scanners do, and decode."""
-    how = (cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
-    _, coded = cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR), how)
-    decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-    assert decoded is not None, "a JPEG that OpenCV wrote cannot be read by it"
+    half_colour = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
+    options = (cv2.IMWRITE_JPEG_QUALITY, quality, *half_colour)
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR), options)
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert decoded is not None, "OpenCV cannot decode a JPEG that it encoded"
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)

@@ -70,7 +70,7 @@ def test_every_view_is_there_once_beside_its_tile(tmp_path: Path, groups: int):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_workers_killed_at_random_lose_no_view_and_double_none(tmp_path: Path, seed: int):
+def test_workers_killed_at_random_lose_no_view_and_duplicate_none(tmp_path: Path, seed: int):
     scene = Scene(tmp_path, ("c", "d"))
     pool = scene.run(SLIDES, views=TWO, seed=seed, death_rate=0.08, run=FORGIVING)
     assert pool.deaths, "this seed killed nobody: the test shows nothing"
@@ -151,7 +151,7 @@ def repainted(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_force_makes_tiles_and_views_anew(tmp_path: Path, repainted, seed: int):
+def test_force_replaces_tiles_and_views(tmp_path: Path, repainted, seed: int):
     scene = Scene(tmp_path)
     scene.run(["a:5", "b:7"], views=TWO, run=VIEWED)
     kept, kept_tiles = views_of(scene, "b:7"), scene.rows("c", "b:7")
@@ -165,7 +165,7 @@ def test_force_makes_tiles_and_views_anew(tmp_path: Path, repainted, seed: int):
     assert scene.store.views("c").slides() == {"b:7": 14, "a:5": 10}
 
 
-def test_force_without_views_takes_the_old_ones_out(tmp_path: Path, repainted):
+def test_force_without_views_removes_the_old_views(tmp_path: Path, repainted):
     scene = Scene(tmp_path)
     scene.run(["a:5", "b:7"], views=TWO, run=VIEWED)
     repainted()

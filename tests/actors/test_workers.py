@@ -37,7 +37,7 @@ def worker():
     made.stop()
 
 
-def test_calls_are_carried_out_in_order_by_one_object(worker: LocalWorker):
+def test_calls_run_in_order_on_one_object(worker: LocalWorker):
     refs = [worker.call("add", n) for n in (1, 2, 3)]
     assert [result(ref) for ref in refs] == [1, 3, 6]
 
@@ -53,14 +53,14 @@ def test_a_result_in_parts_has_a_handle_for_each(worker: LocalWorker):
     assert (result(number), result(text)) == (7, "7")
 
 
-def test_an_error_reaches_the_one_who_asked_and_no_other(worker: LocalWorker):
+def test_an_error_reaches_only_its_caller(worker: LocalWorker):
     failing, fine = worker.call("fail"), worker.call("add", 1)
     with pytest.raises(ValueError, match="asked to"):
         result(failing)
     assert result(fine) == 1
 
 
-def test_an_error_in_making_the_object_reaches_the_one_who_asked():
+def test_an_error_in_making_the_object_reaches_the_caller():
     worker = LocalWorker(lambda: 1 / 0, name="broken")
     with pytest.raises(ZeroDivisionError):
         result(worker.call("add", 1))

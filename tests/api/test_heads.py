@@ -46,7 +46,7 @@ def test_a_head_answers_and_its_answers_are_a_table(store: embedstore.Store):
         head.predict(slides=["s99.svs"], on_progress=no_progress)
 
 
-def test_predictions_are_exported_as_the_ending_says(store: embedstore.Store, tmp_path: Path):
+def test_the_ending_chooses_the_export_format(store: embedstore.Store, tmp_path: Path):
     head = store.head("tissue-linear")
     result = head.export(tmp_path / "rows.csv", slides=["s00.svs"], on_progress=no_progress)
     assert result.files[0].rows == 20 and len((tmp_path / "rows.csv").read_text().splitlines()) == 21

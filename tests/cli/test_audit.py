@@ -61,14 +61,14 @@ def test_all_three_are_printed_and_something_found_is_exit_code_3(tmp_path: Path
 
 
 @pytest.mark.parametrize("flag", ["leaks", "outliers", "duplicates"])
-def test_one_is_looked_for_where_it_is_named(tmp_path: Path, flag: str):
+def test_only_the_named_audit_runs(tmp_path: Path, flag: str):
     store, _ = plant(tmp_path, slides(leak=True), patients=PATIENTS)
     done = audit("-s", store.uri, f"--{flag}", "--json")
     assert done.exit_code == 3
     assert set(json.loads(done.stdout)) == {"store", "collection", flag}
 
 
-def test_missing_patients_are_told_on_stderr(tmp_path: Path):
+def test_missing_patients_are_noted_on_stderr(tmp_path: Path):
     store, _ = plant(tmp_path, slides(leak=False))
     assert "note: NO PATIENT IS KNOWN for 5 of 5 slide(s)" in audit("-s", store.uri, "--leaks").stderr
 

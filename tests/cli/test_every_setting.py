@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import click
 import pytest
 
-from cli import fit_augmenter, fit_head, fit_settings, ingest, ingest_settings, select_extractor, select_settings
+from cli import fit_augmenter, fit_head, fit_settings, ingest, ingest_settings, select_extractor
 from cli.flags import Flag, Section
 from embedstore.config import TilingConfig
 
@@ -37,7 +37,7 @@ def _fit(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _select(options: dict[str, Any]) -> dict[str, Any]:
-    config = select_settings.resolve_select(options)[1]
+    config = select_extractor.resolve_select(options)[1]
     return {"select": config, "split": config.split, "join": config.join}
 
 
@@ -53,7 +53,7 @@ VERBS: list[tuple[click.Command, list[str], Callable[[dict[str, Any]], dict[str,
     (fit_head.command, ["-s", "store", "-t", "tumour"], _fit,
      [fit_settings.FIT, fit_settings.SPLIT, fit_settings.JOIN, AUGMENT]),
     (select_extractor.command, ["-s", "store", "-t", "tumour", "-e", "colour-12"], _select,
-     [select_settings.SELECT, fit_settings.SPLIT, Section("join", fit_settings.JoinConfig)]),
+     [select_extractor.SELECT, fit_settings.SPLIT, Section("join", fit_settings.JoinConfig)]),
     (fit_augmenter.command, ["-s", "store"], _augmenter, [fit_augmenter.AUGMENTER]),
 ]  # fmt: skip
 

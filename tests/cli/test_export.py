@@ -46,7 +46,7 @@ def test_options_of_geojson_are_heeded(store: str, tmp_path: Path):
     assert [each["properties"]["objectType"] for each in file["features"]] == ["annotation"] * 2
 
 
-def test_maps_of_slides_that_are_not_at_hand_are_told(store: str, tmp_path: Path):
+def test_heat_maps_of_missing_slide_files_are_noted(store: str, tmp_path: Path):
     done = export("-s", store, "--head", "lesion", "--format", "png", "--out", tmp_path, "--picture-px", 200, "--json")
     printed = json.loads(done.stdout)
     assert [Path(each["path"]).read_bytes()[:4] for each in printed["files"]] == [b"\x89PNG"] * 2
@@ -72,7 +72,7 @@ def test_embeddings_go_out_without_a_head(store: str, tmp_path: Path):
     assert both.exit_code == 2 and "a head knows its collection" in both.stderr
 
 
-def test_folders_of_tiles_are_passed_over_but_not_where_they_are_asked_for(store: str, tmp_path: Path):
+def test_folders_of_tiles_are_skipped_unless_named(store: str, tmp_path: Path):
     from embedstore.store import Store
 
     add_folder(Store.open(store), "patches", ("x.png",))

@@ -31,14 +31,14 @@ def facts(store: Store, *args: object) -> dict[str, Any]:
     return row
 
 
-def test_a_small_collection_has_none_of_its_own_accord(store: Store):
+def test_a_small_collection_gets_no_index_by_default(store: Store):
     assert facts(store) == {
         "collection": "toy", "choice": "auto", "kind": "flat", "rows": 1200, "indexed": 0, "partitions": 0, "bits": 0,
         "parts": 0, "size_bytes": 0,
     }  # fmt: skip
 
 
-def test_one_is_built_where_it_is_asked_for(store: Store):
+def test_an_index_is_built_on_request(store: Store):
     row = facts(store, "--kind", "ivf_rq", "--partitions", 6, "--bits", 2)
     assert row.pop("size_bytes") > 1000
     assert row == {
@@ -74,7 +74,7 @@ def test_a_flat_collection_has_no_partitions_to_choose(store: Store):
     assert index_choice(store.collection()).partitions is None
 
 
-def test_every_collection_is_looked_after_unless_one_is_named(store: Store):
+def test_all_collections_are_indexed_unless_one_is_named(store: Store):
     Collection.create(store.uri, "empty", CollectionRecord.from_record(RECORD))
     table = [line.split() for line in index(store, "--kind", "ivf_rq").stdout.splitlines()]
     assert table[0] == ["collection", "choice", "index", "tiles", "indexed", "partitions", "bits", "parts", "size"]
@@ -85,7 +85,7 @@ def test_every_collection_is_looked_after_unless_one_is_named(store: Store):
     assert index_choice(store.collection("toy")).kind == "ivf_rq"
 
 
-def test_a_busy_store_is_an_error_that_says_who_is_busy(store: Store, monkeypatch, capsys):
+def test_a_busy_store_is_an_error_that_names_the_writer(store: Store, monkeypatch, capsys):
     with store.lease("toy"):
         with pytest.raises(StoreBusyError):
             index(store, "--kind", "ivf_rq")

@@ -53,7 +53,7 @@ def test_import_tells_what_came_and_what_was_skipped(store: Store, tmp_path: Pat
     assert "Mitosis" in label(store, "ls", "--task", "t").stdout
 
 
-def test_conflicts_are_told_and_in_the_json(store: Store, tmp_path: Path):
+def test_conflicts_are_printed_and_in_the_json(store: Store, tmp_path: Path):
     one = write_geojson(tmp_path / "b.geojson", feature(polygon(square(0, 0, 300)), "x"))
     label(store, "import", one, "--task", "t", "--author", "ben")
     two = write_geojson(tmp_path / "b.json", feature(polygon(square(0, 0, 300)), "y"))

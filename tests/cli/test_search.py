@@ -87,7 +87,7 @@ def nearest(tiles: list[dict[str, Any]], vector: Any, k: int) -> list[int]:
 # -- what is found --------------------------------------------------------------------------
 
 
-def test_by_a_tile_of_either_sign_its_nearest_are_found(store: Store, tiles):
+def test_search_by_a_tile_id_of_either_sign(store: Store, tiles):
     for tile in (next(t for t in tiles if t["tile_id"] < 0), next(t for t in tiles if t["tile_id"] > 0)):
         others = [t for t in tiles if t is not tile]
         assert ids(found(store, tile["tile_id"], "-k", 7)) == nearest(others, tile["vector"], 7)
@@ -187,7 +187,7 @@ def test_at_most_so_many_of_a_slide(store: Store, tiles):
         ("slide_id = 'o''d.svs' AND label.lesion IS NULL AND x = 0", [("o'd.svs", 0), ("o'd.svs", 8)]),
     ],
 )
-def test_only_what_passes_is_found(store: Store, tiles, where: str, passes: list[tuple[str, int]]):
+def test_only_tiles_that_pass_the_filter_are_returned(store: Store, tiles, where: str, passes: list[tuple[str, int]]):
     row = {name: [t["tile_id"] for t in tiles if t["slide_id"] == name] for name in SLIDES}
     query = next(t for t in tiles if t["slide_id"] == "b.svs")
     hits = found(store, query["tile_id"], "-k", 60, "--where", where)
@@ -213,7 +213,7 @@ def test_columns_are_listed(store: Store):
 # -- what is written ------------------------------------------------------------------------
 
 
-def test_files_hold_what_was_found(store: Store, tiles, tmp_path: Path):
+def test_files_hold_the_neighbours(store: Store, tiles, tmp_path: Path):
     """The slides are not at hand, so that pictures show grey cards."""
     outputs = {
         "--montage": tmp_path / "like.png", "--html": tmp_path / "like.html", "--geojson": tmp_path / "qupath",
@@ -314,13 +314,13 @@ def test_no_slide_passes(store: Store):
         ("-z", "No such option"),
     ],
 )  # fmt: skip
-def test_wrong_usage_is_told(store: Store, words: str, said: str):
+def test_wrong_usage_is_reported(store: Store, words: str, said: str):
     result = search(store, *shlex.split(words))
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.split()), result.stderr
 
 
-def test_what_cannot_be_searched_is_told(store: Store, tiles, tmp_path: Path):
+def test_an_unusable_query_is_reported(store: Store, tiles, tmp_path: Path):
     np.save(tmp_path / "short.npy", np.ones(DIM - 1))
     tile = tiles[0]["tile_id"]
     for args, error, said in (
@@ -341,7 +341,7 @@ def test_what_cannot_be_searched_is_told(store: Store, tiles, tmp_path: Path):
             search(store, *args)
 
 
-def test_an_empty_collection_is_told(tmp_path: Path):
+def test_an_empty_collection_is_reported(tmp_path: Path):
     store = Store.create(tmp_path / "store")
     Collection.create(store.uri, "toy", CollectionRecord.from_record(RECORD))
     np.save(tmp_path / "v.npy", np.ones(DIM))

@@ -102,7 +102,7 @@ class ExtractorContract:
         assert np.isfinite(extractor.embed(np.full_like(pixels[:1], 255))).all()
         assert np.isfinite(extractor.embed(np.zeros_like(pixels[:1]))).all()
 
-    def test_record_is_json_and_says_what_it_is(self, extractor):
+    def test_record_is_json_and_names_the_extractor(self, extractor):
         record = json.loads(json.dumps(extractor.record()))
         for name in ("name", "dim", "tile_px", "mpp", "digest"):
             assert record[name] == getattr(extractor, name)

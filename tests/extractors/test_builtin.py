@@ -29,7 +29,7 @@ class TestStainTexture(ExtractorContract):
         between = np.linalg.norm(rows[0].astype(np.float32) - rows[1:], axis=1)
         assert away.max() < 0.1 * between.min()
 
-    def test_resolution_decides_what_is_averaged_and_stands_in_the_digest(self, extractor):
+    def test_resolution_decides_the_averaging_and_is_in_the_digest(self, extractor):
         finer = load_extractor(ExtractorConfig(ref="stain-texture", tile_px=128, mpp=0.25))
         assert (extractor.shrink, finer.shrink) == (2, 4)
         assert finer.digest != extractor.digest

@@ -36,6 +36,6 @@ def test_extractors_are_read_in_their_order(tmp_path: Path):
         ('[[extractor]]\nref = "x"\n[[extractor]]\nref = "y"\ncollection = "c"\n', "name all or none"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, message: str):
+def test_the_error_names_what_is_wrong_with_a_file(tmp_path: Path, text: str, message: str):
     with pytest.raises(ConfigError, match=message):
         read_extractors(write(tmp_path, text))

@@ -79,7 +79,7 @@ def test_crop_shows_the_square_that_is_left(x, y):
         ({"eosin_shift": 0.1, "haematoxylin_gain": 0.1}, (0.55, 0.5)),
     ],
 )
-def test_stains_have_the_amounts_asked_for(parameters, expected):
+def test_stains_have_the_requested_amounts(parameters, expected):
     view = apply_view(dyed(0.5, 0.4), changed(**parameters)).astype(int)
     assert np.abs(view - dyed(*expected)).max() <= 2
 
@@ -99,7 +99,7 @@ def test_stains_follow_the_formula_everywhere():
 
 @pytest.mark.parametrize("level", [240, 247, 255])
 @pytest.mark.parametrize("shift", [-0.2, 0.2])
-def test_glass_stays_glass_whatever_the_stains_do(level, shift):
+def test_background_is_unchanged_when_stains_change(level, shift):
     glass = flat((level,) * 3)
     view = apply_view(glass, changed(haematoxylin_shift=shift, eosin_shift=shift))
     assert np.abs(view.astype(int) - glass).max() <= 1
@@ -163,7 +163,7 @@ def test_steps_come_in_the_order_of_the_parameters():
 
 
 @given(tile_id=st.integers(-(2**63), 2**63 - 1), px=st.sampled_from([16, 33, 50]))
-def test_a_view_is_the_same_again_and_leaves_its_tile_alone(tile_id, px):
+def test_a_view_is_reproducible_and_leaves_its_tile_unchanged(tile_id, px):
     tile = tissue(px)
     before = tile.copy()
     for parameters in draw_parameters(np.array([tile_id]), ViewConfig(count=2))[0]:

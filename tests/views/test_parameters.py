@@ -56,7 +56,7 @@ def test_parameters_keep_to_their_ranges_and_fill_them(config):
     ("name", "chance"),
     [("crop", 0.5), ("contrast", 0.5), ("brightness", 0.5), ("blur", 0.25), ("jpeg", 0.25), ("mirror", 0.5)],
 )
-def test_each_happens_as_often_as_is_said(name, chance):
+def test_each_step_happens_with_its_probability(name, chance):
     drawn = column(draw_parameters(np.arange(4000), ViewConfig(count=1, jpeg=1)), name)
     # Five standard deviations of a binomial of 4,000.
     assert abs((drawn != 0).mean() - chance) < 5 * np.sqrt(chance * (1 - chance) / 4000) + 0.003

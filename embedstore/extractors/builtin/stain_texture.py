@@ -31,7 +31,7 @@ class StainTexture(TorchExtractor):
     largest variance.
 
     Args:
-        name: What to call it.
+        name: Its name in the store.
         tile_px: Edge of the tiles, pixels.
         mpp: Their resolution: tiles are averaged to about 1 µm/px before anything else. None takes them as they are.
         device: Where to compute.

@@ -100,14 +100,14 @@ def _cooccurrence(stain: Tensor) -> Tensor:
     grey = torch.bucketize(stain.contiguous(), stain.new_tensor(LEVELS), out_int32=True)
     counts = torch.zeros(number * levels**2, dtype=torch.int64, device=stain.device)
     pairs = 0
-    own = torch.arange(number, dtype=torch.int32, device=stain.device).view(-1, 1, 1) * levels**2
+    tile_offset = torch.arange(number, dtype=torch.int32, device=stain.device).view(-1, 1, 1) * levels**2
     for down, right in NEIGHBOURS:
         first = grey[:, : height - down, max(0, -right) : width - max(0, right)]
         second = grey[:, down:, max(0, right) : width + min(0, right)]
-        code = first * levels + second + own
+        code = first * levels + second + tile_offset
         counts += torch.bincount(code.flatten(), minlength=counts.numel())
         pairs += code[0].numel()
     shares = counts.view(number, levels, levels).float() / pairs
-    both = (shares + shares.transpose(1, 2)) / 2
+    symmetric = (shares + shares.transpose(1, 2)) / 2
     rows, columns = torch.triu_indices(levels, levels, device=stain.device)
-    return both[:, rows, columns].sqrt()
+    return symmetric[:, rows, columns].sqrt()

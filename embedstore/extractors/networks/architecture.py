@@ -13,7 +13,7 @@ from embedstore.extractors.config import checked_rgb
 from embedstore.extractors.spec import ExtractorSpec
 
 PATCH_PX = 4  # of ConvStem: two convolutions of stride 2
-#: Those that torchvision registers fake kernels for on import.
+#: Operators for which torchvision registers fake kernels on import.
 TORCHVISION_OPERATORS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -22,9 +22,9 @@ _torchvision_operators = Library("torchvision", "FRAGMENT")  # torch takes defin
 
 
 def import_timm() -> ModuleType:
-    """timm, also where torchvision's compiled operators do not load.
+    """Import timm, even where torchvision's compiled operators do not load.
 
-    A CPU-only torch may stand beside a torchvision that is linked against CUDA. `import torchvision`, hence
+    A CPU-only torch may be installed beside a torchvision that is linked against CUDA. `import torchvision`, hence
     `import timm`, then ends with `RuntimeError: operator torchvision::nms does not exist`, although timm's networks
     never call these operators. Defining them without a body is enough, once torchvision has tried to load its own:
     defining an operator twice is an error.
@@ -42,7 +42,7 @@ def import_timm() -> ModuleType:
 
 
 def is_timm_name(name: str) -> bool:
-    """Whether timm has an architecture of that name; a tag of weights (`.a1_in1k`) may follow the name."""
+    """Whether timm has an architecture of that name, with or without a tag of weights (`.a1_in1k`)."""
     return bool(import_timm().is_model(name.split(".")[0]))
 
 
@@ -81,7 +81,7 @@ def _layer(name: str, value: Any) -> Any:
 
 
 def timm_spec(name: str, arch_args: Mapping[str, Any]) -> ExtractorSpec:
-    """What timm publishes of a name: where its weights are, its input and its normalisation.
+    """What timm publishes about a name: where its weights are, its input size and its normalisation.
 
     Raises:
         UnknownExtractorError: timm knows no such weights, or no input size.

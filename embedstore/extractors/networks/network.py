@@ -20,7 +20,7 @@ class NetworkExtractor(TorchExtractor):
     """A network with weights, in evaluation mode, on one device.
 
     Args:
-        spec: What it is.
+        spec: Its facts.
         network: Takes (n, 3, input_px, input_px) float, normalised.
         device: Where it runs.
         embed: Computes the embeddings, where that is not the network's own call.
@@ -53,7 +53,7 @@ class NetworkExtractor(TorchExtractor):
         self.dim = self._measured_dim()
 
     def record(self) -> dict[str, Any]:
-        """Every resolved fact, as JSON values."""
+        """All facts of the network, as JSON values."""
         spec = self.spec
         return {
             **super().record(),

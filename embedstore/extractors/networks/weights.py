@@ -1,4 +1,4 @@
-"""Trained weights: where they are found, how a file is read, and how it is fitted to a network, strictly."""
+"""Trained weights: find them, read a file, and load it into a network strictly."""
 
 import re
 import sys
@@ -26,7 +26,7 @@ def find_weights(spec: ExtractorSpec) -> Path:
     """The file of an extractor's published weights: from the hub's cache, else downloaded.
 
     Raises:
-        WeightsError: there are none, they are gated, or the hub cannot be reached; it says which file to bring.
+        WeightsError: there are none, they are gated, or the hub cannot be reached; the message names the file to bring.
     """
     if spec.hub_id is None:
         raise WeightsError(
@@ -51,7 +51,7 @@ def _download(spec: ExtractorSpec, hub_id: str, files: tuple[str, ...]) -> Path:
         raise WeightsError(
             f"{_absent(spec, files)} HF_HUB_OFFLINE is set, so the hub was not asked. {_bring_file(spec)}"
         )
-    last: Exception | None = None
+    last_error: Exception | None = None
     for file in files:
         try:
             return Path(huggingface_hub.hf_hub_download(hub_id, file))
@@ -61,19 +61,19 @@ def _download(spec: ExtractorSpec, hub_id: str, files: tuple[str, ...]) -> Path:
                 f"with `hf auth login` or set HF_TOKEN. {_bring_file(spec)}"
             ) from error
         except errors.EntryNotFoundError as error:
-            last = error
+            last_error = error
             if isinstance(error, errors.LocalEntryNotFoundError):
                 break  # the hub cannot be reached; the other file would fail likewise
         except errors.RepositoryNotFoundError as error:
             raise WeightsError(
                 f"{_absent(spec, files)} The hub shows no such repository; it may need a login. {_bring_file(spec)}"
             ) from error
-        except Exception as error:  # whichever HTTP library the hub's client uses: it says so in the message
-            last = error
+        except Exception as error:  # of any HTTP library that the hub's client may use
+            last_error = error
             break
     raise WeightsError(
-        f"{_absent(spec, files)} The hub did not deliver them: {str(last).rstrip('.')}. {_bring_file(spec)}"
-    ) from last
+        f"{_absent(spec, files)} The hub did not deliver them: {str(last_error).rstrip('.')}. {_bring_file(spec)}"
+    ) from last_error
 
 
 def _page(hub_id: str) -> str:
@@ -138,20 +138,20 @@ def fit_weights(network: nn.Module, state: State, *, weights_format: str, source
     """Load a file's tensors into a network; every tensor on either side must have its counterpart.
 
     Args:
-        weights_format: `timm`: as timm publishes or converts it by itself; `transformers`: Dinov2 and ViT of Hugging
-            Face transformers (a file that was converted to timm's names is taken as it is); `exact`: the network's
-            own names.
-        source: Of the tensors, for messages.
+        weights_format: `timm`: as timm publishes it or converts it itself; `transformers`: Dinov2 and ViT of Hugging
+            Face transformers (a file that already has timm's names is loaded as it is); `exact`: the network's own
+            names.
+        source: Where the tensors are from, for messages.
     Raises:
-        WeightsError: it lists what is missing, unexpected, or of another shape. Only a classifier that the network
-            does not have is dropped.
+        WeightsError: tensors are missing, unexpected, or of another shape; the message lists them. Only a classifier
+            that the network does not have is dropped.
     """
     state = {_without_prefix(name): tensor for name, tensor in state.items()}
     if weights_format == "transformers" and not any(name.startswith("blocks.") for name in state):
         state = resample_positions(from_transformers(state), network.get_parameter("pos_embed").shape[1])
     if weights_format != "exact":
-        own_filter = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-        state = own_filter(state, network) if own_filter else state
+        timm_filter = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+        state = timm_filter(state, network) if timm_filter else state
     expected = network.state_dict()
     state = {name: tensor for name, tensor in state.items() if name in expected or not _is_classifier(name)}
     missing = sorted(expected.keys() - state.keys())

@@ -46,7 +46,7 @@ def find_pen(pixels: NDArray[np.uint8], mpp: float) -> Mask:
     faint |= (red_od < 0.12) & (green_od > 0.3) & (blue_od > 0.7 * green_od)
     faint |= black_ink
     # Blue ink over eosin: red and green are absorbed alike, as by haematoxylin, but less blue (0.3 of red, not 0.45).
-    # A bluish haematoxylin comes near to that: so it counts only where a mark leads into it.
+    # A bluish haematoxylin comes near to that, so it counts only where a mark leads into it.
     faint |= _wide((red_od > 0.5) & (green_od < 1.05 * red_od) & (blue_od < 0.38 * red_od), mpp)
     return grow(_connected(seeds, faint | seeds), max(1, FRINGE_UM / mpp))
 

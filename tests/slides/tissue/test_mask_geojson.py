@@ -122,12 +122,12 @@ def test_what_qupath_writes_is_read(tmp_path, content, pixels):
         (json.dumps(polygon(square(90_000, 90_000, 10))), "cover no part of the slide.*level-0 pixels"),
     ],
 )
-def test_a_mask_that_is_none_says_why(tmp_path, text, message):
+def test_an_invalid_mask_is_an_error_that_says_why(tmp_path, text, message):
     (tmp_path / "m.geojson").write_text(text)
     with pytest.raises(TissueError, match=rf"m\.geojson.*{message}"):
         back(tmp_path / "m.geojson")
 
 
-def test_a_mask_that_is_not_there_says_so(tmp_path):
+def test_a_missing_mask_is_an_error(tmp_path):
     with pytest.raises(TissueError, match="No such file"):
         back(tmp_path / "gone.geojson")

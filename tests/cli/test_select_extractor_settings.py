@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from cli.select_extractor import command
-from cli.select_settings import resolve_select
+from cli.select_extractor import command, resolve_select
 from embedstore.errors import ConfigError
 
 

@@ -66,6 +66,8 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, *
         print_json(summary.as_record())
     else:
         _print_summary(summary, store)
+    if summary.failed or summary.left_failed:
+        click.echo("next: mend the reasons, and run the same command with --retry-failed", err=True)
     if summary.stopped:
         click.echo(f"interrupted: {summary.remaining} slide(s) remain; the same command goes on from here", err=True)
         sys.exit(130)
@@ -77,7 +79,7 @@ def _print_summary(summary: "IngestSummary", store: str) -> None:
     for slide_id, reason in summary.failed:
         click.echo(f"failed  {slide_id}: {reason}", err=True)
     for slide_id, reason in summary.left_failed:
-        click.echo(f"failed earlier (--retry-failed tries again)  {slide_id}: {reason}", err=True)
+        click.echo(f"failed earlier  {slide_id}: {reason}", err=True)
     for slide_id, reason in summary.empty:
         click.echo(f"no tile  {slide_id}: {reason}", err=True)
     click.echo(

@@ -2,12 +2,20 @@
 
 A message names what failed, where, what was expected, what was found, and the next step.
 Each class is also the built-in that it is, so that `except FileNotFoundError` keeps working,
-and each takes one message string, so that it survives pickling between processes.
+and each takes one message string, so that it survives pickling between processes. Next steps are named as flags and
+commands; a note, which tracebacks show and the command line does not, says what these are in Python.
 """
+
+from embedstore.python_terms import python_terms
 
 
 class EmbedStoreError(Exception):
     """Root of the tree: catch it to catch everything that embedstore foresees."""
+
+    def __init__(self, *args: object):
+        super().__init__(*args)
+        if terms := python_terms(str(args[0]) if args else ""):
+            self.add_note(f"In Python: {terms}")
 
 
 class ConfigError(EmbedStoreError, ValueError):

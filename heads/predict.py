@@ -47,6 +47,10 @@ class Predicted:
     table: str
     shares: dict[str, float]
 
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in self.shares.items())
+        return f"{self.head}: {self.rows:,} rows of {self.slides} slide(s){': ' if shares else ''}{shares}"
+
 
 def predict(
     store: Store,

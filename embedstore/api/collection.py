@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embedstore.api.exporting import write_export
 from embedstore.api.progress_bar import progress_bar
 from embedstore.api.search_result import SearchResult
-from embedstore.api.settings import build_config
+from embedstore.api.settings import as_names, build_config
 from embedstore.api.table import Table, card
 from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError
@@ -369,7 +369,7 @@ class Collection:
             ExportError: there is nothing to export in this format, or the path cannot be written to.
         """
         return write_export(
-            self._tables, path, format=format, collection=self.name, slides=tuple(slides), where=where,
+            self._tables, path, format=format, collection=self.name, slides=as_names(slides), where=where,
             on_progress=on_progress, **settings,
         )  # fmt: skip
 
@@ -421,7 +421,7 @@ class Collection:
                 if config.kind == "flat" and changes.keys() != {"kind"}:
                     raise ConfigError(
                         f"collection {self.name} is to have no index, so there are no partitions or bits to choose; "
-                        "add --kind ivf_rq or auto (kind=)"
+                        "add --kind ivf_rq or auto"
                     )
                 return choose_index(self._table, config, on_progress=report)
             if rebuild and choice.kind != "flat":

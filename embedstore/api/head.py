@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from embedstore.api.exporting import write_export
 from embedstore.api.progress_bar import progress_bar
+from embedstore.api.settings import as_names
 from embedstore.api.table import Table, card
 from embedstore.progress import OnProgress, no_progress
 from embedstore.store import Store as StoreTables
@@ -143,7 +144,7 @@ class Head:
 
         with progress_bar(on_progress) as report:
             return predict(
-                self._tables, self.name, slides=slides, where=where, collection=collection, on_progress=report
+                self._tables, self.name, slides=as_names(slides), where=where, collection=collection, on_progress=report
             )
 
     @property
@@ -188,7 +189,7 @@ class Head:
             ExportError: there is nothing to export in this format, or the path cannot be written to.
         """
         return write_export(
-            self._tables, path, format=format, head=self.name, slides=tuple(slides), where=where,
+            self._tables, path, format=format, head=self.name, slides=as_names(slides), where=where,
             on_progress=on_progress, **settings,
         )  # fmt: skip
 

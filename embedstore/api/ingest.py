@@ -1,17 +1,27 @@
 """Ingest: from slides and settings to a request, and from a request to embeddings in a store."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import pyarrow as pa
 
 from embedstore.api.progress_bar import progress_bar
-from embedstore.api.settings import build_config
+from embedstore.api.settings import as_names, build_config, check_settings
 from embedstore.api.table import Table
-from embedstore.config import ExecutionConfig, IngestConfig, ReadingConfig, RunConfig, TissueConfig, ViewConfig
+from embedstore.config import (
+    ExecutionConfig,
+    IngestConfig,
+    ReadingConfig,
+    RunConfig,
+    TilingConfig,
+    TissueConfig,
+    ViewConfig,
+)
 from embedstore.errors import SlideNotFoundError
 from embedstore.progress import OnProgress
+from embedstore.python_terms import python_terms
 from embedstore.quantities import human_time
 
 if TYPE_CHECKING:
@@ -47,7 +57,10 @@ class IngestResult(Table):
 
     Attributes:
         summary: What the ingest did: slides done, tiles, seconds, collections.
+        notes: The next steps, where slides failed or remain.
     """
+
+    shown_text = 500  # reasons whole: the next step stands at their end
 
     def __init__(self, summary: "IngestSummary"):
         states: dict[State, Sequence[tuple[str, str]]] = {
@@ -62,6 +75,18 @@ class IngestResult(Table):
             f"{human_time(summary.seconds)}; slides without embeddings",
         )
         self.summary = summary
+        terms = [python_terms(reason) for _, _, reason in rows]
+        self.notes = tuple(f"in Python: {term}" for term in dict.fromkeys(filter(None, terms)))
+        if summary.failed or summary.left_failed:
+            self.notes += ("once the reason is mended, the same call with retry_failed=True tries failed slides again",)
+        if summary.stopped:
+            self.notes += (f"interrupted: {summary.remaining} slide(s) remain; the same call goes on from here",)
+
+    def __repr__(self) -> str:
+        return "\n".join([super().__repr__() if len(self) else self._heading(), *self.notes])
+
+    def _repr_html_(self) -> str:
+        return super()._repr_html_() + "".join(f"<p>{escape(note)}</p>" for note in self.notes)
 
 
 def ingest_request(slides: Slides, store_uri: str, **options: Unpack[IngestOptions]) -> "IngestRequest":
@@ -74,10 +99,11 @@ def ingest_request(slides: Slides, store_uri: str, **options: Unpack[IngestOptio
     if not sources:
         names = ", ".join(map(str, paths))
         raise SlideNotFoundError(f"no slide in {names}; expected slide files, folders of tiles, or a list")
+    check_settings(TilingConfig, options.get("tiling", {}))
     groups = group_by_tiling(
         as_extractors(options.get("extractors", DEFAULT_EXTRACTOR)),
         options.get("tiling", {}),
-        options.get("collections", ()),
+        as_names(options.get("collections", ())),
     )
     config = IngestConfig(
         tissue=build_config(TissueConfig, options.get("tissue")),
@@ -92,7 +118,7 @@ def ingest_request(slides: Slides, store_uri: str, **options: Unpack[IngestOptio
         run=build_config(RunConfig, options.get("run")),
         execution=build_config(ExecutionConfig, options.get("execution")),
         retry_failed=options.get("retry_failed", False),
-        force=frozenset(options.get("force", ())),
+        force=frozenset(as_names(options.get("force", ()))),
         limit=options.get("limit"),
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from embedstore.api.settings import as_names
 from embedstore.api.table import Table
 from embedstore.errors import ConfigError, LabelError
 from embedstore.store import Label
@@ -109,7 +110,7 @@ class Labels:
         """
         from embedstore.labels import write_labels
 
-        chosen = self._tables.ledger.resolve_slides(slides=slides)
+        chosen = self._tables.ledger.resolve_slides(slides=as_names(slides))
         labels = [
             label
             for label in Label.from_table(self._tables.labels.of_task(task))

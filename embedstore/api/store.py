@@ -23,7 +23,7 @@ from embedstore.api.ingest import (
 )
 from embedstore.api.labels import Labels
 from embedstore.api.progress_bar import progress_bar
-from embedstore.api.settings import build_config, fit_config
+from embedstore.api.settings import as_names, build_config, fit_config
 from embedstore.api.table import Table, card
 from embedstore.config import ExecutionConfig, ReadingConfig, RunConfig, TissueConfig, ViewConfig
 from embedstore.progress import OnProgress
@@ -406,7 +406,7 @@ class Store:
             ExportError: there is nothing to export in this format, or the path cannot be written to.
         """
         return write_export(
-            self._tables, path, format=format, head=head, collection=collection, slides=tuple(slides), where=where,
+            self._tables, path, format=format, head=head, collection=collection, slides=as_names(slides), where=where,
             on_progress=on_progress, **settings,
         )  # fmt: skip
 
@@ -418,7 +418,7 @@ class Store:
         Raises:
             SlideNotInStoreError: one of them is not in the store.
         """
-        return self._tables.ledger.resolve_slides(slides=slides, patients=patients)
+        return self._tables.ledger.resolve_slides(slides=as_names(slides), patients=as_names(patients))
 
     def count_views(self, collection: str) -> int:
         """Number of stored views of a collection.
@@ -438,7 +438,9 @@ class Store:
         Raises:
             SlideNotInStoreError: one of them is not in the store; nothing is removed.
         """
-        return remove_slides(self._tables, self._tables.ledger.resolve_slides(slides=slides, patients=patients))
+        return remove_slides(
+            self._tables, self._tables.ledger.resolve_slides(slides=as_names(slides), patients=as_names(patients))
+        )
 
     def remove_views(self, collection: str) -> int:
         """Remove the stored views of a collection; returns their number.

@@ -1,6 +1,7 @@
 """Tables that the Python API returns, Arrow inside; and how notebooks and terminals show results."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from html import escape
 from typing import Any
 
@@ -9,7 +10,6 @@ import pyarrow as pa
 from embedstore.errors import ExportError
 
 SHOWN_ROWS = 20  # a notebook's file keeps what it shows
-SHOWN_TEXT = 60  # characters of a cell
 
 
 class Table:
@@ -21,6 +21,8 @@ class Table:
         table: The rows.
         title: What they are, for people.
     """
+
+    shown_text = 60  # characters of a cell that are shown
 
     def __init__(self, table: pa.Table, *, title: str = ""):
         self._table, self.title = table, title
@@ -71,9 +73,11 @@ class Table:
         return _require("polars").from_arrow(self._table)
 
     def __repr__(self) -> str:
+        if not self.column_names:
+            return self._heading()
         shown = self._table.slice(0, SHOWN_ROWS)
-        cells = [self.column_names, *([_cell(value) for value in row.values()] for row in shown.to_pylist())]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)] if self.column_names else []
+        cells = [self.column_names, *([self._cell(value) for value in row.values()] for row in shown.to_pylist())]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [
             "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells
         ]
@@ -83,10 +87,22 @@ class Table:
         """The first rows as a notebook shows them."""
         head = "".join(f"<th>{escape(name)}</th>" for name in self.column_names)
         rows = "".join(
-            f"<tr>{''.join(f'<td>{escape(_cell(value))}</td>' for value in row.values())}</tr>"
+            f"<tr>{''.join(f'<td>{escape(self._cell(value))}</td>' for value in row.values())}</tr>"
             for row in self._table.slice(0, SHOWN_ROWS).to_pylist()
         )
         return f"<table><caption>{escape(self._heading())}</caption><thead><tr>{head}</tr></thead>{rows}</table>"
+
+    def _cell(self, value: Any) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, float):
+            return f"{value:.4g}"
+        if isinstance(value, datetime):
+            return f"{value:%Y-%m-%d %H:%M}"
+        if isinstance(value, list | tuple):
+            value = f"[{len(value)} values]" if len(value) > 4 else "; ".join(map(str, value))
+        text = str(value)
+        return text if len(text) <= self.shown_text else f"{text[: self.shown_text - 1]}…"
 
     def _heading(self) -> str:
         rows = f"{len(self):,} row{'' if len(self) == 1 else 's'}"
@@ -98,17 +114,6 @@ def card(title: str, facts: Mapping[str, object]) -> str:
     """HTML of a title and named facts, as notebooks show what is not a table."""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items())
     return f"<table><caption>{escape(title)}</caption>{rows}</table>"
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        value = f"[{len(value)} values]" if len(value) > 4 else "; ".join(map(str, value))
-    text = str(value)
-    return text if len(text) <= SHOWN_TEXT else f"{text[: SHOWN_TEXT - 1]}…"
 
 
 def _require(package: str) -> Any:

@@ -27,6 +27,9 @@ ExportFormat = Literal["geojson", "png", "csv", "parquet", "slides", "anndata"]
 SUFFIXES: dict[ExportFormat, str] = {"geojson": ".geojson", "png": ".png"}
 
 
+SHOWN_FILES = 6  # of a result that a notebook shows
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
     """What to export.
@@ -99,6 +102,13 @@ class ExportResult:
     files: tuple[ExportedFile, ...]
     unit: str
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        rows = sum(file.rows for file in self.files)
+        lines = [f"{self.slides} slide(s), {rows:,} {self.unit} in {len(self.files)} file(s)"]
+        lines += [f"  {file.path}" for file in self.files[:SHOWN_FILES]]
+        lines += [f"  … {more} more in .files"] if (more := len(self.files) - SHOWN_FILES) > 0 else []
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
 
 def export(store: Store, request: ExportRequest, *, on_progress: OnProgress = no_progress) -> ExportResult:

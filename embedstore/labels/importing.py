@@ -65,6 +65,13 @@ class ImportConfig:
         require(bool(self.task.strip()), "the task has no name; expected one with --task")
         require(bool(self.author.strip()), "the author has no name; expected one with --author")
         require(self.author != INGEST, f"the author {INGEST!r} stands for what ingest found in folders; name another")
+        for option, classes in (("only", self.only), ("exclude", self.exclude), ("within", (self.within,))):
+            for name in classes:
+                require(
+                    name not in self.class_map or name in self.class_map.values(),
+                    f"--{option} names class {name!r}, which --class-map renames to {self.class_map.get(name)!r}; "
+                    "name the new class",
+                )
         require(self.origin in (None, "bounds", "level0"), f"origin is {self.origin!r}; expected bounds or level0")
         require(
             self.within == WHOLE_SLIDE or self.negative is not None,
@@ -115,6 +122,14 @@ class LabelImport:
     def labels(self) -> list[Label]:
         """All labels, without duplicates."""
         return list(dict.fromkeys(label for file in self.files for label in file.labels))
+
+    def __repr__(self) -> str:
+        classes = Counter(f"{label.label} ({label.kind})" for label in self.labels)
+        lines = [f"{len(self.labels)} labels of {len(self.files)} file(s) for task {self.config.task!r}"]
+        lines += [f"  {name}: {count}" for name, count in sorted(classes.items())]
+        lines += [f"  {self.replaced} older labels removed"] if self.replaced else []
+        lines += [f"  {len(self.conflicts)} place(s) have two classes; see .conflicts"] if self.conflicts else []
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
     def write(self, store: Store) -> int:
         """Replace what the same author had from these files for the task. Returns how many old labels were removed."""

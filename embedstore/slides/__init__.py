@@ -26,6 +26,7 @@ from embedstore.slides.tissue import (
     draw_overlay,
     find_tissue,
     mask_shares,
+    png_bytes,
     read_mask,
     read_thumbnail,
     slide_tissue,
@@ -33,7 +34,6 @@ from embedstore.slides.tissue import (
     to_geojson,
     whole_slide,
     write_mask,
-    write_png,
 )
 
 __all__ = [
@@ -76,5 +76,5 @@ __all__ = [
     "to_geojson",
     "whole_slide",
     "write_mask",
-    "write_png",
+    "png_bytes",
 ]

@@ -81,10 +81,11 @@ class Store:
         """
         if name is None:
             names = self.collection_names()
-            if len(names) != 1:
+            if not names:
+                raise StoreError(f"{self.uri} has no collection yet; `embedstore ingest SLIDES` makes one")
+            if len(names) > 1:
                 raise StoreError(
-                    f"{self.uri} has {len(names)} collections ({', '.join(names) or 'none'}); "
-                    "name one with --collection"
+                    f"{self.uri} has {len(names)} collections ({', '.join(names)}); name one with --collection"
                 )
             name = names[0]
         collection = Collection(self.uri, name)

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 import embedstore
-from embedstore.errors import ConfigError, HeadExistsError, HeadNotFoundError, SlideNotInStoreError, TaskNotFoundError
+from embedstore.errors import (
+    ConfigError,
+    HeadExistsError,
+    HeadNotFoundError,
+    PredictionsNotFoundError,
+    SlideNotInStoreError,
+    TaskNotFoundError,
+)
 from embedstore.progress import Progress, no_progress
 from tests.heads.scene import make_store
 
@@ -41,6 +48,8 @@ def test_a_head_answers_and_its_answers_are_a_table(store: embedstore.Store):
     seen: list[Progress] = []
     predicted = head.predict(slides=["s01.svs"], on_progress=seen.append)
     assert predicted.rows == 20 and predicted.slides == 1
+    assert repr(predicted).startswith("tissue-linear: 20 rows of 1 slide(s): normal ")
+    assert head.predict(slides="s01.svs", on_progress=no_progress) == predicted  # one name may stand alone
     assert seen[-1].done == 20 and seen[-1].stage == "predict"
     with pytest.raises(SlideNotInStoreError, match=r"no slide 's99\.svs'"):
         head.predict(slides=["s99.svs"], on_progress=no_progress)
@@ -86,6 +95,9 @@ def test_settings_by_name_or_as_an_object(store: embedstore.Store):
 def test_a_bag_model_answers_for_slides_unless_another_level_is_named(store: embedstore.Store):
     head = store.fit_head("grade", model="mean", bootstrap=0, split=SPLIT, on_progress=no_progress)
     assert head.level == "slide"
+    with pytest.raises(PredictionsNotFoundError, match="embedstore predict --head grade-mean") as failed:
+        head.export("x.csv")
+    assert failed.value.__notes__ == ["In Python: head.predict()"]
     head.remove()
 
 
@@ -94,8 +106,9 @@ def test_refusals_name_what_there_is(store: embedstore.Store):
         store.fit_head("tumor", on_progress=no_progress)
     with pytest.raises(HeadExistsError, match="tissue-linear"):
         store.fit_head("tissue", on_progress=no_progress)
-    with pytest.raises(HeadNotFoundError, match="it has tissue-linear"):
-        store.head("tissue-mlp")
+    for use in (store.head, lambda name: store.export("x.csv", head=name)):
+        with pytest.raises(HeadNotFoundError, match="it has tissue-linear"):
+            use("tissue-mlp")
 
 
 def test_labels_are_listed_written_and_read_back(store: embedstore.Store, tmp_path: Path):

@@ -5,6 +5,7 @@ import pytest
 from embedstore.api.settings import build_config, fit_config
 from embedstore.config import RunConfig, TissueConfig
 from embedstore.errors import ConfigError
+from embedstore.search_config import SearchConfig
 from heads.config import AugmentConfig, FitConfig, SelectConfig, SplitConfig
 
 
@@ -22,6 +23,11 @@ def test_configurations_inside_configurations_may_be_dictionaries():
     assert build_config(FitConfig, None, split={"folds": 3}) == expected
     assert build_config(FitConfig, {"split": {"folds": 3}}) == expected
     assert build_config(SelectConfig, None, split={"folds": 3}).split == expected.split
+
+
+def test_one_name_may_stand_for_several():
+    assert build_config(SearchConfig, None, columns="stain").columns == ("stain",)
+    assert build_config(SearchConfig, None, columns=["stain"]).columns == ("stain",)
 
 
 def test_the_level_of_a_fit_follows_from_its_model():

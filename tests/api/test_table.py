@@ -32,6 +32,7 @@ def test_notebooks_and_terminals_show_the_first_rows():
         "a      0.1235  x",
         "<b>            [6 values]",
     ]
+    assert repr(Table(pa.Table.from_pylist([]), title="labels")) == "labels: 0 rows"
     html = table._repr_html_()
     assert "&lt;b&gt;" in html and "<b>" not in html and "<caption>slides: 2 rows</caption>" in html
     assert "30 rows, the first 20" in repr(Table(pa.table({"n": range(30)})))

@@ -31,6 +31,12 @@ def test_a_file_for_each_slide_with_progress_and_notes(store: Store, tmp_path: P
         ExportedFile(path=tmp_path / "out" / "b.svs.geojson", rows=3, slide_id="b.svs"),
     )
     assert (result.slides, result.unit) == (3, "objects")
+    assert repr(result).splitlines() == [
+        "3 slide(s), 5 objects in 2 file(s)",
+        f"  {tmp_path / 'out' / 'a.svs.geojson'}",
+        f"  {tmp_path / 'out' / 'b.svs.geojson'}",
+        "  note: 'patches' is a folder of ready-made tiles, which geojson cannot show",
+    ]
     assert result.notes == ("'patches' is a folder of ready-made tiles, which geojson cannot show",)
     assert [(each.done, each.total, each.unit) for each in reports] == [(1, 2, "slides"), (2, 2, "slides")]
 

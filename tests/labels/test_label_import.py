@@ -308,11 +308,29 @@ def test_conflicts_are_reported_and_both_kept(store: Store, tmp_path: Path):
         ({"within": "ROI"}, "name that class with --negative"),
         ({"format": "pdf"}, "format is 'pdf'"),
         ({"origin": "moon"}, "origin is 'moon'"),
+        (
+            {"class_map": {"_0": "tumour"}, "only": ("_0",), "negative": "normal"},
+            "--only names class '_0', which --class-map renames to 'tumour'; name the new class",
+        ),
+        ({"class_map": {"a": "b"}, "exclude": ("a",)}, "--exclude names class 'a'"),
+        ({"class_map": {"a": "b"}, "within": "a", "negative": "n"}, "--within names class 'a'"),
     ],
 )
 def test_a_request_that_means_nothing_is_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         config(**options)
+
+
+def test_a_class_may_take_the_old_name_of_another():
+    assert config(class_map={"a": "b", "c": "a"}, only=("a",)).only == ("a",)
+
+
+def test_an_import_shows_itself_in_a_few_lines(store: Store, tmp_path: Path):
+    found = run(store, camelyon(tmp_path), class_map={"_0": "tumour"}, only=("tumour",), negative="normal")
+    first, *lines = repr(found).splitlines()
+    assert first == f"{len(found.labels)} labels of 1 file(s) for task 't'"
+    assert "  normal (rest): 1" in lines and any("not of the classes asked for" in line for line in lines)
+    assert len(lines) < 6
 
 
 def test_a_store_among_the_drawings_is_passed_over(tmp_path: Path):

@@ -152,7 +152,7 @@ def test_a_tile_is_found_by_a_pixel_that_it_holds(store: Store, collection: Coll
 
 
 def test_a_collection_must_be_named_when_there_are_several_or_none(store: Store):
-    with pytest.raises(StoreError, match="0 collections"):
+    with pytest.raises(StoreError, match="has no collection yet"):
         store.collection()
 
 

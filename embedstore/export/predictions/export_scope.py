@@ -97,7 +97,7 @@ def export_scope(
         slides: Only these.
         where: SQL over the rows of slides, such as "cohort = 'A'"; both must hold.
     Raises:
-        PredictionsNotFoundError: the head has no predictions.
+        HeadNotFoundError, PredictionsNotFoundError: there is no such head, or it has no predictions.
         SlideNotInStoreError: a slide is not in the store.
         ExportError: a slide has nothing to export, or no slide is left.
         ConfigError: `where` is not a valid condition.
@@ -105,6 +105,8 @@ def export_scope(
     predictions = facts = attention = None
     if head is not None:
         predictions = store.predictions(head)
+        if not predictions.exists():
+            store.heads.get(head)  # a name that no head has is told as that
         facts, present = predictions.facts(), predictions.slides()
         attention = _attention(store, facts)
         collection = facts.collection

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -305,9 +305,13 @@ def _slides_of_names(names: set[str], slides: Mapping[str, SlideRow], path: Path
     if unresolved:
         raise SlideNotInStoreError(
             f"{path}: {len(unresolved)} of its {len(names)} slides are not in the store, or not by one name: "
-            f"{', '.join(unresolved[:SHOWN])}, …; the store has {', '.join(sorted(slides)[:SHOWN])}, …"
+            f"{_first(unresolved)}; the store has {_first(sorted(slides)) or 'no slide yet'}"
         )
     return slide_of
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join([*names[:SHOWN], *(["…"] if len(names) > SHOWN else [])])
 
 
 def _check_patients(patients: set[str], slides: Mapping[str, SlideRow], path: Path) -> None:

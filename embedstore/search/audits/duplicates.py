@@ -39,6 +39,10 @@ class DuplicateSlides:
     share: float | None
     same_file: bool
 
+    def __str__(self) -> str:
+        alike = "the same file" if self.same_file else f"{self.share or 0:.0%} of the checked tiles alike"
+        return f"{self.slide_id} and {self.other}: {alike}"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Duplicates(Audit):
@@ -54,6 +58,9 @@ class Duplicates(Audit):
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def __repr__(self) -> str:
+        return self._shown(f"{len(self):,} pairs of duplicate slides", [str(pair) for pair in self.pairs])
 
 
 def find_duplicates(

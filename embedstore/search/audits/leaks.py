@@ -49,6 +49,10 @@ class Leaks(Audit):
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def __repr__(self) -> str:
+        between = [f"{a} and {b}: {tiles:,} tiles" for a, b, tiles in self.between]
+        return self._shown(f"{len(self):,} near-duplicate tiles within a distance of {self.distance:.3g}", between)
+
     @property
     def between(self) -> list[tuple[str, str, int]]:
         """Pairs of groups with their number of tiles, the most first."""

@@ -38,6 +38,14 @@ class Outliers(Audit):
     limit: float
     neighbours: int
 
+    def __repr__(self) -> str:
+        slides = [
+            f"{row['slide_id']}: {row['outliers']:,} of {row['tiles']:,} tiles, median distance {row['distance']:.3g}"
+            for row in self.slides.to_pylist()
+            if row["outliers"]
+        ]
+        return self._shown(f"{len(self):,} outliers, beyond a score of {self.limit:g}", slides)
+
     def __len__(self) -> int:
         return int(np.count_nonzero(self.tiles.column("outlier").to_numpy()))
 

@@ -169,8 +169,8 @@ def load_own_extractor(
     if not trusted and (code := _foreign_code(stored.config)):
         raise ExtractorError(
             f"to search collection {name!r} by image, {code}, which the store names as its extractor: a store of a "
-            "stranger could name anything; pass --trust-extractor (image_query with trust_extractor=True in Python) "
-            "if you know it, or search by tile, which runs nothing"
+            "stranger could name anything; pass --trust-extractor if you know "
+            "it, or search by tile, which runs nothing"
         )
     try:
         extractor = load_extractor(stored.config, device=device)

@@ -38,6 +38,9 @@ class Query:
     tiles: tuple[TileLocation, ...] = ()
     picture: Path | None = None
 
+    def __repr__(self) -> str:
+        return f"<Query: {self.title}, {len(self.vector)} dimensions>"
+
 
 def away_from(query: Query, negatives: Sequence[Query], *, weight: float = AWAY_WEIGHT) -> Query:
     """Move a query away from negative examples.

@@ -15,7 +15,7 @@ from embedstore.slides.tiling.slide_grid import lay_grid
 from embedstore.slides.tissue.detection import slide_tissue
 from embedstore.slides.tissue.mask import TissueMask
 from embedstore.slides.tissue.mask_geojson import write_mask
-from embedstore.slides.tissue.overlay import draw_overlay, write_png
+from embedstore.slides.tissue.overlay import draw_overlay, png_bytes
 from embedstore.slides.tissue.thumbnail import Thumbnail, read_thumbnail
 
 PICTURE_PX = 1600  # longer side of the overlay
@@ -53,6 +53,18 @@ class TissueReport:
     no_tile: str | None
     warnings: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        width, height = self.size_l0
+        tiles = self.no_tile or f"{len(self.xy_l0):,} tiles of {self.edge_l0} level-0 px"
+        return (
+            f"<TissueReport {self.slide_id!r}: {width}×{height} px at {self.mpp:g} µm/px, "
+            f"tissue {self.tissue.area_mm2:.3g} mm², {tiles}>"
+        )
+
+    def _repr_png_(self) -> bytes:
+        """The overlay, as a notebook shows it."""
+        return png_bytes(self.overlay())
+
     def write(self, folder: str | Path, *, tiles: bool = True) -> tuple[Path, Path]:
         """Write NAME.tissue.png and NAME.tissue.geojson, where NAME is the last part of the slide's id.
 
@@ -64,7 +76,7 @@ class TissueReport:
         """
         stem = self.slide_id.rsplit("/", 1)[-1]
         picture, mask = Path(folder, f"{stem}.tissue.png"), Path(folder, f"{stem}.tissue.geojson")
-        write_png(self.overlay(tiles=tiles), picture)
+        picture.write_bytes(png_bytes(self.overlay(tiles=tiles)))
         write_mask(self.tissue, mask)
         return picture, mask
 

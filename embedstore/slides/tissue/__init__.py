@@ -3,7 +3,7 @@
 from embedstore.slides.tissue.detection import find_tissue, slide_tissue, tissue_of
 from embedstore.slides.tissue.mask import TissueMask, mask_shares, whole_slide
 from embedstore.slides.tissue.mask_geojson import read_mask, to_geojson, write_mask
-from embedstore.slides.tissue.overlay import draw_overlay, write_png
+from embedstore.slides.tissue.overlay import draw_overlay, png_bytes
 from embedstore.slides.tissue.thumbnail import Thumbnail, read_thumbnail
 
 __all__ = [
@@ -19,5 +19,5 @@ __all__ = [
     "to_geojson",
     "whole_slide",
     "write_mask",
-    "write_png",
+    "png_bytes",
 ]

@@ -1,7 +1,5 @@
 """A picture of a slide with the outline of its tissue and its tiles."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +43,8 @@ def draw_overlay(
     return picture
 
 
-def write_png(picture: Pixels, path: str | Path) -> None:
-    """Write (rows, cols, 3) RGB as PNG.
+def png_bytes(picture: Pixels) -> bytes:
+    """A picture, (rows, cols, 3) RGB, as PNG.
 
     Raises:
         TissueError: the picture cannot be encoded.
@@ -54,4 +52,4 @@ def write_png(picture: Pixels, path: str | Path) -> None:
     done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not done:
         raise TissueError(f"a picture of {picture.shape} cannot be encoded as PNG")
-    Path(path).write_bytes(data.tobytes())
+    return data.tobytes()

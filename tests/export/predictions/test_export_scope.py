@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedstore.errors import ConfigError, ExportError, PredictionsNotFoundError, SlideNotInStoreError
+from embedstore.errors import ConfigError, ExportError, HeadNotFoundError, SlideNotInStoreError
 from embedstore.export import export_scope
 from embedstore.output_files import slide_path
 from embedstore.store import Store
@@ -31,7 +31,7 @@ def test_all_predicted_slides_are_chosen_unless_said_otherwise(store: Store):
 
 
 def test_what_cannot_be_chosen_is_said(store: Store):
-    with pytest.raises(PredictionsNotFoundError, match="embedstore predict --head other"):
+    with pytest.raises(HeadNotFoundError, match="no head 'other'"):
         export_scope(store, head="other")
     with pytest.raises(SlideNotInStoreError, match=r"'d\.svs'"):
         export_scope(store, head="lesion", slides=["d.svs"])

@@ -32,6 +32,7 @@ def test_a_slide_under_two_names_is_found_once(tmp_path: Path):
     for sample in (0, 70, 3):
         found = find_duplicates(*plant(tmp_path / str(sample), slides), sample=sample)
         assert [{*pair} for pair in pairs(found)] == [{"copy", "s2"}]
+        assert repr(found).splitlines()[1].endswith(": 100% of the checked tiles alike")
         assert found.pairs[0].share == 1.0 and not found.pairs[0].same_file
 
 

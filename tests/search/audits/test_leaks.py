@@ -47,6 +47,8 @@ def test_planted_copies_are_found_with_their_places(tmp_path: Path):
     places = {(p["slide_id"], p["x"], p["other_slide_id"], p["other_x"]) for p in found.pairs.to_pylist()}
     expected = {("s0", 512 * i, "s5", 512 * i) for i in range(7)}
     assert places == expected | {(b, x, a, y) for a, x, b, y in expected}
+    assert repr(found).startswith("14 near-duplicate tiles within a distance of ")
+    assert "  patient P0 and patient P2: 14 tiles" in repr(found).splitlines()
     assert found.pairs["distance"].to_pylist() == sorted(found.pairs["distance"].to_pylist())
 
 

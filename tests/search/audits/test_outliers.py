@@ -53,6 +53,8 @@ def test_planted_artefacts_and_a_slide_of_another_stain_are_found(tmp_path: Path
     assert first["slide_id"] == "stain" and first["share"] > 0.9 and first["tiles"] == 30
     assert (second["slide_id"], second["outliers"]) == ("s1", 1)
     assert all(row["outliers"] == 0 for row in rest)
+    assert repr(found).splitlines()[0] == f"{len(found)} outliers, beyond a score of 5 (430 of 430 tiles examined)"
+    assert [line.split(":")[0].strip() for line in repr(found).splitlines()[1:3]] == ["stain", "s1"]
 
 
 def test_a_slide_that_is_alone_cannot_be_judged(tmp_path: Path):

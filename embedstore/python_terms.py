@@ -1,0 +1,80 @@
+"""The Python terms of messages that name flags and commands: `--folds 3` is `split={'folds': 3}`."""
+
+import re
+
+#: {command: its call, with a place for keywords}; the longest that a message begins with counts.
+CALLS = {
+    "compact": "store.compact({})",
+    "extractors": "embedstore.list_extractors()",
+    "fit-augmenter": "store.fit_augmenter({})",
+    "fit-head": "store.fit_head({})",
+    "index": "collection.update_index({})",
+    "ingest": "store.ingest({})",
+    "label import": "store.labels.read({})",
+    "label ls": "store.labels",
+    "ls": "store.collections",
+    "ls --tiles": "collection.tiles()",
+    "predict": "head.predict({})",
+    "rm": "store.remove({})",
+    "rm --views": "store.remove_views(collection)",
+    "show": "store.slides",
+    "status": "store.status",
+}
+#: What a call takes first.
+POSITIONAL = {"ingest": "slides", "label import": "files", "fit-head": "task"}
+#: {flag: the keyword whose dictionary has it}; other flags are keywords themselves.
+SECTIONS = {
+    "address": "execution",
+    "batch-tiles": "run",
+    "device": "execution",
+    "folds": "split",
+    "group-by": "split",
+    "in-process": "execution",
+    "max-unreadable": "reading",
+    "min-tissue": "tiling",
+    "reader": "reading",
+    "split": "split",
+    "tissue": "tissue",
+}
+NAMES = {"class": "of_class", "out": "path", "split": "kind", "tissue": "method"}
+SWITCHES = ("in-process", "merge", "replace", "retry-failed", "trust-extractor")
+LISTS = ("force", "slide")  # of slides
+#: Flags that a call in Python has no need of: its object knows them.
+IMPLIED = ("head", "store", "task", "tiles")
+_COMMAND = re.compile(r"`embedstore ([a-z-]+(?: (?:import|ls)\b)?)([^`]*)`")
+_VALUES = "all|cpu|flat|holdout|ivf_rq|kfold|none|openslide|random|slide"
+_FLAG = re.compile(rf"--([a-z][a-z-]*)(?: (\d[\d.]*\d|\d|[A-Z]{{2,}}|(?:{_VALUES})\b))?")
+
+
+def python_terms(message: str) -> str:
+    """What the flags and commands of a message are in Python; "" where it names none."""
+    terms = []
+    for command, rest in _COMMAND.findall(message):
+        command += " --tiles" * ("--tiles" in rest) + " --views" * (command == "rm" and "--views" in rest)
+        call = CALLS.get(command)
+        if call is not None:
+            keywords = [_keyword(*flag) for flag in _FLAG.findall(rest) if flag[0] not in IMPLIED]
+            if "--store" in rest:
+                call = call.replace("store.", "embedstore.create(path).")
+            terms.append(call.format(", ".join([*filter(None, [POSITIONAL.get(command)]), *keywords])))
+    for flag, value in _FLAG.findall(re.sub("`[^`]*`", "", message)):
+        if flag == "slide":
+            terms.append("slide=… or slides=[…]")
+        elif flag != "store":
+            terms.append(_keyword(flag, value))
+    return "; ".join(dict.fromkeys(terms))
+
+
+def _keyword(flag: str, text: str) -> str:
+    name = NAMES.get(flag, flag.replace("-", "_"))
+    if flag in SWITCHES:
+        value = "True"
+    elif not text or text.isupper():
+        value = "…"
+    else:
+        value = text if text[0].isdigit() else repr(text)
+    if flag == "weights":
+        return f"ExtractorConfig(ref=…, weights={value})"
+    if flag in LISTS:
+        return f"{'slides' if flag == 'slide' else flag}=[{value}]"
+    return f"{SECTIONS[flag]}={{{name!r}: {value}}}" if flag in SECTIONS else f"{name}={value}"

@@ -1,0 +1,86 @@
+"""Messages that name flags and commands say what these are in Python."""
+
+import ast
+import dataclasses
+import inspect
+import pickle
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import embedstore.api as api
+from embedstore import config
+from embedstore.errors import EmbedStoreError, SlideNotFoundError
+from embedstore.export import ExportRequest
+from embedstore.extractors import ExtractorConfig
+from embedstore.labels import ImportConfig
+from embedstore.python_terms import CALLS, python_terms
+from embedstore.search_config import SearchConfig
+from heads import config as heads_config
+
+ROOT = Path(__file__).parents[1]
+NO_FLAGS = {"force-reinstall", "quiet", "constants"}  # of pip, and of a module run as a script
+CSS = {"accent", "card", "ink", "line", "paper"}
+
+
+@pytest.mark.parametrize(
+    ("message", "terms"),
+    [
+        ("it failed", ""),
+        ("pass --mpp 0.25 if you know it", "mpp=0.25"),
+        ("use --tissue all", "tissue={'method': 'all'}"),
+        ("pass --folds 3, or --split holdout", "split={'folds': 3}; split={'kind': 'holdout'}"),
+        ("another --name, or --replace", "name=…; replace=True"),
+        ("`embedstore predict --head h --slide a` makes them", "head.predict(slides=[…])"),
+        ("`embedstore ingest … --views 4` makes them", "store.ingest(slides, views=4)"),
+        ("`embedstore ingest SLIDES --store PATH` makes one", "embedstore.create(path).ingest(slides)"),
+        ("`embedstore status` lists them; `embedstore status` too", "store.status"),
+        ("`ray start --head`, or leave --address out", "execution={'address': …}"),
+        ("pass a file with --weights FILE", "ExtractorConfig(ref=…, weights=…)"),
+    ],
+)
+def test_flags_and_commands_in_python(message: str, terms: str):
+    assert python_terms(message) == terms
+
+
+def test_tracebacks_show_the_terms_and_messages_do_not():
+    error = SlideNotFoundError("no slide; pass --mpp 0.25")
+    for each in (error, pickle.loads(pickle.dumps(error))):
+        assert str(each) == "no slide; pass --mpp 0.25"
+        assert "".join(traceback.format_exception_only(each)).count("In Python: mpp=0.25") == 1
+    assert not hasattr(EmbedStoreError("no slide"), "__notes__")
+    assert str(EmbedStoreError()) == ""
+
+
+def _texts() -> Iterator[str]:
+    for package in ("embedstore", "heads", "actors"):
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
+
+
+def test_every_flag_of_a_message_is_a_keyword():
+    """A flag that is renamed in Python belongs into the table of `embedstore.python_terms`."""
+    flags = {flag for text in _texts() for flag in re.findall(r"--([a-z][a-z-]+)\b(?!:)", text)} - NO_FLAGS - CSS
+    calls = [
+        member
+        for kind in (api.Store, api.Collection, api.Head, api.Labels)
+        for _, member in inspect.getmembers(kind, inspect.isfunction)
+    ]
+    keywords = {name for call in (*calls, api.inspect_tissue) for name in inspect.signature(call).parameters}
+    modules = [vars(config), vars(heads_config)]
+    configs = [each for names in modules for each in names.values() if dataclasses.is_dataclass(each)]
+    for kind in (*configs, ExportRequest, ExtractorConfig, ImportConfig, SearchConfig):
+        keywords |= {field.name for field in dataclasses.fields(kind)}
+    for flag in flags - {"store", "no-picture"}:
+        names = re.findall(r"(\w+)=|'(\w+)':", python_terms(f"pass --{flag}"))
+        assert names and {name for pair in names for name in pair if name} <= keywords, flag
+
+
+def test_every_command_of_a_message_has_a_call():
+    commands = {found for text in _texts() for found in re.findall(r"`embedstore ([a-z-]+(?: (?:import|ls)\b)?)", text)}
+    assert commands and commands <= CALLS.keys() | {"doctor"}, commands - CALLS.keys()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from embedstore.version import __version__
 
 if TYPE_CHECKING:
+    from embedstore import errors, progress
     from embedstore.api import (
         Augmenter,
         Collection,
@@ -22,34 +23,82 @@ if TYPE_CHECKING:
         open,
         synthesize_slides,
     )
+    from embedstore.config import (
+        ExecutionConfig,
+        JoinConfig,
+        ReadingConfig,
+        RunConfig,
+        TilingConfig,
+        TissueConfig,
+        ViewConfig,
+    )
+    from embedstore.extractors import ExtractorConfig
+    from embedstore.search_config import SearchConfig
+    from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SelectConfig, SplitConfig
 
 __all__ = [
+    "AugmentConfig",
     "Augmenter",
+    "AugmenterConfig",
     "Collection",
+    "ExecutionConfig",
+    "ExtractorConfig",
     "ExtractorSelection",
+    "FitConfig",
     "Head",
     "IngestResult",
+    "JoinConfig",
     "Labels",
+    "ReadingConfig",
+    "RunConfig",
+    "SearchConfig",
     "SearchResult",
+    "SelectConfig",
+    "SplitConfig",
     "Store",
     "Table",
+    "TilingConfig",
+    "TissueConfig",
+    "ViewConfig",
     "__version__",
     "check_environment",
     "create",
+    "errors",
     "inspect_tissue",
     "list_extractors",
     "open",
+    "progress",
     "synthesize_slides",
 ]
 
+#: {configuration class: its module}; the settings of calls may be objects of these.
+_CONFIGS = {
+    "AugmentConfig": "heads.config",
+    "AugmenterConfig": "heads.config",
+    "ExecutionConfig": "embedstore.config",
+    "ExtractorConfig": "embedstore.extractors",
+    "FitConfig": "heads.config",
+    "JoinConfig": "embedstore.config",
+    "ReadingConfig": "embedstore.config",
+    "RunConfig": "embedstore.config",
+    "SearchConfig": "embedstore.search_config",
+    "SelectConfig": "heads.config",
+    "SplitConfig": "heads.config",
+    "TilingConfig": "embedstore.config",
+    "TissueConfig": "embedstore.config",
+    "ViewConfig": "embedstore.config",
+}
+
 
 def __getattr__(name: str) -> object:
-    """Import the Python API when one of its names is first used (PEP 562): Lance and Arrow take half a second."""
+    """Import a name when it is first used (PEP 562): Lance and Arrow, which the API loads, take half a second."""
     if name not in __all__:
         raise AttributeError(f"module 'embedstore' has no attribute {name!r}")
-    from embedstore import api
+    import importlib
 
-    return getattr(api, name)
+    if name in ("errors", "progress"):
+        return importlib.import_module(f"embedstore.{name}")
+    return getattr(importlib.import_module(_CONFIGS.get(name, "embedstore.api")), name)
 
 
 def __dir__() -> list[str]:

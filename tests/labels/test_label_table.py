@@ -156,7 +156,7 @@ def test_a_slide_can_be_named_for_all_rows(store: Store, tmp_path: Path):
         ("patient,label\np9,x\n007,x\n", SlideNotInStoreError, "1 of its 2 patients have.*p9; the store has 007"),
         ("tile_id,label\n12,x\n", TileNotFoundError, "1 of its 1 tiles are not in toy: 12"),
         ("slide_id,name,label\ntiles,t/9.png,x\n", TileNotFoundError, "in no collection: t/9.png of tiles"),
-        ("slide_id,x,y,label\nb,9000,2,x\n", LabelError, "1 places lie outside.*row 1: 9000, 2 on b.svs.*8000×9000"),
+        ("slide_id,x,y,label\nb,9000,2,x\n", LabelError, "place.s. lie outside.*row 1: 9000, 2 on b.svs.*8000×9000"),
         ("slide_id,x,y,label\ntiles,1,2,x\n", LabelError, "row 1: slide 'tiles' is a folder of ready-made tiles"),
         ("slide_id,label\nb,\n", LabelError, "no label in .*1 without a class"),
     ],

@@ -108,6 +108,8 @@ def test_embedstore_hands_on_its_names_without_importing_them():
     assert set(dir(embedstore)) == set(embedstore.__all__)
     for name in embedstore.__all__:
         assert getattr(embedstore, name) is not None
+    assert embedstore.errors.EmbedStoreError and embedstore.progress.no_progress
+    assert embedstore.SplitConfig(folds=3) == embedstore.FitConfig(split=embedstore.SplitConfig(folds=3)).split
     with pytest.raises(AttributeError, match="no_such_name"):
         embedstore.no_such_name  # noqa: B018
 

@@ -207,7 +207,7 @@ def _draw_bar(sheet: Any, key: _Key, box: tuple[float, float, float, float], wid
     if key.threshold is not None:
         bar.axhline(key.threshold, color="white", linewidth=3)
         bar.axhline(key.threshold, color=INK, linewidth=1.2)
-        text = f"decided from {key.threshold:.2f}"
+        text = f"threshold {key.threshold:.2f}"
         sheet.text(box[0] / width, (box[1] - 32) / height, text, fontsize=10, color=INK)
 
 

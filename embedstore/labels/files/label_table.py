@@ -399,7 +399,7 @@ def _shift_to_level_0(
     if outside:
         i, x, y, width, height = outside[0]
         raise LabelError(
-            f"{table.path}: {len(outside)} places lie outside their slides, the first in row {table.number[i]}: "
+            f"{table.path}: {len(outside)} place(s) lie outside their slides, the first in row {table.number[i]}: "
             f"{x:g}, {y:g} on {places.slide_id[i]}, which spans {width}×{height} px; expected level-0 pixels "
             f"(origin {origin}; see --origin)"
         )

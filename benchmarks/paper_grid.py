@@ -24,7 +24,6 @@ from heads.augmentation.policies import ARITHMETIC, BOTH, LEARNED, NONE, VIEWS, 
 from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
 from heads.evaluation.calibration import choose_threshold
 from heads.examples import Examples, gather_examples
-from heads.select import take
 from heads.splitting.splits import TEST, TRAIN, VALID, Split
 from heads.training.grid import TrainedGrid
 from heads.training.training import train
@@ -232,7 +231,7 @@ def _answers(
     drawn = _draw(parts, truth, budget, seeds)
     rows = np.flatnonzero((drawn != TEST).any(axis=0) & (drawn >= 0).any(axis=0))
     names = tuple(f"seed {seed}" for seed in range(len(drawn)))
-    used = replace(take(examples, rows), split=Split(parts=drawn[:, rows], names=names))
+    used = replace(examples.take(rows), split=Split(parts=drawn[:, rows], names=names))
     vectors = material.vectors[rows]
     fits = {}
     for name in dict.fromkeys(family.fit for family in families.values()):

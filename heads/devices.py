@@ -1,4 +1,4 @@
-"""What JAX computes on here, and how it is set up."""
+"""The devices of JAX, and its set-up."""
 
 import math
 import os
@@ -25,11 +25,11 @@ def jax_devices() -> list[str]:
 
 
 def prepare_jax() -> None:
-    """Set JAX up; to be called before anything is computed, as often as one likes. Settings of the user's own stay.
+    """Set JAX up, before anything is computed; may be called again. Settings of the user's own are kept.
 
     Compiled programs are kept between processes, in EMBEDSTORE_CACHE or the user's cache folder, so that the second fit
-    on vectors of the same shapes compiles nothing. On a GPU, JAX takes memory as it needs it and leaves the rest to
-    others (torch), where its first computation comes after this.
+    on vectors of the same shapes compiles nothing. On a GPU, JAX allocates memory as it needs it and leaves the rest to
+    others (torch), if nothing was computed before this.
     """
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
@@ -52,7 +52,7 @@ def device_bytes() -> int:
 
 
 def to_device(array: NDArray[Any], rows: int) -> "jax.Array":
-    """An array on the device, with zeros behind up to so many rows.
+    """An array on the device, padded with zeros to so many rows.
 
     It is laid out on the host, which compiles nothing.
     """

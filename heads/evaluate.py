@@ -66,8 +66,7 @@ def evaluate_head(config: FitConfig, examples: Examples, trained: TrainedGrid, t
     of all networks; its threshold is set on all validation parts together.
     """
     classes, multi_label = examples.classes[task], config.multi_label
-    scores = {cell: float(np.mean(of_folds)) for cell, of_folds in trained.scores(task).items()}
-    best = min(scores, key=lambda cell: (scores[cell], cell))
+    best = trained.best_cell(task)
     folds = [_calibrate_fold(config, examples, trained, task, best, fold) for fold in range(len(examples.split.parts))]
     positive = (config.positive or classes[1]) if is_binary(len(classes), multi_label) else None
     prior = _class_shares(config, examples, task)
@@ -98,7 +97,7 @@ def evaluate_head(config: FitConfig, examples: Examples, trained: TrainedGrid, t
         report=report,
         selection=tuple(
             CellScore(parameters=trained.cells[cell].parameters, score=score, chosen=cell == best)
-            for cell, score in scores.items()
+            for cell, score in trained.mean_scores(task).items()
         ),
         members=tuple(member for fold in folds for member in fold.members),
     )

@@ -1,7 +1,7 @@
 """Examples: labelled tiles, slides or patients of a collection, with the targets of every task and their patients."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,20 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def take(self, rows: NDArray[np.intp]) -> "Examples":
+        """The examples of some rows, with the classes that occur in them; examples are tiles."""
+        present = [np.flatnonzero(targets[rows].any(axis=0)) for targets in self.targets]
+        return replace(
+            self,
+            ids=self.ids[rows],
+            bags=Bags.single(self.bags.rows[rows]),
+            classes=tuple(tuple(names[k] for k in kept) for names, kept in zip(self.classes, present, strict=True)),
+            targets=tuple(targets[rows][:, kept] for targets, kept in zip(self.targets, present, strict=True)),
+            known=tuple(known[rows] for known in self.known),
+            group=self.group[rows],
+            split=Split(parts=self.split.parts[:, rows], names=self.split.names, notes=self.split.notes),
+        )
 
 
 def gather_examples(

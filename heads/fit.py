@@ -40,22 +40,21 @@ def fit_heads(
     """Fit a head for each task, all in one pass over the vectors, and save them in the store.
 
     Args:
-        collection: Whose vectors are fitted.
-        tasks: Tasks that labels of the store answer.
-        names: Of the heads; the tasks' names and the model when None.
+        collection: The collection whose vectors are fitted.
+        tasks: Tasks that the store has labels of.
+        names: Names of the heads; made from the tasks' names and the model when None.
         where: SQL over the slides' columns; only slides that it holds for.
         replace_heads: Replace heads of the same names.
         on_progress: Called with what is being done.
     Returns:
-        The heads, in the order of the tasks. What the user should know of the data stands in their records, under
-        `notes`.
+        The heads, in the order of the tasks. Notes on the data are in their records, under `notes`.
     Raises:
-        TaskNotFoundError, LabelError: labels that cannot answer the task.
+        TaskNotFoundError, LabelError: labels that a head cannot be fitted to.
         SplitError: patients that cannot be divided as the configuration asks.
         VectorError: a vector that is not finite.
-        HeadExistsError: a head has a name already.
+        HeadExistsError: a name is taken.
         ConfigError: names and tasks differ in number, a task comes twice, or a name is not valid.
-        In all cases the store is as it was.
+        In all cases the store is unchanged.
     """
     if len(set(tasks)) < len(tasks) or not tasks:
         raise ConfigError(f"tasks are {', '.join(tasks) or '(none)'}; expected one or more, each once")
@@ -108,11 +107,11 @@ def fit_again(store: Store, name: str, *, on_progress: OnProgress = no_progress)
     """Fit a head again from its record alone.
 
     Returns:
-        The head as it is stored, and as it came out now: on the same kind of device their digests are equal.
+        The head as it is stored, and as it is fitted now: on the same kind of device their digests are equal.
     Raises:
         HeadNotFoundError: there is no such head.
-        HeadMismatchError: the store holds other tiles, views or another augmenter than it was fitted with.
-        ViewsNotFoundError, AugmenterNotFoundError: it holds none any more.
+        HeadMismatchError: tiles, views or the augmenter in the store differ from those that it was fitted with.
+        ViewsNotFoundError, AugmenterNotFoundError: the store no longer holds them.
     """
     stored = store.heads.get(name)
     record = HeadRecord.from_record(stored.record)
@@ -124,13 +123,13 @@ def fit_again(store: Store, name: str, *, on_progress: OnProgress = no_progress)
     prepare_jax()
     examples = restore_examples(store, stored, record, collection)
     result = _fit(store, collection, examples, config, on_progress)
-    for kind, then, now in (
+    for kind, recorded, current in (
         ("views", record.views, result.data.views), ("augmenter", record.augmenter, result.data.augmenter_used)
     ):  # fmt: skip
-        if then != now:
+        if recorded != current:
             raise HeadMismatchError(
-                f"head {name!r} was fitted with {kind} {then}; the store has {now} now, so it cannot be fitted again "
-                "to the same numbers; fit a new one with "
+                f"head {name!r} was fitted with {kind} {recorded}; the store has {current} now, so it cannot be "
+                "fitted again to the same numbers; fit a new one with "
                 f"`embedstore fit-head --task {stored.task} --replace`"
             )
     return stored, result.head(stored.name, collection, record.task_index)
@@ -138,14 +137,14 @@ def fit_again(store: Store, name: str, *, on_progress: OnProgress = no_progress)
 
 @dataclass(kw_only=True, eq=False)
 class _FitResult:
-    """A fit of all tasks.
+    """The heads of all tasks of a fit.
 
     Attributes:
-        config: With nothing left open.
-        data: What the heads were fitted on.
-        optimizer: What fitted them.
-        heads: Of each task.
-        seconds: How long each stage took.
+        config: The configuration with its augmentation resolved.
+        data: The vectors that the heads were fitted on.
+        optimizer: Name of the optimiser.
+        heads: The head of each task.
+        seconds: Duration of each stage.
     """
 
     config: FitConfig

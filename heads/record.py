@@ -51,8 +51,8 @@ class CellScore:
     """A combination of hyper-parameters and its mean validation score; smaller is better.
 
     Attributes:
-        parameters: By name; the policy of augmentation stands under `augment` where there are several.
-        chosen: Whether the head has them.
+        parameters: By name; among them `augment`, if there are several policies of augmentation.
+        chosen: Whether these are the head's.
     """
 
     parameters: Mapping[str, float | str]
@@ -74,9 +74,9 @@ class MemberRecord:
 
     Attributes:
         fold: Name of the fold that it was fitted on.
-        best_step: Step whose parameters it has.
+        best_step: The step whose parameters were kept.
         score: Its validation score; smaller is better.
-        temperature: That its logits are divided by.
+        temperature: What its logits are divided by.
     """
 
     fold: str
@@ -88,28 +88,28 @@ class MemberRecord:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeadRecord:
-    """What is known of a stored head.
+    """The record of a stored head.
 
     Attributes:
-        embedstore: The version that fitted it.
+        embedstore: The version of embedstore that fitted it.
         tasks: All tasks of the fit, which share examples, split and batches.
-        task_index: Index of its own task.
+        task_index: Index of the head's own task.
         task_classes: Classes of each task.
-        classes, multi_label, positive: Of its own task.
-        thresholds: Of each class; see `decide`.
-        collection_version: Of the table whose vectors it was fitted on.
-        extractor: Of these vectors.
-        config: How it was fitted, with nothing left open.
-        views, augmenter: What augmented the vectors, where anything did.
+        classes, multi_label, positive: Those of the head's own task.
+        thresholds: Threshold of each class; see `heads.evaluation.calibration.decide`.
+        collection_version: Version of the table whose vectors it was fitted on.
+        extractor: The extractor of these vectors.
+        config: The configuration with its augmentation resolved.
+        views, augmenter: What augmented the vectors, if anything.
         where: SQL that chose the slides; all when None.
         optimizer, device: What it was fitted by and on.
-        examples, tiles, groups: How many labelled examples, tiles of them, and groups (patients).
+        examples, tiles, groups: Numbers of labelled examples, of their tiles, and of groups (patients).
         fold_names, fold_counts: The split.
         selection: Hyper-parameters that were tried.
         members: Its networks.
-        report: Its quality on the test parts.
+        report: Its metrics on the test parts.
         notes: What the user should know.
-        seconds: How long each stage took.
+        seconds: Duration of each stage.
     """
 
     embedstore: str

@@ -1,4 +1,4 @@
-"""What a head keeps of the examples that it was fitted on: ids, parts and targets, and no name of anyone."""
+"""What is stored of the examples that a head was fitted on: ids, parts and targets, without names of patients."""
 
 import io
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ class StoredExamples:
 
     Attributes:
         ids: (n,) int64, as in `Examples`.
-        tiles: (n,) tiles of each example.
+        tiles: (n,) number of tiles of each example.
         group: (n,) code of its group.
         parts: (F, n) int8, as in `Split`.
-        targets: (n, classes) bool of each task.
-        known: (n,) bool of each task.
+        targets: For each task (n, classes) bool.
+        known: For each task (n,) bool.
     """
 
     ids: NDArray[np.int64]
@@ -86,7 +86,7 @@ class StoredExamples:
 
 
 def restore_examples(store: Store, stored: StoredHead, record: HeadRecord, collection: Collection) -> Examples:
-    """The examples of a head as they were, from what it keeps of them and the collection as it is now.
+    """The examples that a head was fitted on, from what is stored of them and the current collection.
 
     Raises:
         HeadMismatchError: tiles of some are no longer in the collection.

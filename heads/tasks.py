@@ -1,17 +1,17 @@
-"""What kind of question a task is, and how many columns of logits answer it.
+"""Kinds of task, and how many columns of logits each has.
 
-A task of two classes, one a place, has one column: the logit of its second class, as in logistic regression. So has a
-task whose places may be of several classes for each of them; only a task of three or more classes is a softmax.
+A task of two exclusive classes has one column: the logit of its second class, as in logistic regression. A multi-label
+task has such a column for each class. Three or more exclusive classes are a softmax over their columns.
 """
 
 
 def is_binary(classes: int, multi_label: bool) -> bool:
-    """Whether a task has two classes, of which a place is one."""
+    """Whether a task has two classes, which exclude each other."""
     return classes == 2 and not multi_label
 
 
 def is_softmax(classes: int, multi_label: bool) -> bool:
-    """Whether a task has three or more classes, of which a place is one."""
+    """Whether a task has three or more classes, which exclude each other."""
     return classes > 2 and not multi_label
 
 

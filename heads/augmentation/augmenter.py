@@ -1,4 +1,4 @@
-"""A latent augmenter: a trained network, what it expects, and what it makes of vectors."""
+"""A latent augmenter: a trained network that predicts the embedding of a view from that of the tile."""
 
 import hashlib
 from dataclasses import dataclass
@@ -29,14 +29,14 @@ BLOCK_ROWS = 4096
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Augmenter:
-    """What takes embeddings of one extractor to those of views of their tiles.
+    """Predicts embeddings of views from those of their tiles, for one extractor.
 
     Attributes:
         name, collection: As in the store.
-        extractor_digest: Of the extractor of the vectors that it takes.
-        network, latent: What a traced program takes: `apply_augmenter(network, latent, vectors, parameters)`.
+        extractor_digest: Digest of the extractor of the vectors that it takes.
+        network, arrays: For `apply_augmenter(network, arrays, vectors, parameters)`.
         view_config: The views that it was trained on.
-        config: How.
+        config: How it was trained.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Augmenter:
 
     @property
     def digest(self) -> str:
-        """Of everything that its outputs depend on."""
+        """Digest of everything that its outputs depend on."""
         text = repr((self.extractor_digest, as_record(self.view_config), self.config.heads))
         return hashlib.blake2b(self.to_bytes() + text.encode(), digest_size=16).hexdigest()
 

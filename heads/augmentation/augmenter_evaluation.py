@@ -9,7 +9,7 @@ from embedstore.views import PARAMETERS
 from heads.augmentation.augmenter import Augmenter
 from heads.augmentation.augmenter_report import ALL, AugmenterReport, ViewScores
 from heads.augmentation.view_pairs import ViewPairs
-from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, interval
+from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, metric_of
 from heads.evaluation.report import Metric
 from heads.networks.augmenter_network import TRANSFORMS
 from heads.splitting.splits import TEST
@@ -24,7 +24,7 @@ _PARAMETERS_OF = {
 
 
 def evaluate_augmenter(augmenter: Augmenter, pairs: ViewPairs, *, resamples: int, seed: int) -> AugmenterReport:
-    """Judge an augmenter on the test part, with 95 % intervals by patient.
+    """Evaluate an augmenter on the test part, with 95 % intervals by patient.
 
     Args:
         resamples: For the intervals; 0 is none.
@@ -32,7 +32,7 @@ def evaluate_augmenter(augmenter: Augmenter, pairs: ViewPairs, *, resamples: int
     """
     tiles = np.flatnonzero(pairs.part == TEST)
     count = pairs.views.shape[1]
-    values = _of_views(augmenter, pairs, tiles, np.random.default_rng(seed))
+    values = _values_of_views(augmenter, pairs, tiles, np.random.default_rng(seed))
     names = (ALL, *TRANSFORMS)
     has = _has_transform(pairs.parameters[tiles].reshape(len(tiles) * count, -1))
     codes, group = np.unique(pairs.group[tiles], return_inverse=True)
@@ -47,39 +47,37 @@ def evaluate_augmenter(augmenter: Augmenter, pairs: ViewPairs, *, resamples: int
     )
 
     def metrics(total: NDArray[np.float64]) -> dict[Any, NDArray[np.float64]]:
-        of = total.reshape(*total.shape[:-1], len(names), len(_SUMS))
-        return {(n, m): value for i, n in enumerate(names) for m, value in _metrics(of[..., i, :]).items()}
+        by_name = total.reshape(*total.shape[:-1], len(names), len(_SUMS))
+        return {(n, m): value for i, n in enumerate(names) for m, value in _metrics(by_name[..., i, :]).items()}
 
     statistic = Statistic(sums=[sums], metrics=metrics)
-    drawn = bootstrap([statistic], len(codes), resamples=resamples if len(codes) > 1 else 0, seed=seed)
-    whole = statistic.whole()
-    found: dict[str, dict[str, Metric]] = {name: {} for name in names}
-    for (name, metric), value in whole.items():
-        ends = interval(drawn[name, metric]) if (name, metric) in drawn and np.isfinite(value) else None
-        low, high = ends or (None, None)
-        found[name][metric] = Metric(value=value if np.isfinite(value) else None, low=low, high=high)
+    samples = bootstrap([statistic], len(codes), resamples=resamples, seed=seed)
+    scores: dict[str, dict[str, Metric]] = {name: {} for name in names}
+    for (name, metric), value in statistic.whole().items():
+        scores[name][metric] = metric_of(value, samples.get((name, metric)))
     views = dict(zip(names, has.sum(axis=0).tolist(), strict=True))
     return AugmenterReport(
         tiles=len(tiles),
         groups=len(codes),
-        scores={name: ViewScores(views=views[name], **found[name]) for name in names},
+        scores={name: ViewScores(views=views[name], **scores[name]) for name in names},
     )
 
 
-def _of_views(
+def _values_of_views(
     augmenter: Augmenter, pairs: ViewPairs, tiles: NDArray[np.intp], rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """(views, sums): what each view of some tiles adds to the sums, in the order of `_SUMS`."""
     count, std = pairs.views.shape[1], np.asarray(augmenter.arrays.std)
-    done = pairs.parameters[tiles].reshape(len(tiles) * count, -1)
-    other = done[rng.permutation(len(done))]
+    parameters = pairs.parameters[tiles].reshape(len(tiles) * count, -1)
+    swapped_parameters = parameters[rng.permutation(len(parameters))]
     parts = [np.empty((0, len(_SUMS)))]
     for start in range(0, len(tiles), _BLOCK_TILES):
-        mine = tiles[start : start + _BLOCK_TILES]
-        rows = slice(start * count, (start + len(mine)) * count)
-        original = np.repeat(pairs.vectors[mine], count, axis=0).astype(np.float32)
-        true = pairs.views[mine].reshape(len(original), -1).astype(np.float32)
-        predicted, swapped = augmenter.augment(original, done[rows]), augmenter.augment(original, other[rows])
+        block = tiles[start : start + _BLOCK_TILES]
+        rows = slice(start * count, (start + len(block)) * count)
+        original = np.repeat(pairs.vectors[block], count, axis=0).astype(np.float32)
+        true = pairs.views[block].reshape(len(original), -1).astype(np.float32)
+        predicted = augmenter.augment(original, parameters[rows])
+        swapped = augmenter.augment(original, swapped_parameters[rows])
         cosines = [_cosine(vectors, true) for vectors in (predicted, original, swapped)]
         squares = [
             np.square((vectors - true) / std, dtype=np.float64).mean(axis=1) for vectors in (predicted, original)
@@ -104,15 +102,15 @@ def _has_transform(parameters: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def _metrics(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """Scores from sums (…, sums); NaN where there is no view."""
-    of = {name: sums[..., i] for i, name in enumerate(_SUMS)}
+    total = {name: sums[..., i] for i, name in enumerate(_SUMS)}
 
     def ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b > 0)
 
     return {
-        "predicted": ratio(of["predicted"], of["views"]),
-        "original": ratio(of["original"], of["views"]),
-        "gain": ratio(of["predicted"] - of["original"], of["views"]),
-        "transform_gain": ratio(of["predicted"] - of["swapped"], of["views"]),
-        "explained": 1 - ratio(of["error"], of["change"]),
+        "predicted": ratio(total["predicted"], total["views"]),
+        "original": ratio(total["original"], total["views"]),
+        "gain": ratio(total["predicted"] - total["original"], total["views"]),
+        "transform_gain": ratio(total["predicted"] - total["swapped"], total["views"]),
+        "explained": 1 - ratio(total["error"], total["change"]),
     }

@@ -48,11 +48,11 @@ class ViewScores:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmenterReport:
-    """What `evaluate_augmenter` found on the test part.
+    """The result of `evaluate_augmenter` on the test part.
 
     Attributes:
-        tiles, groups: Tiles and patients that it was evaluated on.
-        scores: Of `all` views, and of those that have each transform.
+        tiles, groups: Numbers of tiles and patients that it was evaluated on.
+        scores: Scores on `all` views, and on those that have each transform.
     """
 
     tiles: int
@@ -61,7 +61,7 @@ class AugmenterReport:
 
     @property
     def beats_original(self) -> bool:
-        """Whether the gain is above 0 with its interval; its value decides where there is none."""
+        """Whether the whole interval of the gain is above 0; without an interval, whether its value is."""
         gain = self.scores[ALL].gain
         least = gain.value if gain.low is None else gain.low
         return least is not None and least > 0
@@ -71,7 +71,7 @@ class AugmenterReport:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "AugmenterReport":
-        """A report from what `as_record` gave, after a way through JSON or not."""
+        """A report from what `as_record` gave, after a round trip through JSON or not."""
         metrics = [field.name for field in fields(ViewScores) if field.name != "views"]
         return cls(
             tiles=record["tiles"],
@@ -84,4 +84,5 @@ class AugmenterReport:
 
 
 def _metric(scores: Mapping[str, Any], name: str) -> Metric:
+    """A metric of a record; older records have `transform_gain` under the name `hears`."""
     return Metric(**(scores["hears"] if name == "transform_gain" and "hears" in scores else scores[name]))

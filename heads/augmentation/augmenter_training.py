@@ -26,7 +26,7 @@ _WARM_UP = 0.05  # of the steps
 
 
 class _Pairs(NamedTuple):
-    """Tiles and views on the device; rows of padding behind, which nothing points to."""
+    """Tiles and views on the device, then rows of padding that no index points to."""
 
     vectors: Float16[Array, "tiles dim"]
     views: Float16[Array, "tiles count dim"]
@@ -37,8 +37,8 @@ class _Pairs(NamedTuple):
     valid_weight: Float[Array, " views"]
 
 
-class _Wanted(NamedTuple):
-    """What is asked of training, as values: another choice compiles nothing."""
+class _Hyperparameters(NamedTuple):
+    """Hyper-parameters that are values of the compiled program: changing them compiles nothing."""
 
     steps: Int[Array, ""]
     learning_rate: Float[Array, ""]
@@ -47,7 +47,7 @@ class _Wanted(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Where training is, and the best parameters so far."""
+    """The state of training, and the best parameters so far."""
 
     parameters: Parameters
     optimizer: Any
@@ -84,16 +84,16 @@ def train_augmenter(
     network = augmenter_network(dim, config)
     key = jax.random.key(config.seed)
     start = initial_augmenter(jax.random.fold_in(key, 0), dim, config)
-    on_device = _bring(config, pairs)
-    wanted = _Wanted(
+    on_device = _to_device(config, pairs)
+    hyperparameters = _Hyperparameters(
         jnp.int32(config.steps), *map(jnp.float32, (config.learning_rate, config.weight_decay, config.identity))
     )
     unchanged = float(_score(network, arrays._replace(parameters=start), on_device))  # the start changes nothing
     state = _State(
-        parameters=start, optimizer=_optimizer(wanted, start).init(start), step=jnp.int32(0), best=start,
+        parameters=start, optimizer=_optimizer(hyperparameters, start).init(start), step=jnp.int32(0), best=start,
         best_score=jnp.float32(unchanged), best_step=jnp.int32(0),
     )  # fmt: skip
-    run = partial(_round, network, config.batch, config.evaluate_every, arrays, on_device, wanted)
+    run = partial(_round, network, config.batch, config.evaluate_every, arrays, on_device, hyperparameters)
     evaluations = []
     for _ in range(-(-config.steps // config.evaluate_every)):
         state, score = run(state, jax.random.fold_in(key, 1))
@@ -105,56 +105,56 @@ def train_augmenter(
     return TrainedAugmenter(network, arrays._replace(parameters=state.best), tuple(evaluations), int(state.best_step))
 
 
-def _bring(config: AugmenterConfig, pairs: ViewPairs) -> _Pairs:
+def _to_device(config: AugmenterConfig, pairs: ViewPairs) -> _Pairs:
     """Rows are padded to a few sizes, so that a few tiles more compile nothing again."""
     count = pairs.views.shape[1]
     rows = padded(len(pairs))
     train = np.flatnonzero(pairs.part == TRAIN)
     valid = (np.flatnonzero(pairs.part == VALID)[:, None] * count + np.arange(count)).ravel()
     valid = np.sort(np.random.default_rng(config.seed).permutation(valid)[:_VALID_VIEWS])
-    looked_at = padded(len(valid))
+    valid_rows = padded(len(valid))
     return _Pairs(
         vectors=to_device(pairs.vectors, rows),
         views=to_device(pairs.views, rows),
         parameters=to_device(pairs.parameters, rows),
         train=jnp.asarray(np.pad(train, (0, rows - len(train))), jnp.int32),
         train_count=jnp.int32(len(train)),
-        valid=jnp.asarray(np.pad(valid, (0, looked_at - len(valid))), jnp.int32),
-        valid_weight=jnp.asarray(np.arange(looked_at) < len(valid), jnp.float32),
+        valid=jnp.asarray(np.pad(valid, (0, valid_rows - len(valid))), jnp.int32),
+        valid_weight=jnp.asarray(np.arange(valid_rows) < len(valid), jnp.float32),
     )
 
 
-def _optimizer(wanted: _Wanted, parameters: Parameters) -> optax.GradientTransformation:
+def _optimizer(hyperparameters: _Hyperparameters, parameters: Parameters) -> optax.GradientTransformation:
     """AdamW (Loshchilov & Hutter 2019) with a short warm-up and a cosine to zero, gradients clipped to length 1."""
 
     def rate(step: Int[Array, ""]) -> Float[Array, ""]:
-        warm_up = jnp.maximum(1.0, _WARM_UP * wanted.steps)
-        along = jnp.clip((step - warm_up) / jnp.maximum(wanted.steps - warm_up, 1.0), 0.0, 1.0)
-        return wanted.learning_rate * jnp.minimum((step + 1) / warm_up, 0.5 * (1 + jnp.cos(jnp.pi * along)))
+        warm_up = jnp.maximum(1.0, _WARM_UP * hyperparameters.steps)
+        along = jnp.clip((step - warm_up) / jnp.maximum(hyperparameters.steps - warm_up, 1.0), 0.0, 1.0)
+        return hyperparameters.learning_rate * jnp.minimum((step + 1) / warm_up, 0.5 * (1 + jnp.cos(jnp.pi * along)))
 
     return optax.chain(
         optax.clip_by_global_norm(1.0),
-        optax.adamw(rate, weight_decay=wanted.weight_decay, mask=decay_mask(parameters)),
+        optax.adamw(rate, weight_decay=hyperparameters.weight_decay, mask=decay_mask(parameters)),
     )
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _round(
-    network: Network, batch: int, every: int, arrays: AugmenterArrays, pairs: _Pairs, wanted: _Wanted, state: _State,
-    key: PRNGKeyArray,
+    network: Network, batch: int, every: int, arrays: AugmenterArrays, pairs: _Pairs,
+    hyperparameters: _Hyperparameters, state: _State, key: PRNGKeyArray,
 ) -> tuple[_State, Float[Array, ""]]:  # fmt: skip
-    """So many steps, or those that are left, and an evaluation: the state, and the score."""
-    optimizer = _optimizer(wanted, state.parameters)
+    """`every` steps, or those that are left, and an evaluation: the state, and the score."""
+    optimizer = _optimizer(hyperparameters, state.parameters)
 
-    def step(carry: tuple[Any, ...], _: None) -> tuple[Any, ...]:
+    def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         parameters, moments, number = carry
-        drawn = _batch(batch, pairs, jax.random.fold_in(key, number))
-        gradient = jax.grad(partial(_loss, network, arrays, wanted.identity))(parameters, *drawn)
+        drawn_batch = _batch(batch, pairs, jax.random.fold_in(key, number))
+        gradient = jax.grad(partial(_loss, network, arrays, hyperparameters.identity))(parameters, *drawn_batch)
         updates, moments = optimizer.update(gradient, moments, parameters)
         return optax.apply_updates(parameters, updates), moments, number + 1
 
-    def step_or_not(carry: tuple[Any, ...], nothing: None) -> tuple[Any, None]:
-        return jax.lax.cond(carry[2] < wanted.steps, step, lambda carry, _: carry, carry, nothing), None
+    def step_or_not(carry: tuple[Any, ...], _: None) -> tuple[Any, None]:
+        return jax.lax.cond(carry[2] < hyperparameters.steps, step, lambda carry: carry, carry), None
 
     carry = (state.parameters, state.optimizer, state.step)
     (parameters, moments, number), _ = jax.lax.scan(step_or_not, carry, length=every)
@@ -169,9 +169,9 @@ def _batch(
     n: int, pairs: _Pairs, key: PRNGKeyArray
 ) -> tuple[Float16[Array, "n dim"], Float16[Array, "n dim"], Float[Array, "n p"]]:
     """Vectors of tiles, of one view of each, and its parameters; drawn with replacement."""
-    of_tile, of_view = jax.random.split(key)
-    tiles = pairs.train[jax.random.randint(of_tile, (n,), 0, pairs.train_count)]
-    view = jax.random.randint(of_view, (n,), 0, pairs.views.shape[1])
+    tile_key, view_key = jax.random.split(key)
+    tiles = pairs.train[jax.random.randint(tile_key, (n,), 0, pairs.train_count)]
+    view = jax.random.randint(view_key, (n,), 0, pairs.views.shape[1])
     return pairs.vectors[tiles], pairs.views[tiles, view], pairs.parameters[tiles, view]
 
 
@@ -182,13 +182,14 @@ def _loss(
     parameters: Parameters,
     vectors: Float16[Array, "n dim"],
     views: Float16[Array, "n dim"],
-    done: Float[Array, "n p"],
+    view_parameters: Float[Array, "n p"],
 ) -> Float[Array, ""]:
     """Squared error of the views, and `identity` times that of tiles with nothing done to them."""
     arrays = arrays._replace(parameters=parameters)
-    some = vectors[: -(-len(vectors) // _IDENTITY_PART)]
-    given = jnp.concatenate([vectors, some]), jnp.concatenate([done, jnp.zeros((len(some), done.shape[1]))])
-    error = _squared_error(arrays, apply_augmenter(network, arrays, *given), jnp.concatenate([views, some]))
+    unchanged = vectors[: -(-len(vectors) // _IDENTITY_PART)]
+    nothing_done = jnp.zeros((len(unchanged), view_parameters.shape[1]))
+    inputs = jnp.concatenate([vectors, unchanged]), jnp.concatenate([view_parameters, nothing_done])
+    error = _squared_error(arrays, apply_augmenter(network, arrays, *inputs), jnp.concatenate([views, unchanged]))
     return error[: len(vectors)].mean() + identity * error[len(vectors) :].mean()
 
 

@@ -1,11 +1,11 @@
-"""Policies of augmentation: what is taken where the user leaves it open, and what a search tries.
+"""Policies of augmentation: the default, and those that a search tries.
 
-They follow from `benchmarks/paper.py`: a tile's views and latent augmentations raise linear heads at every number of
+They follow from `benchmarks/paper.py`: a tile's views and latent augmentations improve linear heads at every number of
 labels, most with few, and heads of a hidden layer with few; arithmetic on vectors does next to nothing.
 
-Where batches are drawn, `views` and `learned` are how often a copy is drawn instead of the original. A fit that sees
-all rows at every step has the copies beside the originals; there they are how much the losses of the copies count: what
-drawing converges to, without its noise.
+Where batches are drawn, `views` and `learned` are the shares of draws that take a copy instead of the original. A fit
+that sees all rows at every step has the copies beside the originals; there they are the weights of the copies' losses,
+which is what drawing converges to, without its noise.
 """
 
 from typing import Any
@@ -29,36 +29,35 @@ ARITHMETIC = (
 VIEWS = AugmentConfig(views=0.8)
 LEARNED = AugmentConfig(learned=0.8)
 BOTH = AugmentConfig(views=0.8, learned=0.4)
-#: Most vectors, copies and all, that are fitted to the optimum unless that is asked for: it reads all at every step.
+#: Most vectors, copies included, that `auto` fits by L-BFGS, which reads all of them at every step.
 MAX_LBFGS_VECTORS = 50_000
-#: Latent augmentations of a row, of transforms that are drawn once.
+#: Latent augmentations of a row in such a fit; their transforms are drawn once.
 DRAWS = 4
 
 
 def default_policy(rows: int, *, views: int, learned: bool) -> AugmentConfig:
-    """What heads of some rows are fitted with where nothing is asked for.
+    """The policy of tile heads on some rows where the configuration names none.
 
-    As many copies of a row as a fit to the optimum takes: with many rows, which are the less in need of them, none.
+    It adds copies only while L-BFGS can fit them all: heads on many rows gain little from copies.
 
     Args:
-        views: Stored views of a labelled tile.
-        learned: There is one latent augmenter of their extractor.
+        views: Number of stored views of a labelled tile.
+        learned: Whether there is one latent augmenter for the vectors.
     """
-    for policy, there, copies in (
+    for policy, available, copies in (
         (BOTH, views and learned, views + DRAWS), (VIEWS, views, views), (LEARNED, learned, DRAWS)
     ):  # fmt: skip
-        if there and rows * (1 + copies) <= MAX_LBFGS_VECTORS:
+        if available and rows * (1 + copies) <= MAX_LBFGS_VECTORS:
             return policy
     return NONE
 
 
 def search_policies(*, views: bool, learned: bool) -> tuple[AugmentConfig, ...]:
-    """What a search tries: no augmentation, and shares of views and latent augmentations; without either of them, each
-    kind of arithmetic.
+    """The policies of a search: none, and shares of views and latent augmentations; without these, kinds of arithmetic.
 
     Args:
-        views: The collection has stored views.
-        learned: There is one latent augmenter of its extractor.
+        views: Whether the collection has stored views.
+        learned: Whether there is one latent augmenter for its vectors.
     """
     tried: tuple[AugmentConfig, ...] = (AugmentConfig(views=0.4), VIEWS) if views else ()
     tried += (AugmentConfig(learned=0.4), LEARNED) if learned else ()
@@ -82,14 +81,14 @@ def resolve_search(store: Store, collection: Collection, config: FitConfig) -> F
 
 
 def count_augmented_rows(config: FitConfig, views: int) -> int:
-    """How many vectors stand for a row, of which `views` are stored, the original among them."""
+    """The number of vectors of a row, of which `views` are stored, the original among them."""
     return views + (DRAWS if config.uses("learned") else 0)
 
 
 def view_shares(config: FitConfig, views: int) -> NDArray[np.float64]:
-    """How often each of a row's stored vectors, the original first, is drawn in each policy, (policies, views).
+    """(policies, views) share of draws that take each of a row's stored vectors, the original first.
 
-    Latent augmentations, which are made of the original as they are drawn, are left out.
+    Latent augmentations, which are made from the original when they are drawn, are left out.
     """
     shares = np.zeros((len(config.policies), views))
     for share, policy in zip(shares, config.policies, strict=True):
@@ -101,9 +100,9 @@ def view_shares(config: FitConfig, views: int) -> NDArray[np.float64]:
 def augmented_rows(
     config: FitConfig, vectors: NDArray[Any], augmenter: Augmenter | None
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Vectors (n, copies, dim), the original first, and how much each copy counts in each policy, (policies, copies).
+    """Vectors (n, copies, dim), the original first, and the weight of each copy in each policy, (policies, copies).
 
-    Of a share of `learned` that is on beside `views`, latent augmentations are of the original.
+    Latent augmentations are made from the original, also where `views` is on.
 
     Args:
         vectors: (n, dim), or with stored views (n, 1 + views, dim).

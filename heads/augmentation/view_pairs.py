@@ -12,8 +12,8 @@ from heads.config import AugmenterConfig
 from heads.splitting.groups import distribute_groups
 from heads.splitting.splits import PART_NAMES, TEST, TRAIN, VALID
 
-#: Most views that are read: what a network of this size learns from more was not worth their memory (512 MB at 1,280
-#: dimensions).
+#: Most views that are read: a network of this size learns too little from more to be worth their memory (512 MB at
+#: 1,280 dimensions).
 MAX_VIEWS = 200_000
 #: Patients that there must be: one to train on, one to validate on, two to evaluate on, for an interval.
 _LEAST_GROUPS = 4
@@ -21,7 +21,7 @@ _LEAST_GROUPS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class TilesAndGroups:
-    """Tiles of a part, and patients (groups) that they are of."""
+    """Numbers of tiles of a part, and of their patients (groups)."""
 
     tiles: int
     groups: int
@@ -32,10 +32,10 @@ class ViewPairs:
     """n tiles and their views.
 
     Attributes:
-        version, views_version: Of the collection's table and of that of its views.
+        version, views_version: Versions of the collection's table and of the table of its views.
         vectors: (n, dim) of the tiles.
         views: (n, count, dim) of their views.
-        parameters: (n, count, P): what was done to each.
+        parameters: (n, count, P) parameters of each view.
         part: (n,) int8 of TRAIN, VALID, TEST.
         group: (n,) patient of each tile, 0 … groups − 1.
         notes: What the user should know.
@@ -66,9 +66,9 @@ class ViewPairs:
 def gather_view_pairs(
     store: Store, collection: Collection, config: AugmenterConfig, where: str | None = None
 ) -> ViewPairs:
-    """Read tiles that have all their views, `MAX_VIEWS` views at most, and part them by patient.
+    """Read tiles that have all their views, `MAX_VIEWS` views at most, and split them by patient.
 
-    The tiles of a sample, and their parts, hang on their ids, on their patients and on the seed, not on the order of
+    The tiles of a sample, and their parts, depend on their ids, on their patients and on the seed, not on the order of
     the table.
 
     Args:
@@ -84,15 +84,15 @@ def gather_view_pairs(
     if where is not None and not slide_rows:
         raise LabelError(f"no slide of {store.uri} is such that {where}; `embedstore status` lists the slides")
     with_views = views.slides()
-    wanted = with_views.keys() if where is None else with_views.keys() & {slide.slide_id for slide in slide_rows}
-    places = read_tile_locations(collection, slides=sorted(wanted))
+    slides = with_views.keys() if where is None else with_views.keys() & {slide.slide_id for slide in slide_rows}
+    locations = read_tile_locations(collection, slides=sorted(slides))
     notes = []
-    chosen = np.argsort(places.tile_id)
+    chosen = np.argsort(locations.tile_id)
     if len(chosen) * count > MAX_VIEWS:
         chosen = np.random.default_rng(config.seed).permutation(chosen)[: MAX_VIEWS // count]
-        notes.append(f"a sample of {len(chosen):,} of {len(places):,} tiles is looked at: {MAX_VIEWS:,} views")
+        notes.append(f"a sample of {len(chosen):,} of {len(locations):,} tiles is looked at: {MAX_VIEWS:,} views")
     chosen = np.sort(chosen)
-    read = read_views(views, places.tile_id[chosen])
+    read = read_views(views, locations.tile_id[chosen])
     if not read.found.any():
         raise ViewsNotFoundError(
             f"no tile of collection {collection.name!r}{'' if where is None else f' on slides such that {where}'} has "
@@ -101,25 +101,25 @@ def gather_view_pairs(
     if not read.found.all():
         notes.append(f"{int((~read.found).sum()):,} of {len(chosen):,} tiles lack views and are left out")
     chosen = chosen[read.found]
-    patient, patients = Patients(store).of_tiles(places, chosen)
+    patient, patients = Patients(store).of_tiles(locations, chosen)
     groups = group_by_patient(
         patient,
         patients,
-        slide=places.slide[chosen],
-        slides=places.slides,
-        ready_made=places.is_ready_made[chosen],
+        slide=locations.slide[chosen],
+        slides=locations.slides,
+        ready_made=locations.is_ready_made[chosen],
         things="tiles",
         consequence="the figures for unseen tiles are too good",
     )
     _, first, group = np.unique(groups.code, return_index=True, return_inverse=True)
-    group = np.argsort(np.argsort(first))[group]  # numbered in the order in which they first come
+    group = np.argsort(np.argsort(first))[group]  # numbered by first occurrence
     return ViewPairs(
-        version=places.version,
+        version=locations.version,
         views_version=read.version,
-        vectors=read_vectors(collection, places.row[chosen], version=places.version),
+        vectors=read_vectors(collection, locations.row[chosen], version=locations.version),
         views=read.vectors if read.found.all() else read.vectors[read.found],
         parameters=read.parameters[read.found],
-        part=assign_parts(group, places.tile_id[chosen], config, collection.name),
+        part=assign_parts(group, locations.tile_id[chosen], config, collection.name),
         group=group,
         notes=(*notes, *groups.notes),
     )
@@ -141,14 +141,14 @@ def assign_parts(
             f"{_LEAST_GROUPS}: one to train on, one to validate on, two to evaluate on; ingest more of them with "
             "--views, or say in the list of slides who the patients are"
         )
-    # Patients in an order that is theirs, whatever the order of the table: that of their first tile's id.
+    # Patients are ordered by their smallest tile id, which does not depend on the order of the table.
     first = np.full(len(sizes), np.iinfo(np.int64).max)
     np.minimum.at(first, group, tile_id)
     order = np.argsort(first)
     shares = (1 - config.valid_share - config.test_share, config.valid_share, config.test_share)
     part = np.empty(len(sizes), np.int8)
     part[order] = distribute_groups(sizes[order, None].astype(np.float64), shares, np.random.default_rng(config.seed))
-    if (part == TEST).sum() < 2:  # the smallest patient of a part that has another to spare
+    if (part == TEST).sum() < 2:  # move the smallest patient of a part that can spare one
         spare = np.flatnonzero((part == TRAIN) & ((part == TRAIN).sum() > 1))
         spare = spare if len(spare) else np.flatnonzero(part == VALID)
         part[spare[np.lexsort([first[spare], sizes[spare]])[0]]] = TEST

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from heads.evaluation.report import Metric
+
 LEVEL = (2.5, 97.5)  # percentiles: the ends of a 95 % interval
 _DRAWS = 4_000_000  # groups drawn at a time, resamples × groups: 32 MB an array
 _DENSE_CELLS = 4_000_000  # groups × cells up to which sums are kept dense (32 MB): BLAS is ten times the sparse product
@@ -69,23 +71,23 @@ class Statistic:
         """Each metric over all rows."""
         if self.exact is not None:
             return dict(self.exact)
-        return {key: float(value) for key, value in self.metrics(*(each.total() for each in self.sums)).items()}
+        return {key: float(value) for key, value in self.metrics(*(sums.total() for sums in self.sums)).items()}
 
     def resampled(self, counts: NDArray[np.float64]) -> dict[Any, NDArray[np.float64]]:
         """Each metric for each resample, (resamples,)."""
-        step = max(1, _SUM_CELLS // max(each.cells for each in self.sums))
-        found = []
+        step = max(1, _SUM_CELLS // max(sums.cells for sums in self.sums))
+        blocks = []
         for start in range(0, len(counts), step):
-            part = counts[start : start + step]
-            found.append(self.metrics(*(each.resampled(part) for each in self.sums)))
-        return {key: np.concatenate([values[key] for values in found]) for key in found[0]}
+            block = counts[start : start + step]
+            blocks.append(self.metrics(*(sums.resampled(block) for sums in self.sums)))
+        return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
 
 
 def resample(groups: int, *, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """Draw as many groups as there are, with replacement, again and again.
+    """Draw as many groups as there are, with replacement, `resamples` times.
 
     Yields:
-        (some resamples, groups): how often each group was drawn; `resamples` of them in all.
+        (some resamples, groups): how often each group was drawn.
     """
     rng = np.random.default_rng(seed)
     step = max(1, _DRAWS // groups)
@@ -98,11 +100,24 @@ def resample(groups: int, *, resamples: int, seed: int) -> Iterator[NDArray[np.f
 def bootstrap(
     statistics: Sequence[Statistic], groups: int, *, resamples: int, seed: int
 ) -> dict[Any, NDArray[np.float64]]:
-    """Every metric of every statistic for each resample of the groups, (resamples,); the same seed, the same values."""
-    found: list[dict[Any, NDArray[np.float64]]] = []
+    """Every metric of every statistic for each resample of the groups, (resamples,); none where there is one group.
+
+    The same seed gives the same resamples, whatever the statistics.
+    """
+    if groups < 2 or not resamples:
+        return {}
+    blocks: list[dict[Any, NDArray[np.float64]]] = []
     for counts in resample(groups, resamples=resamples, seed=seed):
-        found.append({key: values for each in statistics for key, values in each.resampled(counts).items()})
-    return {key: np.concatenate([values[key] for values in found]) for key in (found[0] if found else ())}
+        blocks.append({key: values for statistic in statistics for key, values in statistic.resampled(counts).items()})
+    return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
+
+
+def metric_of(value: float, samples: NDArray[np.float64] | None) -> Metric:
+    """A metric with its interval, from its values in each resample, (resamples,); undefined where it is not finite."""
+    if not np.isfinite(value):
+        return Metric(value=None)
+    low, high = (None if samples is None else interval(samples)) or (None, None)
+    return Metric(value=float(value), low=low, high=high)
 
 
 def interval(samples: NDArray[np.float64]) -> tuple[float, float] | None:

@@ -32,9 +32,9 @@ def fit_temperature(
         weights: (n,) weight of each row, 0 or more; 1 when None.
         multi_label: A row may be of several classes, or of none.
     Returns:
-        T from 1/20 to 20; above 1 where the head was too sure of itself. 1 where the rows (of a weight above 0) do not
-        tell: none, of one class only, or all decided rightly. (Of the latter the likelihood has no maximum: the
-        sharper, the better, and a few easy rows to validate on would make a head sure of everything.)
+        T from 1/20 to 20; above 1 where the head is overconfident. 1 where the rows (of a weight above 0) say nothing:
+        none, of one class only, or all decided correctly. (For the latter the likelihood has no maximum: it grows as T
+        falls, and a few easy validation rows would make a head overconfident.)
     Raises:
         VectorError: logits that are not finite.
     """
@@ -45,7 +45,7 @@ def fit_temperature(
     if not np.isfinite(logits).all():
         bad = int((~np.isfinite(logits)).any(axis=1).sum())
         raise VectorError(f"{bad:,} of {len(logits):,} rows have logits that are NaN or infinite; nothing to calibrate")
-    if _is_silent(logits, targets, multi_label):
+    if _is_uninformative(logits, targets, multi_label):
         return 1.0
 
     def cross_entropy(log_temperature: float) -> float:
@@ -56,12 +56,12 @@ def fit_temperature(
             losses = -log_softmax(scaled, axis=1)[targets]
         return float(losses @ weights / weights.sum())
 
-    found = minimize_scalar(cross_entropy, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    optimum = minimize_scalar(cross_entropy, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(optimum.x))
 
 
-def _is_silent(logits: NDArray[np.float64], targets: NDArray[np.bool_], multi_label: bool) -> bool:
-    """Whether the rows are of one class only, or all right."""
+def _is_uninformative(logits: NDArray[np.float64], targets: NDArray[np.bool_], multi_label: bool) -> bool:
+    """Whether the rows are of one class only, or all decided correctly."""
     if multi_label:
         return bool(targets.all() or not targets.any() or ((logits > 0) == targets).all())
     if targets.any(axis=0).sum() < 2:
@@ -77,8 +77,8 @@ def choose_threshold(probability: NDArray[Any], target: NDArray[np.bool_]) -> fl
         probability: (n,) float, of the class.
         target: (n,) bool: of the class.
     Returns:
-        The middle between the two neighbouring probabilities that it parts; half the lowest where all rows are taken.
-        Of thresholds that are equally good, the one nearest to 0.5. 0.5 where all rows, or none, are of the class.
+        The middle between the two neighbouring probabilities that it separates; half the lowest where all rows are
+        above it. Of equally good thresholds, the one nearest to 0.5. 0.5 where all rows, or none, are of the class.
     Raises:
         VectorError: probabilities that are not finite.
     """
@@ -89,9 +89,9 @@ def choose_threshold(probability: NDArray[Any], target: NDArray[np.bool_]) -> fl
     if target.all() or not target.any():
         return DEFAULT_THRESHOLD
     values, place = np.unique(probability, return_inverse=True)
-    taken = np.bincount(place)[::-1].cumsum()[::-1]  # rows at or above each distinct probability
-    right = np.bincount(place, target)[::-1].cumsum()[::-1]
-    f1 = 2 * right / (taken + target.sum())
+    predicted = np.bincount(place)[::-1].cumsum()[::-1]  # rows at or above each distinct probability
+    true_positives = np.bincount(place, target)[::-1].cumsum()[::-1]
+    f1 = 2 * true_positives / (predicted + target.sum())
     below = np.concatenate([[0.0], values[:-1]])
     middles = (below + values) / 2
     middles = np.where(middles > below, middles, values)  # of neighbouring floats the middle is one of the two
@@ -100,23 +100,23 @@ def choose_threshold(probability: NDArray[Any], target: NDArray[np.bool_]) -> fl
 
 
 def decide(
-    found: NDArray[np.floating],
+    probabilities: NDArray[np.floating],
     thresholds: NDArray[np.floating],
     classes: Sequence[str],
     multi_label: bool,
     positive: str | None,
 ) -> NDArray[np.bool_]:
-    """Which classes are decided on, (n, classes).
+    """Which classes (n, classes) each row is decided to be of, from probabilities (n, classes).
 
-    Of two classes the positive one, where its probability reaches its threshold. Of several a place may be of: each
-    that reaches its own. Of three or more: the one whose probability is the highest multiple of its threshold.
+    Of two classes the positive one, where its probability reaches its threshold. In a multi-label task each class that
+    reaches its own. Of three or more: the one whose probability is the highest multiple of its threshold.
     """
     if multi_label:
-        return found >= thresholds
+        return probabilities >= thresholds
     if is_binary(len(classes), multi_label):
         at = list(classes).index(positive or classes[1])
-        yes = found[:, at] >= thresholds[at]
-        decisions = np.zeros(found.shape, bool)
-        decisions[:, at], decisions[:, 1 - at] = yes, ~yes
+        is_positive = probabilities[:, at] >= thresholds[at]
+        decisions = np.zeros(probabilities.shape, bool)
+        decisions[:, at], decisions[:, 1 - at] = is_positive, ~is_positive
         return decisions
-    return np.arange(found.shape[1]) == (found / thresholds).argmax(axis=1)[:, None]
+    return np.arange(len(classes)) == (probabilities / thresholds).argmax(axis=1)[:, None]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import ConfigError, LabelError, VectorError
-from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, interval
+from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, metric_of
 from heads.evaluation.ranking import Ranking, rank_metrics
 from heads.evaluation.report import Metric, Reliability, Report
 from heads.splitting.groups import listed
@@ -16,7 +16,7 @@ __all__ = ["Metric", "Report", "evaluate"]
 
 BINS = 15  # of a reliability diagram, of equal width
 FEW_GROUPS = 10  # below it a note says that an interval is rough
-DECISION = "decision"  # what the reliability of the most probable class goes by
+DECISION = "decision"  # name of the reliability of the most probable class
 Key = tuple[str, str]  # (class, metric); the class is '' for what is over all classes
 
 
@@ -68,22 +68,23 @@ def evaluate(
         positive = sorted(classes)[1]
     _check(probabilities, targets, decisions, groups, classes, multi_label, positive if binary else None)
     codes, group = np.unique(groups, return_inverse=True)
-    at = list(classes).index(positive) if binary and positive is not None else None
+    positive_column = list(classes).index(positive) if binary and positive is not None else None
     rankings = [Ranking(probabilities[:, k], targets[:, k]) for k in range(len(classes))]
-    reliabilities = dict(_reliability_columns(probabilities, targets, classes, multi_label, at))
+    reliabilities = dict(_reliability_columns(probabilities, targets, classes, multi_label, positive_column))
     statistics = [
         *_decision_statistics(targets, decisions, group, len(codes), classes, multi_label),
         *(_rank_statistic(*row, group, len(codes)) for row in zip(classes, rankings, targets.T, strict=True)),
         _calibration_statistic(reliabilities, group, len(codes)),
-        _brier_statistic(probabilities, targets, group, len(codes), multi_label, at),
+        _brier_statistic(probabilities, targets, group, len(codes), multi_label, positive_column),
     ]
     whole = {key: value for statistic in statistics for key, value in statistic.whole().items()}
     defined = {key for key, value in whole.items() if np.isfinite(value)}
-    whole |= {key: float(value) for key, value in _over_classes(whole, defined, classes, multi_label, at).items()}
-    drawn = bootstrap(statistics, len(codes), resamples=resamples if len(codes) > 1 else 0, seed=seed)
-    if drawn:
-        drawn |= _over_classes(drawn, defined, classes, multi_label, at)
-    metrics = {key: _metric(value, drawn.get(key)) for key, value in whole.items()}
+    macro = _over_classes(whole, defined, classes, multi_label, positive_column)
+    whole |= {key: float(value) for key, value in macro.items()}
+    samples = bootstrap(statistics, len(codes), resamples=resamples, seed=seed)
+    if samples:
+        samples |= _over_classes(samples, defined, classes, multi_label, positive_column)
+    metrics = {key: metric_of(value, samples.get(key)) for key, value in whole.items()}
     prevalence = targets.mean(axis=0)
     return Report(
         classes=tuple(classes),
@@ -95,7 +96,7 @@ def evaluate(
         per_class={label: dict(_ordered(metrics, label, _PER_CLASS)) for label in classes},
         support=dict(zip(classes, targets.sum(axis=0).tolist(), strict=True)),
         confusion=_confusion(targets, decisions, multi_label),
-        no_skill=_no_skill(prevalence, multi_label, at),
+        no_skill=_no_skill(prevalence, multi_label, positive_column),
         roc={label: curve for label, r in zip(classes, rankings, strict=True) if (curve := r.roc())},
         precision_recall={
             label: curve for label, r in zip(classes, rankings, strict=True) if (curve := r.precision_recall())
@@ -180,9 +181,9 @@ def _rank_statistic(
         auroc, auprc = rank_metrics(positive, negative)
         return {(label, "auroc"): auroc, (label, "auprc"): auprc}
 
-    sides = [GroupSums(group[m], ranking.grade[m], groups=groups, cells=ranking.grades) for m in (target, ~target)]
+    sums = [GroupSums(group[m], ranking.grade[m], groups=groups, cells=ranking.grades) for m in (target, ~target)]
     auroc, auprc = ranking.metrics()
-    return Statistic(sums=sides, metrics=metrics, exact={(label, "auroc"): auroc, (label, "auprc"): auprc})
+    return Statistic(sums=sums, metrics=metrics, exact={(label, "auroc"): auroc, (label, "auprc"): auprc})
 
 
 def _reliability_columns(
@@ -192,7 +193,7 @@ def _reliability_columns(
     multi_label: bool,
     positive: int | None,
 ) -> Iterator[tuple[str, tuple[NDArray[np.float64], NDArray[np.bool_]]]]:
-    """A name, the probabilities that should be reliable, (n,), and whether what they promise came true, (n,)."""
+    """Name, probabilities (n,), and whether each of these events occurred, (n,): of a reliability diagram each."""
     if multi_label:
         yield from ((label, (probabilities[:, k], targets[:, k])) for k, label in enumerate(classes))
     elif positive is not None:
@@ -212,10 +213,10 @@ def _calibration_statistic(
         return {("", "calibration_error"): np.mean(errors, axis=0)}
 
     sums = []
-    for confidence, came_true in columns.values():
+    for confidence, occurred in columns.values():
         bins = _bin(confidence)
         sums.append(GroupSums(group, bins, groups=groups, cells=BINS))
-        sums.append(GroupSums(group, bins, confidence - came_true, groups=groups, cells=BINS))
+        sums.append(GroupSums(group, bins, confidence - occurred, groups=groups, cells=BINS))
     return Statistic(sums=sums, metrics=metrics)
 
 
@@ -232,9 +233,9 @@ def _brier_statistic(
         loss = squares[:, positive]
     else:
         loss = squares.mean(axis=1) if multi_label else squares.sum(axis=1)
-    one = np.zeros(len(loss), np.intp)
+    cell = np.zeros(len(loss), np.intp)
     return Statistic(
-        sums=[GroupSums(group, one, loss, groups=groups, cells=1), GroupSums(group, one, groups=groups, cells=1)],
+        sums=[GroupSums(group, cell, loss, groups=groups, cells=1), GroupSums(group, cell, groups=groups, cells=1)],
         metrics=lambda loss, rows: {("", "brier"): loss[..., 0] / rows[..., 0]},
     )
 
@@ -258,24 +259,16 @@ def _over_classes(
     """Metrics of the whole task from those of its classes, over all rows or for each resample alike."""
 
     def macro(name: str) -> Any:
-        found = [values[label, name] for label in classes if (label, name) in defined]
-        return np.mean(found, axis=0) if found else np.nan * values[classes[0], name]
+        of_classes = [values[label, name] for label in classes if (label, name) in defined]
+        return np.mean(of_classes, axis=0) if of_classes else np.nan * values[classes[0], name]
 
     balanced = macro("recall")
     if multi_label:
         balanced = (balanced + macro("specificity")) / 2
-    found = {("", "balanced_accuracy"): balanced, ("", "f1_macro"): macro("f1")}
+    overall = {("", "balanced_accuracy"): balanced, ("", "f1_macro"): macro("f1")}
     if positive is not None:
-        return found | {("", name): values[classes[positive], name] for name in ("f1", "auroc", "auprc")}
-    return found | {("", name): macro(name) for name in ("auroc", "auprc")}
-
-
-def _metric(value: float, drawn: NDArray[np.float64] | None) -> Metric:
-    if not np.isfinite(value):
-        return Metric(value=None)
-    ends = None if drawn is None else interval(drawn)
-    low, high = ends or (None, None)
-    return Metric(value=value, low=low, high=high)
+        return overall | {("", name): values[classes[positive], name] for name in ("f1", "auroc", "auprc")}
+    return overall | {("", name): macro(name) for name in ("auroc", "auprc")}
 
 
 def _ordered(metrics: Mapping[Key, Metric], label: str, names: Sequence[str]) -> Iterator[tuple[str, Metric]]:
@@ -287,22 +280,22 @@ def _confusion(targets: NDArray[np.bool_], decisions: NDArray[np.bool_], multi_l
     if not multi_label:
         cells = targets.argmax(axis=1) * k + decisions.argmax(axis=1)
         return np.bincount(cells, minlength=k * k).reshape(k, k).astype(np.int64)
-    each = [np.bincount(targets[:, i] * 2 + decisions[:, i], minlength=4).reshape(2, 2) for i in range(k)]
-    return np.asarray(each, np.int64)
+    of_classes = [np.bincount(targets[:, i] * 2 + decisions[:, i], minlength=4).reshape(2, 2) for i in range(k)]
+    return np.asarray(of_classes, np.int64)
 
 
 def _no_skill(prevalence: NDArray[np.float64], multi_label: bool, positive: int | None) -> dict[str, float]:
-    there = prevalence[prevalence > 0]
-    auprc = prevalence[positive] if positive is not None else there.mean() if len(there) else 0.0
-    found = {"balanced_accuracy": 0.5 if multi_label else 1 / len(there), "auroc": 0.5, "auprc": float(auprc)}
-    return found if multi_label else {**found, "accuracy": float(prevalence.max())}
+    present = prevalence[prevalence > 0]
+    auprc = prevalence[positive] if positive is not None else present.mean() if len(present) else 0.0
+    scores = {"balanced_accuracy": 0.5 if multi_label else 1 / len(present), "auroc": 0.5, "auprc": float(auprc)}
+    return scores if multi_label else {**scores, "accuracy": float(prevalence.max())}
 
 
-def _bins(confidence: NDArray[np.float64], came_true: NDArray[np.bool_]) -> Reliability:
+def _bins(confidence: NDArray[np.float64], occurred: NDArray[np.bool_]) -> Reliability:
     bins = _bin(confidence)
     count = np.bincount(bins, minlength=BINS)
     full = np.flatnonzero(count)
-    means = [np.bincount(bins, column, BINS)[full] / count[full] for column in (confidence, came_true)]
+    means = [np.bincount(bins, column, BINS)[full] / count[full] for column in (confidence, occurred)]
     return Reliability(
         count=tuple(count[full].tolist()),
         confidence=tuple(np.round(means[0], 5).tolist()),
@@ -326,7 +319,7 @@ def _notes(
     if groups < FEW_GROUPS:
         yield f"intervals are resampled from {groups} patients or groups only: they are rough, and rather too narrow"
     keys = [("", name) for name in _OVERALL] + [(label, name) for label in classes for name in _PER_CLASS]
-    bare = [key for key in keys if key in metrics and metrics[key].value is not None and metrics[key].low is None]
-    without = [f"{name} of {label!r}" if label else name for label, name in bare]
+    without = [key for key in keys if key in metrics and metrics[key].value is not None and metrics[key].low is None]
     if without:
-        yield f"no interval for {listed(without)}: undefined in more than half of the resamples, for want of a class"
+        names = [f"{name} of {label!r}" if label else name for label, name in without]
+        yield f"no interval for {listed(names)}: undefined in more than half of the resamples, for want of a class"

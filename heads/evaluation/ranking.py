@@ -13,7 +13,7 @@ CURVE_POINTS = 200
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Curve:
-    """Points of a curve, thinned to what can be seen.
+    """Points of a curve, thinned to what a picture can show.
 
     Attributes:
         x, y: ROC: false and true positive rate. Precision-recall: recall and precision.
@@ -24,7 +24,7 @@ class Curve:
 
 
 class Ranking:
-    """Rows of one class and the rest, put in order by their score.
+    """Rows of one class and the rest, sorted by their score.
 
     Args:
         score: (n,) float, finite; the higher, the more likely of the class.
@@ -59,9 +59,9 @@ class Ranking:
         """Recall against precision, from the highest score on; None where there is no row of the class."""
         if not self.positive.sum():
             return None
-        found = np.cumsum(self.positive)
-        precision = found / np.cumsum(self.positive + self.negative)
-        recall = found / found[-1]
+        true_positives = np.cumsum(self.positive)
+        precision = true_positives / np.cumsum(self.positive + self.negative)
+        recall = true_positives / true_positives[-1]
         last = np.searchsorted(recall, 1.0) + 1  # what comes after the last row of the class is not drawn
         return _thinned(np.concatenate([[0.0], recall[:last]]), np.concatenate([precision[:1], precision[:last]]))
 
@@ -77,33 +77,33 @@ def rank_metrics(
     Returns:
         (…,) each; NaN where no row is of the class, and for AUROC where none is of the rest.
     """
-    found = np.cumsum(positive, axis=-1)
-    every = found + np.cumsum(negative, axis=-1)
-    total = found[..., -1]
-    others = every[..., -1] - total
+    true_positives = np.cumsum(positive, axis=-1)
+    passed = true_positives + np.cumsum(negative, axis=-1)
+    total = true_positives[..., -1]
+    others = passed[..., -1] - total
     with np.errstate(invalid="ignore", divide="ignore"):
-        auroc = np.einsum("...g,...g->...", negative, found - positive / 2) / (total * others)
-        average = np.einsum("...g,...g->...", positive, found / np.maximum(every, 1e-300)) / total
+        auroc = np.einsum("...g,...g->...", negative, true_positives - positive / 2) / (total * others)
+        average = np.einsum("...g,...g->...", positive, true_positives / np.maximum(passed, 1e-300)) / total
     return auroc, average
 
 
 def _grades(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> NDArray[np.intp]:
     """The grade of each distinct score, ascending.
 
-    Where there are too many, a grade ends at quantiles of both sides, so that few rows of the class share one however
-    rare the class is.
+    Where there are too many, grades end at quantiles of the class and of the rest, so that few rows of the class share
+    one however rare the class is.
     """
     if len(positive) <= GRADES:
         return np.arange(len(positive))
     ends = np.zeros(len(positive), bool)
-    for side in (positive, negative):
-        passed = np.cumsum(side)
+    for counts in (positive, negative):
+        passed = np.cumsum(counts)
         ends[np.searchsorted(passed, passed[-1] * np.arange(1, GRADES // 2) / (GRADES // 2))] = True
     return np.concatenate([[0], np.cumsum(ends)[:-1]])
 
 
 def _thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> Curve:
-    """The curve with at most `CURVE_POINTS` points, none further off than it must be (Douglas & Peucker 1973)."""
+    """The curve with at most `CURVE_POINTS` points, as close to it as possible (Douglas & Peucker 1973)."""
     length = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
     cell = np.floor(length * 10_000)  # a curve of a million points has as many that nobody can tell apart
     kept = np.concatenate([[True], cell[1:] != cell[:-1]])

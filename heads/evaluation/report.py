@@ -1,8 +1,8 @@
-"""What is known of a head's quality: metrics with intervals, confusion, curves; saved with the head."""
+"""The evaluation of a head: metrics with intervals, confusion matrix, curves; saved with the head."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,19 +49,19 @@ class Reliability:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Report:
-    """What `evaluate` found.
+    """The result of `evaluate`.
 
     Attributes:
         classes: Names of the classes, in the order of `confusion`.
         multi_label: Rows may be of several classes, or of none.
-        positive: In a task of two: the class that f1, auroc, auprc, calibration error and Brier score are of.
+        positive: In a task of two classes, the one that f1, auroc, auprc, calibration error and Brier score are of.
         rows: How many rows were evaluated.
-        groups: How many groups (patients) they are of; what was resampled.
+        groups: How many groups (patients) they are of; these are resampled.
         metrics: By name, over all classes.
         per_class: Class → name → metric.
         support: Rows of each class.
         confusion: (K, K) int64, rows are the truth; multi-label (K, 2, 2), [[tn, fp], [fn, tp]] of each class.
-        no_skill: What a head that knows nothing would reach, by name of the metric.
+        no_skill: What an uninformative head would reach, by name of the metric.
         roc, precision_recall: Curves of each class that has one.
         reliability: Of the positive class; of 'decision' (the most probable class) with more classes; of each class in
             multi-label tasks.
@@ -99,15 +99,15 @@ class Report:
             "support": dict(self.support),
             "confusion": self.confusion.tolist(),
             "no_skill": dict(self.no_skill),
-            "roc": _listed(self.roc),
-            "precision_recall": _listed(self.precision_recall),
-            "reliability": _listed(self.reliability),
+            "roc": _as_lists(self.roc),
+            "precision_recall": _as_lists(self.precision_recall),
+            "reliability": _as_lists(self.reliability),
             "notes": list(self.notes),
         }
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Report":
-        """A report from what `as_record` gave, after a way through JSON or not."""
+        """A report from what `as_record` gave, after a round trip through JSON or not."""
         return cls(
             classes=tuple(record["classes"]),
             multi_label=record["multi_label"],
@@ -122,16 +122,19 @@ class Report:
             support=dict(record["support"]),
             confusion=np.asarray(record["confusion"], np.int64),
             no_skill=dict(record["no_skill"]),
-            roc={label: _made(Curve, lists) for label, lists in record["roc"].items()},
-            precision_recall={label: _made(Curve, lists) for label, lists in record["precision_recall"].items()},
-            reliability={label: _made(Reliability, lists) for label, lists in record["reliability"].items()},
+            roc=_from_lists(Curve, record["roc"]),
+            precision_recall=_from_lists(Curve, record["precision_recall"]),
+            reliability=_from_lists(Reliability, record["reliability"]),
             notes=tuple(record["notes"]),
         )
 
 
-def _listed(items: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
+_T = TypeVar("_T", Curve, Reliability)
+
+
+def _as_lists(items: Mapping[str, _T]) -> dict[str, dict[str, list[Any]]]:
     return {label: {name: list(values) for name, values in asdict(item).items()} for label, item in items.items()}
 
 
-def _made(kind: Any, lists: Mapping[str, list[Any]]) -> Any:
-    return kind(**{name: tuple(values) for name, values in lists.items()})
+def _from_lists(kind: type[_T], records: Mapping[str, Mapping[str, list[Any]]]) -> dict[str, _T]:
+    return {label: kind(**{name: tuple(values) for name, values in lists.items()}) for label, lists in records.items()}

@@ -17,7 +17,7 @@ from embedstore.views import PARAMETERS
 from heads.config import AugmenterConfig
 from heads.networks.models import Network, Parameters, apply, dense
 
-#: What is done to a tile, a token each.
+#: Transforms of a tile; each is a token.
 TRANSFORMS = ("crop", "mirror", "turns", "stain", "blur", "contrast", "brightness", "jpeg")
 #: Numbers that describe one of them; those with fewer have zeros behind.
 FEATURES = 6
@@ -75,23 +75,23 @@ class AugmenterNetwork(nnx.Module):
         n, dim = x.shape
         cut = jnp.pad(x, ((0, 0), (0, chunks * size - dim))).reshape(n, chunks, size)
         whole = jax.nn.gelu(x @ self.whole_kernel[...]) @ self.spread_kernel[...]
-        tokens = _each(cut, self.in_kernel[...], self.in_bias[...]) + whole.reshape(n, chunks, width)
-        done = _each(
-            jax.nn.gelu(_each(transforms, self.transform_kernel[...], self.transform_bias[...])),
+        tokens = _dense_by_token(cut, self.in_kernel[...], self.in_bias[...]) + whole.reshape(n, chunks, width)
+        transform_tokens = _dense_by_token(
+            jax.nn.gelu(_dense_by_token(transforms, self.transform_kernel[...], self.transform_bias[...])),
             self.token_kernel[...],
             jnp.zeros_like(self.transform_bias[...]),
         )
         for layer in range(len(self.query_kernel)):
-            tokens = tokens + self._attend(layer, _normed(tokens), done)
-            hidden = jax.nn.gelu(dense(_normed(tokens), self.hidden_kernel[layer], self.hidden_bias[layer]))
+            tokens = tokens + self._attend(layer, _rms_norm(tokens), transform_tokens)
+            hidden = jax.nn.gelu(dense(_rms_norm(tokens), self.hidden_kernel[layer], self.hidden_bias[layer]))
             tokens = tokens + hidden @ self.mixed_kernel[layer]
-        change = _each(_normed(tokens), self.out_kernel[...], self.out_bias[...])
+        change = _dense_by_token(_rms_norm(tokens), self.out_kernel[...], self.out_bias[...])
         return change.reshape(n, chunks * size)[:, :dim]
 
     def _attend(
         self, layer: int, tokens: Float[Array, "n chunks width"], transforms: Float[Array, "n transforms width"]
     ) -> Float[Array, "n chunks width"]:
-        """What each token of the embedding takes from those of the transforms."""
+        """Cross-attention from the tokens of the embedding to those of the transforms."""
 
         def by_head(x: Float[Array, "n tokens width"], kernel: Float[Array, "width width"]) -> Float[Array, "..."]:
             return (x @ kernel).reshape(*x.shape[:2], self.heads, -1)
@@ -103,16 +103,16 @@ class AugmenterNetwork(nnx.Module):
         return taken.reshape(tokens.shape) @ self.joined_kernel[layer]
 
 
-def _each(
+def _dense_by_token(
     x: Float[Array, "n tokens size"], kernels: Float[Array, "tokens size out"], bias: Float[Array, "tokens out"]
 ) -> Float[Array, "n tokens out"]:
-    """Each token by a kernel of its own."""
+    """A dense layer with a kernel for each token."""
     out = jnp.einsum("nts,tso->nto", x, kernels)
     return out + jnp.broadcast_to(bias, out.shape)
 
 
-def _normed(x: Float[Array, "*n width"]) -> Float[Array, "*n width"]:
-    """Tokens of length √width (Zhang & Sennrich 2019, without gain)."""
+def _rms_norm(x: Float[Array, "*n width"]) -> Float[Array, "*n width"]:
+    """RMSNorm without gain (Zhang & Sennrich 2019): tokens of length √width."""
     return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6)
 
 

@@ -1,8 +1,4 @@
-"""What a head minimises, for tasks of one class a place and of several, side by side in one program.
-
-A task of two classes, one a place, has one column: the logit of its second class, as in logistic regression. So has a
-task whose places may be of several classes for each of them; only a task of three or more classes is a softmax.
-"""
+"""Losses of heads: softmax and sigmoid tasks side by side in one program; `heads.tasks` says which task is which."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +8,7 @@ _NEVER = -1e9
 
 
 def mask_logits(raw: Float[Array, "*n k"], present: Bool[Array, " k"]) -> Float[Array, "*n k"]:
-    """Logits, with next to nothing in columns that a task does not have: tasks of one program share an array."""
+    """Logits, about −∞ in columns that a task does not have: the tasks of a program share an array."""
     return jnp.where(jnp.broadcast_to(present, raw.shape), raw, _NEVER)
 
 
@@ -25,12 +21,12 @@ def loss_and_weight(
     focal: float,
     kinds: frozenset[str],
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-    """Weighted cross-entropy of each place and its weight; the mean is sum(loss) / sum(weight).
+    """Weighted cross-entropy of each row and its weight; the mean is sum(loss) / sum(weight).
 
     Args:
         logits: As `mask_logits` gives them.
         targets: Shares of each class.
-        weights: Of the absence and of the presence of each class.
+        weights: Weights of the absence and of the presence of each class.
         present: Columns that the task has.
         softmax: Whether classes exclude each other; else each column is a sigmoid.
         focal: Exponent of the focal loss (Lin et al. 2017, arXiv 1708.02002); 0 is cross-entropy.
@@ -43,8 +39,8 @@ def loss_and_weight(
         terms.append(_sigmoid_terms(logits, targets, weights, present, focal))
     if len(terms) == 1:
         return terms[0]
-    (one, one_weight), (many, many_weight) = terms
-    return jnp.where(softmax, one, many), jnp.where(softmax, one_weight, many_weight)
+    (softmax_loss, softmax_weight), (sigmoid_loss, sigmoid_weight) = terms
+    return jnp.where(softmax, softmax_loss, sigmoid_loss), jnp.where(softmax, softmax_weight, sigmoid_weight)
 
 
 def _softmax_terms(

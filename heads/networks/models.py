@@ -14,7 +14,7 @@ Parameters = Any  # a pytree of arrays, as `nnx.split` gives it
 _NORMAL = nnx.initializers.lecun_normal()
 
 
-def standardised(
+def standardised_dense(
     x: Float[Array, "*batch dim"],
     kernel: Float[Array, "dim out"],
     bias: Float[Array, " out"],
@@ -51,7 +51,7 @@ class LinearHead(nnx.Module):
         scale: Float[Array, " dim"],
         key: PRNGKeyArray | None,
     ) -> Float[Array, "*batch classes"]:
-        return standardised(x, self.kernel[...], self.bias[...], shift, scale)
+        return standardised_dense(x, self.kernel[...], self.bias[...], shift, scale)
 
 
 class MLPHead(nnx.Module):
@@ -71,7 +71,7 @@ class MLPHead(nnx.Module):
         scale: Float[Array, " dim"],
         key: PRNGKeyArray | None,
     ) -> Float[Array, "*batch classes"]:
-        hidden = jax.nn.gelu(standardised(x, self.kernel[...], self.bias[...], shift, scale))
+        hidden = jax.nn.gelu(standardised_dense(x, self.kernel[...], self.bias[...], shift, scale))
         return dense(_dropout(hidden, self.dropout, key), self.out_kernel[...], self.out_bias[...])
 
 
@@ -103,7 +103,7 @@ class GatedAttentionHead(nnx.Module):
         mask: Bool[Array, " tiles"],
     ) -> tuple[Float[Array, " classes"], Float[Array, " tiles"]]:
         """Logits (classes,) of a bag, and the attention (tiles,) that each tile got; it sums to one."""
-        hidden = jax.nn.relu(standardised(x, self.kernel[...], self.bias[...], shift, scale))
+        hidden = jax.nn.relu(standardised_dense(x, self.kernel[...], self.bias[...], shift, scale))
         hidden = _dropout(hidden, self.dropout, key)
         gate = jax.nn.sigmoid(dense(hidden, self.gate_kernel[...], self.gate_bias[...]))
         scores = (jnp.tanh(dense(hidden, self.tanh_kernel[...], self.tanh_bias[...])) * gate) @ self.score_kernel[...]

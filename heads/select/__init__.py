@@ -1,7 +1,7 @@
 """Choosing an extractor: probes of candidates on a labelled proxy task."""
 
 from heads.config import SelectConfig
-from heads.select.sample import sample_rows, take
+from heads.select.sample import sample_rows
 from heads.select.select import select_extractor
 from heads.select.selection_report import CandidateReport, RankAgreement, RankCheck, SelectionReport
 
@@ -13,5 +13,4 @@ __all__ = [
     "SelectionReport",
     "sample_rows",
     "select_extractor",
-    "take",
 ]

@@ -83,12 +83,13 @@ def build_report(
 
 
 def verdict(rows: Sequence[CandidateReport], rank_by: str) -> str:
-    """Who leads, whether by more than noise, and which cheaper candidate cannot be told apart from the leader.
+    """Which candidate leads, whether by more than noise, and which cheaper one cannot be told apart from it.
 
-    A candidate with a wide interval that comes after one that is clearly behind is not named as being as good.
+    A candidate that ranks behind one that is clearly worse than the leader is not called as good, however wide its
+    interval.
 
     Args:
-        rows: Best first; those that failed are passed over.
+        rows: Best first; those that failed are ignored.
         rank_by: The probe that ranked them.
     """
     tried = [row for row in rows if row.error is None]

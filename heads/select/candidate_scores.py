@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, interval
+from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, metric_of
 from heads.evaluation.metrics import evaluate
 from heads.evaluation.report import Metric
 from heads.examples import Examples
@@ -30,12 +30,12 @@ class CandidateScores:
     samples: Mapping[Key, NDArray[np.float64]]
 
     def metric(self, candidate: str, probe: str) -> Metric:
-        return _metric(self.values[candidate, probe], self.samples[candidate, probe])
+        return metric_of(self.values[candidate, probe], self.samples[candidate, probe])
 
     def difference(self, candidate: str, other: str, probe: str) -> Metric:
         """How much better a candidate is than another, with the interval of the paired difference."""
         value = self.values[candidate, probe] - self.values[other, probe]
-        return _metric(value, self.samples[candidate, probe] - self.samples[other, probe])
+        return metric_of(value, self.samples[candidate, probe] - self.samples[other, probe])
 
     def ranked(self, candidates: Sequence[str], probe: str) -> list[str]:
         """From the best down; tied candidates keep their order."""
@@ -74,7 +74,7 @@ def score_candidates(
     count = sums()
     statistics = [_balanced_accuracy(key, sums(result.correct[tested]), count) for key, result in results.items()]
     values = {key: value for statistic in statistics for key, value in statistic.whole().items()}
-    samples = bootstrap(statistics, len(patients), resamples=resamples if len(patients) > 1 else 0, seed=seed)
+    samples = bootstrap(statistics, len(patients), resamples=resamples, seed=seed)
     return CandidateScores(values=values, samples={key: samples.get(key, np.empty(0)) for key in values})
 
 
@@ -114,10 +114,5 @@ def rank_agreement(
     if not np.isfinite(test.statistic):
         return RankAgreement(tau=None)
     pair = [np.stack([scores.samples[name, probe] for name in candidates], axis=1) for scores in (proxy, other)]
-    tau = _metric(test.statistic, np.array([kendalltau(a, b).statistic for a, b in zip(*pair, strict=True)]))
+    tau = metric_of(test.statistic, np.array([kendalltau(a, b).statistic for a, b in zip(*pair, strict=True)]))
     return RankAgreement(tau=tau.value, p=float(test.pvalue), low=tau.low, high=tau.high)
-
-
-def _metric(value: float, samples: NDArray[np.float64]) -> Metric:
-    low, high = (interval(samples) if len(samples) else None) or (None, None)
-    return Metric(value=float(value), low=low, high=high)

@@ -89,9 +89,7 @@ def _folds(examples: Examples) -> Iterator[tuple[int, NDArray[np.intp], NDArray[
 def _linear(vectors: NDArray[np.float16], examples: Examples, config: SelectConfig) -> NDArray[np.float64]:
     """(n, K): logistic regression with balanced classes, its strength chosen on the validation parts."""
     trained = train(config.fit(), examples, vectors)
-    scores = {cell: float(np.mean(losses)) for cell, losses in trained.scores(0).items()}
-    best = min(scores, key=lambda cell: (scores[cell], cell))
-    k = len(examples.classes[0])
+    best, k = trained.best_cell(0), len(examples.classes[0])
     probability = np.zeros((len(vectors), k))
     for fold, _, test in _folds(examples):
         ensemble = trained.ensemble(best, [fold], logit_columns(k, False))

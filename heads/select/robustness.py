@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from embedstore.errors import ConfigError
 from embedstore.store import Store
-from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, interval
+from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, metric_of
 from heads.evaluation.report import Metric
 
 _BLOCK_ROWS = 1024
-_ALIKE = 1e-6  # a mean cosine nearer to 1 than this is one vector for all tiles, rounded to float16
+_ALIKE = 1e-6  # a mean cosine nearer to 1 than this: one vector for all tiles, rounded to float16
 
 
 def site_index(
@@ -154,10 +154,8 @@ def _mean(total: NDArray[np.float64], count: NDArray[np.float64]) -> dict[str, N
 
 
 def _bootstrapped(statistic: Statistic, key: str, groups: int, resamples: int, seed: int) -> Metric:
-    value = statistic.whole()[key]
-    samples = bootstrap([statistic], groups, resamples=resamples if groups > 1 else 0, seed=seed)
-    low, high = (interval(samples[key]) if key in samples else None) or (None, None)
-    return Metric(value=value if np.isfinite(value) else None, low=low, high=high)
+    samples = bootstrap([statistic], groups, resamples=resamples, seed=seed)
+    return metric_of(statistic.whole()[key], samples.get(key))
 
 
 def _unit(vectors: NDArray[np.float16]) -> NDArray[np.float32]:

@@ -1,14 +1,10 @@
 """The tiles that candidates are compared on: a sample of a task's labelled tiles."""
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import LabelError
-from heads.bags import Bags
 from heads.examples import Examples
-from heads.splitting.splits import Split
 
 
 def sample_rows(examples: Examples, most: int, *, seed: int) -> NDArray[np.intp]:
@@ -36,19 +32,18 @@ def sample_rows(examples: Examples, most: int, *, seed: int) -> NDArray[np.intp]
             f"task {examples.tasks[0]!r} has tiles of {only} alone; expected two classes or more to compare "
             "extractors; label another class, or take another task"
         )
-    spread = {int(k): spread_over_groups(np.flatnonzero(targets[:, k] & used), examples.group, rng) for k in present}
+    of_class = [spread_over_groups(np.flatnonzero(targets[:, k] & used), examples.group, rng) for k in present]
     chosen: set[int] = set()
     left = most
-    for number, rows in enumerate(
-        sorted(spread.values(), key=len)
-    ):  # what a rare class does not fill goes to the others
-        taken = rows[: left // (len(spread) - number)]
-        chosen.update(taken.tolist())
-        left -= len(taken)
-    for part in examples.split.parts:
-        for value in np.unique(part[part >= 0]):
-            for rows in spread.values():
-                inside = rows[part[rows] == value]
+    # From the rarest class on: what a class does not fill goes to the others.
+    for done, rows in enumerate(sorted(of_class, key=len)):
+        drawn = rows[: left // (len(of_class) - done)]
+        chosen.update(drawn.tolist())
+        left -= len(drawn)
+    for parts in examples.split.parts:
+        for part in np.unique(parts[parts >= 0]):
+            for rows in of_class:
+                inside = rows[parts[rows] == part]
                 if len(inside) and not chosen.intersection(inside.tolist()):
                     chosen.add(int(inside[0]))
     return np.array(sorted(chosen), np.intp)
@@ -62,19 +57,3 @@ def spread_over_groups(rows: NDArray[np.intp], group: NDArray[np.int32], rng: np
     turn = np.empty(len(rows), np.intp)
     turn[by_group] = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return shuffled[np.argsort(turn, kind="stable")]
-
-
-def take(examples: Examples, rows: NDArray[np.intp]) -> Examples:
-    """The examples of some rows, with the classes that occur in them."""
-    split = examples.split
-    present = [np.flatnonzero(targets[rows].any(axis=0)) for targets in examples.targets]
-    return replace(
-        examples,
-        ids=examples.ids[rows],
-        bags=Bags.single(examples.bags.rows[rows]),
-        classes=tuple(tuple(names[k] for k in kept) for names, kept in zip(examples.classes, present, strict=True)),
-        targets=tuple(targets[rows][:, kept] for targets, kept in zip(examples.targets, present, strict=True)),
-        known=tuple(known[rows] for known in examples.known),
-        group=examples.group[rows],
-        split=Split(parts=split.parts[:, rows], names=split.names, notes=split.notes),
-    )

@@ -32,14 +32,14 @@ def select_extractor(
 ) -> SelectionReport:
     """Compare candidates for an extractor on a sample of a task's labelled tiles.
 
-    A proxy task on the target domain finds the extractor that serves other tasks of the domain well: that is the claim
-    of Nivaggioli et al. 2023 (arXiv 2303.05180), and `rank_check` tests it.
+    Nivaggioli et al. 2023 (arXiv 2303.05180) claim that the best extractor on a proxy task of the target domain is good
+    on the domain's other tasks; `rank_check` tests that.
 
     Args:
-        collection: The places of its tiles are sampled; its extractor need not be a candidate.
-        task: The proxy task; labels of the store answer it.
-        candidates: One that cannot be loaded costs its row, not the run.
-        rank_check: Further tasks, on which the same candidates are ranked; one whose tiles cannot be read costs a note.
+        collection: Its tiles are sampled; its extractor need not be a candidate.
+        task: The proxy task, which labels of the store are of.
+        candidates: The extractors; one that cannot be loaded is reported as failed.
+        rank_check: Further tasks, on which the same candidates are ranked; one whose tiles cannot be read gets a note.
         where: SQL over the slides' columns; only slides that it holds for.
         tile_px, mpp: Tiles for every candidate; its own when None, and in folders of ready-made tiles the collection's.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -66,7 +66,7 @@ def select_extractor(
         perturbations=PERTURBATIONS if config.robust_tiles else {},
     )
     proxy = compare_candidates(store, collection, sample, request, config, on_progress=on_progress)
-    # By the names that they have here: without the candidates that failed, other names would be given.
+    # Named as above: without the candidates that failed, other names would be given.
     embedded = [replace(candidate.config, name=candidate.name) for candidate in proxy.embeddings.embedded]
     check_request = replace(request, candidates=embedded, perturbations={})
     checks, notes = _compare_on_others(store, collection, check_samples, check_request, check_config, on_progress)

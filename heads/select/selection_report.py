@@ -6,7 +6,7 @@ from typing import Any
 
 from heads.evaluation.report import Metric
 
-#: What scores are called for people, where that is not their name.
+#: Titles of scores in reports.
 TITLES = {
     "linear": "linear", "linear_auroc": "linear, AUROC", "knn": "k-NN", "nearest_mean": "nearest mean",
     "site_index": "site index", "stain": "stain", "blur": "blur", "jpeg": "JPEG", "rotation": "rotation",
@@ -20,7 +20,7 @@ class CandidateReport:
     Attributes:
         name: Unique in the report.
         ref: As it was requested.
-        digest, dim, tile_px, mpp, device: What it is, the tiles that it was given, and where it ran.
+        digest, dim, tile_px, mpp, device: Digest and vector length of the extractor, its tiles, and where it ran.
         error: Why it could not be tried; everything below is empty then.
         rank: 1 is the best.
         scores: Balanced accuracy by probe, and `linear_auroc`.
@@ -102,7 +102,7 @@ class SelectionReport:
         tiles, patients: Counts of the sample.
         rank_by: The probe that ranks.
         decisive: Whether the leader's lead over the second is more than noise.
-        verdict: A sentence or two for people.
+        verdict: The result in a sentence or two.
         candidates: Best first; those that failed last.
         collection_tiles: Tiles of the whole collection, as its own tiling cuts them.
         rank_checks: The ranking on other tasks.
@@ -130,7 +130,7 @@ class SelectionReport:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "SelectionReport":
-        """Parse what `as_record` gave, before or after a way through JSON."""
+        """Parse what `as_record` gave, before or after a round trip through JSON."""
         return cls(
             **{
                 **record,
@@ -153,7 +153,7 @@ class SelectionReport:
 
 
 def title_of(name: str) -> str:
-    """What a score is called for people."""
+    """The title of a score in reports; its name where it has none."""
     return TITLES.get(name, name)
 
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from embedstore.errors import LabelError, SplitError
 from embedstore.progress import OnProgress, Progress, no_progress
-from embedstore.store import Collection, Store
+from embedstore.store import Collection, Store, TileLocation
 from heads.config import SelectConfig, few_shot_name
 from heads.examples import Examples, gather_examples
 from heads.select.candidate_scores import CandidateScores, score_candidates
-from heads.select.candidates import CandidateRequest, SampleEmbeddings, StoredTile, embed_sample
+from heads.select.candidates import CandidateRequest, SampleEmbeddings, embed_sample
 from heads.select.probes import ProbeResult, draw_shots, run_probes
-from heads.select.sample import sample_rows, take
+from heads.select.sample import sample_rows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,9 +26,9 @@ class TaskComparison:
     Attributes:
         examples: The tiles of the sample that could be read.
         slide_ids: The slide of each of them.
-        embeddings: Of the whole sample.
+        embeddings: Embeddings of the whole sample.
         probes: Results by candidate and probe.
-        scores: What they come to.
+        scores: Scores of these results.
         perturbed_rows: Positions in the whole sample of the tiles that were perturbed.
     """
 
@@ -58,7 +58,7 @@ def sample_task(store: Store, collection: Collection, task: str, config: SelectC
         examples = gather_examples(store, collection, [task], config.fit(), where)
     except SplitError as error:  # it names patients and folds only, and there may be several tasks
         raise SplitError(f"task {task!r}: {error}") from error
-    sample = take(examples, sample_rows(examples, config.tiles, seed=config.seed))
+    sample = examples.take(sample_rows(examples, config.tiles, seed=config.seed))
     _require_shots(sample, config)
     return sample
 
@@ -80,8 +80,8 @@ def compare_candidates(
         LabelError, SplitError: the tiles that can be read are of one class or one patient.
     """
     task, patients = sample.tasks[0], len(np.unique(sample.group))
-    rows = collection.dataset(sample.version).take(sample.bags.rows.tolist(), columns=StoredTile.columns())
-    tiles = StoredTile.from_table(rows)
+    rows = collection.dataset(sample.version).take(sample.bags.rows.tolist(), columns=list(TileLocation._fields))
+    tiles = TileLocation.from_table(rows)
     perturbed_rows = np.empty(0, np.intp)
     if request.perturbations:
         shuffled = np.random.default_rng(config.seed).permutation(len(tiles))
@@ -93,7 +93,7 @@ def compare_candidates(
             on_progress=on_progress,
         )  # fmt: skip
     readable = np.flatnonzero(embeddings.readable)
-    examples = take(sample, readable)
+    examples = sample.take(readable)
     _require_comparable(examples)
     _require_shots(examples, config)
     probes = {}

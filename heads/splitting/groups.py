@@ -22,7 +22,7 @@ class Groups:
         codes: (G,) the distinct codes, ascending.
         code: (n,) index of each row's group into `codes`.
         counts: (G, C + 1) rows of each class of each group, and in the last column all its rows.
-        rng: What ties are broken by.
+        rng: Breaks ties.
     """
 
     def __init__(
@@ -42,12 +42,13 @@ class Groups:
         self._group_by = group_by
 
     def _count(self, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(groups, C + 1): rows of each class, and all rows, of each group among those of a mask."""
+        """(G, C + 1): rows of each class, and all rows, of each group in a mask."""
         code, strata = self.code[mask], self.strata[mask]
         columns = [np.bincount(code, strata[:, c], len(self.codes)) for c in range(strata.shape[1])]
         return np.stack([*columns, np.bincount(code, minlength=len(self.codes)).astype(np.float64)], axis=1)
 
     def check_groups(self, least: int) -> None:
+        """Raise where there are fewer groups than three, or than `least`."""
         n = len(self.codes)
         if n < 3:
             raise SplitError(
@@ -59,32 +60,32 @@ class Groups:
                 f"{self.plural(n)} for {least} folds; pass --folds {n}, or label at least {least} {self.plural()}"
             )
 
-    def check_disjoint(self, side: NDArray[Any], sides: str, remedy: str) -> None:
-        """Raise where rows of a group are on two sides; sides below 0 do not count."""
-        used = side >= 0
-        pairs = np.unique(self.code[used] * (int(side.max()) + 1) + side[used])
-        twice = np.flatnonzero(np.bincount(pairs // (int(side.max()) + 1), minlength=len(self.codes)) > 1)
-        if len(twice):
+    def check_disjoint(self, part: NDArray[Any], parts: str, remedy: str) -> None:
+        """Raise where rows of a group are in two parts, (n,); parts below 0 do not count."""
+        used, count = part >= 0, int(part.max()) + 1
+        pairs = np.unique(self.code[used] * count + part[used])
+        divided = np.flatnonzero(np.bincount(pairs // count, minlength=len(self.codes)) > 1)
+        if len(divided):
             raise SplitError(
-                f"{self.plural(len(twice))} of {len(self.codes)} would be on both sides, being in {sides}: "
-                f"{listed(self._names(twice))}; {remedy}"
+                f"{self.plural(len(divided))} of {len(self.codes)} would be on both sides, being in {parts}: "
+                f"{listed(self._names(divided))}; {remedy}"
             )
 
     def split_off_validation(self, mask: NDArray[np.bool_], share: float, where: str) -> NDArray[np.bool_]:
-        """(n,) bool: the rows of a mask that are to be validated on, a share of them, by group."""
+        """(n,) bool: a share of the rows of a mask for the validation part, by group."""
         counts = self._count(mask)
-        mine = np.flatnonzero(counts[:, -1])
-        if len(mine) < 2:
+        present = np.flatnonzero(counts[:, -1])
+        if len(present) < 2:
             raise SplitError(
-                f"{where}: {self.plural(len(mine))} to train and to validate on; expected at least 2; label more of "
+                f"{where}: {self.plural(len(present))} to train and to validate on; expected at least 2; label more of "
                 "them, or give a validation part"
             )
-        taken = np.zeros(len(self.codes), bool)
-        taken[mine] = distribute_groups(counts[mine], (1 - share, share), self.rng) == 1
-        return mask & taken[self.code]
+        in_valid = np.zeros(len(self.codes), bool)
+        in_valid[present] = distribute_groups(counts[present], (1 - share, share), self.rng) == 1
+        return mask & in_valid[self.code]
 
     def plural(self, n: int | None = None) -> str:
-        """'3 patients', or 'patients' alone; of a column of the slides 'values of site'."""
+        """'3 patients', or 'patients' without a number; for a column of the slides "values of 'site'"."""
         noun = _NOUNS.get(self._group_by)
         if noun is None:
             words = f"value{'' if n == 1 else 's'} of {self._group_by!r}"
@@ -104,20 +105,20 @@ class Groups:
 def distribute_groups(
     counts: NDArray[np.float64], shares: Sequence[float], rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Deal groups to parts so that every part has its share of every class.
+    """Distribute groups over parts so that every part has its share of every class.
 
-    Greedy: those with most of a class first, each to the part where the squares of what the parts have too much or too
-    little of each class, as a share of what they should have, stay least. No part stays empty.
+    Greedy: groups with most of a class first, each to the part where the sum over parts and classes of the squared
+    difference from the share, relative to the share, grows least. No part stays empty.
 
     Args:
         counts: (G, C) rows of each class in each group; G is at least the number of parts.
-        shares: What each part should have of the rows; they sum to 1.
+        shares: Share of the rows for each part; they sum to 1.
         rng: Breaks ties.
     Returns:
         (G,) index of each group's part.
     """
     shuffled = rng.permutation(len(counts))
-    weights = (counts / np.maximum(counts.sum(axis=0), 1))[shuffled]  # what a group has of each class
+    weights = (counts / np.maximum(counts.sum(axis=0), 1))[shuffled]  # share of each class that a group has
     bundles = _bundles(counts[shuffled])
     sums = np.stack([weights[bundle[0]] * len(bundle) for bundle in bundles])
     share = np.asarray(shares)[:, None]
@@ -138,15 +139,15 @@ def distribute_groups(
 
 
 def _bundles(counts: NDArray[np.float64]) -> list[NDArray[np.intp]]:
-    """Groups of equal counts, put together where there are more than `_BUNDLES` of them."""
+    """Indices of groups in bundles: of one group, or of several with equal counts where there are over `_BUNDLES`."""
     if len(counts) <= _BUNDLES:
         return [np.array([i]) for i in range(len(counts))]
-    _, kind, sizes = np.unique(counts, axis=0, return_inverse=True, return_counts=True)
-    order = np.argsort(kind, kind="stable")
+    _, code, sizes = np.unique(counts, axis=0, return_inverse=True, return_counts=True)
+    order = np.argsort(code, kind="stable")
     bundles: list[NDArray[np.intp]] = []
-    for alike in np.split(order, np.cumsum(sizes)[:-1]):
-        size = max(1, len(alike) // _BUNDLES)
-        bundles += np.split(alike, range(size, len(alike), size))
+    for equal in np.split(order, np.cumsum(sizes)[:-1]):
+        size = max(1, len(equal) // _BUNDLES)
+        bundles += np.split(equal, range(size, len(equal), size))
     return bundles
 
 

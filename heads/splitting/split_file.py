@@ -1,4 +1,4 @@
-"""A split given as a CSV: which patients, or which slides, are of which part or fold."""
+"""A split given as a CSV: the part or fold of each patient or slide."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ _PARTS = ("split", "fold")
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFile:
-    """What a CSV says of a split.
+    """A split as it was read from a CSV.
 
     Attributes:
         path: The file.
-        by: What its rows name: slides or patients.
-        parts: The part or fold of each, as it stands in the file.
+        by: Whether its rows name slides or patients.
+        parts: Part or fold of each, as the file spells it.
     """
 
     path: str
@@ -33,14 +33,14 @@ class SplitFile:
     def place(
         self, codes: NDArray[Any], names: Sequence[str]
     ) -> tuple[NDArray[np.int32], tuple[str, ...], tuple[str, ...]]:
-        """What `make_split` takes as `values` and `value_names`, and notes.
+        """`values` and `value_names` for `make_split`, and notes.
 
         Args:
             codes: (n,) index of each row's slide or patient, as `by` says, into `names`; -1 where it is not known.
             names: Ids of slides, or patients.
         Returns:
-            (n,) int32 index into the names that follow, -1 for a row that the file does not name; these names; notes on
-            what the file names and no label is of. (`make_split` notes what the file leaves out.)
+            (n,) int32 index into the names of parts, -1 for a row that the file does not name; these names; notes on
+            slides or patients of the file without a label. (`make_split` notes what the file leaves out.)
         Raises:
             SplitError: the file names none of the labelled slides or patients.
         """
@@ -56,19 +56,20 @@ class SplitFile:
                 f"{listed(repr(name) for name in self.parts)}, the labels are of "
                 f"{listed(repr(name) for name in present)}; write their names as the store has them"
             )
-        idle = sorted(set(self.parts) - set(present))
-        notes = [f"split file {Path(self.path).name}: no label is of {len(idle):,} of its {words}: {listed(idle)}"]
-        return values, value_names, tuple(notes if idle else ())
+        unlabelled = sorted(set(self.parts) - set(present))
+        file, count = Path(self.path).name, len(unlabelled)
+        note = f"split file {file}: no label is of {count:,} of its {words}: {listed(unlabelled)}"
+        return values, value_names, (note,) if unlabelled else ()
 
 
 def read_split_file(path: str | Path) -> SplitFile:
     """Read a CSV with a column slide_id (or slide) or patient (or patient_id), and a column split or fold.
 
-    Where it has both, slides count. Other columns are passed over; a name may stand there more than once if it is of
-    the same part each time. Names stay as they are written: '007' is not 7.
+    If it has both, slides count. Other columns are ignored. A name may occur more than once if its part is the same
+    each time. Names stay as they are written: '007' is not 7.
 
     Raises:
-        SplitError: the file is not there, lacks a column, a row lacks a value, or a name is of two parts.
+        SplitError: the file does not exist or lacks a column, a row lacks a value, or a name has two parts.
     """
     name = str(path)
     try:
@@ -85,19 +86,19 @@ def read_split_file(path: str | Path) -> SplitFile:
             "and one of split and fold"
         )
     at, part_at = header.index(keys[0]), header.index(parts[0])
-    found: dict[str, str] = {}
+    part_of: dict[str, str] = {}
     for number, line in enumerate(lines[1:], start=2):
         if not any(cell.strip() for cell in line):
             continue
         key, part = (line[i].strip() if i < len(line) else "" for i in (at, part_at))
         if not key or not part:
             raise SplitError(f"split file {name!r}, line {number}: no {keys[0] if not key else parts[0]}")
-        if found.setdefault(key, part) != part:
+        if part_of.setdefault(key, part) != part:
             raise SplitError(
-                f"split file {name!r}, line {number}: {keys[0]} {key!r} is of {part!r} here, of {found[key]!r} above; "
-                "expected one part each"
+                f"split file {name!r}, line {number}: {keys[0]} {key!r} is of {part!r} here, of {part_of[key]!r} "
+                "above; expected one part each"
             )
-    if not found:
+    if not part_of:
         raise SplitError(f"split file {name!r} has a header and no rows")
     by: Literal["slide_id", "patient"] = "patient" if _KEYS[keys[0]] == "patient" else "slide_id"
-    return SplitFile(path=name, by=by, parts=found)
+    return SplitFile(path=name, by=by, parts=part_of)

@@ -1,4 +1,4 @@
-"""Splits: which labelled rows are trained on, validated on and tested on, with no patient on two sides."""
+"""Splits: which labelled rows are trained on, validated on and tested on, with no patient in two parts."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from heads.splitting.groups import Groups, distribute_groups, listed
 TRAIN, VALID, TEST, UNUSED = 0, 1, 2, -1
 PART_NAMES = {TRAIN: "train", VALID: "valid", TEST: "test"}
 
-#: What people call the parts, as `re.sub("[^a-z]", "", name.lower())` leaves it.
+#: Common names of the parts, as `re.sub("[^a-z]", "", name.lower())` leaves it.
 _SPELLINGS = {
     **dict.fromkeys(("train", "training", "trn", "tr"), TRAIN),
     **dict.fromkeys(("valid", "validation", "val", "validate", "dev", "tune", "tuning"), VALID),
@@ -32,7 +32,7 @@ class Split:
     Attributes:
         parts: (folds, n) int8 of TRAIN, VALID, TEST and UNUSED.
         names: A name for each fold: 'fold 1/5', 'holdout', 'site=A', 'given'.
-        notes: What the user should know: parts that were made up, classes that a part lacks, rows left out.
+        notes: What the user should know: parts that were not given, classes that a part lacks, rows left out.
     """
 
     parts: NDArray[np.int8]
@@ -54,7 +54,7 @@ def make_split(
     value_names: Sequence[str] = (),
     group_names: Sequence[str] | None = None,
 ) -> Split:
-    """Part rows (tiles, slides or patients) so that no group is on two sides, and classes are spread evenly.
+    """Split rows (tiles, slides or patients) so that no group is in two parts, and classes are spread evenly.
 
     Several tasks share one split, so a row may be of many strata: the class columns of every task side by side. That,
     parts of unequal size, and given parts are why this is not scikit-learn's StratifiedGroupKFold, which it otherwise
@@ -82,27 +82,25 @@ def make_split(
             column; rows without a value; a given part that is no name of a part, or no train or test part; a class that
             a train part lacks.
     """
-    patients = Groups(
+    grouping = Groups(
         np.asarray(groups), np.asarray(strata, bool), names=group_names, group_by=config.group_by, seed=config.seed
     )
     if values is None and config.kind in ("column", "given", "file"):
         raise SplitError(f"split {config.kind!r} was asked for without a value a row; expected one for each label")
     values = np.full(len(strata), -1) if values is None else np.asarray(values)
-    patients.check_groups(config.folds if config.kind == "kfold" else 3)
+    grouping.check_groups(config.folds if config.kind == "kfold" else 3)
     notes: list[str] = []
     if config.kind == "kfold":
-        parts, names = _kfold(patients, config.folds, classes)
+        parts, names = _kfold(grouping, config.folds, classes)
     elif config.kind == "holdout":
         shares = (1 - config.valid_share - config.test_share, config.valid_share, config.test_share)
-        parts, names = (
-            distribute_groups(patients.counts, shares, patients.rng)[None, patients.code].astype(np.int8),
-            ["holdout"],
-        )
+        part_of_group = distribute_groups(grouping.counts, shares, grouping.rng)
+        parts, names = part_of_group[None, grouping.code].astype(np.int8), ["holdout"]
     elif config.kind == "column":
-        parts, names = _by_column(patients, config, values, value_names)
+        parts, names = _by_column(grouping, config, values, value_names)
     else:
-        parts, names = _given(patients, config, values, value_names, notes)
-    notes += _check_classes(parts, names, patients, classes, config)
+        parts, names = _given(grouping, config, values, value_names, notes)
+    notes += _check_classes(parts, names, grouping, classes, config)
     return Split(parts=parts, names=tuple(names), notes=tuple(notes))
 
 
@@ -149,35 +147,38 @@ def count_parts(
 
 
 def part_of_name(name: str) -> int:
-    """TRAIN, VALID or TEST as people spell it ('Training', 'val', 'dev', 'test'), or UNUSED for another word."""
+    """TRAIN, VALID or TEST by a common name ('Training', 'val', 'dev', 'test'); UNUSED for any other word."""
     return _SPELLINGS.get(re.sub("[^a-z]", "", str(name).lower()), UNUSED)
 
 
 # -- the kinds ------------------------------------------------------------------------------
 
 
-def _kfold(patients: Groups, folds: int, classes: Sequence[str]) -> tuple[NDArray[np.int8], list[str]]:
-    """Deal groups to folds, and put the folds into an order that leaves every class in every train part."""
-    fold = distribute_groups(patients.counts, [1 / folds] * folds, patients.rng)
-    held = np.zeros((folds, len(classes)), bool)
-    np.logical_or.at(held, fold, patients.counts[:, : len(classes)] > 0)
-    place = np.arange(folds)
-    for order in [place, *(patients.rng.permutation(folds) for _ in range(_ORDERS))]:
-        if _trained_on(held[order]).all():
-            place = np.argsort(order)
+def _kfold(grouping: Groups, folds: int, classes: Sequence[str]) -> tuple[NDArray[np.int8], list[str]]:
+    """Distribute groups over folds, and order the folds so that every train part has every class."""
+    fold = distribute_groups(grouping.counts, [1 / folds] * folds, grouping.rng)
+    has_class = np.zeros((folds, len(classes)), bool)
+    np.logical_or.at(has_class, fold, grouping.counts[:, : len(classes)] > 0)
+    position = np.arange(folds)
+    for order in [position, *(grouping.rng.permutation(folds) for _ in range(_ORDERS))]:
+        if _in_train_part(has_class[order]).all():
+            position = np.argsort(order)
             break
-    parts = _cycle(place[fold][patients.code], folds)
+    parts = _rotate_parts(position[fold][grouping.code], folds)
     return parts, [f"fold {i + 1}/{folds}" for i in range(folds)]
 
 
-def _trained_on(held: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether each class is in the train part of each fold, given which folds hold it; one that is in none counts."""
-    in_folds = held.sum(axis=0)
-    outside = in_folds - held - np.roll(held, -1, axis=0)
+def _in_train_part(has_class: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(folds, classes) whether the train part of each fold has the class, from whether the fold has it.
+
+    True for a class that no fold has.
+    """
+    in_folds = has_class.sum(axis=0)
+    outside = in_folds - has_class - np.roll(has_class, -1, axis=0)
     return (outside > 0) | (in_folds == 0)
 
 
-def _cycle(fold: NDArray[Any], folds: int) -> NDArray[np.int8]:
+def _rotate_parts(fold: NDArray[Any], folds: int) -> NDArray[np.int8]:
     """Parts from a fold for each row (-1: none): fold i is tested on, the next one is validated on."""
     parts = np.full((folds, len(fold)), TRAIN, np.int8)
     parts[:, fold < 0] = UNUSED
@@ -188,12 +189,12 @@ def _cycle(fold: NDArray[Any], folds: int) -> NDArray[np.int8]:
 
 
 def _by_column(
-    patients: Groups, config: SplitConfig, values: NDArray[Any], value_names: Sequence[str]
+    grouping: Groups, config: SplitConfig, values: NDArray[Any], value_names: Sequence[str]
 ) -> tuple[NDArray[np.int8], list[str]]:
     column = config.column
     if (values < 0).any():
         raise SplitError(
-            f"{int((values < 0).sum()):,} of {len(values):,} labelled rows, of {patients.named(values < 0)}, have no "
+            f"{int((values < 0).sum()):,} of {len(values):,} labelled rows, of {grouping.named(values < 0)}, have no "
             f"{column!r}; expected one for each slide; give it in the list of slides, or leave these slides out"
         )
     present = np.unique(values)
@@ -203,46 +204,46 @@ def _by_column(
             "split by another column, or pass --split kfold"
         )
     remedy = "correct it in the list of slides, or pass --split kfold"
-    patients.check_disjoint(values, f"two values of {column!r}", remedy)
+    grouping.check_disjoint(values, f"two values of {column!r}", remedy)
     parts = np.empty((len(present), len(values)), np.int8)
     for i, value in enumerate(present):
         others = values != value
-        valid = patients.split_off_validation(others, config.valid_share, f"fold {column}={value_names[value]}")
+        valid = grouping.split_off_validation(others, config.valid_share, f"fold {column}={value_names[value]}")
         parts[i] = np.where(valid, VALID, np.where(others, TRAIN, TEST))
     return parts, [f"{column}={value_names[value]}" for value in present]
 
 
 def _given(
-    patients: Groups, config: SplitConfig, values: NDArray[Any], value_names: Sequence[str], notes: list[str]
+    grouping: Groups, config: SplitConfig, values: NDArray[Any], value_names: Sequence[str], notes: list[str]
 ) -> tuple[NDArray[np.int8], list[str]]:
     missing = int((values < 0).sum())
     if missing == len(values):
         raise SplitError(f"none of {missing:,} labelled rows has a given split; pass --split kfold or --split holdout")
     if missing:
         notes.append(
-            f"{missing:,} of {len(values):,} labelled rows, of {patients.named(values < 0)}, have no given split and "
+            f"{missing:,} of {len(values):,} labelled rows, of {grouping.named(values < 0)}, have no given split and "
             "are left out"
         )
     present = [int(value) for value in np.unique(values) if value >= 0]
-    named = {value: part_of_name(value_names[value]) for value in present}
+    part_of = {value: part_of_name(value_names[value]) for value in present}
     numbered = {value: _FOLD.fullmatch(str(value_names[value])) for value in present}
     if all(match is not None for match in numbered.values()):
         numbers = {value: int(match.group(1)) for value, match in numbered.items() if match}
-        return _given_folds(patients, config, values, numbers, notes)
-    wrong = [value_names[value] for value in present if named[value] == UNUSED]
-    if wrong:
+        return _given_folds(grouping, config, values, numbers, notes)
+    unknown = [value_names[value] for value in present if part_of[value] == UNUSED]
+    if unknown:
         raise SplitError(
-            f"given split {listed(repr(name) for name in wrong)} is no name of a part; expected train, valid and test, "
-            "or numbers of folds"
+            f"given split {listed(repr(name) for name in unknown)} is no name of a part; expected train, valid and "
+            "test, or numbers of folds"
         )
     table = np.full(max(len(value_names), 1), UNUSED, np.int8)
     for value in present:
-        table[value] = named[value]
+        table[value] = part_of[value]
     part = np.where(values < 0, UNUSED, table[values]).astype(np.int8)
-    return _given_parts(patients, config, part, notes), ["given"]
+    return _given_parts(grouping, config, part, notes), ["given"]
 
 
-def _given_parts(patients: Groups, config: SplitConfig, part: NDArray[np.int8], notes: list[str]) -> NDArray[np.int8]:
+def _given_parts(grouping: Groups, config: SplitConfig, part: NDArray[np.int8], notes: list[str]) -> NDArray[np.int8]:
     counts = {name: int((part == code).sum()) for code, name in PART_NAMES.items()}
     for name in ("train", "test"):
         if not counts[name]:
@@ -250,20 +251,20 @@ def _given_parts(patients: Groups, config: SplitConfig, part: NDArray[np.int8], 
                 f"the given split has no {name} part: {listed(f'{k} {n:,} rows' for k, n in counts.items())}; add one, "
                 "or pass --split holdout"
             )
-    patients.check_disjoint(part, "two parts of the given split", _remedy(config))
+    grouping.check_disjoint(part, "two parts of the given split", _remedy(config))
     if not counts["valid"]:
         train = part == TRAIN
-        part[patients.split_off_validation(train, config.valid_share, "the given train part")] = VALID
+        part[grouping.split_off_validation(train, config.valid_share, "the given train part")] = VALID
         share = (part == VALID).sum() / train.sum()
         notes.append(
             f"the given split has no validation part: {share:.0%} of the rows of its train part, of "
-            f"{patients.named(part == VALID)}, are validated on"
+            f"{grouping.named(part == VALID)}, are validated on"
         )
     return part[None]
 
 
 def _given_folds(
-    patients: Groups, config: SplitConfig, values: NDArray[Any], numbers: dict[int, int], notes: list[str]
+    grouping: Groups, config: SplitConfig, values: NDArray[Any], numbers: dict[int, int], notes: list[str]
 ) -> tuple[NDArray[np.int8], list[str]]:
     ordered = sorted(set(numbers.values()))
     if len(ordered) < 2:
@@ -271,13 +272,13 @@ def _given_folds(
     fold = np.full(len(values), -1)
     for value, number in numbers.items():
         fold[values == value] = ordered.index(number)
-    patients.check_disjoint(fold, "two folds of the given split", _remedy(config))
+    grouping.check_disjoint(fold, "two folds of the given split", _remedy(config))
     names = [f"given fold {number}" for number in ordered]
     if len(ordered) > 2:
-        return _cycle(fold, len(ordered)), names
+        return _rotate_parts(fold, len(ordered)), names
     parts = np.empty((2, len(fold)), np.int8)
     for i in range(2):
-        valid = patients.split_off_validation(fold == 1 - i, config.valid_share, names[i])
+        valid = grouping.split_off_validation(fold == 1 - i, config.valid_share, names[i])
         parts[i] = np.select([valid, fold == 1 - i, fold == i], [VALID, TRAIN, TEST], UNUSED)
     notes.append("two folds are given: in each, a share of the other is validated on")
     return parts, names
@@ -292,16 +293,16 @@ def _remedy(config: SplitConfig) -> str:
 
 
 def _check_classes(
-    parts: NDArray[np.int8], names: Sequence[str], patients: Groups, classes: Sequence[str], config: SplitConfig
+    parts: NDArray[np.int8], names: Sequence[str], grouping: Groups, classes: Sequence[str], config: SplitConfig
 ) -> list[str]:
-    """Notes on classes that a part to validate or test on lacks; an error where a train part lacks one."""
-    there = {code: np.array([patients.strata[fold == code].any(axis=0) for fold in parts]) for code in PART_NAMES}
+    """Notes on classes that a validation or test part lacks; an error where a train part lacks one."""
+    has_class = {code: np.array([grouping.strata[fold == code].any(axis=0) for fold in parts]) for code in PART_NAMES}
     notes = []
     for c, label in enumerate(classes):
-        having = int((patients.counts[:, c] > 0).sum())
-        if not having:
+        groups = int((grouping.counts[:, c] > 0).sum())
+        if not groups:
             continue
-        lacking = {code: [names[i] for i in range(len(names)) if not there[code][i, c]] for code in PART_NAMES}
+        lacking = {code: [names[i] for i in range(len(names)) if not has_class[code][i, c]] for code in PART_NAMES}
         if lacking[TRAIN]:
             remedy = {
                 "kfold": "pass fewer or more --folds, or --split holdout",
@@ -310,13 +311,13 @@ def _check_classes(
             }.get(config.kind, "correct the given split, or pass --split kfold")
             raise SplitError(
                 f"class {label!r} is missing from the train part of {listed(lacking[TRAIN])}: only "
-                f"{patients.plural(having)} of {len(patients.codes):,} have it; label it on more {patients.plural()}, "
+                f"{grouping.plural(groups)} of {len(grouping.codes):,} have it; label it on more {grouping.plural()}, "
                 f"or {remedy}"
             )
         for code, consequence in ((VALID, "it does not count there"), (TEST, "it has no metrics there")):
             if lacking[code]:
                 notes.append(
-                    f"class {label!r}, of {patients.plural(having)}, is missing from the {PART_NAMES[code]} part of "
+                    f"class {label!r}, of {grouping.plural(groups)}, is missing from the {PART_NAMES[code]} part of "
                     f"{listed(lacking[code])}: {consequence}"
                 )
     return notes

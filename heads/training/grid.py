@@ -144,6 +144,15 @@ class TrainedGrid:
         """Validation scores (seeds, folds) of each of a task's cells; smaller is better."""
         return {i: self.of_cell(self.best.score, i) for i, cell in enumerate(self.cells) if cell.task == task}
 
+    def mean_scores(self, task: int) -> dict[int, float]:
+        """Validation score of each of a task's cells, as the mean over folds and seeds."""
+        return {cell: float(np.mean(scores)) for cell, scores in self.scores(task).items()}
+
+    def best_cell(self, task: int) -> int:
+        """The cell of a task with the best mean validation score; the first of those that tie."""
+        scores = self.mean_scores(task)
+        return min(scores, key=lambda cell: (scores[cell], cell))
+
     def of_cell(self, values: Any, cell: int) -> NDArray[Any]:
         """The part (seeds, folds, …) of a cell of an array over all heads (streams, folds, heads, …)."""
         policy, head = divmod(cell, self.best.score.shape[2])

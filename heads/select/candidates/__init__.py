@@ -4,7 +4,6 @@ from heads.select.candidates.candidate import CandidateRequest
 from heads.select.candidates.embed_candidate import PERTURBATIONS
 from heads.select.candidates.embed_sample import embed_sample
 from heads.select.candidates.embeddings import CandidateEmbeddings, FailedCandidate, SampleEmbeddings
-from heads.select.candidates.recut import StoredTile
 
 __all__ = [
     "PERTURBATIONS",
@@ -12,6 +11,5 @@ __all__ = [
     "CandidateRequest",
     "FailedCandidate",
     "SampleEmbeddings",
-    "StoredTile",
     "embed_sample",
 ]

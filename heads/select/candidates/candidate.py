@@ -20,10 +20,10 @@ class CandidateRequest:
     """Which candidates embed a sample, and how.
 
     Attributes:
-        candidates: The extractors to try, whatever they were made for.
+        candidates: The extractors to try.
         tile_px, mpp: Tiles for all candidates, pixels and µm/px. Where None each candidate has its own; the
-            collection's are used where it does not state any, or where all tiles are ready-made images, from which no
-            other tile can be cut.
+            collection's are used if it states none, or if all tiles are ready-made images, from which no other tile can
+            be cut.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         perturbations: Parameters of `apply_view` by name: perturbations after which tiles are embedded once more.
     """
@@ -37,11 +37,11 @@ class CandidateRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A candidate that could be described.
+    """A candidate whose tiles and name are known.
 
     Attributes:
         config: As it was requested.
-        loaded: The configuration that is loaded: the same with the tiles that it is given.
+        loaded: The configuration that is loaded: the same with its tiles.
         name: Unique among the candidates.
         tile_px, mpp: The tiles that it is given: edge in pixels, and resolution in µm/px.
     """
@@ -62,8 +62,9 @@ def describe_candidates(
         stored: The tiling of the collection.
         ready_made: Every tile of the sample is an image of its own.
     """
-    described = [_describe(config, request, stored, ready_made=ready_made) for config in request.candidates]
-    return [replace(candidate, name=name) for candidate, name in zip(described, _unique_names(described), strict=True)]
+    candidates = [_describe(config, request, stored, ready_made=ready_made) for config in request.candidates]
+    names = _unique_names(candidates)
+    return [replace(candidate, name=name) for candidate, name in zip(candidates, names, strict=True)]
 
 
 def error_line(error: BaseException) -> str:
@@ -107,12 +108,12 @@ def _short_ref(ref: str) -> str:
     return f"{Path(file).name}:{function}" if file.endswith(".py") else ref
 
 
-def _unique_names(described: Sequence[Candidate | FailedCandidate]) -> list[str]:
-    """Candidates of the same name are told apart by weights, then by tiles, else they are numbered."""
-    names = [candidate.name for candidate in described]
+def _unique_names(candidates: Sequence[Candidate | FailedCandidate]) -> list[str]:
+    """Names; where several are equal with their weights behind, or their tiles, or a number."""
+    names = [candidate.name for candidate in candidates]
     for tag_of in (_weights_tag, _tiles_tag):
         for name in set(names):
-            tags = {i: tag_of(described[i]) for i, other in enumerate(names) if other == name}
+            tags = {i: tag_of(candidates[i]) for i, other in enumerate(names) if other == name}
             if len(set(tags.values())) > 1:
                 for i, tag in tags.items():
                     names[i] = f"{name}-{tag}" if tag else name

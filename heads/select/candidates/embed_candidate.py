@@ -52,7 +52,7 @@ def embed_candidate(
     Args:
         pixels: (n, tile_px, tile_px, 3), of the candidate's tiles.
         readable: (n,).
-        request: Its device and perturbations count here.
+        request: Only its device and perturbations are used.
         perturbed_rows: (m,) positions in `pixels`.
     """
     extractor = load_extractor(candidate.loaded, device=request.device)
@@ -67,8 +67,8 @@ def embed_candidate(
     at = np.flatnonzero(readable[perturbed_rows])
     for name, parameters in request.perturbations.items():
 
-        def perturbed_tiles(some: SampleRows, parameters: NDArray[np.float32] = parameters) -> Pixels:
-            return np.stack([apply_view(pixels[i], parameters) for i in some])
+        def perturbed_tiles(rows: SampleRows, parameters: NDArray[np.float32] = parameters) -> Pixels:
+            return np.stack([apply_view(pixels[i], parameters) for i in rows])
 
         perturbed[name] = np.zeros((len(perturbed_rows), extractor.dim), np.float16)
         perturbed[name][at] = _embed(extractor, perturbed_tiles, perturbed_rows[at])

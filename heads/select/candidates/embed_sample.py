@@ -11,18 +11,17 @@ from embedstore.config import TilingConfig
 from embedstore.errors import CandidatesError
 from embedstore.extractors import check_device, release_memory
 from embedstore.progress import OnProgress, Progress, no_progress
-from embedstore.store import Collection, Store
+from embedstore.store import Collection, Store, TileLocation
 from heads.select.candidates.candidate import Candidate, CandidateRequest, describe_candidates, error_line
 from heads.select.candidates.embed_candidate import embed_candidate
 from heads.select.candidates.embeddings import CandidateEmbeddings, FailedCandidate, SampleEmbeddings
-from heads.select.candidates.recut import StoredTile
 from heads.select.candidates.sample_pixels import SamplePixels, TileSpec, read_sample
 
 
 def embed_sample(
     store: Store,
     collection: Collection,
-    tiles: Sequence[StoredTile],
+    tiles: Sequence[TileLocation],
     request: CandidateRequest,
     *,
     perturbed_rows: NDArray[np.intp],
@@ -41,19 +40,19 @@ def embed_sample(
         scratch: A folder for the pixels; the caller removes it. 2,000 tiles of 224 px take 0.3 GB for each kind of
             tile.
     Returns:
-        The embeddings. A candidate that fails costs only itself, a slide that cannot be opened only its tiles.
+        The embeddings. A candidate that fails, and the tiles of a slide that cannot be opened, are left out.
     Raises:
         CandidatesError: there is no candidate, or all of them failed.
         DeviceError: the requested device does not exist.
-        ConfigError: tiles that cannot be, or `scratch` has no room.
+        ConfigError: the requested tiles are not valid, or `scratch` has no room.
         SlideNotFoundError, RegionReadError and other SlideErrors: not one tile of the sample can be read.
     """
     check_device(request.device)
     stored = collection.tiling()
     TilingConfig(tile_px=request.tile_px or stored.tile_px, mpp=request.mpp or stored.mpp)  # raises where not valid
-    described = describe_candidates(request, stored, ready_made=all(not tile.edge_l0 for tile in tiles))
-    _require_one(described)
-    specs = list(dict.fromkeys(_tile_spec(one) for one in described if isinstance(one, Candidate)))
+    candidates = describe_candidates(request, stored, ready_made=all(not tile.edge_l0 for tile in tiles))
+    _require_success(candidates)
+    specs = list(dict.fromkeys(_tile_spec(each) for each in candidates if isinstance(each, Candidate)))
     slides = len({tile.slide_id for tile in tiles})
     on_progress(
         Progress(stage="read", message=f"read {len(tiles):,} tiles of {slides:,} slide(s) at {len(specs)} tiling(s)")
@@ -64,11 +63,11 @@ def embed_sample(
     if sample.pixels and not sample.readable.any():
         raise sample.first_error()
     results: list[CandidateEmbeddings | FailedCandidate] = []
-    for candidate in described:
+    for candidate in candidates:
         results.append(_embed_or_fail(candidate, sample, request, perturbed_rows))
         release_memory()
-        on_progress(_progress(results, len(described)))
-    _require_one(results)
+        on_progress(_progress(results, len(candidates)))
+    _require_success(results)
     embedded = tuple(result for result in results if isinstance(result, CandidateEmbeddings))
     failed = tuple(result for result in results if isinstance(result, FailedCandidate))
     notes = (*sample.notes(tiles), *_duplicates(embedded))
@@ -97,8 +96,8 @@ def _embed_or_fail(
         return FailedCandidate(config=candidate.config, name=candidate.name, error=error_line(error))
 
 
-def _require_one(results: Sequence[CandidateEmbeddings | Candidate | FailedCandidate]) -> None:
-    """Raise where there is no candidate that has not failed."""
+def _require_success(results: Sequence[CandidateEmbeddings | Candidate | FailedCandidate]) -> None:
+    """Raise where all candidates have failed, or there is none."""
     failed = [result for result in results if isinstance(result, FailedCandidate)]
     if not results:
         raise CandidatesError("no candidate was given; `embedstore extractors` lists those of the catalogue")

@@ -1,48 +1,19 @@
 """Cut the place of a stored tile again, for an extractor that takes other tiles."""
 
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
 
 from embedstore.config import TilingConfig
 from embedstore.slides import Pixels, Slide, best_level, edge_and_stride, read_square, read_tile
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredTile:
-    """The place of a tile of a collection.
-
-    Attributes:
-        slide_id: Its slide.
-        x, y: Top-left corner, level-0 pixels.
-        edge_l0: Edge, level-0 pixels; 0 where the tile is a ready-made image.
-        name: The image's file name; None where the tile is cut from a slide.
-    """
-
-    slide_id: str
-    x: int
-    y: int
-    edge_l0: int
-    name: str | None
-
-    @classmethod
-    def columns(cls) -> list[str]:
-        """The columns of a collection that a tile is made of."""
-        return [field.name for field in fields(cls)]
-
-    @classmethod
-    def from_table(cls, rows: pa.Table) -> "list[StoredTile]":
-        """The tiles of rows of a collection that have at least `columns`."""
-        return [cls(**row) for row in rows.select(cls.columns()).to_pylist()]
+from embedstore.store import TileLocation
 
 
 class TileReader(Protocol):
     """Reads places of one slide as tiles of one size and resolution."""
 
-    def read(self, tile: StoredTile, *, out: Pixels) -> None:
+    def read(self, tile: TileLocation, *, out: Pixels) -> None:
         """Fill `out`, (tile_px, tile_px, 3) uint8, with the place of a tile.
 
         Raises:
@@ -60,7 +31,7 @@ class ImageReader:
     def __init__(self, folder: str) -> None:
         self._folder = folder
 
-    def read(self, tile: StoredTile, *, out: Pixels) -> None:
+    def read(self, tile: TileLocation, *, out: Pixels) -> None:
         assert tile.name is not None, "a ready-made tile has a file name"
         out[:] = read_tile(Path(self._folder, tile.name), len(out))
 
@@ -84,7 +55,7 @@ class SquareReader:
         edge_px = max(1, round(self._edge_l0 / downsample))
         self._region = np.empty((edge_px, edge_px, 3), np.uint8)
 
-    def corner(self, tile: StoredTile) -> tuple[int, int]:
+    def corner(self, tile: TileLocation) -> tuple[int, int]:
         """(x, y) of the square's top-left corner, level-0 pixels."""
         left, top, width, height = self._slide.bounds_l0
         shift = (tile.edge_l0 - self._edge_l0) // 2
@@ -94,5 +65,5 @@ class SquareReader:
         )
         return x, y
 
-    def read(self, tile: StoredTile, *, out: Pixels) -> None:
+    def read(self, tile: TileLocation, *, out: Pixels) -> None:
         read_square(self._slide, self.corner(tile), self._level, region=self._region, out=out)

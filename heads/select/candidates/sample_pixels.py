@@ -16,8 +16,8 @@ from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError, RegionReadError, ResolutionError, SlideError, SlideNotFoundError
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.slides import Pixels, check_fine_enough, open_slide
-from embedstore.store import Collection, Store
-from heads.select.candidates.recut import ImageReader, SquareReader, StoredTile, TileReader
+from embedstore.store import Collection, Store, TileLocation
+from heads.select.candidates.recut import ImageReader, SquareReader, TileReader
 
 #: Slides that are read at a time: decoders release Python's lock.
 READER_THREADS = min(8, os.cpu_count() or 1)
@@ -55,7 +55,7 @@ class SamplePixels:
         """Why a tile of the sample is not readable."""
         return next(iter([*self.missing.values(), *self.damaged.values()]))
 
-    def notes(self, tiles: Sequence[StoredTile]) -> list[str]:
+    def notes(self, tiles: Sequence[TileLocation]) -> list[str]:
         """What a user should know of tiles that are left out."""
         notes, total = [], f"of {len(tiles):,} tiles"
         if self.missing:
@@ -95,7 +95,7 @@ class _SlideErrors:
 def read_sample(
     store: Store,
     collection: Collection,
-    tiles: Sequence[StoredTile],
+    tiles: Sequence[TileLocation],
     specs: Sequence[TileSpec],
     *,
     scratch: Path,
@@ -172,7 +172,7 @@ def _new_file(scratch: Path, count: int, spec: TileSpec) -> Pixels:
 
 def _read_slide(
     sample: SamplePixels,
-    tiles: Sequence[StoredTile],
+    tiles: Sequence[TileLocation],
     rows: Sequence[int],
     source: _SlideSource | None,
     stored: TilingConfig,
@@ -207,7 +207,7 @@ def _read_slide(
 
 
 def _read_tiles(
-    sample: SamplePixels, tiles: Sequence[StoredTile], rows: Sequence[int], readers: Mapping[TileSpec, TileReader]
+    sample: SamplePixels, tiles: Sequence[TileLocation], rows: Sequence[int], readers: Mapping[TileSpec, TileReader]
 ) -> RegionReadError | None:
     """Read tiles of one slide in every kind; returns the first error."""
     first_error = None

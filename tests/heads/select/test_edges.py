@@ -8,7 +8,7 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from embedstore.errors import LabelError, SplitError
-from heads.select import SelectConfig, sample_rows, take
+from heads.select import SelectConfig, sample_rows
 from heads.select.candidate_scores import CandidateScores, auroc, score_candidates
 from heads.select.probes import ProbeResult, run_probes
 from heads.select.robustness import consistency, site_index
@@ -49,7 +49,7 @@ def test_only_patients_that_are_tested_are_resampled():
     part = ProbeResult(probe="knn", truth=outcome.truth[rows], correct=outcome.correct[rows])
     whole, alone = (
         score_candidates({"a": {"knn": each}}, of, resamples=200, seed=0).metric("a", "knn")
-        for each, of in ((outcome, examples), (part, take(examples, rows)))
+        for each, of in ((outcome, examples), (part, examples.take(rows)))
     )
     assert whole == alone
 
@@ -91,7 +91,7 @@ def test_a_part_without_a_tile_is_named(part: int, name: str):
 
 def test_a_class_that_no_tile_is_of_costs_no_probe():
     examples = examples_of(np.arange(120) % 2 * 2, np.arange(120) // 2 % 12, names=("a", "nowhere", "b"))
-    taken = take(examples, sample_rows(examples, 100, seed=0))
+    taken = examples.take(sample_rows(examples, 100, seed=0))
     assert taken.classes == (("a", "b"),) and taken.targets[0].sum(axis=0).tolist() == [50, 50]
     config = SelectConfig(shots=(5,), draws=2, c=(0.1,), bootstrap=0)
     found = run_probes(vectors_of(taken, signal=4), taken, config)

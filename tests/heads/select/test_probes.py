@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
 from embedstore.errors import ConfigError, LabelError
-from heads.select import SelectConfig, sample_rows, take
+from heads.select import SelectConfig, sample_rows
 from heads.select.probes import draw_shots, nearest_of, run_probes
 from heads.splitting.splits import TEST, TRAIN
 from tests.heads.select.task_samples import examples_of, sample, vectors_of
@@ -103,7 +103,7 @@ def test_a_sample_keeps_classes_in_every_part_and_is_even(seed: int, most: int, 
     truth = rng.choice(classes, 300, p=np.array([0.7, *[0.3 / (classes - 1)] * (classes - 1)]))
     examples = examples_of(truth, np.arange(300) % 15, names=tuple("abcd"[:classes]))
     rows = sample_rows(examples, most, seed=seed)
-    taken = take(examples, rows)
+    taken = examples.take(rows)
     assert len(rows) == len(set(rows.tolist())) <= most + 3 * 3 * classes
     for whole, part in zip(examples.split.parts, taken.split.parts, strict=True):
         for value in np.unique(whole[whole >= 0]):

@@ -11,14 +11,13 @@ from embedstore.errors import CandidatesError, ConfigError, DeviceError, RegionR
 from embedstore.extractors import ExtractorConfig, load_extractor
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.slides import fit_square, open_slide
-from embedstore.store import Collection, Store
+from embedstore.store import Collection, Store, TileLocation
 from embedstore.views.apply import apply_view
 from heads.select.candidates import (
     PERTURBATIONS,
     CandidateEmbeddings,
     CandidateRequest,
     SampleEmbeddings,
-    StoredTile,
     embed_sample,
     sample_pixels,
 )
@@ -43,7 +42,7 @@ def embed(
     **request: Any,
 ) -> SampleEmbeddings:
     """The places of some rows through candidates, with all of them perturbed unless said otherwise."""
-    tiles = [StoredTile(**{name: row[name] for name in StoredTile.columns()}) for row in rows]
+    tiles = [TileLocation.from_row(row) for row in rows]
     return embed_sample(
         store, collection, tiles, CandidateRequest(candidates=candidates, **request),
         perturbed_rows=np.arange(len(rows)) if perturbed_rows is None else perturbed_rows,

@@ -7,7 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from embedstore.config import TilingConfig
-from heads.select.candidates.recut import SquareReader, StoredTile
+from embedstore.store import TileLocation
+from heads.select.candidates.recut import SquareReader
 
 
 def square(size: tuple[int, int], edge: int, *, origin: tuple[int, int] = (0, 0)) -> SquareReader:
@@ -16,8 +17,8 @@ def square(size: tuple[int, int], edge: int, *, origin: tuple[int, int] = (0, 0)
     return SquareReader(slide, TilingConfig(tile_px=edge, mpp=0.5), 0.5)
 
 
-def tile(x: int, y: int, edge_l0: int) -> StoredTile:
-    return StoredTile(slide_id="s", x=x, y=y, edge_l0=edge_l0, name=None)
+def tile(x: int, y: int, edge_l0: int) -> TileLocation:
+    return TileLocation(tile_id=0, slide_id="s", x=x, y=y, edge_l0=edge_l0, name=None)
 
 
 @given(data=st.data())

@@ -1,5 +1,6 @@
 """Shared fixtures; unit tests are kept from the network and from Ray."""
 
+import ctypes
 import gc
 import os
 import sys
@@ -15,6 +16,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(10**9))
+#: The programs are many and their arrays small: to optimise the machine code takes longer than it saves.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 #: Two processes side by side have a core each; threads that spin for one another cost more than they bring.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -39,6 +42,8 @@ def _programs_are_let_go() -> Iterator[None]:
     if "jax" in sys.modules and psutil.Process().memory_info().rss > 1.2e9:
         sys.modules["jax"].clear_caches()
         gc.collect()
+        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+            trim(0)  # glibc keeps what was freed
 
 
 @pytest.fixture(autouse=True)

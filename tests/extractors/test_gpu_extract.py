@@ -11,6 +11,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu_extract.py"
 
 
 @pytest.mark.slow
+@pytest.mark.benchmark
 def test_it_writes_a_row_and_loses_no_tile(tmp_path):
     sizes = ["--tiles", "70", "--batch", "16", "--readers", "2", "--rounds", "1"]
     command = [sys.executable, SCRIPT, "--device", "cpu", "--model", "resnet10t", *sizes, "--out", tmp_path / "out.csv"]

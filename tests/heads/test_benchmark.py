@@ -20,13 +20,15 @@ def run(results: Path, *arguments: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.benchmark
 def test_grid_has_a_row_for_each_side_and_all_of_them_learn(tmp_path):
-    rows = run(tmp_path, "grid", "--vectors", "2000", "--dim", "64", "--steps", "600", "--rounds", "1")
+    rows = run(tmp_path, "grid", "--vectors", "1000", "--dim", "32", "--steps", "300", "--rounds", "1")
     assert [row["heads"] for row in rows] == ["1", "1", "1", "1", "64", "64", "6", "50"]
     assert all(float(row["test_auroc"]) > 0.6 and float(row["wall_s"]) > 0 for row in rows)
 
 
 @pytest.mark.slow
+@pytest.mark.benchmark
 def test_second_call_with_the_same_shapes_compiles_nothing(tmp_path):
     rows = run(tmp_path, "compilations", "--vectors", "1000", "--dim", "32")
     counts = {(row["head"], row["call"]): int(row["compilations"]) for row in rows}
@@ -35,6 +37,7 @@ def test_second_call_with_the_same_shapes_compiles_nothing(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.benchmark
 def test_large_store_comes_out_as_a_head(tmp_path):
     store, results = tmp_path / "stores", tmp_path / "results"
     sizes = ["--slides", "12", "--tiles", "100", "--patients", "6", "--dim", "16"]

@@ -105,10 +105,11 @@ def test_only_what_stands_between_the_marks_is_written(scripts):
 
 
 @pytest.mark.slow
+@pytest.mark.benchmark
 def test_each_filter_has_a_row_of_embedstore(tmp_path):
     found = run(
         tmp_path / "results", "speed", "--rows", "3000", "--dim", "32", "--work", str(tmp_path / "work"),
-        "--seconds", "0.2", "--peers", "embedstore",
+        "--seconds", "0.05", "--peers", "embedstore",
     )  # fmt: skip
     rows = found["search_speed"]
     assert [row["kept"] for row in rows] == ["1.0", "0.01", "0.001"]
@@ -118,6 +119,7 @@ def test_each_filter_has_a_row_of_embedstore(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.benchmark
 def test_slides_are_whole_while_others_are_committed(tmp_path):
     sizes = ["--slides", "10", "--tiles", "200", "--dim", "32"]
     (row,) = run(tmp_path / "results", "concurrent", "--work", str(tmp_path / "work"), *sizes)["search_concurrent"]

@@ -202,7 +202,7 @@ def test_an_index_is_chosen_by_size(store: Store, monkeypatch: pytest.MonkeyPatc
 def test_an_index_is_built_anew_when_much_is_new(large: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
     monkeypatch.setattr(
-        "embedstore.store.index.build_index", lambda collection, config: built.append(1) or index_facts(collection)
+        "embedstore.store.index.build_index", lambda collection, config, **_: built.append(1) or index_facts(collection)
     )
     rng = np.random.default_rng(9)
     add(large, {"some": clustered(rng, 300)})

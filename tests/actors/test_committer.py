@@ -10,7 +10,6 @@ from actors.committer import CommitBatch, Committer
 from embedstore.config import ViewConfig
 from embedstore.store import (
     Collection,
-    CollectionRecord,
     CollectionWriter,
     FragmentWriter,
     Label,
@@ -19,11 +18,12 @@ from embedstore.store import (
     ViewRows,
     ViewsWriter,
 )
+from tests.collection_records import collection_record
 
 from .toys import DIM, expected, plan, source
 
 TWO = ViewConfig(count=2)
-RECORD = {"tiling": {}, "tissue": {}, "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:toy"}}
+RECORD = collection_record(DIM, digest="sha256:toy")
 
 
 def batch(store: Store, *, views: float | None = None) -> CommitBatch:
@@ -54,8 +54,8 @@ def batch(store: Store, *, views: float | None = None) -> CommitBatch:
 def viewed(tmp_path: Path) -> Store:
     """A collection and its table of views, both empty."""
     store = Store.create(tmp_path / "store")
-    Collection.create(store.uri, "c", CollectionRecord.from_record(RECORD))
-    store.views("c").create(CollectionRecord.from_record(RECORD).of_views(TWO))
+    Collection.create(store.uri, "c", RECORD)
+    store.views("c").create(RECORD.of_views(TWO))
     return store
 
 
@@ -135,8 +135,7 @@ def test_the_table_of_views_is_kept_small(viewed: Store):
 
 def test_what_only_the_run_knows_is_written_before_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store = Store.create(tmp_path / "store")
-    record = {"extractor": {"name": "toy", "dim": DIM, "digest": "sha256:toy"}}
-    Collection.create(store.uri, "c", CollectionRecord.from_record(record))
+    Collection.create(store.uri, "c", RECORD)
     committer = Committer(store.uri, ["c"], compact_every=4)
     commit = CollectionWriter.commit
 

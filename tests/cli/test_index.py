@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from cli.main import app, main
 from embedstore.errors import CollectionNotFoundError, StoreBusyError
-from embedstore.store import Collection, CollectionRecord, Store, index_choice, index_facts
+from embedstore.store import Collection, Store, index_choice, index_facts
 from tests.search.planted import RECORD, noise, plant
 
 
@@ -75,7 +75,7 @@ def test_a_flat_collection_has_no_partitions_to_choose(store: Store):
 
 
 def test_all_collections_are_indexed_unless_one_is_named(store: Store):
-    Collection.create(store.uri, "empty", CollectionRecord.from_record(RECORD))
+    Collection.create(store.uri, "empty", RECORD)
     table = [line.split() for line in index(store, "--kind", "ivf_rq").stdout.splitlines()]
     assert table[0] == ["collection", "choice", "index", "tiles", "indexed", "partitions", "bits", "parts", "size"]
     assert [row[:5] for row in table[1:]] == [

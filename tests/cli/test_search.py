@@ -24,7 +24,7 @@ from embedstore.errors import (
     VectorError,
 )
 from embedstore.extractors import ExtractorConfig, load_extractor
-from embedstore.store import Collection, CollectionRecord, Label, Store
+from embedstore.store import Collection, Label, Store
 from tests.search.planted import DIM, EDGE, RECORD, noise, plant
 from tests.search.queries.query_scene import add_slide, image_collection
 from tests.store.predicted import facts, predict, two
@@ -343,7 +343,7 @@ def test_an_unusable_query_is_reported(store: Store, tiles, tmp_path: Path):
 
 def test_an_empty_collection_is_reported(tmp_path: Path):
     store = Store.create(tmp_path / "store")
-    Collection.create(store.uri, "toy", CollectionRecord.from_record(RECORD))
+    Collection.create(store.uri, "toy", RECORD)
     np.save(tmp_path / "v.npy", np.ones(DIM))
     with pytest.raises(QueryError, match="collection 'toy' has no tiles; `embedstore ingest` adds them"):
         search(store, "--vector", tmp_path / "v.npy")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, SlideRow, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, SlideRow, Store
+from tests.collection_records import collection_record
 
 DIM = 4
 EDGE = 128
@@ -16,11 +17,8 @@ def make_store(folder: Path, slides: dict[str, list[tuple[int, int]]], *, stride
     Slide number i has bounds 1000 i from the corner of level 0, in x, and 2000 i in y.
     """
     store = Store.create(folder / "store")
-    record = {
-        "tiling": {"tile_px": 256, "stride_px": stride_px, "mpp": 0.5},
-        "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:1"},
-    }
-    collection = Collection.create(store.uri, "toy", CollectionRecord.from_record(record))
+    record = collection_record(DIM, tiling={"stride_px": stride_px})
+    collection = Collection.create(store.uri, "toy", record)
     deliveries, facts = [], []
     for number, (slide_id, corners) in enumerate(slides.items()):
         writer = FragmentWriter(

@@ -6,19 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, Label, SlideRow, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, Label, SlideRow, Store
+from tests.collection_records import collection_record
 
 DIM = 12
 EDGE = 512
 COLLECTION = "toy"
-
-
-def record(digest: str = "sha256:1") -> dict:
-    return {
-        "tiling": {"tile_px": 256, "mpp": 0.5},
-        "tissue": {"method": "otsu"},
-        "extractor": {"name": "toy", "dim": DIM, "digest": digest},
-    }
 
 
 def make_store(
@@ -40,7 +33,7 @@ def make_store(
     """
     rng = np.random.default_rng(seed)
     store = Store.create(folder / "store")
-    collection = Collection.create(store.uri, COLLECTION, CollectionRecord.from_record(record()))
+    collection = Collection.create(store.uri, COLLECTION, collection_record(DIM))
     store.ledger.admit_columns([{"patient": "p", "site": "s"}])
     directions = np.linalg.qr(rng.normal(size=(DIM, DIM)))[0][: len(classes)] * 2 * signal
     deliveries, labels = [], []

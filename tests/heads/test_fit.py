@@ -19,14 +19,15 @@ from embedstore.errors import (
     TaskNotFoundError,
     VectorError,
 )
-from embedstore.store import Collection, CollectionRecord, Label, Store
+from embedstore.store import Collection, Label, Store
 from embedstore.store.compaction import compact
 from embedstore.store.removal import remove_slides
 from heads.config import AugmentConfig, FitConfig, SplitConfig
 from heads.fit import fit_again, fit_heads
 from heads.head import Head
 from heads.predict import predict
-from tests.heads.scene import COLLECTION, make_store, record
+from tests.collection_records import collection_record
+from tests.heads.scene import COLLECTION, DIM, make_store
 
 pytestmark = pytest.mark.slow
 SPLIT = SplitConfig(folds=3)
@@ -218,7 +219,7 @@ def test_predicting_some_slides_leaves_the_others(fitted_store: Store):
 def test_a_head_refuses_vectors_of_another_extractor(tmp_path: Path):
     store = make_store(tmp_path)
     fit(store)
-    Collection.create(store.uri, "other", CollectionRecord.from_record(record("sha256:2")))
+    Collection.create(store.uri, "other", collection_record(DIM, digest="sha256:2"))
     with pytest.raises(HeadMismatchError, match=r"sha256:1.*sha256:2"):
         predict(store, "a-head", collection="other")
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from embedstore.config import ViewConfig, as_record
 from embedstore.store import (
     Collection,
-    CollectionRecord,
     CollectionWriter,
     FragmentWriter,
     Label,
@@ -21,6 +20,7 @@ from embedstore.store import (
 from embedstore.tile_id import tile_ids, tile_keys
 from embedstore.views import PARAMETERS, draw_parameters
 from heads.config import AugmenterConfig
+from tests.collection_records import collection_record
 
 DIM = 12
 EDGE = 512
@@ -70,11 +70,11 @@ def make_viewed(
     """
     rng = np.random.default_rng(seed)
     store = Store.create(folder / "store")
-    record = {"tiling": {"tile_px": 256}, "tissue": {}, "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:1"}}
-    collection = Collection.create(store.uri, COLLECTION, CollectionRecord.from_record(record))
+    record = collection_record(DIM)
+    collection = Collection.create(store.uri, COLLECTION, record)
     table = store.views(COLLECTION)
     if views:
-        table.create(CollectionRecord.from_record(record).of_views(VIEWS))
+        table.create(record.of_views(VIEWS))
     store.ledger.admit_columns([{"patient": "p", "site": "s"}])
     deliveries, labels = [], []
     for s in range(slides):

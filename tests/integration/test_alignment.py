@@ -11,7 +11,8 @@ from embedstore.config import JoinConfig, ReadingConfig, TilingConfig, TissueCon
 from embedstore.labels import join_labels
 from embedstore.labels.importing import ImportConfig, read_labels
 from embedstore.slides import SlideSource, TileReader, plan_slide
-from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, Store, read_tile_locations
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, Store, read_tile_locations
+from tests.collection_records import collection_record
 from tests.slides.drawings import write_tiff
 
 BOUNDS = (384, 256, 640, 512)  # x, y, width, height of the image, level-0 pixels
@@ -32,8 +33,7 @@ def test_a_painted_lesion_is_the_one_that_is_labelled(tmp_path: Path, monkeypatc
     store.ledger.record([slide_row(source, plan)], [])
     slide = store.ledger.slides()[0]
     assert tuple(getattr(slide, f"bounds_{name}") for name in ("x", "y", "width", "height")) == BOUNDS
-    record = {"tiling": {}, "tissue": {}, "extractor": {"name": "toy", "dim": 3, "digest": "1"}}
-    collection = Collection.create(store.uri, "c", CollectionRecord.from_record(record))
+    collection = Collection.create(store.uri, "c", collection_record(3))
     with TileReader(plan, TILING) as reader:
         pixels, _ = reader.read(0, len(plan))
     writer = FragmentWriter(

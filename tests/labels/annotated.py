@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from embedstore.labels.importing import ImportConfig
-from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, SlideRow, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, SlideRow, Store
+from tests.collection_records import collection_record
 
 DIM = 2
 CORNER = (1000, 2000)  # of the image on `sub/a.mrxs`
@@ -36,8 +37,7 @@ def make_store(folder: Path) -> Store:
         ],
         [],
     )
-    record = {"tiling": {"tile_px": 100}, "tissue": {}, "extractor": {"name": "toy", "dim": DIM, "digest": "1"}}
-    collection = Collection.create(store.uri, "toy", CollectionRecord.from_record(record))
+    collection = Collection.create(store.uri, "toy", collection_record(DIM, tiling={"tile_px": 100}))
     y, x = np.divmod(np.arange(100), 10)
     lattice = (np.stack([x, y], axis=1) * 100).astype(np.int32)
     deliveries = []

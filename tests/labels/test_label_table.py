@@ -10,7 +10,8 @@ import pytest
 
 from embedstore.errors import EmbedStoreError, LabelError, LabelFormatError, SlideNotInStoreError, TileNotFoundError
 from embedstore.labels.importing import read_labels
-from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, Store
+from tests.collection_records import collection_record
 
 from .annotated import CORNER, DIM, config, make_store
 
@@ -64,8 +65,7 @@ def test_tiles_by_id_get_their_place(store: Store, tmp_path: Path):
 
 def test_a_tile_id_in_collections_of_two_tilings_wants_one_named(tmp_path: Path):
     store = make_store(tmp_path / "store")
-    record = {"tiling": {"tile_px": 50}, "tissue": {}, "extractor": {"name": "toy", "dim": DIM, "digest": "1"}}
-    other = Collection.create(store.uri, "fine", CollectionRecord.from_record(record))
+    other = Collection.create(store.uri, "fine", collection_record(DIM, tiling={"tile_px": 50}))
     writer = FragmentWriter(
         table_uri=other.table.uri, schema=other.schema, collection="fine", slide_id="b.svs",
         xy_l0=np.zeros((1, 2), np.int32), edge_l0=50, tissue=np.ones(1, np.float32),

@@ -6,15 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, SlideRow, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, SlideRow, Store
+from tests.collection_records import collection_record
 
 DIM = 16
 EDGE = 512
-RECORD = {
-    "tiling": {"tile_px": 256, "mpp": 0.5},
-    "tissue": {"method": "otsu"},
-    "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:1"},
-}
+RECORD = collection_record(DIM)
 
 
 def noise(tiles: int, seed: int) -> NDArray[np.float64]:
@@ -32,7 +29,7 @@ def plant(
 ) -> tuple[Store, Collection]:
     """A store with one collection of these slides, by id; those that are `named` are folders of ready-made tiles."""
     store = Store.create(folder / "store")
-    collection = Collection.create(store.uri, "toy", CollectionRecord.from_record(RECORD))
+    collection = Collection.create(store.uri, "toy", RECORD)
     if patients:
         store.ledger.admit_columns([{"patient": "p"}])
     deliveries = []

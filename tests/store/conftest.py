@@ -6,14 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embedstore.store import Collection, CollectionRecord, FragmentWriter, SlideFragments, Store
+from embedstore.store import Collection, FragmentWriter, SlideFragments, Store
+from tests.collection_records import collection_record
 
 DIM = 8
-RECORD = {
-    "tiling": {"tile_px": 256, "mpp": 0.5},
-    "tissue": {"method": "otsu"},
-    "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:1"},
-}
+RECORD = collection_record(DIM)
 
 
 @pytest.fixture
@@ -23,7 +20,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def collection(store: Store) -> Collection:
-    return Collection.create(store.uri, "toy", CollectionRecord.from_record(RECORD))
+    return Collection.create(store.uri, "toy", RECORD)
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from embedstore.errors import CollectionMismatchError, CommitError, ConfigError
-from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, SlideFragments, Store
+from embedstore.store import Collection, CollectionWriter, FragmentWriter, SlideFragments, Store
 from embedstore.tile_id import tile_ids
+from tests.collection_records import collection_record
 
-from .conftest import DIM, RECORD, vectors
+from .conftest import DIM, vectors
 
 Deliver = Callable[..., SlideFragments]
 
@@ -103,17 +104,17 @@ def test_replacing_is_atomic_and_leaves_other_slides_alone(collection: Collectio
 
 
 def test_another_configuration_is_refused_with_the_difference(store: Store, collection: Collection):
-    other = {**RECORD, "tiling": {"tile_px": 224, "mpp": 0.5}}
+    other = collection_record(DIM, tiling={"tile_px": 224})
     with pytest.raises(CollectionMismatchError, match=r"tiling\.tile_px is 256 there and 224 here"):
-        Collection.create(store.uri, "toy", CollectionRecord.from_record(other))
-    other = {**RECORD, "extractor": {**RECORD["extractor"], "digest": "sha256:2"}}
+        Collection.create(store.uri, "toy", other)
+    other = collection_record(DIM, digest="sha256:2")
     with pytest.raises(CollectionMismatchError, match=r"digest is 'sha256:1' there and 'sha256:2' here"):
-        Collection.create(store.uri, "toy", CollectionRecord.from_record(other))
+        Collection.create(store.uri, "toy", other)
 
 
 def test_the_same_weights_under_another_name_are_welcome(store: Store, collection: Collection):
-    same = {**RECORD, "extractor": {**RECORD["extractor"], "name": "elsewhere"}}
-    assert len(Collection.create(store.uri, "toy", CollectionRecord.from_record(same))) == 0
+    same = collection_record(DIM, name="elsewhere")
+    assert len(Collection.create(store.uri, "toy", same)) == 0
 
 
 def test_compaction_merges_fragments_and_spares_those_not_yet_committed(collection: Collection, deliver: Deliver):

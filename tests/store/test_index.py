@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from embedstore.errors import ConfigError, VectorError
 from embedstore.store import (
     Collection,
-    CollectionRecord,
     CollectionWriter,
     FragmentWriter,
     IndexConfig,
@@ -23,12 +22,12 @@ from embedstore.store import (
     keep_index,
     nearest_tiles,
 )
-from tests.store import conftest
+from tests.collection_records import collection_record
 
 pytestmark = pytest.mark.slow
 
 DIM = 32
-RECORD = {**conftest.RECORD, "extractor": {**conftest.RECORD["extractor"], "dim": DIM}}
+RECORD = collection_record(DIM)
 SLIDES, TILES = 12, 250
 
 
@@ -60,7 +59,7 @@ def add(collection: Collection, vectors: dict[str, np.ndarray]) -> None:
 @pytest.fixture
 def large(store: Store) -> Collection:
     """Three thousand tiles, with an index of sixteen partitions."""
-    made = Collection.create(store.uri, "large", CollectionRecord.from_record(RECORD))
+    made = Collection.create(store.uri, "large", RECORD)
     rng = np.random.default_rng(0)
     add(made, {f"slide-{i:02d}": clustered(rng, TILES) for i in range(SLIDES)})
     choose_index(made, IndexConfig(kind="ivf_rq", partitions=16))
@@ -131,7 +130,7 @@ def test_few_rows_are_compared_exactly(compared: Collection, seed: int, k: int, 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     store = Store.create(tmp_path_factory.mktemp("compared") / "store")
-    made = Collection.create(store.uri, "c", CollectionRecord.from_record(RECORD))
+    made = Collection.create(store.uri, "c", RECORD)
     add(made, {f"s{i}": clustered(np.random.default_rng(i), TILES) for i in range(6)})
     build_index(made, IndexConfig(partitions=8))
     return made
@@ -171,7 +170,7 @@ def test_removed_slides_leave_the_files_with_their_names(large: Collection) -> N
 
 
 def test_compaction_keeps_the_index(store: Store) -> None:
-    made = Collection.create(store.uri, "grown", CollectionRecord.from_record(RECORD))
+    made = Collection.create(store.uri, "grown", RECORD)
     rng = np.random.default_rng(0)
     add(made, {f"first-{i}": clustered(rng, TILES) for i in range(6)})
     choose_index(made, IndexConfig(kind="ivf_rq", partitions=8))
@@ -186,7 +185,7 @@ def test_compaction_keeps_the_index(store: Store) -> None:
 
 
 def test_an_index_is_chosen_by_size(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Collection.create(store.uri, "sized", CollectionRecord.from_record(RECORD))
+    made = Collection.create(store.uri, "sized", RECORD)
     add(made, {"a": clustered(np.random.default_rng(0), 400)})
     assert keep_index(made).kind == "flat"
     assert IndexConfig().wants_index(50_001)
@@ -219,7 +218,7 @@ def test_an_index_is_built_anew_when_much_is_new(large: Collection, monkeypatch:
 
 
 def test_vectors_without_direction_do_not_break_the_index(store: Store) -> None:
-    made = Collection.create(store.uri, "odd", CollectionRecord.from_record(RECORD))
+    made = Collection.create(store.uri, "odd", RECORD)
     vectors = clustered(np.random.default_rng(0), 600)
     vectors[::50] = 0
     vectors[7], vectors[8, 3] = np.nan, np.inf  # of a half that overflowed
@@ -234,7 +233,7 @@ def test_vectors_without_direction_do_not_break_the_index(store: Store) -> None:
 
 
 def test_nothing_but_zeros_gets_no_index(store: Store) -> None:
-    made = Collection.create(store.uri, "zeros", CollectionRecord.from_record(RECORD))
+    made = Collection.create(store.uri, "zeros", RECORD)
     assert build_index(made).kind == "flat"  # no row at all
     add(made, {"a": np.zeros((100, DIM), np.float16)})
     assert build_index(made).kind == "flat"
@@ -293,7 +292,7 @@ def test_readers_see_no_half_written_slide(store: Store) -> None:
     from concurrent.futures import ThreadPoolExecutor
     from threading import Event
 
-    made = Collection.create(store.uri, "busy", CollectionRecord.from_record(RECORD))
+    made = Collection.create(store.uri, "busy", RECORD)
     rng = np.random.default_rng(0)
     add(made, {"first": clustered(rng, TILES)})
     done = Event()
@@ -327,8 +326,7 @@ def test_readers_see_no_half_written_slide(store: Store) -> None:
 @pytest.mark.parametrize("dim", [12, 81])
 def test_vectors_of_any_length_have_an_index(store: Store, dim: int):
     """Lance's IVF_RQ takes multiples of 8 alone, which the built-in features are not."""
-    record = {**RECORD, "extractor": {**RECORD["extractor"], "dim": dim}}
-    made = Collection.create(store.uri, "odd", CollectionRecord.from_record(record))
+    made = Collection.create(store.uri, "odd", collection_record(dim))
     rng = np.random.default_rng(0)
     vectors = {f"s{i}": rng.normal(size=(600, dim)).astype(np.float16) for i in range(5)}
     add(made, dict(list(vectors.items())[:3]))

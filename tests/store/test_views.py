@@ -33,6 +33,7 @@ from embedstore.store.compaction import compact
 from embedstore.store.removal import remove_slides, remove_views
 from embedstore.tile_id import tile_ids, tile_keys
 from embedstore.views import PARAMETERS, draw_parameters
+from tests.collection_records import collection_record
 
 from .conftest import DIM, RECORD, vectors
 
@@ -43,7 +44,7 @@ Deliver = Callable[..., SlideFragments]
 @pytest.fixture
 def views(store: Store, collection: Collection) -> Views:
     made = store.views(collection.name)
-    made.create(CollectionRecord.from_record(RECORD).of_views(CONFIG))
+    made.create(RECORD.of_views(CONFIG))
     return made
 
 
@@ -219,38 +220,36 @@ def test_the_table_says_how_its_views_were_made(store: Store, views: Views):
     again = Store.open(store.uri).views("toy")
     assert again.config() == CONFIG
     assert again.record().extractor.ref.digest == "sha256:1"
-    again.create(CollectionRecord.from_record(RECORD).of_views(CONFIG))
+    again.create(RECORD.of_views(CONFIG))
     assert len(again) == 0
 
 
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        (CollectionRecord.from_record(RECORD).of_views(ViewConfig(count=4)), r"views\.count is 3 there and 4 here"),
+        (RECORD.of_views(ViewConfig(count=4)), r"views\.count is 3 there and 4 here"),
         (
-            CollectionRecord.from_record(RECORD).of_views(ViewConfig(count=3, jpeg=80)),
+            RECORD.of_views(ViewConfig(count=3, jpeg=80)),
             r"views\.jpeg is 30 there and 80 here",
         ),
         (
-            CollectionRecord.from_record({**RECORD, "tiling": {"tile_px": 224, "mpp": 0.5}}).of_views(CONFIG),
+            collection_record(DIM, tiling={"tile_px": 224}).of_views(CONFIG),
             r"tiling\.tile_px is 256 there",
         ),
         (
-            CollectionRecord.from_record(
-                {**RECORD, "extractor": {**RECORD["extractor"], "digest": "sha256:2"}}
-            ).of_views(CONFIG),
+            collection_record(DIM, digest="sha256:2").of_views(CONFIG),
             r"digest is 'sha256:1' there",
         ),
     ],
 )
-def test_other_views_are_refused_with_the_difference(views: Views, record: dict, said: str):
+def test_other_views_are_refused_with_the_difference(views: Views, record: CollectionRecord, said: str):
     with pytest.raises(CollectionMismatchError, match=said + r".*use the same, or .*embedstore rm --views toy"):
         views.create(record)
     assert views.config() == CONFIG
 
 
 def test_a_table_of_views_is_no_collection(store: Store, views: Views):
-    Collection.create(store.uri, "views-toy", CollectionRecord.from_record(RECORD))
+    Collection.create(store.uri, "views-toy", RECORD)
     assert store.collection_names() == ["toy", "views-toy"]
     assert views.slides() == {}
     assert not store.views("views-toy").exists()
@@ -325,7 +324,7 @@ def test_views_alone_can_be_taken_out_and_made_otherwise(filled: Store):
     assert filled.collection("toy").slides() == {"secret-slide": 4, "b": 2}
     with pytest.raises(ViewsNotFoundError):
         remove_views(filled, "toy")
-    views.create(CollectionRecord.from_record(RECORD).of_views(ViewConfig(count=5)))
+    views.create(RECORD.of_views(ViewConfig(count=5)))
     assert views.config().count == 5
 
 

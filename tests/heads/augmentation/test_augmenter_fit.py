@@ -16,12 +16,13 @@ from embedstore.errors import (
     VectorError,
     ViewsNotFoundError,
 )
-from embedstore.store import Collection, CollectionRecord, read_views
+from embedstore.store import Collection, read_views
 from embedstore.views import PARAMETERS
 from heads.augmentation.augmenter import Augmenter, load_augmenter
 from heads.augmentation.augmenter_fit import fit_augmenter
 from heads.augmentation.augmenter_report import AugmenterReport
 from heads.config import AugmenterConfig
+from tests.collection_records import collection_record
 from tests.heads.view_stores import DIM, VIEWS, make_viewed, noise_rule
 
 QUICK = AugmenterConfig(chunks=4, width=32, steps=500, batch=128, evaluate_every=100, learning_rate=3e-3, bootstrap=200)
@@ -107,7 +108,6 @@ def test_names_extractors_and_the_only_one(tmp_path: Path):
     fit_augmenter(store, collection, TINY, name="second", force=True)
     with pytest.raises(AugmenterNotFoundError, match="2 augmenters for toy: second, toy-augmenter"):
         load_augmenter(store, collection, None)
-    record = collection.record().as_record() | {"extractor": {"name": "new", "dim": DIM, "digest": "sha256:2"}}
-    other = Collection.create(store.uri, "other", CollectionRecord.from_record(record))
+    other = Collection.create(store.uri, "other", collection_record(DIM, name="new", digest="sha256:2"))
     with pytest.raises(AugmenterMismatchError, match="one of another extractor: it was trained on vectors of toy"):
         load_augmenter(store, other, "second")

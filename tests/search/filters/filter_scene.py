@@ -12,7 +12,6 @@ import shapely
 from embedstore.search.filters.selection import Selection
 from embedstore.store import (
     Collection,
-    CollectionRecord,
     CollectionWriter,
     FragmentWriter,
     Label,
@@ -23,10 +22,11 @@ from embedstore.store import (
     slide_batch,
     tile_batch,
 )  # fmt: skip
+from tests.collection_records import collection_record
 
 EDGE = 100
 DIM = 4
-RECORD = {"tiling": {}, "tissue": {}, "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:1"}}
+RECORD = collection_record(DIM)
 #: Tiles in a row from x = 0, and what the list of slides says. Slide e has no tile; f is a folder.
 SLIDES: dict[str, tuple[int, dict[str, Any]]] = {
     "a.svs": (6, {"patient": "P1", "cohort": "A", "stage": 2, "good": True, "name": "first"}),
@@ -54,7 +54,7 @@ ATTENTION = {"a.svs": [0.0, 0.5, 0.0, 0.25, 0.25, 0.0]}
 
 def build(folder: Path) -> tuple[Store, Collection]:
     store = Store.create(folder / "store")
-    collection = Collection.create(store.uri, "toy", CollectionRecord.from_record(RECORD))
+    collection = Collection.create(store.uri, "toy", RECORD)
     store.ledger.admit_columns([metadata for _, metadata in SLIDES.values()])
     store.ledger.record(
         [

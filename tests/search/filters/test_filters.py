@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from embedstore.errors import ConfigError
 from embedstore.search.filters import selection as module
 from embedstore.search.filters.selection import filter_columns, select_slides, select_tiles
-from embedstore.store import Collection, CollectionRecord, Store
+from embedstore.store import Collection, Store
 from tests.search.filters.filter_scene import build, by_sqlite, let_through, sqlite
 
 Scene = tuple[Store, Collection, sqlite3.Connection]
@@ -248,7 +248,7 @@ def test_labels_by_the_names_of_an_empty_collection(tmp_path: Path, scene: Scene
     from tests.search.filters.filter_scene import RECORD
 
     store = scene[0]
-    empty = Collection.create(store.uri, "empty", CollectionRecord.from_record(RECORD))
+    empty = Collection.create(store.uri, "empty", RECORD)
     try:
         selection = select_tiles(store, empty, "label.lesion = 'tumour' AND cohort = 'A'")
         assert len(selection.tile_ids) == 0 and selection.tile_ids.dtype == np.int64

@@ -1,25 +1,17 @@
 """A small store whose tiles and vectors are known, for the tests of queries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from embedstore.config import as_record
 from embedstore.extractors import Extractor, ExtractorConfig
 from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, SlideRow, Store
+from tests.collection_records import collection_record
 
 DIM = 8
 EDGE = 512
-
-
-def record(tile_px: int = 256, **extractor: Any) -> dict[str, Any]:
-    return {
-        "tiling": {"tile_px": tile_px, "mpp": 0.5},
-        "tissue": {"method": "otsu"},
-        "extractor": {"name": "toy", "dim": DIM, "digest": "sha256:1", **extractor},
-    }
 
 
 def add_slide(
@@ -47,17 +39,18 @@ def add_slide(
     store.ledger.record([SlideRow(slide_id=slide_id, path=f"/{slide_id}", kind=kind, metadata={})], [])
 
 
-def new_collection(folder: Path, *, name: str = "toy", **values: Any) -> tuple[Store, Collection]:
+def new_collection(
+    folder: Path, *, name: str = "toy", record: CollectionRecord | None = None
+) -> tuple[Store, Collection]:
     store = Store.create(folder / "store")
-    return store, Collection.create(store.uri, name, CollectionRecord.from_record(values or record()))
+    return store, Collection.create(store.uri, name, record or collection_record(DIM))
 
 
 def image_collection(folder: Path, extractor: Extractor, config: ExtractorConfig) -> tuple[Store, Collection]:
     """A collection that says how its extractor is loaded, as ingest writes it."""
-    made: Mapping[str, Any] = extractor.record()
-    request = {"extractor": as_record(config)}
-    values = record(extractor.tile_px) | {"extractor": made, "request": request}
-    return new_collection(folder, **values)
+    tiling, request = {"tile_px": extractor.tile_px}, {"extractor": as_record(config)}
+    record = collection_record(tiling=tiling, request=request, **extractor.record())
+    return new_collection(folder, record=record)
 
 
 def noise(seed: int, n: int, dim: int = DIM) -> np.ndarray:

@@ -24,7 +24,8 @@ from embedstore.search.queries.image_file import read_image
 from embedstore.search.queries.image_query import cover, image_query
 from embedstore.slides import fit_square
 from embedstore.store import Collection, Store, nearest_tiles
-from tests.search.queries.query_scene import add_slide, image_collection, new_collection, noise, record, unit
+from tests.collection_records import collection_record
+from tests.search.queries.query_scene import DIM, add_slide, image_collection, new_collection, noise, unit
 
 TILE = 32
 
@@ -285,25 +286,24 @@ def test_no_way_to_name_code_gets_by(tmp_path: Path, monkeypatch, asked: dict):
     monkeypatch.setattr(
         custom, "entry_points", lambda: {"mine": EntryPoint("mine", "os:abort", "embedstore.extractors")}
     )
-    values = record(TILE) | {"request": {"extractor": asked}}
-    store, collection = new_collection(tmp_path, **values)
+    record = collection_record(DIM, tiling={"tile_px": TILE}, request={"extractor": asked})
+    store, collection = new_collection(tmp_path, record=record)
     add_slide(store, collection, "a.svs", noise(0, 3))
     with pytest.raises(ExtractorError, match="a store of a stranger could name anything"):
         image_query(store, collection, saved(tmp_path / "a.png", picture(32, 32)))
 
 
 def test_weights_that_are_gone_are_said_to_be_for_searching_by_image(tmp_path: Path):
-    values = record(TILE) | {
-        "request": {"extractor": {"ref": "resnet18", "weights": str(tmp_path / "w.pt"), "tile_px": TILE}}
-    }
-    store, collection = new_collection(tmp_path, **values)
+    request = {"extractor": {"ref": "resnet18", "weights": str(tmp_path / "w.pt"), "tile_px": TILE}}
+    record = collection_record(DIM, tiling={"tile_px": TILE}, request=request)
+    store, collection = new_collection(tmp_path, record=record)
     add_slide(store, collection, "a.svs", noise(0, 3))
     with pytest.raises(WeightsError, match=r"to search collection 'toy' by image, .*no weights file .*w.pt"):
         image_query(store, collection, saved(tmp_path / "a.png", picture(32, 32)))
 
 
 def test_a_collection_that_does_not_say_how_its_extractor_is_loaded(tmp_path: Path):
-    store, collection = new_collection(tmp_path, **record(TILE))
+    store, collection = new_collection(tmp_path, record=collection_record(DIM, tiling={"tile_px": TILE}))
     add_slide(store, collection, "a.svs", noise(0, 3))
     with pytest.raises(CollectionMismatchError, match="does not say how its extractor 'toy' was loaded"):
         image_query(store, collection, saved(tmp_path / "a.png", picture(32, 32)))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from embedstore.errors import ConfigError, SlideNotInStoreError, TileNotFoundError, VectorError
 from embedstore.search.queries.tile_query import place_query, region_query, tile_query
 from embedstore.store import Collection, Store, TileLocation, nearest_tiles
-from tests.search.queries.query_scene import DIM, EDGE, add_slide, new_collection, noise, record, unit
+from tests.collection_records import collection_record
+from tests.search.queries.query_scene import DIM, EDGE, add_slide, new_collection, noise, unit
 
 GRID = [(100 + EDGE * column, 50 + EDGE * row) for row in range(3) for column in range(4)]
 VECTORS = noise(1, 12)
@@ -83,7 +84,7 @@ def test_an_id_that_no_tile_can_have(scene, tile):
 
 def test_a_tile_of_another_collection_is_told(tmp_path: Path):
     store, collection = new_collection(tmp_path)
-    _, other = new_collection(tmp_path, name="other", **record(128))
+    _, other = new_collection(tmp_path, name="other", record=collection_record(DIM, tiling={"tile_px": 128}))
     add_slide(store, other, "a.svs", noise(1, 2))
     with pytest.raises(TileNotFoundError, match="in collection 'toy', but in other; search there with --collection"):
         tile_query(store, collection, ids(other, "a.svs")[0])

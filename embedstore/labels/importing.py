@@ -24,6 +24,7 @@ Format = Literal["auto", "geojson", "asap", "table"]
 SUFFIXES = {
     ".geojson": "geojson", ".json": "geojson", ".xml": "asap", ".csv": "table", ".tsv": "table", ".parquet": "table",
 }  # fmt: skip
+SHOWN_NOTES = 5  # of an import that a notebook shows; a folder of 500 files has a note for each
 WHOLE_SLIDE = "slide"  # a value of `within`
 
 
@@ -129,7 +130,9 @@ class LabelImport:
         lines += [f"  {name}: {count}" for name, count in sorted(classes.items())]
         lines += [f"  {self.replaced} older labels removed"] if self.replaced else []
         lines += [f"  {len(self.conflicts)} place(s) have two classes; see .conflicts"] if self.conflicts else []
-        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+        lines += [f"  note: {note}" for note in self.notes[:SHOWN_NOTES]]
+        lines += [f"  … {more} more in .notes"] if (more := len(self.notes) - SHOWN_NOTES) > 0 else []
+        return "\n".join(lines)
 
     def write(self, store: Store) -> int:
         """Replace what the same author had from these files for the task. Returns how many old labels were removed."""

@@ -176,9 +176,11 @@ def _query(collection: "Collection", tile: int | None, options: dict[str, Any]) 
 
 def _write(result: "SearchResult", options: dict[str, Any]) -> list[str]:
     """Write the requested files and return their paths."""
-    written = result.export_files(
-        montage=options["montage"], page=options["html"], geojson=options["geojson"], table=options["table"]
-    )
+    files = {"montage": options["montage"], "page": options["html"]}
+    files |= {"geojson": options["geojson"], "table": options["table"]}
+    if not any(files.values()):
+        return []
+    written = result.export_files(**files)
     print_notes(written.notes)
     return [str(path) for path in written.paths]
 

@@ -192,7 +192,7 @@ class DicomSlide(TiledSlide):
                 name = "YBR" if colourspace == "YCBCR" else colourspace
                 self.contradiction = f"photometric tag says {level.tag}, frames are {name}"
         if self.contradiction:
-            self.warnings.append(f"{self.contradiction}: OpenSlide shows wrong colours")
+            self.warnings.append(f"{self.contradiction}; right here, wrong colours in OpenSlide")
 
     def _decode(self, level: int, column: int, row: int) -> Pixels | None:
         stored = self._levels[level]

@@ -32,14 +32,14 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _programs_are_let_go() -> Iterator[None]:
     """Drop the programs that JAX compiled once they fill memory (or maps, of which Linux gives a process 65,530).
 
     What is needed again comes from the cache on disk.
     """
     yield
-    if "jax" in sys.modules and psutil.Process().memory_info().rss > 1.2e9:
+    if "jax" in sys.modules and psutil.Process().memory_info().rss > 1.4e9:
         sys.modules["jax"].clear_caches()
         gc.collect()
         if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):

@@ -54,8 +54,11 @@ def _programs_are_let_go() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _offline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
-    """No network in any test, and no Ray in one that is not marked for it."""
+def _offline(request: pytest.FixtureRequest, _programs_are_let_go: None, monkeypatch: pytest.MonkeyPatch):
+    """No network in any test, and no Ray in one that is not marked for it.
+
+    Memory is measured after `monkeypatch` is undone: a test may have replaced `open`.
+    """
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     if request.node.get_closest_marker("ray"):
         yield

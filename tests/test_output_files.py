@@ -32,7 +32,7 @@ def test_every_form_goes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(scope.predictions, "batches", broken)
     with pytest.raises(OSError, match="the disk is gone"):
-        write_table(scope, out / "x.parquet", form="parquet")
+        write_table(scope, out / "x.parquet", file_format="parquet")
     monkeypatch.undo()
     monkeypatch.setattr("embedstore.export.predictions.predictions_geojson.feature", lambda *_: {"not": {"JSON"}})
     with pytest.raises(TypeError):

@@ -5,6 +5,7 @@ import json
 
 import cv2
 import numpy as np
+import pytest
 
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.slides import SlideSource, mask_shares, plan_slide
@@ -23,6 +24,7 @@ def test_demo_collection_lists_its_slides(tmp_path):
     assert sorted(path.suffix for path in (tmp_path / "demo").iterdir()) == [".csv", *[".geojson"] * 4, *[".svs"] * 4]
 
 
+@pytest.mark.slow
 def test_no_tile_of_ink_is_planned(tmp_path):
     _, made = write_demo_collection(tmp_path, slides=2, size_px=DEMO_SIZE_PX)
     assert made.path.name == "synthetic-02-tumour.svs"

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 import click
 
@@ -84,6 +85,8 @@ def _echo_progress() -> None:
 
 def main() -> None:
     """Run the command line; an error that embedstore foresees is one line on stderr and exit code 1."""
+    # Libraries warn programmers; what a user should know embedstore says itself. Other filters (-W) come first.
+    warnings.simplefilter("ignore", append=True)
     # Lance warns thousands of times while it builds an index of over 1,024 partitions; it reads this when imported.
     os.environ.setdefault("LANCE_LOG", "error")
     try:

@@ -207,4 +207,4 @@ def _compare(collection: Collection, queries: NDArray[np.float32], slide_id: str
         if len(vectors):
             best = np.maximum(best, (queries @ vectors.T).max(axis=1))
             tiles += len(vectors)
-    return float(np.median(1 - best)), tiles
+    return float(np.median(np.maximum(1 - best, 0))), tiles  # rounding can give less than 0

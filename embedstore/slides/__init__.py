@@ -1,5 +1,6 @@
 """Slides: open one, find its tissue, lay the grid, read tiles."""
 
+from embedstore.slides.image_file import read_image
 from embedstore.slides.readers import READERS, check_reader, choose_slide, open_slide, single_thread
 from embedstore.slides.slide import Pixels, Slide
 from embedstore.slides.sources import MetadataValue, SlideSource, TileLabel, find_slides, list_tiles
@@ -63,6 +64,7 @@ __all__ = [
     "mask_shares",
     "open_slide",
     "plan_slide",
+    "read_image",
     "read_mask",
     "read_square",
     "read_thumbnail",

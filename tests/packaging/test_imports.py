@@ -17,6 +17,7 @@ SHARED_BY_EXTRACTORS = (
 LAYERS = (
     ("embedstore",),  # errors, configuration and other files that stand alone
     ("embedstore.slides.slide",),
+    ("embedstore.slides.image_file",),
     ("embedstore.slides.readers",),
     ("embedstore.slides.sources",),
     ("embedstore.slides.tissue",),

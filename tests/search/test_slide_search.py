@@ -42,6 +42,13 @@ def brute_force(slides: dict[str, np.ndarray], slide: str, n: int) -> list[tuple
     )
 
 
+def test_the_same_slide_under_another_name_is_at_zero_and_not_below(tmp_path):
+    tiles = mixed((0, 1, 2), 60, 5)
+    store, collection = plant(tmp_path, {"q": tiles, "same": tiles})
+    distance = similar_slides(store, collection, "q", k=1, representatives=8)["distance"][0].as_py()
+    assert 0 <= distance < 1e-6
+
+
 @pytest.mark.parametrize(("k", "n"), [(1, 24), (5, 7), (50, 24)])
 def test_ranks_as_comparing_all_tiles_of_all_slides(scene, k, n):
     store, collection, slides = scene

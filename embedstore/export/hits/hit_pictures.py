@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embedstore.errors import QueryError
+from embedstore.errors import RegionReadError
 from embedstore.export.pictures.tile_pictures import pictures_at_hand
 from embedstore.search.hits import Hit, Hits
-from embedstore.search.queries.image_file import read_image
+from embedstore.slides import read_image
 from embedstore.store import TileLocation
 
 #: (height, width, 3) uint8 RGB, or a few words on why there is no picture.
@@ -28,7 +28,7 @@ def query_pictures(hits: Hits) -> list[tuple[Picture, TileLocation | None]]:
         return [("a vector, which has no picture", None)]
     try:
         return [(read_image(query.picture), None)]
-    except QueryError:
+    except RegionReadError:
         return [("image not at hand", None)]
 
 

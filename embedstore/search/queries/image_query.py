@@ -13,13 +13,13 @@ from embedstore.errors import (
     CollectionMismatchError,
     ExtractorError,
     QueryError,
+    RegionReadError,
     ResolutionError,
     UnknownExtractorError,
     WeightsError,
 )
-from embedstore.search.queries.image_file import read_image
 from embedstore.search.queries.query import Query, mean_direction, unit_rows
-from embedstore.slides import COARSER_TOLERANCE, Pixels, edge_and_stride, fit_square
+from embedstore.slides import COARSER_TOLERANCE, Pixels, edge_and_stride, fit_square, read_image
 from embedstore.store import Collection, CollectionRecord, Store
 
 if TYPE_CHECKING:
@@ -62,7 +62,10 @@ def image_query(
     path = Path(path)
     record = collection.record()
     tiling = record.tiling
-    pixels = read_image(path)
+    try:
+        pixels = read_image(path)
+    except RegionReadError as error:
+        raise QueryError(str(error)) from error
     if mpp is None and _ready_made(collection):
         tiles = fit_square(pixels, tiling.tile_px)[None]
     else:

@@ -4,12 +4,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.config import TilingConfig
 from embedstore.errors import RegionReadError
+from embedstore.slides.image_file import read_image
 from embedstore.slides.readers.opening import open_slide
 from embedstore.slides.slide import Pixels, Slide
 from embedstore.slides.tiling.resize import fit_square
@@ -103,21 +103,11 @@ class TileReader:
 
 
 def read_tile(path: str | Path, tile_px: int) -> Pixels:
-    """Decode a tile image and resize it to a square, as `fit_square` does.
+    """Decode a tile image as `read_image` does, and resize it to a square as `fit_square` does.
 
     Returns:
         (tile_px, tile_px, 3) uint8 RGB.
     Raises:
         RegionReadError: the file does not exist, or cannot be decoded as an image.
     """
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise RegionReadError(f"tile {str(path)!r}: {error.strerror or error}") from error
-    try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
-    except cv2.error as error:
-        raise RegionReadError(f"tile {str(path)!r}: {error}") from error
-    if pixels is None:
-        raise RegionReadError(f"tile {str(path)!r}: {len(data)} bytes that are not a PNG, JPEG or TIFF image")
-    return fit_square(np.asarray(pixels, np.uint8), tile_px)
+    return fit_square(read_image(path), tile_px)

@@ -1,6 +1,5 @@
 """Queries by an image: what is read, how it is cut, and that a tile finds itself."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,6 @@ from embedstore.errors import (
     WeightsError,
 )
 from embedstore.extractors import Extractor, ExtractorConfig, load_extractor
-from embedstore.search.queries import image_file
-from embedstore.search.queries.image_file import read_image
 from embedstore.search.queries.image_query import cover, image_query
 from embedstore.slides import fit_square
 from embedstore.store import Collection, Store, nearest_tiles
@@ -42,88 +39,11 @@ def saved(path: Path, pixels: np.ndarray) -> Path:
 # -- the file -------------------------------------------------------------------------------
 
 
-def test_rgb_is_read_as_it_is(tmp_path: Path):
-    pixels = picture(20, 30)
-    for name in ("a.png", "a.tif", "a.bmp"):
-        np.testing.assert_array_equal(read_image(saved(tmp_path / name, pixels)), pixels)
-
-
-@pytest.mark.parametrize("mode", ["L", "1"])
-def test_grey_becomes_rgb(tmp_path: Path, mode: str):
-    grey = Image.fromarray(picture(20, 30)[..., 0]).convert(mode)
-    grey.save(tmp_path / "a.png")
-    expected = np.asarray(grey.convert("L"))
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.stack([expected] * 3, axis=-1))
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparency_shows_white(tmp_path: Path, mode: str):
-    image = Image.new("RGBA", (4, 2), (10, 10, 10, 255))
-    image.paste((10, 10, 10, 0), (0, 0, 2, 2))
-    image.convert(mode).save(tmp_path / "a.png")
-    expected = np.full((2, 4, 3), 10, np.uint8)
-    expected[:, :2] = 255
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)
-
-
-def test_half_transparency_is_mixed_with_white(tmp_path: Path):
-    Image.new("RGBA", (1, 1), (55, 155, 255, 51)).save(tmp_path / "a.png")
-    np.testing.assert_allclose(read_image(tmp_path / "a.png")[0, 0], [215, 235, 255], atol=1)
-
-
-def test_the_exif_orientation_is_heeded(tmp_path: Path):
-    pixels = picture(20, 30)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by a quarter, clockwise
-    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.rot90(pixels, -1))
-
-
-@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
-def test_more_than_8_bits_are_refused(tmp_path: Path, kind: type):
-    Image.fromarray(np.zeros((5, 5), kind)).save(tmp_path / "a.tif")
-    with pytest.raises(QueryError, match=r"a.tif has pixels of mode .*save it as 8-bit"):
-        read_image(tmp_path / "a.tif")
-
-
-def test_what_is_no_image(tmp_path: Path):
+def test_a_file_that_is_no_image_is_no_query(tmp_path: Path):
     (tmp_path / "a.png").write_text("no image")
-    with pytest.raises(QueryError, match=r"a.png is no image that can be decoded; expected PNG"):
-        read_image(tmp_path / "a.png")
-    with pytest.raises(QueryError, match=r"none.png cannot be read: No such file"):
-        read_image(tmp_path / "none.png")
-    with pytest.raises(QueryError, match="cannot be read: Is a directory"):
-        read_image(tmp_path)
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "gif"])
-def test_a_broken_image_is_refused_or_read(tmp_path: Path, suffix: str):
-    """Whatever is torn or flipped in a file, no other error comes out."""
-    path = saved(tmp_path / f"a.{suffix}", picture(16, 16))
-    data, rng = path.read_bytes(), np.random.default_rng(0)
-    refused = 0
-    for i in range(60):
-        torn = bytearray(data[: rng.integers(1, len(data))] if i % 2 else data)
-        for at in rng.integers(0, len(torn), 4):
-            torn[at] ^= int(rng.integers(1, 256))
-        path.write_bytes(torn)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                read_image(path)
-            except QueryError:
-                refused += 1
-    assert refused > 10
-
-
-def test_an_image_as_large_as_a_slide_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch):
-    path = saved(tmp_path / "a.png", picture(20, 30))
-    monkeypatch.setattr(image_file, "MOST_PX", 599)
-    with pytest.raises(QueryError, match=r"too large to search by: it has 30×20 px; .*as a slide"):
-        read_image(path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
-    with pytest.raises(QueryError, match="too large to search by"):
-        read_image(path)
+    store, collection = new_collection(tmp_path)
+    with pytest.raises(QueryError, match=r"a.png' is no image that can be decoded; expected PNG"):
+        image_query(store, collection, tmp_path / "a.png")
 
 
 # -- the squares ----------------------------------------------------------------------------

@@ -6,7 +6,16 @@ import pytest
 
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.errors import NoTileError, RegionReadError, SlideListError
-from embedstore.slides import SlidePlan, SlideSource, TileLabel, TileReader, list_tiles, plan_slide, read_tile
+from embedstore.slides import (
+    SlidePlan,
+    SlideSource,
+    TileLabel,
+    TileReader,
+    list_tiles,
+    plan_slide,
+    read_image,
+    read_tile,
+)
 
 TILING = TilingConfig(tile_px=32)
 
@@ -82,11 +91,13 @@ def test_tiles_are_read_in_the_plans_order_and_size(tmp_path):
     np.testing.assert_allclose(pixels[:3, 5, 5, 2], 10, atol=3)
 
 
-def test_grey_and_transparent_images_become_rgb(tmp_path):
-    cv2.imwrite(str(tmp_path / "grey.png"), np.full((8, 8), 90, np.uint8))
-    cv2.imwrite(str(tmp_path / "alpha.png"), np.full((8, 8, 4), 90, np.uint8))
-    for name in ("grey.png", "alpha.png"):
-        assert (read_tile(tmp_path / name, 8) == 90).all()
+def test_a_transparent_tile_is_read_as_an_image_to_search_by_is(tmp_path):
+    pixels = np.full((8, 8, 4), 90, np.uint8)
+    pixels[:, :4, 3] = 0
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    tile = read_tile(tmp_path / "a.png", 8)
+    assert (tile[:, :4] == 255).all()
+    np.testing.assert_array_equal(tile, read_image(tmp_path / "a.png"))
 
 
 def test_a_tile_that_is_not_there_says_so(tmp_path):

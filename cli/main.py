@@ -6,6 +6,7 @@ import warnings
 
 import click
 
+from cli.pandas_deferred import defer_pandas
 from embedstore.errors import EmbedStoreError
 from embedstore.version import __version__
 
@@ -89,6 +90,7 @@ def main() -> None:
     warnings.simplefilter("ignore", append=True)
     # Lance warns thousands of times while it builds an index of over 1,024 partitions; it reads this when imported.
     os.environ.setdefault("LANCE_LOG", "error")
+    defer_pandas()
     try:
         app(standalone_mode=False)
     except click.exceptions.Exit as done:

@@ -41,23 +41,23 @@ SWITCHES = ("in-process", "merge", "replace", "retry-failed", "trust-extractor")
 LISTS = ("force", "slide")  # of slides
 #: Flags that a call in Python has no need of: its object knows them.
 IMPLIED = ("head", "store", "task", "tiles")
-_COMMAND = re.compile(r"`embedstore ([a-z-]+(?: (?:import|ls)\b)?)([^`]*)`")
+_COMMAND = r"`embedstore ([a-z-]+(?: (?:import|ls)\b)?)([^`]*)`"
 _VALUES = "all|cpu|flat|holdout|ivf_rq|kfold|none|openslide|random|slide"
-_FLAG = re.compile(rf"--([a-z][a-z-]*)(?: (\d[\d.]*\d|\d|[A-Z]{{2,}}|(?:{_VALUES})\b))?")
+_FLAG = rf"--([a-z][a-z-]*)(?: (\d[\d.]*\d|\d|[A-Z]{{2,}}|(?:{_VALUES})\b))?"
 
 
 def python_terms(message: str) -> str:
     """What the flags and commands of a message are in Python; "" where it names none."""
     terms = []
-    for command, rest in _COMMAND.findall(message):
+    for command, rest in re.findall(_COMMAND, message):
         command += " --tiles" * ("--tiles" in rest) + " --views" * (command == "rm" and "--views" in rest)
         call = CALLS.get(command)
         if call is not None:
-            keywords = [_keyword(*flag) for flag in _FLAG.findall(rest) if flag[0] not in IMPLIED]
+            keywords = [_keyword(*flag) for flag in re.findall(_FLAG, rest) if flag[0] not in IMPLIED]
             if "--store" in rest:
                 call = call.replace("store.", "embedstore.create(path).")
             terms.append(call.format(", ".join([*filter(None, [POSITIONAL.get(command)]), *keywords])))
-    for flag, value in _FLAG.findall(re.sub("`[^`]*`", "", message)):
+    for flag, value in re.findall(_FLAG, re.sub("`[^`]*`", "", message)):
         if flag == "slide":
             terms.append("slide=… or slides=[…]")
         elif flag != "store":

@@ -1,0 +1,27 @@
+"""A command's process has no pandas until something asks for a data frame."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.packaging.sources import REPOSITORY
+
+CODE = """
+import sys
+from cli.pandas_deferred import defer_pandas
+defer_pandas()
+import pyarrow as pa, lance
+from embedstore import api
+table = pa.table({"slide": ["a", None], "n": [1, 2]})
+assert "pandas" not in sys.modules, "something imports pandas"
+frame = table.to_pandas()
+assert frame["n"].tolist() == [1, 2] and pa.table(frame).select(table.column_names).equals(table)
+assert not [finder for finder in sys.meta_path if "pandas_deferred" in getattr(finder, "__module__", "")]
+"""
+
+
+def test_pandas_is_imported_when_a_data_frame_is_asked_for():
+    pytest.importorskip("pandas")
+    done = subprocess.run([sys.executable, "-c", CODE], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

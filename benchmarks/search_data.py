@@ -96,7 +96,8 @@ class Bench:
         return drawn.astype(np.float32)
 
     def cohort_slides(self, cohort: str) -> list[str]:
-        return [slide.slide_id for slide in self.store().ledger.slides(where=f"cohort = '{cohort}'")]
+        slides = self.store().ledger.slides()
+        return [slide.slide_id for slide in slides if slide.column("cohort") == cohort]
 
     def blocks(self, columns: tuple[str, ...] = ("tile_id", "slide_id")) -> Iterator[tuple[dict[str, np.ndarray], int]]:
         """Batches of rows in the table's order, with unit vectors in fp32 under 'vector', and where each begins."""

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.errors import LabelError, SplitError
+from embedstore.errors import SplitError
 from embedstore.labels import SlideTargets, TileTargets, join_labels, slide_targets
+from embedstore.search.filters import slides_where
 from embedstore.store import Collection, Patients, Store, TileLocations, read_tile_locations
 from embedstore.store.patients import group_by_patient
 from embedstore.tile_id import tile_ids
@@ -70,13 +71,12 @@ def gather_examples(
     """Join the labels of some tasks with a collection, and split the labelled examples.
 
     Args:
-        where: SQL over the slides' columns; only slides that it holds for. All when None.
+        where: Only slides that fulfil this condition, see `select_slides`; all when None.
     Raises:
+        ConfigError, SlideNotInStoreError: `where` is not a valid condition on slides, or true for none.
         TaskNotFoundError, LabelError, SplitError: see `join_labels`, `slide_targets` and `make_split`.
     """
-    slide_rows = store.ledger.slides(where=where)
-    if where is not None and not slide_rows:
-        raise LabelError(f"no slide of {store.uri} is such that {where}; `embedstore status` lists the slides")
+    slide_rows = slides_where(store, collection, where)
     slide_columns = {slide.slide_id: slide.as_record() for slide in slide_rows}
     patients = {slide.slide_id: slide.patient for slide in slide_rows}
     locations = read_tile_locations(collection, slides=None if where is None else patients.keys())

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from embedstore.errors import HeadMismatchError, SlideNotInStoreError, VectorError
 from embedstore.progress import OnProgress, Progress, no_progress
+from embedstore.search.filters import select_slides
 from embedstore.store import (
     Collection,
     Store,
@@ -74,7 +75,8 @@ def predict(
     Raises:
         HeadNotFoundError: there is no such head.
         HeadMismatchError: the collection's vectors are of another extractor.
-        SlideNotInStoreError: a slide is not in the collection.
+        SlideNotInStoreError: a slide is not in the collection, or none fulfils `where`.
+        ConfigError: `where` is not a valid condition on slides.
         VectorError: a vector is not finite; nothing was written.
         StoreBusyError: another process is writing predictions of this head.
     """
@@ -116,7 +118,7 @@ def _choose_slides(store: Store, collection: Collection, slides: Sequence[str], 
         )
     chosen = set(slides) or stored
     if where is not None:
-        chosen &= {slide.slide_id for slide in store.ledger.slides(where=where)}
+        chosen &= set(select_slides(store, collection, where))
         if not chosen:
             raise SlideNotInStoreError(
                 f"no slide of collection {collection.name!r} is such that {where}; `embedstore status` lists the slides"

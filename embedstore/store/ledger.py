@@ -36,13 +36,9 @@ class Ledger:
 
     # -- reading ----------------------------------------------------------------------------
 
-    def slides(self, *, where: str | None = None) -> list[SlideRow]:
-        """Every slide, by id.
-
-        Args:
-            where: SQL over the columns of slides; only those that it holds for.
-        """
-        rows = sorted(self._slides.rows(where=where), key=lambda row: row["slide_id"])
+    def slides(self) -> list[SlideRow]:
+        """Every slide, by id."""
+        rows = sorted(self._slides.rows(), key=lambda row: row["slide_id"])
         return [SlideRow.from_record(row) for row in rows]
 
     def slide(self, slide_id: str) -> SlideRow | None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.errors import LabelError, SplitError, ViewsNotFoundError
+from embedstore.errors import SplitError, ViewsNotFoundError
+from embedstore.search.filters import slides_where
 from embedstore.store import Collection, Patients, Store, read_tile_locations, read_vectors, read_views
 from embedstore.store.patients import group_by_patient
 from heads.config import AugmenterConfig
@@ -72,19 +73,16 @@ def gather_view_pairs(
     the table.
 
     Args:
-        where: SQL over the slides' columns; only slides that it holds for.
+        where: Only slides that fulfil this condition, see `select_slides`; all when None.
     Raises:
+        ConfigError, SlideNotInStoreError: `where` is not a valid condition on slides, or true for none.
         ViewsNotFoundError: the collection has no views, or none of these slides has.
         SplitError: too few patients.
         VectorError: a vector holds NaN or infinity.
     """
     views = store.views(collection.name)
     count = views.config().count
-    slide_rows = store.ledger.slides(where=where)
-    if where is not None and not slide_rows:
-        raise LabelError(f"no slide of {store.uri} is such that {where}; `embedstore status` lists the slides")
-    with_views = views.slides()
-    slides = with_views.keys() if where is None else with_views.keys() & {slide.slide_id for slide in slide_rows}
+    slides = views.slides().keys() & {slide.slide_id for slide in slides_where(store, collection, where)}
     locations = read_tile_locations(collection, slides=sorted(slides))
     notes = []
     chosen = np.argsort(locations.tile_id)

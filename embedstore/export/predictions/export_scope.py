@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.errors import ConfigError, ExportError
+from embedstore.errors import ExportError
+from embedstore.search.filters import select_slides
 from embedstore.store import PredictionFacts, Predictions, SlideRow, Store
 
 
@@ -95,12 +96,12 @@ def export_scope(
         head: Export its predictions; without one, the embeddings of `collection`.
         collection: By name; the only one when None.
         slides: Only these.
-        where: SQL over the rows of slides, such as "cohort = 'A'"; both must hold.
+        where: Of them only those that fulfil this condition, such as "cohort = 'A'"; see `select_slides`.
     Raises:
         HeadNotFoundError, PredictionsNotFoundError: there is no such head, or it has no predictions.
         SlideNotInStoreError: a slide is not in the store.
         ExportError: a slide has nothing to export, or no slide is left.
-        ConfigError: `where` is not a valid condition.
+        ConfigError: `where` is not a valid condition on slides.
     """
     predictions = facts = attention = None
     if head is not None:
@@ -114,7 +115,10 @@ def export_scope(
         opened = store.collection(collection)
         collection, present = opened.name, opened.slides()
     source = f"predictions of head {head!r}" if head else f"collection {collection!r}"
-    rows = _slide_rows(store, where)
+    rows = {slide.slide_id: slide for slide in store.ledger.slides()}
+    if where is not None:
+        passing = select_slides(store, store.collection(collection), where)
+        rows = {slide_id: rows[slide_id] for slide_id in passing}
     chosen = store.ledger.resolve_slides(slides=slides) if slides else sorted(present)
     if slides and (missing := [slide_id for slide_id in chosen if slide_id not in present]):
         hint = f"; `embedstore predict --head {head} --slide {missing[0]}` makes them" if head else ""
@@ -141,16 +145,6 @@ def _attention(store: Store, facts: PredictionFacts) -> Predictions | None:
     attention = store.predictions(facts.head, "attention")
     kept = facts.level != "tile" and attention.exists() and attention.facts().head_digest == facts.head_digest
     return attention if kept else None
-
-
-def _slide_rows(store: Store, where: str | None) -> dict[str, SlideRow]:
-    try:
-        return {slide.slide_id: slide for slide in store.ledger.slides(where=where)}
-    except ValueError as error:
-        raise ConfigError(
-            f"slides cannot be chosen by {where!r}: {str(error).split(', /')[0]}; "
-            "`embedstore show --slide ID --no-picture` shows what columns slides have"
-        ) from error
 
 
 def metadata_columns(slides: Mapping[str, SlideRow]) -> list[str]:

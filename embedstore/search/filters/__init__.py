@@ -1,5 +1,11 @@
 """Filters: SQL conditions over everything that is known of a tile, its slide, its labels and its predictions."""
 
-from embedstore.search.filters.selection import Selection, filter_columns, select_slides, select_tiles
+from embedstore.search.filters.selection import (
+    Selection,
+    filter_columns,
+    select_slides,
+    select_tiles,
+    slides_where,
+)
 
-__all__ = ["Selection", "filter_columns", "select_slides", "select_tiles"]
+__all__ = ["Selection", "filter_columns", "select_slides", "select_tiles", "slides_where"]

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedstore.errors import ConfigError
+from embedstore.errors import ConfigError, SlideNotInStoreError
 from embedstore.search.filters.columns import Column, Columns
 from embedstore.search.filters.filter_table import slide_table, tile_table
-from embedstore.store import Collection, Store
+from embedstore.store import Collection, SlideRow, Store
 from embedstore.store.predictions import PredictionKind
 from embedstore.store.sql import NULL_SQL, filter_rows, holds_for_nulls, sql_in
 
@@ -104,6 +104,24 @@ def select_slides(store: Store, collection: Collection, where: str) -> list[str]
         )
     except ConfigError as error:
         raise ConfigError(f"slides cannot be filtered by {where!r}: {error}") from error
+
+
+def slides_where(store: Store, collection: Collection, where: str | None) -> list[SlideRow]:
+    """The rows of the slides of the ledger for which a condition is true, by id; of all when it is None.
+
+    Raises:
+        ConfigError: as `select_slides`.
+        SlideNotInStoreError: it is true for none.
+    """
+    rows = store.ledger.slides()
+    if where is None:
+        return rows
+    chosen = set(select_slides(store, collection, where))
+    if not chosen:
+        raise SlideNotInStoreError(
+            f"no slide of {store.uri} is such that {where}; `embedstore status` lists the slides"
+        )
+    return [row for row in rows if row.slide_id in chosen]
 
 
 def _parse(store: Store, collection: Collection, where: str) -> tuple[list["Condition"], dict[str, Column], Columns]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedstore.errors import LabelError, SplitError, ViewsNotFoundError
+from embedstore.errors import SlideNotInStoreError, SplitError, ViewsNotFoundError
 from embedstore.store import Label, Store, read_views
 from heads.augmentation import view_pairs
 from heads.augmentation.view_pairs import assign_parts, gather_view_pairs
@@ -46,8 +46,8 @@ def test_tiles_of_a_patient_are_a_group(store: Store):
 
 
 def test_a_filter_leaves_slides_out(store: Store):
-    assert len(gather_view_pairs(store, store.collection(), CONFIG, "site = 'A'")) == 60
-    with pytest.raises(LabelError, match=r"no slide of .* is such that site = 'Z'"):
+    assert len(gather_view_pairs(store, store.collection(), CONFIG, "\"site\" = 'A'")) == 60
+    with pytest.raises(SlideNotInStoreError, match=r"no slide of .* is such that site = 'Z'"):
         gather_view_pairs(store, store.collection(), CONFIG, "site = 'Z'")
     with pytest.raises(ViewsNotFoundError, match="no tile of collection 'toy' on slides such that slide_id"):
         gather_view_pairs(store, store.collection(), CONFIG, "slide_id = 's03.svs'")

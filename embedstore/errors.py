@@ -8,14 +8,31 @@ commands; a note, which tracebacks show and the command line does not, says what
 
 from embedstore.python_terms import python_terms
 
+#: Letters of a message at its beginning, which says what is wrong, and at its end, which says what to do.
+_HEAD, _TAIL = 900, 300
+
 
 class EmbedStoreError(Exception):
-    """Root of the tree: catch it to catch everything that embedstore foresees."""
+    """Root of the tree: catch it to catch everything that embedstore foresees.
+
+    A message is one line that can be shown on a terminal, whatever it quotes: control characters are escaped, and one
+    of more than 1,200 letters loses its middle.
+    """
 
     def __init__(self, *args: object):
         super().__init__(*args)
-        if terms := python_terms(str(args[0]) if args else ""):
+        self.args = tuple(_shown(arg) if isinstance(arg, str) else arg for arg in args)
+        if terms := python_terms(str(self.args[0]) if args else ""):
             self.add_note(f"In Python: {terms}")
+
+
+def _shown(text: str) -> str:
+    if len(text) > _HEAD + _TAIL:
+        text = f"{text[:_HEAD]} … {text[-_TAIL:]}"
+    if text.isprintable():
+        return text
+    line = " ".join(text.splitlines())
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)
 
 
 class ConfigError(EmbedStoreError, ValueError):

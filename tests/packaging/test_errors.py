@@ -47,6 +47,14 @@ def test_error_shows_its_message(error):
     assert str(error(MESSAGE)) == MESSAGE
 
 
+@pytest.mark.parametrize("error", [errors.EmbedStoreError, errors.SlideNotFoundError])
+def test_what_a_message_quotes_cannot_change_a_terminal(error):
+    shown = str(error("slide 'a\0\x1b[31m\u202e\udcff ä 腫瘍.svs' is\r\nnot there"))
+    assert shown == "slide 'a\\x00\\x1b[31m\\u202e\\udcff ä 腫瘍.svs' is not there"
+    long = str(error(f"a list of {'names ' * 1000}; shorten it"))
+    assert len(long) < 1300 and long.startswith("a list of names") and long.endswith("; shorten it")
+
+
 def test_no_public_error_is_defined_elsewhere():
     wrong = []
     for path in source_files():

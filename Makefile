@@ -5,6 +5,8 @@ VENV ?= .venv
 EXTRAS ?=
 SLIDES ?=
 PYTEST_ARGS ?=
+INPUTS ?= 50000
+SEED ?= 1
 
 BIN := $(VENV)/bin
 comma := ,
@@ -19,7 +21,7 @@ MAY_BE_NONE := $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format bench docs notebooks constraints clean
+.PHONY: help setup demo test test-fast fuzz lint format bench docs notebooks constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +41,9 @@ test: $(SET_UP_DEV)  ## Run every test: on every core, then those that start Ray
 
 test-fast: $(SET_UP_DEV)  ## Run the tests that take seconds, on every core
 	$(PYTEST) -m "not slow and not ray" $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+
+fuzz: $(SET_UP_DEV)  ## Try random changes of every kind of input: make fuzz INPUTS=50000 SEED=1
+	FUZZ_INPUTS=$(INPUTS) FUZZ_SEED=$(SEED) $(PYTEST) tests/fuzz -n auto --maxprocesses 8 $(PYTEST_ARGS)
 
 lint: $(SET_UP_DEV)  ## Check format, style and types
 	$(BIN)/ruff format --check $(SOURCES)

@@ -16,8 +16,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(10**9))
-#: The programs are many and their arrays small: to optimise the machine code takes longer than it saves.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 #: Two processes side by side have a core each; threads that spin for one another cost more than they bring.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")

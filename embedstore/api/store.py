@@ -30,6 +30,7 @@ from embedstore.progress import OnProgress
 from embedstore.store import Store as StoreTables
 from embedstore.store.compaction import compact
 from embedstore.store.removal import remove_slides, remove_views
+from embedstore.store.schema import OUTCOMES
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from embedstore.extractors import ExtractorConfig
     from heads.config import AugmenterConfig, FitConfig
     from heads.select import SelectConfig
+
+
+#: What is read first of an outcome.
+OUTCOME_COLUMNS = ("slide_id", "collection", "state", "tiles", "unreadable", "reason", "warnings")
 
 
 class Store:
@@ -91,7 +96,7 @@ class Store:
         states: Sequence[Literal["done", "empty", "failed"]] = (),
         slide_id: str | None = None,
     ) -> Table:
-        """The rows of `status` for one collection, some states, or one slide.
+        """The rows of `status` for one collection, some states, or one slide; first what became of each.
 
         Raises:
             CollectionNotFoundError: there is no such collection.
@@ -99,7 +104,9 @@ class Store:
         if collection is not None:
             self._tables.collection(collection)
         rows = self._tables.ledger.outcomes(collection=collection, states=states, slide_id=slide_id)
-        return Table(pa.Table.from_pylist([outcome.as_record() for outcome in rows]), title="outcomes")
+        table = pa.Table.from_pylist([outcome.as_record() for outcome in rows], schema=OUTCOMES)
+        rest = [name for name in table.column_names if name not in ("key", *OUTCOME_COLUMNS)]
+        return Table(table.select([*OUTCOME_COLUMNS, *rest]), title="outcomes")
 
     @property
     def heads(self) -> list[Head]:

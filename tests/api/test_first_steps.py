@@ -25,6 +25,7 @@ def test_an_empty_store_says_what_comes_next(store: embedstore.Store, tmp_path: 
     with pytest.raises(SlideNotInStoreError, match=r"not by one name: a.svs, b.svs; the store has no slide yet$"):
         store.labels.read(tmp_path / "points.csv", task="tumour")
     assert repr(store.labels) == "labels: 0 rows"
+    assert store.status.column_names[:4] == ["slide_id", "collection", "state", "tiles"]
 
 
 def test_settings_of_tiles_are_checked_before_any_work(store: embedstore.Store, tmp_path: Path):

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from embedstore.access_errors import access_error
 from embedstore.store import (
     CollectionWriter,
     Label,
@@ -119,12 +120,12 @@ class Committer:
     def _compact(self, writer: TableWriter, *, busy: bool) -> None:
         try:
             writer.compact(keep_s=KEEP_S, busy=busy)
+            self._store.ledger.tidy(keep_s=KEEP_S)
         except (OSError, RuntimeError, ValueError) as error:  # Lance's; the rows are there, and are searched one by one
             log.warning(
                 "%s could not be compacted or indexed: %s; all rows are committed; run `embedstore compact` and "
-                "`embedstore index` later", writer.name, error,
+                "`embedstore index` later", writer.name, access_error(error) or error,
             )  # fmt: skip
-        self._store.ledger.tidy(keep_s=KEEP_S)
         writer.commits = 0
 
     def close(self) -> None:

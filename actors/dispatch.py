@@ -167,7 +167,7 @@ class Dispatch:
         if self._deaths > self._max_restarts:
             raise RunError(
                 f"workers died {self._deaths} times, the last was {handle.name}; expected at most "
-                f"{self._max_restarts}. Is memory short? Committed slides are safe; run the same command again"
+                f"{self._max_restarts}; is memory short?"
             )
 
     def _revive(self) -> None:
@@ -181,8 +181,7 @@ class Dispatch:
                 if not given_up:
                     raise RunError(
                         f"worker {handle.name} did not come back within {REVIVE_S:.0f} s, and no other worker can do "
-                        "its work; committed slides are safe; look at the cluster (`ray status`), then run the same "
-                        "command again"
+                        "its work; look at the cluster (`ray status`)"
                     )
                 self._handles = [other for other in self._handles if other not in given_up]
                 return

@@ -17,6 +17,7 @@ from actors.jobs import RunContext, SlideJob
 from actors.reader import Chunk, PlannedSlide, without_arrays
 from actors.run_counts import RunCounts
 from actors.workers import ResultRef
+from embedstore.access_errors import access_error
 from embedstore.errors import (
     EmbedStoreError,
     RunError,
@@ -286,9 +287,11 @@ class GroupPipeline:
             if isinstance(error, UnknownKeyError):  # the extractor was restarted meanwhile, or a node lost the pixels
                 self.restart()
                 return
+            if access_error(error):
+                raise error
             raise RunError(
                 f"the extractor failed on tiles {chunk.start} and on of slide {slide.job.slide_id!r}: "
-                f"{type(error).__name__}: {error}; committed slides are safe; if memory ran out, lower --batch-tiles"
+                f"{type(error).__name__}: {error}; if memory ran out, lower --batch-tiles"
             ) from error
 
         self._dispatch.call(self.group.extractor, "feed", chunk, pixels, done=fed, lost=lost, failed=failed)

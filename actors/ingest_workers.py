@@ -57,13 +57,14 @@ class IngestWorkers:
 
     def ask_committer(self, method: str, *args: Any) -> Any:
         """Call a method of the committer, and wait for the answer."""
-        answer = self._answer(self.committer.worker.call(method, *args))
-        self._leased = True
-        return answer
+        if not self._leased:  # the committer takes the leases as it is made, whatever then becomes of the method
+            self._answer(self.committer.worker.call("ping"))
+            self._leased = True
+        return self._answer(self.committer.worker.call(method, *args))
 
     def _answer(self, ref: ResultRef) -> Any:
         while not self.pool.wait([ref], 60.0):
-            log.info("waiting for a worker to answer")
+            log.warning("still waiting for a worker to answer; is another job using the CPUs or GPUs of the machine?")
         return self.pool.get(ref)
 
     def release(self) -> None:
@@ -74,8 +75,8 @@ class IngestWorkers:
             ref = self.committer.worker.call("release")
             if self.pool.wait([ref], RELEASE_S):
                 self.pool.get(ref)
-        except Exception:
-            log.warning("the leases were not released; they end with their process", exc_info=True)
+        except Exception as error:
+            log.info("the leases were not released; they end with their process: %s", error)
 
 
 class MakeExtractor(Protocol):

@@ -5,8 +5,10 @@ groups their turns and waits for calls to end (`dispatch.py`). Nothing here know
 actors.
 """
 
+import contextlib
 import itertools
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -16,11 +18,14 @@ from actors.group_pipeline import GroupPipeline
 from actors.ingest_workers import IngestWorkers
 from actors.jobs import RunContext, SlideJob
 from actors.run_counts import RunCounts
+from embedstore.access_errors import access_error
 
 log = logging.getLogger(__name__)
 
 #: Calls that a reader has at once: one running and one waiting, so that it never waits for the driver.
 READER_CALLS = 2
+#: A run that ends with an error tries for so long to commit what is finished, seconds.
+SALVAGE_S = 30.0
 
 
 class Scheduler:
@@ -45,6 +50,7 @@ class Scheduler:
         self._should_stop = should_stop
         self._committer = workers.committer
         self._committing = False
+        self._committed = 0
         self._buffer = CommitBuffer(context)
         self._dispatch = Dispatch(
             workers.pool,
@@ -61,8 +67,24 @@ class Scheduler:
         """Take every slide to its end, or until stopped; finished slides are committed in either case.
 
         Raises:
-            RunError: workers died more often than allowed, or one did not come back.
+            RunError: workers died more often than allowed, one did not come back, or an extractor failed.
+            AccessError: the store can no longer be written.
         """
+        try:
+            self._run()
+        except Exception as error:
+            self._salvage()
+            told = access_error(error)
+            if told is None:
+                raise
+            left = self._counts.done - self._committed
+            uncommitted = f", {left} finished ones are not" if left else ""
+            raise type(told)(
+                f"{told}; the run has ended: {self._committed} of {self._counts.slides} slides are committed"
+                f"{uncommitted}; run the same command again to go on"
+            ) from error
+
+    def _run(self) -> None:
         stopping = False
         while True:
             if not stopping and self._should_stop():
@@ -76,11 +98,7 @@ class Scheduler:
             self._maybe_commit(at_once=ending)
             if ending and not self._dispatch and not self._buffer:
                 return
-            try:
-                self._dispatch.settle()
-            except Exception:
-                self._salvage()
-                raise
+            self._dispatch.settle()
             self._counts.report()
 
     def _idle(self) -> bool:
@@ -122,23 +140,26 @@ class Scheduler:
 
         def done(_: int) -> None:
             self._committing = False
+            self._committed += len({outcome.slide_id for outcome in batch.outcomes if outcome.state == "done"})
 
         def lost(_: bool) -> None:  # it may have been committed; committing it twice changes nothing
             self._committing = False
             self._buffer.put_back(batch)
 
-        self._dispatch.call(self._committer, "commit", batch, done=done, lost=lost)
+        def failed(error: Exception) -> None:
+            lost(True)
+            raise error
+
+        self._dispatch.call(self._committer, "commit", batch, done=done, lost=lost, failed=failed)
 
     def _salvage(self) -> None:
-        """Commit what is finished before the run ends with an error."""
+        """Commit what is finished before the run ends with an error; what failed to be committed is tried once more."""
         self._drop_all()
-        while self._committer.up and (self._buffer or self._dispatch):
-            self._maybe_commit(at_once=True)
-            try:
+        deadline = time.monotonic() + SALVAGE_S
+        with contextlib.suppress(Exception):  # the error that ends the run is told, with how much is committed
+            while self._committer.up and (self._buffer or self._dispatch) and time.monotonic() < deadline:
+                self._maybe_commit(at_once=True)
                 self._dispatch.settle(revive=False)
-            except Exception:
-                log.exception("finished slides could not be committed; the next run ingests them again")
-                return
 
     # -- workers that die -------------------------------------------------------------------
 

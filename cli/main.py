@@ -7,7 +7,6 @@ import warnings
 import click
 
 from cli.pandas_deferred import defer_pandas
-from embedstore.errors import EmbedStoreError
 from embedstore.version import __version__
 
 #: Command, its module, and its line in `embedstore --help`.
@@ -101,8 +100,13 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except EmbedStoreError as error:
-        click.echo(f"error: {error}", err=True)
+    except Exception as error:
+        from embedstore.access_errors import access_error
+
+        told = access_error(error)
+        if told is None:
+            raise
+        click.echo(f"error: {told}", err=True)
         sys.exit(1)
 
 

@@ -39,6 +39,10 @@ class ConfigError(EmbedStoreError, ValueError):
     """A configuration that cannot be run; raised before any work."""
 
 
+class AccessError(EmbedStoreError, OSError):
+    """A file, folder or store cannot be read or written: permissions, a full disk, an object store that refuses."""
+
+
 # -- slides ---------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from embedstore.access_errors import tells_access_errors
 from embedstore.api.table import card
 from embedstore.store import Store as StoreTables
 from embedstore.store import StoredAugmenter
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from heads.augmentation.augmenter_report import AugmenterReport
 
 
+@tells_access_errors
 class Augmenter:
     """A small network that predicts the vector of an augmented tile from the vector of the tile.
 

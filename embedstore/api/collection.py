@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from embedstore.access_errors import tells_access_errors
 from embedstore.api.exporting import write_export
 from embedstore.api.progress_bar import progress_bar
 from embedstore.api.search_result import SearchResult
@@ -69,6 +70,7 @@ class CollectionSummary:
 TILE_COLUMNS = ["tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue"]
 
 
+@tells_access_errors
 class Collection:
     """One table of embeddings.
 

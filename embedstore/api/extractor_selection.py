@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from embedstore.access_errors import tells_access_errors
 from embedstore.api.table import Table
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from heads.select import SelectionReport
 
 
+@tells_access_errors
 class ExtractorSelection(Table):
     """Candidates for an extractor, a row each, best first; those that could not be tried come last, with their error.
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from embedstore.access_errors import tells_access_errors
 from embedstore.api.exporting import write_export
 from embedstore.api.progress_bar import progress_bar
 from embedstore.api.settings import as_names
@@ -42,6 +43,7 @@ class FitAgain:
         return self.stored == self.again
 
 
+@tells_access_errors
 class Head:
     """A classifier for one task on the embeddings of one extractor.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from embedstore.access_errors import tells_access_errors
 from embedstore.api.settings import as_names
 from embedstore.api.table import Table
 from embedstore.errors import ConfigError, LabelError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from embedstore.labels.exporting import Written as LabelFile
 
 
+@tells_access_errors
 class Labels:
     """The labels of a store. A label assigns a place on a slide, a slide or a patient to a class of a task."""
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embedstore.access_errors import tells_access_errors
 from embedstore.api.table import Table
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from embedstore.search import Hits
 
 
+@tells_access_errors
 class SearchResult(Table):
     """Tiles, nearest first, as a table with a picture.
 

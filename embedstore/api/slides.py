@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embedstore.access_errors import tells_access_errors
 from embedstore.api.progress_bar import progress_bar
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.progress import OnProgress
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from synthetic_slides import SyntheticSlide
 
 
+@tells_access_errors
 def inspect_tissue(
     slide: str | Path,
     *,
@@ -54,6 +56,7 @@ def inspect_tissue(
     )
 
 
+@tells_access_errors
 def synthesize_slides(
     folder: str | Path,
     *,

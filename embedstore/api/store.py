@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import pyarrow as pa
 
+from embedstore.access_errors import tells_access_errors
 from embedstore.api.augmenter import Augmenter
 from embedstore.api.collection import Collection
 from embedstore.api.exporting import write_export
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 OUTCOME_COLUMNS = ("slide_id", "collection", "state", "tiles", "unreadable", "reason", "warnings")
 
 
+@tells_access_errors
 class Store:
     """A database of tile embeddings: a directory, or the URI of an object store.
 
@@ -482,6 +484,7 @@ class Store:
         return card(f"Store {self.uri}", facts)
 
 
+@tells_access_errors
 def open(uri: str | Path) -> Store:
     """Open a store: a directory, or the URI of an object store.
 
@@ -491,6 +494,7 @@ def open(uri: str | Path) -> Store:
     return Store(StoreTables.open(uri))
 
 
+@tells_access_errors
 def create(uri: str | Path) -> Store:
     """Open a store, or make it where there is none.
 

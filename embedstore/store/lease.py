@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pyarrow as pa
 
+from embedstore.access_errors import access_error
 from embedstore.errors import StoreBusyError
 from embedstore.store.schema import LEASES
 from embedstore.store.sql import sql_string
@@ -28,6 +29,8 @@ BEAT_S = 20.0
 EXPIRY_S = 120.0
 #: How long a beat that is under way may still take when the lease ends.
 LAST_BEAT_S = 20.0
+#: Owners of the leases that this process holds.
+_held_here: set[str] = set()
 
 
 class Lease:
@@ -48,7 +51,12 @@ class Lease:
         self.name = name
         self.owner = uuid.uuid4().hex
         self._stop = threading.Event()
-        self._take(time.monotonic() + wait_s)
+        _held_here.add(self.owner)
+        try:
+            self._take(time.monotonic() + wait_s)
+        except BaseException:
+            _held_here.discard(self.owner)
+            raise
         self._heart = threading.Thread(target=self._beat, name=f"lease-{name}", daemon=True)
         self._heart.start()
         # Python ends a thread that comes back from Lance while the interpreter shuts down by unwinding its stack, which
@@ -112,8 +120,8 @@ class Lease:
                 if held is None or held["owner"] != self.owner:
                     return
                 self._write(replaces=self.owner, since=held["since"])
-            except Exception:  # the next beat tries again; the lease outlives several missed ones
-                log.warning("could not renew the lease on %s", self.name, exc_info=True)
+            except Exception as error:  # the next beat tries again; the lease outlives several missed ones
+                log.info("could not renew the lease on %s: %s", self.name, error)
 
     def _still(self) -> None:
         """Stop the beat; one that is under way ends first."""
@@ -121,12 +129,20 @@ class Lease:
         self._heart.join(timeout=LAST_BEAT_S)
 
     def release(self) -> None:
-        """Let go of it; a second call, or one after it was lost, does nothing."""
+        """Let go of it; a second call, or one after it was lost, does nothing.
+
+        Where the store can no longer be written, the row stays; it holds nobody of this process up, and others until
+        it expires.
+        """
         atexit.unregister(self._still)
         self._still()
-        with self._lock:
-            self._table.delete(f"owner = {sql_string(self.owner)}")
-            self._table.tidy(keep_s=EXPIRY_S)
+        _held_here.discard(self.owner)
+        try:
+            with self._lock:
+                self._table.delete(f"owner = {sql_string(self.owner)}")
+                self._table.tidy(keep_s=EXPIRY_S)
+        except (OSError, RuntimeError, ValueError) as error:  # Lance's; what was done under the lease stands
+            log.warning("the lease on %s stays for %.0f s: %s", self.name, EXPIRY_S, access_error(error) or error)
 
     def __enter__(self) -> "Lease":
         return self
@@ -140,6 +156,8 @@ def _lives(held: dict[str, Any]) -> bool:
         return False
     if held["host"] != socket.gethostname():
         return True
+    if held["pid"] == os.getpid():
+        return held["owner"] in _held_here
     try:
         process = psutil.Process(held["pid"])
         # A process started after the lease was taken has only inherited the number.

@@ -1,6 +1,7 @@
 """The run's promises, with workers killed at seeded moments: every tile once, in order, whatever died."""
 
 import dataclasses
+import errno
 import functools
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.committer import CommitBatch, Committer
 from actors.extractor_worker import ExtractorWorker
 from actors.group_pipeline import GroupPipeline
 from actors.reader import Chunk
 from embedstore.config import RunConfig
-from embedstore.errors import RunError, WorkerDiedError
+from embedstore.errors import AccessError, RunError, WorkerDiedError
 from tests.marks import slow
 
 from .scene import FAST, SLIDES, DriverKilled, Scene, assert_complete
@@ -191,6 +193,33 @@ def test_finished_slides_are_committed_when_the_run_ends_with_an_error(tmp_path:
     with pytest.raises(RunError, match="no space left"):
         scene.run(["a:8", "b:8", "z:40"], groups=1, readers=1, run=patient)
     assert scene.store.collection("c").slides() == {"a:8": 8, "b:8": 8}
+
+
+@pytest.mark.parametrize("failures", [1, 1000])
+def test_a_commit_that_fails_while_others_wait_ends_the_run(tmp_path: Path, monkeypatch, failures: int):
+    """What is finished is tried once more, and the error says how much is committed."""
+    full = OSError(errno.ENOSPC, "No space left on device", "tiles-c.lance")
+    commit, calls = Committer.commit, 0
+
+    def fails(self: Committer, batch: CommitBatch) -> int:
+        nonlocal calls
+        calls += 1
+        if 1 < calls < 2 + failures:
+            raise full
+        return commit(self, batch)
+
+    monkeypatch.setattr(Committer, "commit", fails)
+    scene, slides = Scene(tmp_path), [f"{name}:9" for name in "abcdefghijkl"]
+    with pytest.raises(AccessError, match="No space left on device") as told:
+        scene.run(slides, groups=1, readers=1)
+    done = scene.store.collection("c").slides()
+    assert f"the run has ended: {len(done)} of 12 slides are committed" in str(told.value)
+    assert str(told.value).endswith("run the same command again to go on")
+    assert ("finished ones are not" in str(told.value)) == (failures > 1)
+    assert len(done) == (1 if failures > 1 else 2)
+    monkeypatch.setattr(Committer, "commit", commit)
+    scene.run(slides)
+    assert_complete(scene, slides)
 
 
 def test_a_slide_that_kills_its_reader_as_it_is_opened_fails_alone(tmp_path: Path):

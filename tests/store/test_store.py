@@ -21,6 +21,7 @@ from embedstore.store import Collection, CollectionWriter, Label, Lease, Outcome
 from embedstore.store.compaction import compact
 from embedstore.store.location import require_put_if_absent
 from embedstore.store.removal import remove_slides
+from embedstore.store.table import Table
 
 Deliver = Callable[..., SlideFragments]
 
@@ -161,6 +162,19 @@ def test_a_lease_keeps_a_second_run_out_until_released(store: Store):
     with pytest.raises(StoreBusyError, match=f"process {os.getpid()}"):
         Lease(store.uri, "t", wait_s=0)
     first.release()
+    Lease(store.uri, "t", wait_s=0).release()
+
+
+def test_a_lease_that_cannot_be_removed_holds_nobody_of_this_process_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def full(self: Table, filter_sql: str) -> None:
+        raise OSError(28, "No space left on device", "leases.lance")
+
+    with monkeypatch.context() as patched, Lease(store.uri, "t", wait_s=0) as lease:
+        patched.setattr(Table, "delete", full)
+        lease.release()
+    assert "the lease on t stays for 120 s: 'leases.lance' cannot be" in caplog.text
     Lease(store.uri, "t", wait_s=0).release()
 
 

@@ -1,7 +1,7 @@
 """Slides: open one, find its tissue, lay the grid, read tiles."""
 
 from embedstore.slides.image_file import read_image
-from embedstore.slides.readers import READERS, check_reader, choose_slide, open_slide, single_thread
+from embedstore.slides.readers import check_reader, open_slide, single_thread
 from embedstore.slides.slide import Pixels, Slide
 from embedstore.slides.sources import MetadataValue, SlideSource, TileLabel, find_slides, list_tiles
 from embedstore.slides.tiling import (
@@ -41,7 +41,6 @@ __all__ = [
     "COARSER_TOLERANCE",
     "MetadataValue",
     "Pixels",
-    "READERS",
     "Slide",
     "SlidePlan",
     "SlideSource",
@@ -53,7 +52,6 @@ __all__ = [
     "best_level",
     "check_fine_enough",
     "check_reader",
-    "choose_slide",
     "draw_overlay",
     "edge_and_stride",
     "find_slides",

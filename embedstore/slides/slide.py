@@ -3,15 +3,20 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedstore.errors import RegionReadError
+from embedstore.errors import RegionReadError, SlideFormatError
 
 Pixels = NDArray[np.uint8]
 WHITE = 255
+
+# No scanner's picture is so large: 26 cm at 0.25 µm/px, and 275 billion pixels. What claims more is damaged.
+MOST_EDGE_PX, MOST_PX = 1 << 20, 1 << 38
+# 8192², of a tile as the file stores it: it is decoded as a whole. Scanners' tiles have 128 to 4096 px an edge.
+MOST_TILE_PX = 1 << 26
 
 # Most memory that the cache of decoded tiles takes for one open slide, bytes.
 CACHE_BYTES = 32 << 20
@@ -46,11 +51,13 @@ class Slide(ABC):
         path: The file.
         level_sizes, level_downsamples, mpp_xy, vendor, properties: As in `SlideHeader`.
         warnings: What a user should know about the way this slide is read.
+        passed_over: {reader: why it was not chosen}; empty where the reader was given by name.
     """
 
-    reader: ClassVar[str]
+    reader: str
 
     def __init__(self, path: str, header: SlideHeader):
+        _check(path, header)
         self.path = path
         self.level_sizes = header.level_sizes
         self.level_downsamples = header.level_downsamples
@@ -58,6 +65,7 @@ class Slide(ABC):
         self.vendor = header.vendor
         self.properties = header.properties
         self.warnings: list[str] = []
+        self.passed_over: dict[str, str] = {}
 
     @property
     def size_l0(self) -> tuple[int, int]:
@@ -82,6 +90,10 @@ class Slide(ABC):
 
     def expect_stride(self, stride_l0: int) -> None:  # noqa: B027 - most readers ignore the hint
         """Announce that regions will be read row by row, `stride_l0` level-0 pixels apart; a hint for caches."""
+
+    def region_buffer(self, width: int, height: int) -> Pixels:
+        """(height, width, 3) uint8 for `out` of many regions: those that the reader fills fastest."""
+        return np.empty((height, width, 3), np.uint8)
 
     def read_region(
         self, xy_l0: tuple[int, int], level: int, size: tuple[int, int], *, out: Pixels | None = None
@@ -135,3 +147,21 @@ class Slide(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _check(path: str, header: SlideHeader) -> None:
+    """Refuse sizes that only a damaged file states, before anything of that size is made."""
+    for level, (width, height) in enumerate(header.level_sizes):
+        if not (1 <= width <= MOST_EDGE_PX and 1 <= height <= MOST_EDGE_PX and width * height <= MOST_PX):
+            raise SlideFormatError(
+                f"slide {path!r}: level {level} is said to have {width}×{height} px; expected at most {MOST_EDGE_PX:,} "
+                "an edge; the file is damaged: copy it again"
+            )
+        tile_w, tile_h = (
+            int(header.properties.get(f"openslide.level[{level}].tile-{edge}", 0)) for edge in ("width", "height")
+        )
+        if tile_w * tile_h > MOST_TILE_PX and header.vendor != "hamamatsu":  # whose strips are decoded line by line
+            raise SlideFormatError(
+                f"slide {path!r}: level {level} is stored in tiles of {tile_w}×{tile_h} px; expected at most "
+                f"{MOST_TILE_PX / 1e6:.0f} million pixels a tile; save it with tiles of 256 or 512 px"
+            )

@@ -158,6 +158,9 @@ class DicomSlide(TiledSlide):
             for name in ("Manufacturer", "ManufacturerModelName", "SeriesInstanceUID", "PhotometricInterpretation")
             if finest.get(name) is not None
         }
+        for i, level in enumerate(self._levels):
+            properties[f"openslide.level[{i}].tile-width"] = str(level.layout.tile_w)
+            properties[f"openslide.level[{i}].tile-height"] = str(level.layout.tile_h)
         if mpp_xy is not None:
             properties |= {"openslide.mpp-x": str(mpp_xy[0]), "openslide.mpp-y": str(mpp_xy[1])}
         header = SlideHeader(

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.errors import NoTileError
+from embedstore.slides.readers import open_slide
 from embedstore.slides.readers.dicom_series import is_dicom, series_levels
-from embedstore.slides.readers.opening import open_slide
 from embedstore.slides.sources.source import SlideSource
 from embedstore.slides.sources.tile_folder import TileLabel, list_tiles
 from embedstore.slides.tiling.resolution import check_fine_enough, resolve_mpp

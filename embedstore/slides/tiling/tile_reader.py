@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from embedstore.config import TilingConfig
 from embedstore.errors import RegionReadError
 from embedstore.slides.image_file import read_image
-from embedstore.slides.readers.opening import open_slide
+from embedstore.slides.readers import open_slide
 from embedstore.slides.slide import Pixels, Slide
 from embedstore.slides.tiling.resize import fit_square
 from embedstore.slides.tiling.slide_grid import edge_and_stride
@@ -58,7 +58,7 @@ class TileReader:
         self._slide = open_slide(plan.source.path, reader=plan.reader)
         downsample = self._slide.level_downsamples[plan.level]
         edge_px = max(1, round(plan.edge_l0 / downsample))
-        self._region = np.empty((edge_px, edge_px, 3), np.uint8)
+        self._region = self._slide.region_buffer(edge_px, edge_px)
         self._slide.expect_stride(edge_and_stride(tiling, plan.mpp or tiling.mpp, downsample)[1])
 
     def read(self, start: int, stop: int) -> tuple[Pixels, NDArray[np.bool_]]:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
-from embedstore.slides.readers.opening import choose_slide, open_slide
-from embedstore.slides.slide import Pixels, Slide
+from embedstore.slides.readers import open_slide
+from embedstore.slides.slide import Pixels
 from embedstore.slides.sources.source import SlideSource
 from embedstore.slides.tiling.resolution import check_fine_enough, resolve_mpp
 from embedstore.slides.tiling.slide_grid import lay_grid
@@ -90,8 +90,7 @@ def report_tissue(
     source: SlideSource, *, tiling: TilingConfig, tissue: TissueConfig, reading: ReadingConfig
 ) -> TissueReport:
     """Find tissue and lay the grid as `plan_slide` does, with its errors; but a slide without tiles is not an error."""
-    slide, passed_over = _open(source.path, reading.reader)
-    with slide:
+    with open_slide(source.path, reader=reading.reader) as slide:
         mpp, warnings = resolve_mpp(slide, source.slide_id, source.mpp)
         check_fine_enough(mpp, tiling.mpp, source.slide_id)
         mask = slide_tissue(slide, source.tissue, tissue, mpp)
@@ -101,7 +100,7 @@ def report_tissue(
         return TissueReport(
             slide_id=source.slide_id,
             reader=slide.reader,
-            passed_over=passed_over,
+            passed_over=slide.passed_over,
             mpp=mpp,
             size_l0=slide.size_l0,
             thumbnail=read_thumbnail(slide, mpp_l0=mpp, mpp=picture_mpp),
@@ -112,10 +111,3 @@ def report_tissue(
             no_tile=None if grid.enough.any() else grid.why_none(mask, tiling),
             warnings=(*slide.warnings, *warnings, *mask.warnings),
         )
-
-
-def _open(path: str, reader: str) -> tuple[Slide, dict[str, str]]:
-    if reader != "auto":
-        return open_slide(path, reader=reader), {}
-    choice = choose_slide(path)
-    return choice.slide, choice.passed_over

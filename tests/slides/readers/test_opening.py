@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from embedstore.errors import ConfigError, RegionReadError, SlideFormatError, SlideNotFoundError
-from embedstore.slides import check_reader, choose_slide, open_slide
+from embedstore.slides import check_reader, open_slide
 from embedstore.slides.readers import opening
 from embedstore.slides.readers.tiff_reader import TiffSlide
 from tests.slides.drawings import damage_tile, drop_tile, tissue_picture, write_dicom, write_tiff
@@ -64,11 +64,10 @@ def test_a_fast_reader_that_is_not_right_gives_way_to_openslide(monkeypatch, dra
             out[0, 0, 0] ^= 1  # one grey level of one pixel
 
     monkeypatch.setitem(opening.READERS, "tiff", Wrong)
-    choice = choose_slide(drawn_slide())
-    with choice.slide:
-        assert choice.slide.reader == "openslide"
+    with opening.choose_slide(str(drawn_slide())) as slide:
+        assert slide.reader == "openslide"
     word = {"raises": "ZeroDivisionError", "differs": "pixels differ", "other levels": "levels of"}[how]
-    assert word in choice.passed_over["tiff"]
+    assert word in slide.passed_over["tiff"]
 
 
 def test_levels_off_whole_pixels_are_compared_as_openslide_interpolates_them(tmp_path):
@@ -113,7 +112,7 @@ def test_an_unknown_reader_is_an_error_that_lists_the_readers(drawn_slide):
 
 def test_fastslide_that_is_not_installed_says_how_to_install_it(drawn_slide, monkeypatch):
     monkeypatch.setitem(sys.modules, "fastslide", None)
-    for ask in (lambda: check_reader("fastslide"), lambda: open_slide(drawn_slide(), reader="fastslide")):
+    for ask in (lambda: check_reader("fastslide"), lambda: opening.open_here(str(drawn_slide()), reader="fastslide")):
         with pytest.raises(ConfigError, match=r"not installed; pip install 'embedstore\[fastslide\]'"):
             ask()
     check_reader("auto")
@@ -157,7 +156,7 @@ def test_missing_tiles_are_white_or_come_from_the_finer_level_as_in_openslide(tm
 
 def test_reading_row_by_row_decodes_each_tile_of_the_file_once(tmp_path):
     path = write_tiff(tmp_path / "a.svs", tissue_picture(1200, 900), tile_px=112, factors=(1,))
-    with open_slide(path, reader="tiff") as slide:
+    with opening.open_here(str(path), reader="tiff") as slide:
         slide.expect_stride(150)
         for y in range(0, 900 - 150, 150):
             for x in range(0, 1200 - 150, 150):

@@ -1,0 +1,293 @@
+"""A slide that is read in a process of its own.
+
+Slides are decoded by C libraries, which a damaged file can crash, keep busy for ever, or make fill the memory. In a
+process of its own such a file costs its slide; the run goes on. A region of 512² px takes 0.1 to 0.2 ms longer.
+"""
+
+import math
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+import embedstore.errors
+from embedstore.errors import RegionReadError, RunError, SlideFormatError, SlideNotFoundError
+from embedstore.slides.slide import Pixels, Slide, SlideHeader
+
+CODE = """
+import sys
+sys.path[:] = sys.argv[3:]
+from embedstore.slides.readers.slide_server import serve
+serve(int(sys.argv[1]), int(sys.argv[2]))
+"""
+#: Beyond what the process has at its start. The readers' caches take 64 MB, the largest region that is asked for 200.
+MOST_BYTES = 4 << 30
+#: Of CPU, for one request: a block of 16 million JPEG 2000 pixels, the most costly one known, takes 3.
+MOST_CPU_S = 60
+#: Processes that wait for their next slide: a start takes 0.3 s.
+MOST_IDLE = 4
+#: No answer for so long is none. Only a file system that hangs is so slow: decoding has a limit of its own.
+ANSWER_S = 600.0
+#: Libraries start a thread a core otherwise, with address space for each.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class OpenedSlide(NamedTuple):
+    """What the other process needs to know of a slide that was opened."""
+
+    reader: str
+    header: SlideHeader
+    warnings: list[str]
+    passed_over: dict[str, str]
+
+
+def check_reader(reader: str) -> None:
+    """Raise a ConfigError where the package of a reader that was given by name is not installed."""
+    if reader == "fastslide":
+        from embedstore.slides.readers.fastslide_reader import import_fastslide
+
+        import_fastslide()
+
+
+def single_thread() -> None:
+    """Make OpenCV use only the calling thread; call it once in each process that reads many slides.
+
+    Readers already run in parallel. A thread per core inside each of them multiplies the CPU cost of a tile without
+    making it faster (by four, measured for the same mistake with torch's threads).
+    """
+    cv2.setNumThreads(1)
+
+
+def open_slide(path: str | Path, *, reader: str = "auto") -> Slide:
+    """Open a slide, in a process of its own.
+
+    `auto` opens the file with OpenSlide and with the reader that decodes its format directly. It takes the direct
+    reader where a few seeded regions on every level equal OpenSlide's, and OpenSlide otherwise. A reader given by name
+    is used without a comparison: workers open slides by the name in the plan.
+
+    Raises:
+        SlideNotFoundError: there is no file.
+        SlideFormatError: no reader opens it, or the named one does not; the message lists what was tried.
+        ConfigError: the named reader needs a package that is not installed.
+    """
+    return _ProcessSlide(check_file(path), reader)
+
+
+def check_file(path: str | Path) -> str:
+    """Check that a path may be a slide, and return it as a string.
+
+    Raises:
+        SlideNotFoundError: there is no file.
+        SlideFormatError: it is a folder, a pipe or a device, empty, or not readable.
+    """
+    file = Path(path)
+    if not file.exists():
+        raise SlideNotFoundError(f"slide {str(path)!r}: no such file")
+    if file.is_dir():
+        raise SlideFormatError(f"slide {str(path)!r} is a folder; expected a file (find_slides takes folders)")
+    if not file.is_file():
+        raise SlideFormatError(f"slide {str(path)!r} is a pipe or a device; expected a file")
+    if file.stat().st_size == 0:
+        raise SlideFormatError(f"slide {str(path)!r} is empty (0 bytes); was a copy interrupted?")
+    try:
+        with open(file, "rb"):
+            pass
+    except OSError as error:
+        raise SlideFormatError(f"slide {str(path)!r} cannot be read: {error.strerror or error}") from error
+    return str(file)
+
+
+class _ProcessEndedError(Exception):
+    """The process ended, or was ended, before it answered; the message says how."""
+
+
+class _SlideProcess:
+    """A process that reads one slide at a time."""
+
+    def __init__(self) -> None:
+        ours, theirs = Pipe()
+        self._fd = _shared_memory()
+        root = str(Path(embedstore.errors.__file__).parent.parent)
+        arguments = [str(theirs.fileno()), str(self._fd), *(path for path in sys.path if path), root]
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", CODE, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # where C libraries write what they think of a file
+                pass_fds=(theirs.fileno(), self._fd),
+                env=os.environ | ONE_THREAD,
+            )
+        except OSError as error:
+            os.close(self._fd)
+            ours.close()
+            raise RunError(f"no process to read slides in can be started: {error.strerror or error}") from error
+        finally:
+            theirs.close()
+        self._connection, self._process, self._pid = ours, process, os.getpid()
+        self._buffer: mmap.mmap | None = None
+        self._reserved: Pixels | None = None
+        self._lock = threading.Lock()
+        self.end = weakref.finalize(self, _end, ours, process, self._fd)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be asked: it has not ended, and this process is no fork of the one that started it."""
+        return self.end.alive and self._pid == os.getpid()
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """The result of a method of the server; raises its error, or _ProcessEndedError."""
+        with self._lock:
+            return self._ask(method, arguments)
+
+    def reserve(self, shape: tuple[int, int, int]) -> Pixels:
+        """An array that `fill` fills without a copy."""
+        self._reserved = self._shared(0, shape)
+        return self._reserved
+
+    def fill(self, level: int, x: int, y: int, out: Pixels) -> None:
+        """Fill an array with pixels of a level; errors as in `ask`."""
+        height, width = out.shape[:2]
+        with self._lock:
+            reserved = self._reserved
+            offset = 0 if reserved is None or out is reserved else reserved.size
+            pixels = out if out is reserved else self._shared(offset, out.shape)
+            self._ask("fill", (level, x, y, width, height, offset))
+            if out is not reserved:
+                out[:] = pixels
+
+    def _shared(self, offset: int, shape: tuple[int, ...]) -> Pixels:
+        """A part of the shared memory, which grows as needed; older parts stay where they are."""
+        size = math.prod(shape)
+        if self._buffer is None or len(self._buffer) < offset + size:
+            os.ftruncate(self._fd, offset + size)
+            self._buffer = mmap.mmap(self._fd, 0)
+        return np.frombuffer(self._buffer, np.uint8, size, offset).reshape(shape)
+
+    def _ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        try:
+            self._connection.send((method, arguments))
+            if not self._connection.poll(ANSWER_S):
+                self.end()
+                raise _ProcessEndedError(f"gave no answer within {ANSWER_S / 60:g} minutes")
+            result, error = self._connection.recv()
+        except (EOFError, OSError) as error:
+            self.end()
+            raise _ProcessEndedError(_how(self._process.returncode)) from error
+        except KeyboardInterrupt:
+            self.end()  # its answer would be taken for that to the next request
+            raise
+        if error is not None:
+            raise error
+        return result
+
+
+def _shared_memory() -> int:
+    """Descriptor of memory that a child process can inherit."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("embedstore-slide")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _end(connection: Connection, process: "subprocess.Popen[bytes]", fd: int) -> None:
+    connection.close()
+    os.close(fd)
+    try:
+        process.wait(0.2)  # it ends by itself when the connection is closed, unless it is decoding
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _how(code: int) -> str:
+    if code == -signal.SIGXCPU:
+        return f"took more than {MOST_CPU_S} s of CPU time"
+    if code == -signal.SIGKILL:
+        return "was killed, as systems do when memory runs out"
+    if code < 0:
+        return f"crashed ({signal.strsignal(-code)}; it may use {MOST_BYTES >> 30} GB of memory)"
+    return f"ended with exit code {code}"
+
+
+_idle: list[_SlideProcess] = []
+
+
+def _take() -> _SlideProcess:
+    while _idle:
+        process = _idle.pop()
+        if process.usable:
+            return process
+    return _SlideProcess()
+
+
+def _give_back(process: _SlideProcess) -> None:
+    if process.usable and len(_idle) < MOST_IDLE:
+        _idle.append(process)
+    else:
+        process.end()
+
+
+class _ProcessSlide(Slide):
+    """A slide that is open in another process."""
+
+    def __init__(self, path: str, reader: str) -> None:
+        process = _take()
+        try:
+            opened: OpenedSlide = process.ask("open", path, reader)
+        except _ProcessEndedError as error:
+            raise SlideFormatError(
+                f"slide {path!r}: the process that opened it {error}; the file is damaged, or the reader {reader} "
+                "has a bug; copy the file again, or try another --reader"
+            ) from error
+        except BaseException:
+            _give_back(process)
+            raise
+        super().__init__(path, opened.header)
+        self.reader, self.warnings, self.passed_over = opened.reader, opened.warnings, opened.passed_over
+        self._process: _SlideProcess | None = process
+        self._ended: str | None = None
+
+    def expect_stride(self, stride_l0: int) -> None:
+        if self._process is not None:
+            self._process.ask("expect_stride", stride_l0)
+
+    def region_buffer(self, width: int, height: int) -> Pixels:
+        return (
+            super().region_buffer(width, height) if self._process is None else self._process.reserve((height, width, 3))
+        )
+
+    def _fill(self, level: int, x: int, y: int, out: Pixels) -> None:
+        process = self._process
+        if process is None:
+            raise RegionReadError(self._ended or f"slide {self.path!r} is closed")
+        try:
+            process.fill(level, x, y, out)
+        except _ProcessEndedError as error:
+            self._process = None
+            self._ended = (
+                f"slide {self.path!r}: the process that read {out.shape[1]}×{out.shape[0]} px at {x},{y} of level "
+                f"{level} {error}; the file is damaged, or the reader {self.reader} has a bug; copy the file again, or "
+                "try another --reader"
+            )
+            raise RegionReadError(self._ended) from error
+
+    def close(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            process.ask("close")
+        except _ProcessEndedError:
+            return
+        _give_back(process)

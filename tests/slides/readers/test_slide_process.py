@@ -1,0 +1,135 @@
+"""A slide is read in another process, whose end costs the slide alone."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from embedstore.errors import RegionReadError, SlideFormatError, SlideNotFoundError
+from embedstore.slides import Slide, find_slides, open_slide
+from embedstore.slides.readers import slide_process
+from embedstore.slides.readers.opening import open_here
+from embedstore.slides.slide import MOST_EDGE_PX, SlideHeader
+from tests.slides.drawings import tissue_picture, write_dicom
+
+#: How a process begins in which opening a slide does something else.
+WITH = """
+import sys, time
+sys.path[:] = sys.argv[3:]
+from embedstore.slides.readers import slide_server
+slide_server.MOST_CPU_S = 1
+def open_here(path, reader):
+    {deed}
+slide_server.open_here = open_here
+slide_server.serve(int(sys.argv[1]), int(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """No process waits from an earlier test."""
+    monkeypatch.setattr(slide_process, "_idle", [])
+
+
+@pytest.mark.parametrize(
+    ("deed", "message"),
+    [
+        ("import os; os.abort()", r"the process that opened it crashed \(Aborted"),
+        ("import os; os._exit(7)", "ended with exit code 7"),
+        ("while True: pass", "took more than 60 s of CPU time"),
+        ("bytes(32 << 30)", "cannot be opened: MemoryError"),
+        ("raise ZeroDivisionError('deep inside')", "cannot be opened: ZeroDivisionError: deep inside"),
+    ],
+)
+def test_what_a_file_does_to_its_process_is_an_error_of_the_slide(fresh, monkeypatch, drawn_slide, deed, message):
+    with monkeypatch.context() as patch:
+        patch.setattr(slide_process, "CODE", WITH.format(deed=deed))
+        with pytest.raises(SlideFormatError, match=message):
+            open_slide(drawn_slide())
+    monkeypatch.setattr(slide_process, "_idle", [])
+    with open_slide(drawn_slide()) as slide:
+        assert slide.reader == "tiff"
+
+
+def test_a_process_that_does_not_answer_is_not_waited_for(fresh, monkeypatch, drawn_slide):
+    monkeypatch.setattr(slide_process, "CODE", WITH.format(deed="time.sleep(60)"))
+    monkeypatch.setattr(slide_process, "ANSWER_S", 0.1)
+    began = time.monotonic()
+    with pytest.raises(SlideFormatError, match="gave no answer within"):
+        open_slide(drawn_slide())
+    assert time.monotonic() - began < 5
+
+
+def test_a_crash_in_a_region_ends_the_slide_and_no_other(drawn_slide):
+    with open_slide(drawn_slide()) as other, open_slide(drawn_slide()) as slide:
+        os.kill(slide._process._process.pid, signal.SIGSEGV)
+        for _ in range(2):
+            with pytest.raises(RegionReadError, match=r"4×5 px at 1,2 of level 0 crashed \(Segmentation fault"):
+                slide.read_region((1, 2), 0, (4, 5))
+        assert other.read_region((0, 0), 0, (4, 4)).shape == (4, 4, 3)
+
+
+def test_a_process_reads_one_slide_after_another(fresh, drawn_slide):
+    pids = []
+    for _ in range(2):
+        with open_slide(drawn_slide()) as slide:
+            pids.append(slide._process._process.pid)
+    assert pids[0] == pids[1]
+    with open_slide(drawn_slide()) as one, open_slide(drawn_slide()) as other:
+        assert one._process is not other._process
+
+
+def test_regions_are_those_of_the_reader_with_and_without_a_buffer(drawn_slide):
+    path = drawn_slide()
+    with open_slide(path) as slide, open_here(str(path)) as here:
+        buffer = slide.region_buffer(300, 200)
+        for xy_l0 in ((0, 0), (100, 50), (-20, 400), (600, -7)):
+            expected = here.read_region(xy_l0, 0, (300, 200))
+            assert slide.read_region(xy_l0, 0, (300, 200), out=buffer) is buffer
+            np.testing.assert_array_equal(buffer, expected)
+            np.testing.assert_array_equal(slide.read_region(xy_l0, 0, (300, 200)), expected)
+        whole = slide.read_region((0, 0), 0, slide.size_l0)
+        np.testing.assert_array_equal(whole, here.read_region((0, 0), 0, here.size_l0))
+        np.testing.assert_array_equal(buffer, expected)  # the larger region left it alone
+
+
+@pytest.mark.parametrize(
+    ("sizes", "properties", "message"),
+    [
+        ([(MOST_EDGE_PX + 1, 10)], {}, r"level 0 is said to have 1048577×10 px"),
+        ([(600_000, 600_000)], {}, "damaged"),
+        ([(100, 100), (0, 50)], {}, "level 1 is said to have 0×50 px"),
+        ([(40_000, 40_000)], {"tile-width": "32768", "tile-height": "32768"}, r"tiles of 32768×32768 px; expected"),
+    ],
+)
+def test_sizes_that_no_scanner_makes_are_refused_before_anything_is_decoded(sizes, properties, message):
+    class Stated(Slide):
+        _fill = close = None  # type: ignore[assignment]
+
+    header = SlideHeader(
+        level_sizes=sizes,
+        level_downsamples=[1.0, 2.0][: len(sizes)],
+        mpp_xy=None,
+        vendor="generic-tiff",
+        properties={f"openslide.level[0].{name}": value for name, value in properties.items()},
+    )
+    with pytest.raises(SlideFormatError, match=message):
+        Stated("a.tif", header)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.svs")
+    for path in (tmp_path / "a.svs", "/dev/zero"):
+        with pytest.raises(SlideFormatError, match="is a pipe or a device; expected a file"):
+            open_slide(path)
+    with pytest.raises(SlideNotFoundError):
+        open_slide("a\0.svs")
+
+
+def test_a_broken_header_of_dicom_costs_its_file_alone(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", tissue_picture(64, 64))
+    kind = b"\x08\x00\x16\x00UI"  # of its storage class
+    (tmp_path / "b.dcm").write_bytes(path.read_bytes().replace(kind, kind[:4] + b"QI"))
+    assert [slide.slide_id for slide in find_slides([tmp_path])] == ["a.dcm", "b.dcm"]

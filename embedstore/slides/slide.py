@@ -51,6 +51,7 @@ class Slide(ABC):
         path: The file.
         level_sizes, level_downsamples, mpp_xy, vendor, properties: As in `SlideHeader`.
         warnings: What a user should know about the way this slide is read.
+        overrules_openslide: What OpenSlide makes of this file is known to be wrong, and `warnings` says why.
         passed_over: {reader: why it was not chosen}; empty where the reader was given by name.
     """
 
@@ -65,6 +66,7 @@ class Slide(ABC):
         self.vendor = header.vendor
         self.properties = header.properties
         self.warnings: list[str] = []
+        self.overrules_openslide = False
         self.passed_over: dict[str, str] = {}
 
     @property

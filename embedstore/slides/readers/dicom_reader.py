@@ -129,11 +129,7 @@ def _mpp_xy(data: "Dataset") -> tuple[float, float] | None:
 
 
 class DicomSlide(TiledSlide):
-    """A series of DICOM VL whole-slide images.
-
-    Attributes:
-        contradiction: How the photometric tag and the frames differ; None where they agree.
-    """
+    """A series of DICOM VL whole-slide images; OpenSlide is overruled where tag and frames differ in their colours."""
 
     reader = "dicom"
 
@@ -145,9 +141,9 @@ class DicomSlide(TiledSlide):
             raise SlideFormatError(f"slide {path!r}: its series has several files of one level (concatenation, planes)")
         try:
             opened = [_open_level(header.path) for header in headers]
-        except (ValueError, KeyError, AttributeError, IndexError, TypeError, NotImplementedError) as error:
-            if isinstance(error, SlideFormatError):
-                raise
+        except SlideFormatError:
+            raise
+        except Exception as error:  # pydicom raises a dozen kinds of errors for broken files
             raise SlideFormatError(f"slide {path!r}: its DICOM attributes cannot be used: {error}") from error
         self._levels = [level for level, _ in opened]
         finest = opened[0][1]
@@ -171,7 +167,9 @@ class DicomSlide(TiledSlide):
             properties=properties,
         )
         super().__init__(path, header, [level.layout for level in self._levels])
-        self.contradiction: str | None = None
+        further = int(finest.get("NumberOfFrames") or 1) - int((self._levels[0].frame_of >= 0).sum())
+        if further > 0:
+            self.warnings.append(f"{further} frames of further focal planes or optical paths not read")
         for level in self._levels:
             level.file = os.open(level.path, os.O_RDONLY)
         try:
@@ -182,6 +180,7 @@ class DicomSlide(TiledSlide):
 
     def _correct_colours(self) -> None:
         """Take the colour space of each level from its first frame, where that states one."""
+        contradiction = ""
         for level in self._levels:
             placed = level.frame_of[level.frame_of >= 0]
             if level.codec != "jpeg" or not len(placed) or level.file is None:
@@ -193,9 +192,10 @@ class DicomSlide(TiledSlide):
             if colourspace is not None and colourspace != level.colourspace:
                 level.colourspace = colourspace
                 name = "YBR" if colourspace == "YCBCR" else colourspace
-                self.contradiction = f"photometric tag says {level.tag}, frames are {name}"
-        if self.contradiction:
-            self.warnings.append(f"{self.contradiction}; right here, wrong colours in OpenSlide")
+                contradiction = f"photometric tag says {level.tag}, frames are {name}"
+        if contradiction:
+            self.overrules_openslide = True
+            self.warnings.append(f"{contradiction}; right here, wrong colours in OpenSlide")
 
     def _decode(self, level: int, column: int, row: int) -> Pixels | None:
         stored = self._levels[level]

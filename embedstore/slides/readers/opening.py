@@ -8,6 +8,7 @@ from embedstore.slides.readers.dicom_reader import DicomSlide
 from embedstore.slides.readers.dicom_series import is_dicom
 from embedstore.slides.readers.fastslide_reader import FastSlideSlide
 from embedstore.slides.readers.openslide_reader import OpenSlideSlide
+from embedstore.slides.readers.tiff_images import describe_unread
 from embedstore.slides.readers.tiff_reader import VENDORS, TiffSlide
 from embedstore.slides.slide import Slide
 
@@ -21,11 +22,12 @@ READERS: dict[str, Callable[[str], Slide]] = {
 
 def open_here(path: str, *, reader: str = "auto") -> Slide:
     """Open a slide in this process; arguments and errors as in `open_slide`."""
-    if reader == "auto":
-        return choose_slide(path)
-    if reader not in READERS:
+    if reader != "auto" and reader not in READERS:
         raise SlideFormatError(f"no reader is named {reader!r}; expected auto or one of {', '.join(READERS)}")
-    return READERS[reader](path)
+    slide = choose_slide(path) if reader == "auto" else READERS[reader](path)
+    if slide.vendor == "generic-tiff":
+        slide.warnings.extend(describe_unread(path, slide.size_l0))
+    return slide
 
 
 def choose_slide(path: str) -> Slide:
@@ -62,8 +64,8 @@ def _try_fast(reader: str, path: str, reference: Slide | None) -> tuple[Slide | 
     candidate: Slide | None = None
     try:
         candidate = READERS[reader](path)
-        if isinstance(candidate, DicomSlide) and candidate.contradiction:
-            return candidate, ""  # OpenSlide is wrong about this one
+        if candidate.overrules_openslide:
+            return candidate, ""
         if reference is None:
             candidate.warnings.append("OpenSlide does not open it, so its pixels could not be compared")
             return candidate, ""

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from embedstore.errors import RegionReadError, SlideFormatError
 from embedstore.slides.readers.jpeg_colours import Colourspace
 from embedstore.slides.readers.openslide_reader import open_handle, read_header
+from embedstore.slides.readers.tiff_images import TiffImage, largest_image, tiff_images
 from embedstore.slides.readers.tiled import LevelLayout, TiledSlide
-from embedstore.slides.slide import Pixels
+from embedstore.slides.slide import Pixels, SlideHeader
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -93,38 +94,70 @@ def _level(page: "TiffPage", path: str) -> TiffLevel:
     )
 
 
-def read_levels(path: str, level_sizes: list[tuple[int, int]], vendor: str) -> list[TiffLevel]:
-    """Find the directories of a TIFF that are OpenSlide's levels.
+def read_levels(path: str, header: SlideHeader) -> tuple[SlideHeader, list[TiffLevel]]:
+    """Find the directories of a TIFF that are the levels of the slide.
+
+    These are OpenSlide's levels, except in a generic TIFF whose largest image is not the first.
 
     Args:
         path: The file.
-        level_sizes: (width, height) of OpenSlide's levels.
-        vendor: OpenSlide's name of the format.
+        header: What OpenSlide reports.
+    Returns:
+        What is true of the image that is read, and its levels.
     Raises:
-        SlideFormatError: the directories are not those levels, or this reader does not support their encoding.
+        SlideFormatError: the directories are not OpenSlide's levels, or this reader does not support their encoding.
     """
     import tifffile  # here: 0.06 s, which workers without such slides would pay
 
     try:
         with tifffile.TiffFile(path, _multifile=False) as tiff:
-            pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
+            if header.vendor != "generic-tiff":
+                pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
+            else:
+                images = tiff_images(tiff, sub_directories=False)
+                largest = largest_image(images)
+                if largest.number > 0:
+                    image = tiff_images(tiff)[largest.number]
+                    return _read_image(path, header, image)
+                pages = [largest.page, *largest.copies]
             pages.sort(key=lambda page: -page.imagewidth)
             sizes = [(page.imagewidth, page.imagelength) for page in pages]
             # Philips pads its levels to whole tiles; OpenSlide shows what is inside the slide.
-            slack = (pages[0].tilewidth, pages[0].tilelength) if pages and vendor == "philips-tiff" else (1, 1)
-            fits = len(sizes) == len(level_sizes) and all(
+            slack = (pages[0].tilewidth, pages[0].tilelength) if pages and header.vendor == "philips-tiff" else (1, 1)
+            fits = len(sizes) == len(header.level_sizes) and all(
                 0 <= w - level_w < slack[0] and 0 <= h - level_h < slack[1]
-                for (w, h), (level_w, level_h) in zip(sizes, level_sizes, strict=True)
+                for (w, h), (level_w, level_h) in zip(sizes, header.level_sizes, strict=True)
             )
             if not fits:
                 raise SlideFormatError(
-                    f"slide {path!r}: tiled directories of {sizes} px; OpenSlide's are {level_sizes}"
+                    f"slide {path!r}: tiled directories of {sizes} px; OpenSlide's are {header.level_sizes}"
                 )
-            return [_level(page, path) for page in pages]
+            return header, [_level(page, path) for page in pages]
     except SlideFormatError:
         raise
     except Exception as error:  # tifffile raises many kinds of errors for broken directories
         raise SlideFormatError(f"slide {path!r}: tifffile cannot index it: {error}") from error
+
+
+def _read_image(path: str, header: SlideHeader, image: TiffImage) -> tuple[SlideHeader, list[TiffLevel]]:
+    """Header and levels of an image that OpenSlide does not read."""
+    pages = sorted([image.page, *image.copies], key=lambda page: -page.imagewidth)
+    levels = [_level(page, path) for page in pages]
+    sizes = [(page.imagewidth, page.imagelength) for page in pages]
+    properties = {name: value for name, value in header.properties.items() if not name.startswith("openslide.")}
+    for i, level in enumerate(levels):
+        properties[f"openslide.level[{i}].tile-width"] = str(level.layout.tile_w)
+        properties[f"openslide.level[{i}].tile-height"] = str(level.layout.tile_h)
+    per_px = [1e4 / per_cm if per_cm > 0 else 0.0 for per_cm in image.page.get_resolution("CENTIMETER")]
+    mpp_xy = (float(per_px[0]), float(per_px[1])) if min(per_px) > 0 and image.page.resolutionunit != 1 else None
+    made = SlideHeader(
+        level_sizes=sizes,
+        level_downsamples=[(sizes[0][0] / w + sizes[0][1] / h) / 2 for w, h in sizes],
+        mpp_xy=mpp_xy,
+        vendor=header.vendor,
+        properties=properties | {"openslide.vendor": header.vendor},
+    )
+    return made, levels
 
 
 class TiffSlide(TiledSlide):
@@ -138,9 +171,10 @@ class TiffSlide(TiledSlide):
         vendor = header.vendor
         if vendor not in VENDORS:
             raise SlideFormatError(f"slide {path!r}: format {vendor}; the tiff reader takes {', '.join(VENDORS)}")
-        self._levels = read_levels(path, header.level_sizes, vendor)
+        known, (header, self._levels) = header, read_levels(path, header)
         layouts = [level.layout for level in self._levels]
         super().__init__(path, header, layouts, missing_from_finer=vendor == "aperio")
+        self.overrules_openslide = header is not known
         self._file: int | None = os.open(path, os.O_RDONLY)
         self._closing = threading.Lock()
 

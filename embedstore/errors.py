@@ -43,6 +43,10 @@ class AccessError(EmbedStoreError, OSError):
     """A file, folder or store cannot be read or written: permissions, a full disk, an object store that refuses."""
 
 
+class TableError(EmbedStoreError, ValueError):
+    """A file cannot be read as a table; whoever asked for the table raises an error of its own from this one."""
+
+
 # -- slides ---------------------------------------------------------------------------------
 
 

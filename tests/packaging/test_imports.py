@@ -16,6 +16,7 @@ SHARED_BY_EXTRACTORS = (
 #: Floors of the house, lowest first: a module imports only from its own floor and those below it.
 LAYERS = (
     ("embedstore",),  # errors, configuration and other files that stand alone
+    ("embedstore.tables",),
     ("embedstore.slides.slide",),
     ("embedstore.slides.image_file",),
     ("embedstore.slides.readers",),

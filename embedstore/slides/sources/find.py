@@ -30,8 +30,8 @@ def find_slides(paths: Sequence[str | Path], *, mpp: float | None = None) -> lis
     - a folder of ready-made tiles: one with a labels.csv that lists images, or one of images only, with or without
       class sub-folders (in a folder that holds slides, images without a labels.csv count as thumbnails, and are left
       out);
-    - a list, .csv or .parquet, with a column `path` (relative to the list's folder) and optional columns slide_id, mpp
-      and tissue; any other column becomes metadata.
+    - a list (CSV, Excel, Parquet or Arrow) with a column `path`, relative to the list's folder, and optional columns
+      slide_id, mpp and tissue; any other column becomes metadata.
 
     Args:
         paths: Files, folders and lists.
@@ -85,7 +85,10 @@ def _level_0_file(path: Path, series: dict[str, str]) -> Path:
 
 
 def _find_in_list(list_path: Path) -> Iterator[SlideSource]:
-    for row in read_slide_list(list_path):
+    rows, notes = read_slide_list(list_path)
+    for note in notes:
+        log.warning(note)
+    for row in rows:
         written = Path(row.path)
         path = Path(os.path.normpath(list_path.parent / written.expanduser()))
         is_folder = path.is_dir()

@@ -1,21 +1,15 @@
-"""Lists of slides in CSV or Parquet."""
+"""Lists of slides."""
 
-import csv
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from embedstore.errors import SlideListError
 from embedstore.slides.sources.source import MetadataValue
+from embedstore.tables import TABLE_SUFFIXES, read_table
 
-LIST_SUFFIXES = frozenset({".csv", ".parquet"})
+LIST_SUFFIXES = TABLE_SUFFIXES
 # Columns with a meaning of their own; every other one becomes metadata of the slide.
 OWN_COLUMNS = ("path", "slide_id", "mpp", "tissue")
-BOOLEANS = {"true": True, "false": False}
-
-Row = dict[str, MetadataValue]  # {column: value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,112 +28,45 @@ class ListedSlide:
     slide_id: str | None
     mpp: float | None
     tissue: str | None
-    metadata: Row
-
-    @classmethod
-    def from_row(cls, row: Row, where: str) -> "ListedSlide":
-        """Check a row; `where` names it in errors."""
-        path, slide_id, mpp, tissue = (row.get(name) for name in OWN_COLUMNS)
-        if not isinstance(path, str) or not path:
-            raise SlideListError(f"{where}: no path; found {path!r}")
-        if mpp is not None and (isinstance(mpp, str | bool) or not 0 < mpp < float("inf")):
-            raise SlideListError(f"{where} ({path}): mpp is {mpp!r}; expected µm/px")
-        return cls(
-            path=path,
-            slide_id=None if slide_id is None else str(slide_id),
-            mpp=None if mpp is None else float(mpp),
-            tissue=None if tissue is None else str(tissue),
-            metadata={name: value for name, value in row.items() if name not in OWN_COLUMNS},
-        )
+    metadata: dict[str, MetadataValue]
 
 
-def read_slide_list(list_path: Path) -> list[ListedSlide]:
-    """The rows of a list.
+def read_slide_list(list_path: Path) -> tuple[list[ListedSlide], tuple[str, ...]]:
+    """The rows of a list, and notes for the user on how it was read.
 
-    A column of a CSV holds integers, floats or booleans where all of its values are such, and strings otherwise; an
-    empty value is None. Integers that would lose leading zeros (patient 007) stay strings.
+    Paths, ids and patients are text as it stands. Other columns are numbers, or true and false, where all values are
+    such, and text otherwise.
 
     Raises:
-        SlideListError: it cannot be read, or has no column `path`, or a row without a path.
+        SlideListError: it cannot be read, has no column `path`, or a row without a path or with a wrong mpp.
     """
-    columns, rows = _read_csv(list_path) if list_path.suffix.lower() == ".csv" else _read_parquet(list_path)
-    if "path" not in columns:
-        raise SlideListError(f"{list_path}: expected a column path, found {columns}")
-    return [ListedSlide.from_row(row, f"{list_path}, row {number}") for number, row in enumerate(rows, start=1)]
-
-
-def _read_csv(list_path: Path) -> tuple[list[str], list[Row]]:
-    try:
-        with open(list_path, newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SlideListError(f"{list_path}: cannot be read as CSV: {error}") from error
-    if not lines:
-        raise SlideListError(f"{list_path} is empty; expected a header with a column path")
-    columns, body = [name.strip() for name in lines[0]], [line for line in lines[1:] if any(line)]
-    if len(set(columns)) < len(columns):
-        raise SlideListError(f"{list_path}: a column occurs twice: {columns}")
-    for number, line in enumerate(body, start=1):
-        if len(line) != len(columns):
-            raise SlideListError(f"{list_path}, row {number}: {len(line)} values; expected {len(columns)}: {columns}")
-    parsed: dict[str, list[MetadataValue]] = {}
-    for i, name in enumerate(columns):
-        values = [line[i].strip() for line in body]
-        texts: list[MetadataValue] = [value or None for value in values]
-        parsed[name] = texts if name in ("path", "slide_id", "tissue") else parse_column(values)
-    return columns, [{name: parsed[name][row] for name in columns} for row in range(len(body))]
-
-
-def parse_column(values: Sequence[str]) -> list[MetadataValue]:
-    """A CSV column's values in the narrowest type that holds all of them; empty ones are None."""
-    filled = [value for value in values if value]
-    parsers: tuple[Callable[[str], MetadataValue], ...] = (_boolean, _integer, _number)
-    for parse in parsers:
-        try:
-            parsed = {value: parse(value) for value in set(filled)}
-        except ValueError:
-            continue
-        return [parsed[value] if value else None for value in values]
-    return [value or None for value in values]
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in BOOLEANS:
-        raise ValueError(text)
-    return BOOLEANS[text.lower()]
-
-
-def _integer(text: str) -> int:
-    number = int(text)
-    if str(number) != text.removeprefix("+") or abs(number) >= 1 << 63:
-        raise ValueError(text)  # 007, 1_000: names, not numbers
-    return number
-
-
-def _number(text: str) -> float:
-    digits = text.lstrip("+-")
-    if "_" in text or (len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()):
-        raise ValueError(text)
-    return float(text)
-
-
-def _read_parquet(list_path: Path) -> tuple[list[str], list[Row]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(list_path)
-    except (OSError, pa.ArrowException) as error:
-        raise SlideListError(f"{list_path}: cannot be read as Parquet: {error}") from error
-    return table.column_names, [_plain(row) for row in table.to_pylist()]
-
-
-def _plain(row: Mapping[str, object]) -> Row:
-    """Parquet values as Python's: dates and other types as text, NaN as None."""
-    return {name: _plain_value(value) for name, value in row.items()}
-
-
-def _plain_value(value: object) -> MetadataValue:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return None
-    return value if isinstance(value, str | int | float | bool) else str(value)
+    table = read_table(list_path, error=SlideListError)
+    own = {name: table.find(name) for name in OWN_COLUMNS}
+    if own["path"] is None:
+        raise table.error(f"expected a column path, found {', '.join(table.names) or 'no column with a name'}")
+    patient = table.find("patient")
+    none: list[None] = [None] * len(table)
+    paths, ids, tissues = (
+        none if (c := own[name]) is None else table.text(c) for name in ("path", "slide_id", "tissue")
+    )
+    if lacking := [row for row, path in enumerate(paths) if path is None]:
+        raise table.error("no path; expected one in each row", lacking)
+    mpps = none if own["mpp"] is None else table.numbers(own["mpp"])
+    if wrong := [row for row, mpp in enumerate(mpps) if mpp is not None and mpp <= 0]:
+        raise table.error(f"mpp is {mpps[wrong[0]]:g}; expected µm/px, above 0", wrong)
+    metadata = {
+        "patient" if name == patient else name: table.text(name) if name == patient else table.values(name)
+        for name in table.names
+        if name not in own.values()
+    }
+    rows = [
+        ListedSlide(
+            path=str(path),
+            slide_id=slide_id,
+            mpp=mpp,
+            tissue=tissue,
+            metadata={name: values[row] for name, values in metadata.items()},
+        )
+        for row, (path, slide_id, mpp, tissue) in enumerate(zip(paths, ids, mpps, tissues, strict=True))
+    ]
+    return rows, table.notes

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-MetadataValue = str | int | float | bool | None
+from embedstore.tables import Value
+
+MetadataValue = Value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,105 @@
+"""Tables in text files, as pandas, R, Excel and LibreOffice write them."""
+
+import codecs
+import csv
+import io
+import re
+
+from embedstore.errors import TableError
+from embedstore.tables.raw_table import RawTable
+
+DELIMITERS = ",;\t|"  # of those that divide the header into equally many names, the first
+#: The longer ones first: the UTF-32 mark begins with that of UTF-16.
+ENCODINGS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
+
+def read_delimited(content: bytes) -> RawTable:
+    """Read a text file of values that commas, semicolons, tabs or bars divide; the first line names the columns.
+
+    The encoding is UTF-8, UTF-16 or UTF-32, or else Windows-1252, which is noted. Lines without any value, and columns
+    without a name and values, are passed over.
+
+    Raises:
+        TableError: it is not text, or a line has another number of values than the header.
+    """
+    text, notes = _decode(content)
+    lines, start = text, 1
+    if named := re.match(r"\s*\"?sep=(.)\"?\r?\n", text):  # how Excel is told the delimiter
+        lines, start = text[named.end() :], 2
+        delimiter = named[1]
+    else:
+        delimiter = _delimiter(text)
+    records, numbers = _records(lines, delimiter, start)
+    if not records:
+        raise TableError("is empty; expected a header with the names of the columns")
+    header, body = records[0], records[1:]
+    if body and all(len(record) == len(header) + 1 and record[-1].strip() for record in body):
+        header = ["", *header]  # write.table of R gives its names of rows no header
+    width, least = len(header), max(i for i, name in enumerate(header, start=1) if name.strip())
+    for record, number in zip(body, numbers[1:], strict=True):
+        if len(record) < least or any(cell.strip() for cell in record[width:]):
+            raise TableError(
+                f"has {len(record)} value(s) in line {number}; expected {least}, as the header has: "
+                f"{', '.join(header)[:200]} (a value with {delimiter!r} in it stands in double quotes)"
+            )
+        record += [""] * (width - len(record))
+    return RawTable(
+        names=header,
+        columns=[[record[i] for record in body] for i in range(width)],
+        numbers=numbers[1:],
+        unit="line",
+        typed=False,
+        decimal_comma=delimiter != ",",
+        notes=tuple(notes),
+    )
+
+
+def _decode(content: bytes) -> tuple[str, list[str]]:
+    """The text of a file without byte-order mark, and what to tell of its encoding."""
+    encoding, mark = next(((name, mark) for mark, name in ENCODINGS.items() if content.startswith(mark)), ("", b""))
+    if not encoding and b"\0" in content[:4]:
+        encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
+    try:
+        text, notes = content[len(mark) :].decode(encoding or "utf-8"), []
+    except UnicodeDecodeError as error:
+        if encoding:
+            raise TableError(f"is no text in {encoding.upper()}, as which it begins; save it as UTF-8") from error
+        try:
+            text = content.decode("cp1252")
+        except UnicodeDecodeError:
+            raise TableError("is text in neither UTF-8 nor Windows-1252; save it as UTF-8") from error
+        example = next((word for word in re.split(r"[\s,;|\"]+", text) if not word.isascii()), "")
+        notes = [f"it is not UTF-8 and was read as Windows-1252 (such as {example!r}); if that is wrong, save as UTF-8"]
+    if "\0" in text:
+        raise TableError("holds NUL characters, so it is no text file; expected CSV, Excel, Parquet or Arrow")
+    return text, notes
+
+
+def _delimiter(text: str) -> str:
+    header = re.search(r"[^\r\n]*[^\s,;|][^\r\n]*", text)
+    lines = [header[0]] if header else []
+    return max(DELIMITERS, key=lambda delimiter: len(next(csv.reader(lines, delimiter=delimiter), [])))
+
+
+def _records(text: str, delimiter: str, start: int) -> tuple[list[list[str]], list[int]]:
+    """The lines that have a value, and the number of each."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    records, numbers, line = [], [], start
+    try:
+        for record in reader:
+            if any(map(str.strip, record)):
+                records.append(record)
+                numbers.append(line)
+            line = start + reader.line_num
+    except csv.Error as error:
+        raise TableError(
+            f"has a double quote in line {line} that is not closed, or that text follows; a quote within quotes is "
+            "written twice"
+        ) from error
+    return records, numbers

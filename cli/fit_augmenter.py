@@ -69,4 +69,4 @@ def resolve_augmenter(options: Mapping[str, Any]) -> AugmenterConfig:
     from embedstore.toml_tables import fields_of, read_tables
 
     tables = read_tables(options["config_file"], fields_of({AUGMENTER.table: AugmenterConfig}))
-    return AugmenterConfig(**AUGMENTER.merged(tables[AUGMENTER.table], options))
+    return AUGMENTER.build(tables[AUGMENTER.table], options)

@@ -52,6 +52,7 @@ SPLIT = Section(
     Flag("file", "--split-file", type=click.Path(exists=True, dir_okay=False)),
     Flag("group_by", metavar="COLUMN"),
 )
+AUGMENT = Section("augment", AugmentConfig)  # a table of the TOML file without flags of its own
 AUGMENT_KINDS = [field.name for field in fields(AugmentConfig)]
 
 
@@ -66,24 +67,29 @@ def resolve_fit(options: Mapping[str, Any]) -> FitConfig:
     from embedstore.api.settings import fit_config
     from embedstore.toml_tables import fields_of, read_tables
 
-    kinds = {section.table: section.config for section in (FIT, SPLIT, JOIN)} | {"augment": AugmentConfig}
+    kinds = {section.table: section.config for section in (FIT, SPLIT, JOIN, AUGMENT)}
     tables = read_tables(options.get("config_file"), fields_of(kinds), repeated=["augment"])
-    policies = [*map(_policy, options.get("augment") or ())] or [AugmentConfig(**table) for table in tables["augment"]]
-    settings = {
-        **FIT.merged(tables["fit"], options),
-        "split": resolve_split(tables, options),
-        "join": JoinConfig(**JOIN.merged(tables["join"], options)),
-        "augment": tuple(dict.fromkeys(policies)) or None,
-    }
-    return fit_config(None, settings)
+    policies = [*map(_policy, options.get("augment") or ())]
+    policies = policies or [AUGMENT.build([table], options) for table in tables["augment"]]
+    return FIT.build(
+        tables["fit"],
+        options,
+        lambda **settings: fit_config(None, settings),
+        split=resolve_split(tables, options),
+        join=JOIN.build(tables["join"], options),
+        augment=tuple(dict.fromkeys(policies)) or None,
+    )
 
 
 def resolve_split(tables: Mapping[str, Any], options: Mapping[str, Any]) -> SplitConfig:
     """The split of [split] and its flags; a column or a file implies the kind."""
-    split = SPLIT.merged(tables["split"], options)
-    if implied := [kind for kind in ("column", "file") if kind in split]:
-        split.setdefault("kind", implied[0])
-    return SplitConfig(**split)
+
+    def make(**split: Any) -> SplitConfig:
+        if implied := [kind for kind in ("column", "file") if kind in split]:
+            split.setdefault("kind", implied[0])
+        return SplitConfig(**split)
+
+    return SPLIT.build(tables["split"], options, make)
 
 
 def _policy(text: str) -> AugmentConfig | Literal["search"]:

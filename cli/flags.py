@@ -91,6 +91,24 @@ class Section:
         """The fields that were set: by the one table that a file may have, and over it by flags."""
         return {**(tables[0] if tables else {}), **self.given(options)}
 
+    def build(
+        self,
+        tables: Sequence[Mapping[str, Any]],
+        options: Mapping[str, Any],
+        make: Callable[..., Any] | None = None,
+        **others: Any,
+    ) -> Any:
+        """The configuration, from the fields that were set and `others`.
+
+        Raises:
+            ConfigError: a value is not valid; the message names the file and the table where it comes from there.
+        """
+        from embedstore.toml_tables import errors_name_table
+
+        of_file = {*(tables[0] if tables else ())} - {*self.given(options)}
+        with errors_name_table(options.get("config_file"), self.table, of_file):
+            return (make or self.config)(**self.merged(tables, options), **others)
+
     def help(self, flag: Flag) -> str:
         """Help text of a flag, with its default at the end."""
         text, unset = field_help(self.config)[flag.field]

@@ -56,15 +56,18 @@ def resolve(options: Mapping[str, Any]) -> "IngestOptions":
         extractors, names = extractors_from_flags(options), list(options["collections"])
     else:
         extractors, names = extractors_from_tables(tables["extractor"], path)
+    tiling = TILING.merged(tables["tiling"], options)
+    # Only a check: the extractor's own tile_px is not known yet, and the largest allows every stride.
+    TILING.build(tables["tiling"], options, lambda **given: TilingConfig(**{"tile_px": 8192, **given}))
     return {
         "extractors": extractors,
         "collections": names,
         "mpp": options["mpp"],
-        "views": ViewConfig(**views) if with_views else None,
-        "tiling": TILING.merged(tables["tiling"], options),
-        "tissue": TissueConfig(**TISSUE.merged(tables["tissue"], options)),
-        "reading": ReadingConfig(**READING.merged(tables["reading"], options)),
-        "run": RunConfig(**RUN.merged(tables["run"], options)),
+        "views": VIEWS.build(tables["views"], options) if with_views else None,
+        "tiling": tiling,
+        "tissue": TISSUE.build(tables["tissue"], options),
+        "reading": READING.build(tables["reading"], options),
+        "run": RUN.build(tables["run"], options),
         "execution": ExecutionConfig(**EXECUTION.given(options)),
         "retry_failed": options["retry_failed"],
         "force": options["force"],

@@ -105,10 +105,8 @@ def resolve_select(options: Mapping[str, Any]) -> "tuple[list[ExtractorConfig], 
     path = options.get("config_file")
     fields = fields_of({section.table: section.config for section in (SELECT, SPLIT, JOIN)})
     tables = read_tables(path, fields | {"extractor": EXTRACTOR_FIELDS}, repeated=["extractor"])
-    config = SelectConfig(
-        **SELECT.merged(tables["select"], options),
-        split=resolve_split(tables, options),
-        join=JoinConfig(**JOIN.merged(tables["join"], options)),
+    config = SELECT.build(
+        tables["select"], options, split=resolve_split(tables, options), join=JOIN.build(tables["join"], options)
     )
     if options.get("extractors"):
         return extractors_from_flags(options), config

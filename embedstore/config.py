@@ -5,11 +5,11 @@ the default is.
 """
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from embedstore.errors import ConfigError
+from embedstore.typed_values import typed
 
 MIB = 1 << 20
 
@@ -19,8 +19,17 @@ def require(holds: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+class Settings:
+    """Base of the configuration classes, which are frozen dataclasses: each value is of the type of its field."""
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = typed(getattr(self, each.name), each.type, f"{type(self).__name__}: {each.name}")
+            object.__setattr__(self, each.name, value)
+
+
 @dataclass(frozen=True, kw_only=True)
-class TilingConfig:
+class TilingConfig(Settings):
     """How a slide is cut into tiles.
 
     Attributes:
@@ -36,8 +45,9 @@ class TilingConfig:
     min_tissue: float = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(16 <= self.tile_px <= 8192, f"tile_px is {self.tile_px}; expected 16 to 8192 pixels")
-        require(math.isfinite(self.mpp) and 0.02 <= self.mpp <= 100, f"mpp is {self.mpp}; expected 0.02 to 100 µm/px")
+        require(0.02 <= self.mpp <= 100, f"mpp is {self.mpp}; expected 0.02 to 100 µm/px")
         stride = self.tile_px if self.stride_px is None else self.stride_px
         require(1 <= stride <= 16 * self.tile_px, f"stride_px is {stride}; expected 1 to {16 * self.tile_px} pixels")
         object.__setattr__(self, "stride_px", stride)
@@ -45,7 +55,7 @@ class TilingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TissueConfig:
+class TissueConfig(Settings):
     """How tissue is separated from background on a thumbnail.
 
     Attributes:
@@ -63,14 +73,14 @@ class TissueConfig:
     exclude_pen: bool = True
 
     def __post_init__(self) -> None:
-        require(self.method in ("otsu", "all"), f"tissue method is {self.method!r}; expected 'otsu' or 'all'")
+        super().__post_init__()
         require(0.5 <= self.mpp <= 64, f"tissue mpp is {self.mpp}; expected 0.5 to 64 µm/px")
         require(self.min_area_um2 >= 0, f"min_area_um2 is {self.min_area_um2}; expected 0 or more")
         require(self.max_hole_um2 >= 0, f"max_hole_um2 is {self.max_hole_um2}; expected 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingConfig:
+class ReadingConfig(Settings):
     """How pixels are read.
 
     Attributes:
@@ -82,13 +92,12 @@ class ReadingConfig:
     max_unreadable: float = 0.01
 
     def __post_init__(self) -> None:
-        readers = ("auto", "tiff", "dicom", "fastslide", "openslide")
-        require(self.reader in readers, f"reader is {self.reader!r}; expected one of {', '.join(readers)}")
+        super().__post_init__()
         require(0 <= self.max_unreadable <= 1, f"max_unreadable is {self.max_unreadable}; expected a share 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(Settings):
     """How a run uses the machine. Nothing here changes what is stored.
 
     Attributes:
@@ -116,6 +125,7 @@ class RunConfig:
     compact_every: int = 64
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("readers", "extractors", "batch_tiles"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
@@ -125,7 +135,7 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExecutionConfig:
+class ExecutionConfig(Settings):
     """Where an ingest runs.
 
     Attributes:
@@ -140,7 +150,7 @@ class ExecutionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViewConfig:
+class ViewConfig(Settings):
     """Which augmented copies (views) of each tile are embedded beside it. They are the same in every run.
 
     Every view is mirrored and turned at random. Each other change is made to the share of views that is noted.
@@ -168,6 +178,7 @@ class ViewConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(1 <= self.count <= 64, f"views is {self.count}; expected 1 to 64 of each tile")
         for name, most in (("crop", 0.9), ("stain", 0.9), ("brightness", 0.9), ("contrast", 0.9), ("blur", 20)):
             value = getattr(self, name)
@@ -177,7 +188,7 @@ class ViewConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestConfig:
+class IngestConfig(Settings):
     """Everything that determines the rows of a slide, except the extractor.
 
     Attributes:
@@ -194,7 +205,7 @@ class IngestConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JoinConfig:
+class JoinConfig(Settings):
     """When a tile lies in an annotated area.
 
     Attributes:
@@ -206,7 +217,7 @@ class JoinConfig:
     min_overlap: float = 0.5
 
     def __post_init__(self) -> None:
-        require(self.rule in ("centre", "overlap"), f"join rule is {self.rule!r}; expected 'centre' or 'overlap'")
+        super().__post_init__()
         require(0 < self.min_overlap <= 1, f"min_overlap is {self.min_overlap}; expected a share above 0, to 1")
 
 

@@ -6,7 +6,7 @@ They are not in the packages `search` and `store`, so that the command line can 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from embedstore.config import require
+from embedstore.config import Settings, require
 
 MIN_PARTITIONS, MAX_PARTITIONS = 32, 4096
 ONE_BIT_DIM = 128  # from this many dimensions on, one bit per dimension is enough
@@ -15,7 +15,7 @@ AWAY_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndexConfig:
+class IndexConfig(Settings):
     """When a collection has an index, and which.
 
     Attributes:
@@ -35,8 +35,7 @@ class IndexConfig:
     sample_rows: int = 64
 
     def __post_init__(self) -> None:
-        kinds = ("auto", "ivf_rq", "flat")
-        require(self.kind in kinds, f"kind of index is {self.kind!r}; expected one of {', '.join(kinds)}")
+        super().__post_init__()
         require(self.flat_rows >= 0, f"flat_rows is {self.flat_rows}; expected 0 or more rows")
         require(
             self.partitions is None or 1 <= self.partitions <= 65_536,
@@ -60,7 +59,7 @@ class IndexConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndexSearchConfig:
+class IndexSearchConfig(Settings):
     """How an index is searched. Without an index every vector is compared, and these settings have no effect.
 
     Attributes:
@@ -77,6 +76,7 @@ class IndexSearchConfig:
     exact: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.nprobes >= 1, f"nprobes is {self.nprobes}; expected 1 or more partitions")
         require(
             self.refine_factor >= 1, f"refine_factor is {self.refine_factor}; expected 1 or more candidates a neighbour"
@@ -84,7 +84,7 @@ class IndexSearchConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig:
+class SearchConfig(Settings):
     """Which neighbours are returned, and with which columns.
 
     Attributes:
@@ -107,11 +107,8 @@ class SearchConfig:
     index_search: IndexSearchConfig = field(default_factory=IndexSearchConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "columns", tuple(dict.fromkeys(self.columns)))
         require(self.k >= 1, f"k is {self.k}; expected 1 or more neighbours")
-        require(
-            self.exclude_same in (None, "slide", "patient"),
-            f"exclude_same is {self.exclude_same!r}; expected slide or patient",
-        )
         require(self.per_slide is None or self.per_slide >= 1, f"per_slide is {self.per_slide}; expected 1 or more")
         require(0 <= self.diverse <= 1, f"diverse is {self.diverse}; expected 0 to 1")

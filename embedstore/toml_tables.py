@@ -1,17 +1,20 @@
 """Read the tables of a TOML file, checked against the fields that they may set."""
 
+import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from embedstore.errors import ConfigError
+from embedstore.text_files import read_text
+from embedstore.typed_values import guess, shown, typed
 
 #: A table as TOML gives it; ranges and the like are checked by the dataclass that is made of it.
 Table = dict[str, Any]
-_EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", Mapping: "a table"}
+_LARGEST_BYTES = 1 << 20  # what is larger is another file, such as a slide
 
 
 def fields_of(kinds: Mapping[str, type]) -> dict[str, dict[str, Any]]:
@@ -34,47 +37,43 @@ def read_tables(
     Returns:
         For each name in `allowed` its tables: none where the file has none, one, or several where they may repeat.
     Raises:
-        ConfigError: the file is not TOML, has a table or field that is not allowed, or a value of another type.
+        ConfigError: the file cannot be read or is not TOML, has a table or field that is not allowed, or a value of
+            another type.
     """
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8")) if path else {}
-    except ValueError as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
     result: dict[str, list[Table]] = {name: [] for name in allowed}
-    for name, value in content.items():
+    for name, value in (_content(path) if path else {}).items():
         tables = value if isinstance(value, list) and name in repeated else [value]
         if name not in allowed or not all(isinstance(table, dict) for table in tables):
             names = ", ".join(f"[[{table}]]" if table in repeated else f"[{table}]" for table in allowed)
-            raise ConfigError(f"{path} has {name!r}; expected the tables {names}")
-        if unknown := sorted({field for table in tables for field in table} - set(allowed[name])):
-            raise ConfigError(
-                f"{path}: [{name}] has {', '.join(unknown)}; expected some of {', '.join(sorted(allowed[name]))}"
-            )
-        for field, entry in ((field, entry) for table in tables for field, entry in table.items()):
-            if not _is_a(entry, allowed[name][field]):
-                raise ConfigError(f"{path}: [{name}] {field} is {entry!r}; expected {_expected(allowed[name][field])}")
-        result[name] = [{field: tuple(v) if isinstance(v, list) else v for field, v in t.items()} for t in tables]
+            raise ConfigError(f"{path} has {shown(name)}; expected the tables {names}{guess([name], allowed)}")
+        where, types = f"{path}: [{name}]", allowed[name]
+        for table in tables:
+            if unknown := sorted(set(table) - set(types)):
+                expected = f"{', '.join(sorted(types))}{guess(unknown, types)}"
+                raise ConfigError(f"{where} has {', '.join(unknown)}; expected some of {expected}")
+            result[name].append({field: typed(v, types[field], f"{where} {field}") for field, v in table.items()})
     return result
 
 
-def _is_a(value: Any, kind: Any) -> bool:
-    """Whether a value of TOML can be one of a field of this type; a whole number can be a float's."""
-    if get_origin(kind) in (Union, UnionType):
-        return any(_is_a(value, part) for part in get_args(kind))
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    if get_origin(kind) is tuple:
-        return isinstance(value, list) and all(_is_a(part, get_args(kind)[0]) for part in value)
-    if kind in (int, float):
-        return isinstance(value, (int, kind)) and not isinstance(value, bool)
-    return isinstance(value, get_origin(kind) or kind)
+@contextmanager
+def errors_name_table(path: str | Path | None, table: str, fields: Iterable[str]) -> Iterator[None]:
+    """Put a file and its table before an error about the value of one of the fields that the table set."""
+    try:
+        yield
+    except ConfigError as error:
+        if not any(re.search(rf"\b{field}\b", str(error)) for field in fields):
+            raise
+        raise ConfigError(f"{path}: [{table}] {error}") from error
 
 
-def _expected(kind: Any) -> str:
-    if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_expected(part) for part in get_args(kind) if part is not NoneType)
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(map(str, get_args(kind)))}"
-    if get_origin(kind) is tuple:
-        return f"a list, each {_expected(get_args(kind)[0])}"
-    return _EXPECTED[get_origin(kind) or kind]
+def _content(path: str | Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_text(path, limit_bytes=_LARGEST_BYTES))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}; expected a TOML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text: {error.reason} at byte {error.start:,}; save it as UTF-8") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is not TOML: its lists are nested too deeply") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error

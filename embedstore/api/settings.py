@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from embedstore.errors import ConfigError
+from embedstore.typed_values import guess
 
 if TYPE_CHECKING:
     from heads.config import FitConfig
@@ -45,7 +46,8 @@ def check_settings(kind: type, names: Iterable[str]) -> None:
     known = [field.name for field in dataclasses.fields(kind)]
     for name in names:
         if name not in known:
-            raise ConfigError(f"{kind.__name__} has no setting {name!r}; it has {', '.join(known)}")
+            hint = guess([name], known)
+            raise ConfigError(f"{kind.__name__} has no setting {name!r}; it has {', '.join(known)}{hint}")
 
 
 def as_names(names: str | Sequence[str]) -> tuple[str, ...]:

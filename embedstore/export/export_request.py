@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-from embedstore.config import require
+from embedstore.config import Settings, require
 from embedstore.errors import ExportError
 from embedstore.export.predictions import (
     ExportScope,
@@ -31,7 +31,7 @@ SHOWN_FILES = 6  # of a result that a notebook shows
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportRequest:
+class ExportRequest(Settings):
     """What to export.
 
     Attributes:
@@ -62,8 +62,7 @@ class ExportRequest:
     picture_px: int = PICTURE_PX
 
     def __post_init__(self) -> None:
-        formats = get_args(ExportFormat)
-        require(self.format in formats, f"export format is {self.format!r}; expected one of {', '.join(formats)}")
+        super().__post_init__()
         require(
             self.head is None or self.collection is None,
             f"head {self.head!r} and collection {self.collection!r} are both named; a head knows its collection",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embedstore.config import require
+from embedstore.config import Settings, require
 
 POOLINGS = ("network", "cls", "mean", "cls+mean")
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -15,7 +15,7 @@ RANDOM_WEIGHTS = re.compile(r"random(?::(\d+))?")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractorConfig:
+class ExtractorConfig(Settings):
     """An extractor by name, with overrides of its facts; None overrides nothing.
 
     It can be pickled, and loads to the same extractor in any process that sees the same files.
@@ -48,6 +48,7 @@ class ExtractorConfig:
     precision: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(bool(self.ref.strip()), "an extractor's ref is empty; `embedstore extractors` lists the names")
         for name in ("tile_px", "input_px"):
             value = getattr(self, name)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from embedstore.errors import ConfigError
 from embedstore.extractors.config import ExtractorConfig
-from embedstore.toml_tables import Table, fields_of, read_tables
+from embedstore.toml_tables import Table, errors_name_table, fields_of, read_tables
 
 #: What an [[extractor]] table may have: the fields of ExtractorConfig, and the collection that it fills.
 EXTRACTOR_FIELDS = {**fields_of({"extractor": ExtractorConfig})["extractor"], "collection": str}
@@ -31,7 +31,8 @@ def extractors_from_tables(tables: Sequence[Table], path: str | Path | None) -> 
     for table in tables:
         if "ref" not in table:
             raise ConfigError(f"{path}: an [[extractor]] has no ref; expected a name of `embedstore extractors`")
-        configs.append(ExtractorConfig(**{field: v for field, v in table.items() if field != "collection"}))
+        with errors_name_table(path, "extractor", table):
+            configs.append(ExtractorConfig(**{field: v for field, v in table.items() if field != "collection"}))
         collections.append(table.get("collection"))
     if any(collections) and not all(collections):
         raise ConfigError(f"{path}: some [[extractor]] have a collection and some do not; name all or none")

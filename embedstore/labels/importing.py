@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import shapely
 
-from embedstore.config import require
+from embedstore.config import Settings, require
 from embedstore.errors import LabelError, LabelFormatError
 from embedstore.labels.files.annotations import Annotation, AnnotationFile, Origin, subtract
 from embedstore.labels.files.asap_xml import read_asap
@@ -29,7 +29,7 @@ WHOLE_SLIDE = "slide"  # a value of `within`
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportConfig:
+class ImportConfig(Settings):
     """How label files are to be read.
 
     Attributes:
@@ -60,9 +60,7 @@ class ImportConfig:
     collection: str | None = None
 
     def __post_init__(self) -> None:
-        require(
-            self.format in ("auto", *SUFFIXES.values()), f"format is {self.format!r}; expected geojson, asap, table"
-        )
+        super().__post_init__()
         require(bool(self.task.strip()), "the task has no name; expected one with --task")
         require(bool(self.author.strip()), "the author has no name; expected one with --author")
         require(self.author != INGEST, f"the author {INGEST!r} stands for what ingest found in folders; name another")
@@ -73,7 +71,6 @@ class ImportConfig:
                     f"--{option} names class {name!r}, which --class-map renames to {self.class_map.get(name)!r}; "
                     "name the new class",
                 )
-        require(self.origin in (None, "bounds", "level0"), f"origin is {self.origin!r}; expected bounds or level0")
         require(
             self.within == WHOLE_SLIDE or self.negative is not None,
             f"within {self.within!r} says where a negative class holds; name that class with --negative",

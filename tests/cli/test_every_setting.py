@@ -45,13 +45,12 @@ def _augmenter(options: dict[str, Any]) -> dict[str, Any]:
     return {"augmenter": fit_augmenter.resolve_augmenter(options)}
 
 
-AUGMENT = Section("augment", fit_settings.AugmentConfig)
 VERBS: list[tuple[click.Command, list[str], Callable[[dict[str, Any]], dict[str, Any]], list[Section]]] = [
     (ingest.command, ["slides/", "-s", "store"], _ingest,
      [ingest_settings.TILING, ingest_settings.TISSUE, ingest_settings.READING, ingest_settings.VIEWS,
       ingest_settings.RUN]),
     (fit_head.command, ["-s", "store", "-t", "tumour"], _fit,
-     [fit_settings.FIT, fit_settings.SPLIT, fit_settings.JOIN, AUGMENT]),
+     [fit_settings.FIT, fit_settings.SPLIT, fit_settings.JOIN, fit_settings.AUGMENT]),
     (select_extractor.command, ["-s", "store", "-t", "tumour", "-e", "colour-12"], _select,
      [select_extractor.SELECT, fit_settings.SPLIT, Section("join", fit_settings.JoinConfig)]),
     (fit_augmenter.command, ["-s", "store"], _augmenter, [fit_augmenter.AUGMENTER]),

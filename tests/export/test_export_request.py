@@ -49,7 +49,7 @@ def test_one_file_of_all_slides(store: Store, tmp_path: Path):
 
 
 def test_requests_are_checked(tmp_path: Path):
-    with pytest.raises(ConfigError, match="export format is 'pdf'; expected one of geojson"):
+    with pytest.raises(ConfigError, match="format is 'pdf'; expected one of geojson"):
         ExportRequest(format="pdf", path=tmp_path)
     with pytest.raises(ConfigError, match="a head knows its collection"):
         ExportRequest(format="csv", path=tmp_path, head="lesion", collection="toy")

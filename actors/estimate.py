@@ -16,7 +16,7 @@ from actors.request import IngestRequest, TilingGroup
 from embedstore.config import IngestConfig
 from embedstore.errors import NoTileError
 from embedstore.extractors import Extractor, load_extractor
-from embedstore.slides import SlidePlan, SlideSource, TileReader, plan_slide, single_thread
+from embedstore.slides import SlidePlan, SlideSource, SourceSummary, TileReader, plan_slide, single_thread
 from embedstore.store import Store
 from embedstore.views import draw_parameters
 from embedstore.views.apply import with_views
@@ -71,8 +71,16 @@ class SlideWarning:
 
 @dataclass(frozen=True, kw_only=True)
 class IngestEstimate:
-    """What an ingest would do and cost on this machine."""
+    """What an ingest would do and cost on this machine.
 
+    Attributes:
+        understood: What the paths given were understood as.
+        passes: The cost, for each tiling.
+        unfit: Slides that would fail or have no tile.
+        warned: What is improbable about the others.
+    """
+
+    understood: SourceSummary = field(default_factory=SourceSummary)
     passes: list[PassEstimate] = field(default_factory=list)
     unfit: list[UnfitSlide] = field(default_factory=list)
     warned: list[SlideWarning] = field(default_factory=list)
@@ -87,7 +95,7 @@ class IngestEstimate:
 
 def estimate(request: IngestRequest) -> IngestEstimate:
     """Plan every slide that `ingest` would embed, and time the extractors; nothing is written."""
-    result = IngestEstimate()
+    result = IngestEstimate(understood=request.understood)
     for group in request.groups:
         _estimate_group(request, group, result)
     return result

@@ -55,7 +55,7 @@ def ingest(
     for part in parts[1:]:
         total += part
     groups_left = len(request.groups) - len(parts)
-    return replace(total, remaining=total.remaining + groups_left * len(request.sources))
+    return replace(total, understood=request.understood, remaining=total.remaining + groups_left * len(request.sources))
 
 
 def _ingest_group(
@@ -99,6 +99,7 @@ def _ingest_group(
         done=counts.done,
         failed=counts.failed,
         empty=counts.empty,
+        warned=counts.warned,
         remaining=remaining,
         tiles=counts.tiles,
         tiles_per_s=counts.tiles_per_s,

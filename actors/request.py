@@ -7,7 +7,7 @@ from typing import Any
 from embedstore.config import ExecutionConfig, IngestConfig, RunConfig, TilingConfig
 from embedstore.errors import ConfigError
 from embedstore.extractors import ExtractorConfig, describe_extractor
-from embedstore.slides import SlideSource, check_reader
+from embedstore.slides import SlideSource, SourceSummary, check_reader
 
 #: Resolution of the tiles of an extractor that states none, µm/px.
 DEFAULT_MPP = 0.5
@@ -39,6 +39,7 @@ class IngestRequest:
 
     Attributes:
         sources: The slides.
+        understood: What the paths that named them were understood as.
         store_uri: The store; made where there is none.
         groups: Extractors and their collections, from `group_by_tiling`.
         config: How tissue is found and pixels are read; its tiling is replaced by each group's.
@@ -52,6 +53,7 @@ class IngestRequest:
     sources: Sequence[SlideSource]
     store_uri: str
     groups: Sequence[TilingGroup]
+    understood: SourceSummary = field(default_factory=SourceSummary)
     config: IngestConfig = field(default_factory=IngestConfig)
     run: RunConfig = field(default_factory=RunConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from actors.jobs import SlideReason
+from embedstore.slides import SourceSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +30,11 @@ class IngestSummary:
     """What an ingest did.
 
     Attributes:
+        understood: What the paths given were understood as.
         already: Slides that were complete before.
         left_failed: Slides that failed in an earlier run and were not retried.
         failed, empty: Slides that failed or had no tile in this run.
+        warned: What came up about slides that are done, such as tiles that could not be read.
         remaining: Slides that a stopped run did not reach.
         tiles: Tiles embedded, each counted once however many extractors saw it.
         tiles_per_s: From the first tile embedded to the last; of the last tiling where there are several.
@@ -41,11 +44,13 @@ class IngestSummary:
 
     run_id: str
     collections: tuple[str, ...]
+    understood: SourceSummary = field(default_factory=SourceSummary)
     done: int = 0
     already: int = 0
     left_failed: list[SlideReason] = field(default_factory=list)
     failed: list[SlideReason] = field(default_factory=list)
     empty: list[SlideReason] = field(default_factory=list)
+    warned: list[SlideReason] = field(default_factory=list)
     remaining: int = 0
     tiles: int = 0
     tiles_per_s: float = 0.0
@@ -64,6 +69,7 @@ class IngestSummary:
             left_failed=self.left_failed + later.left_failed,
             failed=self.failed + later.failed,
             empty=self.empty + later.empty,
+            warned=list(dict.fromkeys(self.warned + later.warned)),
             remaining=self.remaining + later.remaining,
             tiles=self.tiles + later.tiles,
             tiles_per_s=later.tiles_per_s or self.tiles_per_s,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from actors.estimate import IngestEstimate
     from actors.summary import IngestSummary
 
+SHOWN_WARNINGS = 10
+
 
 @click.command(epilog="Example:  embedstore ingest slides/ --store my-store --extractor stain-texture")
 @click.argument("slides", nargs=-1, required=True, metavar="SLIDES...")
@@ -76,12 +78,18 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, *
 
 
 def _print_summary(summary: "IngestSummary", store: str) -> None:
+    for line in summary.understood.lines():
+        click.echo(line, err=True)
     for slide_id, reason in summary.failed:
         click.echo(f"failed  {slide_id}: {reason}", err=True)
     for slide_id, reason in summary.left_failed:
         click.echo(f"failed earlier  {slide_id}: {reason}", err=True)
     for slide_id, reason in summary.empty:
         click.echo(f"no tile  {slide_id}: {reason}", err=True)
+    for slide_id, warning in summary.warned[:SHOWN_WARNINGS]:
+        click.echo(f"warning  {slide_id}: {warning}", err=True)
+    if len(summary.warned) > SHOWN_WARNINGS:
+        click.echo(f"… {len(summary.warned):,} warnings in all; `embedstore status` shows them", err=True)
     click.echo(
         f"{summary.done} slide(s) done, {summary.already} already there, {len(summary.empty)} without tiles, "
         f"{len(summary.failed) + len(summary.left_failed)} failed; "
@@ -99,6 +107,8 @@ def _print_estimate(estimate: "IngestEstimate", as_json: bool) -> None:
     if as_json:
         print_json(estimate.as_record())
         return
+    for line in estimate.understood.lines():
+        click.echo(line)
     print_table(
         [
             [

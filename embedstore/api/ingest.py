@@ -20,7 +20,7 @@ from embedstore.config import (
     ViewConfig,
 )
 from embedstore.errors import SlideNotFoundError
-from embedstore.progress import OnProgress
+from embedstore.progress import OnProgress, Progress
 from embedstore.python_terms import python_terms
 from embedstore.quantities import human_time
 
@@ -57,7 +57,7 @@ class IngestResult(Table):
 
     Attributes:
         summary: What the ingest did: slides done, tiles, seconds, collections.
-        notes: The next steps, where slides failed or remain.
+        notes: What the slides given were understood as, and the next steps where slides failed or remain.
     """
 
     shown_text = 500  # reasons whole: the next step stands at their end
@@ -76,7 +76,9 @@ class IngestResult(Table):
         )
         self.summary = summary
         terms = [python_terms(reason) for _, _, reason in rows]
-        self.notes = tuple(f"in Python: {term}" for term in dict.fromkeys(filter(None, terms)))
+        self.notes = tuple(summary.understood.lines()[1:])
+        self.notes += tuple(f"{slide_id}: {warning}" for slide_id, warning in summary.warned)
+        self.notes += tuple(f"in Python: {term}" for term in dict.fromkeys(filter(None, terms)))
         if summary.failed or summary.left_failed:
             self.notes += ("once the reason is mended, the same call with retry_failed=True tries failed slides again",)
         if summary.stopped:
@@ -91,34 +93,46 @@ class IngestResult(Table):
 
 def ingest_request(slides: Slides, store_uri: str, **options: Unpack[IngestOptions]) -> "IngestRequest":
     """Find the slides and check all settings of an ingest, before any work; arguments as in `Store.ingest`."""
+    from actors.known_slides import known_ids, with_known_ids
     from actors.request import IngestRequest, group_by_tiling
     from embedstore.slides import find_slides
+    from embedstore.store import Store
 
     paths = [slides] if isinstance(slides, str | Path) else list(slides)
-    sources = find_slides([str(path) for path in paths], mpp=options.get("mpp"))
-    if not sources:
-        names = ", ".join(map(str, paths))
-        raise SlideNotFoundError(f"no slide in {names}; expected slide files, folders of tiles, or a list")
     check_settings(TilingConfig, options.get("tiling", {}))
     groups = group_by_tiling(
         as_extractors(options.get("extractors", DEFAULT_EXTRACTOR)),
         options.get("tiling", {}),
         as_names(options.get("collections", ())),
     )
+    tile_px = max(group.tiling.tile_px for group in groups)
+    found = find_slides([str(path) for path in paths], mpp=options.get("mpp"), tile_px=tile_px)
+    if not found.sources:
+        raise SlideNotFoundError(
+            "; ".join(
+                [
+                    f"no slide in {', '.join(map(str, paths))}; expected slide files, folders of tiles, or a list",
+                    *found.summary.lines(),
+                ]
+            )
+        )
+    ids = known_ids(found.sources, Store(store_uri))
+    found = with_known_ids(found, ids)
     config = IngestConfig(
         tissue=build_config(TissueConfig, options.get("tissue")),
         reading=build_config(ReadingConfig, options.get("reading")),
         views=_views(options.get("views")),
     )
     return IngestRequest(
-        sources=sources,
+        sources=found.sources,
+        understood=found.summary,
         store_uri=store_uri,
         groups=groups,
         config=config,
         run=build_config(RunConfig, options.get("run")),
         execution=build_config(ExecutionConfig, options.get("execution")),
         retry_failed=options.get("retry_failed", False),
-        force=frozenset(as_names(options.get("force", ()))),
+        force=frozenset(ids.get(name, name) for name in as_names(options.get("force", ()))),
         limit=options.get("limit"),
     )
 
@@ -129,6 +143,8 @@ def run_ingest(request: "IngestRequest", *, on_progress: OnProgress | None = Non
     from actors.interruption import stop_on_interrupt
 
     with progress_bar(on_progress) as report, stop_on_interrupt(report) as should_stop:
+        for line in request.understood.lines():
+            report(Progress(stage="ingest", message=line))
         return IngestResult(ingest(request, on_progress=report, should_stop=should_stop))
 
 

@@ -3,7 +3,18 @@
 from embedstore.slides.image_file import read_image
 from embedstore.slides.readers import check_reader, open_slide, single_thread
 from embedstore.slides.slide import Pixels, Slide
-from embedstore.slides.sources import MetadataValue, SlideSource, TileLabel, find_slides, list_tiles
+from embedstore.slides.sources import (
+    FoundSlides,
+    MetadataValue,
+    SlideSource,
+    SourceSummary,
+    TileFolderSummary,
+    TileLabel,
+    find_slides,
+    kind_of,
+    read_tile_folder,
+    real_paths,
+)
 from embedstore.slides.tiling import (
     COARSER_TOLERANCE,
     SlidePlan,
@@ -13,6 +24,7 @@ from embedstore.slides.tiling import (
     check_fine_enough,
     edge_and_stride,
     fingerprint,
+    fingerprint_of,
     fit_square,
     plan_slide,
     read_square,
@@ -54,11 +66,17 @@ __all__ = [
     "check_reader",
     "draw_overlay",
     "edge_and_stride",
+    "FoundSlides",
+    "SourceSummary",
+    "TileFolderSummary",
     "find_slides",
+    "kind_of",
+    "real_paths",
     "find_tissue",
     "fingerprint",
+    "fingerprint_of",
     "fit_square",
-    "list_tiles",
+    "read_tile_folder",
     "mask_shares",
     "open_slide",
     "plan_slide",

@@ -49,7 +49,7 @@ def take_in(
 ) -> IngestSummary:
     """Ingest in this process."""
     request = IngestRequest(
-        sources=find_slides([str(slides / "slides.csv")]),
+        sources=find_slides([str(slides / "slides.csv")]).sources,
         store_uri=str(store),
         groups=group_by_tiling([ExtractorConfig(ref="colour-12")], {}),
         config=IngestConfig(views=views),

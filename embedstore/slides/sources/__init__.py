@@ -1,7 +1,22 @@
 """Sources: slides as users name them, by folder, by list, or as a folder of ready-made tiles."""
 
-from embedstore.slides.sources.find import find_slides
+from embedstore.slides.sources.find import FoundSlides, find_slides
+from embedstore.slides.sources.folder import kind_of, real_paths
 from embedstore.slides.sources.source import MetadataValue, SlideSource
-from embedstore.slides.sources.tile_folder import TileLabel, list_tiles
+from embedstore.slides.sources.source_summary import LeftOut, SourceSummary, TileFolderSummary
+from embedstore.slides.sources.tile_folder import TileFolder, TileLabel, read_tile_folder
 
-__all__ = ["MetadataValue", "SlideSource", "TileLabel", "find_slides", "list_tiles"]
+__all__ = [
+    "FoundSlides",
+    "LeftOut",
+    "MetadataValue",
+    "SlideSource",
+    "SourceSummary",
+    "TileFolder",
+    "TileFolderSummary",
+    "TileLabel",
+    "find_slides",
+    "kind_of",
+    "read_tile_folder",
+    "real_paths",
+]

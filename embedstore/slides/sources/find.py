@@ -1,273 +1,278 @@
 """Find slides in folders and lists, or by name; no slide is opened here."""
 
-import logging
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from embedstore.errors import SlideError, SlideListError, SlideNotFoundError
-from embedstore.slides.readers.dicom_series import DicomHeader, is_dicom, read_header
-from embedstore.slides.readers.tiff_reader import is_tiled_tiff
-from embedstore.slides.sources.slide_list import LIST_SUFFIXES, read_slide_list
+from embedstore.config import TilingConfig
+from embedstore.errors import SlideFormatError, SlideListError, SlideNotFoundError
+from embedstore.slides.sources.folder import DICOM_SUFFIXES, Folder, kind_of, real_paths, scan_folder
+from embedstore.slides.sources.folder_levels import SPLITS
+from embedstore.slides.sources.folder_slides import dicom_series, find_in_folder
+from embedstore.slides.sources.slide_list import LIST_SUFFIXES, ListedSlide, read_slide_list
 from embedstore.slides.sources.source import SlideSource
-from embedstore.slides.sources.tile_folder import IMAGE_SUFFIXES, LABELS, SPLITS
+from embedstore.slides.sources.source_summary import SHOWN, LeftOut, LeftOutFiles, SourceSummary, TileFolderSummary
+from embedstore.slides.sources.tile_folder import LABELS, read_tile_folder
 
-log = logging.getLogger(__name__)
-
-# What OpenSlide 4 opens, by suffix; .tif and .tiff are slides where they are tiled, ready-made tiles otherwise.
-SLIDE_SUFFIXES = frozenset({".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi"})
-TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic"})
+SLIDES = "slides"  # the name of the table that lists the slides of its folder, without its suffix
 
 
-def find_slides(paths: Sequence[str | Path], *, mpp: float | None = None) -> list[SlideSource]:
+@dataclass(frozen=True, kw_only=True)
+class FoundSlides:
+    """The slides that paths name, sorted by `slide_id`, and what the paths were understood as."""
+
+    sources: tuple[SlideSource, ...]
+    summary: SourceSummary
+
+
+def find_slides(
+    paths: Sequence[str | Path], *, mpp: float | None = None, tile_px: int = TilingConfig.tile_px
+) -> FoundSlides:
     """Find the slides that paths name.
 
     A path is one of
     - a file of any suffix;
-    - a folder, searched with all its sub-folders for files that OpenSlide opens; a DICOM series is one slide;
+    - a folder, searched with all its sub-folders for files that OpenSlide opens; a DICOM series is one slide. What a
+      slides.csv in it says of these slides is read as from a list;
     - a folder of ready-made tiles: one with a labels.csv that lists images, or one of images only, with or without
-      class sub-folders (in a folder that holds slides, images without a labels.csv count as thumbnails, and are left
-      out);
+      sub-folders for classes, patients and splits (in a folder that holds slides, images without a labels.csv count as
+      thumbnails, and are left out);
     - a list (CSV, Excel, Parquet or Arrow) with a column `path`, relative to the list's folder, and optional columns
       slide_id, mpp and tissue; any other column becomes metadata.
+
+    A file that several paths name is one slide, and what a list says of it holds.
 
     Args:
         paths: Files, folders and lists.
         mpp: Level-0 resolution of the slides for which no list gives one, µm/px.
-    Returns:
-        The slides, sorted by `slide_id`.
+        tile_px: Edge of the tiles that will be embedded; ready-made tiles that are far larger are told.
     Raises:
         SlideNotFoundError: there is nothing at a path.
+        SlideFormatError: a path is a pipe, a socket or a device.
         SlideListError: a list is malformed, or two slides have the same id; the message names both.
     """
-    sources: dict[str, SlideSource] = {}
-    series: dict[str, str] = {}
+    search = _Search(tile_px)
     for path in paths:
-        for source in _find(Path(path), series):
-            namesake = sources.get(source.slide_id)
-            if namesake is not None and namesake.path == source.path:
-                continue  # the same slide named twice
-            if namesake is not None:
+        search.add(Path(path))
+    return search.result(mpp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Named:
+    """A slide as a path names it, and how: by its file or folder, by a list, or by a list that gives its id."""
+
+    source: SlideSource
+    listed: bool = False
+    by_id: bool = False
+
+
+class _Search:
+    """Gathers the slides of several paths, each file once."""
+
+    def __init__(self, tile_px: int) -> None:
+        self._tile_px = tile_px
+        self._by_file: dict[str, list[_Named]] = {}  # by the path without links
+        self._left_out: list[LeftOut] = []
+        self._notes: list[str] = []
+        self._warnings: list[str] = []
+        self._names: dict[str, set[str]] = {}  # ids that the paths give to each file
+        self._contradicted: list[str] = []  # slides of which two rows say different things
+        self._series: dict[str, str] = {}  # {DICOM file: level-0 file of its series} of the folders read so far
+        self._real_path = real_paths()
+
+    def add(self, path: Path) -> None:
+        """Add the slides that a path names."""
+        absolute = path.expanduser().absolute()
+        kind = kind_of(absolute)
+        if kind == "folder":
+            self._add_folder(absolute)
+        elif kind == "missing":
+            raise SlideNotFoundError(f"no file or folder at {str(path)!r} that this user may read")
+        elif kind == "special":
+            raise SlideFormatError(f"{str(path)!r} is a pipe, a socket or a device; expected a file or a folder")
+        elif absolute.suffix.lower() in LIST_SUFFIXES:
+            rows, notes = read_slide_list(absolute)
+            self._notes += notes
+            for row in rows:
+                self._add(_listed(row, absolute))
+        else:
+            if absolute.suffix.lower() in DICOM_SUFFIXES:  # level-*.dcm names one slide, not twelve
+                absolute = self._level_0_file(absolute)
+            self._add(_Named(source=SlideSource(slide_id=absolute.name, path=str(absolute), kind="wsi")))
+
+    def _add(self, named: _Named) -> None:
+        """Add a slide. Of several names of a file, a list's goes first, and the file's own before that of a link."""
+        file = self._real_path(named.source.path)
+        self._names.setdefault(file, set()).add(named.source.slide_id)
+        same = self._by_file.setdefault(file, [])
+        if named.by_id and all(other.by_id for other in same):
+            same.append(named)  # perhaps one file under two ids, such as with two masks
+        elif not same or _weight(named) > _weight(same[0]):
+            same[:] = [named]
+        elif named.listed and named.source.metadata != same[0].source.metadata:
+            self._contradicted.append(named.source.slide_id)
+
+    def _level_0_file(self, path: Path) -> Path:
+        if str(path) not in self._series:
+            folder = Folder(path.parent, dicom=[file.name for file in path.parent.iterdir() if file.is_file()])
+            for finest, files in dicom_series(folder):
+                self._series.update(dict.fromkeys(files, finest))
+        return Path(self._series.get(str(path), path))
+
+    def _add_folder(self, root: Path) -> None:
+        left_out = LeftOutFiles(root)
+        tree = scan_folder(root, left_out)
+        found = find_in_folder(tree, left_out, self._warnings)
+        for source in found:
+            self._add(_Named(source=source))
+        by_file = {self._real_path(source.path): source for source in found}
+        tile_folders = {Path(source.path) for source in found if source.kind == "tiles"}
+        for folder in tree.walk():
+            for table in (folder.path / name for name in folder.tables):
+                if table == folder.table(SLIDES):
+                    self._add_statements(table, by_file)
+                elif table != folder.table(LABELS) or folder.path not in tile_folders:
+                    left_out.add("table", table)
+        self._left_out += left_out.as_tuple()
+
+    def _add_statements(self, table: Path, found: Mapping[str, SlideSource]) -> None:
+        """Take what a slides.csv in a folder says of the slides that were found there, which keep their ids."""
+        try:
+            rows, notes = read_slide_list(table)
+        except SlideListError as error:
+            self._warnings.append(f"{error}; the table is not used")
+            return
+        self._notes += notes
+        others = list[str]()
+        for row in rows:
+            named = _listed(row, table)
+            there = found.get(self._real_path(named.source.path))
+            if there is None:
+                others.append(row.path)
+                continue
+            slide_id = named.source.slide_id if named.by_id else there.slide_id
+            self._add(replace(named, source=replace(named.source, slide_id=slide_id, path=there.path, kind=there.kind)))
+        if len(others) < len(rows):
+            self._notes.append(f"{table} tells of {len(rows) - len(others):,} of {len(found):,} slides of its folder")
+        if others:
+            self._warnings.append(
+                f"{table}: {len(others):,} of {len(rows):,} rows name no slide there: {_some(others)}"
+            )
+
+    def result(self, mpp: float | None) -> FoundSlides:
+        """All slides, each with an id of its own."""
+        sources: dict[str, SlideSource] = {}
+        for source in (named.source for same in self._by_file.values() for named in same):
+            namesake = sources.setdefault(source.slide_id, source)
+            if self._real_path(namesake.path) != self._real_path(source.path):
                 raise SlideListError(
                     f"two slides have the id {source.slide_id!r}: {namesake.path!r} and {source.path!r}; "
                     "give a list with a column slide_id"
                 )
-            sources[source.slide_id] = source if source.mpp is not None else replace(source, mpp=mpp)
-    return [sources[slide_id] for slide_id in sorted(sources)]
-
-
-def _find(path: Path, series: dict[str, str]) -> Iterator[SlideSource]:
-    """The slides that one path names; `series`: {DICOM file: level-0 file of its series} of the folders read so far."""
-    absolute = path.expanduser().absolute()
-    if absolute.is_dir():
-        yield from _find_in_folder(absolute)
-    elif not absolute.exists():
-        raise SlideNotFoundError(f"no file or folder at {str(path)!r}")
-    elif absolute.suffix.lower() in LIST_SUFFIXES:
-        yield from _find_in_list(absolute)
-    else:
-        if absolute.suffix.lower() in DICOM_SUFFIXES:  # level-*.dcm names one slide, not twelve
-            absolute = _level_0_file(absolute, series)
-        yield SlideSource(slide_id=absolute.name, path=str(absolute), kind="wsi")
-
-
-def _level_0_file(path: Path, series: dict[str, str]) -> Path:
-    if str(path) not in series:
-        folder = _Folder(path.parent, dicom=[file.name for file in path.parent.iterdir() if file.is_file()])
-        for finest, files in _series_of(folder):
-            series.update(dict.fromkeys(files, finest))
-    return Path(series.get(str(path), path))
-
-
-# -- lists ----------------------------------------------------------------------------------
-
-
-def _find_in_list(list_path: Path) -> Iterator[SlideSource]:
-    rows, notes = read_slide_list(list_path)
-    for note in notes:
-        log.warning(note)
-    for row in rows:
-        written = Path(row.path)
-        path = Path(os.path.normpath(list_path.parent / written.expanduser()))
-        is_folder = path.is_dir()
-        is_series = is_folder and _holds_dicom(path)
-        default_id = path.name if written.is_absolute() else written.as_posix().removeprefix("./")
-        yield SlideSource(
-            slide_id=default_id if row.slide_id is None else row.slide_id,
-            path=_only_series(path, list_path) if is_series else str(path),
-            kind="tiles" if is_folder and not is_series else "wsi",
-            mpp=row.mpp,
-            tissue=None if row.tissue is None else os.path.normpath(list_path.parent / Path(row.tissue).expanduser()),
-            metadata=row.metadata,
+        ordered = [sources[slide_id] for slide_id in sorted(sources)]
+        folders = tuple(self._tile_folder(source) for source in ordered if source.kind == "tiles")
+        patients = [str(patient) for source in ordered if (patient := source.metadata.get("patient")) is not None]
+        return FoundSlides(
+            sources=tuple(source if source.mpp is not None else replace(source, mpp=mpp) for source in ordered),
+            summary=SourceSummary(
+                slides=dict(Counter(_format(source) for source in ordered if source.kind == "wsi").most_common()),
+                tile_folders=folders,
+                patients=len(set(patients)),
+                with_patient=len(patients),
+                left_out=tuple(self._left_out),
+                notes=(*self._notes, *self._doubled()),
+                warnings=(*self._warnings, *self._contradictions(), *_warnings_of(folders)),
+            ),
         )
 
-
-def _holds_dicom(folder: Path) -> bool:
-    return any(path.suffix.lower() in DICOM_SUFFIXES for path in folder.iterdir())
-
-
-def _only_series(folder: Path, list_path: Path) -> str:
-    """The level-0 file of the one DICOM series in a folder that a list names."""
-    tree = _scan(folder, seen=set())
-    files = [] if tree is None else _level_0_files(tree)
-    if len(files) != 1:
-        raise SlideListError(
-            f"{list_path}: {str(folder)!r} holds {len(files)} DICOM slides; expected one, or name a file"
-        )
-    return str(files[0])
-
-
-# -- folders --------------------------------------------------------------------------------
-
-
-@dataclass
-class _Folder:
-    """The content of a folder by kind, and its sub-folders.
-
-    Attributes:
-        path: The folder.
-        slides: Names of slide files directly in it.
-        images: Names of other images.
-        dicom: Names of DICOM files.
-        children: Sub-folders that hold any of these.
-        labelled: It has a labels.csv that lists images.
-    """
-
-    path: Path
-    slides: list[str] = field(default_factory=list)
-    images: list[str] = field(default_factory=list)
-    dicom: list[str] = field(default_factory=list)
-    children: list["_Folder"] = field(default_factory=list)
-    labelled: bool = False
-
-    def has_slides(self) -> bool:
-        return bool(self.slides or self.dicom) or any(child.has_slides() for child in self.children)
-
-
-def _find_in_folder(root: Path) -> Iterator[SlideSource]:
-    tree = _scan(root, seen=set())
-    if tree is None:
-        return
-    yield from _sources(tree, root, images_are_tiles=not tree.has_slides())
-
-
-def _sources(folder: _Folder, root: Path, *, images_are_tiles: bool) -> Iterator[SlideSource]:
-    """Slides of a folder and its sub-folders; without `images_are_tiles`, tile folders are those with a labels.csv."""
-    if folder.labelled or (images_are_tiles and _is_tile_folder(folder)):
-        yield SlideSource(slide_id=_id(folder.path, root) or root.name, path=str(folder.path), kind="tiles")
-        return
-    for name in folder.slides:
-        path = folder.path / name
-        yield SlideSource(slide_id=_id(path, root), path=str(path), kind="wsi")
-    for path in _level_0_files(folder):
-        yield SlideSource(slide_id=_id(path, root), path=str(path), kind="wsi")
-    if folder.images:
-        log.info(
-            "%s: %d images next to slides left out; list them in a labels.csv to take them as tiles",
-            folder.path,
-            len(folder.images),
-        )
-    for child in folder.children:
-        yield from _sources(child, root, images_are_tiles=images_are_tiles)
-
-
-def _id(path: Path, root: Path) -> str:
-    relative = path.relative_to(root).as_posix()
-    return "" if relative == "." else relative
-
-
-def _is_tile_folder(folder: _Folder) -> bool:
-    """Whether images lie in it, in its class sub-folders, or in class sub-folders of train, valid and test."""
-    if folder.slides or folder.dicom:
-        return False
-    if folder.images:
-        return not folder.children or all(_is_tile_folder(child) for child in folder.children)
-    if not folder.children:
-        return False
-    if all(child.images and not child.children and not child.labelled for child in folder.children):
-        return True
-    return all(child.path.name.lower() in SPLITS and _is_tile_folder(child) for child in folder.children)
-
-
-def _scan(path: Path, seen: set[tuple[int, int]]) -> _Folder | None:
-    """A folder with its sub-folders; None for one that was read before (a link that leads back)."""
-    status = path.stat()
-    if (status.st_dev, status.st_ino) in seen:
-        return None
-    seen.add((status.st_dev, status.st_ino))
-    folder, subfolders = _Folder(path), []
-    with os.scandir(path) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                subfolders.append(entry.name)
-            elif entry.is_file() or (entry.is_symlink() and not Path(entry).exists()):  # pipes and devices block
-                _add_file(folder, entry.name)
-    folder.labelled = not folder.slides and not folder.dicom and _lists_images(path / LABELS)
-    if folder.labelled:
-        return folder  # all images below it are tiles
-    companions = {Path(name).stem for name in folder.slides if name.lower().endswith(".mrxs")}
-    for name in subfolders:
-        if name in companions:
-            continue  # the data of an MRXS slide
-        child = _scan(path / name, seen)
-        if child is not None and (child.slides or child.images or child.dicom or child.children or child.labelled):
-            folder.children.append(child)
-    return folder
-
-
-def _add_file(folder: _Folder, name: str) -> None:
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path a file costs 10,000 files half a second
-    if suffix in SLIDE_SUFFIXES:
-        folder.slides.append(name)
-    elif suffix in TIFF_SUFFIXES:
-        (folder.slides if is_tiled_tiff(folder.path / name) else folder.images).append(name)
-    elif suffix in IMAGE_SUFFIXES:
-        folder.images.append(name)
-    elif suffix in DICOM_SUFFIXES or (not suffix and _begins_as_dicom(folder.path / name)):
-        folder.dicom.append(name)
-
-
-def _begins_as_dicom(path: Path) -> bool:
-    try:
-        return is_dicom(path)
-    except OSError:
-        return False
-
-
-def _lists_images(labels_path: Path) -> bool:
-    """Whether a labels.csv lists images; next to slides it may hold labels of slides instead."""
-    if not labels_path.is_file():
-        return False
-    with open(labels_path, encoding="utf-8-sig", errors="replace") as file:
-        columns, first = file.readline().strip().split(","), file.readline().strip().split(",")
-    if "file" not in columns or len(first) != len(columns):
-        return False
-    return Path(first[columns.index("file")]).suffix.lower() in IMAGE_SUFFIXES
-
-
-def _level_0_files(folder: _Folder) -> list[Path]:
-    """The file of the finest level of each DICOM slide in a folder; an unreadable file counts as a slide."""
-    return sorted(Path(finest) for finest, _ in _series_of(folder))
-
-
-def _series_of(folder: _Folder) -> list[tuple[str, list[str]]]:
-    """(level-0 file, all files) of each DICOM series in a folder."""
-    members: dict[str, list[DicomHeader]] = {}
-    for name in folder.dicom:
-        path = folder.path / name
+    def _tile_folder(self, source: SlideSource) -> TileFolderSummary:
         try:
-            header = read_header(path)
-        except SlideError:
-            header = DicomHeader(path=str(path), series=str(path), whole_slide=True, volume=True, size=(0, 0))
-        if header.whole_slide:
-            members.setdefault(header.series, []).append(header)
-        else:
-            log.info("%s: DICOM, but not a whole-slide image; left out", path)
-    return [
-        (max(files, key=lambda header: (header.volume, header.size[0])).path, [header.path for header in files])
-        for files in members.values()
-    ]
+            folder = read_tile_folder(source.path, tile_px=self._tile_px)
+        except SlideListError as error:  # that slide fails, and says why
+            self._warnings.append(str(error))
+            return TileFolderSummary(slide_id=source.slide_id, path=source.path, tiles=0, meaning="it cannot be read")
+        self._notes += [f"tile folder {source.slide_id!r}: {note}" for note in folder.notes]
+        new = [warning for warning in folder.warnings if warning not in self._warnings]
+        self._warnings += [f"tile folder {source.slide_id!r}: {warning}" for warning in new]
+        return folder.summary(source.slide_id, source.path)
+
+    def _doubled(self) -> Iterator[str]:
+        kept = {file: {named.source.slide_id for named in same} for file, same in self._by_file.items()}
+        doubled = [
+            f"{min(others)} is {min(kept[file])}"
+            for file, names in self._names.items()
+            if (others := names - kept[file])
+        ]
+        if doubled:
+            yield f"{len(doubled):,} slides have several names, and are taken once: {_some(doubled)}"
+
+    def _contradictions(self) -> Iterator[str]:
+        if self._contradicted:
+            yield (
+                f"{len(self._contradicted):,} slides are listed again with other values, which are not taken: "
+                f"{_some(self._contradicted)}"
+            )
+        twice = [
+            min(ids) for same in self._by_file.values() if len(ids := {named.source.slide_id for named in same}) > 1
+        ]
+        if twice:
+            yield f"{len(twice):,} files are slides under two ids: {_some(twice)}"
+
+
+def _weight(named: _Named) -> tuple[bool, bool, bool]:
+    return named.listed, named.by_id, not Path(named.source.path).is_symlink()
+
+
+def _listed(row: ListedSlide, table: Path) -> _Named:
+    """The slide of a row; without a slide_id its path as written, or its name where that is absolute, is its id."""
+    written = Path(row.path)
+    path = Path(os.path.normpath(table.parent / written.expanduser()))
+    is_folder = kind_of(path) == "folder"
+    series = _only_series(path, table) if is_folder else None
+    default_id = path.name if written.is_absolute() else written.as_posix().removeprefix("./")
+    source = SlideSource(
+        slide_id=default_id if row.slide_id is None else row.slide_id,
+        path=str(path) if series is None else series,
+        kind="tiles" if is_folder and series is None else "wsi",
+        mpp=row.mpp,
+        tissue=None if row.tissue is None else os.path.normpath(table.parent / Path(row.tissue).expanduser()),
+        metadata=row.metadata,
+    )
+    return _Named(source=source, listed=True, by_id=row.slide_id is not None)
+
+
+def _only_series(path: Path, table: Path) -> str | None:
+    """The level-0 file of the one DICOM series in a folder that a list names; None where it holds no DICOM file."""
+    folders = list(scan_folder(path, LeftOutFiles(path), all_images=True).walk())
+    if not any(folder.dicom for folder in folders):
+        return None
+    files = [finest for folder in folders for finest, _ in dicom_series(folder)]
+    if len(files) != 1:
+        raise SlideListError(f"{table}: {str(path)!r} holds {len(files)} DICOM slides; expected one, or name a file")
+    return files[0]
+
+
+def _format(source: SlideSource) -> str:
+    return Path(source.path).suffix.lower() or "without suffix"
+
+
+def _warnings_of(folders: Sequence[TileFolderSummary]) -> Iterator[str]:
+    """What is improbable about several tile folders of one call, which are tasks of their own."""
+    siblings: dict[Path, list[TileFolderSummary]] = {}
+    for folder in folders:
+        siblings.setdefault(Path(folder.path).parent, []).append(folder)
+    for parent, members in siblings.items():
+        names = [Path(folder.path).name for folder in members]
+        if len(members) > 1 and all(len(folder.classes) <= 1 for folder in members):
+            yield (
+                f"{len(members)} tile folders in {parent} have one class or none each ({_some(names)}): if they are "
+                "classes of one task, give the folder above them"
+            )
+        elif len(members) > 1 and all(name.lower() in SPLITS for name in names):
+            yield f"the tile folders {_some(names)} are tasks of their own; one labels.csv above them makes them one"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

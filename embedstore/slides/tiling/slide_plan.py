@@ -1,6 +1,7 @@
 """The plan of a slide: which tiles will be read, decided before any is read."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from embedstore.errors import NoTileError
 from embedstore.slides.readers import open_slide
 from embedstore.slides.readers.dicom_series import is_dicom, series_levels
 from embedstore.slides.sources.source import SlideSource
-from embedstore.slides.sources.tile_folder import TileLabel, list_tiles
+from embedstore.slides.sources.tile_folder import TileLabel, read_tile_folder
 from embedstore.slides.tiling.resolution import check_fine_enough, resolve_mpp
 from embedstore.slides.tiling.slide_grid import lay_grid
 from embedstore.slides.tissue.detection import slide_tissue
@@ -83,7 +84,7 @@ def plan_slide(source: SlideSource, *, tiling: TilingConfig, tissue: TissueConfi
         RegionReadError: no part of it can be read.
     """
     if source.kind == "tiles":
-        return _plan_folder(source)
+        return _plan_folder(source, tiling)
     with open_slide(source.path, reader=reading.reader) as slide:
         mpp, warnings = resolve_mpp(slide, source.slide_id, source.mpp)
         check_fine_enough(mpp, tiling.mpp, source.slide_id)
@@ -111,13 +112,11 @@ def plan_slide(source: SlideSource, *, tiling: TilingConfig, tissue: TissueConfi
         )
 
 
-def _plan_folder(source: SlideSource) -> SlidePlan:
-    names, labels = list_tiles(source.path)
+def _plan_folder(source: SlideSource, tiling: TilingConfig) -> SlidePlan:
+    folder = read_tile_folder(source.path, tile_px=tiling.tile_px)
+    names = folder.names
     if not names:
-        raise NoTileError(f"tile folder {source.slide_id!r} at {source.path!r} holds no PNG, JPEG or TIFF image")
-    digest = hashlib.sha256()
-    for name in names:
-        digest.update(f"{name}\0{_size(Path(source.path, name))}\n".encode())
+        raise NoTileError(f"tile folder {source.slide_id!r} at {source.path!r} holds no image")
     return SlidePlan(
         slide_id=source.slide_id,
         source=source,
@@ -131,10 +130,28 @@ def _plan_folder(source: SlideSource) -> SlidePlan:
         mpp=source.mpp,
         vendor="images",
         tissue_mm2=0.0,
-        warnings=(),
-        fingerprint=digest.hexdigest()[:32],
-        labels=labels,
+        warnings=folder.warnings,
+        fingerprint=_folder_fingerprint(source.path, names),
+        labels=folder.labels,
     )
+
+
+def fingerprint_of(source: SlideSource) -> str:
+    """The fingerprint that a slide's plan has, without planning it.
+
+    Raises:
+        SlideListError, OSError: it cannot be read.
+    """
+    if source.kind == "tiles":
+        return _folder_fingerprint(source.path, read_tile_folder(source.path, tile_px=TilingConfig.tile_px).names)
+    return fingerprint(source.path)
+
+
+def _folder_fingerprint(path: str, names: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(f"{name}\0{_size(Path(path, name))}\n".encode())
+    return digest.hexdigest()[:32]
 
 
 def _size(path: Path) -> int:

@@ -27,7 +27,7 @@ def image(path: Path) -> Path:
 
 
 def ids(*paths: Path, **options) -> list[str]:
-    return [source.slide_id for source in find_slides(paths, **options)]
+    return [source.slide_id for source in find_slides(paths, **options).sources]
 
 
 def test_folders_are_searched_to_the_bottom_and_other_files_left(tmp_path):
@@ -41,7 +41,7 @@ def test_folders_are_searched_to_the_bottom_and_other_files_left(tmp_path):
         ".x/f.svs",
     ):
         touch(tmp_path / name)
-    found = find_slides([tmp_path], mpp=0.25)
+    found = find_slides([tmp_path], mpp=0.25).sources
     assert [source.slide_id for source in found] == ["a/c.NDPI", "a/d/e.mrxs", "b.svs"]
     assert all(source.kind == "wsi" and source.mpp == 0.25 and Path(source.path).is_absolute() for source in found)
 
@@ -82,7 +82,7 @@ def test_a_list_may_name_the_folder_of_a_dicom_series(tmp_path):
     write_dicom(tmp_path / "s" / "1.dcm", tissue_picture(64, 48))
     write_dicom(tmp_path / "s" / "2.dcm", tissue_picture(128, 96))
     (tmp_path / "list.csv").write_text("path\ns\n")
-    (source,) = find_slides([tmp_path / "list.csv"])
+    (source,) = find_slides([tmp_path / "list.csv"]).sources
     assert (source.slide_id, source.kind, source.path) == ("s", "wsi", str(tmp_path / "s" / "2.dcm"))
     write_dicom(tmp_path / "s" / "3.dcm", tissue_picture(128, 96), series="1.2.3")
     with pytest.raises(SlideListError, match="holds 2 DICOM slides"):
@@ -92,7 +92,7 @@ def test_a_list_may_name_the_folder_of_a_dicom_series(tmp_path):
 def test_images_only_are_one_slide_of_tiles(tmp_path):
     for name in ("normal/1.png", "tumour/2.jpg", "tumour/3.tif"):
         image(tmp_path / "set" / name)
-    (source,) = find_slides([tmp_path / "set"])
+    (source,) = find_slides([tmp_path / "set"]).sources
     assert (source.slide_id, source.kind) == ("set", "tiles")
     assert ids(tmp_path) == ["set"]
 
@@ -130,7 +130,7 @@ def test_a_list_brings_its_columns(tmp_path):
         "slides/a.svs,,0.25,masks/a.geojson,007,61,true,0.5\n"
         "./b.svs,B,,,P2,,false,2\n"
     )
-    b, a = find_slides([tmp_path / "list.csv"], mpp=0.5)
+    b, a = find_slides([tmp_path / "list.csv"], mpp=0.5).sources
     assert (b.slide_id, a.slide_id) == ("B", "slides/a.svs")
     assert (a.mpp, b.mpp) == (0.25, 0.5)
     assert a.path == str(tmp_path / "slides" / "a.svs")
@@ -144,7 +144,7 @@ def test_a_parquet_list_keeps_its_types(tmp_path):
     touch(tmp_path / "a.svs")
     table = pa.table({"path": ["a.svs"], "mpp": [0.25], "grade": [3], "nan": [float("nan")], "ok": [True]})
     pq.write_table(table, tmp_path / "list.parquet")
-    (source,) = find_slides([tmp_path / "list.parquet"])
+    (source,) = find_slides([tmp_path / "list.parquet"]).sources
     assert source.mpp == 0.25
     assert dict(source.metadata) == {"grade": 3, "nan": None, "ok": True}
 
@@ -180,7 +180,7 @@ def test_no_slide_is_opened(tmp_path, monkeypatch):
     for i in range(1000):
         (tmp_path / f"{i:05d}.svs").touch()
     monkeypatch.setattr("builtins.open", lambda *args, **options: pytest.fail(f"opened {args}"))
-    assert len(find_slides([tmp_path])) == 1000  # 10,000 take 0.4 s
+    assert len(find_slides([tmp_path]).sources) == 1000  # 10,000 take 0.4 s
 
 
 def test_the_shared_slides_are_found(shared_data):
@@ -198,11 +198,11 @@ def test_the_shared_slides_are_found(shared_data):
         "openslide-fixtures/unreadable.svs",
         "tcga-cr-7395-01a-01-ts1.svs",
     ]
-    assert all(source.kind == "tiles" for source in find_slides([shared_data / "tiles"]))
+    assert all(source.kind == "tiles" for source in find_slides([shared_data / "tiles"]).sources)
 
 
 def test_a_pipe_among_the_slides_is_passed_over(tmp_path: Path):
     """Opening one to see whether it is DICOM would wait for ever."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "a.svs").write_bytes(b"x")
-    assert [source.slide_id for source in find_slides([tmp_path])] == ["a.svs"]
+    assert [source.slide_id for source in find_slides([tmp_path]).sources] == ["a.svs"]

@@ -11,10 +11,10 @@ from embedstore.slides import (
     SlideSource,
     TileLabel,
     TileReader,
-    list_tiles,
     plan_slide,
     read_image,
     read_tile,
+    read_tile_folder,
 )
 
 TILING = TilingConfig(tile_px=32)
@@ -23,6 +23,11 @@ TILING = TilingConfig(tile_px=32)
 def plan(folder) -> SlidePlan:
     source = SlideSource(slide_id="set", path=str(folder), kind="tiles")
     return plan_slide(source, tiling=TILING, tissue=TissueConfig(), reading=ReadingConfig())
+
+
+def list_tiles(folder) -> tuple[tuple[str, ...], tuple[TileLabel, ...]]:
+    read = read_tile_folder(folder, tile_px=TILING.tile_px)
+    return read.names, read.labels
 
 
 def write(path, value=200, edge=16):
@@ -40,6 +45,14 @@ def test_sub_folders_are_labels_and_folders_above_splits(tmp_path):
     assert labels[0] == TileLabel(name="test/a/3.tif", label="a", split="test")
     assert [label.label for label in labels] == ["a", "a", "b"]
     assert [label.split for label in labels] == ["test", "train", "train"]
+
+
+def test_patients_between_classes_and_tiles_are_patients(tmp_path):
+    for name in ("a/P1/1.png", "a/P2/2.png", "b/P1/3.png"):
+        write(tmp_path / name)
+    read = read_tile_folder(tmp_path, tile_px=16)
+    assert [(label.label, label.patient) for label in read.labels] == [("a", "P1"), ("a", "P2"), ("b", "P1")]
+    assert (read.patients, read.meaning) == (2, "levels of sub-folders: 1 class, 2 patient")
 
 
 def test_a_flat_folder_has_no_labels(tmp_path):
@@ -61,13 +74,52 @@ def test_a_list_of_labels_is_believed(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.csv", '"","file","label","group"\n"1","x/1.png","a","p1"\n"2","y/1.png","b","p2"\n'),  # write.csv of R
+        ("labels.csv", "file;label;patient\nx/1.png;a;p1\ny/1.png;b;p2\n"),
+        ("Labels.CSV", "File,Label,Patient\nx/1.png,a,p1\n./y/1.png,b,p2\n"),
+        ("labels.tsv", "image\tclass\tpatient\nx\\1.png\ta\tp1\ny\\1.png\tb\tp2\n"),
+        ("labels.csv", "file,label,patient\n{root}/x/1.png,a,p1\n{root}/y/1.png,b,p2\n"),
+        ("labels.csv", "file,label,patient\n/elsewhere/data/x/1.png,a,p1\nC:\\data\\y\\1.png,b,p2\n"),
+        ("labels.csv", "id,label,patient\nx/1,a,p1\ny/1,b,p2\n"),
+        ("labels.csv", "file,label,patient\nset/x/1.png,a,p1\nset/y/1.PNG,b,p2\n"),
+    ],
+)
+def test_lists_of_labels_as_other_programs_write_them(tmp_path, name, text):
+    root = tmp_path / "set"
+    write(root / "x" / "1.png")
+    write(root / "y" / "1.png")
+    (root / name).write_text(text.format(root=root))
+    names, labels = list_tiles(root)
+    assert names == ("x/1.png", "y/1.png")
+    assert [(label.name, label.label, label.patient) for label in labels] == [
+        ("x/1.png", "a", "p1"), ("y/1.png", "b", "p2"),
+    ]  # fmt: skip
+
+
+def test_a_list_that_tells_no_image_apart_says_so(tmp_path):
+    for name in ("x/1.png", "y/1.png", "y/2.png"):
+        write(tmp_path / name)
+    (tmp_path / "labels.csv").write_text("file,label\n1.png,a\n2.png,b\n")
+    read = read_tile_folder(tmp_path, tile_px=16)
+    assert [(label.name, label.label) for label in read.labels] == [("1.png", "a"), ("y/2.png", "b")]
+    assert "1 of 2 rows name no image that is there: '1.png'" in read.warnings[0]
+    (tmp_path / "labels.csv").write_text("slide,label\nx,a\n")
+    read = read_tile_folder(tmp_path, tile_px=16)
+    assert [label.label for label in read.labels] == ["x", "y", "y"]
+    assert "labels.csv lists no image and is not used" in read.warnings[0]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,label\n1.png,a\n", r"expected a column file.*'name'"),
-        ("file\n1.png\n1.png\n", "line 3: '1.png' is listed twice"),
+        ("file,file\n1.png,a\n", "labels.csv: more than one column means file"),
+        ("file\n1.png\n./1.png\n", "line 3: './1.png' is listed twice"),
     ],
 )
 def test_a_malformed_list_of_labels_says_so(tmp_path, text, message):
+    write(tmp_path / "1.png")
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(SlideListError, match=message):
         list_tiles(tmp_path)
@@ -106,7 +158,7 @@ def test_a_tile_that_is_not_there_says_so(tmp_path):
 
 
 def test_an_empty_folder_says_so(tmp_path):
-    with pytest.raises(NoTileError, match="holds no PNG, JPEG or TIFF"):
+    with pytest.raises(NoTileError, match="holds no image"):
         plan(tmp_path)
 
 

@@ -103,7 +103,7 @@ def ingested(
 ) -> tuple[Store, Collection, list[dict[str, Any]]]:
     """The store, its one collection, and the collection's rows with their vectors."""
     request = IngestRequest(
-        sources=find_slides([slides]),
+        sources=find_slides([slides]).sources,
         store_uri=str(uri),
         groups=group_by_tiling([extractor], {"min_tissue": 0.0, **tiling}, ["c"]),
         config=IngestConfig(tissue=TissueConfig(method="all")),

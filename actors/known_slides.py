@@ -1,0 +1,68 @@
+"""Slides that a store knows already, recognised by their files under whatever ids they are given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from embedstore.errors import EmbedStoreError
+from embedstore.slides import FoundSlides, SlideSource, fingerprint_of, kind_of, real_paths
+from embedstore.store import SlideRow, Store
+
+SHOWN = 3
+
+
+def known_ids(sources: Sequence[SlideSource], store: Store) -> dict[str, str]:
+    """{id of a slide: the id that the store knows it by}, where the two differ.
+
+    A slide is known by its file: by its path, without links, or, where the file that the store knows is gone, by its
+    fingerprint. A copy beside the file is a slide of its own.
+    """
+    rows = store.ledger.slides()
+    stored = {row.slide_id for row in rows}
+    new = [source for source in sources if source.slide_id not in stored]
+    if not rows or not new:
+        return {}
+    taken = {source.slide_id for source in sources}
+    found: dict[str, str] = {}
+    candidates = _by_path(new, rows) | _moved(new, [row for row in rows if row.slide_id not in taken])
+    for slide_id, known_id in candidates.items():
+        if known_id not in taken:  # otherwise another file was given that has its id
+            found[slide_id] = known_id
+            taken.add(known_id)
+    return found
+
+
+def with_known_ids(found: FoundSlides, ids: Mapping[str, str]) -> FoundSlides:
+    """The slides under the ids that a store knows them by, from `known_ids`."""
+    if not ids:
+        return found
+    sources = [replace(source, slide_id=ids.get(source.slide_id, source.slide_id)) for source in found.sources]
+    shown = ", ".join(f"{slide_id} is {known_id}" for slide_id, known_id in list(ids.items())[:SHOWN])
+    more = ", …" if len(ids) > SHOWN else ""
+    note = f"{len(ids):,} slide(s) are in the store under other ids, which they keep: {shown}{more}"
+    return FoundSlides(
+        sources=tuple(sorted(sources, key=lambda source: source.slide_id)),
+        summary=replace(found.summary, notes=(*found.summary.notes, note)),
+    )
+
+
+def _by_path(new: Sequence[SlideSource], rows: Sequence[SlideRow]) -> dict[str, str]:
+    """{id that is new: id that the store has for its path}."""
+    real_path = real_paths()
+    known = {real_path(row.path): row.slide_id for row in rows if row.path}
+    return {source.slide_id: known[path] for source in new if (path := real_path(source.path)) in known}
+
+
+def _moved(new: Sequence[SlideSource], rows: Sequence[SlideRow]) -> dict[str, str]:
+    """{id that is new: id of a slide of the same content, whose file is no longer where it was}."""
+    gone = {row.fingerprint: row.slide_id for row in rows if row.fingerprint and kind_of(row.path) == "missing"}
+    if not gone:
+        return {}
+    found = {}
+    for source in new:
+        try:
+            content = fingerprint_of(source)
+        except (EmbedStoreError, OSError):
+            continue  # its planning says what is wrong
+        if content in gone:
+            found[source.slide_id] = gone[content]
+    return found

@@ -1,0 +1,167 @@
+"""What the nested folders above ready-made tiles mean: class, patient, or split."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median_high
+
+SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+MAGNIFICATION = re.compile(r"x?\d+(\.\d+)?x|x\d+(\.\d+)?|\d+(\.\d+)?(px|mpp|um|µm)", re.IGNORECASE)
+# How much a name looks like an identifier.
+WORD, NUMBER, NUMBERED, IDENTIFIER = range(4)
+LONG_NUMBER = re.compile(r"\d{3}|^TCGA-")
+FEW = 20  # a task has no more classes
+SHOWN = 3
+
+Path = tuple[str, ...]  # the names of nested folders, the outermost first
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderLevels:
+    """The meaning of each level of folders; level 0 lies directly in the tile folder.
+
+    Attributes:
+        depth: Number of levels.
+        label, patient, split: The level that names the class, the patient and the split; None where none does.
+        one_set: The folders belong together; otherwise those at level 0 are tile folders of their own.
+        doubts: Why this may be wrong.
+    """
+
+    depth: int = 0
+    label: int | None = None
+    patient: int | None = None
+    split: int | None = None
+    one_set: bool = True
+    doubts: tuple[str, ...] = ()
+
+    def meaning(self) -> str:
+        """Which level was taken as what, in words."""
+        names = {self.label: "class", self.patient: "patient", self.split: "split"}
+        names.pop(None, None)
+        if not names.keys() - {self.split}:
+            return "no class: no labels.csv, and no folder that names one"
+        if self.label is None:
+            return "no class: sub-folders are of slides or patients"
+        if self.depth == 1:
+            return f"the sub-folder is the {names[0]}"
+        levels = ", ".join(f"{level + 1} {names.get(level, 'not used')}" for level in range(self.depth))
+        return f"levels of sub-folders: {levels}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Level:
+    """One level of folders.
+
+    Attributes:
+        at: Its depth, from 0.
+        names: The distinct names.
+        likeness: How much they look like identifiers.
+        repeats: At least half of the names occur under several folders.
+    """
+
+    at: int
+    names: tuple[str, ...]
+    likeness: int
+    repeats: bool = False
+
+    @property
+    def is_scale(self) -> bool:
+        return all(map(MAGNIFICATION.fullmatch, self.names))
+
+    @property
+    def as_class(self) -> tuple[int, bool, bool]:
+        """Sorts the level that names the class first."""
+        return self.likeness, len(self.names) > FEW, not self.repeats
+
+
+def read_levels(folders: Iterable[Path]) -> FolderLevels:
+    """Decide what the names of folders mean, from the names alone.
+
+    A level of train, valid and test is the split. One of magnifications (40X), or of a single name, means nothing
+    beside others. Of the other levels, the class is the one whose names look least like identifiers; then one with few
+    names, one whose names repeat under several parents, and the one with fewest names. The level whose names look most
+    like identifiers is the patient.
+
+    Args:
+        folders: Each folder that has tiles directly in it, relative to the tile folder.
+    """
+    paths = sorted(set(folders))
+    depth = max(map(len, paths), default=0)
+    names = [tuple(sorted({path[at] for path in paths if len(path) > at})) for at in range(depth)]
+    split = next((at for at in range(depth) if all(name.lower() in SPLITS for name in names[at])), None)
+    levels = [_level(paths, at, names, split) for at in range(depth) if at != split]
+    named = [level for level in levels if not level.is_scale]
+    varying = [level for level in named if len(level.names) > 1]
+    constant = [level for level in named if len(level.names) == 1]
+    label = min(varying or constant[-1:], key=lambda level: (*level.as_class, len(level.names)), default=None)
+    patient = max(
+        (level for level in varying if level is not label and _names_patients(level, label)),
+        key=lambda level: (level.likeness, len(level.names)),
+        default=None,
+    )
+    if varying == [label] and label is not None and label.likeness == IDENTIFIER and len(label.names) > 2:
+        label, patient = (constant[-1] if constant else None), label  # a folder for each slide or patient
+    return FolderLevels(
+        depth=depth,
+        label=None if label is None else label.at,
+        patient=None if patient is None else patient.at,
+        split=split,
+        one_set=_belong_together(paths, levels, varying),
+        doubts=_doubts(label, patient),
+    )
+
+
+def _level(paths: Sequence[Path], at: int, names: Sequence[tuple[str, ...]], split: int | None) -> _Level:
+    above = [i for i in range(at) if i != split and len(names[i]) > 1]  # the same name in train and test is no repeat
+    parents: dict[str, set[Path]] = {name: set() for name in names[at]}
+    for path in paths:
+        if len(path) > at:
+            parents[path[at]].add(tuple(path[i] for i in above))
+    repeating = sum(len(places) > 1 for places in parents.values())
+    return _Level(
+        at=at,
+        names=names[at],
+        likeness=median_high(map(_likeness, names[at])),
+        repeats=2 * repeating >= len(parents),
+    )
+
+
+def _likeness(name: str) -> int:
+    if LONG_NUMBER.search(name):
+        return IDENTIFIER
+    if name.isdigit():
+        return NUMBER
+    return NUMBERED if any(map(str.isdigit, name)) else WORD
+
+
+def _names_patients(level: _Level, label: _Level | None) -> bool:
+    """Whether a level besides the class is the patient: its names are identifiers, or each has the same classes."""
+    return level.likeness > WORD or (label is not None and label.repeats and level.at < label.at)
+
+
+def _belong_together(paths: Sequence[Path], levels: Sequence[_Level], varying: Sequence[_Level]) -> bool:
+    """Whether the folders are one set of tiles, and not several sets side by side."""
+    if len(levels) <= 1:
+        return True
+    first, *lower = levels
+    if len(first.names) == 1:
+        return False  # the set is the one folder in it
+    if any(level.repeats or level.likeness >= NUMBERED for level in lower if level in varying):
+        return True
+    if all((level.repeats or level.is_scale) and level not in varying for level in lower):
+        return True  # normal/images, tumour/images
+    # P1/normal, P2/tumour
+    return first.likeness >= NUMBERED and len({path[: lower[0].at + 1] for path in paths}) == len(first.names)
+
+
+def _doubts(label: _Level | None, patient: _Level | None) -> tuple[str, ...]:
+    if label is None:
+        return ()
+    some = ", ".join(label.names[:SHOWN])
+    if len(label.names) > FEW:
+        return (f"{len(label.names)} classes ({some}, …) are many: folders of patients or slides are no classes",)
+    if label.likeness >= NUMBERED and patient is None and len(label.names) > 1:
+        return (f"the classes {some} look like identifiers of patients or slides",)
+    if patient is not None and patient.likeness == label.likeness:
+        return (f"classes ({some}) and patients ({', '.join(patient.names[:SHOWN])}) could be the other way round",)
+    return ()

@@ -1,0 +1,66 @@
+"""Slides that a store knows, under other ids."""
+
+from pathlib import Path
+
+import pytest
+
+from actors.known_slides import known_ids, with_known_ids
+from embedstore.slides import find_slides, fingerprint
+from embedstore.store import SlideRow, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store that knows slides/a.svs and slides/b.svs, copies of each other, as a.svs and b.svs."""
+    for name in "ab":
+        path = tmp_path / "slides" / f"{name}.svs"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"the same content")
+    made = Store.create(str(tmp_path / "store"))
+    rows = [
+        SlideRow(slide_id=path.name, path=str(path), kind="wsi", fingerprint=fingerprint(path))
+        for path in sorted((tmp_path / "slides").iterdir())
+    ]
+    made.ledger.record(rows, [])
+    return made
+
+
+def known(store: Store, path: Path) -> dict[str, str]:
+    return known_ids(find_slides([path]).sources, store)
+
+
+def test_a_slide_is_known_by_its_path_whatever_its_id(store: Store, tmp_path: Path):
+    (tmp_path / "list.csv").write_text("path,slide_id,patient\nslides/a.svs,,007\nslides/b.svs,B,008\n")
+    found = find_slides([tmp_path / "list.csv"])
+    ids = known_ids(found.sources, store)
+    assert ids == {"slides/a.svs": "a.svs", "B": "b.svs"}
+    renamed = with_known_ids(found, ids)
+    assert {source.slide_id: source.metadata["patient"] for source in renamed.sources} == {
+        "a.svs": "007",
+        "b.svs": "008",
+    }
+    assert renamed.summary.notes == (
+        "2 slide(s) are in the store under other ids, which they keep: B is b.svs, slides/a.svs is a.svs",
+    )
+
+
+def test_a_slide_is_known_behind_a_link(store: Store, tmp_path: Path):
+    (tmp_path / "link").symlink_to(tmp_path / "slides")
+    (tmp_path / "list.csv").write_text("path\nlink/a.svs\n")
+    assert known(store, tmp_path / "list.csv") == {"link/a.svs": "a.svs"}
+
+
+def test_a_slide_that_moved_is_known_by_its_content_and_a_copy_is_not(store: Store, tmp_path: Path):
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "copy.svs").write_bytes(b"the same content")
+    (new / "other.svs").write_bytes(b"another content")
+    assert known(store, new) == {}
+    (tmp_path / "slides" / "a.svs").rename(new / "moved.svs")
+    assert set(known(store, new / "moved.svs").values()) == {"a.svs"}
+
+
+def test_an_id_that_is_given_to_another_file_is_not_taken(store: Store, tmp_path: Path):
+    (tmp_path / "a.svs").write_bytes(b"another content")
+    (tmp_path / "list.csv").write_text("path\na.svs\nslides/a.svs\n")
+    assert known(store, tmp_path / "list.csv") == {}

@@ -23,7 +23,8 @@ class ActiveSlide:
         finished: What was written for the other collections.
         readers: Names of the readers that have it open.
         opened: The extractor was called to open it.
-        unreadable: Tiles that could not be read.
+        unreadable: Number of tiles that could not be read.
+        unreadable_names: The first few of them.
     """
 
     job: SlideJob
@@ -40,6 +41,7 @@ class ActiveSlide:
     readers: set[str] = field(default_factory=set)
     opened: bool = False
     unreadable: int = 0
+    unreadable_names: list[str] = field(default_factory=list)
     read_s: float = 0.0
 
     @property
@@ -59,12 +61,19 @@ class ActiveSlide:
         self.next_start = min(start + self.chunk_tiles, self.tiles)
         return start, self.next_start
 
+    @property
+    def unreadable_tiles(self) -> str:
+        """How many tiles could not be read, and which."""
+        shown = ", ".join(self.unreadable_names) + (", …" if self.unreadable > len(self.unreadable_names) else "")
+        return f"{self.unreadable} of {self.tiles} tiles could not be read ({shown})"
+
     def restart(self) -> None:
         """Start again under a new key; results of calls under the old key are ignored."""
         self.job.attempt += 1
         self.next_start, self.unreadable, self.read_s = 0, 0, 0.0
         self.opened = False
         self.redo.clear()
+        self.unreadable_names.clear()
         self.readers.clear()
         self.finished.clear()
         self.unfinished = set(self.job.collections)

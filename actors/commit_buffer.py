@@ -17,6 +17,7 @@ class CommitBuffer:
         self._run, self._run_id = context.run, context.run_id
         self._stored, self._replacing = context.stored_fingerprints, context.replacing
         self._fragments: list[SlideFragments] = []
+        self._contents = {content: slide_id for slide_id, content in self._stored.items() if content}  # fingerprints
         self._outcomes: list[Outcome] = []
         self._slides: dict[str, SlideRow] = {}
         self._labels: list[Label] = []
@@ -32,9 +33,17 @@ class CommitBuffer:
         waited_s = time.monotonic() - self._oldest_at
         return at_once or len(self._outcomes) >= self._run.group_slides or waited_s >= self._run.group_s
 
-    def add_finished(self, slide: ActiveSlide) -> None:
-        """Add a slide whose rows are written, for every collection that lacked it."""
+    def add_finished(self, slide: ActiveSlide) -> tuple[str, ...]:
+        """Add a slide whose rows are written, for every collection that lacked it.
+
+        Returns:
+            What came up beside its plan: tiles that could not be read, a slide of the same content.
+        """
         job, plan = slide.job, slide.plan
+        found = (slide.unreadable_tiles,) if slide.unreadable else ()
+        original = self._contents.setdefault(plan.fingerprint, job.slide_id)
+        if original != job.slide_id:
+            found += (f"its file has the same content as that of slide {original!r}; if it is a copy, remove one",)
         for finished in slide.finished:
             self._fragments.append(finished.fragments)
             self._add_outcome(
@@ -50,7 +59,7 @@ class CommitBuffer:
                     read_s=slide.read_s,
                     extract_s=finished.extract_s,
                     write_s=finished.write_s,
-                    warnings=plan.warnings,
+                    warnings=(*plan.warnings, *found),
                     run_id=self._run_id,
                 )
             )
@@ -69,6 +78,7 @@ class CommitBuffer:
                 )
                 for label in slide.labels
             ]
+        return found
 
     def add_failed(self, job: SlideJob, error: Exception, slide: ActiveSlide | None = None) -> None:
         """Add the record of a slide that has no rows, or no views; `slide` where it was planned."""

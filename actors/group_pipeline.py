@@ -14,7 +14,7 @@ from actors.dispatch import Dispatch, WorkerHandle
 from actors.extractor_worker import FinishedSlide
 from actors.ingest_workers import WorkerGroup
 from actors.jobs import RunContext, SlideJob
-from actors.reader import Chunk, PlannedSlide, without_arrays
+from actors.reader import NAMED, Chunk, PlannedSlide, without_arrays
 from actors.run_counts import RunCounts
 from actors.workers import ResultRef
 from embedstore.access_errors import access_error
@@ -257,14 +257,15 @@ class GroupPipeline:
             return
         slide.read_s += chunk.read_s
         slide.unreadable += int((~chunk.readable).sum())
+        slide.unreadable_names = [*slide.unreadable_names, *chunk.unreadable][:NAMED]
         max_unreadable = self._context.config.reading.max_unreadable
         if slide.unreadable > max_unreadable * slide.tiles:
             self.in_flight_bytes -= size
             self._drop_failed(
                 key,
                 UnreadableTilesError(
-                    f"slide {slide.job.slide_id!r}: {slide.unreadable} of {slide.tiles} tiles could not be read; "
-                    f"expected at most {max_unreadable:.1%}; the first: {chunk.error}; "
+                    f"slide {slide.job.slide_id!r}: {slide.unreadable_tiles}; expected at most "
+                    f"{max_unreadable:.1%}; the first: {chunk.error}; "
                     "the file may be damaged or half copied; copy it again, or raise --max-unreadable"
                 ),
             )
@@ -272,7 +273,7 @@ class GroupPipeline:
 
         def fed(finished: list[FinishedSlide]) -> None:
             self.in_flight_bytes -= size
-            self._counts.add_tiles(len(chunk.readable))
+            self._counts.add_tiles(int(chunk.readable.sum()))
             self._collect(finished)
 
         def lost(running: bool) -> None:
@@ -371,8 +372,7 @@ class GroupPipeline:
                 slide,
             )
             return
-        self._buffer.add_finished(slide)
-        self._counts.add_done()
+        self._counts.add_done(slide.job.slide_id, self._buffer.add_finished(slide))
 
     def _fail(self, job: SlideJob, error: Exception, slide: ActiveSlide | None = None) -> None:
         """Record a slide that gets no rows, with the reason; the run goes on."""

@@ -24,6 +24,7 @@ class Chunk:
         readable: (n,) bool.
         read_s: Time it took, seconds.
         error: Why the first unreadable tile of the slide could not be read.
+        unreadable: The first few tiles of the range that could not be read: name, or level-0 corner.
     """
 
     key: str
@@ -31,6 +32,11 @@ class Chunk:
     readable: NDArray[np.bool_]
     read_s: float
     error: str | None = None
+    unreadable: tuple[str, ...] = ()
+
+
+#: Unreadable tiles that are named of a slide.
+NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,7 +86,12 @@ class Reader:
         if self._config.views is not None:
             pixels = with_views(pixels, slide.parameters(start, stop, self._config.views))
         chunk = Chunk(
-            key=key, start=start, readable=readable, read_s=time.perf_counter() - began, error=slide.reader.first_error
+            key=key,
+            start=start,
+            readable=readable,
+            read_s=time.perf_counter() - began,
+            error=slide.reader.first_error,
+            unreadable=name_unreadable(slide.plan, start, readable),
         )
         return chunk, pixels
 
@@ -103,6 +114,12 @@ class _OpenSlide:
         plan = self.plan
         names = None if plan.names is None else plan.names[start:stop]
         return draw_parameters(tile_ids(plan.slide_id, tile_keys(plan.xy_l0[start:stop], names)), config)
+
+
+def name_unreadable(plan: SlidePlan, start: int, readable: NDArray[np.bool_]) -> tuple[str, ...]:
+    """The first few tiles of a range that could not be read: their names, or their level-0 corners."""
+    tiles = (start + np.flatnonzero(~readable)[:NAMED]).tolist()
+    return tuple(str(tuple(plan.xy_l0[tile].tolist())) if plan.names is None else plan.names[tile] for tile in tiles)
 
 
 def without_arrays(plan: SlidePlan) -> SlidePlan:

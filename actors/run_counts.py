@@ -1,6 +1,7 @@
 """Counts of a run, for its summary and its progress reports."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from actors.jobs import SlideReason
@@ -20,6 +21,7 @@ class RunCounts:
         slides: Slides to do.
         tiles: Tiles embedded.
         failed, empty: Slides that failed or had no tile.
+        warned: What came up about slides that are done.
     """
 
     slides: int
@@ -28,6 +30,7 @@ class RunCounts:
     tiles: int = 0
     failed: list[SlideReason] = field(default_factory=list)
     empty: list[SlideReason] = field(default_factory=list)
+    warned: list[SlideReason] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
     _first_tile: float | None = None
     _last_tile: float = 0.0
@@ -41,9 +44,10 @@ class RunCounts:
             self._first_tile, self._first_tiles = self._last_tile, tiles
         self.tiles += tiles
 
-    def add_done(self) -> None:
+    def add_done(self, slide_id: str, warnings: Sequence[str] = ()) -> None:
         """Count a slide that has its rows."""
         self.done += 1
+        self.warned += [SlideReason(slide_id, warning) for warning in warnings]
 
     def add_failed(self, slide_id: str, error: Exception) -> None:
         """Count a slide that ended without rows."""

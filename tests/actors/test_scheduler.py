@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from actors.committer import CommitBatch, Committer
 from actors.extractor_worker import ExtractorWorker
 from actors.group_pipeline import GroupPipeline
-from actors.reader import Chunk
+from actors.reader import Chunk, PlannedSlide
 from embedstore.config import RunConfig
 from embedstore.errors import AccessError, RunError, WorkerDiedError
+from embedstore.slides import SlideSource
 from tests.marks import slow
 
 from .scene import FAST, SLIDES, DriverKilled, Scene, assert_complete
@@ -50,7 +52,27 @@ def test_a_slide_with_few_unreadable_tiles_keeps_the_others(tmp_path: Path):
     scene = Scene(tmp_path)
     scene.run(["holes:50"], config=lenient)
     np.testing.assert_array_equal(scene.rows("c", "holes:50"), expected("holes:50", 50, range(3, 50, 10)))
-    assert [(r.tiles, r.unreadable) for r in scene.store.ledger.outcomes()] == [(45, 5)]
+    (outcome,) = scene.store.ledger.outcomes()
+    assert (outcome.tiles, outcome.unreadable) == (45, 5)
+    assert re.fullmatch(r"5 of 50 tiles could not be read \((\(\d+, 0\)(, )?){5}\)", *outcome.warnings)
+    assert scene.summary.tiles == 45
+    assert scene.summary.warned == [("holes:50", *outcome.warnings)]
+
+
+class CopiesReader(ToyReader):
+    """All slides have one content."""
+
+    def plan(self, one: SlideSource) -> PlannedSlide:
+        planned = super().plan(one)
+        return dataclasses.replace(planned, plan=dataclasses.replace(planned.plan, fingerprint="one"))
+
+
+def test_a_copy_of_a_slide_is_told(tmp_path: Path):
+    scene = Scene(tmp_path)
+    scene.run(["a:7", "b:7"], reader=CopiesReader)
+    assert set(scene.states().values()) == {"done"}
+    (told,) = scene.summary.warned
+    assert "has the same content as" in told.reason
 
 
 @pytest.mark.parametrize("seed", [*range(4), *map(slow, range(4, 12))])

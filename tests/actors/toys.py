@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.reader import Chunk, PlannedSlide
+from actors.reader import Chunk, PlannedSlide, name_unreadable
 from embedstore.config import IngestConfig, TilingConfig, ViewConfig
 from embedstore.errors import NoTileError, SlideFormatError, UnknownKeyError
 from embedstore.extractors import Extractor
@@ -89,7 +89,8 @@ class ToyReader:
         pixels = pixels_of(slide_id, start, stop)
         if self.views is not None:
             pixels = with_views(pixels, parameters_of(self.open_slides[key], self.views)[start:stop])
-        return Chunk(key=key, start=start, readable=readable, read_s=0.0), pixels
+        unreadable = name_unreadable(self.open_slides[key], start, readable)
+        return Chunk(key=key, start=start, readable=readable, read_s=0.0, unreadable=unreadable), pixels
 
     def close(self, key: str) -> None:
         self.open_slides.pop(key, None)

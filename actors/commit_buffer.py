@@ -40,7 +40,7 @@ class CommitBuffer:
             What came up beside its plan: tiles that could not be read, a slide of the same content.
         """
         job, plan = slide.job, slide.plan
-        found = (slide.unreadable_tiles,) if slide.unreadable else ()
+        found: tuple[str, ...] = (slide.unreadable_tiles,) if slide.unreadable else ()
         original = self._contents.setdefault(plan.fingerprint, job.slide_id)
         if original != job.slide_id:
             found += (f"its file has the same content as that of slide {original!r}; if it is a copy, remove one",)

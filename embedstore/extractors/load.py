@@ -1,6 +1,7 @@
 """Load an extractor from its configuration, or describe it without its weights."""
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from embedstore.extractors.spec import ExtractorSpec
 from embedstore.extractors.torch_runtime import resolve_device
 
 NEAR_NAMES = 3
+
+log = logging.getLogger(__name__)
 
 
 class ExtractorDescription(NamedTuple):
@@ -108,7 +111,8 @@ def _load_network(spec: ExtractorSpec, config: ExtractorConfig, device: str) -> 
 
     from embedstore.extractors.networks.architecture import create_network
     from embedstore.extractors.networks.network import NetworkExtractor
-    from embedstore.extractors.networks.weights import find_weights, fit_weights, read_weights
+    from embedstore.extractors.networks.weights import find_weights, fit_weights
+    from embedstore.extractors.networks.weights_file import read_weights
 
     torch_device = resolve_device(device)
     if config.random_seed is not None:
@@ -122,15 +126,24 @@ def _load_network(spec: ExtractorSpec, config: ExtractorConfig, device: str) -> 
     path = Path(config.weights) if config.weights else find_weights(spec)
     state = read_weights(path)
     network = create_network(spec.arch, spec.arch_args, pooling=spec.pooling)
-    fit_weights(network, state, weights_format=spec.weights_format, source=str(path))
+    taken = fit_weights(network, state, weights_format=spec.weights_format, source=str(path))
     if config.weights:
-        spec = dataclasses.replace(spec, source=f"file:{path.name}", hub_id=None, hub_file=None)
+        spec = dataclasses.replace(spec, source=_source(path, taken), hub_id=None, hub_file=None)
     return NetworkExtractor(spec, network, device=torch_device)
+
+
+def _source(path: Path, taken: str) -> str:
+    """Where weights come from, as the collection's record says it; a choice that was made is also told at once."""
+    if not taken:
+        return f"file:{path.name}"
+    log.warning("%s: %s", path, taken)
+    return f"file:{path.name} ({taken})"
 
 
 def _load_custom(config: ExtractorConfig, device: str) -> Extractor:
     from embedstore.extractors.networks.network import NetworkExtractor
-    from embedstore.extractors.networks.weights import fit_weights, read_weights
+    from embedstore.extractors.networks.weights import fit_weights
+    from embedstore.extractors.networks.weights_file import read_weights
 
     torch_device = resolve_device(device)
     result = call_function(config.ref, config.arch_args)
@@ -141,7 +154,8 @@ def _load_custom(config: ExtractorConfig, device: str) -> Extractor:
         raise ConfigError(f"extractor {config.ref!r} makes its own weights; leave out weights={config.weights!r}")
     if config.weights:
         path = Path(config.weights)
-        fit_weights(custom.module, read_weights(path), weights_format="exact", source=str(path))
+        taken = fit_weights(custom.module, read_weights(path), weights_format="exact", source=str(path))
+        spec = dataclasses.replace(spec, source=_source(path, taken))
     return NetworkExtractor(spec, custom.module, device=torch_device, embed=custom.embed)
 
 

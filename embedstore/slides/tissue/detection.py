@@ -9,6 +9,7 @@ from embedstore.errors import TissueError
 from embedstore.slides.slide import Slide
 from embedstore.slides.tissue.background import (
     PER_DENSITY,
+    USUAL_LEVEL,
     Mask,
     background_level,
     chroma,
@@ -25,6 +26,9 @@ from embedstore.slides.tissue.thumbnail import Thumbnail, read_thumbnail
 DARK_LEVEL, DARK_SHARE = 70, 0.5
 GLASS_LEVEL, GLASS_SHARE = 180, 0.02
 BLACK_LEVEL = 45  # padding and the borders of the scanner's mask lie below, stained tissue at 8 µm/px above
+# Padding is written as 0, and is 0 to 3 after compression; ink lets some light pass. A scanner's border is less black,
+# and runs along a whole side.
+PADDING_LEVEL, FULL_SIDE, PADDING_BLUR_UM = 12, 0.95, 16.0
 # Optical density of the most absorbed channel. Background with dust and JPEG noise stays below 0.03; coloured tissue
 # begins near 0.05. Otsu's threshold may rise above that only as far as the background is uneven: between eosin and
 # nuclei, or between DAB and a pale counterstain, it would lie at 0.1 to 0.3 and lose the paler tissue.
@@ -87,8 +91,9 @@ def tissue_of(thumbnail: Thumbnail, config: TissueConfig, *, slide_name: str) ->
     refuse_darkfield(pixels[~thumbnail.unread], slide_name)
     black = pixels.max(axis=2) < BLACK_LEVEL
     stained = _stained(pixels, black, mpp)
+    padding = _padding(pixels, black, mpp)
     if config.exclude_pen:
-        pen = find_pen(pixels, mpp)
+        pen = find_pen(np.where(padding[..., None], np.uint8(USUAL_LEVEL), pixels), mpp)
         if is_stain(pen, pixels, stained):
             warnings.append(
                 "its stain has the colours of ink: pen marks cannot be told from tissue, so none is left out"
@@ -97,7 +102,7 @@ def tissue_of(thumbnail: Thumbnail, config: TissueConfig, *, slide_name: str) ->
         if pen.any():
             stained &= ~pen
             warnings.append(f"{PEN_WARNING} of {pen.sum() * (mpp / 1000) ** 2:.2g} mm² left out")
-    stained &= ~_padding(black, mpp)
+    stained &= ~_reach_the_edge(black, mpp)
     stained |= thumbnail.unread
     mask = _tidy(stained, mpp, config)
     if config.exclude_pen and pen.any():
@@ -157,8 +162,24 @@ def _rough(variation: NDArray[np.uint8], background: Mask, mpp: float, width_px:
     return np.asarray(cv2.distanceTransform((~far_inside).astype(np.uint8), cv2.DIST_L2, 5) <= radius, bool)
 
 
-def _padding(black: Mask, mpp: float) -> Mask:
-    """Black areas that reach the edge of the picture: padding and scanner borders, with the blur along them."""
+def _padding(pixels: NDArray[np.uint8], black: Mask, mpp: float) -> Mask:
+    """Black that no pen makes: it reaches the edge of the picture and is all but flat, or takes up a whole side."""
+    flat = black & (pixels.max(axis=2) <= PADDING_LEVEL)
+    sides = np.zeros_like(black)
+    for side, rim in ((sides, black), (sides.T, black.T)):
+        full = rim.mean(axis=1) >= FULL_SIDE
+        side[: _leading(full)] = True
+        side[len(full) - _leading(full[::-1]) :] = True
+    return _reach_the_edge(flat, mpp) | grow(sides & black, PADDING_BLUR_UM / mpp)
+
+
+def _leading(full: NDArray[np.bool_]) -> int:
+    """How many of the first values are true."""
+    return int(len(full) if full.all() else full.argmin())
+
+
+def _reach_the_edge(black: Mask, mpp: float) -> Mask:
+    """Black areas that reach the edge of the picture, padding and scanner borders, with the blur along them."""
     count, labels = cv2.connectedComponents(black.astype(np.uint8), connectivity=8)
     if count == 1:
         return np.zeros_like(black)
@@ -166,7 +187,7 @@ def _padding(black: Mask, mpp: float) -> Mask:
     touching = np.zeros(count, bool)
     touching[edges] = True
     touching[0] = False
-    return grow(touching[labels], 16.0 / mpp)
+    return grow(touching[labels], PADDING_BLUR_UM / mpp)
 
 
 def _tidy(stained: Mask, mpp: float, config: TissueConfig) -> Mask:

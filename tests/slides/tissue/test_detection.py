@@ -196,11 +196,24 @@ def test_a_felt_tips_line_is_left_out_to_its_blurred_edges(colour, width_um, mpp
     assert overlap(found.mask & ~reach, clean & ~reach) > 0.98
 
 
-def test_black_padding_and_borders_are_no_tissue():
+@pytest.mark.parametrize("level", [0, 35])
+def test_black_padding_and_borders_are_neither_tissue_nor_ink(level):
     pixels, expected = disc_of(EOSIN, radius=50)
-    pixels[:, :90] = 0
-    pixels[-4:] = 0
-    assert overlap(tissue_of(thumbnail(pixels), CONFIG, slide_name="a").mask, expected) > 0.95
+    pixels[:, :90] = level
+    pixels[-4:] = level
+    if level == 0:
+        cv2.fillPoly(pixels, [np.array([(300, 0), (200, 0), (300, 60)])], (0, 0, 0))  # a region that was scanned askew
+    found = tissue_of(thumbnail(pixels), CONFIG, slide_name="a")
+    assert overlap(found.mask, expected) > 0.95
+    assert found.warnings == []
+
+
+def test_a_black_mark_that_runs_off_the_slide_is_ink():
+    pixels, expected = disc_of(EOSIN)
+    cv2.line(pixels, (20, -5), (20, 280), PENS["black"], 12)
+    found = tissue_of(thumbnail(pixels), CONFIG, slide_name="a")
+    assert overlap(found.mask, expected) > 0.95
+    assert found.warnings[0].startswith("pen marks of")
 
 
 def test_darkfield_is_refused_with_the_way_out():

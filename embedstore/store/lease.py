@@ -142,7 +142,7 @@ class Lease:
                 self._table.delete(f"owner = {sql_string(self.owner)}")
                 self._table.tidy(keep_s=EXPIRY_S)
         except (OSError, RuntimeError, ValueError) as error:  # Lance's; what was done under the lease stands
-            log.warning("the lease on %s stays for %.0f s: %s", self.name, EXPIRY_S, access_error(error) or error)
+            log.info("the lease on %s stays for %.0f s: %s", self.name, EXPIRY_S, access_error(error) or error)
 
     def __enter__(self) -> "Lease":
         return self

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
@@ -27,11 +29,13 @@ from ray.exceptions import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from embedstore.errors import ClusterError, UnknownKeyError, WorkerDiedError
+from embedstore.errors import ClusterError, EmbedStoreError, UnknownKeyError, WorkerDiedError
 
 log = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
+#: How a client of HTTP/2 begins, as Ray's are; a server answers at once.
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 _DIED = (ActorDiedError, ActorUnavailableError, NodeDiedError, OutOfMemoryError, WorkerCrashedError)
 
 
@@ -60,7 +64,7 @@ def cluster(address: str | None) -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*fork.*")
             try:
                 ray.init(**settings)
-            except (ConnectionError, RayError, ValueError) as error:
+            except Exception as error:  # of many kinds, RuntimeError and Exception itself among them
                 raise _no_cluster(address, error) from error
         try:
             yield
@@ -69,19 +73,33 @@ def cluster(address: str | None) -> Iterator[None]:
 
 
 def _require_reachable(address: str) -> None:
-    """Fail early: Ray itself tries for five minutes to reach a cluster that does not exist."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not (colon and port.isdecimal()):  # 'auto', 'local': Ray looks them up
-        return
+    """Fail early: Ray itself tries for more than five minutes to reach a cluster that does not exist.
+
+    'auto' and 'local' are looked up as Ray does: the address that it noted may be of a cluster that was killed.
+    """
     try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
-    except OSError as error:
+        found = address if "://" in address else canonicalize_bootstrap_address(address)
+        if found is None:  # 'local'
+            return
+        host, _, port = found.rpartition("://")[2].rpartition(":")
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S) as connection:
+            connection.sendall(_HELLO)
+            if not connection.recv(1):
+                raise ConnectionError(f"what listens at {found} closes the connection")
+    except (OSError, ValueError) as error:
         raise _no_cluster(address, error) from error
 
 
 def _no_cluster(address: str | None, error: Exception) -> ClusterError:
+    said = next(iter(str(error).splitlines()), type(error).__name__).rstrip(". ")
+    if address is None:
+        return ClusterError(
+            f"Ray could not be started on this machine: {said}; check that there is memory and space in /dev/shm and "
+            "/tmp, or do without Ray: --in-process"
+        )
     return ClusterError(
-        f"no Ray cluster at {address}: {error}; start one with `ray start --head`, or leave --address out to run here"
+        f"no Ray cluster answers at {address}: {said}; start one with `ray start --head` (one that asks for a token "
+        "needs RAY_AUTH_MODE=token here), or leave --address out to run on this machine"
     )
 
 
@@ -126,7 +144,11 @@ class _Host:
 
     def call(self, method: str, *args: Any) -> Any:
         if self._object is None:
-            self._object = ray.cloudpickle.loads(self._make)()
+            try:
+                make = ray.cloudpickle.loads(self._make)
+            except (AttributeError, ImportError) as error:
+                raise _other_installation(socket.gethostname(), error) from None
+            self._object = make()
         return getattr(self._object, method)(*args)
 
 
@@ -186,16 +208,34 @@ class RayPool:
         try:
             return ray.get(ref)
         except _DIED as error:
-            raise WorkerDiedError(str(error)) from error
+            raise _died(error) from error
         except (ObjectLostError, OwnerDiedError) as error:
             raise UnknownKeyError(f"a result was lost with its node: {error}") from error
         except RayTaskError as error:
             cause = error.cause
             if isinstance(cause, _DIED):
-                raise WorkerDiedError(str(cause)) from error
+                raise _died(cause) from error
             if isinstance(cause, (ObjectLostError, OwnerDiedError)):
                 raise UnknownKeyError(f"an argument was lost with its node: {cause}") from error
+            if isinstance(cause, EmbedStoreError):
+                raise cause from None  # its message says it all; Ray's would be three tracebacks more
             raise cause from error
+
+
+def _died(error: RayError) -> EmbedStoreError:
+    """A worker's death; where its node lacks embedstore, that none will ever live there."""
+    text = re.sub(r"\x1b\[\d+m|\\x1b\[\d+m", "", str(error))
+    if "failed to import on the worker" in text:
+        node = re.search(r"\bip=([^,)\s]+)", text)
+        return _other_installation(node[1] if node else "one of its nodes", text.strip().rpartition("\n")[2])
+    return WorkerDiedError(text)
+
+
+def _other_installation(node: str, said: object) -> ClusterError:
+    return ClusterError(
+        f"the Python of the cluster's node {node} cannot load this embedstore: {str(said)[-200:]}; expected the same "
+        "versions of Python and embedstore on every node; install it there, or leave --address out to run here"
+    )
 
 
 def driver_node() -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.workers import Pool, ResultRef, Worker
-from embedstore.errors import RunError, WorkerDiedError
+from embedstore.errors import ClusterError, RunError, WorkerDiedError
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class Dispatch:
             return
         except Exception as error:
             self._forget(ref)
-            if call.failed is None:
+            if call.failed is None or isinstance(error, ClusterError):  # no fault of the slide
                 raise
             call.failed(error)
             return

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from actors.extractor_worker import FinishedSlide
 from actors.jobs import SlideJob
 from actors.workers import ResultRef
+from embedstore.errors import one_line
 from embedstore.slides import SlidePlan, TileLabel
 
 
@@ -65,7 +66,7 @@ class ActiveSlide:
     def unreadable_tiles(self) -> str:
         """How many tiles could not be read, and which."""
         shown = ", ".join(self.unreadable_names) + (", …" if self.unreadable > len(self.unreadable_names) else "")
-        return f"{self.unreadable} of {self.tiles} tiles could not be read ({shown})"
+        return one_line(f"{self.unreadable} of {self.tiles} tiles could not be read ({shown})")
 
     def restart(self) -> None:
         """Start again under a new key; results of calls under the old key are ignored."""

@@ -21,12 +21,13 @@ class EmbedStoreError(Exception):
 
     def __init__(self, *args: object):
         super().__init__(*args)
-        self.args = tuple(_shown(arg) if isinstance(arg, str) else arg for arg in args)
+        self.args = tuple(one_line(arg) if isinstance(arg, str) else arg for arg in args)
         if terms := python_terms(str(self.args[0]) if args else ""):
             self.add_note(f"In Python: {terms}")
 
 
-def _shown(text: str) -> str:
+def one_line(text: str) -> str:
+    """A text that may quote anything, for one line of a terminal: shortened, with control characters escaped."""
     if len(text) > _HEAD + _TAIL:
         text = f"{text[:_HEAD]} … {text[-_TAIL:]}"
     if text.isprintable():

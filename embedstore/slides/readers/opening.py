@@ -9,7 +9,7 @@ from embedstore.slides.readers.dicom_series import is_dicom
 from embedstore.slides.readers.fastslide_reader import FastSlideSlide
 from embedstore.slides.readers.openslide_reader import OpenSlideSlide
 from embedstore.slides.readers.tiff_images import describe_unread
-from embedstore.slides.readers.tiff_reader import VENDORS, TiffSlide
+from embedstore.slides.readers.tiff_reader import TO_TILED_TIFF, VENDORS, TiffSlide
 from embedstore.slides.slide import Slide
 
 READERS: dict[str, Callable[[str], Slide]] = {
@@ -87,4 +87,6 @@ def _fast_reader(path: str, reference: Slide | None) -> str | None:
 
 def _no_reader(path: str, tried: dict[str, str]) -> SlideFormatError:
     reasons = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
-    return SlideFormatError(f"no reader opens slide {path!r}; tried {reasons}")
+    is_tiff = path.lower().endswith((".tif", ".tiff"))
+    advice = f"; where it is a TIFF in strips, save it in tiles: {TO_TILED_TIFF}" if is_tiff else ""
+    return SlideFormatError(f"no reader opens slide {path!r}; tried {reasons}{advice}")

@@ -31,6 +31,8 @@ VENDORS = ("aperio", "generic-tiff", "philips-tiff")
 JPEG, LZW, DEFLATE, OLD_DEFLATE, UNCOMPRESSED = 7, 5, 8, 32946, 1
 COLOURSPACES: dict[int, Colourspace] = {2: "RGB", 6: "YCBCR"}  # by the photometric tag, which OpenSlide trusts, too
 HORIZONTAL_DIFFERENCE = 2
+#: How an image becomes a slide.
+TO_TILED_TIFF = "vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg"
 TILE_WIDTH = 322  # a TIFF tag
 DIRECTORY_BYTES = 4096  # 200 entries of a BigTIFF; slides have 30
 

@@ -8,7 +8,16 @@ from pathlib import Path
 
 from embedstore.config import TilingConfig
 from embedstore.errors import SlideFormatError, SlideListError, SlideNotFoundError
-from embedstore.slides.sources.folder import DICOM_SUFFIXES, Folder, kind_of, real_paths, scan_folder
+from embedstore.slides.sources.folder import (
+    DICOM_SUFFIXES,
+    IMAGE_SUFFIXES,
+    TIFF_SUFFIXES,
+    Folder,
+    is_text,
+    kind_of,
+    real_paths,
+    scan_folder,
+)
 from embedstore.slides.sources.folder_levels import SPLITS
 from embedstore.slides.sources.folder_slides import dicom_series, find_in_folder
 from embedstore.slides.sources.slide_list import LIST_SUFFIXES, ListedSlide, read_slide_list
@@ -75,6 +84,7 @@ class _Search:
         self._tile_px = tile_px
         self._by_file: dict[str, list[_Named]] = {}  # by the path without links
         self._left_out: list[LeftOut] = []
+        self._images = LeftOutFiles(Path())  # images that are named one by one
         self._notes: list[str] = []
         self._warnings: list[str] = []
         self._names: dict[str, set[str]] = {}  # ids that the paths give to each file
@@ -86,6 +96,8 @@ class _Search:
         """Add the slides that a path names."""
         absolute = path.expanduser().absolute()
         kind = kind_of(absolute)
+        if not is_text(absolute):
+            raise SlideFormatError(f"{str(path)!r} is not a name in UTF-8; rename the file or folder")
         if kind == "folder":
             self._add_folder(absolute)
         elif kind == "missing":
@@ -97,6 +109,8 @@ class _Search:
             self._notes += notes
             for row in rows:
                 self._add(_listed(row, absolute))
+        elif absolute.suffix.lower() in IMAGE_SUFFIXES - TIFF_SUFFIXES:
+            self._images.add("named", absolute)
         else:
             if absolute.suffix.lower() in DICOM_SUFFIXES:  # level-*.dcm names one slide, not twelve
                 absolute = self._level_0_file(absolute)
@@ -181,7 +195,7 @@ class _Search:
                 tile_folders=folders,
                 patients=len(set(patients)),
                 with_patient=len(patients),
-                left_out=tuple(self._left_out),
+                left_out=(*self._images.as_tuple(), *self._left_out),
                 notes=(*self._notes, *self._doubled()),
                 warnings=(*self._warnings, *self._contradictions(), *_warnings_of(folders)),
             ),

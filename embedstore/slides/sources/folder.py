@@ -112,7 +112,9 @@ def _scan(path: Path, left_out: LeftOutFiles, seen: set[tuple[int, int]], all_im
     subfolders: list[os.DirEntry[str]] = []
     for entry in entries:
         kind = kind_of(entry)
-        if entry.name.startswith("."):
+        if not is_text(entry.name):
+            left_out.add("not text", path / entry.name)
+        elif entry.name.startswith("."):
             if kind == "folder" or _suffix(entry.name) in SLIDE_SUFFIXES | IMAGE_SUFFIXES | DICOM_SUFFIXES:
                 left_out.add("hidden", path / entry.name)
         elif kind == "folder":
@@ -147,6 +149,15 @@ def kind_of(path: str | Path | os.DirEntry[str]) -> Kind:
     except (OSError, ValueError):  # nothing there, no permission, a link to itself, a NUL in the name
         return "missing"
     return "special"
+
+
+def is_text(name: str | Path) -> bool:
+    """Whether a name or path is Unicode; Python stands for other bytes by halves of characters."""
+    try:
+        os.fspath(name).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def real_paths() -> Callable[[str], str]:

@@ -1,7 +1,7 @@
 """What the nested folders above ready-made tiles mean: class, patient, or split."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median_high
 
@@ -21,13 +21,13 @@ class FolderLevels:
     """The meaning of each level of folders; level 0 lies directly in the tile folder.
 
     Attributes:
-        depth: Number of levels.
+        names: The distinct names at each level.
         label, patient, split: The level that names the class, the patient and the split; None where none does.
         one_set: The folders belong together; otherwise those at level 0 are tile folders of their own.
         doubts: Why this may be wrong.
     """
 
-    depth: int = 0
+    names: tuple[tuple[str, ...], ...] = ()
     label: int | None = None
     patient: int | None = None
     split: int | None = None
@@ -36,16 +36,19 @@ class FolderLevels:
 
     def meaning(self) -> str:
         """Which level was taken as what, in words."""
-        names = {self.label: "class", self.patient: "patient", self.split: "split"}
-        names.pop(None, None)
-        if not names.keys() - {self.split}:
+        meanings = {self.label: "class", self.patient: "patient", self.split: "split"}
+        meanings.pop(None, None)
+        if not meanings.keys() - {self.split}:
             return "no class: no labels.csv, and no folder that names one"
         if self.label is None:
             return "no class: sub-folders are of slides or patients"
-        if self.depth == 1:
-            return f"the sub-folder is the {names[0]}"
-        levels = ", ".join(f"{level + 1} {names.get(level, 'not used')}" for level in range(self.depth))
-        return f"levels of sub-folders: {levels}"
+        if len(self.names) == 1:
+            return "the sub-folder is the class"
+        levels = [
+            f"{meanings.get(level, 'not used')} ({_some(names)})" if level != self.label else "class"
+            for level, names in enumerate(self.names)
+        ]
+        return f"sub-folders are {' / '.join(levels)}; a labels.csv would overrule them"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +105,12 @@ def read_levels(folders: Iterable[Path]) -> FolderLevels:
     if varying == [label] and label is not None and label.likeness == IDENTIFIER and len(label.names) > 2:
         label, patient = (constant[-1] if constant else None), label  # a folder for each slide or patient
     return FolderLevels(
-        depth=depth,
+        names=tuple(names),
         label=None if label is None else label.at,
         patient=None if patient is None else patient.at,
         split=split,
         one_set=_belong_together(paths, levels, varying),
-        doubts=_doubts(label, patient),
+        doubts=tuple(_doubts(label, patient, levels)),
     )
 
 
@@ -154,14 +157,21 @@ def _belong_together(paths: Sequence[Path], levels: Sequence[_Level], varying: S
     return first.likeness >= NUMBERED and len({path[: lower[0].at + 1] for path in paths}) == len(first.names)
 
 
-def _doubts(label: _Level | None, patient: _Level | None) -> tuple[str, ...]:
-    if label is None:
-        return ()
-    some = ", ".join(label.names[:SHOWN])
+def _doubts(label: _Level | None, patient: _Level | None, levels: Sequence[_Level]) -> Iterator[str]:
+    overrule = "a labels.csv (file, label, split, patient) tells what they are"
+    for level in levels:
+        if level.is_scale and len(level.names) > 1:
+            yield f"tiles of several magnifications ({_some(level.names)}) are in one set; they are not brought to one"
+    if label is None or len(label.names) < 2:
+        return
+    some = _some(label.names)
     if len(label.names) > FEW:
-        return (f"{len(label.names)} classes ({some}, …) are many: folders of patients or slides are no classes",)
-    if label.likeness >= NUMBERED and patient is None and len(label.names) > 1:
-        return (f"the classes {some} look like identifiers of patients or slides",)
-    if patient is not None and patient.likeness == label.likeness:
-        return (f"classes ({some}) and patients ({', '.join(patient.names[:SHOWN])}) could be the other way round",)
-    return ()
+        yield f"{len(label.names)} classes ({some}) are many; if they are patients or slides, {overrule}"
+    elif label.likeness >= NUMBERED and patient is None:
+        yield f"the classes {some} look like identifiers; if they are patients or slides, {overrule}"
+    elif patient is not None and patient.likeness == label.likeness:
+        yield f"classes ({some}) and patients ({_some(patient.names)}) could be the other way round; {overrule}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from embedstore.slides.readers.tiff_reader import TO_TILED_TIFF
+
 LOOKED_AT = 32  # headers that are read of a folder, of its largest files and as many spread over it
 MOST_STATS = 20_000  # files whose sizes are asked for, 2 µs each on a local disk
 FAR_LARGER = 8  # times the edge of a tile
@@ -29,7 +31,7 @@ def improbable_sizes(root: Path, names: Sequence[str], *, tile_px: int) -> list[
     if huge:
         found.append(
             f"{_examples(huge, sizes)} far larger than a tile of {tile_px} px, and would be shrunk to one; whole "
-            "slides are wanted as tiled TIFF: vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg"
+            f"slides are wanted as tiled TIFF: {TO_TILED_TIFF}"
         )
     oblong = {name: size for name, size in sizes.items() if max(size) > OBLONG * min(size) and name not in huge}
     if oblong:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from embedstore.errors import one_line
+
 SHOWN = 3  # names that stand for all in a line
 LONGEST = 60  # characters of a name that are shown
 SHOWN_FOLDERS = 5  # tile folders that have a line of their own
@@ -13,7 +15,9 @@ SHOWN_FOLDERS = 5  # tile folders that have a line of their own
 #: {kind: (what it is, what can be done about it)} of files and folders that are left out.
 WHY_LEFT_OUT = {
     "beside slides": ("images beside slides", "to take them as tiles, give their folder, or list them in a labels.csv"),
+    "named": ("image files", "give their folder to take them as tiles; a whole slide is wanted as a tiled TIFF"),
     "beside tiles": ("images beside tile folders", "to take them as tiles, give their folder itself"),
+    "not text": ("names that are not in UTF-8", "rename these files or folders"),
     "unreadable": ("folders that cannot be read", "allow this user to read them"),
     "foreign": ("slides in formats that OpenSlide does not open", "convert them to tiled TIFF or DICOM"),
     "mirax": ("data of MIRAX slides without their .mrxs file", "copy the .mrxs file beside the folder"),
@@ -63,7 +67,9 @@ class LeftOutFiles:
         self._counts[kind] += count
         examples = self._examples.setdefault(kind, [])
         if len(examples) < SHOWN:
-            name = str(path.relative_to(self._root)) if path != self._root else str(path)
+            is_within = path != self._root and path.is_relative_to(self._root)
+            name = str(path.relative_to(self._root) if is_within else path)
+            name = name.encode(errors="backslashreplace").decode()
             short = name if len(name) <= LONGEST else f"…{name[-LONGEST:]}"
             examples.append(f"{short}: {reason}" if reason else short)
 
@@ -132,7 +138,7 @@ class SourceSummary:
     def lines(self) -> list[str]:
         """What was understood, a sentence a line."""
         slides = sum(self.slides.values())
-        parts = [f"{slides:,} slide(s) ({_counts(self.slides)})"] if slides else []
+        parts = [f"{slides:,} slide(s): {_counts(self.slides)}"] if slides else []
         if self.tile_folders:
             parts.append(f"{len(self.tile_folders):,} folder(s) of ready-made tiles")
         total = slides + len(self.tile_folders)
@@ -144,7 +150,7 @@ class SourceSummary:
             lines.append(f"… and {more:,} more tile folders")
         lines += self.notes
         lines += [f"left out: {part}" for part in self.left_out]
-        return lines + [f"warning: {warning}" for warning in self.warnings]
+        return [one_line(line) for line in (*lines, *(f"warning: {warning}" for warning in self.warnings))]
 
     def as_record(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -152,6 +158,6 @@ class SourceSummary:
 
 
 def _counts(counts: Mapping[str, int], most: int = 10) -> str:
-    """'normal 4, tumour 2': the names as they come, the first few of many."""
-    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:most]]
+    """'normal (4), tumour (2)': the names as they come, the first few of many."""
+    shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:most]]
     return ", ".join(shown) + (f" and {len(counts) - most:,} more" if len(counts) > most else "")

@@ -99,7 +99,7 @@ def read_tile_folder(path: str | Path, *, tile_px: int) -> TileFolder:
         names, labels = tuple(images), tuple(_labels_of_paths(images, levels))
         patients = len({row.patient for row in labels if row.patient})
         meaning = levels.meaning()
-        warnings += [f"{doubt}; a labels.csv (file, label, split, patient) tells them" for doubt in levels.doubts]
+        warnings += levels.doubts
     if len(classes := {label.label for label in labels}) == 1:
         warnings.append(f"all tiles with a class are {next(iter(classes))!r}; a head needs two classes")
     warnings += improbable_sizes(root, images, tile_px=tile_px)
@@ -157,7 +157,7 @@ def match_images(table: Path, images: Sequence[str], notes: list[str], warnings:
             if kind_of(table.parent / name) == "missing":
                 missing.append(row.name)
         if name in labels:
-            raise read.error(f"{row.name!r} is listed twice", [number])
+            raise read.error(f"{row.name!r} is listed twice; expected one row a tile", [number])
         labels[name] = replace(row, name=name)
     some = f"{', '.join(map(repr, missing[:SHOWN]))}{', …' if len(missing) > SHOWN else ''}"
     if not (labels.keys() & there or any(map(_is_image, labels))):

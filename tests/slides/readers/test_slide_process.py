@@ -132,4 +132,4 @@ def test_a_broken_header_of_dicom_costs_its_file_alone(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", tissue_picture(64, 64))
     kind = b"\x08\x00\x16\x00UI"  # of its storage class
     (tmp_path / "b.dcm").write_bytes(path.read_bytes().replace(kind, kind[:4] + b"QI"))
-    assert [slide.slide_id for slide in find_slides([tmp_path])] == ["a.dcm", "b.dcm"]
+    assert [slide.slide_id for slide in find_slides([tmp_path]).sources] == ["a.dcm", "b.dcm"]

@@ -91,6 +91,25 @@ def test_a_pipe_is_refused_and_not_opened(tmp_path):
         find_slides([tmp_path / "list.csv"])
 
 
+def test_names_that_are_not_text_are_told(tmp_path):
+    fill(tmp_path, "a.svs")
+    Path(os.fsdecode(bytes(tmp_path / "b\n") + b"\xff.svs")).touch()
+    found = find_slides([tmp_path])
+    assert ids(found) == ["a.svs"]
+    assert found.summary.lines()[1:] == [
+        "left out: names that are not in UTF-8: 1 (b \\udcff.svs); rename these files or folders"
+    ]
+    with pytest.raises(SlideFormatError, match="not a name in UTF-8"):
+        find_slides([os.fsdecode(bytes(tmp_path / "b\n") + b"\xff.svs")])
+
+
+def test_images_named_one_by_one_are_told(tmp_path):
+    fill(tmp_path, "a.svs", "1.png", "2.png")
+    found = find_slides(sorted(tmp_path.iterdir()))
+    assert ids(found) == ["a.svs"]
+    assert left_out(found)["image files"][0] == 2
+
+
 def test_folders_nested_without_end_are_passed_over(tmp_path):
     fill(tmp_path, "a.svs", "/".join(["d"] * 70) + "/b.svs")
     found = find_slides([tmp_path])

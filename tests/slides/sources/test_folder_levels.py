@@ -69,6 +69,7 @@ def test_folders_that_belong_together(folders, one_set):
         (crossed(("P1", "P2", "P3")), "P1, P2, P3 look like identifiers"),
         (crossed(tuple(f"class {chr(65 + i)}" for i in range(26))), "26 classes .* are many"),
         (crossed(("a1", "a2"), ("b1", "b2")), "could be the other way round"),
+        (crossed(CLASSES, ("40X", "100X")), "several magnifications"),
         (crossed(CLASSES), None),
     ],
 )

@@ -52,7 +52,10 @@ def test_patients_between_classes_and_tiles_are_patients(tmp_path):
         write(tmp_path / name)
     read = read_tile_folder(tmp_path, tile_px=16)
     assert [(label.label, label.patient) for label in read.labels] == [("a", "P1"), ("a", "P2"), ("b", "P1")]
-    assert (read.patients, read.meaning) == (2, "levels of sub-folders: 1 class, 2 patient")
+    assert (read.patients, read.meaning) == (
+        2,
+        "sub-folders are class / patient (P1, P2); a labels.csv would overrule them",
+    )
 
 
 def test_a_flat_folder_has_no_labels(tmp_path):

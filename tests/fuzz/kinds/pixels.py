@@ -1,0 +1,119 @@
+"""Slides, image files and files of weights."""
+
+import io
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+from PIL import Image
+from safetensors.torch import save
+
+from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
+from embedstore.extractors.networks.weights import fit_weights
+from embedstore.extractors.networks.weights_file import read_weights
+from embedstore.slides import SlideSource, TileReader, find_slides, plan_slide, read_image
+from tests.fuzz.kind import Kind
+from tests.fuzz.mutations import changed_bytes
+from tests.slides.drawings import tissue_picture, write_dicom, write_tiff
+
+PICTURE = tissue_picture(160, 128)
+TILING = TilingConfig(tile_px=32, mpp=0.5)
+#: What the directories of TIFF and the headers of DICOM break at: sizes, counts and offsets of 1 to 8 bytes.
+EDGES = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 1 << 20, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
+
+
+@cache
+def _slides() -> list[bytes]:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = [
+            write_tiff(folder / f"{colours}.tif", PICTURE, colours=colours, aperio=aperio, tile_px=64, factors=(1, 2))
+            for colours, aperio in (("ycbcr", True), ("deflate", False), ("lzw", False))
+        ]
+        paths += [
+            write_dicom(folder / f"{encoded}.dcm", PICTURE, encoded=encoded, tag=tag, table=table)
+            for encoded, tag, table in (("ycbcr", "YBR_FULL_422", "basic"), ("raw", "RGB", "none"))
+        ]
+        return [path.read_bytes() for path in paths]
+
+
+@cache
+def _images() -> list[bytes]:
+    image, made = Image.fromarray(PICTURE[:48, :48]), []
+    kinds = [("PNG", {}), ("JPEG", {}), ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"compression": "raw"})]
+    for form, how in [*kinds, ("WEBP", {}), ("GIF", {}), ("BMP", {})]:
+        image.save(file := io.BytesIO(), form, **how)
+        made.append(file.getvalue())
+    return made
+
+
+@cache
+def _weights() -> list[bytes]:
+    state = {f"model.{name}": tensor for name, tensor in torch.nn.Linear(2, 3).state_dict().items()}
+    made = [save(state)]
+    for new in (True, False):
+        torch.save({"state_dict": state, "epoch": 3}, file := io.BytesIO(), _use_new_zipfile_serialization=new)
+        made.append(file.getvalue())
+    return made
+
+
+@st.composite
+def changed_numbers(draw: DrawFn, seeds: st.SearchStrategy[bytes]) -> bytes:
+    """A file with other numbers in up to three places, half of them near an end, where formats keep their structure."""
+    data = draw(seeds)
+    for _ in range(draw(st.integers(0, 3))):
+        near = draw(st.integers(0, 1200))
+        places = [near, len(data) - 1 - near, draw(st.integers(0, len(data)))]
+        at, size = max(0, min(draw(st.sampled_from(places)), len(data))), draw(st.sampled_from([1, 2, 4, 8]))
+        number = draw(st.sampled_from(EDGES)) & (256**size - 1)
+        data = data[:at] + number.to_bytes(size, "little") + data[at + size :]
+    return data
+
+
+def _read_slide(folder: Path) -> Callable[[bytes], object]:
+    def read(data: bytes) -> object:
+        path = folder / ("slide.dcm" if data[128:132] == b"DICM" else "slide.tif")
+        path.write_bytes(data)
+        try:
+            find_slides([folder])
+            source = SlideSource(slide_id="slide", path=str(path), kind="wsi", mpp=0.5)
+            plan = plan_slide(source, tiling=TILING, tissue=TissueConfig(method="all"), reading=ReadingConfig())
+            with TileReader(plan, TILING) as reader:
+                return reader.read(0, min(len(plan), 20))
+        finally:
+            path.unlink()
+
+    return read
+
+
+def _read_image(folder: Path) -> Callable[[bytes], object]:
+    def read(data: bytes) -> object:
+        (folder / "image").write_bytes(data)
+        return read_image(folder / "image")
+
+    return read
+
+
+def _read_weights(folder: Path) -> Callable[[bytes], object]:
+    def read(data: bytes) -> object:
+        (folder / "weights").write_bytes(data)
+        state = read_weights(folder / "weights")
+        return fit_weights(torch.nn.Linear(2, 3), state, weights_format="exact", source="weights")
+
+    return read
+
+
+def _changed(seeds: Callable[[], list[bytes]]) -> st.SearchStrategy[bytes]:
+    made = st.deferred(lambda: st.sampled_from(seeds()))
+    return changed_numbers(made) | changed_bytes(made)
+
+
+KINDS = [
+    Kind(name="slides", inputs=_changed(_slides), reader=_read_slide, sample=60),
+    Kind(name="images", inputs=_changed(_images), reader=_read_image),
+    Kind(name="weights", inputs=_changed(_weights), reader=_read_weights),
+]

@@ -27,7 +27,7 @@ TILING = Section(
     "stride_px",
     "min_tissue",
 )
-TISSUE = Section("tissue", TissueConfig, Flag("method", "--tissue"))
+TISSUE = Section("tissue", TissueConfig, Flag("method", "--tissue"), "mask_origin")
 READING = Section("reading", ReadingConfig, "reader", "max_unreadable")
 VIEWS = Section("views", ViewConfig, Flag("count", "--views", default="none", metavar="K", type=click.IntRange(0)))
 RUN = Section("run", RunConfig, "batch_tiles", "readers", Flag("extractors", "--extractor-workers"))

@@ -70,7 +70,10 @@ def command() -> None:
     metavar="slide|CLASS",
     help="Where --negative applies: on the whole slide, or in the areas of a class, which is then not imported itself.",
 )
+@click.option("--unclassified", metavar="CLASS", help="Class of annotations that have none (in ASAP: no group).")
 @click.option("--author", metavar="NAME", help="Author of the labels.  [default: your login name]")
+@click.option("--skip-unknown-slides", is_flag=True, help="Leave out, and list, the files of slides not in the store.")
+@click.option("--skip-invalid", is_flag=True, help="Leave out, and list, malformed files and annotations.")
 @collection_option
 @click.option("--dry-run", is_flag=True, help="Only read and check; write nothing.")
 @json_option

@@ -1,7 +1,7 @@
 """`embedstore tissue`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -17,6 +17,7 @@ TISSUE = Section(
     Flag("mpp", "--tissue-mpp"),
     "min_area_um2",
     "max_hole_um2",
+    "mask_origin",
     Flag("exclude_pen", "--keep-pen", help="Do not look for pen marks (stains like Alcian blue look like ink)."),
 )
 READING = Section("reading", ReadingConfig, "reader")
@@ -36,15 +37,26 @@ READING = Section("reading", ReadingConfig, "reader")
 @TISSUE
 @READING
 @click.option(
-    "--mask", type=click.Path(path_type=Path), help="Use this GeoJSON mask (edited in QuPath) instead of detection."
+    "--mask",
+    type=click.Path(path_type=Path),
+    help="Use this mask (GeoJSON edited in QuPath, or XML of ASAP) instead of detection.",
+)
+@click.option(
+    "--origin",
+    type=click.Choice(["bounds", "level0"]),
+    default="bounds",
+    show_default=True,
+    help="Origin of the written mask: the corner of the slide's image, as QuPath shows it, or of level 0.",
 )
 @click.option("--grid/--no-grid", default=True, show_default=True, help="Draw the tiles too.")
 @json_option
-def command(slide: Path, out: Path, grid: bool, as_json: bool, **options: Any) -> None:
+def command(
+    slide: Path, out: Path, grid: bool, origin: Literal["bounds", "level0"], as_json: bool, **options: Any
+) -> None:
     """Show the tissue that ingest would find on SLIDE.
 
     Writes SLIDE.tissue.png, a picture with the outline of the tissue and the tiles, and SLIDE.tissue.geojson, the mask
-    in level-0 pixels. Edit the mask in QuPath if needed; ingest takes it as the column `tissue` of a slide list, and
+    as QuPath opens it. Edit the mask in QuPath if needed; ingest takes it as the column `tissue` of a slide list, and
     this command as --mask.
     """
     from embedstore import api
@@ -58,7 +70,7 @@ def command(slide: Path, out: Path, grid: bool, as_json: bool, **options: Any) -
         reading=READING.given(options),
     )
     out.mkdir(parents=True, exist_ok=True)
-    picture, mask = report.write(out, tiles=grid)
+    picture, mask = report.write(out, tiles=grid, origin=origin)
     record = {
         "slide": slide.name,
         "reader": report.reader,

@@ -64,6 +64,9 @@ class TissueConfig(Settings):
         min_area_um2: Pieces of tissue smaller than this are dropped, µm².
         max_hole_um2: Holes in tissue smaller than this are filled, µm².
         exclude_pen: Leave out marks of blue, green, red and black pens.
+        mask_origin: Where coordinates of a given mask begin: `bounds`, the corner of the slide's image as in QuPath,
+            or `level0`. A mask that states its origin is read by that; `bounds` for GeoJSON and `level0` for ASAP's XML
+            when None.
     """
 
     method: Literal["otsu", "all"] = "otsu"
@@ -71,6 +74,7 @@ class TissueConfig(Settings):
     min_area_um2: float = 20_000.0
     max_hole_um2: float = 10_000.0
     exclude_pen: bool = True
+    mask_origin: Literal["bounds", "level0"] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

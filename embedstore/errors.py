@@ -152,6 +152,10 @@ class LabelFormatError(EmbedStoreError, ValueError):
     """A label file is malformed, or not of the format that was given."""
 
 
+class OtherFormatError(LabelFormatError):
+    """A well-formed JSON or XML file that holds no annotations, such as the files of a QuPath project."""
+
+
 class LabelError(EmbedStoreError, ValueError):
     """Labels cannot be used for a task: an unknown class, only one class, or no labelled tile."""
 

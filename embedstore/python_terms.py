@@ -30,6 +30,7 @@ SECTIONS = {
     "folds": "split",
     "group-by": "split",
     "in-process": "execution",
+    "mask-origin": "tissue",
     "max-unreadable": "reading",
     "min-tissue": "tiling",
     "reader": "reading",
@@ -37,12 +38,12 @@ SECTIONS = {
     "tissue": "tissue",
 }
 NAMES = {"class": "of_class", "out": "path", "split": "kind", "tissue": "method"}
-SWITCHES = ("in-process", "merge", "replace", "retry-failed", "trust-extractor")
+SWITCHES = ("in-process", "merge", "replace", "retry-failed", "skip-invalid", "skip-unknown-slides", "trust-extractor")
 LISTS = ("force", "slide")  # of slides
 #: Flags that a call in Python has no need of: its object knows them.
 IMPLIED = ("head", "store", "task", "tiles")
 _COMMAND = r"`embedstore ([a-z-]+(?: (?:import|ls)\b)?)([^`]*)`"
-_VALUES = "all|cpu|flat|holdout|ivf_rq|kfold|none|openslide|random|slide"
+_VALUES = "all|bounds|cpu|flat|holdout|ivf_rq|kfold|level0|none|openslide|random|slide"
 _FLAG = rf"--([a-z][a-z-]*)(?: (\d[\d.]*\d|\d|[A-Z]{{2,}}|(?:{_VALUES})\b))?"
 
 

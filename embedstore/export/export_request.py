@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from embedstore.annotations import Origin
 from embedstore.config import Settings, require
 from embedstore.errors import ExportError
 from embedstore.export.predictions import (
@@ -17,7 +18,6 @@ from embedstore.export.predictions import (
     write_table,
 )
 from embedstore.export.predictions.heat_map_sheet import PICTURE_PX
-from embedstore.labels.files.annotations import Origin
 from embedstore.output_files import slide_path
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import Store

@@ -1,7 +1,8 @@
 """Labels: which tiles, slides and patients they are about, and the files they come from and go to."""
 
+from embedstore.annotations import read_asap, read_geojson
 from embedstore.labels.exporting import write_labels
-from embedstore.labels.files import read_asap, read_geojson, write_label_geojson
+from embedstore.labels.files import write_label_geojson
 from embedstore.labels.importing import ImportConfig, LabelImport, read_labels
 from embedstore.labels.slide_targets import SlideTargets, slide_targets
 from embedstore.labels.tile_targets import TileTargets, join_labels

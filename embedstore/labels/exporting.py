@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
+from embedstore.annotations import Origin
 from embedstore.errors import ExportError
-from embedstore.labels.files.annotations import Origin
-from embedstore.labels.files.geojson import write_label_geojson
+from embedstore.labels.files.label_geojson import write_label_geojson
 from embedstore.output_files import atomic_write, slide_path
 from embedstore.store import Label, SlideRow
 

@@ -1,5 +1,6 @@
 """Import of label files: all are read and checked before anything is written."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,12 +10,17 @@ from typing import Literal
 import numpy as np
 import shapely
 
+from embedstore.annotations import (
+    Annotation,
+    AnnotationFile,
+    Origin,
+    read_asap,
+    read_geojson,
+    subtract,
+)
 from embedstore.config import Settings, require
-from embedstore.errors import LabelError, LabelFormatError
-from embedstore.labels.files.annotations import Annotation, AnnotationFile, Origin, subtract
-from embedstore.labels.files.asap_xml import read_asap
-from embedstore.labels.files.coordinate_frames import level_0
-from embedstore.labels.files.geojson import read_geojson
+from embedstore.errors import EmbedStoreError, LabelError, LabelFormatError, OtherFormatError, SlideNotInStoreError
+from embedstore.labels.files.coordinate_frames import level_0, slide_frame
 from embedstore.labels.files.label_table import read_label_table, table_labels
 from embedstore.labels.files.slide_names import SlideNames
 from embedstore.store import Label, SlideRow, Store
@@ -25,6 +31,7 @@ SUFFIXES = {
     ".geojson": "geojson", ".json": "geojson", ".xml": "asap", ".csv": "table", ".tsv": "table", ".parquet": "table",
 }  # fmt: skip
 SHOWN_NOTES = 5  # of an import that a notebook shows; a folder of 500 files has a note for each
+SHOWN_NAMES = 3  # files that a message names
 WHOLE_SLIDE = "slide"  # a value of `within`
 
 
@@ -44,6 +51,9 @@ class ImportConfig(Settings):
         exclude: Classes whose areas are cut out of those of other classes, by their new names.
         negative: The class of everything that is not annotated.
         within: Where `negative` applies: `slide`, or inside the areas of this class.
+        unclassified: The class of annotations that have none; they are left out when None.
+        skip_unknown_slides: Leave out the files of slides that the store lacks; an error when False.
+        skip_invalid: Leave out files and annotations that are malformed; an error when False.
         collection: Where tile ids are looked up; in all collections when None.
     """
 
@@ -57,6 +67,9 @@ class ImportConfig(Settings):
     exclude: tuple[str, ...] = ()
     negative: str | None = None
     within: str = WHOLE_SLIDE
+    unclassified: str | None = None
+    skip_unknown_slides: bool = False
+    skip_invalid: bool = False
     collection: str | None = None
 
     def __post_init__(self) -> None:
@@ -187,7 +200,9 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
     given_slide = None if config.slide is None else names.one(config.slide)
     files: list[ReadFile] = []
     classes: set[str] = set()
-    for path in find_label_files(paths, config.format):
+    found = find_label_files(paths, config.format)
+    left_out = _LeftOut(config=config, given=set(map(Path, paths)), total=len(found))
+    for path in found:
         file_format = _suffix_format(path) if config.format == "auto" else config.format
         if file_format is None:
             raise LabelFormatError(
@@ -195,23 +210,96 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
             )
         if file_format == "table":
             files.append(_read_table(store, path, config, given_slide, classes))
-        else:
+            continue
+        with left_out.watch(path):
             read = read_geojson if file_format == "geojson" else read_asap
-            file = read(path, named={config.within, *config.only, *config.exclude, *config.class_map})
+            file = read(path, skip_invalid=config.skip_invalid).classified(
+                named={config.within, *config.only, *config.exclude, *config.class_map},
+                unclassified=config.unclassified,
+            )
             slide_id = given_slide or (file.slide_id if file.slide_id in slides else names.of_file(path))
             files.append(_read_annotations(file, file_format, slides[slide_id], config, classes))
+    left_out.check()
     _check_classes(classes, config)
     if not any(file.labels for file in files):
         skipped = sum((Counter(file.skipped) for file in files), Counter())
         raise LabelError(
             f"no label in {', '.join(str(file.path) for file in files[:3])}: "
-            f"{_counted(skipped) or 'they are empty'}; classify the annotations in QuPath (or pass other --only), "
-            "or say with --negative CLASS what a slide without annotations is"
+            f"{_counted(skipped) or 'they are empty'}; classify the annotations, give those "
+            "without a class one with --unclassified, pass other --only, or say with --negative CLASS what a slide "
+            "without annotations is"
         )
-    labels = LabelImport(config=config, files=tuple(files), conflicts=(), notes=tuple(_notes(files, slides, config)))
+    notes = (*left_out.notes(), *_notes(files, slides, config))
+    labels = LabelImport(config=config, files=tuple(files), conflicts=(), notes=notes)
     sources = [str(file.path.absolute()) for file in files]
     conflicts = store.labels.conflicts(config.task, labels.labels, author=config.author, sources=sources)
     return replace(labels, conflicts=tuple(conflicts))
+
+
+@dataclass(kw_only=True, eq=False)
+class _LeftOut:
+    """Files of annotations that are not imported, and why.
+
+    Attributes:
+        config: Which of them are passed over.
+        given: The paths that the user gave: a file among them must hold annotations.
+        total: How many files there are.
+        other: Files below folders that hold something else, such as those of a QuPath project.
+        unknown, invalid: {file: its error}: the store lacks its slide, or it is malformed.
+    """
+
+    config: ImportConfig
+    given: set[Path]
+    total: int
+    other: list[Path] = field(default_factory=list)
+    unknown: dict[Path, EmbedStoreError] = field(default_factory=dict)
+    invalid: dict[Path, EmbedStoreError] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def watch(self, path: Path) -> Iterator[None]:
+        """Take note of what is wrong with a file, so that one message tells of all of them."""
+        try:
+            yield
+        except OtherFormatError as error:
+            if path in self.given or not _is_any_format(path):
+                self.invalid[path] = error
+            else:
+                self.other.append(path)
+        except SlideNotInStoreError as error:
+            self.unknown[path] = error
+        except (LabelFormatError, LabelError) as error:
+            self.invalid[path] = error
+
+    def check(self) -> None:
+        """Raise the first error, if files with such errors are not to be left out."""
+        errors = {} if self.config.skip_invalid else dict(self.invalid)
+        option = "--skip-invalid"
+        if not errors and not self.config.skip_unknown_slides:
+            errors, option = self.unknown, "--skip-unknown-slides"
+        if not errors:
+            return
+        first, *others = errors.values()
+        if self.total == 1:
+            raise first
+        also = f"; so it is with {len(others)} more: {_names(list(errors)[1:])}" if others else ""
+        raise type(first)(f"{first}{also}; {option} imports the other files without such ones") from first
+
+    def notes(self) -> Iterator[str]:
+        """What was left out, for the user."""
+        if self.other:
+            yield f"passed over {len(self.other)} file(s) that hold no annotations: {_names(self.other)}"
+        if self.unknown:
+            yield f"left out {len(self.unknown)} file(s) of slides that the store lacks: {_names(list(self.unknown))}"
+        yield from (f"left out: {error}" for error in self.invalid.values())
+
+
+def _is_any_format(path: Path) -> bool:
+    """Whether files with such a name often hold something else than annotations."""
+    return path.name.lower().removesuffix(".gz").endswith((".json", ".xml"))
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join([*(path.name for path in paths[:SHOWN_NAMES]), *(["…"] if len(paths) > SHOWN_NAMES else [])])
 
 
 def _check_classes(classes: set[str], config: ImportConfig) -> None:
@@ -272,8 +360,9 @@ def _read_annotations(
     file: AnnotationFile, file_format: str, slide: SlideRow, config: ImportConfig, classes: set[str]
 ) -> ReadFile:
     """Labels of a file of annotations; its classes, old and new names, are added to `classes`."""
-    origin = file.origin or config.origin or ("bounds" if file_format == "geojson" else "level0")
-    shapes = level_0([annotation.geometry for annotation in file.annotations], slide, origin=origin, where=file.path)
+    origin = file.begins(config.origin)
+    drawn = [annotation.geometry for annotation in file.annotations]
+    shapes = level_0(drawn, slide, origin=origin, where=file.path)
     annotations = [
         replace(annotation, geometry=shape, label=_new_name(annotation.label, annotation.groups, config))
         for annotation, shape in zip(file.annotations, shapes, strict=True)
@@ -294,7 +383,8 @@ def _read_annotations(
             continue
         labels.append(_label(annotation, slide.slide_id, config, file.path))
     labels += [_rest_of_slide(name, slide.slide_id, config, file.path) for name in file.rest]
-    notes = list(file.notes)
+    over_the_edge = slide_frame(slide).note(drawn, origin, file.path)
+    notes = [*file.notes, *([over_the_edge] if over_the_edge else [])]
     if config.negative is not None and config.within == WHOLE_SLIDE:
         labels.append(_rest_of_slide(config.negative, slide.slide_id, config, file.path))
     elif config.negative is not None and not any(label.kind == "rest" for label in labels):

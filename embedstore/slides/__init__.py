@@ -44,7 +44,6 @@ from embedstore.slides.tissue import (
     read_thumbnail,
     slide_tissue,
     tissue_of,
-    to_geojson,
     whole_slide,
     write_mask,
 )
@@ -91,7 +90,6 @@ __all__ = [
     "slide_tissue",
     "tile_grid",
     "tissue_of",
-    "to_geojson",
     "whole_slide",
     "write_mask",
     "png_bytes",

@@ -99,12 +99,12 @@ def test_unknown_bounds_are_said(store: Store, tmp_path: Path):
 
 
 def test_annotations_off_the_slide_name_both_boxes_and_the_origin_that_fits(store: Store, tmp_path: Path):
-    path = write_geojson(tmp_path / "a.geojson", feature(polygon(square(7500, 100, 400)), "x"))
+    path = write_geojson(tmp_path / "a.geojson", feature(polygon(square(7500, 4000, 400)), "x"))
     with pytest.raises(LabelError) as error:
         run(store, path)
     for part in (
-        "1 of 1 annotations lie outside slide 'sub/a.mrxs'", "x 8500 to 8900, y 2100 to 2500",
-        "the slide x 0 to 8000, y 0 to 9000", "begin at 1000, 2000", "with --origin level0 all would lie on it",
+        "1 of 1 annotations lie outside slide 'sub/a.mrxs'", "x 8500 to 8900, y 6000 to 6400",
+        "the image x 1000 to 8000, y 2000 to 9000", "begin at 1000, 2000", "with --origin level0 all would lie on it",
     ):  # fmt: skip
         assert part in str(error.value)
     run(store, path, origin="level0")

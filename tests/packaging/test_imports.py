@@ -17,6 +17,7 @@ SHARED_BY_EXTRACTORS = (
 LAYERS = (
     ("embedstore",),  # errors, configuration and other files that stand alone
     ("embedstore.tables",),
+    ("embedstore.annotations",),
     ("embedstore.slides.slide",),
     ("embedstore.slides.image_file",),
     ("embedstore.slides.readers",),
@@ -34,7 +35,7 @@ LAYERS = (
     ("embedstore.search.parallel",),
     ("embedstore.search.audits",),
     ("embedstore.search",),
-    ("embedstore.export.pictures", "embedstore.export.qupath_objects", "embedstore.export.table_file"),
+    ("embedstore.export.pictures", "embedstore.export.tile_squares", "embedstore.export.table_file"),
     ("embedstore.export.predictions", "embedstore.export.hits"),
     ("embedstore.export",),
     ("synthetic_slides",),

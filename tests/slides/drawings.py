@@ -77,6 +77,41 @@ def _tiles(level: np.ndarray, tile_px: int):
             yield np.ascontiguousarray(np.pad(part, pad, mode="edge"))
 
 
+def write_scn(path: Path, picture: np.ndarray, *, size: tuple[int, int], corner: tuple[int, int]) -> Path:
+    """Write a slide of Leica (SCN, 0.5 µm/px) whose level 0 has a size, with the picture's corner at a place on it."""
+    height, width = picture.shape[:2]
+
+    def image(name: str, about: tuple[str, str], sizes: Sequence[tuple[int, int]], first: int, place: tuple[int, ...]):
+        levels = "".join(
+            f'<dimension sizeX="{w}" sizeY="{h}" r="{r}" ifd="{first + r}"/>' for r, (w, h) in enumerate(sizes)
+        )
+        x, y, w, h = (500 * edge for edge in place)  # nanometres
+        return (
+            f'<image name="{name}"><device model="Leica SCN400" version="1"/>'
+            f'<pixels sizeX="{sizes[0][0]}" sizeY="{sizes[0][1]}">{levels}</pixels>'
+            f'<view sizeX="{w}" sizeY="{h}" offsetX="{x}" offsetY="{y}" spacingZ="0"/><scanSettings>'
+            f"<objectiveSettings><objective>{about[0]}</objective></objectiveSettings><illuminationSettings>"
+            f"<numericalAperture>{about[1]}</numericalAperture><illuminationSource>brightfield</illuminationSource>"
+            "</illuminationSettings></scanSettings></image>"
+        )
+
+    small = cv2.resize(picture, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
+    sizes = [(width, height), (width // 4, height // 4)]
+    xml = (
+        '<?xml version="1.0" encoding="utf-8"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">'
+        f'<collection name="c" sizeX="{500 * size[0]}" sizeY="{500 * size[1]}">'
+        + image("macro", ("0.6", "0.1"), [(128, 128)], 0, (0, 0, *size))
+        + image("main", ("20", "0.4"), sizes, 1, (*corner, width, height))
+        + "</collection></scn>"
+    )
+    how: dict = {"tile": (128, 128), "compression": "jpeg", "photometric": "rgb", "metadata": None}
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        tiff.write(np.full((128, 128, 3), GLASS, np.uint8), description=xml, **how)
+        for level, per_cm in ((picture, 20_000), (small, 5_000)):
+            tiff.write(level, resolution=(per_cm, per_cm), resolutionunit="CENTIMETER", **how)
+    return path
+
+
 def drop_tile(path: Path, *, page: int, index: int) -> None:
     """Make a tile of a TIFF missing: no bytes."""
     with tifffile.TiffFile(path, mode="r+b") as tiff:

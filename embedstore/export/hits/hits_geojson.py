@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embedstore.annotations import Origin, feature, write_collection
 from embedstore.errors import ExportError
-from embedstore.export.qupath_objects import feature, rounded, squares, write_collection
+from embedstore.export.tile_squares import rounded, squares
 from embedstore.labels.class_colours import PALETTE
-from embedstore.labels.files.annotations import Origin
 from embedstore.labels.files.coordinate_frames import corner_l0
 from embedstore.output_files import slide_path
 from embedstore.search.hits import Hits

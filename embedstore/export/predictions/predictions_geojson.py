@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
+from embedstore.annotations import Origin, feature, write_collection
 from embedstore.errors import ExportError
 from embedstore.export.predictions.export_scope import ExportScope, attention_ranks
-from embedstore.export.qupath_objects import DIGITS, feature, rounded, squares, write_collection
+from embedstore.export.tile_squares import DIGITS, rounded, squares
 from embedstore.labels.class_colours import class_colours
-from embedstore.labels.files.annotations import Origin
 from embedstore.labels.files.coordinate_frames import corner_l0
 from embedstore.store import PredictionFacts
 from embedstore.store.prediction_schema import LABEL_JOINT, decided_classes, probability_matrix

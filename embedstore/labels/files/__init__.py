@@ -1,10 +1,5 @@
-"""Files of labels: GeoJSON of QuPath, XML of ASAP, and tables."""
+"""Files of labels: tables, GeoJSON of labels, and the slides that files are about."""
 
-from embedstore.labels.files.asap_xml import read_asap
-from embedstore.labels.files.geojson import read_geojson, write_label_geojson
+from embedstore.labels.files.label_geojson import write_label_geojson
 
-__all__ = [
-    "read_asap",
-    "read_geojson",
-    "write_label_geojson",
-]
+__all__ = ["write_label_geojson"]

@@ -1,4 +1,4 @@
-"""Conversion of coordinates from the frame of a program to level-0 pixels."""
+"""Conversion of coordinates from the frame of a program to level-0 pixels, on slides of a store."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,23 +7,22 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from embedstore.annotations import Origin, SlideFrame
 from embedstore.errors import LabelError
-from embedstore.labels.files.annotations import Origin
 from embedstore.store import SlideRow
 
 
+def slide_frame(slide: SlideRow) -> SlideFrame:
+    """Where a slide of a store lies in files about it."""
+    x, y = slide.corner_l0
+    width, height = slide.width_l0 or 0, slide.height_l0 or 0
+    image = slide.bounds_width or max(width - x, 0), slide.bounds_height or max(height - y, 0)
+    return SlideFrame(size_l0=(width, height), image_l0=(x, y, *image))
+
+
 def corner_l0(slide: SlideRow, origin: Origin) -> tuple[int, int]:
-    """Where (0, 0) of a file lies, level-0 pixels.
-
-    `bounds`: the corner of the part of the slide that holds an image according to OpenSlide (`openslide.bounds-x` and
-    `-y`), as in QuPath. `level0`: the corner of level 0, as in ASAP and OpenSlide.
-
-    Args:
-        slide: The slide's row in the ledger.
-    """
-    if origin == "level0":
-        return 0, 0
-    return slide.corner_l0
+    """Where (0, 0) of a file about a slide lies, level-0 pixels: see `SlideFrame.corner_l0`."""
+    return slide_frame(slide).corner_l0(origin)
 
 
 def level_0(
@@ -46,49 +45,12 @@ def level_0(
             f"{where}: slide {slide.slide_id!r} is a folder of ready-made tiles, which have no place; "
             "label them by a table with the columns slide_id, name and label"
         )
-    original = np.array(shapes, object)
-    shifted = _shift(original, corner_l0(slide, origin))
-    if not len(original) or not slide.width_l0 or not slide.height_l0:
-        return shifted
-    size = slide.width_l0, slide.height_l0
-    outside = ~_meets(shifted, size)
-    if outside.any():
-        raise LabelError(_outside_message(original, shifted, outside, slide, size, origin, where))
+    frame = slide_frame(slide)
+    shifted = frame.level_0(shapes, origin)
+    off = frame.off_the_slide(shifted)
+    if off.any():
+        raise LabelError(
+            f"{where}: {int(off.sum())} of {len(shifted)} annotations lie outside slide {slide.slide_id!r}: "
+            f"{frame.describe(shapes, off, origin)}; --slide says which slide a file is of"
+        )
     return shifted
-
-
-def _shift(shapes: NDArray[np.object_], corner: tuple[int, int]) -> NDArray[np.object_]:
-    if corner == (0, 0) or not len(shapes):
-        return shapes
-    return shapely.transform(shapes, lambda xy: xy + np.asarray(corner))
-
-
-def _meets(shapes: NDArray[np.object_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    left, top, right, bottom = shapely.bounds(shapes).T
-    return (left < size[0]) & (top < size[1]) & (right >= 0) & (bottom >= 0)
-
-
-def _outside_message(
-    original: NDArray[np.object_],
-    shifted: NDArray[np.object_],
-    outside: NDArray[np.bool_],
-    slide: SlideRow,
-    size: tuple[int, int],
-    origin: Origin,
-    where: str | Path,
-) -> str:
-    left, top, right, bottom = shapely.total_bounds(shifted[outside])
-    width, height = size
-    x, y = corner_l0(slide, origin)
-    other: Origin = "level0" if origin == "bounds" else "bounds"
-    fits = _meets(_shift(original, corner_l0(slide, other)), (width, height)).all()
-    hint = (
-        f"with --origin {other} all would lie on it"
-        if fits
-        else "is this the file of another slide? --slide says which it is of"
-    )
-    return (
-        f"{where}: {int(outside.sum())} of {len(shifted)} annotations lie outside slide {slide.slide_id!r}: they "
-        f"span x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}, the slide x 0 to {width}, y 0 to {height} "
-        f"(level-0 pixels, with --origin {origin}: coordinates begin at {x}, {y}); {hint}"
-    )

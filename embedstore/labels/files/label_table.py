@@ -14,8 +14,8 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from embedstore.annotations import Origin
 from embedstore.errors import LabelError, LabelFormatError, SlideNotInStoreError, TileNotFoundError
-from embedstore.labels.files.annotations import Origin
 from embedstore.labels.files.coordinate_frames import corner_l0
 from embedstore.labels.files.slide_names import SlideNames
 from embedstore.sorted_ids import positions_in

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,19 +66,23 @@ class TissueReport:
         """The overlay, as a notebook shows it."""
         return png_bytes(self.overlay())
 
-    def write(self, folder: str | Path, *, tiles: bool = True) -> tuple[Path, Path]:
+    def write(
+        self, folder: str | Path, *, tiles: bool = True, origin: Literal["bounds", "level0"] = "bounds"
+    ) -> tuple[Path, Path]:
         """Write NAME.tissue.png and NAME.tissue.geojson, where NAME is the last part of the slide's id.
 
         Args:
             folder: Where the files go; it must exist.
             tiles: Draw the tiles on the picture.
+            origin: Where coordinates of the mask begin: `bounds`, the corner of the slide's image as QuPath shows it,
+                or `level0`. The file records it, and reading it again is right either way.
         Returns:
             The paths of the two files.
         """
         stem = self.slide_id.rsplit("/", 1)[-1]
         picture, mask = Path(folder, f"{stem}.tissue.png"), Path(folder, f"{stem}.tissue.geojson")
         picture.write_bytes(png_bytes(self.overlay(tiles=tiles)))
-        write_mask(self.tissue, mask)
+        write_mask(self.tissue, mask, slide_id=self.slide_id, origin=origin)
         return picture, mask
 
     def overlay(self, *, tiles: bool = True) -> Pixels:

@@ -2,7 +2,7 @@
 
 from embedstore.slides.tissue.detection import find_tissue, slide_tissue, tissue_of
 from embedstore.slides.tissue.mask import TissueMask, mask_shares, whole_slide
-from embedstore.slides.tissue.mask_geojson import read_mask, to_geojson, write_mask
+from embedstore.slides.tissue.mask_geojson import read_mask, write_mask
 from embedstore.slides.tissue.overlay import draw_overlay, png_bytes
 from embedstore.slides.tissue.thumbnail import Thumbnail, read_thumbnail
 
@@ -16,7 +16,6 @@ __all__ = [
     "read_thumbnail",
     "slide_tissue",
     "tissue_of",
-    "to_geojson",
     "whole_slide",
     "write_mask",
     "png_bytes",

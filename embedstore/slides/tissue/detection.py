@@ -56,7 +56,7 @@ def slide_tissue(slide: Slide, mask_path: str | None, config: TissueConfig, mpp:
 
     Args:
         slide: The slide.
-        mask_path: A GeoJSON mask that replaces detection, or None.
+        mask_path: A mask (GeoJSON or XML of ASAP) that replaces detection, or None.
         config: How tissue is found.
         mpp: The slide's level-0 resolution, µm/px.
     Raises:
@@ -64,7 +64,7 @@ def slide_tissue(slide: Slide, mask_path: str | None, config: TissueConfig, mpp:
         RegionReadError: no part of the slide can be read.
     """
     if mask_path is not None:
-        return read_mask(mask_path, bounds_l0=slide.bounds_l0, mpp_l0=mpp, mpp=config.mpp)
+        return read_mask(mask_path, bounds_l0=slide.bounds_l0, mpp_l0=mpp, mpp=config.mpp, origin=config.mask_origin)
     if config.method == "all":
         return whole_slide(slide.bounds_l0, mpp)
     return find_tissue(slide, config, mpp_l0=mpp)

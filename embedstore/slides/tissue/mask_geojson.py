@@ -1,16 +1,16 @@
-"""Tissue masks as GeoJSON in level-0 pixels, as QuPath reads and writes them."""
+"""Tissue masks as files of annotations, as QuPath reads and writes them."""
 
-import json
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
-from embedstore.errors import TissueError
+from embedstore.annotations import Origin, SlideFrame, feature, read_annotations, write_collection
+from embedstore.errors import LabelFormatError, TissueError
 from embedstore.slides.tissue.mask import TissueMask
 from embedstore.slides.tissue.thumbnail import MAX_PIXELS
 
@@ -18,27 +18,33 @@ from embedstore.slides.tissue.thumbnail import MAX_PIXELS
 ENLARGE = 2
 SIMPLIFY_PX = 0.6  # mask pixels by which an outline may move: 5 µm at 8 µm/px, for a tenth of the points
 TISSUE_CLASS = {"name": "Tissue", "color": [0, 160, 80]}
-IGNORED = "*"  # end of the names of classes that QuPath leaves out, such as Ignore*
 
 
-def to_geojson(tissue: TissueMask) -> dict[str, Any]:
-    """A mask as a FeatureCollection: one polygon with holes per connected piece, in level-0 pixels."""
-    features = []
+def write_mask(tissue: TissueMask, path: str | Path, *, slide_id: str | None = None, origin: Origin = "bounds") -> None:
+    """Write a mask as GeoJSON: a polygon with holes for each connected piece.
+
+    Args:
+        tissue: The mask.
+        path: The file.
+        slide_id: The slide that it is of, for the member `embedstore`, which also records the origin.
+        origin: Where coordinates begin: at the corner of the slide's image, as in QuPath, or of level 0.
+    Raises:
+        ExportError: nothing can be written there.
+    """
+    corner = (0, 0) if origin == "level0" else tissue.origin_l0
+    about = {"origin": origin} | ({} if slide_id is None else {"slide_id": slide_id})
+    write_collection(Path(path), about, mask_features(tissue, corner))
+
+
+def mask_features(tissue: TissueMask, corner: tuple[float, float]) -> Iterator[dict[str, Any]]:
+    """The pieces of a mask as features, in pixels from a corner, which is given in level-0 pixels."""
     for number, rings in enumerate(_polygons(tissue)):
-        features.append(
-            {
-                "type": "Feature",
-                "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"embedstore:tissue:{number}:{rings[0][0]}")),
-                "geometry": {"type": "Polygon", "coordinates": rings},
-                "properties": {"objectType": "annotation", "classification": TISSUE_CLASS},
-            }
+        shifted = [[[round(x - corner[0], 1), round(y - corner[1], 1)] for x, y in ring] for ring in rings]
+        yield feature(
+            f"tissue:{number}:{rings[0][0]}",
+            {"type": "Polygon", "coordinates": shifted},
+            {"objectType": "annotation", "classification": TISSUE_CLASS},
         )
-    return {"type": "FeatureCollection", "features": features}
-
-
-def write_mask(tissue: TissueMask, path: str | Path) -> None:
-    """Write a mask as GeoJSON."""
-    Path(path).write_text(json.dumps(to_geojson(tissue)), encoding="utf-8")
 
 
 def _polygons(tissue: TissueMask) -> Iterator[list[list[list[float]]]]:
@@ -54,7 +60,8 @@ def _polygons(tissue: TissueMask) -> Iterator[list[list[list[float]]]]:
         while hole != -1:
             rings.append(_ring(contours[hole], tissue))
             hole = hierarchy[0][hole][0]
-        yield [ring for ring in rings if ring] if rings[0] else []
+        if rings[0]:
+            yield [ring for ring in rings if ring]
 
 
 def _ring(contour: Any, tissue: TissueMask) -> list[list[float]]:
@@ -67,89 +74,90 @@ def _ring(contour: Any, tissue: TissueMask) -> list[list[float]]:
     return [*ring, ring[0]]
 
 
-def read_mask(path: str | Path, *, bounds_l0: tuple[int, int, int, int], mpp_l0: float, mpp: float) -> TissueMask:
-    """Read a GeoJSON mask onto a grid over a slide's bounds.
+def read_mask(
+    path: str | Path,
+    *,
+    bounds_l0: tuple[int, int, int, int],
+    mpp_l0: float,
+    mpp: float,
+    origin: Origin | None = None,
+) -> TissueMask:
+    """Read a mask onto a grid over a slide's bounds.
 
-    Polygons and MultiPolygons of any class are tissue, without their holes; those of a class whose name ends in `*`
-    (QuPath's `Ignore*`) are subtracted. Points and lines do not count.
+    Areas of any class are tissue, without their holes; those of a class whose name ends in `*` (QuPath's `Ignore*`) are
+    subtracted. Points and lines do not count.
 
     Args:
-        path: A FeatureCollection, a list of features, a feature or a geometry, in level-0 pixels.
+        path: A file of QuPath (GeoJSON) or ASAP (XML).
         bounds_l0: (x, y, width, height) of the mask to make, level-0 pixels.
         mpp_l0: The slide's level-0 resolution, µm/px.
         mpp: Resolution of the mask, µm/px; not finer than level 0, and at most 8 million pixels.
+        origin: Where coordinates begin, if the file does not say; `bounds` for GeoJSON and `level0` for ASAP when None.
     Raises:
-        TissueError: the file does not exist, is not GeoJSON, or holds no polygon on the slide.
+        TissueError: the file cannot be read, is malformed, or has no area on the slide.
     """
-    areas = list(_read_areas(path))
+    try:
+        file = read_annotations(path)
+    except LabelFormatError as error:
+        raise TissueError(f"tissue mask {error}") from error
+    areas = [annotation for annotation in file.annotations if annotation.geometry.geom_type != "Point"]
     if not areas:
-        raise TissueError(f"tissue mask {str(path)!r} holds no Polygon or MultiPolygon")
+        left_out = f"; left out: {file.counted()}" if file.skipped else ""
+        raise TissueError(f"tissue mask {str(path)!r} holds no Polygon or MultiPolygon{left_out}")
+    begin = file.begins(origin)
+    frame = SlideFrame(image_l0=bounds_l0, option="--mask-origin")
+    drawn = [area.geometry for area in areas]
     x, y, width, height = bounds_l0
     shrink = max(mpp / mpp_l0, 1.0, (width * height / MAX_PIXELS) ** 0.5)
     columns, rows = max(1, round(width / shrink)), max(1, round(height / shrink))
     scale = width / columns, height / rows
     mask = np.zeros((rows, columns), bool)
-    for rings, ignored in sorted(areas, key=lambda area: area[1]):  # ignored areas are subtracted last
-        _paint(mask, rings, not ignored, (x, y), scale)
+    for ignored in (False, True):  # ignored areas are subtracted last
+        for area, shape in zip(areas, frame.level_0(drawn, begin), strict=True):
+            if area.is_ignored == ignored:
+                _paint(mask, shape, not ignored, (x, y), scale)
     if not mask.any():
         raise TissueError(
-            f"tissue mask {str(path)!r}: its {len(areas)} polygons cover no part of the slide ({width}×{height} px at "
-            f"{x},{y}); expected coordinates in level-0 pixels"
+            f"tissue mask {str(path)!r} covers no part of the slide: "
+            f"{frame.describe(drawn, np.ones(len(drawn), bool), begin)}"
         )
+    notes = [f"tissue from the mask {Path(path).name}", *file.notes]
+    notes += [f"{Path(path).name}: left out {file.counted()}"] if file.skipped else []
+    over_the_edge = frame.note(drawn, begin, Path(path))
     return TissueMask(
         mask=mask,
         origin_l0=(x, y),
         scale_l0=scale,
         mpp=mpp_l0 * (scale[0] + scale[1]) / 2,
-        warnings=[f"tissue from the mask {Path(path).name}"],
+        warnings=[*notes, over_the_edge] if over_the_edge else notes,
     )
 
 
-def _read_areas(path: str | Path) -> Iterator[tuple[list[NDArray[np.float64]], bool]]:
-    """The rings of each polygon of a file, the outer one first, and whether its class is ignored."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TissueError(f"tissue mask {str(path)!r}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise TissueError(f"tissue mask {str(path)!r} is not GeoJSON: {error}") from error
-    try:
-        for geometry, ignored in _geometries(content, ignored=False):
-            polygons = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
-            for polygon in polygons:
-                rings = [np.asarray(ring, np.float64)[:, :2] for ring in polygon]
-                if not rings or not all(len(ring) >= 3 and np.isfinite(ring).all() for ring in rings):
-                    raise ValueError("a ring has fewer than three points, or coordinates that are not finite")
-                yield rings, ignored
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise TissueError(f"tissue mask {str(path)!r}: malformed GeoJSON: {error}") from error
-
-
-def _geometries(node: Any, *, ignored: bool) -> Iterator[tuple[dict[str, Any], bool]]:
-    if isinstance(node, list):
-        for item in node:
-            yield from _geometries(item, ignored=ignored)
-        return
-    kind = node["type"]
-    if kind == "FeatureCollection":
-        yield from _geometries(node["features"], ignored=ignored)
-    elif kind == "Feature":
-        named = ((node.get("properties") or {}).get("classification") or {}).get("name") or ""
-        yield from _geometries(node["geometry"], ignored=str(named).endswith(IGNORED))
-    elif kind == "GeometryCollection":
-        yield from _geometries(node["geometries"], ignored=ignored)
-    elif kind in ("Polygon", "MultiPolygon"):
-        yield node, ignored
-
-
 def _paint(
+    mask: NDArray[np.bool_],
+    area: shapely.Geometry,
+    value: bool,
+    origin_l0: tuple[int, int],
+    scale_l0: tuple[float, float],
+) -> None:
+    """Set the mask's pixels of which more than half lies in an area, in level-0 pixels."""
+    rows, columns = mask.shape
+    corner, size = np.asarray(origin_l0), np.asarray(scale_l0) * (columns, rows)
+    seen = shapely.box(*(corner - scale_l0), *(corner + size + scale_l0))  # OpenCV has 32-bit coordinates
+    for polygon in shapely.get_parts(shapely.intersection(area, seen)):
+        if polygon.geom_type == "Polygon" and not polygon.is_empty:
+            rings = shapely.get_rings(polygon)
+            _paint_polygon(mask, [shapely.get_coordinates(ring) for ring in rings], value, origin_l0, scale_l0)
+
+
+def _paint_polygon(
     mask: NDArray[np.bool_],
     rings: list[NDArray[np.float64]],
     value: bool,
     origin_l0: tuple[int, int],
     scale_l0: tuple[float, float],
 ) -> None:
-    """Set the mask's pixels of which more than half lies in a polygon."""
+    """As `_paint`, for the rings of a polygon that lies on the mask, the outer one first."""
     at = [np.rint((ring - origin_l0) / scale_l0 * ENLARGE - 0.5).astype(np.int64) for ring in rings]
     rows, columns = mask.shape
     low = np.maximum(at[0].min(axis=0) // ENLARGE, 0)
@@ -158,8 +166,8 @@ def _paint(
         return
     shape = (high - low)[::-1] * ENLARGE
     canvas = np.zeros(tuple(shape), np.uint8)
-    # OpenCV uses 32-bit coordinates, and fills outlines too: the outline of a hole belongs to the tissue around it.
-    local = [np.clip(ring - low * ENLARGE, -(1 << 20), 1 << 20).astype(np.int32) for ring in at]
+    # OpenCV fills outlines too: the outline of a hole belongs to the tissue around it.
+    local = [(ring - low * ENLARGE).astype(np.int32) for ring in at]
     cv2.fillPoly(canvas, [local[0]], 1)
     for hole in local[1:]:
         first = np.maximum(hole.min(axis=0), 0)

@@ -1,25 +1,27 @@
 """Annotations of a slide, in one form for all programs that write them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import shapely
 
 Origin = Literal["bounds", "level0"]
 
 #: Ending of QuPath's classes that are to be left out: `Ignore*`, `Region*`.
 IGNORED = "*"
+SHOWN = 3  # features that a note names
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Annotation:
-    """A shape of a class.
+    """A shape and its class.
 
     Attributes:
-        label: The class.
+        label: The class; '' where it has none.
         groups: The groups that the class belongs to, innermost first.
         geometry: A Point, or a valid Polygon or MultiPolygon; pixels in the frame of its file.
         rest: The class holds for everything inside that no other annotation covers.
@@ -33,6 +35,11 @@ class Annotation:
     split: str | None = None
     patient: str | None = None
 
+    @property
+    def is_ignored(self) -> bool:
+        """Whether its class is one that QuPath leaves out."""
+        return self.label.endswith(IGNORED)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AnnotationFile:
@@ -40,9 +47,10 @@ class AnnotationFile:
 
     Attributes:
         path: The file.
-        annotations: Annotations that can be labels, in the file's order.
-        skipped: {why others cannot: how many}, such as lines and shapes without a class.
+        annotations: Its areas and points, in the file's order.
+        skipped: {why others are left out: how many}, such as lines and empty shapes.
         origin: Where coordinates begin; None if the file does not say.
+        usual_origin: Where they begin in files of that program.
         slide_id: The slide that the file is about; None if it does not say.
         rest: Classes of everything on the slide that is not annotated.
         notes: Warnings for the user.
@@ -52,9 +60,38 @@ class AnnotationFile:
     annotations: tuple[Annotation, ...]
     skipped: Mapping[str, int] = field(default_factory=Counter)
     origin: Origin | None = None
+    usual_origin: Origin = "bounds"
     slide_id: str | None = None
     rest: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def begins(self, given: Origin | None) -> Origin:
+        """Where coordinates begin: as the file says, else as the user says, else as the program usually counts."""
+        return self.origin or given or self.usual_origin
+
+    def counted(self) -> str:
+        """What is left out, in words."""
+        return ", ".join(f"{count} {why}" for why, count in sorted(self.skipped.items()))
+
+    def classified(self, *, named: Collection[str] = (), unclassified: str | None = None) -> "AnnotationFile":
+        """Only the annotations that can be labels; the others are counted in `skipped`.
+
+        Args:
+            named: Classes that count although they end in `*`.
+            unclassified: The class of annotations that have none; they are left out when None.
+        """
+        kept: list[Annotation] = []
+        skipped = Counter(self.skipped)
+        for annotation in self.annotations:
+            if not annotation.label and unclassified:
+                annotation = replace(annotation, label=unclassified)
+            if not annotation.label:
+                skipped["without a class"] += 1
+            elif annotation.is_ignored and annotation.label not in named:
+                skipped[f"of class {annotation.label}"] += 1
+            else:
+                kept.append(annotation)
+        return replace(self, annotations=tuple(kept), skipped=skipped)
 
 
 def usable_parts(geometry: shapely.Geometry) -> tuple[list[shapely.Geometry], list[str]]:
@@ -67,19 +104,28 @@ def usable_parts(geometry: shapely.Geometry) -> tuple[list[shapely.Geometry], li
     """
     areas, parts, reasons = [], [], []
     for part in _flat([shapely.force_2d(geometry)]):
-        if part.geom_type == "Polygon":
+        if part.geom_type == "Polygon" and not part.is_empty:
             areas.append(part)
         elif part.geom_type == "Point" and not part.is_empty:
             parts.append(part)
         else:
             reasons.append("empty" if part.is_empty else "a line")
     if areas:
-        valid = _polygonal(shapely.make_valid(shapely.MultiPolygon(areas) if len(areas) > 1 else areas[0]))
+        valid = _polygonal(_repaired(areas))
         if valid is None:
             reasons.append("without an area")
         else:
             parts.append(valid)
     return parts, reasons
+
+
+def _repaired(areas: list[shapely.Geometry]) -> shapely.Geometry:
+    """A valid geometry that covers what the polygons cover together."""
+    area = shapely.MultiPolygon(areas) if len(areas) > 1 else areas[0]
+    if area.is_valid:
+        return area
+    with np.errstate(all="ignore"):
+        return shapely.make_valid(area, method="structure", keep_collapsed=False)
 
 
 def subtract(area: shapely.Geometry, other: shapely.Geometry) -> shapely.Geometry | None:
@@ -90,6 +136,8 @@ def subtract(area: shapely.Geometry, other: shapely.Geometry) -> shapely.Geometr
 def _flat(geometries: Iterable[shapely.Geometry]) -> Iterable[shapely.Geometry]:
     for geometry in geometries:
         if geometry.geom_type.startswith("Multi") or geometry.geom_type == "GeometryCollection":
+            if geometry.is_empty:
+                yield shapely.Point()
             yield from _flat(shapely.get_parts(geometry))
         else:
             yield geometry

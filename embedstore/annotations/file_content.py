@@ -1,0 +1,66 @@
+"""The bytes of a file of annotations, and the error that says where such a file is wrong."""
+
+import zlib
+from pathlib import Path
+
+from embedstore.errors import LabelFormatError
+
+GZIP = b"\x1f\x8b"
+# Text of coordinates shrinks to a quarter or a tenth; what grows a hundredfold is a bomb, or a file of zeros.
+MOST_TIMES, ALWAYS_BYTES = 200, 64 << 20
+SHOWN = 40  # characters of what a file holds
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, unpacked if it is gzipped, whatever its name.
+
+    Raises:
+        LabelFormatError: it cannot be read, is empty, is cut, or unpacks to far more than annotations would.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise LabelFormatError(f"{path}: expected a file of annotations, found a {_kind(path)}")
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, LabelFormatError):
+            raise
+        raise LabelFormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    data = _unpacked(data, path) if data.startswith(GZIP) else data
+    if not data.strip():
+        raise LabelFormatError(f"{path}: expected annotations, found an empty file; export them again")
+    return data
+
+
+def _kind(path: Path) -> str:
+    return "folder" if path.is_dir() else "pipe or device"
+
+
+def _unpacked(data: bytes, path: Path) -> bytes:
+    most = max(ALWAYS_BYTES, MOST_TIMES * len(data))
+    parts: list[bytes] = []
+    try:
+        while data:  # a file may hold several streams, one after the other
+            stream = zlib.decompressobj(wbits=31)
+            parts.append(stream.decompress(data, most + 1))
+            if sum(map(len, parts)) > most:
+                raise LabelFormatError(f"{path}: expected gzipped annotations, found more than {most:,} bytes unpacked")
+            if not stream.eof:
+                raise LabelFormatError(f"{path}: expected a whole gzip file, found one that was cut; copy it again")
+            data = stream.unused_data.lstrip(b"\0")
+    except zlib.error as error:
+        raise LabelFormatError(f"{path}: expected a gzip file, found one that is damaged; copy it again") from error
+    return b"".join(parts)
+
+
+def shown(value: object) -> str:
+    """A value of a file, shortened, as errors name it."""
+    if isinstance(value, dict):
+        return f"an object of type {shown(value['type'])}" if "type" in value else "an object without a type"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        return "a number of many digits"
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

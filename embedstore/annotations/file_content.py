@@ -4,6 +4,7 @@ import zlib
 from pathlib import Path
 
 from embedstore.errors import LabelFormatError
+from embedstore.text_files import read_file
 
 GZIP = b"\x1f\x8b"
 # Text of coordinates shrinks to a quarter or a tenth; what grows a hundredfold is a bomb, or a file of zeros.
@@ -18,21 +19,13 @@ def read_bytes(path: Path) -> bytes:
         LabelFormatError: it cannot be read, is empty, is cut, or unpacks to far more than annotations would.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise LabelFormatError(f"{path}: expected a file of annotations, found a {_kind(path)}")
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
-        if isinstance(error, LabelFormatError):
-            raise
-        raise LabelFormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        data = read_file(path)
+    except OSError as error:
+        raise LabelFormatError(f"{path}: cannot be read: {error.strerror or error}") from error
     data = _unpacked(data, path) if data.startswith(GZIP) else data
     if not data.strip():
         raise LabelFormatError(f"{path}: expected annotations, found an empty file; export them again")
     return data
-
-
-def _kind(path: Path) -> str:
-    return "folder" if path.is_dir() else "pipe or device"
 
 
 def _unpacked(data: bytes, path: Path) -> bytes:

@@ -258,7 +258,7 @@ def test_what_a_file_says_of_itself_is_checked(tmp_path, about, message):
 def test_a_file_that_is_not_there_says_so(tmp_path):
     with pytest.raises(LabelFormatError, match="No such file"):
         read_geojson(tmp_path / "gone.geojson")
-    with pytest.raises(LabelFormatError, match="found a folder"):
+    with pytest.raises(LabelFormatError, match="cannot be read: it is a folder"):
         read_geojson(tmp_path)
 
 

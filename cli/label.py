@@ -37,7 +37,7 @@ def command() -> None:
     type=click.Choice(["auto", "geojson", "asap", "table"]),
     default="auto",
     show_default=True,
-    help="Format of the files; auto goes by their suffix: .geojson, .json, .xml, .csv, .tsv, .parquet.",
+    help="Format of the files; auto goes by their suffix: .geojson, .json, .xml, or that of a table.",
 )
 @click.option(
     "--slide", metavar="ID", help="The slide that annotations belong to.  [default: the slide named like the file]"

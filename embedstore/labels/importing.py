@@ -25,11 +25,10 @@ from embedstore.labels.files.label_table import read_label_table, table_labels
 from embedstore.labels.files.slide_names import SlideNames
 from embedstore.store import Label, SlideRow, Store
 from embedstore.store.labels import INGEST
+from embedstore.tables import TABLE_SUFFIXES
 
 Format = Literal["auto", "geojson", "asap", "table"]
-SUFFIXES = {
-    ".geojson": "geojson", ".json": "geojson", ".xml": "asap", ".csv": "table", ".tsv": "table", ".parquet": "table",
-}  # fmt: skip
+SUFFIXES = {".geojson": "geojson", ".json": "geojson", ".xml": "asap", **dict.fromkeys(sorted(TABLE_SUFFIXES), "table")}
 SHOWN_NOTES = 5  # of an import that a notebook shows; a folder of 500 files has a note for each
 SHOWN_NAMES = 3  # files that a message names
 WHOLE_SLIDE = "slide"  # a value of `within`
@@ -344,7 +343,14 @@ def _read_table(store: Store, path: Path, config: ImportConfig, slide: str | Non
     slides = tuple(sorted({label.slide_id for label in rows if label.slide_id is not None}))
     if config.negative is not None and config.within == WHOLE_SLIDE:
         labels += [_rest_of_slide(config.negative, slide_id, config, path) for slide_id in slides]
-    return ReadFile(path=path, format="table", slides=slides, labels=tuple(labels), skipped=+skipped)
+    return ReadFile(
+        path=path,
+        format="table",
+        slides=slides,
+        labels=tuple(labels),
+        skipped=+skipped,
+        notes=table.source.notes,
+    )
 
 
 def _rest_of_slide(label: str, slide_id: str, config: ImportConfig, path: Path) -> Label:

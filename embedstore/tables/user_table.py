@@ -3,9 +3,12 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from embedstore.errors import EmbedStoreError, TableError
 from embedstore.tables.columnar import read_columnar
@@ -82,12 +85,14 @@ class UserTable:
         """What the user should know of the file, and of the columns that were asked for."""
         return tuple(f"{self.path.name}: {note}" for note in self._notes)
 
-    def error(self, problem: str, rows: Iterable[int] = ()) -> EmbedStoreError:
+    def place(self, rows: Sequence[int] | NDArray[np.integer]) -> str:
+        """Where some rows (from 0) are in the file, such as 'line 2, 5, 7, …'."""
+        numbers = [str(self._numbers[row]) for row in rows[:SHOWN]]
+        return f"{self._raw.unit} {', '.join(numbers)}{', …' if len(rows) > SHOWN else ''}"
+
+    def error(self, problem: str, rows: Sequence[int] | NDArray[np.integer] = ()) -> EmbedStoreError:
         """The error to be raised for a problem of the table, or of some of its rows (from 0)."""
-        numbers = [str(self._numbers[row]) for row in rows]
-        more = ", …" if len(numbers) > SHOWN else ""
-        place = f", {self._raw.unit} {', '.join(numbers[:SHOWN])}{more}" if numbers else ""
-        return self._error(f"{self.path}{place}: {problem}")
+        return self._error(f"{self.path}{f', {self.place(rows)}' if len(rows) else ''}: {problem}")
 
     def find(self, *names: str) -> str | None:
         """The column called by the first of some names that the table has; None where it has none of them.
@@ -107,27 +112,33 @@ class UserTable:
 
     def text(self, name: str) -> list[str | None]:
         """A column as text, which names are: '007' and '20E4567' stay, and a column of 101.0, 102.0 is 101, 102."""
-        if name not in self._texts:
-            self._texts[name] = self._as_text(name)
-        return self._texts[name]
-
-    def _as_text(self, name: str) -> list[str | None]:
-        if name in self._twice:
-            raise self.error(f"more than one column is called {name!r}; expected one")
-        texts = [_as_text(cell) for cell in self._cells[name]]
-        counts = Counter(texts)
-        if words := [text for text in counts if text and is_missing(text)]:
-            count = sum(counts[word] for word in words)
-            self._notes.append(f"{count:,} value(s) of {name} are missing: {', '.join(map(repr, words[:SHOWN]))}")
-        meant: dict[str, str | None] = {text: None if is_missing(text) else text for text in counts}
-        whole = {text: WHOLE.fullmatch(self._with_point(text)) for text, filled in meant.items() if filled is not None}
+        if name in self._texts:
+            return self._texts[name]
+        written = self._written(name)
+        meant: dict[str | None, str | None] = dict.fromkeys(written)
+        whole = {text: WHOLE.fullmatch(self._with_point(text)) for text in meant if text is not None}
+        meant |= {text: text for text in whole}
         if all(whole.values()) and (example := next((text for text in whole if not text.lstrip("-").isdigit()), None)):
             meant |= {text: match[1] for text, match in whole.items() if match}
             self._notes.append(f"all values of {name} are whole numbers: {example} is read as {meant[example]}")
         if any("\0" in text for text in whole):
-            rows = [row for row, text in enumerate(texts) if "\0" in text]
+            rows = [row for row, text in enumerate(written) if text is not None and "\0" in text]
             raise self.error(f"{name} holds a NUL character, which no name can; remove it", rows)
-        return [meant[text] for text in texts]
+        self._texts[name] = [meant[text] for text in written]
+        return self._texts[name]
+
+    def _written(self, name: str) -> list[str | None]:
+        """A column as it stands in the file; None where a value is missing."""
+        if name in self._twice:
+            raise self.error(f"more than one column is called {name!r}; expected one")
+        texts = [_as_text(cell) for cell in self._cells[name]]
+        counts = Counter(texts)
+        missing = {text for text in counts if is_missing(text)}
+        if words := [text for text in counts if text and text in missing]:
+            count = sum(counts[word] for word in words)
+            note = f"{count:,} value(s) of {name} are missing: {', '.join(map(repr, words[:SHOWN]))}"
+            self._notes += [] if note in self._notes else [note]
+        return [None if text in missing else text for text in texts]
 
     def numbers(self, name: str) -> list[float | None]:
         """A column as finite numbers.
@@ -157,7 +168,7 @@ class UserTable:
 
     def _parsed(self, name: str, parse: Callable[[str], Number], expected: str) -> list[Number | None]:
         values: list[Number | None] = []
-        for row, text in enumerate(self.text(name)):
+        for row, text in enumerate(self._written(name)):
             try:
                 values.append(None if text is None else parse(text))
             except ValueError as error:
@@ -169,22 +180,25 @@ class UserTable:
 
         A text file states no types: there it is a number if all values of the column are written as numbers are.
         """
-        texts, cells = self.text(name), self._cells[name]
+        texts, cells = self._written(name), self._cells[name]
         kinds = {type(cell) for cell, text in zip(cells, texts, strict=True) if text is not None}
         if self._raw.typed and not (kinds == {bool} or kinds <= {int, float}):
-            return list(texts)
+            return list(self.text(name))
         if all(text is None or text.lower() in ("true", "false") for text in texts):
             return [None if text is None else text.lower() == "true" for text in texts]
         written = {text: self._with_point(text) for text in set(texts) if text is not None}
         others = {number for number in written.values() if not NUMBER.fullmatch(number)}
         if not self._raw.typed and others and (others - INFINITE or len(others) == len(written)):
-            return list(texts)
+            return list(self.text(name))
         if commas := [text for text, number in written.items() if text != number]:
             self._notes.append(f"{name} has decimal commas: {commas[0]} is read as {written[commas[0]]}")
-        whole = all(number.lstrip("-").isdigit() for number in written.values())
-        numbers = {text: int(number) if whole else float(number) for text, number in written.items()}
-        if whole and not all(-(1 << 63) <= number < 1 << 63 for number in numbers.values()):
-            return list(texts)  # an id of 20 digits
+        whole = [match[1] for number in written.values() if (match := WHOLE.fullmatch(number))]
+        if len(whole) < len(written):
+            numbers: dict[str, Value] = {text: float(number) for text, number in written.items()}
+        elif all(len(number) <= 20 and -(1 << 63) <= int(number) < 1 << 63 for number in whole):
+            numbers = dict(zip(written, map(int, whole), strict=True))
+        else:
+            return list(self.text(name))  # ids of 20 digits
         return [None if text is None else numbers[text] for text in texts]
 
     def _with_point(self, text: str) -> str:

@@ -1,6 +1,5 @@
-"""A split given as a CSV: the part or fold of each patient or slide."""
+"""A split given as a table: the part or fold of each patient or slide."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,25 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import SplitError
+from embedstore.labels.files.slide_names import SlideNames
+from embedstore.tables import read_table
 from heads.splitting.groups import listed
 
-_KEYS = {"slide_id": "slide_id", "slide": "slide_id", "patient": "patient", "patient_id": "patient"}
 _PARTS = ("split", "fold")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFile:
-    """A split as it was read from a CSV.
+    """A split as it was read from a table.
 
     Attributes:
         path: The file.
         by: Whether its rows name slides or patients.
         parts: Part or fold of each, as the file spells it.
+        notes: Warnings for the user on how it was read.
     """
 
     path: str
     by: Literal["slide_id", "patient"]
     parts: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     def place(
         self, codes: NDArray[Any], names: Sequence[str]
@@ -40,15 +42,16 @@ class SplitFile:
             names: Ids of slides, or patients.
         Returns:
             (n,) int32 index into the names of parts, -1 for a row that the file does not name; these names; notes on
-            slides or patients of the file without a label. (`make_split` notes what the file leaves out.)
+            how it was read, and on its slides or patients without a label. (`make_split` notes what it leaves out.)
         Raises:
-            SplitError: the file names none of the labelled slides or patients.
+            SplitError: the file names none of the labelled slides or patients, or a slide by a name of several.
         """
         words = {"slide_id": "slides", "patient": "patients"}[self.by]
-        value_names = tuple(dict.fromkeys(self.parts.values()))
+        parts = self.parts if self.by == "patient" else self._by_slide_id(names)
+        value_names = tuple(dict.fromkeys(parts.values()))
         index = {name: i for i, name in enumerate(value_names)}
         present = sorted({str(names[code]) for code in np.unique(codes) if code >= 0})
-        table = np.array([index.get(self.parts.get(str(name), ""), -1) for name in names] + [-1], np.int32)
+        table = np.array([index.get(parts.get(str(name), ""), -1) for name in names] + [-1], np.int32)
         values = table[codes]
         if (values < 0).all():
             raise SplitError(
@@ -56,49 +59,55 @@ class SplitFile:
                 f"{listed(repr(name) for name in self.parts)}, the labels are of "
                 f"{listed(repr(name) for name in present)}; write their names as the store has them"
             )
-        unlabelled = sorted(set(self.parts) - set(present))
+        unlabelled = sorted(set(parts) - set(present))
         file, count = Path(self.path).name, len(unlabelled)
         note = f"split file {file}: no label is of {count:,} of its {words}: {listed(unlabelled)}"
-        return values, value_names, (note,) if unlabelled else ()
+        return values, value_names, (*self.notes, *([note] if unlabelled else []))
+
+    def _by_slide_id(self, slide_ids: Sequence[str]) -> dict[str, str]:
+        """Parts by the ids of slides, which the file may give without folder and ending."""
+        slides = SlideNames(map(str, slide_ids))
+        parts: dict[str, str] = {}
+        for name, part in self.parts.items():
+            slide_id, *others = slides.find(name) or [name]
+            if others:
+                problem = f"which may be {listed(map(repr, [slide_id, *others]))}"
+            elif parts.setdefault(slide_id, part) != part:
+                problem = f"{slide_id!r}, of {part!r} here and of {parts[slide_id]!r} by another name"
+            else:
+                continue
+            raise SplitError(
+                f"split file {self.path!r} names a slide {name!r}, {problem}; write their names as the store has them"
+            )
+        return parts
 
 
 def read_split_file(path: str | Path) -> SplitFile:
-    """Read a CSV with a column slide_id (or slide) or patient (or patient_id), and a column split or fold.
+    """Read a table with a column slide_id (or slide) or patient (or patient_id), and a column split or fold.
 
     If it has both, slides count. Other columns are ignored. A name may occur more than once if its part is the same
     each time. Names stay as they are written: '007' is not 7.
 
     Raises:
-        SplitError: the file does not exist or lacks a column, a row lacks a value, or a name has two parts.
+        SplitError: the file cannot be read or lacks a column, a row lacks a value, or a name has two parts.
     """
-    name = str(path)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SplitError(f"split file {name!r} cannot be read: {error}") from error
-    header = [cell.strip().lower() for cell in lines[0]] if lines else []
-    keys = sorted((column for column in header if column in _KEYS), key=list(_KEYS).index)
-    parts = [column for column in header if column in _PARTS]
-    if not keys or len(parts) != 1:
-        raise SplitError(
-            f"split file {name!r} has the columns {listed(header) or '(none)'}; expected one of slide_id and patient, "
+    table = read_table(path, error=SplitError)
+    key, parts = table.find("slide_id", "slide", "patient", "patient_id"), [table.find(name) for name in _PARTS]
+    part = parts[0] or parts[1]
+    if key is None or part is None or all(parts):
+        raise table.error(
+            f"a split file with the columns {listed(table.names) or '(none)'}; expected one of slide_id and patient, "
             "and one of split and fold"
         )
-    at, part_at = header.index(keys[0]), header.index(parts[0])
     part_of: dict[str, str] = {}
-    for number, line in enumerate(lines[1:], start=2):
-        if not any(cell.strip() for cell in line):
-            continue
-        key, part = (line[i].strip() if i < len(line) else "" for i in (at, part_at))
-        if not key or not part:
-            raise SplitError(f"split file {name!r}, line {number}: no {keys[0] if not key else parts[0]}")
-        if part_of.setdefault(key, part) != part:
-            raise SplitError(
-                f"split file {name!r}, line {number}: {keys[0]} {key!r} is of {part!r} here, of {part_of[key]!r} "
-                "above; expected one part each"
+    for row, (name, value) in enumerate(zip(table.text(key), table.text(part), strict=True)):
+        if name is None or value is None:
+            raise table.error(f"no {key if name is None else part}; expected one in each row", [row])
+        if part_of.setdefault(name, value) != value:
+            raise table.error(
+                f"{key} {name!r} is of {value!r} here, of {part_of[name]!r} above; expected one part each", [row]
             )
     if not part_of:
-        raise SplitError(f"split file {name!r} has a header and no rows")
-    by: Literal["slide_id", "patient"] = "patient" if _KEYS[keys[0]] == "patient" else "slide_id"
-    return SplitFile(path=name, by=by, parts=part_of)
+        raise table.error("a split file with a header and no rows")
+    by: Literal["slide_id", "patient"] = "slide_id" if key == table.find("slide_id", "slide") else "patient"
+    return SplitFile(path=str(path), by=by, parts=part_of, notes=table.notes)

@@ -280,8 +280,8 @@ def test_a_folder_means_the_drawings_below_it(tmp_path: Path):
 
 
 def test_an_unknown_ending_asks_for_the_format(store: Store, tmp_path: Path):
-    path = write_geojson(tmp_path / "b.txt", feature(polygon(square(0, 0, 400)), "x"))
-    with pytest.raises(LabelFormatError, match=r"b\.txt: unknown format.*--format"):
+    path = write_geojson(tmp_path / "b.dat", feature(polygon(square(0, 0, 400)), "x"))
+    with pytest.raises(LabelFormatError, match=r"b\.dat: unknown format.*--format"):
         run(store, path)
     assert run(store, path, format="geojson", slide="b").files[0].format == "geojson"
 

@@ -46,6 +46,9 @@ A, B = {"slide_id": "sub/a.mrxs"}, {"slide_id": "b.svs"}
         ("Slide_ID; Label \nb.svs; x \n", {**B, "kind": "slide"}),
         ("\ufeffslide_id\tlabel\tnotes\nb.svs\tx\tnice\n", {**B, "kind": "slide"}),
         ('slide_id,label,notes\nb.svs,x,"two\nlines"\n', {**B, "kind": "slide"}),
+        (",Slide ID,Label,Patient\n0,b.svs,x,20E4567\n,,,\n", {**B, "kind": "slide", "patient": "20E4567"}),
+        ("slide_id,label,split,patient\nb.svs,x,NA,nan\n", {**B, "kind": "slide"}),
+        ("slide;x;y;class\nb;1,5;2;x\n", {**B, "kind": "point", "x": 1.5, "y": 2}),
     ],
 )  # fmt: skip
 def test_the_columns_decide_what_a_row_is_about(store: Store, tmp_path: Path, text, expected):
@@ -114,7 +117,7 @@ def test_parquet_is_read_as_pandas_writes_it(store: Store, tmp_path: Path):
     labels = read_labels(store, [tmp_path / "l.parquet"], config()).labels
     assert [(label.label, label.x, label.y) for label in labels] == [("1", 1, 3), ("0", 2, 4)]
     pa.parquet.write_table(table, tmp_path / "l.parquet")
-    with pytest.raises(LabelFormatError, match=r"1 rows have neither name nor edge_l0 \(row 2\)"):
+    with pytest.raises(LabelFormatError, match="row 2: 1 rows have neither name nor edge_l0"):
         read_labels(store, [tmp_path / "l.parquet"], config())
 
 
@@ -137,27 +140,27 @@ def test_a_slide_can_be_named_for_all_rows(store: Store, tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("", LabelFormatError, "cannot be read as CSV"),
+        ("", LabelFormatError, "is empty; expected a header"),
         ("slide_id,x\nb,1\n", LabelFormatError, "expected the column label .* and one of.*found slide_id, x"),
         ("label\nx\n", LabelFormatError, "one of tile_id, slide_id"),
         ("slide,slide_id,label\nb,b,x\n", LabelFormatError, "more than one column means slide_id"),
-        ("slide_id,x,y,label\nb,1,,x\nb,1,2,x\n", LabelFormatError, r"1 rows have no x or no y \(row 1\)"),
-        ("slide_id,x,y,label\nb,1,two,x\n", LabelFormatError, "column y holds values that are not double.*two"),
-        ("slide_id,x,y,label\nb,inf,2,x\n", LabelFormatError, "infinite"),
+        ("slide_id,x,y,label\nb,1,,x\nb,1,2,x\n", LabelFormatError, "line 2: 1 rows have no x or no y"),
+        ("slide_id,x,y,label\nb,1,two,x\n", LabelFormatError, "line 2: y is 'two'; expected a number"),
+        ("slide_id,x,y,label\nb,inf,2,x\n", LabelFormatError, "line 2: x is 'inf'; expected a number"),
         ("slide_id,x,y,edge_l0,label\nb,1,2,,x\n", LabelFormatError, "neither name nor edge_l0"),
         ("slide_id,x,y,edge_l0,label\nb,1,2,0,x\n", LabelFormatError, "edge_l0 that is not above 0"),
-        ("slide_id,label\n,x\n", LabelFormatError, r"1 rows have no slide_id.*\(row 1\)"),
+        ("slide_id,label\n,x\n", LabelFormatError, "line 2: 1 rows have no slide_id"),
         ("patient,label\n,x\n", LabelFormatError, "1 rows have no patient"),
-        ("tile_id,label\n1.5,x\n", LabelFormatError, "column tile_id holds values that are not int64"),
+        ("tile_id,label\n1.5,x\n", LabelFormatError, "line 2: tile_id is '1.5'; expected an integer"),
         ("kind,slide_id,label\narea,b,x\n", LabelFormatError, "have a kind other than"),
-        ("slide_id,label\nb,x,y\n", LabelFormatError, "cannot be read as CSV"),
+        ("slide_id,label\nb,x\nb,x,y\n", LabelFormatError, r"has 3 value\(s\) in line 3; expected 2"),
         ("slide_id,label\nnope.svs,x\n", SlideNotInStoreError, "no slide of the store is called 'nope.svs'"),
         ("slide_id,label\nn1,x\nn2,x\nb,x\n", SlideNotInStoreError, "2 of its 3 slides are not in the store.*n1, n2"),
         ("patient,label\np9,x\n007,x\n", SlideNotInStoreError, "1 of its 2 patients have.*p9; the store has 007"),
         ("tile_id,label\n12,x\n", TileNotFoundError, "1 of its 1 tiles are not in toy: 12"),
         ("slide_id,name,label\ntiles,t/9.png,x\n", TileNotFoundError, "in no collection: t/9.png of tiles"),
-        ("slide_id,x,y,label\nb,9000,2,x\n", LabelError, "place.s. lie outside.*row 1: 9000, 2 on b.svs.*8000×9000"),
-        ("slide_id,x,y,label\ntiles,1,2,x\n", LabelError, "row 1: slide 'tiles' is a folder of ready-made tiles"),
+        ("slide_id,x,y,label\nb,9000,2,x\n", LabelError, "place.s. lie outside.*line 2: 9000, 2 on b.svs.*8000×9000"),
+        ("slide_id,x,y,label\ntiles,1,2,x\n", LabelError, "line 2: slide 'tiles' is a folder of ready-made tiles"),
         ("slide_id,label\nb,\n", LabelError, "no label in .*1 without a class"),
     ],
 )  # fmt: skip

@@ -131,6 +131,7 @@ def test_a_number_that_excel_shows_with_zeros_keeps_them(tmp_path: Path):
         (["inf", ""], ["inf", None], ["inf", None]),
         (["True", "false", ""], ["True", "false", None], [True, False, None]),
         (["99999999999999999999"], ["99999999999999999999"], ["99999999999999999999"]),
+        (["9" * 5000], ["9" * 5000], ["9" * 5000]),
         (["1_000", "١"], ["1_000", "١"], ["1_000", "١"]),
         (["+1", "2+"], ["+1", "2+"], ["+1", "2+"]),
         (["NA", "N/A", "nan", "NaN", "None", "null", "NULL", ""], [None] * 8, [None] * 8),

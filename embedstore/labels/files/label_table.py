@@ -1,6 +1,5 @@
 """Labels in tables: of tiles, places, whole slides and patients."""
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +9,6 @@ from typing import Any, get_args
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from embedstore.annotations import Origin
@@ -21,8 +18,10 @@ from embedstore.labels.files.slide_names import SlideNames
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Label, SlideRow, Store, read_tile_locations
 from embedstore.store.labels import Kind
+from embedstore.tables import UserTable, read_table
 
-ALIASES = {"slide": "slide_id", "class": "label", "file": "name", "edge": "edge_l0"}
+#: {column: other names for it}
+ALIASES = {"slide_id": "slide", "label": "class", "name": "file", "edge_l0": "edge"}
 TEXT_COLUMNS = ("label", "slide_id", "name", "split", "patient", "kind", "task")
 NUMBER_COLUMNS = ("x", "y", "edge_l0")
 COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS, "tile_id")
@@ -34,19 +33,23 @@ class LabelTable:
     """The rows of a table that have a class.
 
     Attributes:
-        path: The file.
+        source: The table that was given.
         rows: Those of COLUMNS that the table has: text as strings, numbers as float64, tile_id as int64.
-        number: (n,) number of each row in the file, from 1.
+        number: (n,) index of each row in `source`.
         skipped: {why rows were left out: how many}.
     """
 
-    path: Path
+    source: UserTable
     rows: pa.Table
     number: NDArray[np.int64]
     skipped: Mapping[str, int] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return self.rows.num_rows
+
+    @property
+    def path(self) -> Path:
+        return self.source.path
 
     def has(self, column: str) -> bool:
         """Whether the table has a column."""
@@ -62,16 +65,18 @@ class LabelTable:
             return np.zeros(len(self), bool)
         return self.rows.column(column).is_valid().to_numpy()
 
+    def place(self, row: int) -> str:
+        """Where a row is in the file, such as 'line 2'."""
+        return self.source.place([self.number[row]])
+
     def refuse(self, invalid: NDArray[np.bool_], problem: str) -> None:
         """Raise LabelFormatError if any row is invalid."""
         if invalid.any():
-            rows = ", ".join(map(str, self.number[invalid][:SHOWN]))
-            more = ", …" if invalid.sum() > SHOWN else ""
-            raise LabelFormatError(f"{self.path}: {int(invalid.sum())} rows {problem} (row {rows}{more})")
+            raise self.source.error(f"{int(invalid.sum())} rows {problem}", self.number[invalid])
 
 
 def read_label_table(path: str | Path, *, task: str) -> LabelTable:
-    """Read a CSV or Parquet file of labels.
+    """Read a table of labels: CSV, Excel, Parquet or Arrow.
 
     The column `label` (or `class`) holds the class. What the label is about is given by one of:
 
@@ -87,19 +92,14 @@ def read_label_table(path: str | Path, *, task: str) -> LabelTable:
     Raises:
         LabelFormatError: the file cannot be read, lacks a column, or has text where a number is expected.
     """
-    path = Path(path)
-    raw = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
-    names = [ALIASES.get(name.strip().lower(), name.strip().lower()) for name in raw.column_names]
-    duplicates = sorted({name for name in names if name in COLUMNS and names.count(name) > 1})
-    if duplicates:
-        raise LabelFormatError(f"{path}: more than one column means {', '.join(duplicates)}: {raw.column_names}")
-    columns = {name: raw.column(i) for i, name in enumerate(names) if name in COLUMNS}
+    source = read_table(path, error=LabelFormatError)
+    columns = {name: found for name in COLUMNS if (found := _column(source, name)) is not None}
     if "label" not in columns or not {"tile_id", "slide_id", "patient"} & columns.keys():
-        raise LabelFormatError(
-            f"{path}: expected the column label (or class) and one of tile_id, slide_id (or slide) and patient; "
-            f"found {', '.join(raw.column_names) or 'no column'}"
+        raise source.error(
+            "expected the column label (or class) and one of tile_id, slide_id (or slide) and patient; "
+            f"found {', '.join(source.names) or 'no column with a name'}"
         )
-    rows = pa.table({name: _typed(column, name, path) for name, column in columns.items()})
+    rows = pa.table({name: _typed(source, name, column) for name, column in columns.items()})
     skipped: Counter[str] = Counter()
     keep = pc.is_valid(rows.column("label")).to_numpy()
     skipped["without a class"] = int((~keep).sum())
@@ -107,52 +107,23 @@ def read_label_table(path: str | Path, *, task: str) -> LabelTable:
         of_task = pc.fill_null(pc.equal(rows.column("task"), task), True).to_numpy()
         skipped["of another task"] = int((keep & ~of_task).sum())
         keep = keep & of_task
-    number = np.flatnonzero(keep) + 1
-    return LabelTable(path=path, rows=rows.filter(pa.array(keep)), number=number, skipped=+skipped)
+    return LabelTable(source=source, rows=rows.filter(pa.array(keep)), number=np.flatnonzero(keep), skipped=+skipped)
 
 
-def _read_csv(path: Path) -> pa.Table:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            header = file.readline()
-        delimiter = max(",;\t", key=header.count)
-        names = next(csv.reader([header], delimiter=delimiter), [])
-        return pa.csv.read_csv(
-            path,
-            parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
-            ),
-        )
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
-        raise LabelFormatError(f"{path}: cannot be read as CSV in UTF-8: {error}") from error
+def _column(table: UserTable, name: str) -> str | None:
+    """The column of a name, or of its other name."""
+    own, other = table.find(name), table.find(ALIASES[name]) if name in ALIASES else None
+    if own is not None and other is not None:
+        raise table.error(f"more than one column means {name}: {own}, {other}; expected one of them")
+    return own if other is None else other
 
 
-def _read_parquet(path: Path) -> pa.Table:
-    try:
-        return pa.parquet.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise LabelFormatError(f"{path}: cannot be read as Parquet: {error}") from error
-
-
-def _typed(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
-    kind = pa.int64() if name == "tile_id" else pa.float64() if name in NUMBER_COLUMNS else pa.string()
-    try:
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
-            column = column.cast(pa.string())
-        if pa.types.is_string(column.type):
-            column = pc.utf8_trim_whitespace(column)
-            column = pc.if_else(pc.equal(column, ""), None, column)
-        typed = column.cast(kind)
-    except pa.ArrowException as error:
-        raise LabelFormatError(f"{path}: column {name} holds values that are not {kind}: {error}") from error
-    if kind == pa.float64():
-        typed = pc.if_else(pc.is_nan(typed), None, typed)  # how pandas writes a missing value
-        if pc.any(pc.is_inf(typed)).as_py():
-            raise LabelFormatError(f"{path}: column {name} holds an infinite number")
-    return typed
+def _typed(table: UserTable, name: str, column: str) -> pa.Array:
+    if name == "tile_id":
+        return pa.array(table.integers(column), pa.int64())
+    if name in NUMBER_COLUMNS:
+        return pa.array(table.numbers(column), pa.float64())
+    return pa.array(table.text(column), pa.string())
 
 
 # -- labels -----------------------------------------------------------------------------------
@@ -388,7 +359,7 @@ def _shift_to_level_0(
         slide = slides[slide_id]
         if slide.is_ready_made:
             raise LabelError(
-                f"{table.path}, row {table.number[i]}: slide {slide_id!r} is a folder of ready-made tiles, "
+                f"{table.path}, {table.place(i)}: slide {slide_id!r} is a folder of ready-made tiles, "
                 "which have no place; label them by the columns slide_id, name and label"
             )
         left, top = corner_l0(slide, origin)
@@ -399,7 +370,7 @@ def _shift_to_level_0(
     if outside:
         i, x, y, width, height = outside[0]
         raise LabelError(
-            f"{table.path}: {len(outside)} place(s) lie outside their slides, the first in row {table.number[i]}: "
+            f"{table.path}: {len(outside)} place(s) lie outside their slides, the first in {table.place(i)}: "
             f"{x:g}, {y:g} on {places.slide_id[i]}, which spans {width}×{height} px; expected level-0 pixels "
             f"(origin {origin}; see --origin)"
         )

@@ -1,4 +1,4 @@
-"""Splits given as a CSV."""
+"""Splits given as a table."""
 
 import numpy as np
 import pytest
@@ -36,20 +36,40 @@ def test_what_no_label_is_of_is_noted(tmp_path):
 
 
 def test_a_file_of_other_slides_is_an_error_that_shows_both(tmp_path):
-    file = read_split_file(write(tmp_path, "slide_id,split\na,train\nb,test\n"))
-    with pytest.raises(SplitError, match=r"none of the 2 labelled slides; it has 'a' and 'b', .* 'a.svs' and 'b.svs'"):
+    file = read_split_file(write(tmp_path, "slide_id,split\nx,train\ny,test\n"))
+    with pytest.raises(SplitError, match=r"none of the 2 labelled slides; it has 'x' and 'y', .* 'a.svs' and 'b.svs'"):
         file.place(np.array([0, 1]), ("a.svs", "b.svs"))
+
+
+def test_slides_may_be_named_without_folder_and_ending(tmp_path):
+    file = read_split_file(write(tmp_path, "Slide;Split\na;train\nb.svs;test\n"))
+    values, names, notes = file.place(np.array([0, 1]), ("x/a.svs", "x/b.svs"))
+    assert ([names[value] for value in values], notes) == (["train", "test"], ())
+    with pytest.raises(SplitError, match=r"names a slide 'a', which may be 'x/a.svs' and 'y/a.svs'"):
+        file.place(np.array([0, 1]), ("x/a.svs", "y/a.svs"))
+    file = read_split_file(write(tmp_path, "slide,split\na,train\na.svs,test\n"))
+    with pytest.raises(SplitError, match=r"'a.svs', of 'test' here and of 'train' by another name"):
+        file.place(np.array([0]), ("a.svs",))
+
+
+def test_missing_parts_and_patients_are_not_names(tmp_path):
+    with pytest.raises(SplitError, match=r"split.csv, line 3: no split; expected one in each row"):
+        read_split_file(write(tmp_path, "patient,split\n101.0,train\n102.0,NA\n"))
+    file = read_split_file(write(tmp_path, "patient,split\n101.0,train\n102.0,test\n"))
+    assert file.parts == {"101": "train", "102": "test"}
+    assert file.place(np.array([0, 1]), ("101", "102"))[2] == file.notes != ()
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"has the columns \(none\); expected"),
-        ("slide_id,part\na,train\n", "has the columns slide_id and part; expected"),
+        ("", "is empty; expected a header"),
+        ("slide_id,part\na,train\n", "with the columns slide_id and part; expected"),
         ("slide_id,split,fold\na,train,1\n", "one of split and fold"),
         ("split\ntrain\n", "expected one of slide_id and patient"),
         ("slide_id,split\n", "a header and no rows"),
-        ("slide_id,split\na,train\nb\n", "line 3: no split"),
+        ("slide_id,split\na,train\nb\n", r"has 1 value\(s\) in line 3; expected 2"),
+        ("slide_id,split\na,train\nb,\n", "line 3: no split"),
         ("slide_id,split\n,train\n", "line 2: no slide_id"),
         ("patient,split\np,train\nq,test\np,test\n", "line 4: patient 'p' is of 'test' here, of 'train' above"),
     ],
@@ -62,6 +82,6 @@ def test_a_malformed_file(tmp_path, text, message):
 def test_a_file_that_is_not_there_or_no_text(tmp_path):
     with pytest.raises(SplitError, match="cannot be read"):
         read_split_file(tmp_path / "none.csv")
-    (tmp_path / "picture.csv").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(SplitError, match="cannot be read"):
+    (tmp_path / "picture.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0")
+    with pytest.raises(SplitError, match="NUL"):
         read_split_file(tmp_path / "picture.csv")

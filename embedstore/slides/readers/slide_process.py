@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 import embedstore.errors
-from embedstore.errors import RegionReadError, RunError, SlideFormatError, SlideNotFoundError
+from embedstore.errors import RegionReadError, RunError, SlideError, SlideFormatError, SlideNotFoundError
 from embedstore.slides.slide import Pixels, Slide, SlideHeader
 
 CODE = """
@@ -91,18 +91,20 @@ def check_file(path: str | Path) -> str:
         SlideFormatError: it is a folder, a pipe or a device, empty, or not readable.
     """
     file = Path(path)
-    if not file.exists():
-        raise SlideNotFoundError(f"slide {str(path)!r}: no such file")
-    if file.is_dir():
-        raise SlideFormatError(f"slide {str(path)!r} is a folder; expected a file (find_slides takes folders)")
-    if not file.is_file():
-        raise SlideFormatError(f"slide {str(path)!r} is a pipe or a device; expected a file")
-    if file.stat().st_size == 0:
-        raise SlideFormatError(f"slide {str(path)!r} is empty (0 bytes); was a copy interrupted?")
     try:
+        if not file.exists():
+            raise SlideNotFoundError(f"slide {str(path)!r}: no such file")
+        if file.is_dir():
+            raise SlideFormatError(f"slide {str(path)!r} is a folder; expected a file (find_slides takes folders)")
+        if not file.is_file():
+            raise SlideFormatError(f"slide {str(path)!r} is a pipe or a device; expected a file")
+        if file.stat().st_size == 0:
+            raise SlideFormatError(f"slide {str(path)!r} is empty (0 bytes); was a copy interrupted?")
         with open(file, "rb"):
             pass
-    except OSError as error:
+    except SlideError:
+        raise
+    except OSError as error:  # of the file, or of a folder above it
         raise SlideFormatError(f"slide {str(path)!r} cannot be read: {error.strerror or error}") from error
     return str(file)
 

@@ -13,6 +13,7 @@ from embedstore.slides.sources.folder import (
     IMAGE_SUFFIXES,
     TIFF_SUFFIXES,
     Folder,
+    is_link,
     is_text,
     kind_of,
     real_paths,
@@ -236,7 +237,7 @@ class _Search:
 
 
 def _weight(named: _Named) -> tuple[bool, bool, bool]:
-    return named.listed, named.by_id, not Path(named.source.path).is_symlink()
+    return named.listed, named.by_id, not is_link(named.source.path)
 
 
 def _listed(row: ListedSlide, table: Path) -> _Named:
@@ -259,7 +260,7 @@ def _listed(row: ListedSlide, table: Path) -> _Named:
 
 def _only_series(path: Path, table: Path) -> str | None:
     """The level-0 file of the one DICOM series in a folder that a list names; None where it holds no DICOM file."""
-    folders = list(scan_folder(path, LeftOutFiles(path), all_images=True).walk())
+    folders = list(scan_folder(path, LeftOutFiles(path)).walk())
     if not any(folder.dicom for folder in folders):
         return None
     files = [finest for folder in folders for finest, _ in dicom_series(folder)]

@@ -27,10 +27,11 @@ PACKED_SUFFIXES = frozenset(
 FOREIGN_SUFFIXES = frozenset(
     {".isyntax", ".kfb", ".sdpc", ".tmap", ".mds", ".vsi", ".lif", ".nd2", ".qptiff", ".zvi", ".lsm", ".oir", ".btf"}
 )
+FOREIGN_FOLDERS = frozenset({".zarr", ".n5", ".ets"})
 # Folders that file servers, archivers and operating systems put beside the user's files.
 SYSTEM_FOLDERS = re.compile(
-    r"@eadir|@recycle|@recently-snapshot|@tmp|#recycle|#snapshot|~snapshot|__macosx|__pycache__|lost\+found|"
-    r"\$recycle\.bin|recycler|system volume information|found\.\d+",
+    r"@\w.*|\$\w.*|#recycle|#snapshot|~snapshot|__macosx|__pycache__|lost\+found|recycler|found\.\d+|"
+    r"system volume information|network trash folder|temporary items|.*\.lance",
     re.IGNORECASE,
 )
 Kind = Literal["folder", "file", "special", "missing"]
@@ -75,9 +76,13 @@ class Folder:
         """Paths of all images in it and below it, relative to it, posix, sorted."""
         return sorted(within + name for within, folder in self._places() for name in folder.images)
 
+    def slide_names(self) -> list[str]:
+        """Paths of all slides, of DICOM every file, as `image_names`."""
+        return sorted(within + name for within, folder in self._places() for name in (*folder.slides, *folder.dicom))
+
     def tiled_names(self) -> list[str]:
-        """Paths of tiled TIFFs, which count as slides, as `image_names`."""
-        return sorted(within + name for within, folder in self._places() for name in folder.slides if is_tiff(name))
+        """Paths of tiled TIFFs, which count as slides where no labels.csv lists them, as `image_names`."""
+        return list(filter(is_tiff, self.slide_names()))
 
     def _places(self) -> Iterator[tuple[str, "Folder"]]:
         start = len(self.path.parts)
@@ -85,18 +90,17 @@ class Folder:
             yield "".join(f"{part}/" for part in folder.path.parts[start:]), folder
 
 
-def scan_folder(path: Path, left_out: LeftOutFiles, *, all_images: bool = False) -> Folder:
+def scan_folder(path: Path, left_out: LeftOutFiles) -> Folder:
     """Sort the files of a folder, and of all folders below it, by kind.
 
     Args:
         path: The folder, absolute.
         left_out: Takes what is not looked at: hidden and system folders, those that cannot be read, pipes.
-        all_images: Every TIFF counts as an image; otherwise a tiled one is a slide.
     """
-    return _scan(path, left_out, set(), all_images, depth=0)
+    return _scan(path, left_out, set(), depth=0)
 
 
-def _scan(path: Path, left_out: LeftOutFiles, seen: set[tuple[int, int]], all_images: bool, depth: int) -> Folder:
+def _scan(path: Path, left_out: LeftOutFiles, seen: set[tuple[int, int]], depth: int) -> Folder:
     folder = Folder(path)
     try:
         status = path.stat()
@@ -120,16 +124,18 @@ def _scan(path: Path, left_out: LeftOutFiles, seen: set[tuple[int, int]], all_im
         elif kind == "folder":
             if SYSTEM_FOLDERS.fullmatch(entry.name):
                 left_out.add("system", path / entry.name)
+            elif _suffix(entry.name) in FOREIGN_FOLDERS:
+                left_out.add("foreign", path / entry.name)
             else:
                 subfolders.append(entry)
         elif kind != "special":  # a link that leads nowhere is a slide that cannot be read
-            _add_file(folder, entry.name, left_out, all_images)
+            _add_file(folder, entry.name, left_out)
         else:
             left_out.add("special", path / entry.name)
     slide_data = {os.path.splitext(name)[0] for name in folder.slides if _suffix(name) == ".mrxs"}  # noqa: PTH122
     for entry in sorted(subfolders, key=lambda entry: entry.is_symlink()):  # a link after the folder it leads to
         if entry.name not in slide_data:
-            child = _scan(path / entry.name, left_out, seen, all_images, depth + 1)
+            child = _scan(path / entry.name, left_out, seen, depth + 1)
             if child:
                 folder.children.append(child)
     folder.children.sort(key=lambda child: child.path.name)
@@ -160,6 +166,14 @@ def is_text(name: str | Path) -> bool:
     return True
 
 
+def is_link(path: str) -> bool:
+    """Whether a path is a link; not where its folder is closed."""
+    try:
+        return Path(path).is_symlink()
+    except OSError:
+        return False
+
+
 def real_paths() -> Callable[[str], str]:
     """A function that gives a path without links; it asks about a folder once, and takes 5 µs a file."""
     real_folder = functools.cache(os.path.realpath)
@@ -167,7 +181,7 @@ def real_paths() -> Callable[[str], str]:
     def real_path(path: str) -> str:
         folder, name = os.path.split(path)
         real = f"{real_folder(folder)}/{name}"
-        return os.path.realpath(real) if Path(real).is_symlink() else real
+        return os.path.realpath(real) if is_link(real) else real
 
     return real_path
 
@@ -180,11 +194,11 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path a file costs 10,000 files half a second
 
 
-def _add_file(folder: Folder, name: str, left_out: LeftOutFiles, all_images: bool) -> None:
+def _add_file(folder: Folder, name: str, left_out: LeftOutFiles) -> None:
     suffix = _suffix(name)
     if suffix in SLIDE_SUFFIXES:
         folder.slides.append(name)
-    elif suffix in TIFF_SUFFIXES and not all_images:
+    elif suffix in TIFF_SUFFIXES:
         (folder.slides if is_tiled_tiff(folder.path / name) else folder.images).append(name)
     elif suffix in IMAGE_SUFFIXES:
         folder.images.append(name)

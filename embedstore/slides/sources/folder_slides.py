@@ -1,11 +1,11 @@
 """The slides and tile folders in a folder."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 from embedstore.errors import SlideError, SlideListError
 from embedstore.slides.readers.dicom_series import DicomHeader, read_header
-from embedstore.slides.sources.folder import Folder, is_tiff
+from embedstore.slides.sources.folder import Folder
 from embedstore.slides.sources.folder_levels import read_levels
 from embedstore.slides.sources.image_sizes import image_size
 from embedstore.slides.sources.source import SlideSource
@@ -26,31 +26,31 @@ def find_in_folder(tree: Folder, left_out: LeftOutFiles, warnings: list[str]) ->
         left_out: Takes the images that are neither.
         warnings: Takes what is improbable.
     """
-    labelled = set[Path]()
+    labelled: dict[Path, Set[str]] = {}
     for folder in tree.walk():
-        if labelled.isdisjoint(folder.path.parents) and _is_labelled(folder, warnings):
-            labelled.add(folder.path)
-    has_slides = any(folder.slides or folder.dicom for folder in _outside(tree, labelled))
+        if labelled.keys().isdisjoint(folder.path.parents) and (listed := _listed(folder, warnings)):
+            labelled[folder.path] = listed
+    has_slides = any(folder.slides or folder.dicom for folder in _outside(tree, labelled.keys()))
     return list(_sources(tree, tree.path, labelled, left_out, images_are_tiles=not has_slides))
 
 
-def _is_labelled(folder: Folder, warnings: list[str]) -> bool:
-    """Whether a labels.csv lists images of the folder; next to slides it may hold labels of slides instead."""
-    table = folder.table(LABELS)
-    if table is None or folder.slides or folder.dicom:
-        return False
+def _listed(folder: Folder, warnings: list[str]) -> Set[str]:
+    """The tiles that a labels.csv of the folder lists; none where it lists slides."""
     images, tiled = folder.image_names(), folder.tiled_names()
+    table = folder.table(LABELS)
+    if table is None or not (images or tiled):
+        return set()
     problems = list[str]()
     try:
         listed = match_images(table, sorted([*images, *tiled]), [], problems).keys()
     except SlideListError:
-        return bool(images)  # the plan of the tile folder says what is wrong
-    if not listed:
+        return set(images)  # the plan of the tile folder says what is wrong
+    if listed and listed <= set(tiled):
+        size = image_size(folder.path / min(listed))
+        return listed if size is not None and max(size) <= MOST_TILE_PX else set()
+    if not listed and images:
         warnings += problems
-    if not listed or not listed <= set(tiled):
-        return bool(listed)
-    size = image_size(folder.path / min(listed))
-    return size is not None and max(size) <= MOST_TILE_PX
+    return listed
 
 
 def _outside(folder: Folder, labelled: Set[Path]) -> Iterator[Folder]:
@@ -62,22 +62,26 @@ def _outside(folder: Folder, labelled: Set[Path]) -> Iterator[Folder]:
 
 
 def _sources(
-    folder: Folder, root: Path, labelled: Set[Path], left_out: LeftOutFiles, *, images_are_tiles: bool
+    folder: Folder, root: Path, labelled: Mapping[Path, Set[str]], left_out: LeftOutFiles, *, images_are_tiles: bool
 ) -> Iterator[SlideSource]:
-    is_labelled = folder.path in labelled
-    if is_labelled or (images_are_tiles and _is_tile_folder(folder, labelled)):
-        slide_id = folder.path.relative_to(root).as_posix()
-        yield SlideSource(slide_id=root.name if slide_id == "." else slide_id, path=str(folder.path), kind="tiles")
-        if is_labelled:  # slides in it, but no TIFF, which it takes as an image
-            for below in folder.walk():
-                yield from _slides(below, [name for name in below.slides if not is_tiff(name)], root, left_out)
+    listed = labelled.get(folder.path)
+    if listed is None and not (images_are_tiles and _is_tile_folder(folder, labelled.keys())):
+        yield from _slides(folder, folder.slides, root, left_out)
+        if folder.images:
+            kind = "beside tiles" if images_are_tiles else "beside slides"
+            left_out.add(kind, folder.path / folder.images[0], count=len(folder.images))
+        for child in folder.children:
+            yield from _sources(child, root, labelled, left_out, images_are_tiles=images_are_tiles)
         return
-    yield from _slides(folder, folder.slides, root, left_out)
-    if folder.images:
-        kind = "beside tiles" if images_are_tiles else "beside slides"
-        left_out.add(kind, folder.path / folder.images[0], count=len(folder.images))
-    for child in folder.children:
-        yield from _sources(child, root, labelled, left_out, images_are_tiles=images_are_tiles)
+    slide_id = folder.path.relative_to(root).as_posix()
+    yield SlideSource(slide_id=root.name if slide_id == "." else slide_id, path=str(folder.path), kind="tiles")
+    if listed is None or listed >= set(folder.slide_names()):
+        return
+    for below in folder.walk():  # tiles that are listed, and slides
+        within = below.path.relative_to(folder.path)
+        yield from _slides(below, [n for n in below.slides if (within / n).as_posix() not in listed], root, left_out)
+        if images := [name for name in below.images if (within / name).as_posix() not in listed]:
+            left_out.add("beside slides", below.path / images[0], count=len(images))
 
 
 def _slides(folder: Folder, names: list[str], root: Path, left_out: LeftOutFiles) -> Iterator[SlideSource]:

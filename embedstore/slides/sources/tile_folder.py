@@ -2,7 +2,7 @@
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,11 @@ from embedstore.slides.sources.image_sizes import improbable_sizes
 from embedstore.slides.sources.source_summary import SHOWN, LeftOutFiles, TileFolderSummary
 from embedstore.tables import UserTable, read_table
 
-FILE_COLUMNS = ("file", "name", "tile", "image", "filename", "file_name", "path", "image_id", "id")
+# Names of the column of files; where a table has several, the first that names images counts.
+FILE_COLUMNS = (
+    "file", "filename", "file_name", "filepath", "file_path", "path", "image", "image_path", "image_name", "img",
+    "img_path", "tile", "tile_path", "tile_name", "patch", "patch_path", "name", "image_id", "tile_id", "id",
+)  # fmt: skip
 LABELS = "labels"  # the name of the table that lists tiles, without its suffix
 
 
@@ -83,26 +87,27 @@ def read_tile_folder(path: str | Path, *, tile_px: int) -> TileFolder:
         SlideListError: labels.csv cannot be read, or names a file twice.
     """
     root = Path(path)
-    folder = scan_folder(root, LeftOutFiles(root), all_images=True)
-    images = folder.image_names()
+    folder = scan_folder(root, LeftOutFiles(root))
+    images, tiled = folder.image_names(), folder.tiled_names()
     notes, warnings = list[str](), list[str]()
     table = folder.table(LABELS)
-    if table is not None and (listed := match_images(table, images, notes, warnings)):
-        names = tuple(sorted(listed.keys() | set(images)))
+    if table is not None and (listed := match_images(table, sorted([*images, *tiled]), notes, warnings)):
+        alone = listed.keys() >= set(folder.slide_names())  # beside slides, an image that is not listed is no tile
+        unlisted = [name for name in images if alone and name not in listed]
+        names = tuple(sorted([*listed, *unlisted]))
         labels = tuple(listed[name] for name in names if name in listed and listed[name].label)
         patients = len({row.patient for row in listed.values() if row.patient})
-        meaning = f"from {table.name}"
-        if unlisted := len(names) - len(listed):
-            meaning += f", which does not list {unlisted:,} of them"
+        meaning = f"from {table.name}" + (f", which does not list {len(unlisted):,} of them" if unlisted else "")
     else:
         levels = read_levels(tile_folders(folder))
-        names, labels = tuple(images), tuple(_labels_of_paths(images, levels))
+        names = tuple(sorted([*images, *tiled]))
+        labels = tuple(_labels_of_paths(names, levels))
         patients = len({row.patient for row in labels if row.patient})
         meaning = levels.meaning()
         warnings += levels.doubts
     if len(classes := {label.label for label in labels}) == 1:
         warnings.append(f"all tiles with a class are {next(iter(classes))!r}; a head needs two classes")
-    warnings += improbable_sizes(root, images, tile_px=tile_px)
+    warnings += improbable_sizes(root, names, tile_px=tile_px)
     return TileFolder(
         names=names, labels=labels, meaning=meaning, patients=patients, notes=tuple(notes), warnings=tuple(warnings)
     )
@@ -144,39 +149,60 @@ def match_images(table: Path, images: Sequence[str], notes: list[str], warnings:
         SlideListError: the table cannot be read, or lists an image twice.
     """
     read = read_table(table, error=SlideListError)
-    rows = _rows(read)
-    notes += read.notes
-    by_stem: dict[str, list[str]] = {}
-    for image in images:
-        by_stem.setdefault(_stem(image), []).append(image)
-    there, labels, missing = set(images), dict[str, TileLabel](), list[str]()
-    for number, row in rows.items():
-        name = row.name if row.name in there else _match(row.name, by_stem, table.parent)
-        if name is None:
-            name = posixpath.normpath(row.name)
-            if kind_of(table.parent / name) == "missing":
-                missing.append(row.name)
-        if name in labels:
-            raise read.error(f"{row.name!r} is listed twice; expected one row a tile", [number])
-        labels[name] = replace(row, name=name)
-    some = f"{', '.join(map(repr, missing[:SHOWN]))}{', …' if len(missing) > SHOWN else ''}"
-    if not (labels.keys() & there or any(map(_is_image, labels))):
-        found = f"it lists {some}" if missing else "it has no such column"
-        warnings.append(
-            f"{table} lists no image and is not used; expected a column file, with paths of images; {found}"
+    by_name, there = _by_name(images), set(images)
+
+    def image(listed: str | None) -> str | None:
+        """The image that a row names; also one outside of the folder."""
+        if listed is None or listed in there:
+            return listed
+        path = posixpath.normpath(listed)
+        return _match(listed, by_name, table.parent) or (
+            path if _is_image(path) and kind_of(table.parent / path) == "file" else None
         )
+
+    columns = [column for name in FILE_COLUMNS if (column := read.find(name)) is not None]
+    found = {column: list(map(image, read.text(column))) for column in columns}
+    column = next((column for column in columns if any(found[column])), None)
+    notes += read.notes
+    if column is None:
+        lists = (
+            f"it lists {_some(list(filter(None, read.text(columns[0]))))}" if columns else f"it has {_some(read.names)}"
+        )
+        warnings.append(f"{table} lists no image that is there, and is not used; expected a column file; {lists}")
         return {}
+    labels, missing = dict[str, TileLabel](), list[str]()
+    for row, (listed, name, label) in enumerate(zip(read.text(column), found[column], _labels(read), strict=True)):
+        if listed is None:
+            continue
+        if name is None:
+            name = posixpath.normpath(listed)
+            missing.append(listed)
+        if name in labels:
+            raise read.error(f"{listed!r} is listed twice; expected one row a tile", [row])
+        labels[name] = replace(label, name=name)
     if missing:
-        warnings.append(f"{table}: {len(missing):,} of {len(rows):,} rows name no image that is there: {some}")
+        warnings.append(
+            f"{table}: {len(missing):,} of {len(read):,} rows name no image that is there: {_some(missing)}"
+        )
+    if not any(label.label for label in labels.values()):
+        warnings.append(f"{table} has no class; expected a column label (or class)")
     return labels
 
 
-def _match(listed: str, by_stem: dict[str, list[str]], root: Path) -> str | None:
+def _by_name(images: Sequence[str]) -> dict[str, list[str]]:
+    """{name of the file, without suffix: images of that name}, in small letters."""
+    by_name: dict[str, list[str]] = {}
+    for image in images:
+        by_name.setdefault(_stem(image), []).append(image)
+    return by_name
+
+
+def _match(listed: str, by_name: dict[str, list[str]], root: Path) -> str | None:
     """The one image whose path ends as the listed one does, compared as far as both go."""
     path = listed.replace("\\", "/")
     *folders, file = [part for part in posixpath.normpath(path).split("/") if part]
     best: dict[int, list[str]] = {}
-    for image in by_stem.get(_stem(file), []):
+    for image in by_name.get(_stem(file), []):
         *above, name = image.split("/")
         shared = min(len(above), len(folders))
         same_file = name.lower() == file.lower() or not _is_image(file)
@@ -200,17 +226,13 @@ def _stem(path: str) -> str:
     return posixpath.splitext(name)[0] if _is_image(name) else name
 
 
-def _rows(table: UserTable) -> dict[int, TileLabel]:
-    """The rows that name a file, by their number, as they are written; none where no column holds names of files."""
-    file = table.find(*FILE_COLUMNS)
-    if file is None:
-        return {}
-    columns = [
-        [None] * len(table) if name is None else table.text(name)
-        for name in (file, table.find("label", "class"), table.find("split"), table.find("patient", "group"))
-    ]
-    return {
-        number: TileLabel(name=name, label=label or "", split=split, patient=patient)
-        for number, (name, label, split, patient) in enumerate(zip(*columns, strict=True))
-        if name is not None
-    }
+def _labels(table: UserTable) -> Iterator[TileLabel]:
+    """What each row says of its tile, without its name."""
+    columns = (table.find("label", "class"), table.find("split"), table.find("patient", "group"))
+    texts = ([None] * len(table) if column is None else table.text(column) for column in columns)
+    for label, split, patient in zip(*texts, strict=True):
+        yield TileLabel(name="", label=label or "", split=split, patient=patient)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:SHOWN])) + (", …" if len(names) > SHOWN else "")

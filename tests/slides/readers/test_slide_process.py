@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,3 +134,12 @@ def test_a_broken_header_of_dicom_costs_its_file_alone(tmp_path):
     kind = b"\x08\x00\x16\x00UI"  # of its storage class
     (tmp_path / "b.dcm").write_bytes(path.read_bytes().replace(kind, kind[:4] + b"QI"))
     assert [slide.slide_id for slide in find_slides([tmp_path]).sources] == ["a.dcm", "b.dcm"]
+
+
+def test_a_file_in_a_closed_folder_is_one_sentence(tmp_path, monkeypatch):
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", denied)
+    with pytest.raises(SlideFormatError, match="cannot be read: Permission denied"):
+        open_slide(tmp_path / "a.svs")

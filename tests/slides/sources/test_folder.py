@@ -49,8 +49,8 @@ def test_folders_of_the_system_change_no_meaning(tmp_path, system):
 def test_what_is_left_out_is_told_with_the_reason(tmp_path):
     fill(
         tmp_path,
-        "a.svs", "a.png", "thumbs/b.png", "._a.svs", ".DS_Store", ".cache/c.svs", "d.isyntax", "e.zip", "f.csv",
-        "g.geojson", "h/Slidedat.ini",
+        "a.svs", "a.png", "thumbs/b.png", "._a.svs", ".DS_Store", ".cache/c.svs", "d.isyntax", "d.zarr/0", "e.zip",
+        "f.csv", "g.geojson", "h/Slidedat.ini",
     )  # fmt: skip
     os.mkfifo(tmp_path / "pipe.svs")
     (tmp_path / "again").symlink_to(tmp_path)
@@ -59,7 +59,7 @@ def test_what_is_left_out_is_told_with_the_reason(tmp_path):
     assert ids(found) == ["a.svs"]
     assert left_out(found) == {
         "images beside slides": (2, ("a.png", "thumbs/b.png")),
-        "slides in formats that OpenSlide does not open": (1, ("d.isyntax",)),
+        "slides in formats that OpenSlide does not open": (2, ("d.isyntax", "d.zarr")),
         "data of MIRAX slides without their .mrxs file": (1, ("h",)),
         "packed files": (1, ("e.zip",)),
         "tables": (1, ("f.csv",)),
@@ -141,6 +141,24 @@ def test_a_labels_csv_of_slides_makes_no_tile_of_them(tmp_path):
     found = find_slides([tmp_path])
     assert ids(found) == ["slides/a.tif"]
     assert left_out(found) == {"tables": (1, ("labels.csv",))}
+
+
+def test_a_labels_csv_beside_slides_makes_tiles_of_what_it_lists(tmp_path):
+    fill(tmp_path, "a.svs", "1.png", "x/2.png", "x/thumb.png", "x/b.svs")
+    write_tiff(tmp_path / "c.tif", tissue_picture(300, 200), aperio=False)
+    (tmp_path / "labels.csv").write_text("file,label\n1.png,n\nx/2.png,t\n")
+    found = find_slides([tmp_path])
+    assert ids(found) == ["a.svs", "c.tif", tmp_path.name, "x/b.svs"]
+    assert found.summary.tile_folders[0].tiles == 2
+    assert left_out(found) == {"images beside slides": (1, ("x/thumb.png",))}
+
+
+def test_a_labels_csv_of_images_elsewhere_makes_no_tile_folder(tmp_path):
+    fill(tmp_path, "images/1.png", "images/2.png", "tables/0.png")
+    (tmp_path / "tables" / "labels.csv").write_text("file,label\n1.png,n\n2.png,t\n")
+    found = find_slides([tmp_path])
+    assert [folder.classes for folder in found.summary.tile_folders] == [{"images": 2, "tables": 1}]
+    assert "labels.csv lists no image that is there, and is not used; " in found.summary.warnings[0]
 
 
 # -- lists and links --------------------------------------------------------------------------

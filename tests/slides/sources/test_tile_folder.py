@@ -86,6 +86,7 @@ def test_a_list_of_labels_is_believed(tmp_path):
         ("labels.csv", "file,label,patient\n{root}/x/1.png,a,p1\n{root}/y/1.png,b,p2\n"),
         ("labels.csv", "file,label,patient\n/elsewhere/data/x/1.png,a,p1\nC:\\data\\y\\1.png,b,p2\n"),
         ("labels.csv", "id,label,patient\nx/1,a,p1\ny/1,b,p2\n"),
+        ("labels.csv", "id,image,path,label,patient\n0,x/1.png,/a,a,p1\n1,y/1.png,/b,b,p2\n"),
         ("labels.csv", "file,label,patient\nset/x/1.png,a,p1\nset/y/1.PNG,b,p2\n"),
     ],
 )
@@ -111,7 +112,7 @@ def test_a_list_that_tells_no_image_apart_says_so(tmp_path):
     (tmp_path / "labels.csv").write_text("slide,label\nx,a\n")
     read = read_tile_folder(tmp_path, tile_px=16)
     assert [label.label for label in read.labels] == ["x", "y", "y"]
-    assert "labels.csv lists no image and is not used" in read.warnings[0]
+    assert "labels.csv lists no image that is there, and is not used" in read.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,12 @@ def series_levels(path: str) -> list[DicomHeader]:
         raise SlideFormatError(f"slide {path!r}: DICOM, but not of the whole-slide storage class")
     levels = []
     for file in sorted(Path(path).parent.iterdir()):
-        if not file.is_file() or not is_dicom(file):
-            continue
-        header = read_header(file)
+        try:
+            if not file.is_file() or not is_dicom(file):
+                continue
+            header = read_header(file)
+        except (SlideFormatError, OSError):
+            continue  # of another slide, as far as can be told
         if header.series == named.series and header.whole_slide and header.volume:
             levels.append(header)
     if not levels:

@@ -38,6 +38,7 @@ MOST_CPU_S = 60
 MOST_IDLE = 4
 #: No answer for so long is none. Only a file system that hangs is so slow: decoding has a limit of its own.
 ANSWER_S = 600.0
+WHAT_NEXT = "the file is damaged, or a decoder has a bug; copy the file again, or try another --reader"
 #: Libraries start a thread a core otherwise, with address space for each.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -218,7 +219,7 @@ def _how(code: int) -> str:
     if code == -signal.SIGKILL:
         return "was killed, as systems do when memory runs out"
     if code < 0:
-        return f"crashed ({signal.strsignal(-code)}; it may use {MOST_BYTES >> 30} GB of memory)"
+        return f"crashed ({signal.strsignal(-code)})"
     return f"ended with exit code {code}"
 
 
@@ -248,10 +249,7 @@ class _ProcessSlide(Slide):
         try:
             opened: OpenedSlide = process.ask("open", path, reader)
         except _ProcessEndedError as error:
-            raise SlideFormatError(
-                f"slide {path!r}: the process that opened it {error}; the file is damaged, or the reader {reader} "
-                "has a bug; copy the file again, or try another --reader"
-            ) from error
+            raise SlideFormatError(f"slide {path!r}: the process that opened it {error}; {WHAT_NEXT}") from error
         except BaseException:
             _give_back(process)
             raise
@@ -279,8 +277,7 @@ class _ProcessSlide(Slide):
             self._process = None
             self._ended = (
                 f"slide {self.path!r}: the process that read {out.shape[1]}×{out.shape[0]} px at {x},{y} of level "
-                f"{level} {error}; the file is damaged, or the reader {self.reader} has a bug; copy the file again, or "
-                "try another --reader"
+                f"{level} {error}; {WHAT_NEXT}"
             )
             raise RegionReadError(self._ended) from error
 

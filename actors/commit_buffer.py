@@ -6,7 +6,7 @@ from actors.active_slide import ActiveSlide
 from actors.committer import CommitBatch
 from actors.jobs import RunContext, SlideJob
 from embedstore.errors import NoTileError
-from embedstore.slides import SlidePlan, SlideSource
+from embedstore.slides import PEN_WARNING, SlidePlan, SlideSource
 from embedstore.store import Label, Outcome, SlideFragments, SlideRow
 
 
@@ -37,7 +37,8 @@ class CommitBuffer:
         """Add a slide whose rows are written, for every collection that lacked it.
 
         Returns:
-            What came up beside its plan: tiles that could not be read, a slide of the same content.
+            What a user should know of it: tiles that could not be read, a slide of the same content, and the warnings
+            of its plan but for pen marks, which many slides have.
         """
         job, plan = slide.job, slide.plan
         found: tuple[str, ...] = (slide.unreadable_tiles,) if slide.unreadable else ()
@@ -78,7 +79,7 @@ class CommitBuffer:
                 )
                 for label in slide.labels
             ]
-        return found
+        return *found, *(warning for warning in plan.warnings if not warning.startswith(PEN_WARNING))
 
     def add_failed(self, job: SlideJob, error: Exception, slide: ActiveSlide | None = None) -> None:
         """Add the record of a slide that has no rows, or no views; `slide` where it was planned."""

@@ -34,6 +34,7 @@ from embedstore.slides.tiling import (
     tile_grid,
 )
 from embedstore.slides.tissue import (
+    PEN_WARNING,
     Thumbnail,
     TissueMask,
     draw_overlay,
@@ -51,6 +52,7 @@ from embedstore.slides.tissue import (
 __all__ = [
     "COARSER_TOLERANCE",
     "MetadataValue",
+    "PEN_WARNING",
     "Pixels",
     "Slide",
     "SlidePlan",

@@ -8,8 +8,8 @@ from embedstore.slides.readers.dicom_reader import DicomSlide
 from embedstore.slides.readers.dicom_series import is_dicom
 from embedstore.slides.readers.fastslide_reader import FastSlideSlide
 from embedstore.slides.readers.openslide_reader import OpenSlideSlide
-from embedstore.slides.readers.tiff_images import describe_unread
-from embedstore.slides.readers.tiff_reader import TO_TILED_TIFF, VENDORS, TiffSlide
+from embedstore.slides.readers.tiff_images import TO_TILED_TIFF, describe_unread
+from embedstore.slides.readers.tiff_reader import VENDORS, TiffSlide
 from embedstore.slides.slide import Slide
 
 READERS: dict[str, Callable[[str], Slide]] = {

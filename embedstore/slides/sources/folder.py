@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from embedstore.slides.readers.dicom_series import is_dicom
-from embedstore.slides.readers.tiff_reader import is_tiled_tiff
+from embedstore.slides.readers.tiff_images import is_tiled_tiff
 from embedstore.slides.sources.source_summary import LeftOutFiles
 from embedstore.tables import TABLE_SUFFIXES
 

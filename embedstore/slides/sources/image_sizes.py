@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from embedstore.slides.readers.tiff_reader import TO_TILED_TIFF
+from embedstore.slides.readers.tiff_images import TO_TILED_TIFF
 
 LOOKED_AT = 32  # headers that are read of a folder, of its largest files and as many spread over it
 MOST_STATS = 20_000  # files whose sizes are asked for, 2 µs each on a local disk

@@ -20,7 +20,7 @@ from embedstore.store import Collection as Stored
 from embedstore.store import Label, Store
 from heads.augmentation.augmenter_fit import fit_augmenter
 from heads.augmentation.augmenter_record import AugmenterRecord
-from heads.augmentation.policies import ARITHMETIC, BOTH, LEARNED, NONE, VIEWS, default_policy
+from heads.augmentation.policies import ARITHMETIC, BOTH, DRAWS, LEARNED, MAX_LBFGS_VECTORS, NONE, VIEWS
 from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SplitConfig
 from heads.evaluation.calibration import choose_threshold
 from heads.examples import Examples, gather_examples
@@ -39,7 +39,7 @@ class Family:
 
     Attributes:
         fit: Of `FITS`.
-        policies: Among these validation chooses; where there are none, it is the default for so many labels.
+        policies: Among these validation chooses; where there are none, it is the one of most copies for so many labels.
         base: The family that it is compared with.
     """
 
@@ -74,10 +74,10 @@ FITS = {
     "mlp": Fit(model="mlp", optimizer="adamw"),
     "mlp drawn": Fit(model="mlp", optimizer="adamw", beside=True, policies=(VIEWS, BOTH)),
 }
-#: 'default' is what `fit-head` does by itself where there are views and an augmenter: both, or with many labels views.
+#: 'always' takes both, or with many labels views, without a question.
 FAMILIES = {
     "none": Family(fit="plain", policies=(NONE,)),
-    "default": Family(fit="copies"),
+    "always": Family(fit="copies"),
     "views": Family(fit="copies", policies=(VIEWS,)),
     "learned": Family(fit="learned", policies=(LEARNED,)),
     "both": Family(fit="copies", policies=(BOTH,)),
@@ -116,8 +116,9 @@ class Answers:
 
 
 def make_stores(
-    data: Path, folder: Path, views: int, *, tasks: Collection[str] = tuple(TASKS), extractors: Collection[str] = ()
-) -> dict[str, Store]:
+    data: Path, folder: Path, views: int, *, tasks: Collection[str] = tuple(TASKS), extractors: Collection[str] = (),
+    viewed: Collection[str] = TARGETS,
+) -> dict[str, Store]:  # fmt: skip
     """A store a task, made unless it is there: extractors at hand, in one pass over the tiles with their views.
 
     The parts of a task are slides of their own, so that an augmenter can be kept from the test tiles.
@@ -132,7 +133,7 @@ def make_stores(
             command = [
                 sys.executable, "-m", "cli.main", "ingest", *parts, "--store", str(place), "--config", str(config),
                 "--in-process", "--tile-px", str(tile_px), "--tile-mpp", str(mpp), "--mpp", str(mpp),
-                *(["--views", str(views)] if task in TARGETS else []),
+                *(["--views", str(views)] if task in viewed else []),
             ]  # fmt: skip
             usage = run_measured(command, cwd=str(HERE.parent))
             if usage.returncode:
@@ -242,9 +243,10 @@ def _answers(
     tests = np.flatnonzero(parts == TEST)
     extractor = collection.extractor().name
     _, group = np.unique(examples.group[tests], return_inverse=True)
-    default = default_policy(len(rows), views=vectors.shape[1] - 1, learned=True)
+    stored = vectors.shape[1]
+    always = BOTH if len(rows) * (stored + DRAWS) <= MAX_LBFGS_VECTORS else VIEWS
     for name, family in families.items():
-        fitted, allowed = fits[family.fit], family.policies or (default,)
+        fitted, allowed = fits[family.fit], family.policies or (always,)
         decided, logits, chosen = [], [], []
         for fold, own in enumerate(drawn):
             valid = np.flatnonzero(own == VALID)

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 @FIT
 @click.option("--augment", "augment", multiple=True, metavar="KIND=STRENGTH,…",
               help=f"A policy of {', '.join(AUGMENT_KINDS)}, such as noise=0.3,views=0.5; or `none`; or `search`, for "
-              "several. Repeatable; the best by validation is kept.  [default: the views and the augmenter of "
-              "the collection, if any]")  # fmt: skip
+              "several. Repeatable; the best by validation is kept.  [default: none, or the collection's views "
+              "(or augmenter) where validation tells that they help]")  # fmt: skip
 @JOIN
 @SPLIT
 @json_option

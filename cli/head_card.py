@@ -65,10 +65,11 @@ def _chosen(record: "HeadRecord") -> str:
 
 
 def _augmentation(record: "HeadRecord") -> str:
-    """How vectors were augmented, and with which views and augmenter."""
+    """How vectors were augmented and why so, and with which views and augmenter."""
     policies = record.config.policies
     text = str(policies[0]) if len(policies) == 1 else f"by one of {'; '.join(map(str, policies))}"
-    return "; ".join([text, *(str(used) for used in (record.views, record.augmenter) if used is not None)])
+    used = (record.augmentation, record.views, record.augmenter)
+    return "; ".join([text, *(str(one) for one in used if one is not None)])
 
 
 def _interval(metric: "Metric") -> str:

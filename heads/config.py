@@ -190,7 +190,9 @@ class FitConfig(Settings):
         join: When a tile lies in an annotated area.
         augment: Policies of augmentation; if several, heads are fitted with each and the best by validation is kept.
             `"search"` stands for a set of policies that suits the collection and the model.
-            None gives linear and mlp heads the stored views and the latent augmenter that the collection has.
+            None tries none and, for linear and mlp heads, what the collection's stored views or latent augmenter allow.
+        augment_margin: Standard errors, over patients, by which a policy's Brier score on the validation data has to be
+            better than that of none, or none is kept; 0 keeps the best. None is 0.5 where `augment` is None, else 0.
         augmenter: The latent augmenter that `learned` uses; the only one of the collection's extractor when None.
     """
 
@@ -221,6 +223,7 @@ class FitConfig(Settings):
     split: SplitConfig = field(default_factory=SplitConfig)
     join: JoinConfig = field(default_factory=JoinConfig)
     augment: AugmentConfig | Literal["search"] | tuple[AugmentConfig | Literal["search"], ...] | None = None
+    augment_margin: float | None = None
     augmenter: str | None = None
 
     def __post_init__(self) -> None:
@@ -248,6 +251,12 @@ class FitConfig(Settings):
         entries = self._augment_entries
         require(self.augment is None or len(entries) > 0, "augment is empty; expected one AugmentConfig or several")
         require(len(set(entries)) == len(entries), "augment holds the same policy twice; expected each once")
+        margin = self.augment_margin or 0.0
+        require(0 <= margin <= 100, f"augment_margin is {margin}; expected 0 to 100 standard errors")
+        require(
+            not margin or self.searches or AugmentConfig() in self.policies,
+            "augment_margin is over none, which augment lacks; add none to the policies, or leave augment_margin out",
+        )
         require(
             self.model != "abmil" or not (self.augments or self.searches),
             "abmil draws the tiles of its bags again in each step, and augments no vectors; leave augment out",

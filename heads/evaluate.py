@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from heads.augmentation.choice import choose_policy, squared_errors
 from heads.config import FitConfig
 from heads.evaluation.calibration import choose_threshold, decide, fit_temperature
 from heads.evaluation.metrics import evaluate
 from heads.evaluation.report import Report
 from heads.examples import Examples
 from heads.networks.ensemble import Ensemble
-from heads.record import CellScore, MemberRecord
+from heads.record import CellScore, MemberRecord, PolicyChoice
 from heads.splitting.splits import TEST, TRAIN, VALID
 from heads.tasks import is_binary, is_softmax, logit_columns
 from heads.training.grid import TrainedGrid
@@ -28,6 +29,7 @@ class EvaluatedHead:
         thresholds: (classes,).
         report: Metrics on the test parts of all folds, each predicted by the networks of its own fold.
         selection: The grid's cells with their mean validation scores.
+        augmentation: Why its policy of augmentation was chosen, where the policies have to beat none by a margin.
         members: The record of each network.
     """
 
@@ -37,6 +39,7 @@ class EvaluatedHead:
     report: Report
     selection: tuple[CellScore, ...]
     members: tuple[MemberRecord, ...]
+    augmentation: PolicyChoice | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,24 +53,23 @@ class _Predictions:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _FoldResult:
-    """A fold's networks, calibrated on its validation part, and what they predict."""
+    """A fold's networks, calibrated on its validation part, and what they predict of it."""
 
     ensemble: Ensemble
     members: list[MemberRecord]
     valid: _Predictions
-    test: _Predictions
 
 
 def evaluate_head(config: FitConfig, examples: Examples, trained: TrainedGrid, task: int) -> EvaluatedHead:
     """Make a task's head from a trained grid.
 
-    The cell with the best validation score, as the mean over folds and seeds, is kept. Each fold's networks are
-    calibrated on its validation part, which sets its threshold too, and measured on its test part. The head is the mean
-    of all networks; its threshold is set on all validation parts together.
+    The cell with the best validation score, as the mean over folds and seeds, is kept; of several policies of
+    augmentation that have to beat none by a margin, the cell of the one that `choose_policy` finds. Each fold's
+    networks are calibrated on its validation part, which sets its threshold too, and measured on its test part. The
+    head is the mean of all networks; its threshold is set on all validation parts together.
     """
     classes, multi_label = examples.classes[task], config.multi_label
-    best = trained.best_cell(task)
-    folds = [_calibrate_fold(config, examples, trained, task, best, fold) for fold in range(len(examples.split.parts))]
+    best, folds, choice = _choose(config, examples, trained, task)
     positive = (config.positive or classes[1]) if is_binary(len(classes), multi_label) else None
     prior = _class_shares(config, examples, task)
 
@@ -76,14 +78,16 @@ def evaluate_head(config: FitConfig, examples: Examples, trained: TrainedGrid, t
         targets = np.concatenate([part.targets for part in valid])
         return _thresholds(probabilities, targets, classes, multi_label=multi_label, positive=positive, prior=prior)
 
+    tests = [_predict(config, examples, trained, task, fold.ensemble, f, TEST) for f, fold in enumerate(folds)]
     decisions = [
-        decide(fold.test.probabilities, thresholds([fold.valid]), classes, multi_label, positive) for fold in folds
+        decide(test.probabilities, thresholds([fold.valid]), classes, multi_label, positive)
+        for test, fold in zip(tests, folds, strict=True)
     ]
     report = evaluate(
-        np.concatenate([fold.test.probabilities for fold in folds]),
-        np.concatenate([fold.test.targets for fold in folds]),
+        np.concatenate([test.probabilities for test in tests]),
+        np.concatenate([test.targets for test in tests]),
         np.concatenate(decisions),
-        np.concatenate([examples.group[fold.test.rows] for fold in folds]),
+        np.concatenate([examples.group[test.rows] for test in tests]),
         classes=classes,
         multi_label=multi_label,
         positive=positive,
@@ -100,13 +104,39 @@ def evaluate_head(config: FitConfig, examples: Examples, trained: TrainedGrid, t
             for cell, score in trained.mean_scores(task).items()
         ),
         members=tuple(member for fold in folds for member in fold.members),
+        augmentation=choice,
     )
+
+
+def _choose(
+    config: FitConfig, examples: Examples, trained: TrainedGrid, task: int
+) -> tuple[int, list[_FoldResult], PolicyChoice | None]:
+    """The cell of a task's head, its calibrated folds, and why its policy was chosen if a margin was asked for."""
+
+    def calibrate(cell: int) -> list[_FoldResult]:
+        folds = range(len(examples.split.parts))
+        return [_calibrate_fold(config, examples, trained, task, cell, fold) for fold in folds]
+
+    cells = trained.best_cells(task)
+    if not config.augment_margin or len(cells) == 1:
+        best = trained.best_cell(task)
+        return best, calibrate(best), None
+    found = {policy: calibrate(cell) for policy, cell in cells.items()}
+    errors = {
+        policy: np.concatenate(
+            [squared_errors(f.valid.probabilities, f.valid.targets, config.multi_label) for f in folds]
+        )
+        for policy, folds in found.items()
+    }
+    group = np.concatenate([examples.group[fold.valid.rows] for fold in next(iter(found.values()))])
+    choice = choose_policy(errors, group, config.augment_margin)
+    return cells[choice.chosen], found[choice.chosen], choice
 
 
 def _calibrate_fold(
     config: FitConfig, examples: Examples, trained: TrainedGrid, task: int, cell: int, fold: int
 ) -> _FoldResult:
-    """The networks of a cell and fold, calibrated, and their predictions of the fold's validation and test parts."""
+    """The networks of a cell and fold, calibrated, and their predictions of the fold's validation part."""
     classes, multi_label, targets = len(examples.classes[task]), config.multi_label, examples.targets[task]
     columns = logit_columns(classes, multi_label)
     parts = np.where(examples.known[task], examples.split.parts[fold], -1)
@@ -116,16 +146,10 @@ def _calibrate_fold(
     offset = -np.log(weights[1] if is_softmax(classes, multi_label) else weights[1] / weights[0])
     ensemble = trained.ensemble(cell, [fold], columns)
     ensemble = replace(ensemble, offset=np.tile(offset.astype(np.float32), (len(ensemble), 1)))
-    rows = {part: np.flatnonzero(parts == part) for part in (VALID, TEST)}
-    logits = {part: trained.logits(ensemble, rows[part])[:, :, :columns] for part in rows}
-    if config.calibrate and len(rows[VALID]):
-        temperatures = _temperatures(ensemble, logits[VALID], targets[rows[VALID]], multi_label)
-        ensemble = replace(ensemble, temperature=temperatures)
-
-    def predictions(part: int) -> _Predictions:
-        probabilities = ensemble.probabilities(logits[part], classes, multi_label)
-        return _Predictions(probabilities=probabilities, targets=targets[rows[part]], rows=rows[part])
-
+    if config.calibrate and (parts == VALID).any():
+        rows = np.flatnonzero(parts == VALID)
+        logits = trained.logits(ensemble, rows)[:, :, :columns]
+        ensemble = replace(ensemble, temperature=_temperatures(ensemble, logits, targets[rows], multi_label))
     steps, scores = (trained.of_cell(a, cell)[:, fold] for a in (trained.best.best_step, trained.best.score))
     members = [
         MemberRecord(
@@ -137,7 +161,18 @@ def _calibrate_fold(
         )
         for s in range(trained.seeds)
     ]
-    return _FoldResult(ensemble=ensemble, members=members, valid=predictions(VALID), test=predictions(TEST))
+    valid = _predict(config, examples, trained, task, ensemble, fold, VALID)
+    return _FoldResult(ensemble=ensemble, members=members, valid=valid)
+
+
+def _predict(
+    config: FitConfig, examples: Examples, trained: TrainedGrid, task: int, ensemble: Ensemble, fold: int, part: int
+) -> _Predictions:
+    """What a fold's networks predict of one of its parts."""
+    rows = np.flatnonzero(examples.known[task] & (examples.split.parts[fold] == part))
+    logits = trained.logits(ensemble, rows)[:, :, : ensemble.offset.shape[1]]
+    probabilities = ensemble.probabilities(logits, len(examples.classes[task]), config.multi_label)
+    return _Predictions(probabilities=probabilities, targets=examples.targets[task][rows], rows=rows)
 
 
 def _temperatures(

@@ -13,7 +13,7 @@ from embedstore.errors import ConfigError, HeadMismatchError, LabelError
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import Collection, Store, StoredHead
 from embedstore.version import __version__
-from heads.augmentation.policies import resolve_search
+from heads.augmentation.policies import DEFAULT_MARGIN, resolve_search
 from heads.config import FitConfig
 from heads.devices import jax_devices, prepare_jax
 from heads.evaluate import EvaluatedHead, evaluate_head
@@ -172,6 +172,8 @@ class _FitResult:
 
     def record(self, collection: Collection, where: str | None, task: int) -> HeadRecord:
         examples, evaluated, classes = self.examples, self.heads[task], self.examples.classes[task]
+        choice = evaluated.augmentation
+        choice_notes = () if choice is None else (f"augmentation of {examples.tasks[task]!r}: {choice}",)
         return HeadRecord(
             embedstore=__version__,
             tasks=examples.tasks,
@@ -197,9 +199,10 @@ class _FitResult:
                 examples.split, groups=examples.group, strata=examples.targets[task], classes=classes
             ),
             selection=evaluated.selection,
+            augmentation=evaluated.augmentation,
             members=evaluated.members,
             report=evaluated.report,
-            notes=(*examples.notes, *self.data.notes, *evaluated.report.notes),
+            notes=(*examples.notes, *self.data.notes, *choice_notes, *evaluated.report.notes),
             seconds=self.seconds,
         )
 
@@ -213,7 +216,10 @@ def _fit(
         on_progress(Progress(stage="fit", message=message))
         with _timed(seconds, "read"):
             data = gather_training_data(store, collection, examples, config, Path(scratch))
-        config = replace(config, augment=data.augment)
+        margin = config.augment_margin
+        if margin is None and config.augment is None and len(data.augment) > 1:
+            margin = DEFAULT_MARGIN
+        config = replace(config, augment=data.augment, augment_margin=margin)
         on_progress(Progress(stage="fit", message=f"fit on {jax_devices()[0]}"))
         with _timed(seconds, "fit"):
             trained = train(config, examples, data.vectors, augmenter=data.augmenter)

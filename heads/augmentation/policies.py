@@ -1,7 +1,7 @@
 """Policies of augmentation: the default, and those that a search tries.
 
-They follow from `benchmarks/paper.py`: a tile's views and latent augmentations improve linear heads at every number of
-labels, most with few, and heads of a hidden layer with few; arithmetic on vectors does next to nothing.
+They follow from `benchmarks/paper.py` and `augment_default.py`: a tile's views improve most heads, above all with few
+labels, and cost some extractors; latent augmentations add little, and arithmetic on vectors does next to nothing.
 
 Where batches are drawn, `views` and `learned` are the shares of draws that take a copy instead of the original. A fit
 that sees all rows at every step has the copies beside the originals; there they are the weights of the copies' losses,
@@ -31,25 +31,26 @@ LEARNED = AugmentConfig(learned=0.8)
 BOTH = AugmentConfig(views=0.8, learned=0.4)
 #: Most vectors, copies included, that `auto` fits by L-BFGS, which reads all of them at every step.
 MAX_LBFGS_VECTORS = 50_000
+#: Standard errors by which a default policy has to beat none. Half of one kept 67 % of what views gain, and a whole one
+#: 50 %, with as little harm where they lose (docs/decisions/augment-default.md).
+DEFAULT_MARGIN = 0.5
 #: Latent augmentations of a row in such a fit; their transforms are drawn once.
 DRAWS = 4
 
 
-def default_policy(rows: int, *, views: int, learned: bool) -> AugmentConfig:
-    """The policy of tile heads on some rows where the configuration names none.
+def default_policies(rows: int, *, views: int, learned: bool) -> tuple[AugmentConfig, ...]:
+    """The policies of tile heads on some rows where the configuration names none: none, and what there is to try.
 
-    It adds copies only while L-BFGS can fit them all: heads on many rows gain little from copies.
+    Copies are tried only while L-BFGS can fit them all: heads on many rows gain little from copies.
 
     Args:
         views: Number of stored views of a labelled tile.
         learned: Whether there is one latent augmenter for the vectors.
     """
-    for policy, available, copies in (
-        (BOTH, views and learned, views + DRAWS), (VIEWS, views, views), (LEARNED, learned, DRAWS)
-    ):  # fmt: skip
+    for policy, available, copies in ((VIEWS, views, views), (LEARNED, learned, DRAWS)):
         if available and rows * (1 + copies) <= MAX_LBFGS_VECTORS:
-            return policy
-    return NONE
+            return NONE, policy
+    return (NONE,)
 
 
 def search_policies(*, views: bool, learned: bool) -> tuple[AugmentConfig, ...]:

@@ -153,6 +153,14 @@ class TrainedGrid:
         scores = self.mean_scores(task)
         return min(scores, key=lambda cell: (scores[cell], cell))
 
+    def best_cells(self, task: int) -> dict[str, int]:
+        """The best cell of each policy of augmentation, by the policy's name, in the order of the policies."""
+        scores, best = self.mean_scores(task), dict[str, int]()
+        for cell in scores:
+            name = str(self.cells[cell].parameters.get("augment", ""))
+            best[name] = min(best.get(name, cell), cell, key=lambda one: (scores[one], one))
+        return best
+
     def of_cell(self, values: Any, cell: int) -> NDArray[Any]:
         """The part (seeds, folds, …) of a cell of an array over all heads (streams, folds, heads, …)."""
         policy, head = divmod(cell, self.best.score.shape[2])

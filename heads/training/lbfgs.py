@@ -68,8 +68,9 @@ class _State(NamedTuple):
 
 
 def fit_lbfgs(
-    program: Program, problem: Problem, grid: Grid, vectors: NDArray[Any], shares: NDArray[Any] | None = None
-) -> BestHeads:
+    program: Program, problem: Problem, grid: Grid, vectors: NDArray[Any], shares: NDArray[Any] | None = None, *,
+    apart: bool = False,
+) -> BestHeads:  # fmt: skip
     """Fit every head of a grid whose `learning_rate` is the strength C; `steps` are the most iterations.
 
     A stream is a policy of augmentation, as the optimum does not depend on a seed. Validation scores choose among
@@ -78,7 +79,14 @@ def fit_lbfgs(
     Args:
         vectors: (n, dim), one for each row of the problem, or (n, copies, dim), the original first.
         shares: (policies, copies) how much the loss of each copy counts, 1 in all; one policy of originals when None.
+        apart: Fit policies one by one, each on the copies that count in it, instead of all in one program.
     """
+    if apart and shares is not None and len(shares) > 1:
+        fits = []
+        for p, share in enumerate(shares):
+            own = problem._replace(shift=problem.shift[p : p + 1], scale=problem.scale[p : p + 1])
+            fits.append(fit_lbfgs(program, own, grid, vectors[:, share > 0], share[None, share > 0]))
+        return jax.tree.map(lambda *a: np.concatenate(a), *fits)
     vectors = vectors if vectors.ndim == 3 else vectors[:, None]
     if shares is None:
         shares = np.eye(1, vectors.shape[1])

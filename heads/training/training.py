@@ -58,7 +58,8 @@ def train(
         program = make_program(config, examples, dim, steps=min(config.steps or LBFGS_STEPS, LBFGS_STEPS))
         seeds = range(config.seed, config.seed + 1)  # it starts at zero and draws nothing: all seeds are alike
         grid = _grid(config, examples, rates=config.c, decays=(0.0,), seeds=seeds)
-        best = fit_lbfgs(program, problem, grid, copies, shares)
+        # Policies that were named are fitted together, as earlier heads were, which are fitted again to the same bits.
+        best = fit_lbfgs(program, problem, grid, copies, shares, apart=bool(config.augment_margin))
         names: tuple[str, ...] = ("c",)
     else:
         network, arrays = (augmenter.network, augmenter.arrays) if augmenter is not None else (None, None)

@@ -11,7 +11,7 @@ from embedstore.errors import ViewsNotFoundError
 from embedstore.store import Collection, Store, read_vectors, read_views
 from embedstore.store.vectors import room_for
 from heads.augmentation.augmenter import Augmenter, augmenters_for, load_augmenter
-from heads.augmentation.policies import default_policy
+from heads.augmentation.policies import default_policies
 from heads.bags import pool
 from heads.config import TILE_MODELS, AugmentConfig, FitConfig
 from heads.devices import device_bytes
@@ -29,7 +29,7 @@ class TrainingData:
     Attributes:
         vectors: A vector for each example (n, dim), or with views (n, 1 + views, dim), the original first; or the
             vectors of all bags (tiles, dim), one bag after the other.
-        augment: The policies of the configuration, or the default policy where it names none.
+        augment: The policies of the configuration, or the default ones where it names none.
         augmenter: The latent augmenter, where a policy uses one.
         views: The stored views among the vectors, if any.
         notes: What the user should know.
@@ -63,31 +63,26 @@ def gather_training_data(
     """
     vectors = _vectors(collection, examples, config, scratch)
     if config.augment is None and config.model in TILE_MODELS:
-        return _with_default_policy(store, collection, examples, config, vectors, scratch)
+        return _with_default_policies(store, collection, examples, config, vectors, scratch)
     return _with_policies(store, collection, examples, config, vectors, scratch)
 
 
-def _with_default_policy(
+def _with_default_policies(
     store: Store, collection: Collection, examples: Examples, config: FitConfig, vectors: NDArray[Any], scratch: Path
 ) -> TrainingData:
-    """Augmented by what the store holds: stored views, and a latent augmenter that is good enough."""
+    """None, and what the store holds: stored views, or a latent augmenter that is good enough."""
     views = store.views(collection.name)
     augmenters = augmenters_for(store, collection)
     learned = len(augmenters) == 1 and all(record.beats_original for record in augmenters.values())
 
-    def with_policy(policy: AugmentConfig) -> TrainingData:
-        return _with_policies(store, collection, examples, replace(config, augment=(policy,)), vectors, scratch)
+    def try_with(views: int) -> TrainingData:
+        policies = default_policies(len(examples), views=views, learned=learned)
+        return _with_policies(store, collection, examples, replace(config, augment=policies), vectors, scratch)
 
-    policy = default_policy(len(examples), views=views.config().count if views.exists() else 0, learned=learned)
     try:
-        data = with_policy(policy)
+        return try_with(views.config().count if views.exists() else 0)
     except ViewsNotFoundError:  # none of the labelled tiles has any
-        policy = default_policy(len(examples), views=0, learned=learned)
-        data = with_policy(policy)
-    if not policy.is_on:
-        return data
-    note = f"augmented by {policy}, which the store has the means for; `--augment none` leaves it out"
-    return replace(data, notes=(*data.notes, note))
+        return try_with(0)
 
 
 def _with_policies(

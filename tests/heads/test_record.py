@@ -4,7 +4,7 @@ import json
 
 from embedstore.config import ViewConfig
 from heads.config import AugmentConfig
-from heads.record import HeadRecord, ViewsUsed
+from heads.record import HeadRecord, PolicyChoice, PolicyScore, ViewsUsed
 from tests.heads.records import head_record
 
 
@@ -13,11 +13,17 @@ def through_json(record: HeadRecord) -> HeadRecord:
 
 
 def test_a_record_comes_back_as_it_was():
-    record = head_record(folds=3, views=ViewsUsed(config=ViewConfig(count=4), tiles=5))
+    choice = PolicyChoice(
+        chosen="none", margin=1.0, groups=6,
+        tried=(PolicyScore(policy="none", brier=0.2, gain=0.0, error=0.0),
+               PolicyScore(policy="views=0.8", brier=0.3, gain=-0.1, error=None)),
+    )  # fmt: skip
+    record = head_record(folds=3, views=ViewsUsed(config=ViewConfig(count=4), tiles=5), augmentation=choice)
     again = through_json(record)
     assert again.as_record() == record.as_record()
     assert (again.config, again.views, again.augmenter) == (record.config, record.views, record.augmenter)
     assert again.fold_counts == record.fold_counts and again.members == record.members
+    assert again.augmentation == choice
     assert again.chosen.parameters == {"c": 0.1, "augment": "none"}
 
 
@@ -27,5 +33,7 @@ def test_a_record_of_before_augmentation_still_opens():
     assert "views" not in record and "augmenter" not in record
     config = dict(record["config"])
     config.pop("augmenter")
+    config.pop("augment_margin")
     old = HeadRecord.from_record({**record, "config": {**config, "augment": {"noise": 0.2}}})
     assert old.config.policies == (AugmentConfig(noise=0.2),) and old.config.augmenter is None
+    assert old.config.augment_margin is None and old.augmentation is None

@@ -8,7 +8,7 @@ import pytest
 
 from embedstore.errors import ConfigError
 from embedstore.store import Store
-from heads.augmentation.policies import default_policy, search_policies
+from heads.augmentation.policies import default_policies, search_policies
 from heads.config import AugmentConfig, FitConfig, SplitConfig
 from heads.examples import gather_examples
 from heads.fit import fit_again, fit_heads
@@ -65,6 +65,19 @@ def test_no_augmentation_beside_views_is_as_if_there_were_none(fitted_store: Sto
 
 
 @pytest.mark.slow
+def test_policies_fitted_apart_are_those_fitted_together(fitted_store: Store):
+    policies = (AugmentConfig(), AugmentConfig(views=0.8))
+    config = replace(QUICK, optimizer="lbfgs", augment=policies, c=(1e-3, 0.1))
+    examples, vectors = posed(fitted_store, config)
+    noise = np.random.default_rng(0).normal(size=(len(vectors), 2, vectors.shape[1])) * vectors.std(0)
+    viewed = np.concatenate([vectors[:, None], vectors[:, None] + noise], axis=1).astype(np.float16)
+    together, apart = (train(replace(config, augment_margin=m), examples, viewed) for m in (0.0, 1.0))
+    for cell, scores in together.scores(0).items():
+        np.testing.assert_allclose(apart.scores(0)[cell], scores, rtol=2e-3)
+    assert apart.best_cells(0).keys() == {str(policy) for policy in policies}
+
+
+@pytest.mark.slow
 def test_the_best_by_validation_is_kept_and_fitted_again(fitted_store: Store):
     config = replace(QUICK, augment=(AugmentConfig(), AugmentConfig(noise=10), MIXED))
     kept = fit_heads(fitted_store, fitted_store.collection(), ["tissue"], config, names=["p"], replace_heads=True)[0]
@@ -86,13 +99,13 @@ def test_a_search_tries_what_is_at_hand():
         assert kinds(tried) == (wanted or {"noise", "mixup"})
 
 
-def test_what_is_left_open_takes_as_many_copies_as_can_be_fitted_to_the_optimum():
-    few, some, many = 1000, 9000, 40_000
-    assert default_policy(few, views=4, learned=True) == AugmentConfig(views=0.8, learned=0.4)
-    assert default_policy(some, views=4, learned=True) == AugmentConfig(views=0.8)
-    assert default_policy(many, views=4, learned=True) == AugmentConfig()
-    assert default_policy(few, views=0, learned=True) == AugmentConfig(learned=0.8)
-    assert default_policy(few, views=0, learned=False) == AugmentConfig()
+def test_what_is_left_open_tries_none_and_the_copies_that_can_be_fitted_to_the_optimum():
+    none, views, learned = AugmentConfig(), AugmentConfig(views=0.8), AugmentConfig(learned=0.8)
+    few, many = 1000, 40_000
+    assert default_policies(few, views=4, learned=True) == (none, views)
+    assert default_policies(few, views=0, learned=True) == (none, learned)
+    for rows, at_hand in ((many, 4), (few, 0)):
+        assert default_policies(rows, views=at_hand, learned=False) == (none,)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +117,9 @@ def test_what_is_left_open_takes_as_many_copies_as_can_be_fitted_to_the_optimum(
         ({"augment": ()}, "empty"),
         ({"augment": (NOISE, NOISE)}, "twice"),
         ({"augmenter": "mine"}, "learned"),
-        ({"augment": "everything"}, "'search'"),
+        ({"augment": "everything"}, "search"),
+        ({"augment": (NOISE,), "augment_margin": 1.0}, "add none"),
+        ({"augment_margin": -1.0}, "0 to 100"),
         ({"model": "abmil", "level": "slide", "augment": "search"}, "abmil"),
     ],
 )

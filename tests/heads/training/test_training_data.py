@@ -20,11 +20,11 @@ from heads.config import AugmentConfig, FitConfig, SplitConfig
 from heads.examples import gather_examples
 from heads.fit import fit_again, fit_heads
 from heads.networks.augmenter_network import apply_augmenter
-from heads.record import ViewsUsed
+from heads.record import HeadRecord, ViewsUsed
 from heads.training.adamw import _apply_latent_augmenter
 from heads.training.grid import make_program
 from heads.training.training_data import gather_training_data
-from tests.heads.view_stores import TINY, VIEWS, labelled
+from tests.heads.view_stores import DIM, TINY, VIEWS, labelled
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +33,8 @@ QUICK = FitConfig(
     weight_decays=(1e-2,),
 )  # fmt: skip
 VIEWED = replace(QUICK, augment=(AugmentConfig(), AugmentConfig(views=0.8)))
+NONE, VIEWS_ON = AugmentConfig(), AugmentConfig(views=0.8)
+OPEN = replace(QUICK, optimizer="auto", c=(1e-3, 1e-1))
 LEARNED = replace(QUICK, augment=(AugmentConfig(learned=0.5, noise=0.1),))
 
 
@@ -82,32 +84,65 @@ def test_a_head_with_an_augmenter_is_fitted_again_while_it_is_the_same(tmp_path:
         fit_again(store, "h")
 
 
-def test_what_is_left_open_takes_what_the_store_has(tmp_path: Path):
-    store = labelled(tmp_path, without=tuple(f"s{s:02}.svs" for s in range(12)))
-    open_ = replace(QUICK, optimizer="auto", c=(0.1,))
-    plain = fit(store, open_)
-    assert list(plain.record["config"]["augment"]) == [as_record(AugmentConfig())] and not any(
-        "augmented" in note for note in plain.record["notes"]
-    )
-    assert plain.digest == fit(store, replace(open_, augment=(AugmentConfig(),))).digest
+def noisy_elsewhere(vectors, done, rng):
+    """Views that differ where the label says nothing: which dimensions those are is what few tiles do not show."""
+    return vectors + rng.normal(size=vectors.shape) * (np.arange(DIM) >= 4) * 3
 
-    store = labelled(tmp_path / "viewed", without=("s01.svs",))
-    viewed = fit(store, open_)
-    assert any("augmented by views=0.8, which the store has the means for" in text for text in viewed.record["notes"])
-    assert viewed.record["optimizer"] == "lbfgs" and viewed.record["views"]["tiles"] == 660
-    assert viewed.digest == fit(store, replace(open_, augment=(AugmentConfig(views=0.8),))).digest != plain.digest
+
+def noisy_where_it_counts(vectors, done, rng):
+    """Views that lose what the label is of."""
+    return vectors + rng.normal(size=vectors.shape) * (np.arange(DIM) < 4) * 6
+
+
+def hardly_different(vectors, done, rng):
+    return vectors + rng.normal(size=vectors.shape) * 1e-2
+
+
+@pytest.mark.parametrize(
+    ("rule", "chosen"), [(noisy_elsewhere, VIEWS_ON), (noisy_where_it_counts, NONE), (hardly_different, NONE)]
+)
+def test_the_fit_decides_between_none_and_views_by_what_they_bring(tmp_path: Path, rule, chosen: AugmentConfig):
+    store = labelled(tmp_path, rule=rule, tiles=6)
+    head = fit(store, OPEN)
+    choice = HeadRecord.from_record(head.record).augmentation
+    assert choice is not None and choice.chosen == str(chosen)
+    assert [one.policy for one in choice.tried] == [str(NONE), str(VIEWS_ON)] and choice.groups == 6
+    assert head.record["views"]["tiles"] == 72 and head.record["optimizer"] == "lbfgs"
+    best = next(cell for cell in head.record["selection"] if cell["chosen"])
+    assert best["augment"] == str(chosen)
+    assert fit_again(store, "h")[1].digest == head.digest
+    named = fit(store, replace(OPEN, augment=(VIEWS_ON,)))  # what is named is taken, whatever it brings
+    assert "augmentation" not in named.record and list(named.record["config"]["augment"]) == [as_record(VIEWS_ON)]
+
+
+def test_what_is_left_open_tries_what_the_store_has(tmp_path: Path):
+    store = labelled(tmp_path, without=tuple(f"s{s:02}.svs" for s in range(12)))
+    plain = fit(store, OPEN)
+    assert list(plain.record["config"]["augment"]) == [as_record(NONE)] and "augmentation" not in plain.record
+    assert plain.digest == fit(store, replace(OPEN, augment=(NONE,))).digest
+
+    store = labelled(tmp_path / "viewed", tiles=20)
     poor = replace(TINY, steps=1, evaluate_every=1, learning_rate=1e-9)
     fit_augmenter(store, store.collection(), poor, name="poor", force=True)
-    assert not store.augmenters.get("poor").record["beats_original"]
-    assert fit(store, open_).digest == viewed.digest
-    store.augmenters.remove("poor")
+    remove_views(store, "toy")
+    assert list(fit(store, OPEN).record["config"]["augment"]) == [as_record(NONE)]  # it is not good enough
+    store = labelled(tmp_path / "learned")
     fit_augmenter(store, store.collection(), TINY, name="mine")
-    both = fit(store, open_)
-    assert list(both.record["config"]["augment"]) == [as_record(AugmentConfig(views=0.8, learned=0.4))]
-    assert both.record["augmenter"]["name"] == "mine" and both.digest != viewed.digest
-    fit_augmenter(store, store.collection(), TINY, name="another", force=True)
-    assert fit_again(store, "h")[1].digest == both.digest  # though it is no longer the only one
-    assert fit(store, open_).digest == viewed.digest  # nobody can say which of the two
+    remove_views(store, "toy")
+    learned = fit(store, OPEN)
+    assert list(learned.record["config"]["augment"]) == [as_record(NONE), as_record(AugmentConfig(learned=0.8))]
+    assert learned.record["augmenter"]["name"] == "mine"
+    store.augmenters.save(replace(store.augmenters.get("mine"), name="another"))
+    assert fit_again(store, "h")[1].digest == learned.digest  # though it is no longer the only one
+    assert list(fit(store, OPEN).record["config"]["augment"]) == [as_record(NONE)]  # nobody can say which of the two
+
+
+def test_a_head_of_a_version_that_knew_no_margin_is_fitted_again_to_the_same_bits(tmp_path: Path):
+    store = labelled(tmp_path, slides=6, tiles=20)
+    made = fit(store, replace(OPEN, augment=(NONE, VIEWS_ON)))
+    older = {name: value for name, value in made.record["config"].items() if name != "augment_margin"}
+    store.heads.save(replace(made, name="older", record={**made.record, "config": older}))
+    assert fit_again(store, "older")[1].digest == made.digest
 
 
 def test_copies_are_views_and_latent_augmentations_beside_the_original(tmp_path: Path):

@@ -11,8 +11,8 @@ histology, two fixed sets of features, and two untrained networks as controls.
 1. Stores: every extractor embeds every tile and its views in one pass. A latent augmenter for each, from the tiles that
    are not tested on.
 2. Heads: extractor × label budget (25, 100, 500, all a class to train on, as many to validate on where there are; of
-   mitosis 500 cannot be had), linear, with no augmentation, the default of `fit-head` where there are stored views and
-   a latent augmenter, views, latent augmentations, both, and the best by validation of a search, all by L-BFGS;
+   mitosis 500 cannot be had), linear, with no augmentation, views, latent augmentations, both, always
+   (both, or with many labels views), and the best by validation of a search, all by L-BFGS;
    arithmetic on vectors (the best of five kinds and none by validation) and views by AdamW, which draws, beside no
    augmentation by AdamW. 5 seeds, which draw the labels (of 'all' 95 %). F1 on the test tiles at the
    threshold of the highest validation F1, and AUROC, which no threshold makes noisy. Intervals resample test patients

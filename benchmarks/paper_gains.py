@@ -78,15 +78,22 @@ def _f1(one: Answers, counts: NDArray[np.float64]) -> tuple[NDArray[np.float64],
 
 def _auroc(one: Answers, counts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(seeds,) over all rows and (resamples, seeds)."""
+    both = weighted_auroc(one.score, one.truth, one.group, counts)
+    return both[0], both[1:]
+
+
+def weighted_auroc(
+    scores: NDArray[Any], truth: NDArray[np.bool_], group: NDArray[np.intp], counts: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(1 + resamples, seeds) AUROC of scores (seeds, n): over all rows, and with groups as often as they were drawn."""
     drawn = []
-    for score in one.score:
+    for score in scores:
         order = np.argsort(-score, kind="stable")
         starts = np.flatnonzero(np.diff(score[order], prepend=np.inf))  # rows of one score are one grade
-        weight, true = np.vstack([np.ones(len(score)), counts[:, one.group[order]]]), one.truth[order]
+        weight, true = np.vstack([np.ones(len(score)), counts[:, group[order]]]), truth[order]
         sides = (np.add.reduceat(weight * side, starts, axis=1) for side in (true, ~true))
         drawn.append(rank_metrics(*sides)[0])
-    both = np.stack(drawn, axis=1)
-    return both[0], both[1:]
+    return np.stack(drawn, axis=1)
 
 
 def difference(one: Sequence[Drawn], other: Sequence[Drawn]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ NAMES = {
 #: Families that are shown, in colours that people who see few colours tell apart (Wong 2011, doi 10.1038/nmeth.1618).
 COLOURS = {"arithmetic": "#0072B2", "views": "#009E73", "learned": "#D55E00", "both": "#CC79A7"}
 #: The family whose gain stands beside that of selection.
-FAMILY = "default"
+FAMILY = "always"
 _GAINS = ("selection", "augmentation", "both")
 _METRICS = {"f1": "F1", "auroc": "AUROC"}
 

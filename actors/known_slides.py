@@ -4,45 +4,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from embedstore.errors import EmbedStoreError
-from embedstore.slides import FoundSlides, SlideSource, fingerprint_of, kind_of, real_paths
+from embedstore.slides import FoundSlides, SlideSource, fingerprint_of, kind_of, nested_folders, real_paths
 from embedstore.store import SlideRow, Store
 
 SHOWN = 3
 
 
-def known_ids(sources: Sequence[SlideSource], store: Store) -> dict[str, str]:
-    """{id of a slide: the id that the store knows it by}, where the two differ.
+def recognise(found: FoundSlides, store: Store) -> tuple[FoundSlides, dict[str, str]]:
+    """The slides under the ids that a store knows them by, and {id that was given: id of the store} of the others.
 
     A slide is known by its file: by its path, without links, or, where the file that the store knows is gone, by its
     fingerprint. A copy beside the file is a slide of its own.
     """
     rows = store.ledger.slides()
     stored = {row.slide_id for row in rows}
-    new = [source for source in sources if source.slide_id not in stored]
+    new = [source for source in found.sources if source.slide_id not in stored]
     if not rows or not new:
-        return {}
-    taken = {source.slide_id for source in sources}
-    found: dict[str, str] = {}
+        return found, {}
+    taken = {source.slide_id for source in found.sources}
+    ids: dict[str, str] = {}
     candidates = _by_path(new, rows) | _moved(new, [row for row in rows if row.slide_id not in taken])
     for slide_id, known_id in candidates.items():
         if known_id not in taken:  # otherwise another file was given that has its id
-            found[slide_id] = known_id
+            ids[slide_id] = known_id
             taken.add(known_id)
-    return found
-
-
-def with_known_ids(found: FoundSlides, ids: Mapping[str, str]) -> FoundSlides:
-    """The slides under the ids that a store knows them by, from `known_ids`."""
-    if not ids:
-        return found
     sources = [replace(source, slide_id=ids.get(source.slide_id, source.slide_id)) for source in found.sources]
-    shown = ", ".join(f"{slide_id} is {known_id}" for slide_id, known_id in list(ids.items())[:SHOWN])
-    more = ", …" if len(ids) > SHOWN else ""
-    note = f"{len(ids):,} slide(s) are in the store under other ids, which they keep: {shown}{more}"
-    return FoundSlides(
-        sources=tuple(sorted(sources, key=lambda source: source.slide_id)),
-        summary=replace(found.summary, notes=(*found.summary.notes, note)),
+    summary = replace(
+        found.summary,
+        notes=(*found.summary.notes, *_renamed(ids)),
+        warnings=(*found.summary.warnings, *_overlaps([one for one in new if one.slide_id not in ids], rows)),
     )
+    return FoundSlides(sources=tuple(sorted(sources, key=lambda source: source.slide_id)), summary=summary), ids
 
 
 def _by_path(new: Sequence[SlideSource], rows: Sequence[SlideRow]) -> dict[str, str]:
@@ -66,3 +58,20 @@ def _moved(new: Sequence[SlideSource], rows: Sequence[SlideRow]) -> dict[str, st
         if content in gone:
             found[source.slide_id] = gone[content]
     return found
+
+
+def _renamed(ids: Mapping[str, str]) -> list[str]:
+    if not ids:
+        return []
+    shown = ", ".join(f"{slide_id} is {known_id}" for slide_id, known_id in list(ids.items())[:SHOWN])
+    more = ", …" if len(ids) > SHOWN else ""
+    return [f"{len(ids):,} slide(s) are in the store under other ids, which they keep: {shown}{more}"]
+
+
+def _overlaps(new: Sequence[SlideSource], rows: Sequence[SlideRow]) -> list[str]:
+    """Warnings of tile folders that lie in one of the store, or hold one."""
+    real_path = real_paths()
+    stored = {real_path(row.path): f"{row.slide_id} (in the store)" for row in rows if row.is_ready_made}
+    given = {real_path(source.path): source.slide_id for source in new if source.kind == "tiles"}
+    pairs = [*nested_folders(given, stored), *nested_folders(stored, given)]
+    return [f"tile folder {pair}: their tiles will be in the store twice" for pair in pairs[:SHOWN]]

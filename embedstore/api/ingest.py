@@ -93,7 +93,7 @@ class IngestResult(Table):
 
 def ingest_request(slides: Slides, store_uri: str, **options: Unpack[IngestOptions]) -> "IngestRequest":
     """Find the slides and check all settings of an ingest, before any work; arguments as in `Store.ingest`."""
-    from actors.known_slides import known_ids, with_known_ids
+    from actors.known_slides import recognise
     from actors.request import IngestRequest, group_by_tiling
     from embedstore.slides import find_slides
     from embedstore.store import Store
@@ -116,8 +116,7 @@ def ingest_request(slides: Slides, store_uri: str, **options: Unpack[IngestOptio
                 ]
             )
         )
-    ids = known_ids(found.sources, Store(store_uri))
-    found = with_known_ids(found, ids)
+    found, ids = recognise(found, Store(store_uri))
     config = IngestConfig(
         tissue=build_config(TissueConfig, options.get("tissue")),
         reading=build_config(ReadingConfig, options.get("reading")),

@@ -12,6 +12,7 @@ from embedstore.slides.sources import (
     TileLabel,
     find_slides,
     kind_of,
+    nested_folders,
     read_tile_folder,
     real_paths,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "TileFolderSummary",
     "find_slides",
     "kind_of",
+    "nested_folders",
     "real_paths",
     "find_tissue",
     "fingerprint",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.known_slides import known_ids, with_known_ids
+from actors.known_slides import recognise
 from embedstore.slides import find_slides, fingerprint
 from embedstore.store import SlideRow, Store
 
@@ -26,15 +26,13 @@ def store(tmp_path: Path) -> Store:
 
 
 def known(store: Store, path: Path) -> dict[str, str]:
-    return known_ids(find_slides([path]).sources, store)
+    return recognise(find_slides([path]), store)[1]
 
 
 def test_a_slide_is_known_by_its_path_whatever_its_id(store: Store, tmp_path: Path):
     (tmp_path / "list.csv").write_text("path,slide_id,patient\nslides/a.svs,,007\nslides/b.svs,B,008\n")
-    found = find_slides([tmp_path / "list.csv"])
-    ids = known_ids(found.sources, store)
+    renamed, ids = recognise(find_slides([tmp_path / "list.csv"]), store)
     assert ids == {"slides/a.svs": "a.svs", "B": "b.svs"}
-    renamed = with_known_ids(found, ids)
     assert {source.slide_id: source.metadata["patient"] for source in renamed.sources} == {
         "a.svs": "007",
         "b.svs": "008",
@@ -64,3 +62,16 @@ def test_an_id_that_is_given_to_another_file_is_not_taken(store: Store, tmp_path
     (tmp_path / "a.svs").write_bytes(b"another content")
     (tmp_path / "list.csv").write_text("path\na.svs\nslides/a.svs\n")
     assert known(store, tmp_path / "list.csv") == {}
+
+
+def test_a_tile_folder_in_one_that_the_store_has_is_told(store: Store, tmp_path: Path):
+    for name in ("normal/1.png", "tumour/1.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True)
+        (tmp_path / "set" / name).touch()
+    store.ledger.record([SlideRow(slide_id="old", path=str(tmp_path / "set"), kind="tiles")], [])
+    found, ids = recognise(find_slides([tmp_path / "set" / "normal"]), store)
+    assert ids == {}
+    assert found.summary.warnings == (
+        "tile folder normal lies in old (in the store): their tiles will be in the store twice",
+    )
+    assert recognise(find_slides([tmp_path / "set"]), store)[1] == {"set": "old"}

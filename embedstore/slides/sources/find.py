@@ -16,6 +16,7 @@ from embedstore.slides.sources.folder import (
     is_link,
     is_text,
     kind_of,
+    nested_folders,
     real_paths,
     scan_folder,
 )
@@ -106,16 +107,24 @@ class _Search:
         elif kind == "special":
             raise SlideFormatError(f"{str(path)!r} is a pipe, a socket or a device; expected a file or a folder")
         elif absolute.suffix.lower() in LIST_SUFFIXES:
-            rows, notes = read_slide_list(absolute)
-            self._notes += notes
-            for row in rows:
-                self._add(_listed(row, absolute))
-        elif absolute.suffix.lower() in IMAGE_SUFFIXES - TIFF_SUFFIXES:
+            self._add_list(absolute)
+        elif _is_plain_image(absolute):
             self._images.add("named", absolute)
         else:
             if absolute.suffix.lower() in DICOM_SUFFIXES:  # level-*.dcm names one slide, not twelve
                 absolute = self._level_0_file(absolute)
             self._add(_Named(source=SlideSource(slide_id=absolute.name, path=str(absolute), kind="wsi")))
+
+    def _add_list(self, table: Path) -> None:
+        rows, notes = read_slide_list(table)
+        if rows and all(_is_plain_image(Path(row.path)) for row in rows):
+            raise SlideListError(
+                f"{table} lists images ({rows[0].path}, …), and a list names slides; to take them as tiles, call it "
+                "labels.csv, put it in their folder, and give the folder"
+            )
+        self._notes += notes
+        for row in rows:
+            self._add(_listed(row, table))
 
     def _add(self, named: _Named) -> None:
         """Add a slide. Of several names of a file, a list's goes first, and the file's own before that of a link."""
@@ -173,7 +182,8 @@ class _Search:
             self._notes.append(f"{table} tells of {len(rows) - len(others):,} of {len(found):,} slides of its folder")
         if others:
             self._warnings.append(
-                f"{table}: {len(others):,} of {len(rows):,} rows name no slide there: {_some(others)}"
+                f"{table}: {len(others):,} of {len(rows):,} rows name no slide of its folder: {_some(others)}; "
+                "to take them, give the list itself"
             )
 
     def result(self, mpp: float | None) -> FoundSlides:
@@ -198,7 +208,7 @@ class _Search:
                 with_patient=len(patients),
                 left_out=(*self._images.as_tuple(), *self._left_out),
                 notes=(*self._notes, *self._doubled()),
-                warnings=(*self._warnings, *self._contradictions(), *_warnings_of(folders)),
+                warnings=(*self._warnings, *self._contradictions(), *_warnings_of(folders), *self._nested(folders)),
             ),
         )
 
@@ -212,6 +222,10 @@ class _Search:
         new = [warning for warning in folder.warnings if warning not in self._warnings]
         self._warnings += [f"tile folder {source.slide_id!r}: {warning}" for warning in new]
         return folder.summary(source.slide_id, source.path)
+
+    def _nested(self, folders: Sequence[TileFolderSummary]) -> Iterator[str]:
+        paths = {self._real_path(folder.path): folder.slide_id for folder in folders}
+        yield from (f"tile folder {pair}: their tiles are taken twice" for pair in nested_folders(paths, paths))
 
     def _doubled(self) -> Iterator[str]:
         kept = {file: {named.source.slide_id for named in same} for file, same in self._by_file.items()}
@@ -234,6 +248,11 @@ class _Search:
         ]
         if twice:
             yield f"{len(twice):,} files are slides under two ids: {_some(twice)}"
+
+
+def _is_plain_image(path: Path) -> bool:
+    """Whether a file, by its suffix, is an image that no reader of slides opens."""
+    return path.suffix.lower() in IMAGE_SUFFIXES - TIFF_SUFFIXES
 
 
 def _weight(named: _Named) -> tuple[bool, bool, bool]:

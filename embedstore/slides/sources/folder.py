@@ -3,7 +3,7 @@
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -155,6 +155,16 @@ def kind_of(path: str | Path | os.DirEntry[str]) -> Kind:
     except (OSError, ValueError):  # nothing there, no permission, a link to itself, a NUL in the name
         return "missing"
     return "special"
+
+
+def nested_folders(paths: Mapping[str, str], others: Mapping[str, str]) -> Iterator[str]:
+    """Pairs of folders of which one of `paths` lies in one of `others`.
+
+    Args:
+        paths, others: {path without links: what the folder is called}.
+    """
+    for path, name in paths.items():
+        yield from (f"{name} lies in {others[above]}" for above in map(str, Path(path).parents) if above in others)
 
 
 def is_text(name: str | Path) -> bool:

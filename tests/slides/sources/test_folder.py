@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from embedstore.errors import SlideFormatError
+from embedstore.errors import SlideFormatError, SlideListError
 from embedstore.slides import FoundSlides, find_slides
 from tests.slides.drawings import tissue_picture, write_tiff
 
@@ -174,7 +174,7 @@ def test_a_slides_csv_tells_of_the_slides_of_its_folder(tmp_path):
     assert told == {"a.svs": (None, 0.5), "x/b.svs": ("007", 0.25), "C": ("008", 0.5)}
     assert (found.summary.patients, found.summary.with_patient) == (2, 2)
     assert "slides.csv tells of 2 of 3 slides" in found.summary.notes[0]
-    assert "1 of 3 rows name no slide there: gone.svs" in found.summary.warnings[0]
+    assert "1 of 3 rows name no slide of its folder: gone.svs" in found.summary.warnings[0]
 
 
 def test_a_slides_csv_of_something_else_is_told(tmp_path):
@@ -183,6 +183,13 @@ def test_a_slides_csv_of_something_else_is_told(tmp_path):
     found = find_slides([tmp_path])
     assert ids(found) == ["a.svs"]
     assert "expected a column path" in found.summary.warnings[0]
+
+
+def test_a_list_of_images_says_how_tiles_are_given(tmp_path):
+    fill(tmp_path, "1.png")
+    (tmp_path / "list.csv").write_text("path,label\n1.png,n\n")
+    with pytest.raises(SlideListError, match=r"lists images \(1.png, …\).*call it labels.csv"):
+        find_slides([tmp_path / "list.csv"])
 
 
 @pytest.mark.parametrize("order", [1, -1])

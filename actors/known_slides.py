@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from embedstore.errors import EmbedStoreError
-from embedstore.slides import FoundSlides, SlideSource, fingerprint_of, kind_of, nested_folders, real_paths
+from embedstore.slides import FoundSlides, SlideSource, fingerprint_of, first_few, kind_of, nested_folders, real_paths
 from embedstore.store import SlideRow, Store
-
-SHOWN = 3
 
 
 def recognise(found: FoundSlides, store: Store) -> tuple[FoundSlides, dict[str, str]]:
@@ -63,9 +61,8 @@ def _moved(new: Sequence[SlideSource], rows: Sequence[SlideRow]) -> dict[str, st
 def _renamed(ids: Mapping[str, str]) -> list[str]:
     if not ids:
         return []
-    shown = ", ".join(f"{slide_id} is {known_id}" for slide_id, known_id in list(ids.items())[:SHOWN])
-    more = ", …" if len(ids) > SHOWN else ""
-    return [f"{len(ids):,} slide(s) are in the store under other ids, which they keep: {shown}{more}"]
+    shown = first_few([f"{slide_id} is {known_id}" for slide_id, known_id in ids.items()])
+    return [f"{len(ids):,} slide(s) are in the store under other ids, which they keep: {shown}"]
 
 
 def _overlaps(new: Sequence[SlideSource], rows: Sequence[SlideRow]) -> list[str]:
@@ -74,4 +71,4 @@ def _overlaps(new: Sequence[SlideSource], rows: Sequence[SlideRow]) -> list[str]
     stored = {real_path(row.path): f"{row.slide_id} (in the store)" for row in rows if row.is_ready_made}
     given = {real_path(source.path): source.slide_id for source in new if source.kind == "tiles"}
     pairs = [*nested_folders(given, stored), *nested_folders(stored, given)]
-    return [f"tile folder {pair}: their tiles will be in the store twice" for pair in pairs[:SHOWN]]
+    return [f"tile folders overlap, and their tiles will be in the store twice: {first_few(pairs)}"] if pairs else []

@@ -72,6 +72,6 @@ def test_a_tile_folder_in_one_that_the_store_has_is_told(store: Store, tmp_path:
     found, ids = recognise(find_slides([tmp_path / "set" / "normal"]), store)
     assert ids == {}
     assert found.summary.warnings == (
-        "tile folder normal lies in old (in the store): their tiles will be in the store twice",
+        "tile folders overlap, and their tiles will be in the store twice: normal lies in old (in the store)",
     )
     assert recognise(find_slides([tmp_path / "set"]), store)[1] == {"set": "old"}

@@ -1,6 +1,7 @@
 """Find slides in folders and lists, or by name; no slide is opened here."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,17 +17,16 @@ from embedstore.slides.sources.folder import (
     is_link,
     is_text,
     kind_of,
-    nested_folders,
     real_paths,
     scan_folder,
 )
-from embedstore.slides.sources.folder_levels import SPLITS
 from embedstore.slides.sources.folder_slides import dicom_series, find_in_folder
 from embedstore.slides.sources.slide_list import LIST_SUFFIXES, ListedSlide, read_slide_list
 from embedstore.slides.sources.source import SlideSource
-from embedstore.slides.sources.source_summary import SHOWN, LeftOut, LeftOutFiles, SourceSummary, TileFolderSummary
-from embedstore.slides.sources.tile_folder import LABELS, read_tile_folder
+from embedstore.slides.sources.source_summary import LeftOut, LeftOutFiles, SourceSummary, TileFolderSummary, first_few
+from embedstore.slides.sources.tile_folder import LABELS, improbable_together, read_tile_folder
 
+MASK = re.compile(r"(?<![A-Za-z])masks?(?![A-Za-z])", re.IGNORECASE)
 SLIDES = "slides"  # the name of the table that lists the slides of its folder, without its suffix
 
 
@@ -182,7 +182,7 @@ class _Search:
             self._notes.append(f"{table} tells of {len(rows) - len(others):,} of {len(found):,} slides of its folder")
         if others:
             self._warnings.append(
-                f"{table}: {len(others):,} of {len(rows):,} rows name no slide of its folder: {_some(others)}; "
+                f"{table}: {len(others):,} of {len(rows):,} rows name no slide of its folder: {first_few(others)}; "
                 "to take them, give the list itself"
             )
 
@@ -208,7 +208,7 @@ class _Search:
                 with_patient=len(patients),
                 left_out=(*self._images.as_tuple(), *self._left_out),
                 notes=(*self._notes, *self._doubled()),
-                warnings=(*self._warnings, *self._contradictions(), *_warnings_of(folders), *self._nested(folders)),
+                warnings=(*self._warnings, *self._contradictions(), *_masks(ordered), *improbable_together(folders)),
             ),
         )
 
@@ -223,10 +223,6 @@ class _Search:
         self._warnings += [f"tile folder {source.slide_id!r}: {warning}" for warning in new]
         return folder.summary(source.slide_id, source.path)
 
-    def _nested(self, folders: Sequence[TileFolderSummary]) -> Iterator[str]:
-        paths = {self._real_path(folder.path): folder.slide_id for folder in folders}
-        yield from (f"tile folder {pair}: their tiles are taken twice" for pair in nested_folders(paths, paths))
-
     def _doubled(self) -> Iterator[str]:
         kept = {file: {named.source.slide_id for named in same} for file, same in self._by_file.items()}
         doubled = [
@@ -235,19 +231,19 @@ class _Search:
             if (others := names - kept[file])
         ]
         if doubled:
-            yield f"{len(doubled):,} slides have several names, and are taken once: {_some(doubled)}"
+            yield f"{len(doubled):,} slides have several names, and are taken once: {first_few(doubled)}"
 
     def _contradictions(self) -> Iterator[str]:
         if self._contradicted:
             yield (
                 f"{len(self._contradicted):,} slides are listed again with other values, which are not taken: "
-                f"{_some(self._contradicted)}"
+                f"{first_few(self._contradicted)}"
             )
         twice = [
             min(ids) for same in self._by_file.values() if len(ids := {named.source.slide_id for named in same}) > 1
         ]
         if twice:
-            yield f"{len(twice):,} files are slides under two ids: {_some(twice)}"
+            yield f"{len(twice):,} files are slides under two ids: {first_few(twice)}"
 
 
 def _is_plain_image(path: Path) -> bool:
@@ -292,21 +288,7 @@ def _format(source: SlideSource) -> str:
     return Path(source.path).suffix.lower() or "without suffix"
 
 
-def _warnings_of(folders: Sequence[TileFolderSummary]) -> Iterator[str]:
-    """What is improbable about several tile folders of one call, which are tasks of their own."""
-    siblings: dict[Path, list[TileFolderSummary]] = {}
-    for folder in folders:
-        siblings.setdefault(Path(folder.path).parent, []).append(folder)
-    for parent, members in siblings.items():
-        names = [Path(folder.path).name for folder in members]
-        if len(members) > 1 and all(len(folder.classes) <= 1 for folder in members):
-            yield (
-                f"{len(members)} tile folders in {parent} have one class or none each ({_some(names)}): if they are "
-                "classes of one task, give the folder above them"
-            )
-        elif len(members) > 1 and all(name.lower() in SPLITS for name in names):
-            yield f"the tile folders {_some(names)} are tasks of their own; one labels.csv above them makes them one"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+def _masks(sources: Sequence[SlideSource]) -> Iterator[str]:
+    masks = [source.slide_id for source in sources if source.kind == "wsi" and MASK.search(source.slide_id)]
+    if 0 < len(masks) < len(sources):
+        yield f"{len(masks):,} slides look like masks ({first_few(masks)}); a list would name the others alone"

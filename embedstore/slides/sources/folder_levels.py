@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median_high
 
+from embedstore.slides.sources.source_summary import first_few
+
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 MAGNIFICATION = re.compile(r"x?\d+(\.\d+)?x|x\d+(\.\d+)?|\d+(\.\d+)?(px|mpp|um|µm)", re.IGNORECASE)
 # How much a name looks like an identifier.
 WORD, NUMBER, NUMBERED, IDENTIFIER = range(4)
 LONG_NUMBER = re.compile(r"\d{3}|^TCGA-")
 FEW = 20  # a task has no more classes
-SHOWN = 3
 
 Path = tuple[str, ...]  # the names of nested folders, the outermost first
 
@@ -45,7 +46,7 @@ class FolderLevels:
         if len(self.names) == 1:
             return "the sub-folder is the class"
         levels = [
-            f"{meanings.get(level, 'not used')} ({_some(names)})" if level != self.label else "class"
+            f"{meanings.get(level, 'not used')} ({first_few(names)})" if level != self.label else "class"
             for level, names in enumerate(self.names)
         ]
         return f"sub-folders are {' / '.join(levels)}; a labels.csv would overrule them"
@@ -161,17 +162,13 @@ def _doubts(label: _Level | None, patient: _Level | None, levels: Sequence[_Leve
     overrule = "a labels.csv (file, label, split, patient) tells what they are"
     for level in levels:
         if level.is_scale and len(level.names) > 1:
-            yield f"tiles of several magnifications ({_some(level.names)}) are in one set; they are not brought to one"
+            yield f"tiles of several magnifications ({first_few(level.names)}) are in one set, and stay as they are"
     if label is None or len(label.names) < 2:
         return
-    some = _some(label.names)
+    some = first_few(label.names)
     if len(label.names) > FEW:
         yield f"{len(label.names)} classes ({some}) are many; if they are patients or slides, {overrule}"
     elif label.likeness >= NUMBERED and patient is None:
         yield f"the classes {some} look like identifiers; if they are patients or slides, {overrule}"
     elif patient is not None and patient.likeness == label.likeness:
-        yield f"classes ({some}) and patients ({_some(patient.names)}) could be the other way round; {overrule}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+        yield f"classes ({some}) and patients ({first_few(patient.names)}) could be the other way round; {overrule}"

@@ -1,7 +1,7 @@
 """What the paths given to ingest were understood as, in a few lines and as plain values."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,11 @@ WHY_LEFT_OUT = {
     "not whole": ("DICOM files that are no whole-slide images", ""),
     "other": ("other files", ""),
 }
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first few of many names."""
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
 @dataclass(frozen=True, kw_only=True)

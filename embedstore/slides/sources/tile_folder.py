@@ -7,10 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedstore.errors import SlideListError
-from embedstore.slides.sources.folder import IMAGE_SUFFIXES, Folder, kind_of, scan_folder
-from embedstore.slides.sources.folder_levels import FolderLevels, read_levels
+from embedstore.slides.sources.folder import (
+    IMAGE_SUFFIXES,
+    Folder,
+    is_tiff,
+    kind_of,
+    nested_folders,
+    real_paths,
+    scan_folder,
+)
+from embedstore.slides.sources.folder_levels import SPLITS, FolderLevels, read_levels
 from embedstore.slides.sources.image_sizes import improbable_sizes
-from embedstore.slides.sources.source_summary import SHOWN, LeftOutFiles, TileFolderSummary
+from embedstore.slides.sources.source_summary import LeftOutFiles, TileFolderSummary, first_few
 from embedstore.tables import UserTable, read_table
 
 # Names of the column of files; where a table has several, the first that names images counts.
@@ -113,10 +121,29 @@ def read_tile_folder(path: str | Path, *, tile_px: int) -> TileFolder:
     )
 
 
+def improbable_together(folders: Sequence[TileFolderSummary]) -> Iterator[str]:
+    """What is improbable about several tile folders of one call, which are tasks of their own."""
+    real_path = real_paths()
+    paths = {real_path(folder.path): folder.slide_id for folder in folders}
+    yield from (f"tile folder {pair}: their tiles are taken twice" for pair in nested_folders(paths, paths))
+    siblings: dict[Path, list[TileFolderSummary]] = {}
+    for folder in folders:
+        siblings.setdefault(Path(folder.path).parent, []).append(folder)
+    for parent, members in siblings.items():
+        names = [Path(folder.path).name for folder in members]
+        if len(members) > 1 and all(len(folder.classes) <= 1 for folder in members):
+            yield (
+                f"{len(members)} tile folders in {parent} have one class or none each ({first_few(names)}): if "
+                "they are classes of one task, give the folder above them"
+            )
+        elif len(members) > 1 and all(name.lower() in SPLITS for name in names):
+            yield f"the tile folders {first_few(names)} are tasks of their own; a labels.csv above makes them one"
+
+
 def tile_folders(folder: Folder) -> list[tuple[str, ...]]:
     """The folders with images directly in them, each as its path relative to the given folder, in parts."""
     start = len(folder.path.parts)
-    return [below.path.parts[start:] for below in folder.walk() if below.images]
+    return [below.path.parts[start:] for below in folder.walk() if below.images or any(map(is_tiff, below.slides))]
 
 
 def _labels_of_paths(names: Iterable[str], levels: FolderLevels) -> Iterable[TileLabel]:
@@ -166,7 +193,9 @@ def match_images(table: Path, images: Sequence[str], notes: list[str], warnings:
     notes += read.notes
     if column is None:
         lists = (
-            f"it lists {_some(list(filter(None, read.text(columns[0]))))}" if columns else f"it has {_some(read.names)}"
+            f"it lists {first_few(list(filter(None, read.text(columns[0]))))}"
+            if columns
+            else f"it has {first_few(read.names)}"
         )
         warnings.append(f"{table} lists no image that is there, and is not used; expected a column file; {lists}")
         return {}
@@ -182,7 +211,7 @@ def match_images(table: Path, images: Sequence[str], notes: list[str], warnings:
         labels[name] = replace(label, name=name)
     if missing:
         warnings.append(
-            f"{table}: {len(missing):,} of {len(read):,} rows name no image that is there: {_some(missing)}"
+            f"{table}: {len(missing):,} of {len(read):,} rows name no image that is there: {first_few(missing)}"
         )
     if not any(label.label for label in labels.values()):
         warnings.append(f"{table} has no class; expected a column label (or class)")
@@ -232,7 +261,3 @@ def _labels(table: UserTable) -> Iterator[TileLabel]:
     texts = ([None] * len(table) if column is None else table.text(column) for column in columns)
     for label, split, patient in zip(*texts, strict=True):
         yield TileLabel(name="", label=label or "", split=split, patient=patient)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:SHOWN])) + (", …" if len(names) > SHOWN else "")

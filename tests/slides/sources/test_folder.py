@@ -134,6 +134,18 @@ def test_class_folders_given_one_by_one_are_told(tmp_path):
     assert "have one class or none each (normal, tumour)" in found.summary.warnings[0]
 
 
+def test_tile_folders_within_one_another_are_told(tmp_path):
+    fill(tmp_path, "set/normal/1.png", "set/tumour/2.png")
+    found = find_slides([tmp_path / "set", tmp_path / "set" / "normal"])
+    assert "tile folder normal lies in set: their tiles are taken twice" in found.summary.warnings
+
+
+def test_masks_beside_slides_are_told(tmp_path):
+    fill(tmp_path, "a.svs", "masked.svs", "a_mask.svs", "masks/a.svs")
+    (warning,) = find_slides([tmp_path]).summary.warnings
+    assert "2 slides look like masks (a_mask.svs, masks/a.svs)" in warning
+
+
 def test_a_labels_csv_of_slides_makes_no_tile_of_them(tmp_path):
     (tmp_path / "slides").mkdir()
     write_tiff(tmp_path / "slides" / "a.tif", tissue_picture(2304, 64), aperio=False)

@@ -75,12 +75,16 @@ def test_a_crash_in_a_region_ends_the_slide_and_no_other(drawn_slide):
         assert other.read_region((0, 0), 0, (4, 4)).shape == (4, 4, 3)
 
 
-def test_a_process_reads_one_slide_after_another(fresh, drawn_slide):
+def test_a_process_reads_one_slide_after_another_unless_it_ended(fresh, drawn_slide):
     pids = []
     for _ in range(2):
         with open_slide(drawn_slide()) as slide:
             pids.append(slide._process._process.pid)
     assert pids[0] == pids[1]
+    os.kill(pids[0], signal.SIGKILL)  # as a system does that runs out of memory
+    time.sleep(0.1)
+    with open_slide(drawn_slide()) as slide:
+        assert slide._process._process.pid != pids[0]
     with open_slide(drawn_slide()) as one, open_slide(drawn_slide()) as other:
         assert one._process is not other._process
 

@@ -21,7 +21,6 @@ from embedstore.quantities import human_bytes
 from embedstore.search_config import AWAY_WEIGHT, SearchConfig
 from embedstore.store import Collection as CollectionTable
 from embedstore.store import Store as StoreTables
-from embedstore.store.sql import sql_string
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -139,21 +138,26 @@ class Collection:
 
         Args:
             slide_id: Only tiles of this slide.
-            where: SQL over the collection's own columns, such as "tissue > 0.9 AND slide_id = 'a.svs'".
+            where: Only tiles that fulfil this SQL, as of a search, such as "tissue > 0.9 AND slide_id = 'a.svs'";
+                `filter_columns` lists what it may name.
             columns: Names of the columns; `TILE_COLUMNS` when None.
             limit: Largest number of rows.
+        Raises:
+            ConfigError: `where` is not a valid condition.
         """
-        clauses = [] if slide_id is None else [f"slide_id = {sql_string(slide_id)}"]
-        clauses += [] if where is None else [f"({where})"]
-        condition = " AND ".join(clauses) or None
-        rows = self._table.tiles(where=condition, columns=list(columns or TILE_COLUMNS), limit=limit)
+        from embedstore.search.filters import filter_tiles
+
+        rows = filter_tiles(
+            self._tables, self._table, where, slide_id=slide_id, columns=columns or TILE_COLUMNS, limit=limit
+        )
         return Table(rows, title=f"tiles of {self.name}")
 
     def vectors(self, *, where: str | None = None) -> NDArray[np.float16]:
         """(n, dim) float16 embeddings, in the order of `tiles` with the same `where`."""
+        from embedstore.search.filters import filter_tiles
         from embedstore.store.vectors import matrix
 
-        column = self._table.tiles(where=where, columns=["vector"])["vector"].combine_chunks()
+        column = filter_tiles(self._tables, self._table, where, columns=["vector"])["vector"].combine_chunks()
         return matrix(column, self.dim).astype(np.float16, copy=False)
 
     def pictures(self, rows: Sequence[dict[str, Any]] | Table) -> "list[Image.Image]":

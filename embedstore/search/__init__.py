@@ -9,7 +9,7 @@ from embedstore.search.audits import (
     find_leaks,
     find_outliers,
 )
-from embedstore.search.filters import Selection, filter_columns, select_slides, select_tiles
+from embedstore.search.filters import Selection, filter_columns, filter_tiles, select_slides, select_tiles
 from embedstore.search.hits import Hits
 from embedstore.search.neighbours import search
 from embedstore.search.queries import (
@@ -37,6 +37,7 @@ __all__ = [
     "Selection",
     "away_from",
     "filter_columns",
+    "filter_tiles",
     "find_duplicates",
     "find_leaks",
     "find_outliers",

@@ -3,9 +3,10 @@
 from embedstore.search.filters.selection import (
     Selection,
     filter_columns,
+    filter_tiles,
     select_slides,
     select_tiles,
     slides_where,
 )
 
-__all__ = ["Selection", "filter_columns", "select_slides", "select_tiles", "slides_where"]
+__all__ = ["Selection", "filter_columns", "filter_tiles", "select_slides", "select_tiles", "slides_where"]

@@ -53,6 +53,8 @@ class Column:
     @property
     def alias(self) -> str:
         """A unique name for it in the tables that a filter is evaluated on."""
+        if self.source == "tile":
+            return self.name
         if re.fullmatch(r"[a-z][a-z0-9_]*", self.path):
             return self.path
         digest = hashlib.blake2b(self.path.encode(), digest_size=4).hexdigest()
@@ -77,27 +79,28 @@ class Columns:
     Args:
         store: The store of the collection.
         collection: The collection whose tiles are filtered.
+        of_slides: Slides are filtered, so that a name that tile and slide both have is the slide's.
     """
 
-    def __init__(self, store: Store, collection: Collection):
-        self._store, self._collection = store, collection
+    def __init__(self, store: Store, collection: Collection, *, of_slides: bool = False):
+        self._store, self._collection, self._of_slides = store, collection, of_slides
 
     @cached_property
     def _own(self) -> list[Column]:
-        """Columns of tiles and slides. A name that both have is the tile's; the slide's is `slide.NAME`."""
-        tile = [
-            Column(prefix="", name=field.name, source="tile", per_slide=field.name == "slide_id", kind=field.type)
-            for field in self._collection.schema
-            if field.name != "vector"
-        ]
-        taken = {column.name.casefold() for column in tile}
-        return tile + [
+        """Columns of tiles and slides. What both have are `tile.NAME` and `slide.NAME`."""
+        fields: dict[Literal["tile", "slide"], list[pa.Field]] = {
+            "tile": [field for field in self._collection.schema if field.name != "vector"],
+            "slide": [field for field in self._store.ledger.slide_schema() if field.name != "slide_id"],
+        }
+        tile, slide = ({field.name.casefold() for field in of_source} for of_source in fields.values())
+        return [
             Column(
-                prefix="slide" if field.name.casefold() in taken else "",
-                name=field.name, source="slide", per_slide=True, kind=field.type,
+                prefix=source if field.name.casefold() in tile & slide else "",
+                name=field.name, source=source, per_slide=source == "slide" or field.name == "slide_id",
+                kind=field.type,
             )
-            for field in self._store.ledger.slide_schema()
-            if field.name != "slide_id"
+            for source, of_source in fields.items()
+            for field in of_source
         ]  # fmt: skip
 
     @cached_property
@@ -140,26 +143,26 @@ class Columns:
             yield from self._of_head(head)
 
     def find(self, path: str) -> Column:
-        """The column of a name: an exact match, or the only match without regard to case.
+        """The column of a name: the only exact match, or the only match without regard to case.
 
         Args:
             path: The name, its parts joined by dots.
         Raises:
-            ConfigError: no column matches, or several differ only in case; or it is of a head of another collection.
+            ConfigError: no column matches, or several; or it is of a head of another collection.
         """
         for group in self._groups(path):
             named = [(name, column) for column in group for name in _names(column)]
-            exact = [column for name, column in named if name == path]
-            close = [column for name, column in named if name.casefold() == path.casefold()]
-            if exact:
-                return exact[0]
-            if len(close) > 1:
+            close = [(name, column) for name, column in named if name.casefold() == path.casefold()]
+            matches = [column for name, column in close if name == path] or [column for _, column in close]
+            if self._of_slides:
+                matches = [column for column in matches if column.source != "tile"] or matches
+            if len(matches) > 1:
                 raise ConfigError(
-                    f"{path!r} in the filter may be {' or '.join(column.text for column in close)}; write it as one of "
-                    "these, in double quotes"
+                    f"{path!r} in the filter may be {' or '.join(column.text for column in matches)}; write it as one "
+                    "of these, with the same capitals and double quotes"
                 )
-            if close:
-                return close[0]
+            if matches:
+                return matches[0]
         raise self._unknown(path)
 
     def _groups(self, path: str) -> Iterator[Sequence[Column]]:
@@ -220,5 +223,5 @@ class Columns:
 def _names(column: Column) -> tuple[str, ...]:
     """The names that a filter may use for a column."""
     if column.source in ("tile", "slide"):
-        return tuple(dict.fromkeys((column.path, f"{column.source}.{column.name}")))
+        return column.name, f"{column.source}.{column.name}"
     return (column.path,)

@@ -1,11 +1,12 @@
 """Select tiles or slides by SQL over tiles, slides, labels and predictions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedstore.errors import ConfigError, SlideNotInStoreError
@@ -13,7 +14,7 @@ from embedstore.search.filters.columns import Column, Columns
 from embedstore.search.filters.filter_table import slide_table, tile_table
 from embedstore.store import Collection, SlideRow, Store
 from embedstore.store.predictions import PredictionKind
-from embedstore.store.sql import NULL_SQL, filter_rows, holds_for_nulls, sql_in
+from embedstore.store.sql import NULL_SQL, clipped, filter_rows, holds_for_nulls, sql_in, sql_join
 
 if TYPE_CHECKING:
     from embedstore.search.filters.condition import Condition
@@ -70,13 +71,42 @@ def select_tiles(store: Store, collection: Collection, where: str | None) -> Sel
     """
     if where is None:
         return Selection()
-    conditions, named, _ = _parse(store, collection, where)
     try:
-        return _Filter(store, collection, named).select(conditions)
+        return _Filter(store, collection, _conditions(where, Columns(store, collection))).select()
     except ConfigError as error:
         raise ConfigError(
-            f"the tiles of collection {collection.name!r} cannot be filtered by {where!r}: {error}"
+            f"the tiles of collection {collection.name!r} cannot be filtered by {clipped(where)!r}: {error}"
         ) from error
+
+
+def filter_tiles(
+    store: Store,
+    collection: Collection,
+    where: str | None,
+    *,
+    slide_id: str | None = None,
+    columns: Sequence[str],
+    limit: int | None = None,
+) -> pa.Table:
+    """The rows of the tiles for which a condition is true, in the order of the collection; of all when it is None.
+
+    Args:
+        where: As for `select_tiles`.
+        slide_id: Only tiles of this slide.
+        limit: Most rows.
+    Raises:
+        ConfigError: as `select_tiles`.
+    """
+    collection = collection.pinned()
+    selection = select_tiles(store, collection, where)
+    clauses = [] if slide_id is None else [sql_in("slide_id", [slide_id])]
+    clauses += [] if selection.where is None else [selection.where]
+    clause = sql_join("AND", clauses) if clauses else None
+    if selection.tile_ids is None:
+        return collection.tiles(where=clause, columns=list(columns), limit=limit)
+    rows = collection.tiles(where=clause, columns=["tile_id", "_rowoffset"])
+    rows = rows.filter(pc.is_in(rows.column("tile_id"), value_set=pa.array(selection.tile_ids))).slice(0, limit)
+    return collection.dataset().take(rows.column("_rowoffset").to_pylist(), columns=list(columns))
 
 
 def select_slides(store: Store, collection: Collection, where: str) -> list[str]:
@@ -88,22 +118,19 @@ def select_slides(store: Store, collection: Collection, where: str) -> list[str]
     Raises:
         ConfigError: as `select_tiles`; or the condition names a column that differs from tile to tile.
     """
-    conditions, named, columns = _parse(store, collection, where)
-    of_tiles = [column.text for column in named.values() if not column.per_slide]
-    if of_tiles:
-        raise ConfigError(
-            f"slides cannot be filtered by {where!r}: {', '.join(of_tiles)} may differ from tile to tile; expected "
-            f"columns of slides: {', '.join(column.text for column in columns if column.per_slide)}"
-        )
-    table = slide_table(store, dict.fromkeys(named.values()))
+    columns = Columns(store, collection, of_slides=True)
     try:
-        return (
-            filter_rows(table, _all_of(conditions, lambda name: named[name].alias), columns=["slide_id"])
-            .column(0)
-            .to_pylist()
-        )
+        conditions = _conditions(where, columns)
+        named = _columns(conditions)
+        if of_tiles := [column.text for column in named if not column.per_slide]:
+            raise ConfigError(
+                f"{', '.join(of_tiles)} may differ from tile to tile; expected columns of slides: "
+                f"{', '.join(column.text for column in columns if column.per_slide)}"
+            )
+        passing = filter_rows(slide_table(store, named), _all_of(conditions, _alias), columns=["slide_id"])
     except ConfigError as error:
-        raise ConfigError(f"slides cannot be filtered by {where!r}: {error}") from error
+        raise ConfigError(f"slides cannot be filtered by {clipped(where)!r}: {error}") from error
+    return passing.column(0).to_pylist()
 
 
 def slides_where(store: Store, collection: Collection, where: str | None) -> list[SlideRow]:
@@ -124,75 +151,70 @@ def slides_where(store: Store, collection: Collection, where: str | None) -> lis
     return [row for row in rows if row.slide_id in chosen]
 
 
-def _parse(store: Store, collection: Collection, where: str) -> tuple[list["Condition"], dict[str, Column], Columns]:
-    """The parts of a condition, the columns that they name, by name, and all columns."""
+def _conditions(where: str, columns: Columns) -> list["Condition"]:
     from embedstore.search.filters.condition import split_filter
 
-    conditions = split_filter(where)
-    columns = Columns(store, collection)
-    return conditions, {name: columns.find(name) for condition in conditions for name in condition.names}, columns
+    return split_filter(where, columns.find)
 
 
-def _all_of(conditions: Sequence["Condition"], column_of: Callable[[str], str]) -> str:
-    return " AND ".join(f"({condition.sql(column_of)})" for condition in conditions)
+def _columns(conditions: Iterable["Condition"]) -> list[Column]:
+    return list(dict.fromkeys(column for condition in conditions for column in condition.columns))
+
+
+def _alias(column: Column) -> str:
+    return column.alias
+
+
+def _all_of(conditions: Iterable["Condition"], name_of: Callable[[Column], str]) -> str:
+    return sql_join("AND", (condition.sql(name_of) for condition in conditions))
 
 
 class _Filter:
-    """Conditions on the tiles of a collection, with the columns that they name."""
+    """Conditions on the tiles of a collection."""
 
-    def __init__(self, store: Store, collection: Collection, named: Mapping[str, Column]):
-        self._store, self._collection, self._named = store, collection, named
-        of_slides = [column for column in named.values() if column.per_slide]
-        self._slides = slide_table(store, dict.fromkeys(of_slides)) if _any_ledger(of_slides) else None
+    def __init__(self, store: Store, collection: Collection, conditions: Sequence["Condition"]):
+        self._store, self._collection, self._conditions = store, collection, conditions
+        of_slides = [column for column in _columns(conditions) if column.per_slide]
+        self._slides = slide_table(store, of_slides) if _any_ledger(of_slides) else None
 
-    def select(self, conditions: Sequence["Condition"]) -> Selection:
-        of_slides = [condition for condition in conditions if self._is_of_slides(condition)]
+    def select(self) -> Selection:
+        of_slides = [condition for condition in self._conditions if _is_of_slides(condition)]
         clauses = []
         if of_slides:
-            clause = self._slides_where(_all_of(of_slides, self._alias))
+            clause = self._slides_where(_all_of(of_slides, _alias))
             if clause == "false":
                 return NOTHING
             clauses += [] if clause == "true" else [clause]
         rest = []
-        for condition in conditions:
-            if self._is_of_slides(condition):
+        for condition in self._conditions:
+            if _is_of_slides(condition):
                 continue
-            sql = condition.write(self._over_collection)
+            sql = condition.split(self._over_collection)
             if sql is None:
                 rest.append(condition)
             else:
                 clauses.append(sql)
-        pushed = " AND ".join(clauses) or None
-        if pushed is not None:
-            self._check(pushed)
+        pushed = sql_join("AND", clauses) if clauses else None
         if not rest:
             return Selection(where=pushed)
         tile_ids = self._tile_ids(rest, pushed)
         return Selection(where=pushed, tile_ids=tile_ids) if len(tile_ids) else NOTHING
 
-    def _columns(self, condition: "Condition") -> list[Column]:
-        return [self._named[name] for name in condition.names]
-
-    def _alias(self, name: str) -> str:
-        return self._named[name].alias
-
-    def _is_of_slides(self, condition: "Condition") -> bool:
-        """Whether it is the same for all tiles of a slide, and needs columns that the collection does not have."""
-        columns = self._columns(condition)
-        return all(column.per_slide for column in columns) and _any_ledger(columns)
-
     # -- over the columns of the collection -------------------------------------------------
 
     def _over_collection(self, condition: "Condition") -> str | None:
-        """SQL over the columns of the collection for a condition on tiles only or slides only; None for others."""
-        columns = self._columns(condition)
-        if all(column.source == "tile" for column in columns):
-            return condition.sql(lambda name: self._named[name].name)
-        if not self._is_of_slides(condition):
+        """SQL over the columns of the collection for a condition on tiles only or slides only; None for others.
+
+        It never fails on a value, as those who use it are not prepared for that.
+        """
+        if _is_of_slides(condition):
+            where = condition.sql(_alias)
+        elif condition.may_fail or any(column.source != "tile" for column in condition.columns):
             return None
-        where = condition.sql(self._alias)
+        else:
+            return condition.sql(lambda column: column.name)
         true, unknown = self._slides_where(where), self._slides_where(f"({where}) IS NULL")
-        return true if unknown == "false" else f"({true}) OR (({unknown}) AND {NULL_SQL})"
+        return true if unknown == "false" else f"({true} OR ({unknown} AND {NULL_SQL}))"
 
     def _slides_where(self, where: str) -> str:
         """SQL for the slides for which a condition is true: all, none, a list, or all but a list."""
@@ -208,12 +230,6 @@ class _Filter:
             return f"NOT {sql_in('slide_id', sorted(others))}"
         return sql_in("slide_id", sorted(chosen))
 
-    def _check(self, where: str) -> None:
-        """Raise where Lance cannot parse a condition, before any work."""
-        schema = self._collection.schema
-        own = pa.schema([field for field in schema if field.name != "vector"])
-        filter_rows(own.empty_table(), where)
-
     # -- tile by tile -----------------------------------------------------------------------
 
     def _tile_ids(self, conditions: Sequence["Condition"], pushed: str | None) -> NDArray[np.int64]:
@@ -222,29 +238,29 @@ class _Filter:
         rest = []
         by_head: dict[tuple[str, PredictionKind], list[Condition]] = {}
         for condition in conditions:
-            table = self._table_of(condition)
+            table = _table_of(condition)
             if table is None:
                 rest.append(condition)
             else:
                 by_head.setdefault(table, []).append(condition)
         for (head, kind), head_conditions in by_head.items():
-            where = _all_of(head_conditions, lambda name: self._named[name].name)
+            where = _all_of(head_conditions, lambda column: column.name)
             predictions = self._store.predictions(head, kind).table(where=where, columns=["tile_id"])
             ids = np.sort(predictions.column("tile_id").to_numpy())
             tile_ids = ids if tile_ids is None else np.intersect1d(tile_ids, ids, assume_unique=True)
         if rest:
             labelled = [clause for condition in rest if (clause := self._labelled_slides(condition))]
-            pushed = " AND ".join([*([pushed] if pushed else []), *labelled]) or None
-            columns = list(dict.fromkeys(column for condition in rest for column in self._columns(condition)))
-            tiles = tile_table(self._store, self._collection, columns, where=pushed, among=tile_ids)
-            tile_ids = np.sort(filter_rows(tiles, _all_of(rest, self._alias), columns=["tile_id"]).column(0).to_numpy())
+            clauses = [*([pushed] if pushed else []), *labelled]
+            joined = sql_join("AND", clauses) if clauses else None
+            tiles = tile_table(self._store, self._collection, _columns(rest), where=joined, among=tile_ids)
+            tile_ids = np.sort(filter_rows(tiles, _all_of(rest, _alias), columns=["tile_id"]).column(0).to_numpy())
         assert tile_ids is not None
         return tile_ids
 
     def _labelled_slides(self, condition: "Condition") -> str | None:
         """SQL for the slides that have labels, where a condition can be true on no others; None where it can."""
-        columns = self._columns(condition)
-        if any(column.source != "label" for column in columns) or self._holds_for_nulls(condition):
+        columns = condition.columns
+        if any(column.source != "label" for column in columns) or _holds_for_nulls(condition):
             return None
         slides: set[str | None] = set()
         for column in columns:
@@ -252,20 +268,27 @@ class _Filter:
             slides |= set(labels.column("slide_id").unique().to_pylist())
         return None if None in slides else sql_in("slide_id", sorted(map(str, slides)))
 
-    def _holds_for_nulls(self, condition: "Condition") -> bool:
-        columns = dict.fromkeys(self._columns(condition))
-        schema = pa.schema([pa.field(column.alias, column.kind) for column in columns])
-        return holds_for_nulls(schema, condition.sql(self._alias))
 
-    def _table_of(self, condition: "Condition") -> tuple[str, PredictionKind] | None:
-        """(head, kind) of the one table that decides a condition: tiles that it lacks do not fulfil it."""
-        columns = self._columns(condition)
-        if len({(column.prefix, column.source) for column in columns}) != 1:
-            return None
-        first = columns[0]
-        if first.source not in ("predictions", "attention") or first.per_slide or self._holds_for_nulls(condition):
-            return None
-        return first.prefix, first.source
+def _is_of_slides(condition: "Condition") -> bool:
+    """Whether it is the same for all tiles of a slide, and needs columns that the collection does not have."""
+    columns = condition.columns
+    return all(column.per_slide for column in columns) and _any_ledger(columns)
+
+
+def _holds_for_nulls(condition: "Condition") -> bool:
+    schema = pa.schema([pa.field(column.alias, column.kind) for column in condition.columns])
+    return holds_for_nulls(schema, condition.sql(_alias))
+
+
+def _table_of(condition: "Condition") -> tuple[str, PredictionKind] | None:
+    """(head, kind) of the one table that decides a condition: tiles that it lacks do not fulfil it."""
+    columns = condition.columns
+    if len({(column.prefix, column.source) for column in columns}) != 1:
+        return None
+    first = columns[0]
+    if first.source not in ("predictions", "attention") or first.per_slide or _holds_for_nulls(condition):
+        return None
+    return first.prefix, first.source
 
 
 def _any_ledger(columns: Sequence[Column]) -> bool:

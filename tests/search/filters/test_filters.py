@@ -5,13 +5,14 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedstore.errors import ConfigError
 from embedstore.search.filters import selection as module
-from embedstore.search.filters.selection import filter_columns, select_slides, select_tiles
+from embedstore.search.filters.selection import filter_columns, filter_tiles, select_slides, select_tiles
 from embedstore.store import Collection, Store
 from tests.search.filters.filter_scene import build, by_sqlite, let_through, sqlite
 
@@ -83,6 +84,22 @@ CASES = [
     "x = 0 AND false",
     "CAST(stage AS TEXT) = '2'",
     "lower(patient) = 'p1'",
+    "x > 150.5",
+    "x < 99999999999 AND stage < 1e30",
+    "x IN (100, 200.0, 250.5)",
+    "stage BETWEEN 1.5 AND 3",
+    "100.0 / x > 0.4",
+    "x % (stage - stage) IS NULL",
+    "-x < -200 AND - stage * 2 <= -2",
+    "stage + 9223372036854775807 > 0",
+    "round(tissue, 1) = 0.7",
+    "length(patient) > 2",
+    "trim(upper(patient)) LIKE 'P_'",
+    "nullif(cohort, 'A') IS NULL",
+    "patient || '/' || cohort = 'P1/B'",
+    "good = (stage > 1)",
+    "cohort IS NOT DISTINCT FROM NULL",
+    "x NOT BETWEEN 100 AND 300 AND cohort NOT LIKE 'B'",
 ]
 
 
@@ -202,7 +219,8 @@ def test_slides_are_not_filtered_by_what_is_of_tiles(scene: Scene, where: str, m
         "CAST(slide_id AS INT) > 1 AND label.lesion IS NULL",
         'CAST("tumour-linear".label AS INT) > 1',
         'CAST("tumour-linear".label AS INT) > 1 AND x > 100',
-        "100 / x > 1 AND Grade.attention > 0.1 OR 100 / x > 2 AND label.lesion = 'tumour'",
+        "CAST(tile.name AS INT) > 1",
+        "regexp_like(slide_id, '[') OR x > 100",
     ],
 )
 def test_what_fails_on_a_value_is_told(scene: Scene, where: str):
@@ -211,15 +229,37 @@ def test_what_fails_on_a_value_is_told(scene: Scene, where: str):
         select_tiles(store, collection, where)
 
 
+@pytest.mark.parametrize("where", ["x > 200", "cohort = 'A' AND label.lesion = 'tumour'", "label.lesion IS NULL"])
+def test_the_rows_of_the_tiles_that_pass_are_read_in_their_order(scene: Scene, where: str):
+    store, collection, database = scene
+    rows = filter_tiles(store, collection, where, columns=["vector", "tile_id"])
+    passing = set(by_sqlite(database, where))
+    in_order = [i for i in collection.tiles(columns=["tile_id"])["tile_id"].to_pylist() if i in passing]
+    assert rows["tile_id"].to_pylist() == in_order != [] and rows.column_names == ["vector", "tile_id"]
+    some = filter_tiles(store, collection, where, slide_id="a.svs", columns=["tile_id", "slide_id"], limit=1)
+    assert some["tile_id"].to_pylist() == in_order[:1] and some["slide_id"].to_pylist() == ["a.svs"]
+
+
 def test_without_a_filter_every_tile_may_do(scene: Scene):
     selection = select_tiles(*scene[:2], None)
     assert selection.where is None and selection.tile_ids is None
 
 
-def test_a_name_that_tile_and_slide_both_have_is_the_tiles(scene: Scene):
+def test_a_name_that_tile_and_slide_both_have_is_told_and_is_the_slides_among_slides(scene: Scene):
+    store, collection, _ = scene
+    with pytest.raises(ConfigError, match=r"'name' in the filter may be tile\.name or slide\.name; write it as one"):
+        select_tiles(store, collection, "name = 'x1.png'")
+    assert select_slides(store, collection, "name = 'first'") == ["a.svs"]
+
+
+@pytest.mark.parametrize("length", [100, 1000])
+def test_long_filters_are_evaluated_within_a_stack(scene: Scene, length: int):
     store, collection, database = scene
-    found = let_through(collection, select_tiles(store, collection, "name = 'x1.png'"))
-    assert found == by_sqlite(database, "tile.name = 'x1.png'") != []
+    any_of = " OR ".join(f"slide_id = 'slide-{i}'" for i in range(length - 2))
+    where = f"({any_of} OR slide_id = 'f') OR cohort = 'A' AND x > 100"
+    assert let_through(collection, select_tiles(store, collection, where)) == by_sqlite(
+        database, "slide_id = 'f' OR cohort = 'A' AND x > 100"
+    )
 
 
 def test_a_table_of_predictions_is_asked_itself(scene: Scene, monkeypatch: pytest.MonkeyPatch):
@@ -259,11 +299,13 @@ def test_labels_by_the_names_of_an_empty_collection(tmp_path: Path, scene: Scene
 @given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20))
 @settings(deadline=None)
 def test_text_stays_as_it_is_written(text: str):
+    from embedstore.search.filters.columns import Column
     from embedstore.search.filters.condition import split_filter
     from embedstore.store.sql import sql_string
 
-    (condition,) = split_filter(f"patient = {sql_string(text)}")
-    assert condition.sql(str.upper) == f"`PATIENT` = {sql_string(text)}"
+    patient = Column(prefix="", name="patient", source="slide", per_slide=True, kind=pa.string())
+    (condition,) = split_filter(f"patient = {sql_string(text)}", lambda name: patient)
+    assert condition.sql(lambda column: column.name.upper()) == f"(`PATIENT` = {sql_string(text)})"
 
 
 def test_only_slides_with_labels_are_looked_at(scene: Scene, monkeypatch: pytest.MonkeyPatch):
@@ -282,8 +324,8 @@ def test_only_slides_with_labels_are_looked_at(scene: Scene, monkeypatch: pytest
 
 def test_all_that_may_be_named_is_listed_with_its_origin(scene: Scene):
     columns = filter_columns(*scene[:2])
-    assert {name: columns[name] for name in ("x", "patient", "cohort", "slide.name", "name")} == {
-        "x": "tile", "patient": "slide", "cohort": "slide", "slide.name": "slide", "name": "tile",
+    assert {name: columns[name] for name in ("x", "patient", "cohort", "slide.name", "tile.name")} == {
+        "x": "tile", "patient": "slide", "cohort": "slide", "slide.name": "slide", "tile.name": "tile",
     }  # fmt: skip
     assert columns['label."atypical mitosis"'] == "label"
     assert columns['"tumour-linear".p_tumour'] == "head tumour-linear"
@@ -321,15 +363,34 @@ def test_an_unknown_column_is_told_with_those_there_are(scene: Scene, where: str
         ("x > 1; DROP TABLE slides", "semicolon"),
         ("DELETE FROM slides", "not SQL"),
         ("SELECT 1", "not SQL"),
-        ("slide_id IN (SELECT slide_id FROM slides)", "query"),
-        ("EXISTS(SELECT 1)", "query"),
-        ("max(x) > 1", "max, which is of many rows"),
+        ("slide_id IN (SELECT slide_id FROM slides)", "SELECT slide_id FROM slides.*cannot have"),
+        ("EXISTS(SELECT 1)", "SELECT 1.*cannot have"),
+        ("max(x) > 1", "no function max in a filter, which is of one tile; there are abs, "),
+        ("x BETWEEN SYMMETRIC 1 AND 2", "cannot have"),
+        ("(x, y) = (1, 2)", "cannot have"),
+        ("x = ANY(y)", "cannot have"),
+        ("x IN ()", "cannot have"),
+        ("updated_at > 'yesterday'", "'yesterday' is no time; expected one such as timestamp '2026-01-31"),
+        ("x > 1e400", "too large for a number"),
+        ("x = " + "9" * 5000, "too large for a number"),
+        ("x" + " + x" * 800 + " > 1", "a chain of 801 values"),
+        ("coalesce(" * 20 + "x" + ")" * 20 + " > 1", "nested too deeply; expected at most 10 levels"),
+        ("(" * 60 + "x > 1" + ")" * 60, "nested too deeply"),
+        ("x = 1" + " OR x = 1" * 20_000, "60,002 names and operators; .* write it with IN"),
+        ("x IN (" + "1, " * 500_000 + "1)", "1,500,008 characters"),
+        ("repeat('a', 2000000000) = patient", "no function repeat"),
+        ("left(patient, 2000000000) = 'a'", "expected a whole number from 1 to 1000"),
+        ("stage = '2'", "stage is a number, '2' is text; text stands in single quotes, numbers without"),
+        ("patient = 7", "patient is text, 7 is a number"),
+        ("patient LIKE cohort", "'cohort' is no pattern"),
+        ("coalesce() = 1", "has 0 values"),
+        ("CAST(x AS DECIMAL(200, 100)) = 1", "type that a filter cannot have"),
         ("row_number() OVER () > 1", "cannot have"),
         ("x > ?", "cannot have"),
         ("x >", "not SQL"),
         ("x > 1 AND (y > 2", "not SQL"),
         ("patient = 'a", "not SQL"),
-        ("NOT " * 5000 + "x > 1", "nested too deeply"),
+        ("NOT " * 4000 + "x > 1", "nested too deeply"),
         ("x", "cannot be filtered by 'x'.*boolean"),
         ("patient", "cannot be filtered by 'patient'.*boolean"),
         ("x > 'many'", "cannot be filtered by.*many"),

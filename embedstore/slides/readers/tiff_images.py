@@ -7,7 +7,7 @@ first. QuPath and tiatoolbox take the largest image by themselves, as here.
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -27,12 +27,12 @@ class TiffImage:
     Attributes:
         number: From 0, in the file's order, as Bio-Formats numbers its series.
         page: Its directory of full size.
-        copies: Smaller copies: the directories after it that are said to be such, and its own sub-directories.
+        reduced: The directories after it that are tiled and said to be smaller copies.
     """
 
     number: int
     page: "TiffPage"
-    copies: "list[TiffPage]"
+    reduced: "list[TiffPage]"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -43,14 +43,14 @@ class TiffImage:
     def pixels(self) -> int:
         return self.page.imagewidth * self.page.imagelength
 
+    def levels(self) -> "list[TiffPage]":
+        """All tiled directories that show the image, finest first; OpenSlide does not see sub-directories."""
+        pages: list[Any] = [self.page, *self.reduced, *(self.page.pages or ())]
+        return sorted((page for page in pages if page.is_tiled), key=lambda page: -page.imagewidth)
 
-def tiff_images(tiff: "TiffFile", *, sub_directories: bool = True) -> list[TiffImage]:
-    """The images of a file; those that are not tiled and smaller than the first are labels and thumbnails.
 
-    Args:
-        tiff: The open file.
-        sub_directories: Take the smaller copies that are kept in sub-directories, which OpenSlide does not see.
-    """
+def tiff_images(tiff: "TiffFile") -> list[TiffImage]:
+    """The images of a file; those that are not tiled and smaller than the first are labels and thumbnails."""
     from tifffile import TiffPage
 
     images: list[TiffImage] = []
@@ -59,12 +59,11 @@ def tiff_images(tiff: "TiffFile", *, sub_directories: bool = True) -> list[TiffI
             continue
         if images and page.is_reduced:
             if page.is_tiled:
-                images[-1].copies.append(page)
+                images[-1].reduced.append(page)
             continue
         if images and not page.is_tiled and page.imagewidth * page.imagelength < images[0].pixels:
             continue
-        copies = [copy for copy in page.pages or () if isinstance(copy, TiffPage)] if sub_directories else []
-        images.append(TiffImage(number=len(images), page=page, copies=copies))
+        images.append(TiffImage(number=len(images), page=page, reduced=[]))
     return images
 
 

@@ -110,12 +110,10 @@ def read_levels(path: str, header: SlideHeader) -> tuple[SlideHeader, list[TiffL
             if header.vendor != "generic-tiff":
                 pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
             else:
-                images = tiff_images(tiff, sub_directories=False)
-                largest = largest_image(images)
+                largest = largest_image(tiff_images(tiff))
                 if largest.number > 0:
-                    image = tiff_images(tiff)[largest.number]
-                    return _read_image(path, header, image)
-                pages = [largest.page, *largest.copies]
+                    return _read_image(path, header, largest)
+                pages = [largest.page, *largest.reduced]
             pages.sort(key=lambda page: -page.imagewidth)
             sizes = [(page.imagewidth, page.imagelength) for page in pages]
             # Philips pads its levels to whole tiles; OpenSlide shows what is inside the slide.
@@ -137,7 +135,9 @@ def read_levels(path: str, header: SlideHeader) -> tuple[SlideHeader, list[TiffL
 
 def _read_image(path: str, header: SlideHeader, image: TiffImage) -> tuple[SlideHeader, list[TiffLevel]]:
     """Header and levels of an image that OpenSlide does not read."""
-    pages = sorted([image.page, *image.copies], key=lambda page: -page.imagewidth)
+    pages = image.levels()
+    if pages[:1] != [image.page]:
+        raise SlideFormatError(f"slide {path!r}: image {image.number}, the largest, is stored in strips, not in tiles")
     levels = [_level(page, path) for page in pages]
     sizes = [(page.imagewidth, page.imagelength) for page in pages]
     properties = {name: value for name, value in header.properties.items() if not name.startswith("openslide.")}

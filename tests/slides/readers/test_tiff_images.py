@@ -41,8 +41,11 @@ def test_the_largest_image_is_read_and_the_other_is_named(tmp_path, order):
             assert warning == "1 further image of the file not read (256×200 px)"
 
 
-def test_where_the_largest_cannot_be_read_the_warning_says_what_to_do(tmp_path):
-    path = write(tmp_path / "a.tif", [OVERVIEW, SCAN], compression="zstd")
+@pytest.mark.parametrize("how", ["zstd", "strips"])
+def test_where_the_largest_cannot_be_read_the_warning_says_what_to_do(tmp_path, how):
+    path = write(tmp_path / "a.tif", [OVERVIEW, SCAN] if how == "zstd" else [OVERVIEW], compression="zstd")
+    if how == "strips":
+        tifffile.imwrite(path, SCAN, append=True, metadata=None, photometric="rgb")
     with open_slide(path) as slide:
         assert (slide.reader, slide.size_l0) == ("openslide", (256, 200))
         assert "image 1 is larger than the one that is read" in slide.warnings[0]

@@ -72,8 +72,8 @@ def command() -> None:
 )
 @click.option("--unclassified", metavar="CLASS", help="Class of annotations that have none (in ASAP: no group).")
 @click.option("--author", metavar="NAME", help="Author of the labels.  [default: your login name]")
-@click.option("--skip-unknown-slides", is_flag=True, help="Leave out, and list, the files of slides not in the store.")
-@click.option("--skip-invalid", is_flag=True, help="Leave out, and list, malformed files and annotations.")
+@click.option("--skip-unknown-slides", is_flag=True, help="Leave out files and rows of slides not in the store.")
+@click.option("--skip-invalid", is_flag=True, help="Leave out malformed files and annotations.")
 @collection_option
 @click.option("--dry-run", is_flag=True, help="Only read and check; write nothing.")
 @json_option

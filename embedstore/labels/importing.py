@@ -1,6 +1,5 @@
 """Import of label files: all are read and checked before anything is written."""
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,18 +9,12 @@ from typing import Literal
 import numpy as np
 import shapely
 
-from embedstore.annotations import (
-    Annotation,
-    AnnotationFile,
-    Origin,
-    read_asap,
-    read_geojson,
-    subtract,
-)
+from embedstore.annotations import Annotation, AnnotationFile, Origin, read_asap, read_geojson, subtract
 from embedstore.config import Settings, require
-from embedstore.errors import EmbedStoreError, LabelError, LabelFormatError, OtherFormatError, SlideNotInStoreError
+from embedstore.errors import LabelError, LabelFormatError
 from embedstore.labels.files.coordinate_frames import level_0, slide_frame
-from embedstore.labels.files.label_table import read_label_table, table_labels
+from embedstore.labels.files.label_table import read_label_table, table_labels, without_unknown_slides
+from embedstore.labels.files.left_out import LeftOut
 from embedstore.labels.files.slide_names import SlideNames
 from embedstore.store import Label, SlideRow, Store
 from embedstore.store.labels import INGEST
@@ -30,7 +23,6 @@ from embedstore.tables import TABLE_SUFFIXES
 Format = Literal["auto", "geojson", "asap", "table"]
 SUFFIXES = {".geojson": "geojson", ".json": "geojson", ".xml": "asap", **dict.fromkeys(sorted(TABLE_SUFFIXES), "table")}
 SHOWN_NOTES = 5  # of an import that a notebook shows; a folder of 500 files has a note for each
-SHOWN_NAMES = 3  # files that a message names
 WHOLE_SLIDE = "slide"  # a value of `within`
 
 
@@ -51,7 +43,7 @@ class ImportConfig(Settings):
         negative: The class of everything that is not annotated.
         within: Where `negative` applies: `slide`, or inside the areas of this class.
         unclassified: The class of annotations that have none; they are left out when None.
-        skip_unknown_slides: Leave out the files of slides that the store lacks; an error when False.
+        skip_unknown_slides: Leave out the files and rows of slides that the store lacks; an error when False.
         skip_invalid: Leave out files and annotations that are malformed; an error when False.
         collection: Where tile ids are looked up; in all collections when None.
     """
@@ -200,7 +192,9 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
     files: list[ReadFile] = []
     classes: set[str] = set()
     found = find_label_files(paths, config.format)
-    left_out = _LeftOut(config=config, given=set(map(Path, paths)), total=len(found))
+    left_out = LeftOut(
+        given=set(map(Path, paths)), skip_unknown=config.skip_unknown_slides, skip_invalid=config.skip_invalid
+    )
     for path in found:
         file_format = _suffix_format(path) if config.format == "auto" else config.format
         if file_format is None:
@@ -219,6 +213,8 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
             slide_id = given_slide or (file.slide_id if file.slide_id in slides else names.of_file(path))
             files.append(_read_annotations(file, file_format, slides[slide_id], config, classes))
     left_out.check()
+    if not files:
+        raise LabelError(f"no file is left to import; {'; '.join(left_out.notes())}")
     _check_classes(classes, config)
     if not any(file.labels for file in files):
         skipped = sum((Counter(file.skipped) for file in files), Counter())
@@ -233,72 +229,6 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
     sources = [str(file.path.absolute()) for file in files]
     conflicts = store.labels.conflicts(config.task, labels.labels, author=config.author, sources=sources)
     return replace(labels, conflicts=tuple(conflicts))
-
-
-@dataclass(kw_only=True, eq=False)
-class _LeftOut:
-    """Files of annotations that are not imported, and why.
-
-    Attributes:
-        config: Which of them are passed over.
-        given: The paths that the user gave: a file among them must hold annotations.
-        total: How many files there are.
-        other: Files below folders that hold something else, such as those of a QuPath project.
-        unknown, invalid: {file: its error}: the store lacks its slide, or it is malformed.
-    """
-
-    config: ImportConfig
-    given: set[Path]
-    total: int
-    other: list[Path] = field(default_factory=list)
-    unknown: dict[Path, EmbedStoreError] = field(default_factory=dict)
-    invalid: dict[Path, EmbedStoreError] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def watch(self, path: Path) -> Iterator[None]:
-        """Take note of what is wrong with a file, so that one message tells of all of them."""
-        try:
-            yield
-        except OtherFormatError as error:
-            if path in self.given or not _is_any_format(path):
-                self.invalid[path] = error
-            else:
-                self.other.append(path)
-        except SlideNotInStoreError as error:
-            self.unknown[path] = error
-        except (LabelFormatError, LabelError) as error:
-            self.invalid[path] = error
-
-    def check(self) -> None:
-        """Raise the first error, if files with such errors are not to be left out."""
-        errors = {} if self.config.skip_invalid else dict(self.invalid)
-        option = "--skip-invalid"
-        if not errors and not self.config.skip_unknown_slides:
-            errors, option = self.unknown, "--skip-unknown-slides"
-        if not errors:
-            return
-        first, *others = errors.values()
-        if self.total == 1:
-            raise first
-        also = f"; so it is with {len(others)} more: {_names(list(errors)[1:])}" if others else ""
-        raise type(first)(f"{first}{also}; {option} imports the other files without such ones") from first
-
-    def notes(self) -> Iterator[str]:
-        """What was left out, for the user."""
-        if self.other:
-            yield f"passed over {len(self.other)} file(s) that hold no annotations: {_names(self.other)}"
-        if self.unknown:
-            yield f"left out {len(self.unknown)} file(s) of slides that the store lacks: {_names(list(self.unknown))}"
-        yield from (f"left out: {error}" for error in self.invalid.values())
-
-
-def _is_any_format(path: Path) -> bool:
-    """Whether files with such a name often hold something else than annotations."""
-    return path.name.lower().removesuffix(".gz").endswith((".json", ".xml"))
-
-
-def _names(paths: Sequence[Path]) -> str:
-    return ", ".join([*(path.name for path in paths[:SHOWN_NAMES]), *(["…"] if len(paths) > SHOWN_NAMES else [])])
 
 
 def _check_classes(classes: set[str], config: ImportConfig) -> None:
@@ -326,6 +256,8 @@ def _new_name(label: str, groups: Sequence[str], config: ImportConfig) -> str:
 def _read_table(store: Store, path: Path, config: ImportConfig, slide: str | None, classes: set[str]) -> ReadFile:
     """Labels of a table; its classes, old and new names, are added to `classes`."""
     table = read_label_table(path, task=config.task)
+    if config.skip_unknown_slides:
+        table = without_unknown_slides(table, store, slide=slide)
     rows = table_labels(
         table,
         store,

@@ -1,5 +1,6 @@
 """From files of annotations to labels at the right place: frames, slides, classes, and all or nothing."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,20 @@ def test_a_slide_without_annotations_is_all_negative(store: Store, tmp_path: Pat
     ]
 
 
+@pytest.mark.parametrize(("unclassified", "labels"), [(None, ["x"]), ("tumour", ["tumour", "x"])])
+def test_annotations_without_a_class_can_be_given_one(store: Store, tmp_path: Path, unclassified, labels):
+    drawn = feature(polygon(square(0, 0, 400)), "x"), feature(polygon(square(500, 500, 100)))
+    found = run(store, write_geojson(tmp_path / "b.geojson", *drawn), unclassified=unclassified)
+    assert sorted(row["label"] for row in store.labels.table().to_pylist()) == labels
+    assert found.files[0].skipped == ({} if unclassified else {"without a class": 1})
+
+
+def test_nought_is_a_class(store: Store, tmp_path: Path):
+    drawn = [feature(polygon(square(x, 0, 100)), label=x // 500) for x in (0, 500)]
+    run(store, write_geojson(tmp_path / "b.geojson", *drawn))
+    assert sorted(row["label"] for row in store.labels.table().to_pylist()) == ["0", "1"]
+
+
 # -- several files --------------------------------------------------------------------------
 
 
@@ -277,6 +292,75 @@ def test_a_folder_means_the_drawings_below_it(tmp_path: Path):
         find_label_files([tmp_path / "empty"])
     with pytest.raises(LabelFormatError, match="no file or folder at"):
         find_label_files([tmp_path / "gone"])
+
+
+def qupath_project(folder: Path, *names: str) -> Path:
+    """A folder as QuPath keeps it, with exports in it."""
+    for name, text in (("project.qpproj", '{"images": []}'), ("classifiers/classes.json", '{"pathClasses": []}'),
+                       ("data/1/summary.json", "{}"), ("data/1/server.json", '{"builderType": "uri"}'),
+                       ("resources/names.json", '["a"]'), ("data/1/thumbnail.xml", "<a/>")):  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    for name in names:
+        write_geojson(folder / "export" / name, feature(polygon(square(0, 0, 400)), "x"))
+    return folder
+
+
+def test_in_a_project_of_qupath_its_own_files_are_passed_over(store: Store, tmp_path: Path):
+    project = qupath_project(tmp_path / "project", "b.geojson", "sub/a.mrxs.json")
+    found = run(store, project)
+    assert [file.slides for file in found.files] == [("b.svs",), ("sub/a.mrxs",)]
+    expected = "passed over 5 file(s) that hold no annotations: classes.json, server.json, summary.json, …"
+    assert found.notes[0] == expected
+    with pytest.raises(LabelFormatError, match=r"classes\.json is no GeoJSON: expected a FeatureCollection"):
+        run(store, project / "classifiers" / "classes.json")  # named, not found in a folder
+    with pytest.raises(LabelError, match="no file is left to import; passed over 5"):
+        run(store, qupath_project(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize(
+    ("odd", "option", "note"),
+    [
+        (
+            "nobody.geojson",
+            "skip_unknown_slides",
+            r"left out 2 file\(s\) of slides that the store lacks: nobody.geojson, z",
+        ),
+        ("b.geojson.gz", "skip_invalid", r"left out: .*b\.geojson\.gz is no GeoJSON: found a file that ends"),
+        ("tiles.geojson", "skip_invalid", r"left out: .*tiles\.geojson: slide 'tiles' is a folder of ready-made tiles"),
+    ],
+)
+def test_an_odd_file_stops_an_import_unless_it_is_to_be_left_out(store: Store, tmp_path: Path, odd, option, note):
+    project = qupath_project(tmp_path / "project", "b.geojson", odd)
+    if option == "skip_unknown_slides":
+        qupath_project(project, "z.geojson")
+    if odd.endswith(".gz"):
+        (project / "export" / odd).write_text('{"type": "FeatureColl')
+    with pytest.raises(ValueError if option == "skip_invalid" else SlideNotInStoreError) as error:
+        run(store, project)
+    assert f"--{option.replace('_', '-')} leaves such files out" in str(error.value)
+    assert ("so it is with 1 more: z.geojson" in str(error.value)) == (option == "skip_unknown_slides")
+    assert store.labels.table().to_pylist() == []
+    found = run(store, project, **{option: True})
+    assert [file.path.name for file in found.files] == ["b.geojson"]
+    assert re.search(note, "\n".join(found.notes))
+
+
+def test_a_malformed_annotation_can_be_left_out_alone(store: Store, tmp_path: Path):
+    drawn = feature(polygon(square(0, 0, 400)), "x"), feature(polygon([["a", 0], [1, 1], [2, 0]]), "y")
+    path = write_geojson(tmp_path / "b.geojson", *drawn)
+    with pytest.raises(LabelFormatError, match=r"b\.geojson, feature 2: expected a coordinate.*--skip-invalid"):
+        run(store, path)
+    found = run(store, path, skip_invalid=True)
+    assert found.notes == (
+        "b.geojson: feature 2: expected a coordinate in pixels, found 'a'", "b.geojson: skipped 1 malformed",
+    )  # fmt: skip
+
+
+def test_annotations_partly_outside_of_the_image_are_told(store: Store, tmp_path: Path):
+    path = write_geojson(tmp_path / "a.geojson", feature(polygon(square(6800, 3000, 1000)), "x"))
+    assert "with --origin level0 all would lie on it" in run(store, path).notes[0]
+    assert run(store, path, origin="level0").notes == ()
 
 
 def test_an_unknown_ending_asks_for_the_format(store: Store, tmp_path: Path):

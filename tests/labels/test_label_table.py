@@ -170,3 +170,12 @@ def test_a_table_that_cannot_be_used_says_why(store: Store, tmp_path: Path, text
     assert isinstance(raised.value, error)
     assert "l.csv" in str(raised.value)
     assert store.labels.table().to_pylist() == []
+
+
+def test_rows_of_unknown_slides_and_patients_can_be_left_out(store: Store, tmp_path: Path):
+    (tmp_path / "l.csv").write_text(
+        "kind,slide_id,patient,label\nslide,b,,x\nslide,gone,,x\npatient,,007,y\npatient,,p9,y\n"
+    )
+    found = read_labels(store, [tmp_path / "l.csv"], config(skip_unknown_slides=True))
+    assert [(label.slide_id, label.patient) for label in found.labels] == [("b.svs", None), (None, "007")]
+    assert found.notes == ("l.csv: skipped 2 of slides that the store lacks",)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -124,6 +124,28 @@ def _typed(table: UserTable, name: str, column: str) -> pa.Array:
     if name in NUMBER_COLUMNS:
         return pa.array(table.numbers(column), pa.float64())
     return pa.array(table.text(column), pa.string())
+
+
+def without_unknown_slides(table: LabelTable, store: Store, *, slide: str | None) -> LabelTable:
+    """The rows of slides and patients that the store has; the others are counted.
+
+    Args:
+        slide: The slide of rows that name none.
+    """
+    slides = {row.slide_id: row for row in store.ledger.slides()}
+    patients = {row.patient for row in slides.values()}
+    names = SlideNames(slides)
+    kind = _kinds(table, has_default_slide=slide is not None)
+    has_slide = {name: name is None or bool(names.find(name)) for name in set(table.values("slide_id"))}
+    known = np.array(
+        [
+            patient in patients if of == "patient" else has_slide[name]
+            for of, name, patient in zip(kind, table.values("slide_id"), table.values("patient"), strict=True)
+        ],
+        bool,
+    )
+    skipped = Counter(table.skipped) + Counter({"of slides that the store lacks": int((~known).sum())})
+    return replace(table, rows=table.rows.filter(pa.array(known)), number=table.number[known], skipped=skipped)
 
 
 # -- labels -----------------------------------------------------------------------------------
@@ -276,7 +298,8 @@ def _slides_of_names(names: set[str], slides: Mapping[str, SlideRow], path: Path
     if unresolved:
         raise SlideNotInStoreError(
             f"{path}: {len(unresolved)} of its {len(names)} slides are not in the store, or not by one name: "
-            f"{_first(unresolved)}; the store has {_first(sorted(slides)) or 'no slide yet'}"
+            f"{_first(unresolved)}; the store has {_first(sorted(slides)) or 'no slide yet'}; "
+            "--skip-unknown-slides leaves out the rows of slides that it lacks"
         )
     return slide_of
 
@@ -293,7 +316,7 @@ def _check_patients(patients: set[str], slides: Mapping[str, SlideRow], path: Pa
         raise SlideNotInStoreError(
             f"{path}: {len(missing)} of its {len(patients)} patients have no slide in the store: "
             f"{', '.join(missing[:SHOWN])}; the store has {', '.join(sorted(in_store)[:SHOWN]) or 'no patient'}; "
-            "ingest with a list that has the column patient"
+            "ingest with a list that has the column patient, or leave such rows out with --skip-unknown-slides"
         )
 
 

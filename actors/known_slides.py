@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from embedstore.errors import EmbedStoreError
 from embedstore.slides import FoundSlides, SlideSource, fingerprint_of, first_few, kind_of, nested_folders, real_paths
@@ -17,8 +18,6 @@ def recognise(found: FoundSlides, store: Store) -> tuple[FoundSlides, dict[str, 
     rows = store.ledger.slides()
     stored = {row.slide_id for row in rows}
     new = [source for source in found.sources if source.slide_id not in stored]
-    if not rows or not new:
-        return found, {}
     taken = {source.slide_id for source in found.sources}
     ids: dict[str, str] = {}
     candidates = _by_path(new, rows) | _moved(new, [row for row in rows if row.slide_id not in taken])
@@ -30,7 +29,11 @@ def recognise(found: FoundSlides, store: Store) -> tuple[FoundSlides, dict[str, 
     summary = replace(
         found.summary,
         notes=(*found.summary.notes, *_renamed(ids)),
-        warnings=(*found.summary.warnings, *_overlaps([one for one in new if one.slide_id not in ids], rows)),
+        warnings=(
+            *found.summary.warnings,
+            *_copies(found.sources),
+            *_overlaps([source for source in new if source.slide_id not in ids], rows),
+        ),
     )
     return FoundSlides(sources=tuple(sorted(sources, key=lambda source: source.slide_id)), summary=summary), ids
 
@@ -45,17 +48,8 @@ def _by_path(new: Sequence[SlideSource], rows: Sequence[SlideRow]) -> dict[str, 
 def _moved(new: Sequence[SlideSource], rows: Sequence[SlideRow]) -> dict[str, str]:
     """{id that is new: id of a slide of the same content, whose file is no longer where it was}."""
     gone = {row.fingerprint: row.slide_id for row in rows if row.fingerprint and kind_of(row.path) == "missing"}
-    if not gone:
-        return {}
-    found = {}
-    for source in new:
-        try:
-            content = fingerprint_of(source)
-        except (EmbedStoreError, OSError):
-            continue  # its planning says what is wrong
-        if content in gone:
-            found[source.slide_id] = gone[content]
-    return found
+    contents = {source.slide_id: _content(source) for source in new} if gone else {}
+    return {slide_id: gone[content] for slide_id, content in contents.items() if content in gone}
 
 
 def _renamed(ids: Mapping[str, str]) -> list[str]:
@@ -63,6 +57,36 @@ def _renamed(ids: Mapping[str, str]) -> list[str]:
         return []
     shown = first_few([f"{slide_id} is {known_id}" for slide_id, known_id in ids.items()])
     return [f"{len(ids):,} slide(s) are in the store under other ids, which they keep: {shown}"]
+
+
+def _copies(sources: Sequence[SlideSource]) -> list[str]:
+    """A warning of files with the content of another; only files of one size are read."""
+    by_size: dict[int, list[SlideSource]] = {}
+    for source in sources:
+        if source.kind == "wsi" and (size := _file_bytes(source.path)):
+            by_size.setdefault(size, []).append(source)
+    originals: dict[str | None, str] = {}
+    copies = []
+    for source in (source for same in by_size.values() if len(same) > 1 for source in same):
+        original = originals.setdefault(content := _content(source), source.slide_id)
+        if content is not None and original != source.slide_id:
+            copies.append(f"{source.slide_id} of {original}")
+    return [f"{len(copies):,} slide(s) are copies of others: {first_few(copies)}"] if copies else []
+
+
+def _file_bytes(path: str) -> int:
+    try:
+        return Path(path).stat().st_size if kind_of(path) == "file" else 0
+    except OSError:
+        return 0
+
+
+def _content(source: SlideSource) -> str | None:
+    """The fingerprint of a slide; None where it cannot be read, of which its planning says why."""
+    try:
+        return fingerprint_of(source)
+    except (EmbedStoreError, OSError):
+        return None
 
 
 def _overlaps(new: Sequence[SlideSource], rows: Sequence[SlideRow]) -> list[str]:

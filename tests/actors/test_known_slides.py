@@ -75,3 +75,11 @@ def test_a_tile_folder_in_one_that_the_store_has_is_told(store: Store, tmp_path:
         "tile folders overlap, and their tiles will be in the store twice: normal lies in old (in the store)",
     )
     assert recognise(find_slides([tmp_path / "set"]), store)[1] == {"set": "old"}
+
+
+def test_copies_in_one_call_are_told_before_the_work(store: Store, tmp_path: Path):
+    for name in ("c", "d", "e", "f"):
+        (tmp_path / "new").mkdir(exist_ok=True)
+        (tmp_path / "new" / f"{name}.svs").write_bytes(b"d" * 9 if name == "d" else b"c" * 9 if name < "f" else b"")
+    found, _ = recognise(find_slides([tmp_path / "new"]), store)
+    assert found.summary.warnings == ("1 slide(s) are copies of others: e.svs of c.svs",)

@@ -97,6 +97,8 @@ class _Search:
     def add(self, path: Path) -> None:
         """Add the slides that a path names."""
         absolute = path.expanduser().absolute()
+        if ".." in absolute.parts:  # set/.. would be called so
+            absolute = absolute.resolve()
         kind = kind_of(absolute)
         if not is_text(absolute):
             raise SlideFormatError(f"{str(path)!r} is not a name in UTF-8; rename the file or folder")

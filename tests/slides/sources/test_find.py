@@ -95,6 +95,7 @@ def test_images_only_are_one_slide_of_tiles(tmp_path):
     (source,) = find_slides([tmp_path / "set"]).sources
     assert (source.slide_id, source.kind) == ("set", "tiles")
     assert ids(tmp_path) == ["set"]
+    assert ids(tmp_path / "set" / "normal" / "..") == ["set"]
 
 
 def test_train_and_test_folders_are_one_slide_of_tiles(tmp_path):

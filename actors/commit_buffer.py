@@ -79,7 +79,8 @@ class CommitBuffer:
                 )
                 for label in slide.labels
             ]
-        return *found, *(warning for warning in plan.warnings if not warning.startswith(PEN_WARNING))
+        of_file = plan.warnings if job.source.kind == "wsi" else ()  # a tile folder's were told before
+        return *found, *(warning for warning in of_file if not warning.startswith(PEN_WARNING))
 
     def add_failed(self, job: SlideJob, error: Exception, slide: ActiveSlide | None = None) -> None:
         """Add the record of a slide that has no rows, or no views; `slide` where it was planned."""

@@ -11,6 +11,8 @@ SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "
 MAGNIFICATION = re.compile(r"x?\d+(\.\d+)?x|x\d+(\.\d+)?|\d+(\.\d+)?(px|mpp|um|µm)", re.IGNORECASE)
 # How much a name looks like an identifier.
 WORD, NUMBER, NUMBERED, IDENTIFIER = range(4)
+NUMBERED_WORD = re.compile(r"\d{1,2}[ _.-]+\D+")  # 01_TUMOR
+KIND_OF_FILE = re.compile(r"(mask|image|tile|patche?|annotation|label|thumb(nail)?|overlay)s?", re.IGNORECASE)
 LONG_NUMBER = re.compile(r"\d{3}|^TCGA-")
 FEW = 20  # a task has no more classes
 
@@ -42,7 +44,7 @@ class FolderLevels:
         if not meanings.keys() - {self.split}:
             return "no class: no labels.csv, and no folder that names one"
         if self.label is None:
-            return "no class: sub-folders are of slides or patients"
+            return "no class: sub-folders look like slides or patients; a labels.csv would name classes"
         if len(self.names) == 1:
             return "the sub-folder is the class"
         levels = [
@@ -84,7 +86,7 @@ def read_levels(folders: Iterable[Path]) -> FolderLevels:
     A level of train, valid and test is the split. One of magnifications (40X), or of a single name, means nothing
     beside others. Of the other levels, the class is the one whose names look least like identifiers; then one with few
     names, one whose names repeat under several parents, and the one with fewest names. The level whose names look most
-    like identifiers is the patient.
+    like identifiers is the patient; of patient/slide the outer one.
 
     Args:
         folders: Each folder that has tiles directly in it, relative to the tile folder.
@@ -100,10 +102,10 @@ def read_levels(folders: Iterable[Path]) -> FolderLevels:
     label = min(varying or constant[-1:], key=lambda level: (*level.as_class, len(level.names)), default=None)
     patient = max(
         (level for level in varying if level is not label and _names_patients(level, label)),
-        key=lambda level: (level.likeness, len(level.names)),
+        key=lambda level: (level.likeness, -level.at),  # of patient/slide the patient
         default=None,
     )
-    if varying == [label] and label is not None and label.likeness == IDENTIFIER and len(label.names) > 2:
+    if varying == [label] and label is not None and label.likeness == IDENTIFIER and len(label.names) > 1:
         label, patient = (constant[-1] if constant else None), label  # a folder for each slide or patient
     return FolderLevels(
         names=tuple(names),
@@ -131,6 +133,8 @@ def _level(paths: Sequence[Path], at: int, names: Sequence[tuple[str, ...]], spl
 
 
 def _likeness(name: str) -> int:
+    if NUMBERED_WORD.fullmatch(name):
+        return WORD
     if LONG_NUMBER.search(name):
         return IDENTIFIER
     if name.isdigit():
@@ -154,8 +158,8 @@ def _belong_together(paths: Sequence[Path], levels: Sequence[_Level], varying: S
         return True
     if all((level.repeats or level.is_scale) and level not in varying for level in lower):
         return True  # normal/images, tumour/images
-    # P1/normal, P2/tumour
-    return first.likeness >= NUMBERED and len({path[: lower[0].at + 1] for path in paths}) == len(first.names)
+    # P1/normal, P2/tumour: sets of one class each would be of no use
+    return len({path[: lower[0].at + 1] for path in paths}) == len(first.names)
 
 
 def _doubts(label: _Level | None, patient: _Level | None, levels: Sequence[_Level]) -> Iterator[str]:
@@ -166,7 +170,9 @@ def _doubts(label: _Level | None, patient: _Level | None, levels: Sequence[_Leve
     if label is None or len(label.names) < 2:
         return
     some = first_few(label.names)
-    if len(label.names) > FEW:
+    if any(map(KIND_OF_FILE.fullmatch, label.names)):
+        yield f"the classes {some} look like kinds of files; give the folder of the images alone"
+    elif len(label.names) > FEW:
         yield f"{len(label.names)} classes ({some}) are many; if they are patients or slides, {overrule}"
     elif label.likeness >= NUMBERED and patient is None:
         yield f"the classes {some} look like identifiers; if they are patients or slides, {overrule}"

@@ -22,7 +22,7 @@ WHY_LEFT_OUT = {
     "foreign": ("slides in formats that OpenSlide does not open", "convert them to tiled TIFF or DICOM"),
     "mirax": ("data of MIRAX slides without their .mrxs file", "copy the .mrxs file beside the folder"),
     "packed": ("packed files", "unpack them, and give their folder"),
-    "table": ("tables", "name one to read it as a list of slides; `embedstore label import` reads labels"),
+    "table": ("tables", "labels of tiles are read from a labels.csv; lists of slides are given themselves"),
     "special": ("pipes, sockets or devices", ""),
     "again": ("links to folders that were read already", ""),
     "deep": ("folders within more than 64 others", "give them themselves"),

@@ -134,7 +134,7 @@ def improbable_together(folders: Sequence[TileFolderSummary]) -> Iterator[str]:
         if len(members) > 1 and all(len(folder.classes) <= 1 for folder in members):
             yield (
                 f"{len(members)} tile folders in {parent} have one class or none each ({first_few(names)}): if "
-                "they are classes of one task, give the folder above them"
+                "they are classes of one task, give the folder above them, or list all tiles in a labels.csv there"
             )
         elif len(members) > 1 and all(name.lower() in SPLITS for name in names):
             yield f"the tile folders {first_few(names)} are tasks of their own; a labels.csv above makes them one"

@@ -36,7 +36,9 @@ def crossed(*levels: tuple[str, ...]) -> list[tuple[str, ...]]:
              ("malignant", "SOB", "lobular_carcinoma", "SOB_M_LC_14-12204", "40X")],
             0, 3, None,
         ),  # BreakHis
-        (crossed(tuple(f"TCGA-{name}" for name in "ABCD")), None, 0, None),
+        (crossed(("TCGA-3C-AALI", "TCGA-4H-AAAK")), None, 0, None),
+        (crossed(("patient_001", "patient_002"), ("slide_0011", "slide_0021"), CLASSES), 2, 0, None),
+        (crossed(("site A", "site B"), ("P001", "P002"), CLASSES), 2, 1, None),
         ([("tumour",), ("normal", "blurred")], 0, None, None),
     ],
 )  # fmt: skip
@@ -51,6 +53,7 @@ def test_levels(folders, label, patient, split):
         (crossed(CLASSES, PATIENTS), True),
         (crossed(PATIENTS, CLASSES), True),
         ([("P1", "normal"), ("P2", "tumour")], True),
+        ([("normal", "alice"), ("tumour", "bob")], True),
         (crossed(("train", "test"), CLASSES), True),
         (crossed(CLASSES, ("40X", "100X")), True),
         ([("one", "normal"), ("one", "tumour"), ("two",)], False),
@@ -69,6 +72,8 @@ def test_folders_that_belong_together(folders, one_set):
         (crossed(("P1", "P2", "P3")), "P1, P2, P3 look like identifiers"),
         (crossed(tuple(f"class {chr(65 + i)}" for i in range(26))), "26 classes .* are many"),
         (crossed(("a1", "a2"), ("b1", "b2")), "could be the other way round"),
+        (crossed(("01_TUMOR", "02_STROMA")), None),
+        (crossed(("images", "masks")), "look like kinds of files"),
         (crossed(CLASSES, ("40X", "100X")), "several magnifications"),
         (crossed(CLASSES), None),
     ],

@@ -8,6 +8,6 @@ from embedstore.annotations.geojson import read_geojson
 
 
 def read_annotations(path: str | Path) -> AnnotationFile:
-    """Read XML of ASAP where the name ends in .xml or .xml.gz, and GeoJSON otherwise; errors as in these readers."""
-    name = Path(path).name.lower().removesuffix(".gz")
+    """Read XML of ASAP where the name ends in .xml, packed or not, else GeoJSON; errors as in these readers."""
+    name = Path(path).name.lower().removesuffix(".gz").removesuffix(".zip")
     return read_asap(path) if name.endswith(".xml") else read_geojson(path)

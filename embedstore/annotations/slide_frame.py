@@ -22,12 +22,12 @@ class SlideFrame:
         image_l0: (x, y, width, height) of the part that holds an image, level-0 pixels; width and height are 0 where
             they are not known.
         size_l0: (width, height) of level 0, pixels; 0 where it is not known.
-        option: The option that sets the origin, for messages.
+        option: The option that sets the origin, for messages; None where the file states it.
     """
 
     image_l0: tuple[int, int, int, int]
     size_l0: tuple[int, int] = (0, 0)
-    option: str = "--origin"
+    option: str | None = "--origin"
 
     def corner_l0(self, origin: Origin) -> tuple[int, int]:
         """Where (0, 0) of a file lies, level-0 pixels.
@@ -76,11 +76,15 @@ class SlideFrame:
         left, top, right, bottom = shapely.total_bounds(self.level_0(shapes, origin)[outside])
         x, y, width, height = self.image_l0
         other: Origin = "level0" if origin == "bounds" else "bounds"
-        fits = not self.over_the_edge(self.level_0(shapes, other)).any()
+        hint = "is this the file of another slide"
+        if not self.over_the_edge(self.level_0(shapes, other)).any():
+            hint = f"{self._named(other)} all would lie on it"
         corner = self.corner_l0(origin)
         return (
             f"they span x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}, the image x {x} to {x + width}, "
-            f"y {y} to {y + height} (level-0 pixels, with {self.option} {origin}: coordinates begin at {corner[0]}, "
-            f"{corner[1]}); "
-            + (f"with {self.option} {other} all would lie on it" if fits else "is this the file of another slide")
+            f"y {y} to {y + height} (level-0 pixels, {self._named(origin)}: coordinates begin at {corner[0]}, "
+            f"{corner[1]}); {hint}"
         )
+
+    def _named(self, origin: Origin) -> str:
+        return f"with {self.option} {origin}" if self.option else f"with the origin {origin} in the file"

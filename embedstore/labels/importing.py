@@ -170,7 +170,7 @@ def _is_skipped(part: str) -> bool:
 
 
 def _suffix_format(path: Path) -> str | None:
-    name = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    name = path.with_suffix("") if path.suffix.lower() in (".gz", ".zip") else path
     return SUFFIXES.get(name.suffix.lower())
 
 
@@ -300,7 +300,8 @@ def _read_annotations(
     """Labels of a file of annotations; its classes, old and new names, are added to `classes`."""
     origin = file.begins(config.origin)
     drawn = [annotation.geometry for annotation in file.annotations]
-    shapes = level_0(drawn, slide, origin=origin, where=file.path)
+    stated = file.origin is not None
+    shapes = level_0(drawn, slide, origin=origin, where=file.path, stated=stated)
     annotations = [
         replace(annotation, geometry=shape, label=_new_name(annotation.label, annotation.groups, config))
         for annotation, shape in zip(file.annotations, shapes, strict=True)
@@ -321,7 +322,7 @@ def _read_annotations(
             continue
         labels.append(_label(annotation, slide.slide_id, config, file.path))
     labels += [_rest_of_slide(name, slide.slide_id, config, file.path) for name in file.rest]
-    over_the_edge = slide_frame(slide).note(drawn, origin, file.path)
+    over_the_edge = slide_frame(slide, stated=stated).note(drawn, origin, file.path)
     notes = [*file.notes, *([over_the_edge] if over_the_edge else [])]
     if config.negative is not None and config.within == WHOLE_SLIDE:
         labels.append(_rest_of_slide(config.negative, slide.slide_id, config, file.path))

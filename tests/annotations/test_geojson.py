@@ -1,8 +1,10 @@
 """What QuPath and others write as GeoJSON, and what is made of it."""
 
 import gzip
+import io
 import json
 import math
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,14 @@ SQUARE = square(0, 0, 9)
 
 def read(tmp_path: Path, *features, **members):
     return read_geojson(write_geojson(tmp_path / "a.geojson", *features, **members))
+
+
+def zipped(*files: bytes) -> bytes:
+    with zipfile.ZipFile(data := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("readme.txt", "none")
+        for number, content in enumerate(files):
+            archive.writestr(f"{number}.geojson", content)
+    return data.getvalue()
 
 
 def classed(properties) -> dict:
@@ -131,10 +141,11 @@ def test_a_shape_without_a_place_leaves_the_others_alone(tmp_path, shape, why):
 
 @pytest.mark.parametrize("wrap", [lambda f: f, lambda f: [f], lambda f: f["geometry"],
                                   lambda f: {"type": "FeatureCollection", "features": [f]}])  # fmt: skip
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "gzip"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "gzip", "zip"])
 def test_every_form_is_read_in_every_encoding(tmp_path, wrap, encoding):
     text = json.dumps(wrap(feature(polygon(SQUARE), "Опухоль")), ensure_ascii=False)
-    content = gzip.compress(text.encode()) if encoding == "gzip" else text.encode(encoding)
+    packed = {"gzip": gzip.compress, "zip": zipped}.get(encoding)
+    content = packed(text.encode()) if packed else text.encode(encoding)
     for name in ("a.json", "a.geojson.gz"):  # whatever its name
         (tmp_path / name).write_bytes(content)
         (drawing,) = read_geojson(tmp_path / name).annotations
@@ -162,9 +173,13 @@ def test_a_file_of_embedstore_says_what_it_is(tmp_path):
         (gzip.compress(b'{"type": "FeatureCollection", "features": []}')[:30], "a whole gzip file, found one that"),
         (gzip.compress(b"{}")[:10] + b"nonsense", "a gzip file, found one that is damaged"),
         (gzip.compress(b" " * (1 << 28)), "found more than 67,108,864 bytes unpacked"),
+        (zipped(), "a ZIP file with one file of annotations, found 0"),
+        (zipped(b"{}", b"{}"), "a ZIP file with one file of annotations, found 2"),
+        (zipped(b"{}")[:30], "a ZIP file, found one that is damaged"),
+        (zipped(b" " * (1 << 27)), "found more than 67,108,864 bytes unpacked"),
         ('{"type": "FeatureCollection", "features": null}', "expected features to be a list, found null"),
     ],
-    ids=range(13),
+    ids=range(17),
 )
 def test_a_file_that_cannot_be_read_says_where_it_is_wrong(tmp_path, text, message):
     path = tmp_path / "a.geojson"

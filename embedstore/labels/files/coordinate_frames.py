@@ -12,12 +12,12 @@ from embedstore.errors import LabelError
 from embedstore.store import SlideRow
 
 
-def slide_frame(slide: SlideRow) -> SlideFrame:
-    """Where a slide of a store lies in files about it."""
+def slide_frame(slide: SlideRow, *, stated: bool = False) -> SlideFrame:
+    """Where a slide of a store lies in files about it; `stated`: the file itself says where it begins."""
     x, y = slide.corner_l0
     width, height = slide.width_l0 or 0, slide.height_l0 or 0
     image = slide.bounds_width or max(width - x, 0), slide.bounds_height or max(height - y, 0)
-    return SlideFrame(size_l0=(width, height), image_l0=(x, y, *image))
+    return SlideFrame(size_l0=(width, height), image_l0=(x, y, *image), option=None if stated else "--origin")
 
 
 def corner_l0(slide: SlideRow, origin: Origin) -> tuple[int, int]:
@@ -26,7 +26,7 @@ def corner_l0(slide: SlideRow, origin: Origin) -> tuple[int, int]:
 
 
 def level_0(
-    shapes: Sequence[shapely.Geometry], slide: SlideRow, *, origin: Origin, where: str | Path
+    shapes: Sequence[shapely.Geometry], slide: SlideRow, *, origin: Origin, where: str | Path, stated: bool = False
 ) -> NDArray[np.object_]:
     """Shift shapes from the frame of a file to level-0 pixels.
 
@@ -35,6 +35,7 @@ def level_0(
         slide: The slide's row in the ledger.
         origin: Where the file's coordinates begin.
         where: The file, for errors.
+        stated: The file itself says where its coordinates begin.
     Returns:
         The same shapes, shifted.
     Raises:
@@ -45,7 +46,7 @@ def level_0(
             f"{where}: slide {slide.slide_id!r} is a folder of ready-made tiles, which have no place; "
             "label them by a table with the columns slide_id, name and label"
         )
-    frame = slide_frame(slide)
+    frame = slide_frame(slide, stated=stated)
     shifted = frame.level_0(shapes, origin)
     off = frame.off_the_slide(shifted)
     if off.any():

@@ -66,7 +66,7 @@ class LeftOut:
 
 def _is_any_format(path: Path) -> bool:
     """Whether files with such a name often hold something else than annotations."""
-    return path.name.lower().removesuffix(".gz").endswith((".json", ".xml"))
+    return path.name.lower().removesuffix(".gz").removesuffix(".zip").endswith((".json", ".xml"))
 
 
 def _names(paths: Sequence[Path]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from embedstore.errors import SlideNotInStoreError
 
-SUFFIXES = (".gz", ".geojson", ".json", ".xml")
+SUFFIXES = (".gz", ".zip", ".geojson", ".json", ".xml")
 SUGGESTED = 5  # names in an error
 
 

@@ -19,7 +19,7 @@ class SlideSource:
         path: Absolute: a file, the level-0 file of a DICOM series, or a folder of ready-made tiles.
         kind: `wsi` for a slide file, `tiles` for a folder of ready-made tiles.
         mpp: Level-0 resolution given by the user, µm/px; it takes precedence over the file's.
-        tissue: Path of a GeoJSON mask (level-0 pixels) that replaces tissue detection.
+        tissue: Path of a mask (GeoJSON or XML of ASAP) that replaces tissue detection.
         metadata: The other columns of a slide list, such as `patient`.
     """
 

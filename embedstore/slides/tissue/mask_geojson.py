@@ -105,15 +105,18 @@ def read_mask(
         left_out = f"; left out: {file.counted()}" if file.skipped else ""
         raise TissueError(f"tissue mask {str(path)!r} holds no Polygon or MultiPolygon{left_out}")
     begin = file.begins(origin)
-    frame = SlideFrame(image_l0=bounds_l0, option="--mask-origin")
+    frame = SlideFrame(image_l0=bounds_l0, option=None if file.origin else "--mask-origin")
     drawn = [area.geometry for area in areas]
     x, y, width, height = bounds_l0
     shrink = max(mpp / mpp_l0, 1.0, (width * height / MAX_PIXELS) ** 0.5)
     columns, rows = max(1, round(width / shrink)), max(1, round(height / shrink))
     scale = width / columns, height / rows
     mask = np.zeros((rows, columns), bool)
+    edge = max(scale)  # more than a pixel of the mask beyond it; OpenCV has 32-bit coordinates
+    seen = shapely.box(x - edge, y - edge, x + width + edge, y + height + edge)
+    shapes = shapely.intersection(frame.level_0(drawn, begin), seen)
     for ignored in (False, True):  # ignored areas are subtracted last
-        for area, shape in zip(areas, frame.level_0(drawn, begin), strict=True):
+        for area, shape in zip(areas, shapes, strict=True):
             if area.is_ignored == ignored:
                 _paint(mask, shape, not ignored, (x, y), scale)
     if not mask.any():
@@ -140,11 +143,8 @@ def _paint(
     origin_l0: tuple[int, int],
     scale_l0: tuple[float, float],
 ) -> None:
-    """Set the mask's pixels of which more than half lies in an area, in level-0 pixels."""
-    rows, columns = mask.shape
-    corner, size = np.asarray(origin_l0), np.asarray(scale_l0) * (columns, rows)
-    seen = shapely.box(*(corner - scale_l0), *(corner + size + scale_l0))  # OpenCV has 32-bit coordinates
-    for polygon in shapely.get_parts(shapely.intersection(area, seen)):
+    """Set the mask's pixels of which more than half lies in an area near the mask, in level-0 pixels."""
+    for polygon in shapely.get_parts(area):
         if polygon.geom_type == "Polygon" and not polygon.is_empty:
             rings = shapely.get_rings(polygon)
             _paint_polygon(mask, [shapely.get_coordinates(ring) for ring in rings], value, origin_l0, scale_l0)

@@ -1,7 +1,9 @@
 """Files of annotations, as labels and as tissue masks: GeoJSON of QuPath and XML of ASAP."""
 
 import gzip
+import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +39,12 @@ TREES: list[Any] = [
      "features": [feature(SHAPES[0], "x", embedstore=OWN)]},
     FEATURES[:2], FEATURES[2], *SHAPES[:4],
 ]  # fmt: skip
+
+
+def _zipped(data: bytes) -> bytes:
+    with zipfile.ZipFile(archive := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("a.geojson", data)
+    return archive.getvalue()
 
 
 def _xml() -> list[bytes]:
@@ -89,6 +97,10 @@ def _as_mask(path: Path) -> None:
 GEOJSON = as_json(st.sampled_from(TREES))
 KINDS = [
     Kind(name="geojson-values", inputs=as_json(changed_tree(st.sampled_from(TREES))), reader=_reader(".geojson")),
-    Kind(name="geojson-bytes", inputs=changed_bytes(GEOJSON | GEOJSON.map(gzip.compress)), reader=_reader(".geojson")),
+    Kind(
+        name="geojson-bytes",
+        inputs=changed_bytes(GEOJSON | GEOJSON.map(gzip.compress) | GEOJSON.map(_zipped)),
+        reader=_reader(".geojson"),
+    ),
     Kind(name="asap", inputs=changed_bytes(st.deferred(lambda: st.sampled_from(_xml()))), reader=_reader(".xml")),
 ]

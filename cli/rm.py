@@ -19,32 +19,51 @@ from cli.options import json_option, print_json, store_option
     metavar="COLLECTION",
     help="Remove the stored views of this collection; repeatable.",
 )
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="NAME",
+    help="Remove this column of lists of slides; repeatable.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def command(
-    store: str, slides: tuple[str, ...], patients: tuple[str, ...], views: tuple[str, ...], yes: bool, as_json: bool
+    store: str,
+    slides: tuple[str, ...],
+    patients: tuple[str, ...],
+    views: tuple[str, ...],
+    columns: tuple[str, ...],
+    yes: bool,
+    as_json: bool,
 ) -> None:
-    """Remove slides or patients from a store: rows, views, labels and records; or only the views of a collection.
+    """Remove slides or patients from a store: rows, views, labels and records; or views of a collection, or a column.
 
     They are gone from reads and searches at once, and from the files after `embedstore compact --keep-hours 0`.
     """
     from embedstore import api
 
-    if not slides and not patients and not views:
-        raise click.UsageError("name what to remove with --slide, --patient or --views")
+    if not (slides or patients or views or columns):
+        raise click.UsageError("name what to remove with --slide, --patient, --views or --column")
     opened = api.open(store)
-    chosen = opened.find_slides(slides=slides, patients=patients)
+    chosen = opened.find_slides(slides=slides, patients=patients) if slides or patients else []
     stored_views = {name: opened.count_views(name) for name in views}
     if not yes:
         lines = [*chosen, *(f"{count:,} views of {name}" for name, count in stored_views.items())]
+        lines += [f"column {name!r} of all slides" for name in columns]
         click.echo("\n".join(lines), err=True)
-        what = " and ".join([f"these {len(chosen)} slide(s)"] * bool(chosen) + ["these views"] * bool(views))
+        kinds = {f"these {len(chosen)} slide(s)": chosen, "these views": views, "these columns": columns}
+        what = " and ".join(kind for kind, named in kinds.items() if named)
         click.confirm(f"Remove {what} from {opened.uri}?", abort=True, err=True)
+    if columns:
+        opened.remove_columns(columns)
     removed_views = {name: opened.remove_views(name) for name in stored_views}
     removed = opened.remove(slides=chosen) if chosen else {}
     if as_json:
-        print_json({"slides": chosen, "rows": removed, "views": removed_views})
+        print_json({"slides": chosen, "rows": removed, "views": removed_views, "columns": list(columns)})
         return
+    for name in columns:
+        click.echo(f"column {name!r} removed")
     for name, count in removed_views.items():
         click.echo(f"{name}: {count:,} views removed")
     if chosen:

@@ -17,6 +17,7 @@ CALLS = {
     "predict": "head.predict({})",
     "rm": "store.remove({})",
     "rm --views": "store.remove_views(collection)",
+    "rm --column": "store.remove_columns({})",
     "show": "store.slides",
     "status": "store.status",
 }
@@ -39,7 +40,7 @@ SECTIONS = {
 }
 NAMES = {"class": "of_class", "out": "path", "split": "kind", "tissue": "method"}
 SWITCHES = ("in-process", "merge", "replace", "retry-failed", "skip-invalid", "skip-unknown-slides", "trust-extractor")
-LISTS = ("force", "slide")  # of slides
+LISTS = {"column": "columns", "force": "force", "slide": "slides"}
 #: Flags that a call in Python has no need of: its object knows them.
 IMPLIED = ("head", "store", "task", "tiles")
 _COMMAND = r"`embedstore ([a-z-]+(?: (?:import|ls)\b)?)([^`]*)`"
@@ -51,7 +52,8 @@ def python_terms(message: str) -> str:
     """What the flags and commands of a message are in Python; "" where it names none."""
     terms = []
     for command, rest in re.findall(_COMMAND, message):
-        command += " --tiles" * ("--tiles" in rest) + " --views" * (command == "rm" and "--views" in rest)
+        command += " --tiles" * ("--tiles" in rest)
+        command += next((f" --{what}" for what in ("views", "column") if command == "rm" and f"--{what}" in rest), "")
         call = CALLS.get(command)
         if call is not None:
             keywords = [_keyword(*flag) for flag in re.findall(_FLAG, rest) if flag[0] not in IMPLIED]
@@ -77,5 +79,5 @@ def _keyword(flag: str, text: str) -> str:
     if flag == "weights":
         return f"ExtractorConfig(ref=…, weights={value})"
     if flag in LISTS:
-        return f"{'slides' if flag == 'slide' else flag}=[{value}]"
+        return f"{LISTS[flag]}=[{value}]"
     return f"{SECTIONS[flag]}={{{name!r}: {value}}}" if flag in SECTIONS else f"{name}={value}"

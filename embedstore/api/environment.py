@@ -136,6 +136,7 @@ def _store(uri: str) -> Check:
     try:
         tables = Store.open(uri)
         names = tables.collection_names()
+        tables.ledger.slide_schema()  # fails where a column keeps the slides from being read
         found = ", ".join(f"{name} ({len(tables.collection(name))} tiles)" for name in names) or "no collection yet"
     except (EmbedStoreError, OSError) as error:
         return Check(name="store", ok=False, found=str(error))

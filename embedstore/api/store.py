@@ -459,6 +459,14 @@ class Store:
         """
         return remove_views(self._tables, collection)
 
+    def remove_columns(self, columns: Sequence[str]) -> None:
+        """Take columns that came with lists of slides out of the store; a column that keeps it from being read as well.
+
+        Raises:
+            StoreError: a column is one of the store's own, or there is none of that name.
+        """
+        self._tables.ledger.drop_columns(as_names(columns))
+
     def compact(self, *, keep_hours: float = 1.0, on_progress: OnProgress | None = None) -> dict[str, dict[str, int]]:
         """Merge small files, purge removed rows and forget old versions.
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from embedstore.errors import SlideListError, SlideNotInStoreError
+from embedstore.errors import SlideListError, SlideNotInStoreError, StoreError
 from embedstore.store.ledger_rows import Outcome, Scalar, SlideRow, State
-from embedstore.store.schema import OUTCOMES, SLIDES
+from embedstore.store.schema import LANCE_COLUMNS, OUTCOMES, SLIDES, unusable_columns
 from embedstore.store.sql import sql_in, sql_string
 from embedstore.store.table import Table, now
 
@@ -124,10 +124,16 @@ class Ledger:
         """Make room for the user's columns, before any work.
 
         Raises:
-            SlideListError: a column has a name that the store uses itself, or values of another type than before.
+            SlideListError: a column has a name that the store or Lance uses, or values of another type than before.
         """
+        rows = list(metadata)
+        if unusable := unusable_columns({name for row in rows for name in row}):
+            raise SlideListError(
+                f"the list of slides has column(s) {', '.join(map(repr, unusable))}; expected names with a letter, "
+                f"without dots and back-ticks, and none of {', '.join(sorted(LANCE_COLUMNS))}; rename or remove them"
+            )
         wanted: dict[str, pa.DataType] = {}
-        for row in metadata:
+        for row in rows:
             for name, value in row.items():
                 if value is not None and name != "patient":
                     wanted[name] = _wider(wanted.get(name), _arrow_type(value))
@@ -140,14 +146,31 @@ class Ledger:
         known = set(schema.names)
         for name in sorted(wanted.keys() & known):
             have = schema.field(name).type
-            if have != wanted[name] and _wider(have, wanted[name]) != have:
+            if not all(_fits(row.get(name), have) for row in rows):
                 raise SlideListError(
-                    f"column {name!r} of the list of slides has values of type {wanted[name]}; "
-                    f"the store has {have} from earlier slides; convert or rename the column"
+                    f"column {name!r} of the list of slides has values of type {wanted[name]}; the store has {have} "
+                    "from earlier slides; convert or rename the column, or take the store's out with "
+                    "`embedstore rm --column`"
                 )
         new = [pa.field(name, wanted[name]) for name in sorted(wanted.keys() - known)]
         if new:
             self._slides.open().add_columns(pa.schema(new))
+
+    def drop_columns(self, names: Sequence[str]) -> None:
+        """Take columns of the user out of the table of slides.
+
+        Raises:
+            StoreError: a column is one of the store's own, or there is none of that name.
+        """
+        known = self._slides.column_names()
+        if own := sorted(set(names) & set(SLIDES.names)):
+            raise StoreError(f"the columns {', '.join(own)} of slides are the store's own, and stay")
+        if missing := sorted(set(names) - set(known)):
+            raise StoreError(
+                f"slides have no column {', '.join(map(repr, missing))}; those of lists are "
+                f"{', '.join(map(repr, sorted(set(known) - set(SLIDES.names)))) or 'none'}"
+            )
+        self._slides.drop_columns(names)
 
     def record(self, slides: Iterable[SlideRow], outcomes: Iterable[Outcome]) -> None:
         """Upsert a group's rows; doing it twice changes nothing but the time of day.
@@ -260,9 +283,20 @@ def _wider(one: pa.DataType | None, other: pa.DataType) -> pa.DataType:
     return pa.string()
 
 
+def _fits(value: Scalar, kind: pa.DataType) -> bool:
+    """Whether a column of the store takes a value without loss."""
+    if value is None or pa.types.is_string(kind):
+        return True
+    if isinstance(value, bool) or pa.types.is_boolean(kind):
+        return isinstance(value, bool) and pa.types.is_boolean(kind)
+    return not isinstance(value, str) and (pa.types.is_floating(kind) or float(value).is_integer())
+
+
 def _fit(value: Any, kind: pa.DataType) -> Any:
     if value is None:
         return None
+    if isinstance(value, float) and value.is_integer() and not pa.types.is_floating(kind):
+        value = int(value)
     if pa.types.is_string(kind):
         return str(value)
     return float(value) if pa.types.is_floating(kind) else value

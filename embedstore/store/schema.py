@@ -1,7 +1,7 @@
 """What the tables of a store hold."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
@@ -117,6 +117,11 @@ LEASES = pa.schema(
     ]
 )
 
+#: Columns that Lance gives to every table. With a column of its own of such a name, a table cannot be read any more.
+LANCE_COLUMNS = frozenset(
+    {"_rowid", "_rowaddr", "_rowoffset", "_row_created_at_version", "_row_last_updated_at_version"}
+)
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -128,6 +133,11 @@ def check_collection_name(name: str, *, noun: str = "collection", option: str | 
             f"at most 100, beginning with a letter or digit; pass another with --{option or noun}"
         )
     return name
+
+
+def unusable_columns(names: Iterable[str]) -> list[str]:
+    """Those of some names that no column of a table can have: Lance reads a table no more once it has such a column."""
+    return [name for name in names if not name or name in LANCE_COLUMNS or set(name) & set("`.\0")]
 
 
 def tiles_schema(dim: int, metadata: Mapping[bytes, bytes]) -> pa.Schema:

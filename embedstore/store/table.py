@@ -3,6 +3,7 @@
 import copy
 import datetime as dt
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedstore.errors import StoreNotFoundError
+from embedstore.errors import StoreError, StoreNotFoundError
+from embedstore.store.schema import LANCE_COLUMNS, unusable_columns
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class Table:
     """A table of a store, by name; it may not exist yet."""
 
     def __init__(self, store_uri: str, name: str):
-        self.name = name
+        self.name, self._store_uri = name, store_uri
         self.uri = f"{store_uri.rstrip('/')}/{name}.lance"
         self._open: lance.LanceDataset | None = None
         self._pinned = False
@@ -58,7 +60,7 @@ class Table:
         """The newest version; of a pinned table, always the same."""
         if self._open is None:
             try:
-                self._open = lance.dataset(
+                dataset = lance.dataset(
                     self.uri,
                     index_cache_size_bytes=INDEX_CACHE_BYTES,
                     metadata_cache_size_bytes=METADATA_CACHE_BYTES,
@@ -69,12 +71,39 @@ class Table:
                 raise StoreNotFoundError(
                     f"no table {self.name!r} at {self.uri}; `embedstore ls` shows what is there"
                 ) from error
+            self._open = self._checked(dataset)
         elif not self._pinned:
             # Not `checkout_latest`: that changes the dataset in place, and Lance refuses while another thread reads it.
             newest = self._open.latest_version
             if newest != self._open.version:
-                self._open = self._open.checkout_version(newest)
+                self._open = self._checked(self._open.checkout_version(newest))
         return self._open
+
+    def _checked(self, dataset: lance.LanceDataset) -> lance.LanceDataset:
+        """Raise StoreError where Lance would fail on the name of a column: an older version wrote any name."""
+        if unusable := unusable_columns(dataset.schema.names):
+            options = " ".join(f"--column {shlex.quote(name)}" for name in unusable)
+            raise StoreError(
+                f"table {self.uri} cannot be read, because of the name of its column(s) "
+                f"{', '.join(map(repr, unusable))}; `embedstore rm {options} --store {shlex.quote(self._store_uri)}` "
+                "takes them out, and nothing else"
+            )
+        return dataset
+
+    def column_names(self) -> list[str]:
+        """Its columns, also where one of them keeps it from being read."""
+        return list(lance.dataset(self.uri).schema.names)
+
+    def drop_columns(self, names: Sequence[str]) -> None:
+        """Take columns out, also those that keep the table from being read."""
+        dataset = lance.dataset(self.uri)
+        by_lance = [name for name in names if name in LANCE_COLUMNS or not unusable_columns([name])]
+        if by_lance:
+            dataset.drop_columns(by_lance)
+        if len(by_lance) < len(names):  # Lance does not find these by name; nor can anybody write meanwhile
+            kept = dataset.to_table(columns=[name for name in dataset.schema.names if name not in names])
+            lance.write_dataset(kept, self.uri, mode="overwrite")
+        self._open = None
 
     def pinned(self) -> "Table":
         """The table as it is now, to be read alone: for several reads that belong together."""

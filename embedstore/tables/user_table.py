@@ -192,11 +192,10 @@ class UserTable:
             return list(self.text(name))
         if commas := [text for text, number in written.items() if text != number]:
             self._notes.append(f"{name} has decimal commas: {commas[0]} is read as {written[commas[0]]}")
-        whole = [match[1] for number in written.values() if (match := WHOLE.fullmatch(number))]
-        if len(whole) < len(written):
+        if not all(number.lstrip("-").isdigit() for number in written.values()):
             numbers: dict[str, Value] = {text: float(number) for text, number in written.items()}
-        elif all(len(number) <= 20 and -(1 << 63) <= int(number) < 1 << 63 for number in whole):
-            numbers = dict(zip(written, map(int, whole), strict=True))
+        elif all(len(number) <= 20 and -(1 << 63) <= int(number) < 1 << 63 for number in written.values()):
+            numbers = {text: int(number) for text, number in written.items()}
         else:
             return list(self.text(name))  # ids of 20 digits
         return [None if text is None else numbers[text] for text in texts]

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import lance
+import pyarrow as pa
 import pytest
 
 from embedstore.errors import (
@@ -66,6 +68,49 @@ def test_a_column_of_another_type_or_a_reserved_name_is_refused(store: Store):
         store.ledger.admit_columns([{"age": "old"}])
     with pytest.raises(SlideListError, match="fingerprint"):
         store.ledger.admit_columns([{"fingerprint": "x"}])
+
+
+def test_whole_numbers_fit_a_column_of_integers_and_of_text(store: Store):
+    store.ledger.admit_columns([{"block": 101, "case": "20E4567"}])
+    store.ledger.admit_columns([{"block": 102.0, "case": 7.0}])
+    store.ledger.record([fact("a", block=102.0, case=7.0)], [])
+    assert store.ledger.slides()[0].metadata == {"patient": None, "block": 102, "case": "7"}
+    with pytest.raises(SlideListError, match=r"'block'.*rm --column"):
+        store.ledger.admit_columns([{"block": 1.5}])
+
+
+UNUSABLE = ["", "back`tick", "_rowid", "_rowaddr", "_rowoffset", "_row_created_at_version"]
+
+
+@pytest.mark.parametrize("name", [*UNUSABLE, "patient.id", "nul\0"])
+def test_a_column_that_lance_cannot_hold_is_refused_before_anything_changes(store: Store, name: str):
+    before = store.ledger.slide_schema()
+    with pytest.raises(SlideListError, match=r"has column\(s\) .*; expected names with a letter"):
+        store.ledger.admit_columns([{"cohort": "x"}, {name: "y"}])
+    assert store.ledger.slide_schema() == before
+
+
+@pytest.mark.parametrize("names", [["", "_rowid"], ["back`tick", "good"]])
+def test_a_store_that_such_a_column_broke_says_so_and_is_mended(store: Store, names: list[str]):
+    store.ledger.admit_columns([{"patient": "p", "cohort": "x"}])
+    store.ledger.record([fact("a", patient="p", cohort="x")], [outcome("a")])
+    lance.dataset(f"{store.uri}/slides.lance").add_columns(pa.schema([pa.field(name, pa.string()) for name in names]))
+    broken = Store.open(store.uri)
+    for use in (broken.ledger.slides, broken.ledger.create, broken.ledger.patients):
+        with pytest.raises(StoreError, match=r"because of the name of its column.*`embedstore rm --column"):
+            use()
+    broken.ledger.drop_columns(names)
+    assert Store.open(store.uri).ledger.slides()[0].metadata == {"patient": "p", "cohort": "x"}
+    store.ledger.record([fact("a", patient="q"), fact("b")], [])
+    assert broken.ledger.patients() == {"a": "q", "b": None}
+
+
+def test_columns_that_are_the_stores_own_or_not_there_are_not_taken_out(store: Store):
+    store.ledger.admit_columns([{"cohort": "x"}])
+    with pytest.raises(StoreError, match="fingerprint of slides are the store's own"):
+        store.ledger.drop_columns(["fingerprint"])
+    with pytest.raises(StoreError, match="no column 'site'; those of lists are 'cohort'"):
+        store.ledger.drop_columns(["site"])
 
 
 def test_recording_twice_is_recording_once(store: Store):

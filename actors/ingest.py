@@ -74,6 +74,7 @@ def _ingest_group(
         pending = pending_slides(request, group, store)
         if not pending.jobs:  # no worker needs to start
             return _summary(run_id, group, store, pending)
+    store.require_writable()
     with start_workers(WorkerFactories.of(request, group, store.uri), request.run, request.execution) as workers:
         _create_collections(store, group, config, workers)
         pending = pending_slides(

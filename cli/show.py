@@ -36,6 +36,7 @@ def command(
     """
     from embedstore import api
     from embedstore.errors import SlideNotInStoreError
+    from embedstore.output_files import atomic_write
 
     if (tile is None) == (slide is None):
         raise click.UsageError("name a tile by its id, or a slide with --slide")
@@ -53,7 +54,12 @@ def command(
     shown: dict[str, Any] = {**row, "vector_dim": len(vector), "slide": slide_row}
     if not no_picture:
         path = Path(out or f"{tile}.png")
-        opened.tile_picture(row).save(path)
+        picture = opened.tile_picture(row)
+        with atomic_write(path) as part:
+            try:
+                picture.save(part)
+            except ValueError as error:  # PIL chooses the format by the name
+                raise click.UsageError(f"--out {path}: {error}; name a .png or .jpg") from error
         shown["picture"] = str(path)
     if as_json:
         print_json({**shown, "vector": vector})

@@ -8,6 +8,7 @@ import click
 from cli.flags import Flag, Section
 from cli.options import json_option, print_json
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
+from embedstore.output_files import require_folder
 
 TILING = Section("tiling", TilingConfig, "tile_px", Flag("mpp", "--tile-mpp"), "stride_px", "min_tissue")
 TISSUE = Section(
@@ -61,6 +62,7 @@ def command(
     """
     from embedstore import api
 
+    require_folder(out)  # fail before the work, not after it
     report = api.inspect_tissue(
         slide,
         mpp=options["mpp"],
@@ -69,7 +71,6 @@ def command(
         tissue=TISSUE.given(options),
         reading=READING.given(options),
     )
-    out.mkdir(parents=True, exist_ok=True)
     picture, mask = report.write(out, tiles=grid, origin=origin)
     record = {
         "slide": slide.name,

@@ -1,11 +1,15 @@
 """Output files: written whole or not at all, and one for each slide."""
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from embedstore.errors import ExportError
+
+#: The longest name of a file or folder, bytes, on Linux; on macOS and Windows as many characters.
+NAME_BYTES = 255
 
 
 @contextlib.contextmanager
@@ -18,15 +22,21 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         ExportError: nothing can be written there.
     """
     path = Path(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")  # some writers choose the format by suffix
-    if path.is_dir():
-        raise ExportError(f"cannot write to {str(path)!r}: it is a folder; name a file, or another place")
-    _touch(part, path)
+    part = _touch(path)
     try:
         yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def require_file(path: str | Path) -> None:
+    """Check that a file can be written, before some long work; missing folders are made.
+
+    Raises:
+        ExportError: nothing can be written there.
+    """
+    _touch(Path(path)).unlink()
 
 
 def require_folder(path: str | Path) -> None:
@@ -35,9 +45,14 @@ def require_folder(path: str | Path) -> None:
     Raises:
         ExportError: nothing can be written there.
     """
-    part = Path(path) / f".{os.getpid()}.part"
-    _touch(part, path)
-    part.unlink()
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{os.getpid()}.part"
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise _cannot_write(path, f"{error.strerror or error}; name another place") from error
 
 
 def slide_path(out: Path, slide_id: str, suffix: str, *, single: bool) -> Path:
@@ -51,12 +66,35 @@ def slide_path(out: Path, slide_id: str, suffix: str, *, single: bool) -> Path:
             raise ExportError(f"--out {out} is one file, and there are several slides; name a folder, or one --slide")
         return out
     parts = [part if part not in ("..", ".") else "_" for part in PurePosixPath(slide_id).parts if part != "/"]
-    return out.joinpath(*parts[:-1], parts[-1] + suffix)
+    return out.joinpath(*(file_name(part) for part in parts[:-1]), file_name(parts[-1], suffix))
 
 
-def _touch(part: Path, path: str | Path) -> None:
+def file_name(name: str, suffix: str = "") -> str:
+    """`name` with a suffix, as the name of a file; one that is too long ends with a hash of the whole instead."""
+    name = name.replace("\0", "_")
+    encoded = os.fsencode(name)
+    room = NAME_BYTES - len(os.fsencode(suffix))
+    if len(encoded) > room:
+        digest = hashlib.blake2b(encoded, digest_size=4).hexdigest()
+        name = f"{encoded[: room - 1 - len(digest)].decode(errors='ignore')}-{digest}"
+    return name + suffix
+
+
+def _touch(path: Path) -> Path:
+    """Make the empty file that is written to before it gets the name `path`."""
+    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=4).hexdigest()
+    part = path.with_name(f".{digest}.{os.getpid()}.part{path.suffix}")  # some writers choose the format by suffix
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():  # a name that is too long raises here
+            raise _cannot_write(path, "it is a folder; name a file, or another place")
+        if path.exists() and not path.is_file():
+            raise _cannot_write(path, "it is a device or a pipe; name a file")
         part.touch()
     except OSError as error:
-        raise ExportError(f"cannot write to {str(path)!r}: {error.strerror or error}; name another place") from error
+        raise _cannot_write(path, f"{error.strerror or error}; name another place") from error
+    return part
+
+
+def _cannot_write(path: str | Path, reason: str) -> ExportError:
+    return ExportError(f"cannot write to {str(path)!r}: {reason}")

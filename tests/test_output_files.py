@@ -6,7 +6,7 @@ import pytest
 
 from embedstore.errors import ExportError
 from embedstore.export import export_scope, write_geojson, write_table
-from embedstore.output_files import atomic_write, require_folder
+from embedstore.output_files import atomic_write, file_name, require_file, require_folder, slide_path
 from tests.export.prediction_scene import grid, make_store
 from tests.store.predicted import facts, predict, two
 
@@ -47,6 +47,29 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path):
         atomic_write(tmp_path / "file" / "x.csv"),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "n" * 300])
+def test_a_device_or_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path, name: str):
+    with pytest.raises(ExportError, match=r"cannot write to '.*': (it is a device|File name too long)"):
+        require_file(tmp_path / name)
+    assert Path("/dev/null").is_char_device() and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("slide_id", ["s" * 300, "ü" * 200, "sub" * 100 + "/" + "a" * 252, "a" * 248 + "é"])
+def test_slides_with_long_names_get_files_of_their_own(tmp_path: Path, slide_id: str):
+    paths = [slide_path(tmp_path, slide_id + end, ".geojson", single=False) for end in ("", "1", "2")]
+    assert paths == [slide_path(tmp_path, slide_id + end, ".geojson", single=False) for end in ("", "1", "2")]
+    for path in paths:
+        with atomic_write(path) as part:
+            part.write_text(path.name)
+    assert len({path.read_text() for path in paths}) == 3
+    assert all(path.name[:60] == slide_id.rpartition("/")[2][:60] for path in paths)
+
+
+def test_a_name_that_fits_is_kept(tmp_path: Path):
+    assert file_name("a" * 247, ".geojson") == "a" * 247 + ".geojson"
+    assert file_name("a\0b", ".png") == "a_b.png"
 
 
 def test_a_folder_is_made_before_it_is_written_to_or_said_not_to_be(tmp_path: Path):

@@ -139,6 +139,7 @@ class Head:
             HeadMismatchError: the collection's vectors are of another extractor.
             SlideNotInStoreError: a slide is not in the collection.
         """
+        self._tables.require_writable()
         from heads.devices import prepare_jax
 
         prepare_jax()

@@ -81,6 +81,8 @@ class Labels:
         from embedstore.labels import ImportConfig, read_labels
 
         config = build_config(ImportConfig, None, task=task, author=author or _login(), **settings)
+        if not dry_run:
+            self._tables.require_writable()
         paths = [files] if isinstance(files, str | Path) else list(files)
         labels = read_labels(self._tables, [Path(path) for path in paths], config)
         return labels if dry_run else replace(labels, replaced=labels.write(self._tables))

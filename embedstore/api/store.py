@@ -294,6 +294,7 @@ class Store:
         **settings: Any,
     ) -> list[Head]:
         """Fit a head for each of several tasks in one pass over the vectors. Arguments as in `fit_head`."""
+        self._tables.require_writable()
         from heads.devices import prepare_jax
 
         prepare_jax()
@@ -336,6 +337,7 @@ class Store:
             SplitError: fewer than four patients.
             AugmenterRefusedError: it predicts no better than the tile's own vector.
         """
+        self._tables.require_writable()
         from heads.devices import prepare_jax
 
         prepare_jax()

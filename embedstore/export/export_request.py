@@ -18,7 +18,7 @@ from embedstore.export.predictions import (
     write_table,
 )
 from embedstore.export.predictions.heat_map_sheet import PICTURE_PX
-from embedstore.output_files import slide_path
+from embedstore.output_files import require_file, require_folder, slide_path
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import Store
 
@@ -122,6 +122,10 @@ def export(store: Store, request: ExportRequest, *, on_progress: OnProgress = no
     scope = export_scope(
         store, head=request.head, collection=request.collection, slides=request.slides, where=request.where
     )
+    if request.format in SUFFIXES and request.path.suffix.lower() != SUFFIXES[request.format]:
+        require_folder(request.path)
+    elif not request.path.is_dir():
+        require_file(request.path)
     if request.format in SUFFIXES:
         return _export_by_slide(scope, request, on_progress)
     file = ExportedFile(path=request.path, rows=_write_rows(scope, request))

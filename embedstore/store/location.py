@@ -8,7 +8,7 @@ from pathlib import Path
 import lance
 import pyarrow as pa
 
-from embedstore.errors import StoreError
+from embedstore.errors import AccessError, StoreError
 
 #: Commits that race for the same version; without put-if-absent some of them vanish.
 RACERS = 8
@@ -39,6 +39,26 @@ def table_names(uri: str) -> list[str]:
             f"the object store at {uri} cannot be listed; expected a bucket that exists, and its credentials "
             f"in the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT, …); it said: {str(error)[:400]}"
         ) from error
+
+
+def require_writable(uri: str) -> None:
+    """Check that a store can be changed, before some long work that ends with a change.
+
+    Raises:
+        AccessError: it cannot; the message names what is closed.
+    """
+    local = local_path(uri)
+    if local is None:
+        table = f"{uri.rstrip('/')}/probe-{uuid.uuid4().hex[:8]}.lance"
+        lance.write_dataset(pa.table({"probe": [0]}), table)
+        lance.LanceDataset.drop(table)
+        return
+    for folder in (local, *local.glob("*.lance"), *local.glob("*.lance/*/")):
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise AccessError(
+                f"the store {local} cannot be written: no permission for {folder}; ask its owner for it, or work on a "
+                "copy of the store"
+            )
 
 
 def require_put_if_absent(uri: str) -> None:

@@ -8,7 +8,7 @@ from embedstore.store.collection import PREFIX, Collection, collection_names
 from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger
-from embedstore.store.location import local_path, require_put_if_absent, table_names
+from embedstore.store.location import local_path, require_put_if_absent, require_writable, table_names
 from embedstore.store.predictions import KINDS, PredictionKind, Predictions, predicted_heads
 from embedstore.store.sql import sql_string
 from embedstore.store.stored_models import Augmenters, Heads
@@ -59,6 +59,14 @@ class Store:
                 require_put_if_absent(store.uri)
         store.ledger.create()
         return store
+
+    def require_writable(self) -> None:
+        """Check that the store can be changed, before some long work that ends with a change.
+
+        Raises:
+            AccessError: it cannot; the message names what is closed.
+        """
+        require_writable(self.uri)
 
     def _made(self) -> bool:
         return {"slides", "outcomes"} <= set(self.tables())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from embedstore.output_files import require_folder
 from heads.evaluation.report import Report
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def write_curves(report: Report, folder: str | Path, *, name: str) -> list[Path]
     from matplotlib.figure import Figure
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    require_folder(folder)
     paths = [folder / "sheet.png"]
     paths[0].write_bytes(curves_png(report, name=name))
     for kind in _DRAWINGS:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from embedstore.errors import (
+    AccessError,
     SlideListError,
     SlideNotInStoreError,
     StoreBusyError,
@@ -200,6 +201,20 @@ def test_a_tile_is_found_by_a_pixel_that_it_holds(store: Store, collection: Coll
 def test_a_collection_must_be_named_when_there_are_several_or_none(store: Store):
     with pytest.raises(StoreError, match="has no collection yet"):
         store.collection()
+
+
+@pytest.mark.parametrize("closed", ["store", "slides.lance", "slides.lance/_versions"])
+def test_a_store_that_cannot_be_written_is_told_before_the_work(store: Store, monkeypatch, closed: str):
+    store.require_writable()
+    access = os.access
+    monkeypatch.setattr(
+        "embedstore.store.location.os.access",
+        lambda path, mode, **options: not str(path).endswith(closed) and access(path, mode),
+    )
+    with pytest.raises(
+        AccessError, match=rf"the store .* cannot be written: no permission for .*{closed}; ask its owner"
+    ):
+        store.require_writable()
 
 
 def test_a_lease_keeps_a_second_run_out_until_released(store: Store):

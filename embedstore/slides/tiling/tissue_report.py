@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
+from embedstore.output_files import atomic_write, file_name
 from embedstore.slides.readers import open_slide
 from embedstore.slides.slide import Pixels
 from embedstore.slides.sources.source import SlideSource
@@ -72,17 +73,21 @@ class TissueReport:
         """Write NAME.tissue.png and NAME.tissue.geojson, where NAME is the last part of the slide's id.
 
         Args:
-            folder: Where the files go; it must exist.
+            folder: Where the files go; made if it is not there.
             tiles: Draw the tiles on the picture.
             origin: Where coordinates of the mask begin: `bounds`, the corner of the slide's image as QuPath shows it,
                 or `level0`. The file records it, and reading it again is right either way.
         Returns:
             The paths of the two files.
+        Raises:
+            ExportError: nothing can be written there.
         """
         stem = self.slide_id.rsplit("/", 1)[-1]
-        picture, mask = Path(folder, f"{stem}.tissue.png"), Path(folder, f"{stem}.tissue.geojson")
-        picture.write_bytes(png_bytes(self.overlay(tiles=tiles)))
-        write_mask(self.tissue, mask, slide_id=self.slide_id, origin=origin)
+        picture, mask = (Path(folder, file_name(stem, f".tissue.{form}")) for form in ("png", "geojson"))
+        with atomic_write(picture) as part:
+            part.write_bytes(png_bytes(self.overlay(tiles=tiles)))
+        with atomic_write(mask) as part:
+            write_mask(self.tissue, part, slide_id=self.slide_id, origin=origin)
         return picture, mask
 
     def overlay(self, *, tiles: bool = True) -> Pixels:

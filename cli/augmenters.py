@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.options import json_option, print_facts, print_json, print_table, store_option
+from cli.options import confirm, json_option, print_facts, print_json, print_table, store_option
 
 if TYPE_CHECKING:
     from embedstore.api import Augmenter
@@ -68,7 +68,7 @@ def remove(name: str, store: str, yes: bool) -> None:
     opened = api.open(store)
     augmenter = opened.augmenter(name)
     if not yes:
-        click.confirm(f"Remove augmenter {name} from {opened.uri}?", abort=True, err=True)
+        confirm(f"Remove augmenter {name} from {opened.uri}?")
     augmenter.remove()
     click.echo(f"{name} removed", err=True)
 

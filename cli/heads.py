@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cli.options import json_option, print_json, print_table, store_option
+from cli.options import confirm, json_option, print_json, print_table, store_option
 
 
 @click.group(invoke_without_command=True, epilog="Example:  embedstore heads --store my-store")
@@ -83,6 +83,6 @@ def remove(name: str, store: str, yes: bool) -> None:
     opened = api.open(store)
     head = opened.head(name)
     if not yes:
-        click.confirm(f"Remove head {name} and its predictions from {opened.uri}?", abort=True, err=True)
+        confirm(f"Remove head {name} and its predictions from {opened.uri}?")
     head.remove()
     click.echo(f"{name} removed", err=True)

@@ -63,7 +63,8 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, *
     if dry_run:
         _print_estimate(estimate_ingest(request), as_json)
         return
-    summary = run_ingest(request).summary
+    result = run_ingest(request)
+    summary = result.summary
     if as_json:
         print_json(summary.as_record())
     else:
@@ -72,7 +73,7 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, *
         click.echo("next: mend the reasons, and run the same command with --retry-failed", err=True)
     if summary.stopped:
         click.echo(f"interrupted: {summary.remaining} slide(s) remain; the same command goes on from here", err=True)
-        sys.exit(130)
+        sys.exit(128 + (result.signal or 2))
     if summary.failed or summary.left_failed:
         sys.exit(3)
 

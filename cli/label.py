@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from cli.options import collection_option, json_option, print_json, print_table, slides_option, store_option
+from cli.options import collection_option, confirm, json_option, print_json, print_table, slides_option, store_option
 
 if TYPE_CHECKING:
     from embedstore.labels.importing import ReadFile
@@ -248,7 +248,7 @@ def rm(store: str, task: str, yes: bool, as_json: bool, **which: str | None) -> 
     opened = api.open(store)
     count = opened.labels.count(task, **which)
     if count and not yes:
-        click.confirm(f"Remove {count} label(s) of task {task} from {opened.uri}?", abort=True, err=True)
+        confirm(f"Remove {count} label(s) of task {task} from {opened.uri}?")
     removed = opened.labels.remove(task, **which)
     if as_json:
         print_json({"task": task, "removed": removed})

@@ -3,9 +3,11 @@
 import os
 import sys
 import warnings
+from typing import Any
 
 import click
 
+from cli.endings import closed_pipe_exits, exit_codes
 from cli.pandas_deferred import defer_pandas
 from embedstore.version import __version__
 
@@ -49,6 +51,10 @@ class LazyGroup(click.Group):
         module.command.name = cmd_name  # every function is named `command`; documentation shows this name instead
         return module.command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        with closed_pipe_exits():  # inside of click, whose own answer is exit code 1
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -63,7 +69,8 @@ class LazyGroup(click.Group):
 def app() -> None:
     """An embedding database for whole-slide pathology: embed once, search and fit heads for ever.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but something failed or was found, 130 interrupted.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but something failed or was found, 130 interrupted
+    (129 and 143: by another signal).
     """
     if not {"-h", "--help"} & {*sys.argv}:  # logging takes 3 ms to import
         _echo_progress()
@@ -84,30 +91,14 @@ def _echo_progress() -> None:
 
 
 def main() -> None:
-    """Run the command line; an error that embedstore foresees is one line on stderr and exit code 1."""
+    """Run the command line."""
     # Libraries warn programmers; what a user should know embedstore says itself. Other filters (-W) come first.
     warnings.simplefilter("ignore", append=True)
     # Lance warns thousands of times while it builds an index of over 1,024 partitions; it reads this when imported.
     os.environ.setdefault("LANCE_LOG", "error")
     defer_pandas()
-    try:
+    with exit_codes():
         app(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        sys.exit(130)
-    except Exception as error:
-        from embedstore.access_errors import access_error
-
-        told = access_error(error)
-        if told is None:
-            raise
-        click.echo(f"error: {told}", err=True)
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Options that several commands share, and how tables and JSON are printed."""
 
 import datetime as dt
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -47,6 +48,23 @@ class TileId(click.ParamType[int]):
                 close = difflib.get_close_matches(value, options)
                 raise click.NoSuchOption(value, possibilities=close, ctx=ctx) from None
             self.fail(f"{value!r} is not a tile id; `embedstore ls --tiles N` lists them", param, ctx)
+
+
+def confirm(question: str) -> None:
+    """Ask before something is removed; the answer no ends the command with exit code 1.
+
+    Raises:
+        UsageError: there is nobody to answer.
+    """
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin is not None and sys.stdin.isatty():
+            raise
+        raise click.UsageError("nobody is there to answer the question; add --yes") from None
+    if not agreed:
+        click.echo("nothing was removed", err=True)
+        sys.exit(1)
 
 
 def print_json(value: Any) -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-from cli.options import json_option, print_json, store_option
+from cli.options import confirm, json_option, print_json, store_option
 
 
 @click.command(
@@ -54,7 +54,7 @@ def command(
         click.echo("\n".join(lines), err=True)
         kinds = {f"these {len(chosen)} slide(s)": chosen, "these views": views, "these columns": columns}
         what = " and ".join(kind for kind, named in kinds.items() if named)
-        click.confirm(f"Remove {what} from {opened.uri}?", abort=True, err=True)
+        confirm(f"Remove {what} from {opened.uri}?")
     if columns:
         opened.remove_columns(columns)
     removed_views = {name: opened.remove_views(name) for name in stored_views}

@@ -58,11 +58,12 @@ class IngestResult(Table):
     Attributes:
         summary: What the ingest did: slides done, tiles, seconds, collections.
         notes: What the slides given were understood as, and the next steps where slides failed or remain.
+        signal: Number of the signal that stopped it; None where none did.
     """
 
     shown_text = 500  # reasons whole: the next step stands at their end
 
-    def __init__(self, summary: "IngestSummary"):
+    def __init__(self, summary: "IngestSummary", *, signal: int | None = None):
         states: dict[State, Sequence[tuple[str, str]]] = {
             "failed": summary.failed, "empty": summary.empty, "failed earlier": summary.left_failed,
         }  # fmt: skip
@@ -74,7 +75,7 @@ class IngestResult(Table):
             title=f"{summary.done} slide(s) done, {summary.already} already there, {summary.tiles:,} tiles in "
             f"{human_time(summary.seconds)}; slides without embeddings",
         )
-        self.summary = summary
+        self.summary, self.signal = summary, signal
         terms = [python_terms(reason) for _, _, reason in rows]
         self.notes = tuple(summary.understood.lines()[1:])
         self.notes += tuple(f"{slide_id}: {warning}" for slide_id, warning in summary.warned)
@@ -141,10 +142,11 @@ def run_ingest(request: "IngestRequest", *, on_progress: OnProgress | None = Non
     from actors.ingest import ingest
     from actors.interruption import stop_on_interrupt
 
-    with progress_bar(on_progress) as report, stop_on_interrupt(report) as should_stop:
+    with progress_bar(on_progress) as report, stop_on_interrupt(report) as interruption:
         for line in request.understood.lines():
             report(Progress(stage="ingest", message=line))
-        return IngestResult(ingest(request, on_progress=report, should_stop=should_stop))
+        summary = ingest(request, on_progress=report, should_stop=interruption)
+        return IngestResult(summary, signal=interruption.signal)
 
 
 def estimate_ingest(request: "IngestRequest") -> "IngestEstimate":

@@ -10,8 +10,11 @@ from actors.interruption import stop_on_interrupt
 from embedstore.progress import Progress
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_to_stop_and_the_second_interrupts(number: signal.Signals):
+@pytest.mark.parametrize(
+    ("number", "second"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit), (signal.SIGHUP, SystemExit)],
+)
+def test_the_first_signal_asks_to_stop_and_the_second_interrupts(number: signal.Signals, second: type[BaseException]):
     before = signal.getsignal(number)
     reports: list[Progress] = []
     with stop_on_interrupt(reports.append) as should_stop:
@@ -20,8 +23,10 @@ def test_the_first_signal_asks_to_stop_and_the_second_interrupts(number: signal.
         assert should_stop()
         assert [(report.stage, report.total) for report in reports] == [("ingest", None)]
         assert "finished slides are committed" in reports[0].message
-        with pytest.raises(KeyboardInterrupt):
+        assert should_stop.signal == number
+        with pytest.raises(second) as ended:
             signal.raise_signal(number)
+        assert getattr(ended.value, "code", None) in (None, 128 + number)
     assert signal.getsignal(number) is before
 
 

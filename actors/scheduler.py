@@ -78,7 +78,7 @@ class Scheduler:
             if told is None:
                 raise
             left = self._counts.done - self._committed
-            uncommitted = f", {left} finished ones are not" if left else ""
+            uncommitted = f", {left} finished but not committed" if left else ""
             raise type(told)(
                 f"{told}; the run has ended: {self._committed} of {self._counts.slides} slides are committed"
                 f"{uncommitted}; run the same command again to go on"

@@ -242,7 +242,7 @@ def test_a_commit_that_fails_while_others_wait_ends_the_run(tmp_path: Path, monk
     done = scene.store.collection("c").slides()
     assert f"the run has ended: {len(done)} of 12 slides are committed" in str(told.value)
     assert str(told.value).endswith("run the same command again to go on")
-    assert ("finished ones are not" in str(told.value)) == (failures > 1)
+    assert ("finished but not committed" in str(told.value)) == (failures > 1)
     assert len(done) == (1 if failures > 1 else 2)
     monkeypatch.setattr(Committer, "commit", commit)
     scene.run(slides)

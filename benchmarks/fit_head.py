@@ -42,14 +42,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from measure import absolute_path
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["quality", "grid", "compilations", "large", "paper"])
     parser.add_argument(
-        "--data", type=Path, default=Path("../shared/data"), help="folder that holds tiles/ and weights/"
+        "--data", type=absolute_path, default="../shared/data", help="folder that holds tiles/ and weights/"
     )
-    parser.add_argument("--store", type=Path, help="folder to keep stores in; a temporary one by default")
+    parser.add_argument("--store", type=absolute_path, help="folder to keep stores in; a temporary one by default")
     parser.add_argument("--task", action="append", help="quality: a task; both by default")
     parser.add_argument("--head", action="append", help="quality: linear, 'linear, adamw' or mlp; all by default")
     parser.add_argument("--steps", type=int, default=1000)

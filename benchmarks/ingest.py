@@ -32,7 +32,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from measure import Usage, run_measured, write_row
+from measure import Usage, absolute_path, run_measured, write_row
 
 from synthetic_slides import write_slide
 
@@ -175,7 +175,7 @@ def memory(small: str, large: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["cost", "network", "memory", "views"])
-    parser.add_argument("slides", nargs="*")
+    parser.add_argument("slides", nargs="*", type=lambda path: str(absolute_path(path)))
     parser.add_argument("--lazyslide", metavar="PYTHON", help="Python of an environment with lazyslide.")
     parser.add_argument("--model", help="of network resnet50, of views colour-12 unless given")
     parser.add_argument("--views", type=int, default=4)

@@ -19,6 +19,11 @@ POLL_S = 0.05
 _PR_SET_CHILD_SUBREAPER = 36
 
 
+def absolute_path(text: str) -> Path:
+    """A path as it was typed, for commands that run in another folder."""
+    return Path(text).absolute()
+
+
 @dataclass
 class Usage:
     """What a command and all its descendants used.

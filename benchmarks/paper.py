@@ -38,7 +38,7 @@ import jax
 from at_hand import CONTROLS, REFERENCE, TARGETS, TASKS, recipe
 from fit_head import kept
 from head_paper import paper as beside_training
-from measure import write_row
+from measure import absolute_path, write_row
 from paper_gains import METRICS, Drawn, Key, Scores, budgets_of, difference, family_gains, gains, scores_of
 from paper_grid import BUDGETS, FAMILIES, MLP_FAMILIES, Answers, Family, answers_of, fit_augmenters, make_stores
 from paper_picture import draw, page
@@ -54,8 +54,10 @@ from heads.select import SelectConfig, SelectionReport, select_extractor
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of tiles/ and weights/")
-    parser.add_argument("--store", type=Path, help="folder to keep stores and answers in; a temporary one by default")
+    parser.add_argument("--data", type=absolute_path, default="../shared/data", help="folder of tiles/ and weights/")
+    parser.add_argument(
+        "--store", type=absolute_path, help="folder to keep stores and answers in; a temporary one by default"
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument(
@@ -63,7 +65,7 @@ def main() -> None:
     )
     parser.add_argument("--mlp", action="store_true", help="heads of a hidden layer, and nothing else")
     parser.add_argument("--extractor", action="append", default=[], help="mlp: of these; by default of all at hand")
-    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--out", type=absolute_path, default="docs")
     args = parser.parse_args()
     prepare_jax()
     with kept(args.store) as folder:

@@ -35,6 +35,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from measure import absolute_path
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -42,12 +44,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=768)
     parser.add_argument(
-        "--work", type=Path, help="folder to keep collections and indexes in; a temporary one by default"
+        "--work", type=absolute_path, help="folder to keep collections and indexes in; a temporary one by default"
     )
     parser.add_argument("--peers", default="embedstore,faiss-hnsw,faiss-ivfpq,hnswlib", help="speed: sides, in turn")
     parser.add_argument("--seconds", type=float, default=5.0, help="speed: of each count of queries a second")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="quality: holds tiles/ and weights/")
-    parser.add_argument("--store", type=Path, help="quality: folder to keep stores in; a temporary one by default")
+    parser.add_argument(
+        "--data", type=absolute_path, default="../shared/data", help="quality: holds tiles/ and weights/"
+    )
+    parser.add_argument(
+        "--store", type=absolute_path, help="quality: folder to keep stores in; a temporary one by default"
+    )
     parser.add_argument("--task", action="append", help="quality: a set of tiles; all by default")
     parser.add_argument("--slides", type=int, default=60, help="concurrent: slides that are committed")
     parser.add_argument("--tiles", type=int, default=1000, help="concurrent: of each slide")

@@ -76,7 +76,7 @@ def _said_by_lance(text: str) -> str:
         code_number = int(number[1])
         step = NEXT_STEPS.get(code_number, "check the disk")
         return f"{where} cannot be read or written: {os.strerror(code_number)}; {step}"
-    if "error sending request" in text or "timed out" in text:
+    if any(mark in text for mark in ("error sending request", "HttpError {", "timed out")):
         return f"{where}: the object store does not answer; check AWS_ENDPOINT, the network and the service"
     said = _SOURCE.sub("", text).strip()[:SHOWN_TEXT]
     if "not found" in text.lower():

@@ -46,6 +46,10 @@ class PanicException(BaseException):
             "the store: the object store answered 404; check",
         ),
         (OSError(f"LanceError(IO): error sending request, {_SOURCE}"), "does not answer; check AWS_ENDPOINT"),
+        (
+            ValueError("Failed to connect to namespace: IO { inner: Http(HttpError { kind: Connect, source: x }) }"),
+            "the store: the object store does not answer",
+        ),
         (PanicException("called unwrap on None"), "the store cannot be read or written: called unwrap on None"),
     ],
 )  # fmt: skip

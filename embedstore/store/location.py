@@ -8,6 +8,7 @@ from pathlib import Path
 import lance
 import pyarrow as pa
 
+from embedstore.access_errors import access_error
 from embedstore.errors import AccessError, StoreError
 
 #: Commits that race for the same version; without put-if-absent some of them vanish.
@@ -35,10 +36,7 @@ def table_names(uri: str) -> list[str]:
     try:
         return list(lancedb.connect(uri).list_tables().tables)
     except (ValueError, OSError, RuntimeError) as error:
-        raise StoreError(
-            f"the object store at {uri} cannot be listed; expected a bucket that exists, and its credentials "
-            f"in the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT, …); it said: {str(error)[:400]}"
-        ) from error
+        raise StoreError(f"the object store at {uri} cannot be listed: {access_error(error) or error}") from error
 
 
 def require_writable(uri: str) -> None:
@@ -50,8 +48,11 @@ def require_writable(uri: str) -> None:
     local = local_path(uri)
     if local is None:
         table = f"{uri.rstrip('/')}/probe-{uuid.uuid4().hex[:8]}.lance"
-        lance.write_dataset(pa.table({"probe": [0]}), table)
-        lance.LanceDataset.drop(table)
+        try:
+            lance.write_dataset(pa.table({"probe": [0]}), table)
+            lance.LanceDataset.drop(table)
+        except (ValueError, OSError, RuntimeError) as error:
+            raise AccessError(f"the object store at {uri} cannot be written: {access_error(error) or error}") from error
         return
     for folder in (local, *local.glob("*.lance"), *local.glob("*.lance/*/")):
         if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):

@@ -26,7 +26,7 @@ def print_head(head: "Head", *, brief: bool = False) -> None:
     click.echo(f"{head.name}: {head.model} head for {head.task!r} on {head.collection}")
     click.echo(f"{_examples(record, head.level)}; {_split(record)}; {_chosen(record)}")
     rows = [
-        [_NAMES.get(name, name), metric.value, _interval(metric), report.no_skill.get(name)]
+        [_NAMES.get(name, name), round(metric.value, 3), _interval(metric), report.no_skill.get(name)]
         for name, metric in report.metrics.items()
         if metric.value is not None and (not brief or name in _BRIEF)
     ]

@@ -163,7 +163,7 @@ class FitConfig(Settings):
         model: `linear` or `mlp` for tiles; `mean`, `max` or `abmil` (gated attention) for slides or patients.
         level: What a label describes: a `tile`, a `slide` or a `patient`.
         multi_label: A place may belong to several classes.
-        positive: In a task of two classes, the one whose probability is thresholded; the second by name when None.
+        positive: In a task of two classes, the one whose probability is thresholded; the second of `classes` when None.
         classes: The classes, in order; those of the labels, sorted by name when None.
         optimizer: `adamw`; `lbfgs`, for linear, mean and max heads; or `auto`, which is lbfgs where the head allows it
             and there are at most 50,000 vectors, stored views included, and adamw otherwise.

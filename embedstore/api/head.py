@@ -91,7 +91,7 @@ class Head:
 
     @property
     def metrics(self) -> "Mapping[str, Metric]":
-        """Metrics on examples that it was not fitted on, with 95 % intervals resampled by patient."""
+        """Metrics on examples that it was not fitted on, with 95 % intervals by patient."""
         return self.report.metrics
 
     def plot(self) -> "Image.Image":

@@ -9,7 +9,7 @@ from embedstore.views import PARAMETERS
 from heads.augmentation.augmenter import Augmenter
 from heads.augmentation.augmenter_report import ALL, AugmenterReport, ViewScores
 from heads.augmentation.view_pairs import ViewPairs
-from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, metric_of
+from heads.evaluation.bootstrap import GroupSums, Statistic, measure
 from heads.evaluation.report import Metric
 from heads.networks.augmenter_network import TRANSFORMS
 from heads.splitting.splits import TEST
@@ -51,10 +51,9 @@ def evaluate_augmenter(augmenter: Augmenter, pairs: ViewPairs, *, resamples: int
         return {(n, m): value for i, n in enumerate(names) for m, value in _metrics(by_name[..., i, :]).items()}
 
     statistic = Statistic(sums=[sums], metrics=metrics)
-    samples = bootstrap([statistic], len(codes), resamples=resamples, seed=seed)
     scores: dict[str, dict[str, Metric]] = {name: {} for name in names}
-    for (name, metric), value in statistic.whole().items():
-        scores[name][metric] = metric_of(value, samples.get((name, metric)))
+    for (name, metric), measured in measure([statistic], len(codes), resamples=resamples, seed=seed).items():
+        scores[name][metric] = measured
     views = dict(zip(names, has.sum(axis=0).tolist(), strict=True))
     return AugmenterReport(
         tiles=len(tiles),

@@ -1,13 +1,22 @@
 """Metrics of a head with intervals that are resampled by patient."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import ConfigError, LabelError, VectorError
-from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, metric_of
+from heads.evaluation.bootstrap import (
+    LEAST_GROUPS,
+    MANY_GROUPS,
+    GroupSums,
+    Statistic,
+    bootstrap,
+    count_groups,
+    leave_groups_out,
+    metric_of,
+)
 from heads.evaluation.ranking import Ranking, rank_metrics
 from heads.evaluation.report import Metric, Reliability, Report
 from heads.splitting.groups import listed
@@ -15,7 +24,7 @@ from heads.splitting.groups import listed
 __all__ = ["Metric", "Report", "evaluate"]
 
 BINS = 15  # of a reliability diagram, of equal width
-FEW_GROUPS = 10  # below it a note says that an interval is rough
+_CALIBRATION = ("", "calibration_error")
 DECISION = "decision"  # name of the reliability of the most probable class
 Key = tuple[str, str]  # (class, metric); the class is '' for what is over all classes
 
@@ -42,9 +51,13 @@ def evaluate(
     (task of two: of the positive class; more classes: summed over them; multi-label: mean over them).
     For each class: `f1`, `precision`, `recall`, `specificity`, `auroc`, `auprc`.
 
-    A macro average is over the classes for which the metric is defined on all rows. An interval is the 2.5th to 97.5th
-    percentile over resamples of the groups; those in which the metric is undefined, as a class is absent, are left out.
-    Values are those of the scores themselves; for intervals of AUROC and AUPRC scores are put into 4,096 grades.
+    A macro average is over the classes for which the metric is defined on all rows. Of a metric that rests on 100 groups
+    or more, the interval is the 2.5th to 97.5th percentile over resamples of the groups; those in which the metric is
+    undefined, as a class is absent, are left out. Of one of fewer it is Student's t interval (`t_interval`), of one of
+    fewer than 3 there is none. A metric about a class rests on the groups that have it or on those that lack it,
+    whichever are fewer; accuracy and Brier score on all. The calibration error has no interval: it errs to the high
+    side by more than it varies. Values are those of the scores themselves;
+    for intervals of AUROC and AUPRC scores are put into 4,096 grades.
 
     Args:
         probabilities: (n, K) float; rows sum to 1 unless multi-label.
@@ -53,7 +66,7 @@ def evaluate(
         groups: (n,) integers: whose rows stay together in a resample, usually patients.
         classes: Names of the K columns.
         multi_label: A row may be of several classes, or of none.
-        positive: Of two classes, the one that is looked for; the second by name when None.
+        positive: Of two classes, the one that is looked for; the second when None.
         resamples: Resamples of the groups; 0 for no intervals.
         seed: Of the resampling; the same seed gives the same intervals.
     Raises:
@@ -65,7 +78,7 @@ def evaluate(
     targets, decisions = np.asarray(targets, bool), np.asarray(decisions, bool)
     binary = not multi_label and len(classes) == 2
     if binary and positive is None:
-        positive = sorted(classes)[1]
+        positive = classes[1]
     _check(probabilities, targets, decisions, groups, classes, multi_label, positive if binary else None)
     codes, group = np.unique(groups, return_inverse=True)
     positive_column = list(classes).index(positive) if binary and positive is not None else None
@@ -74,17 +87,27 @@ def evaluate(
     statistics = [
         *_decision_statistics(targets, decisions, group, len(codes), classes, multi_label),
         *(_rank_statistic(*row, group, len(codes)) for row in zip(classes, rankings, targets.T, strict=True)),
-        _calibration_statistic(reliabilities, group, len(codes)),
         _brier_statistic(probabilities, targets, group, len(codes), multi_label, positive_column),
     ]
     whole = {key: value for statistic in statistics for key, value in statistic.whole().items()}
     defined = {key for key, value in whole.items() if np.isfinite(value)}
     macro = _over_classes(whole, defined, classes, multi_label, positive_column)
     whole |= {key: float(value) for key, value in macro.items()}
-    samples = bootstrap(statistics, len(codes), resamples=resamples, seed=seed)
-    if samples:
-        samples |= _over_classes(samples, defined, classes, multi_label, positive_column)
-    metrics = {key: metric_of(value, samples.get(key)) for key, value in whole.items()}
+    support = _support(whole, targets, group, classes)
+    samples: dict[Key, NDArray[np.float64]] = {}
+    without: dict[Key, NDArray[np.float64]] = {}
+    if resamples and max(support.values()) >= MANY_GROUPS:
+        samples = bootstrap(statistics, len(codes), resamples=resamples, seed=seed)
+    if resamples and min(support.values()) < MANY_GROUPS:
+        without = leave_groups_out(statistics, len(codes), seed=seed)
+    for values in filter(None, (samples, without)):
+        values |= _over_classes(values, defined, classes, multi_label, positive_column)
+    top = {("", "brier"): 1.0 if binary or multi_label else 2.0}
+    metrics = {
+        key: metric_of(value, samples.get(key), without.get(key), groups=support[key], top=top.get(key, 1.0))
+        for key, value in whole.items()
+    }
+    metrics[_CALIBRATION] = Metric(value=_calibration_error(reliabilities))
     prevalence = targets.mean(axis=0)
     return Report(
         classes=tuple(classes),
@@ -102,11 +125,12 @@ def evaluate(
             label: curve for label, r in zip(classes, rankings, strict=True) if (curve := r.precision_recall())
         },
         reliability={name: _bins(*columns) for name, columns in reliabilities.items()},
-        notes=tuple(_notes(metrics, targets, classes, len(codes), resamples)),
+        notes=tuple(_notes(metrics, targets, classes, support, resamples)),
     )
 
 
 _OVERALL = ("f1", "f1_macro", "balanced_accuracy", "auroc", "auprc", "accuracy", "calibration_error", "brier")
+_OF_ROWS = ("accuracy", "brier")  # whatever their classes
 _PER_CLASS = ("f1", "precision", "recall", "specificity", "auroc", "auprc")
 
 
@@ -204,20 +228,13 @@ def _reliability_columns(
         yield DECISION, (probabilities[rows, likely], targets[rows, likely])
 
 
-def _calibration_statistic(
-    columns: Mapping[str, tuple[NDArray[np.float64], NDArray[np.bool_]]], group: NDArray[np.intp], groups: int
-) -> Statistic:
-    def metrics(*sums: NDArray[np.float64]) -> dict[Key, NDArray[np.float64]]:
-        counts, gaps = sums[::2], sums[1::2]
-        errors = [_ratio(np.abs(gap).sum(-1), count.sum(-1)) for count, gap in zip(counts, gaps, strict=True)]
-        return {("", "calibration_error"): np.mean(errors, axis=0)}
-
-    sums = []
-    for confidence, occurred in columns.values():
-        bins = _bin(confidence)
-        sums.append(GroupSums(group, bins, groups=groups, cells=BINS))
-        sums.append(GroupSums(group, bins, confidence - occurred, groups=groups, cells=BINS))
-    return Statistic(sums=sums, metrics=metrics)
+def _calibration_error(columns: Mapping[str, tuple[NDArray[np.float64], NDArray[np.bool_]]]) -> float:
+    """Mean over the columns of |confidence − frequency| over bins, weighted by their rows."""
+    gaps = [
+        np.abs(np.bincount(_bin(confidence), confidence - occurred)).sum() / len(confidence)
+        for confidence, occurred in columns.values()
+    ]
+    return float(np.mean(gaps))
 
 
 def _brier_statistic(
@@ -304,7 +321,11 @@ def _bins(confidence: NDArray[np.float64], occurred: NDArray[np.bool_]) -> Relia
 
 
 def _notes(
-    metrics: Mapping[Key, Metric], targets: NDArray[np.bool_], classes: Sequence[str], groups: int, resamples: int
+    metrics: Mapping[Key, Metric],
+    targets: NDArray[np.bool_],
+    classes: Sequence[str],
+    support: Mapping[Key, int],
+    resamples: int,
 ) -> Iterator[str]:
     for label, count in zip(classes, targets.sum(axis=0).tolist(), strict=True):
         if not count:
@@ -313,13 +334,42 @@ def _notes(
             yield f"every tested row is of class {label!r}: AUROC is undefined"
     if not resamples:
         return
-    if groups < 2:
-        yield "all tested rows are of one patient or group: there is nothing to resample, and no interval"
-        return
-    if groups < FEW_GROUPS:
-        yield f"intervals are resampled from {groups} patients or groups only: they are rough, and rather too narrow"
     keys = [("", name) for name in _OVERALL] + [(label, name) for label in classes for name in _PER_CLASS]
-    without = [key for key in keys if key in metrics and metrics[key].value is not None and metrics[key].low is None]
-    if without:
-        names = [f"{name} of {label!r}" if label else name for label, name in without]
-        yield f"no interval for {listed(names)}: undefined in more than half of the resamples, for want of a class"
+    known = [key for key in keys if key in metrics and metrics[key].value is not None and key != _CALIBRATION]
+    few = sorted({support[key] for key in known if LEAST_GROUPS <= support[key] < MANY_GROUPS})
+    if few:
+        yield (
+            f"intervals of metrics that rest on fewer than {MANY_GROUPS} patients or groups ({_counted(few)} here) are "
+            "Student's t intervals: as wide as so few allow"
+        )
+    reasons = {
+        f"fewer than {LEAST_GROUPS} patients or groups have rows of the class, or lack it": lambda key: (
+            support[key] < LEAST_GROUPS
+        ),
+        "0 and 1 say nothing of their spread": lambda key: metrics[key].value in (0.0, 1.0),
+        "undefined without some of the patients or groups, for want of a class": lambda key: True,
+    }
+    without = [key for key in known if metrics[key].low is None]
+    for reason, holds in reasons.items():
+        names = [f"{name} of {label!r}" if label else name for label, name in without if holds((label, name))]
+        without = [key for key in without if not holds(key)]
+        if names:
+            yield f"no interval for {listed(names)}: {reason}"
+
+
+def _counted(counts: Sequence[int]) -> str:
+    return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _support(
+    keys: Iterable[Key], targets: NDArray[np.bool_], group: NDArray[np.intp], classes: Sequence[str]
+) -> dict[Key, int]:
+    """On how many groups each metric rests: of one about a class, those that have it or those that lack it, whichever
+    are fewer; of a mean over classes, as many as of the class with the fewest."""
+    have, lack = (
+        {label: count_groups(group, rows[:, k]) for k, label in enumerate(classes)} for rows in (targets, ~targets)
+    )
+    both = {label: min(have[label], lack[label]) for label in classes}
+    fewest = min(filter(None, both.values()), default=0)
+    of_name = {name: {"": len(np.unique(group))} for name in _OF_ROWS} | {"recall": have, "specificity": lack}
+    return {(label, name): of_name.get(name, both).get(label, fewest) for label, name in keys}

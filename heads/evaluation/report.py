@@ -12,11 +12,12 @@ from heads.evaluation.ranking import Curve
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric and its 95 % percentile bootstrap interval.
+    """A metric and its 95 % interval, in which the value lies; see `evaluate`.
 
     Attributes:
         value: Over all rows; None where undefined (a class that no row is of).
-        low, high: The interval; None where there is none: one group only, no resamples, or too many undefined.
+        low, high: The interval; None where there is none: fewer than 3 groups, no resamples, a metric that some of the
+            groups or resamples leave undefined, and the calibration error.
     """
 
     value: float | None
@@ -56,7 +57,7 @@ class Report:
         multi_label: Rows may be of several classes, or of none.
         positive: In a task of two classes, the one that f1, auroc, auprc, calibration error and Brier score are of.
         rows: How many rows were evaluated.
-        groups: How many groups (patients) they are of; these are resampled.
+        groups: How many groups (patients) they are of; intervals rest on them.
         metrics: By name, over all classes.
         per_class: Class → name → metric.
         support: Rows of each class.

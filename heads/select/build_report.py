@@ -9,7 +9,7 @@ import numpy as np
 from embedstore.config import as_record
 from embedstore.store import Collection
 from heads.config import SelectConfig, few_shot_name
-from heads.evaluation.metrics import FEW_GROUPS
+from heads.evaluation.bootstrap import MANY_GROUPS
 from heads.evaluation.report import Metric
 from heads.select.candidate_scores import auroc, rank_agreement
 from heads.select.candidates import CandidateEmbeddings
@@ -118,10 +118,10 @@ def above_zero(difference: Metric) -> bool:
 
 def _notes(proxy: TaskComparison, config: SelectConfig) -> list[str]:
     notes = [*proxy.examples.notes, *proxy.embeddings.notes]
-    if proxy.patients < FEW_GROUPS:
+    if proxy.patients < MANY_GROUPS:
         notes.append(
-            f"intervals are resampled from only {proxy.patients} patients or groups: they are rough, and rather too "
-            "narrow, so that a lead of more than noise may still be noise"
+            f"intervals rest on {proxy.patients} patients or groups or fewer: they are Student's t intervals, as wide "
+            "as so few allow, and there is none where fewer than 3 have a class"
         )
     notes += [
         f"{shot}-shot is left out: a class has fewer tiles to train on in some fold"

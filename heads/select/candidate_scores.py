@@ -7,7 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, metric_of
+from heads.evaluation.bootstrap import (
+    GroupSums,
+    Statistic,
+    bootstrap,
+    count_groups,
+    interval,
+    leave_groups_out,
+    metric_of,
+)
 from heads.evaluation.metrics import evaluate
 from heads.evaluation.report import Metric
 from heads.examples import Examples
@@ -24,18 +32,30 @@ class CandidateScores:
     Attributes:
         values: Over all tested rows.
         samples: For each resample of patients; the same resamples for all.
+        without: Without each patient.
+        patients: How many patients they rest on: those of the class that fewest have.
     """
 
     values: Mapping[Key, float]
     samples: Mapping[Key, NDArray[np.float64]]
+    without: Mapping[Key, NDArray[np.float64]]
+    patients: int
 
     def metric(self, candidate: str, probe: str) -> Metric:
-        return metric_of(self.values[candidate, probe], self.samples[candidate, probe])
+        key = candidate, probe
+        return metric_of(self.values[key], self.samples[key], self.without.get(key), groups=self.patients)
 
     def difference(self, candidate: str, other: str, probe: str) -> Metric:
         """How much better a candidate is than another, with the interval of the paired difference."""
-        value = self.values[candidate, probe] - self.values[other, probe]
-        return metric_of(value, self.samples[candidate, probe] - self.samples[other, probe])
+        one, two = (candidate, probe), (other, probe)
+        without = self.without[one] - self.without[two] if self.without else None
+        return metric_of(
+            self.values[one] - self.values[two],
+            self.samples[one] - self.samples[two],
+            without,
+            groups=self.patients,
+            top=None,
+        )
 
     def ranked(self, candidates: Sequence[str], probe: str) -> list[str]:
         """From the best down; tied candidates keep their order."""
@@ -75,7 +95,12 @@ def score_candidates(
     statistics = [_balanced_accuracy(key, sums(result.correct[tested]), count) for key, result in results.items()]
     values = {key: value for statistic in statistics for key, value in statistic.whole().items()}
     samples = bootstrap(statistics, len(patients), resamples=resamples, seed=seed)
-    return CandidateScores(values=values, samples={key: samples.get(key, np.empty(0)) for key in values})
+    return CandidateScores(
+        values=values,
+        samples={key: samples.get(key, np.empty(0)) for key in values},
+        without=leave_groups_out(statistics, len(patients), seed=seed) if resamples else {},
+        patients=min(count_groups(group, cell == k) for k in range(len(classes))),
+    )
 
 
 def _balanced_accuracy(key: Key, correct: GroupSums, count: GroupSums) -> Statistic:
@@ -114,5 +139,6 @@ def rank_agreement(
     if not np.isfinite(test.statistic):
         return RankAgreement(tau=None)
     pair = [np.stack([scores.samples[name, probe] for name in candidates], axis=1) for scores in (proxy, other)]
-    tau = metric_of(test.statistic, np.array([kendalltau(a, b).statistic for a, b in zip(*pair, strict=True)]))
-    return RankAgreement(tau=tau.value, p=float(test.pvalue), low=tau.low, high=tau.high)
+    taus = np.array([kendalltau(a, b).statistic for a, b in zip(*pair, strict=True)])
+    low, high = interval(taus) or (None, None)
+    return RankAgreement(tau=float(test.statistic), p=float(test.pvalue), low=low, high=high)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from embedstore.errors import ConfigError
 from embedstore.store import Store
-from heads.evaluation.bootstrap import GroupSums, Statistic, bootstrap, metric_of
+from heads.evaluation.bootstrap import GroupSums, Statistic, measure
 from heads.evaluation.report import Metric
 
 _BLOCK_ROWS = 1024
@@ -154,8 +154,7 @@ def _mean(total: NDArray[np.float64], count: NDArray[np.float64]) -> dict[str, N
 
 
 def _bootstrapped(statistic: Statistic, key: str, groups: int, resamples: int, seed: int) -> Metric:
-    samples = bootstrap([statistic], groups, resamples=resamples, seed=seed)
-    return metric_of(statistic.whole()[key], samples.get(key))
+    return measure([statistic], groups, resamples=resamples, seed=seed)[key]
 
 
 def _unit(vectors: NDArray[np.float16]) -> NDArray[np.float32]:

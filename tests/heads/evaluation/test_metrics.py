@@ -8,6 +8,8 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
+from scipy.special import expit, logit
 from sklearn import metrics as reference
 
 from embedstore.errors import ConfigError, LabelError, VectorError
@@ -157,15 +159,15 @@ def test_calibration_error_is_that_of_its_definition():
 @pytest.mark.slow
 @pytest.mark.parametrize(("classes", "multi_label"), [(2, False), (4, False), (3, True)])
 def test_intervals_are_those_of_a_plain_loop_over_the_same_resamples(classes, multi_label):
-    drawn = scene(5, rows=400, classes=classes, multi_label=multi_label)
+    drawn = scene(5, rows=2000, classes=classes, groups=120, multi_label=multi_label)
     probabilities, targets, decisions, group = drawn
     report = evaluate(*drawn, classes=CLASSES[:classes], multi_label=multi_label, resamples=60, seed=3)
     positive = 1 if classes == 2 and not multi_label else None
     looped: dict[str, list[float]] = {}
     of_last: list[float] = []
-    for counts in np.concatenate(list(resample(20, resamples=60, seed=3))).astype(int):
-        assert counts.sum() == 20
-        rows = np.concatenate([np.repeat(np.flatnonzero(group == g), counts[g]) for g in range(20)])
+    for counts in np.concatenate(list(resample(120, resamples=60, seed=3))).astype(int):
+        assert counts.sum() == 120
+        rows = np.concatenate([np.repeat(np.flatnonzero(group == g), counts[g]) for g in range(120)])
         found = expected(
             probabilities[rows], targets[rows], decisions[rows], multi_label=multi_label, positive=positive
         )
@@ -180,19 +182,19 @@ def test_intervals_are_those_of_a_plain_loop_over_the_same_resamples(classes, mu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("prevalence", [0.5, 0.003])
+@pytest.mark.parametrize("prevalence", [0.5, 0.01])
 def test_grades_of_many_scores_move_intervals_by_less_than_a_thousandth(prevalence):
     rng = np.random.default_rng(0)
     rows = 60_000
     target = rng.random(rows) < prevalence
     score = 1 / (1 + np.exp(-rng.normal(2.5 * target, 1)))
-    group = rng.integers(0, 40, rows)
+    group = rng.integers(0, 120, rows)
     probabilities, targets = np.stack([1 - score, score], axis=1), np.stack([~target, target], axis=1)
     report = evaluate(probabilities, targets, probabilities > 0.5, group, classes=CLASSES[:2], resamples=40)
     assert report.metrics["auroc"].value == pytest.approx(reference.roc_auc_score(target, score), abs=1e-12)
     assert report.metrics["auprc"].value == pytest.approx(reference.average_precision_score(target, score), abs=1e-12)
     looped = []
-    for counts in np.concatenate(list(resample(40, resamples=40, seed=0))):
+    for counts in np.concatenate(list(resample(120, resamples=40, seed=0))):
         weight = counts[group]
         looped.append([f(target, score, sample_weight=weight)
                        for f in (reference.roc_auc_score, reference.average_precision_score)])  # fmt: skip
@@ -213,12 +215,12 @@ def test_rows_of_a_patient_stay_together():
         for groups in (patient, np.arange(1000))
     )
     spread = np.sqrt(right.mean() * (1 - right.mean()))
-    assert by_patient.high - by_patient.low == pytest.approx(2 * 1.96 * spread / np.sqrt(20), rel=0.15)
+    assert by_patient.high - by_patient.low == pytest.approx(2 * 2.09 * spread / np.sqrt(20), rel=0.15)
     assert by_row.high - by_row.low == pytest.approx(2 * 1.96 * spread / np.sqrt(1000), rel=0.15)
 
 
 def test_the_same_seed_gives_the_same_intervals_however_rows_stand():
-    drawn = scene(7)
+    drawn = scene(7, rows=600, groups=120)
     order = np.random.default_rng(0).permutation(len(drawn[0]))
     first, again, other = (evaluate(*drawn, classes=CLASSES[:2], seed=seed).as_record() for seed in (4, 4, 5))
     mixed = evaluate(*(array[order] for array in drawn), classes=CLASSES[:2], seed=4)
@@ -243,29 +245,74 @@ def test_large_groups_and_large_cells_are_summed_the_same(monkeypatch):
         assert (metric.low, metric.high) == pytest.approx((other.low, other.high), abs=1e-12)
 
 
-def test_no_interval_where_there_is_nothing_to_resample_or_too_little_is_defined():
+@pytest.mark.parametrize(("classes", "multi_label"), [(2, False), (3, True)])
+def test_intervals_of_few_groups_are_students_from_a_plain_loop_without_each(classes, multi_label):
+    probabilities, targets, decisions, group = drawn = scene(6, classes=classes, groups=8, multi_label=multi_label)
+    report = evaluate(*drawn, classes=CLASSES[:classes], multi_label=multi_label)
+    positive = 1 if classes == 2 and not multi_label else None
+    kept = [group != g for g in range(8)]
+    looped = [
+        expected(probabilities[k], targets[k], decisions[k], multi_label=multi_label, positive=positive) for k in kept
+    ]
+    for name in ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "auprc", "brier"):
+        value, values = report.metrics[name].value, np.array([each[name] for each in looped])
+        reach = stats.t.ppf(0.975, 7) * np.sqrt(7 / 8 * ((values - values.mean()) ** 2).sum())
+        ends = expit(logit(value) + np.array([-reach, reach]) / (value * (1 - value)))
+        assert (report.metrics[name].low, report.metrics[name].high) == pytest.approx(tuple(ends), abs=1e-9), name
+    assert any("fewer than 100 patients or groups (8 here) are Student's t" in note for note in report.notes)
+
+
+def test_more_than_a_thousand_groups_are_left_out_in_parts():
+    """A class of 40 of 1,500 groups: few, and its interval is as wide as with each left out alone."""
+    group = np.repeat(np.arange(1500), 3)
+    targets = np.eye(2, dtype=bool)[(group < 40).astype(int)]
+    scores = np.random.default_rng(0).normal(1.5 * targets[:, 1], 1)
+    probabilities = np.stack([1 - expit(scores), expit(scores)], axis=1)
+    drawn = probabilities, targets, np.eye(2, dtype=bool)[(scores > 0.7).astype(int)], group
+    auroc = evaluate(*drawn, classes=CLASSES[:2]).metrics["auroc"]
+    by_hand = [reference.roc_auc_score(targets[group != g, 1], scores[group != g]) for g in range(40)]
+    spread = np.std(by_hand) * np.sqrt(40)
+    assert auroc.high - auroc.low == pytest.approx(2 * 2.02 * spread, rel=0.1)
+
+
+def test_no_interval_where_groups_are_too_few_or_nothing_varies():
     probabilities, targets, decisions, _ = scene(9)
-    alone = evaluate(probabilities, targets, decisions, np.zeros(300, int), classes=CLASSES[:2])
-    assert {metric.low for metric in alone.metrics.values()} == {None}
-    assert any("nothing to resample" in note for note in alone.notes)
-    two = evaluate(probabilities, targets, decisions, np.arange(300) % 2, classes=CLASSES[:2])
-    assert any("2 patients or groups only" in note for note in two.notes)
+    for groups in (1, 2):
+        few = evaluate(probabilities, targets, decisions, np.arange(300) % groups, classes=CLASSES[:2])
+        assert {metric.low for metric in few.metrics.values()} == {None}
+        assert any("no interval for f1" in note and "fewer than 3 patients or groups" in note for note in few.notes)
+    three = evaluate(probabilities, targets, decisions, np.arange(300) % 3, classes=CLASSES[:2]).metrics["auroc"]
+    assert 0 < three.low < three.value < three.high < 1
     none = evaluate(*scene(9), classes=CLASSES[:2], resamples=0)
     assert none.notes == ()
     assert none.metrics["f1"].high is None
+    perfect = evaluate(targets.astype(float), targets, targets, np.arange(300) % 5, classes=CLASSES[:2])
+    assert (perfect.metrics["auroc"].value, perfect.metrics["auroc"].low) == (1, None)
+    assert any("no interval for f1" in note and "0 and 1 say nothing of their spread" in note for note in perfect.notes)
 
 
-def test_an_average_over_rare_classes_has_no_interval_where_resamples_lack_them():
-    """Two classes of one patient each: 63 % of the resamples have one, fewer than half have both."""
+def test_a_class_of_few_groups_has_no_interval_and_says_so():
+    """Two classes of one patient each, and one of all others."""
     group = np.repeat(np.arange(20), 10)
     targets = np.eye(3, dtype=bool)[np.where(group < 2, group + 1, 0)]
     probabilities = np.random.default_rng(0).dirichlet(np.ones(3), 200)
-    report = evaluate(probabilities, targets, targets, group, classes=CLASSES[:3])
+    report = evaluate(probabilities, targets, np.roll(targets, 3, axis=0), group, classes=CLASSES[:3])
     assert report.metrics["auroc"].value is not None
-    assert report.metrics["auroc"].low is None
-    assert report.per_class["birch"]["auroc"].low is not None
+    assert report.metrics["auroc"].low is None and report.per_class["birch"]["auroc"].low is None
     assert report.metrics["accuracy"].low is not None
     assert any(note.startswith("no interval for f1_macro, balanced_accuracy, auroc") for note in report.notes)
+
+
+@pytest.mark.parametrize("groups", [3, 8, 120])
+def test_a_value_is_inside_its_interval(groups):
+    for seed in range(5):
+        report = evaluate(*scene(seed, groups=groups), classes=CLASSES[:2], resamples=50)
+        for metric in report.metrics.values():
+            assert metric.low is None or metric.low <= metric.value <= metric.high
+
+
+def test_the_second_class_is_positive_in_whatever_order_classes_stand():
+    assert evaluate(*scene(3), classes=["b", "a"], resamples=0).positive == "a"
 
 
 # -- what a report holds --------------------------------------------------------------------

@@ -26,10 +26,10 @@ def outcome_of(examples, *, tested, seed: int = 0) -> ProbeResult:
 
 def test_resamples_without_a_class_say_nothing_of_who_is_first():
     samples = {("a", "knn"): np.array([0.9, np.nan, 0.8, np.nan]), ("b", "knn"): np.array([0.5, np.nan, 0.8, np.nan])}
-    scores = CandidateScores(values={("a", "knn"): 0.9, ("b", "knn"): 0.5}, samples=samples)
+    scores = CandidateScores(values={("a", "knn"): 0.9, ("b", "knn"): 0.5}, samples=samples, without={}, patients=9)
     assert scores.first_shares(["a", "b"], "knn") == {"a": 0.75, "b": 0.25}
     empty = {key: np.full(3, np.nan) for key in samples}
-    assert CandidateScores(values=scores.values, samples=empty).first_shares(["a", "b"], "knn") == {}
+    assert replace(scores, samples=empty).first_shares(["a", "b"], "knn") == {}
 
 
 def test_a_class_that_is_not_tested_does_not_undo_the_score():

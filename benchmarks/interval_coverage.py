@@ -4,7 +4,8 @@
 
 Scores are binormal with a population AUROC of 0.85. A share `correlation` of their variance is of the patient, half of
 it apart for each class. Patients are of both classes, with prevalences that differ (beta), or of one class each. The
-truth is that of two million tiles of 20,000 patients. `percentile` is what `evaluate` gives from 50 patients on.
+truth is that of two million tiles of 20,000 patients. `percentile` is what `evaluate` gives from 100 patients on, `t`
+below.
 """
 
 import sys

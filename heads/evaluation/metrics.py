@@ -51,13 +51,13 @@ def evaluate(
     (task of two: of the positive class; more classes: summed over them; multi-label: mean over them).
     For each class: `f1`, `precision`, `recall`, `specificity`, `auroc`, `auprc`.
 
-    A macro average is over the classes for which the metric is defined on all rows. Of a metric that rests on 100 groups
-    or more, the interval is the 2.5th to 97.5th percentile over resamples of the groups; those in which the metric is
-    undefined, as a class is absent, are left out. Of one of fewer it is Student's t interval (`t_interval`), of one of
-    fewer than 3 there is none. A metric about a class rests on the groups that have it or on those that lack it,
-    whichever are fewer; accuracy and Brier score on all. The calibration error has no interval: it errs to the high
-    side by more than it varies. Values are those of the scores themselves;
-    for intervals of AUROC and AUPRC scores are put into 4,096 grades.
+    A macro average is over the classes for which the metric is defined on all rows. Of a metric that rests on 100
+    groups or more, the interval is the 2.5th to 97.5th percentile over resamples of the groups; those in which the
+    metric is undefined, as a class is absent, are left out. Of one of fewer it is Student's t interval
+    (`t_interval`), of one of fewer than 3 there is none. A metric about a class rests on the groups that have it or
+    on those that lack it, whichever are fewer; accuracy and Brier score on all. The calibration error has no
+    interval: it errs to the high side by more than it varies. Values are those of the scores themselves; for
+    intervals of AUROC and AUPRC scores are put into 4,096 grades.
 
     Args:
         probabilities: (n, K) float; rows sum to 1 unless multi-label.

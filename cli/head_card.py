@@ -68,8 +68,8 @@ def _augmentation(record: "HeadRecord") -> str:
     """How vectors were augmented and why so, and with which views and augmenter."""
     policies = record.config.policies
     text = str(policies[0]) if len(policies) == 1 else f"by one of {'; '.join(map(str, policies))}"
-    used = (record.augmentation, record.views, record.augmenter)
-    return "; ".join([text, *(str(one) for one in used if one is not None)])
+    used = (record.augmentation or text, record.views, record.augmenter)
+    return "; ".join(str(one) for one in used if one is not None)
 
 
 def _interval(metric: "Metric") -> str:

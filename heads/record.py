@@ -85,8 +85,9 @@ class PolicyScore:
     error: float | None
 
     def __str__(self) -> str:
-        """'0.0120 ± 0.0050 with views=0.8', its gain."""
-        return f"{self.gain:.4f}" + ("" if self.error is None else f" ± {self.error:.4f}") + f" with {self.policy}"
+        """'0.1160 with views=0.8, a gain of -0.0005 ± 0.0018'."""
+        error = "" if self.error is None else f" ± {self.error:.4f}"
+        return f"{self.brier:.4f} with {self.policy}, a gain of {self.gain:.4f}{error}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +111,14 @@ class PolicyChoice:
         return cls(**{**record, "tried": tuple(PolicyScore(**one) for one in record["tried"])})
 
     def __str__(self) -> str:
-        """'none chosen: validation Brier score 0.1920 with none, lower by 0.0012 ± 0.0050 with views=0.8; …'."""
+        """'none, by validation Brier scores: 0.1155 with none; 0.1160 with views=0.8, a gain of …'."""
         if not self.tried:
-            return f"{self.chosen} chosen: no validation example to compare policies on"
+            return f"{self.chosen}, as there is no validation example to compare policies on"
         none = next(one for one in self.tried if one.policy == "none")
-        gains = ", ".join(str(one) for one in self.tried if one is not none)
+        others = "; ".join(str(one) for one in self.tried if one is not none)
         return (
-            f"{self.chosen} chosen: validation Brier score {none.brier:.4f} with none, lower by {gains}; "
-            f"over {self.groups:,} groups, more than {self.margin:g} standard errors are asked for"
+            f"{self.chosen}, by validation Brier scores: {none.brier:.4f} with none; {others}; it has to be more than "
+            f"{self.margin:g} standard errors over {self.groups:,} groups"
         )
 
 

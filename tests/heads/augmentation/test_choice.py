@@ -55,7 +55,7 @@ def test_of_several_that_help_the_best_is_kept_and_all_are_told():
     assert scores[NONE].gain == scores[NONE].error == 0
     assert scores[BOTH].gain == pytest.approx(scores[VIEWS].gain + 0.05)
     assert scores[VIEWS].brier == pytest.approx(views.mean())
-    assert all(text in str(choice) for text in (BOTH, "40 groups", f"{scores[VIEWS].gain:.4f} ±"))
+    assert all(text in str(choice) for text in (BOTH, "40 groups", f"a gain of {scores[VIEWS].gain:.4f} ±"))
 
 
 def test_one_patient_or_no_example_tells_nothing():

@@ -137,24 +137,26 @@ class Ledger:
             for name, value in row.items():
                 if value is not None and name != "patient":
                     wanted[name] = _wider(wanted.get(name), _arrow_type(value))
-        schema = self._slides.create(SLIDES).schema
+        self._slides.create(SLIDES)
         reserved = sorted((set(SLIDES.names) - {"patient"}) & wanted.keys())
         if reserved:
             raise SlideListError(
                 f"the list of slides has column(s) {', '.join(reserved)}, which the store fills itself; rename them"
             )
-        known = set(schema.names)
-        for name in sorted(wanted.keys() & known):
-            have = schema.field(name).type
-            if not all(_fits(row.get(name), have) for row in rows):
-                raise SlideListError(
-                    f"column {name!r} of the list of slides has values of type {wanted[name]}; the store has {have} "
-                    "from earlier slides; convert or rename the column, or take the store's out with "
-                    "`embedstore rm --column`"
-                )
-        new = [pa.field(name, wanted[name]) for name in sorted(wanted.keys() - known)]
-        if new:
-            self._slides.open().add_columns(pa.schema(new))
+
+        def lacking(stored: pa.Schema) -> list[pa.Field]:
+            known = set(stored.names)
+            for name in sorted(wanted.keys() & known):
+                have = stored.field(name).type
+                if not all(_fits(row.get(name), have) for row in rows):
+                    raise SlideListError(
+                        f"column {name!r} of the list of slides has values of type {wanted[name]}; the store has "
+                        f"{have} from earlier slides; convert or rename the column, or take the store's out with "
+                        "`embedstore rm --column`"
+                    )
+            return [pa.field(name, wanted[name]) for name in sorted(wanted.keys() - known)]
+
+        self._slides.add_columns(lacking)
 
     def drop_columns(self, names: Sequence[str]) -> None:
         """Take columns of the user out of the table of slides.
@@ -176,32 +178,13 @@ class Ledger:
         """Upsert a group's rows; doing it twice changes nothing but the time of day.
 
         A user's columns that a run does not speak of stay as they are: a slide comes once from a list that knows its
-        patient, and later from its folder.
+        patient, and later from its folder. That holds too for what another run writes at the same time.
         """
-        self._slides.upsert("slide_id", self._slide_records(list(slides)))
-        self._outcomes.upsert("key", self._outcome_records(list(outcomes)))
-
-    def _slide_records(self, slides: Sequence[SlideRow]) -> list[dict[str, Any]]:
-        schema = self._slides.open().schema
-        users = {name for name in schema.names if name == "patient" or name not in SLIDES.names}
-        where = sql_in("slide_id", [slide.slide_id for slide in slides])
-        stored = {record["slide_id"]: record for record in self._slides.rows(where=where)} if slides else {}
-        records = []
-        for slide in slides:
-            record, before = slide.as_record() | {"updated_at": now()}, stored.get(slide.slide_id, {})
-            record |= {name: before.get(name) for name in users if record.get(name) is None}
-            records.append({name: _fit(record[name], schema.field(name).type) for name in schema.names})
-        return records
-
-    def _outcome_records(self, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-        written = now()
-        records = [outcome.as_record() | {"updated_at": written} for outcome in outcomes if outcome.views_error is None]
-        errors = {outcome.key: outcome.views_error for outcome in outcomes if outcome.views_error is not None}
-        for record in self._outcomes.rows(where=sql_in("key", errors)) if errors else ():
-            others = [warning for warning in record["warnings"] or () if not warning.startswith(NO_VIEWS)]
-            warnings = [*others, f"{NO_VIEWS}{errors[record['key']]}"]
-            records.append({**record, "warnings": warnings, "updated_at": written})
-        return records
+        slides, outcomes = list(slides), list(outcomes)
+        if slides:
+            self._slides.revise("slide_id", lambda table: _slide_records(table, slides))
+        if outcomes:
+            self._outcomes.revise("key", lambda table: _outcome_records(table, outcomes))
 
     def refresh(self, sources: Iterable[tuple[str, str, Mapping[str, Scalar]]]) -> int:
         """Bring the rows of known slides up to what a list says of them now: where they are, and the user's columns.
@@ -211,19 +194,8 @@ class Ledger:
         Returns:
             How many rows changed.
         """
-        schema = self._slides.open().schema
-        stored = {record["slide_id"]: record for record in self._slides.rows()}
-        changed = []
-        for slide_id, path, metadata in sources:
-            record = stored.get(slide_id)
-            if record is None:
-                continue
-            given = {"path": path} | {name: value for name, value in metadata.items() if value is not None}
-            new = {name: _fit(value, schema.field(name).type) for name, value in given.items()}
-            if any(record[name] != value for name, value in new.items()):
-                changed.append({**record, **new, "updated_at": now()})
-        self._slides.upsert("slide_id", changed)
-        return len(changed)
+        sources = list(sources)
+        return self._slides.revise("slide_id", lambda table: _refreshed_records(table, sources))
 
     def repair(self, collection: str, present: Mapping[str, int], run_id: str) -> int:
         """Write the outcomes that a crash kept from following their rows.
@@ -247,8 +219,9 @@ class Ledger:
             for slide_id, tiles in present.items()
             if slide_id not in outcomes or outcomes[slide_id].state != "done"
         ]
-        missing = {outcome.slide_id for outcome in amended} - self.patients().keys()
-        self.record([SlideRow(slide_id=s, path="", kind="wsi") for s in sorted(missing)], amended)
+        ids = [outcome.slide_id for outcome in amended]
+        self._slides.revise("slide_id", lambda table: _lacking_records(table, ids))
+        self.record((), amended)
         return len(amended)
 
     def forget(self, slide_ids: Sequence[str], *, collection: str | None = None) -> None:
@@ -265,6 +238,56 @@ class Ledger:
     def tidy(self, *, keep_s: float) -> None:
         for table in (self._slides, self._outcomes):
             table.tidy(keep_s=keep_s, purge=True)
+
+
+def _slide_records(table: Table, slides: Sequence[SlideRow]) -> list[dict[str, Any]]:
+    """The records of slides, with what the table knows of them and these do not say."""
+    schema = table.open().schema
+    users = {name for name in schema.names if name == "patient" or name not in SLIDES.names}
+    stored = _stored(table, "slide_id", [slide.slide_id for slide in slides])
+    records = []
+    for slide in slides:
+        record, before = slide.as_record() | {"updated_at": now()}, stored.get(slide.slide_id, {})
+        record |= {name: before.get(name) for name in users if record.get(name) is None}
+        records.append({name: _fit(record[name], schema.field(name).type) for name in schema.names})
+    return records
+
+
+def _outcome_records(table: Table, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """The records of outcomes; one that only says that a slide has no views is a warning in the record of before."""
+    written = now()
+    records = [outcome.as_record() | {"updated_at": written} for outcome in outcomes if outcome.views_error is None]
+    errors = {outcome.key: outcome.views_error for outcome in outcomes if outcome.views_error is not None}
+    for key, record in _stored(table, "key", list(errors)).items():
+        others = [warning for warning in record["warnings"] or () if not warning.startswith(NO_VIEWS)]
+        records.append({**record, "warnings": [*others, f"{NO_VIEWS}{errors[key]}"], "updated_at": written})
+    return records
+
+
+def _refreshed_records(table: Table, sources: Sequence[tuple[str, str, Mapping[str, Scalar]]]) -> list[dict[str, Any]]:
+    schema, stored = table.open().schema, {record["slide_id"]: record for record in table.rows()}
+    changed = []
+    for slide_id, path, metadata in sources:
+        record = stored.get(slide_id)
+        if record is None:
+            continue
+        given = {"path": path} | {name: value for name, value in metadata.items() if value is not None}
+        new = {name: _fit(value, schema.field(name).type) for name, value in given.items()}
+        if any(record[name] != value for name, value in new.items()):
+            changed.append({**record, **new, "updated_at": now()})
+    return changed
+
+
+def _lacking_records(table: Table, slide_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Records of the slides that the table lacks, of which nothing is known but the id."""
+    stored = _stored(table, "slide_id", slide_ids)
+    lacking = [SlideRow(slide_id=slide_id, path="", kind="wsi") for slide_id in slide_ids if slide_id not in stored]
+    return _slide_records(table, lacking)
+
+
+def _stored(table: Table, key: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The records of some keys that the table has."""
+    return {record[key]: record for record in table.rows(where=sql_in(key, keys))} if keys else {}
 
 
 def _arrow_type(value: Scalar) -> pa.DataType:

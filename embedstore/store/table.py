@@ -3,10 +3,12 @@
 import copy
 import datetime as dt
 import logging
+import random
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lance
 import pyarrow as pa
@@ -16,6 +18,7 @@ from embedstore.errors import StoreError, StoreNotFoundError
 from embedstore.store.schema import LANCE_COLUMNS, unusable_columns
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: Lance keeps up to 6 GiB of index cache a dataset unless set otherwise; many actors share a machine.
 INDEX_CACHE_BYTES = 256 << 20
@@ -25,13 +28,26 @@ METADATA_CACHE_BYTES = 64 << 20
 #: Files are merged up to so many rows. Lance unpacks a column of one value, such as the edge of tiles, a whole file at
 #: a time to read one row: 1.8 ms at 1,000,000 rows, 0.4 at 250,000, in a search of 6.
 FRAGMENT_ROWS = 250_000
-#: Tries of a commit that another writer was quicker than.
-CONFLICT_RETRIES = 10
+#: Tries of a commit that another writer was quicker than; the pauses between them add up to about half a minute.
+COMMIT_TRIES = 20
+LONGEST_PAUSE_S = 4.0
 
 
 def is_conflict(error: Exception) -> bool:
     """Whether Lance refused a commit because another came first."""
-    return "conflict" in str(error).lower() or "Conflict" in type(error).__name__
+    return any(word in f"{type(error).__name__} {error}".lower() for word in ("conflict", "concurrent writers"))
+
+
+def until_committed(commit: Callable[[], T]) -> T:
+    """What `commit` returns; it is called again, after a pause, where another writer was quicker."""
+    for attempt in range(COMMIT_TRIES):
+        try:
+            return commit()
+        except OSError as error:
+            if not is_conflict(error) or attempt == COMMIT_TRIES - 1:
+                raise
+            time.sleep(random.uniform(0, min(0.01 * 2**attempt, LONGEST_PAUSE_S)))
+    raise AssertionError("the last attempt returns or raises")
 
 
 def now() -> dt.datetime:
@@ -107,8 +123,11 @@ class Table:
 
     def pinned(self) -> "Table":
         """The table as it is now, to be read alone: for several reads that belong together."""
+        return self._pinned_at(self.open())
+
+    def _pinned_at(self, dataset: lance.LanceDataset) -> "Table":
         table = copy.copy(self)
-        table._open, table._pinned = self.open(), True
+        table._open, table._pinned = dataset, True
         return table
 
     def open_for_writing(self) -> lance.LanceDataset:
@@ -121,34 +140,68 @@ class Table:
 
         A table that an older version made gets the columns that it lacks, empty.
         """
-        if self.exists():
-            dataset = self.open()
-            lacking = [field for field in schema if field.name not in dataset.schema.names]
-            if lacking:
-                dataset.add_columns(pa.schema(lacking))
-            return self.open()
-        try:
-            lance.write_dataset(schema.empty_table(), self.uri, schema=schema, mode="create")
-        except OSError as error:  # another process made it first
-            if "already exists" not in str(error).lower():
-                raise
+
+        def make() -> None:
+            if self.exists():
+                return
+            try:
+                lance.write_dataset(schema.empty_table(), self.uri, schema=schema, mode="create")
+            except OSError as error:  # another process made it first
+                if "already exists" not in str(error).lower():
+                    raise
+
+        until_committed(make)
+        self.add_columns(lambda stored: [field for field in schema if field.name not in stored.names])
         return self.open()
 
-    def upsert(self, key: str, rows: Sequence[dict[str, Any]] | pa.Table) -> None:
-        """Insert rows, or replace those with the same key; a row whose key comes twice counts by its last.
+    def add_columns(self, lacking: Callable[[pa.Schema], Sequence[pa.Field]]) -> None:
+        """Add columns, empty.
 
-        The key is an unenforced primary key, which makes this idempotent between concurrent writers; an index on it
-        would undo that in silence, hence `use_index(False)`.
+        Args:
+            lacking: Called with the schema of the newest version, again where another writer was quicker.
         """
-        dataset = self.open()
-        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=dataset.schema)
-        if table.num_rows == 0:
-            return
-        last = {value: i for i, value in enumerate(table.column(key).to_pylist())}
-        if len(last) < table.num_rows:
-            table = table.take(sorted(last.values()))
-        merge = dataset.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
-        merge.use_index(False).execute(table)
+
+        def add() -> None:
+            dataset = self.open_for_writing()
+            if fields := lacking(dataset.schema):
+                dataset.add_columns(pa.schema(fields))
+
+        until_committed(add)
+
+    def upsert(self, key: str, rows: Sequence[dict[str, Any]] | pa.Table) -> None:
+        """Insert rows, or replace those with the same key, whatever they hold now; see `revise`.
+
+        A row whose key comes twice counts by its last.
+        """
+        self.revise(key, lambda _: rows)
+
+    def revise(self, key: str, rows_of: Callable[["Table"], Sequence[dict[str, Any]] | pa.Table]) -> int:
+        """Insert rows, or replace those with the same key, by what the table holds now.
+
+        Nothing that another writes meanwhile is lost: the rows are made again, from what it wrote, where it changed one
+        of them, inserted one of the same key, or added a column. The key is an unenforced primary key, by which Lance
+        tells that; an index on it would undo that in silence, hence `use_index(False)`.
+
+        Args:
+            rows_of: Called with the table as it is, pinned; again where another writer was quicker.
+        Returns:
+            Number of rows.
+        """
+
+        def merge() -> int:
+            dataset = self.open_for_writing()
+            rows = rows_of(self._pinned_at(dataset))
+            table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=dataset.schema)
+            if table.num_rows == 0:
+                return 0
+            last = {value: i for i, value in enumerate(table.column(key).to_pylist())}
+            if len(last) < table.num_rows:
+                table = table.take(sorted(last.values()))
+            builder = dataset.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
+            builder.use_index(False).conflict_retries(0).execute(table)  # a retry of Lance's would overwrite
+            return len(last)
+
+        return until_committed(merge)
 
     def without(self, filter_sql: str) -> tuple[list[int], list[lance.FragmentMetadata]]:
         """Mark rows as deleted, uncommitted: ids of fragments that have none left, and fragments that have fewer."""
@@ -197,17 +250,14 @@ class Table:
         Args:
             operation: Returns None where there is nothing to commit.
         """
-        for attempt in range(1, CONFLICT_RETRIES + 1):
+
+        def commit() -> None:
             version = self.open().version
             planned = operation()
-            if planned is None:
-                return
-            try:
+            if planned is not None:
                 lance.LanceDataset.commit(self.uri, planned, read_version=version)
-                return
-            except OSError as error:
-                if not is_conflict(error) or attempt == CONFLICT_RETRIES:
-                    raise
+
+        until_committed(commit)
 
     def overwrite(self, schema: pa.Schema, fragments: list[lance.FragmentMetadata]) -> None:
         """Make the table of these fragments alone, in one version, whatever it held and whether or not it was there."""

@@ -140,17 +140,14 @@ class Table:
 
         A table that an older version made gets the columns that it lacks, empty.
         """
-
-        def make() -> None:
-            if self.exists():
-                return
+        if not self.exists():
             try:
-                lance.write_dataset(schema.empty_table(), self.uri, schema=schema, mode="create")
-            except OSError as error:  # another process made it first
-                if "already exists" not in str(error).lower():
+                # Not `write_dataset`: where another process makes the table meanwhile, that overwrites it.
+                empty = lance.LanceOperation.Overwrite(schema, [])
+                lance.LanceDataset.commit(self.uri, empty, read_version=0, max_retries=0)
+            except OSError:
+                if not self.exists():
                     raise
-
-        until_committed(make)
         self.add_columns(lambda stored: [field for field in schema if field.name not in stored.names])
         return self.open()
 

@@ -51,6 +51,13 @@ def test_a_replacement_is_tried_again_where_another_writer_was_quicker(table: Ta
     assert held(table) == {"c": 9}
 
 
+def test_a_table_that_another_made_meanwhile_is_kept(table: Table, monkeypatch):
+    seen = iter([False, True, True])
+    monkeypatch.setattr(Table, "exists", lambda self: next(seen))
+    table.create(pa.schema([*SCHEMA, pa.field("more", pa.string())]))
+    assert [(row["slide_id"], row["more"]) for row in table.rows()] == [("a", None), ("b", None), ("c", None)]
+
+
 def test_values_are_counted_in_the_order_in_which_they_come(table: Table):
     table.replace(None, fragments(table, {"d": 4, "a": 5}))
     assert list(table.counts("slide_id").items()) == [("a", 2), ("b", 1), ("c", 1), ("d", 1)]

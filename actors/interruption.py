@@ -33,7 +33,7 @@ def stop_on_interrupt(on_progress: OnProgress = no_progress) -> Iterator[Interru
     """Turn SIGINT, SIGTERM and SIGHUP into a request to stop, for a call such as `ingest`.
 
     Yields what is True after the first signal. A second signal raises KeyboardInterrupt, or SystemExit where it is not
-    Ctrl-C. At the end the previous handlers are back. Signals that are ignored stay so (`nohup`). Outside of the main
+    Ctrl-C. At the end the previous handlers are back. A SIGHUP that is ignored stays so (`nohup`). Outside of the main
     thread, where Python delivers no signals, nothing is changed.
 
     Args:
@@ -55,7 +55,11 @@ def stop_on_interrupt(on_progress: OnProgress = no_progress) -> Iterator[Interru
             on_progress(Progress(stage="ingest", message=message))
 
     previous = {number: signal.getsignal(number) for number in SIGNALS}
-    handled = {number: handler for number, handler in previous.items() if handler is not signal.SIG_IGN}
+    handled = {
+        number: handler
+        for number, handler in previous.items()
+        if handler is not signal.SIG_IGN or number == signal.SIGINT  # which shells ignore for jobs in the background
+    }
     for number in handled:
         signal.signal(number, interrupt)
     try:

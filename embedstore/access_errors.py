@@ -57,7 +57,7 @@ def access_error(error: BaseException) -> EmbedStoreError | None:
     if isinstance(error, OSError) and error.errno in NEXT_STEPS:
         path = error.filename2 or error.filename
         what = f"{os.fsdecode(path)!r}" if isinstance(path, str | bytes | os.PathLike) else "a file"
-        return AccessError(f"{what} cannot be read or written: {error.strerror}; {NEXT_STEPS[error.errno]}")
+        return AccessError(f"{what} cannot be read or written: {os.strerror(error.errno)}; {NEXT_STEPS[error.errno]}")
     return None
 
 

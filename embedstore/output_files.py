@@ -26,6 +26,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     try:
         yield part
         part.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(part)):  # of another file, which was read
+            raise
+        raise _cannot_write(path, f"{os.strerror(error.errno)}; free some space, or name another place") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -1,5 +1,6 @@
 """A file is there whole or not at all."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,16 @@ def test_an_interrupted_export_leaves_the_file_of_the_last_one(tmp_path: Path):
         part.write_text("sec")
         raise KeyboardInterrupt
     assert path.read_text() == "first" and list(path.parent.iterdir()) == [path]
+
+
+def test_a_disk_that_fills_up_is_told_with_the_name_of_the_file(tmp_path: Path):
+    full = OSError(errno.ENOSPC, "write failed: time = today, errno = 28")
+    told = r"cannot write to '.*x\.csv': No space left on device; free some space"
+    with pytest.raises(ExportError, match=told), atomic_write(tmp_path / "x.csv"):
+        raise full
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "x.csv"):
+        (tmp_path / "a.svs").read_bytes()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_form_goes_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

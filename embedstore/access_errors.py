@@ -38,7 +38,7 @@ _TABLE = re.compile(r'(?:path "?|file |PUT of |ot found: |location )([^"\n]+?)/(
 _STATUS = re.compile(r"status code: (\d{3}(?: [A-Z][A-Za-z]+)*)|status: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 #: Where in Lance's source an error was raised: the mark of an error of Lance.
-_SOURCE = re.compile(r",? ?(?:LanceError\(\w+\): |/[^\s,]*\.rs:\d+(?::\d+)?)")
+_SOURCE = re.compile(r",? ?(?:External error: ?|LanceError\(\w+\): |/[^\s,]*\.rs:\d+(?::\d+)?)")
 #: So much is shown of a message that is not understood, characters.
 SHOWN_TEXT = 300
 
@@ -78,7 +78,7 @@ def _said_by_lance(text: str) -> str:
         return f"{where} cannot be read or written: {os.strerror(code_number)}; {step}"
     if any(mark in text for mark in ("error sending request", "HttpError {", "timed out")):
         return f"{where}: the object store does not answer; check AWS_ENDPOINT, the network and the service"
-    said = _SOURCE.sub("", text).strip()[:SHOWN_TEXT]
+    said = " ".join(_SOURCE.sub("", text).split())[:SHOWN_TEXT]
     if "not found" in text.lower():
         return f"{where} lacks a file: {said}; was it removed, or copied in part?"
     return f"{where} cannot be read or written: {said}; `embedstore doctor --store PATH` checks it"

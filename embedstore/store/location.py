@@ -30,7 +30,10 @@ def table_names(uri: str) -> list[str]:
     """
     local = local_path(uri)
     if local is not None:
-        return sorted(path.stem for path in local.glob("*.lance"))
+        try:  # `glob` would say nothing of a folder that may not be read
+            return sorted(path.stem for path in local.iterdir() if path.suffix == ".lance")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
     import lancedb  # takes 2 s to import, which no command on a local store should wait for
 
     try:

@@ -22,7 +22,7 @@ from embedstore.errors import (
 )
 from embedstore.store import Collection, CollectionWriter, Label, Lease, Outcome, SlideFragments, SlideRow, Store
 from embedstore.store.compaction import compact
-from embedstore.store.location import require_put_if_absent
+from embedstore.store.location import require_put_if_absent, table_names
 from embedstore.store.removal import remove_slides
 from embedstore.store.table import Table
 
@@ -215,6 +215,16 @@ def test_a_store_that_cannot_be_written_is_told_before_the_work(store: Store, mo
         AccessError, match=rf"the store .* cannot be written: no permission for .*{closed}; ask its owner"
     ):
         store.require_writable()
+
+
+def test_a_store_that_may_not_be_read_is_not_said_to_be_missing(store: Store, tmp_path: Path, monkeypatch):
+    def closed(path: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    assert table_names(str(tmp_path / "nowhere")) == []
+    monkeypatch.setattr(Path, "iterdir", closed)
+    with pytest.raises(PermissionError):
+        Store.open(store.uri)
 
 
 def test_a_lease_keeps_a_second_run_out_until_released(store: Store):

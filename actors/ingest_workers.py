@@ -64,7 +64,10 @@ class IngestWorkers:
 
     def _answer(self, ref: ResultRef) -> Any:
         while not self.pool.wait([ref], 60.0):
-            log.warning("still waiting for a worker to answer; is another job using the CPUs or GPUs of the machine?")
+            if self._leased:  # it has begun: an index may take long
+                log.info("waiting for a worker to answer")
+            else:
+                log.warning("waiting for workers to start: weights are loading, or other jobs have the CPUs or GPUs")
         return self.pool.get(ref)
 
     def release(self) -> None:

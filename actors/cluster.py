@@ -98,7 +98,7 @@ def _no_cluster(address: str | None, error: Exception) -> ClusterError:
             "/tmp, or do without Ray: --in-process"
         )
     return ClusterError(
-        f"no Ray cluster answers at {address}: {said}; start one with `ray start --head` (one that asks for a token "
+        f"no Ray cluster at {address}: {said}; start one with `ray start --head` (one that asks for a token "
         "needs RAY_AUTH_MODE=token here), or leave --address out to run on this machine"
     )
 

@@ -37,7 +37,7 @@ def test_a_cluster_is_asked_before_ray_is(monkeypatch: pytest.MonkeyPatch, addre
     else:
         if answer == b"":
             theirs.shutdown(socket.SHUT_WR)
-        with pytest.raises(ClusterError, match=rf"^no Ray cluster answers at {address}: .*; start one"):
+        with pytest.raises(ClusterError, match=rf"^no Ray cluster at {address}: .*; start one"):
             cluster._require_reachable(address)
     assert asked == [("head", 10001) if "head" in address else ("10.0.0.1", 6379)]
     assert theirs.recv(9) == b"PRI * HTT"

@@ -81,12 +81,6 @@ def fit_lbfgs(
         shares: (policies, copies) how much the loss of each copy counts, 1 in all; one policy of originals when None.
         apart: Fit policies one by one, each on the copies that count in it, instead of all in one program.
     """
-    if apart and shares is not None and len(shares) > 1:
-        fits = []
-        for p, share in enumerate(shares):
-            own = problem._replace(shift=problem.shift[p : p + 1], scale=problem.scale[p : p + 1])
-            fits.append(fit_lbfgs(program, own, grid, vectors[:, share > 0], share[None, share > 0]))
-        return jax.tree.map(lambda *a: np.concatenate(a), *fits)
     vectors = vectors if vectors.ndim == 3 else vectors[:, None]
     if shares is None:
         shares = np.eye(1, vectors.shape[1])
@@ -97,15 +91,26 @@ def fit_lbfgs(
     sample = trained[:: -(-len(trained) // CURVATURE_ROWS)]
     x = (np.asarray(vectors[sample, 0], np.float32) - np.asarray(problem.mean)) / np.asarray(problem.std)
     axes, scale = _coordinates(x, len(trained), np.asarray(grid.learning_rate))
-    rows = _Rows(
-        vectors=jnp.asarray(np.pad(np.moveaxis(vectors[trained], 1, 0), ((0, 0), (0, padding), (0, 0)))),
-        shares=jnp.asarray(shares, jnp.float32),
-        targets=jnp.asarray(np.pad(np.asarray(problem.targets)[:, trained], ((0, 0), (0, padding), (0, 0)))),
-        counted=jnp.asarray(np.pad(counted, ((0, 0), (0, 0), (0, padding)))),
-        axes=jnp.asarray(axes),
-        scale=jnp.asarray(scale),
-    )
-    return _fit(program, problem, grid, rows)
+    targets = jnp.asarray(np.pad(np.asarray(problem.targets)[:, trained], ((0, 0), (0, padding), (0, 0))))
+    counted_rows = jnp.asarray(np.pad(counted, ((0, 0), (0, 0), (0, padding))))
+
+    def fit(policies: slice, copies: NDArray[np.intp] | slice) -> BestHeads:
+        stored = np.moveaxis(vectors[trained][:, copies], 1, 0)
+        rows = _Rows(
+            vectors=jnp.asarray(np.pad(stored, ((0, 0), (0, padding), (0, 0)))),
+            shares=jnp.asarray(shares[policies, copies], jnp.float32),
+            targets=targets,
+            counted=counted_rows,
+            axes=jnp.asarray(axes),
+            scale=jnp.asarray(scale),
+        )
+        own = problem._replace(shift=problem.shift[policies], scale=problem.scale[policies])
+        return _fit(program, own, grid, rows)
+
+    if not apart:
+        return fit(slice(None), slice(None))
+    fits = [fit(slice(p, p + 1), np.flatnonzero(share)) for p, share in enumerate(shares)]
+    return jax.tree.map(lambda *a: np.concatenate(a), *fits)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -25,7 +25,8 @@ class SplitConfig(Settings):
     Attributes:
         kind: How patients are divided: `kfold`; `holdout`; `given`, the split that came with the labels; `column`, one
             fold for each value of a column, such as a site; `file`, a CSV.
-        folds: With `kfold`, the number of folds, at least 3: fold i is for testing while fold i + 1 is for validation.
+        folds: With `kfold`, the number of folds, at least 3: fold i is tested on while fold i + 1 is validated on; 5
+            or, with fewer patients, their number when None.
         valid_share: Share of the tiles to validate on, where the kind leaves it open.
         test_share: With `holdout`: share of the tiles to test on.
         column: With `column`, the name of the column of the slides.
@@ -35,7 +36,7 @@ class SplitConfig(Settings):
     """
 
     kind: Literal["kfold", "holdout", "given", "column", "file"] = "kfold"
-    folds: int = 5
+    folds: int | None = None
     valid_share: float = 0.2
     test_share: float = 0.2
     column: str | None = None
@@ -45,7 +46,8 @@ class SplitConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(3 <= self.folds <= 50, f"folds is {self.folds}; expected 3 to 50: one to test, one to validate on")
+        folds = 3 if self.folds is None else self.folds
+        require(3 <= folds <= 50, f"folds is {folds}; expected 3 to 50: one to test, one to validate on")
         for name in ("valid_share", "test_share"):
             value = getattr(self, name)
             require(0 < value < 1, f"{name} is {value}; expected a share between 0 and 1")

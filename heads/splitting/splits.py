@@ -22,6 +22,8 @@ _SPELLINGS = {
     **dict.fromkeys(("test", "testing", "tst", "te", "eval", "heldout", "holdout"), TEST),
 }
 _FOLD = re.compile(r"\s*(?:fold)?[\s_-]*(\d+)(?:\.0*)?\s*", re.IGNORECASE)
+#: Folds of k-fold cross-validation where the configuration names no number.
+FOLDS = 5
 _ORDERS = 200  # orders of the folds that are tried before a class is reported as missing from a train part
 
 
@@ -88,10 +90,12 @@ def make_split(
     if values is None and config.kind in ("column", "given", "file"):
         raise SplitError(f"split {config.kind!r} was asked for without a value a row; expected one for each label")
     values = np.full(len(strata), -1) if values is None else np.asarray(values)
-    grouping.check_groups(config.folds if config.kind == "kfold" else 3)
     notes: list[str] = []
+    grouping.check_groups(config.folds if config.kind == "kfold" and config.folds else 3)
     if config.kind == "kfold":
-        parts, names = _kfold(grouping, config.folds, classes)
+        parts, names = _kfold(grouping, config.folds or min(FOLDS, len(grouping.codes)), classes)
+        if config.folds is None and len(names) < FOLDS:
+            notes.append(f"{grouping.plural(len(names))}, so there are {len(names)} folds and not {FOLDS}")
     elif config.kind == "holdout":
         shares = (1 - config.valid_share - config.test_share, config.valid_share, config.test_share)
         part_of_group = distribute_groups(grouping.counts, shares, grouping.rng)

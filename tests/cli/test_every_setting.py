@@ -16,7 +16,8 @@ from embedstore.config import TilingConfig
 SLIDES = Path(__file__)  # a file that is there, for options that want one
 #: Values of fields that need one of their own, and what has to be set with them.
 VALUES: dict[tuple[str, str], Any] = {
-    ("tiling", "min_tissue"): 0.25, ("views", "jpeg"): 90, ("fit", "level"): "patient", ("fit", "augmenter"): "mine",
+    ("tiling", "min_tissue"): 0.25, ("views", "jpeg"): 90, ("split", "folds"): 4,
+    ("fit", "level"): "patient", ("fit", "augmenter"): "mine",
     ("split", "kind"): "holdout", ("split", "file"): str(SLIDES), ("augment", "dropout"): 0.5,
     ("select", "rank_by"): "knn", ("augmenter", "heads"): 8, ("augmenter", "width"): 68,
 }  # fmt: skip

@@ -174,7 +174,10 @@ def test_a_rare_class_stays_in_every_train_part_where_an_order_of_folds_allows_i
 
 def test_fewer_patients_than_folds():
     with pytest.raises(SplitError, match=re.escape("4 patients for 5 folds; pass --folds 4")):
-        split([0, 1, 2, 3], one_class(4))
+        split([0, 1, 2, 3], one_class(4), folds=5)
+    fewer = split([0, 1, 2, 3], one_class(4))
+    assert len(fewer.parts) == 4 and fewer.notes == ("4 patients, so there are 4 folds and not 5",)
+    assert len(split(range(9), one_class(9)).parts) == 5
     with pytest.raises(SplitError, match="2 patients to split; expected at least 3"):
         split([0, 1, 1, 1], one_class(4), kind="holdout")
     with pytest.raises(SplitError, match="1 slide to split"):

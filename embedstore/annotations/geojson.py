@@ -1,5 +1,7 @@
 """Annotations in GeoJSON (RFC 7946), as QuPath and other programs write it."""
 
+import contextlib
+import gc
 import json
 import math
 from collections import Counter
@@ -35,6 +37,19 @@ class _NoPlace(Exception):
     """A geometry without a place; the message is why it is skipped."""
 
 
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Without Python's collection of garbage, which visits every value of a large file again and again in vain."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_without_collection()
 def read_geojson(path: str | Path, *, skip_invalid: bool = False) -> AnnotationFile:
     """Read annotations: a FeatureCollection, a list of features, a feature or a geometry; UTF-8 or UTF-16, or gzipped.
 
@@ -202,8 +217,10 @@ def _text(value: Any, what: str) -> str:
     if isinstance(value, float):
         if math.isnan(value):
             return ""
-        value = int(value) if value.is_integer() and abs(value) < 1 << 53 else repr(value)
-    if not isinstance(value, str | int | None):
+        value = (
+            int(value) if value.is_integer() and abs(value) < 1 << 53 else value if math.isinf(value) else repr(value)
+        )
+    if not isinstance(value, str | int | None):  # infinity is no class
         raise _Malformed(f"expected {what} to be a text, found {shown(value)}")
     text = "" if value is None else str(value).strip()
     if "\0" in text or not _is_unicode(text):

@@ -76,7 +76,7 @@ class SlideFrame:
         left, top, right, bottom = shapely.total_bounds(self.level_0(shapes, origin)[outside])
         x, y, width, height = self.image_l0
         other: Origin = "level0" if origin == "bounds" else "bounds"
-        hint = "is this the file of another slide"
+        hint = "it may be the file of another slide"
         if not self.over_the_edge(self.level_0(shapes, other)).any():
             hint = f"{self._named(other)} all would lie on it"
         corner = self.corner_l0(origin)

@@ -210,7 +210,7 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
                 named={config.within, *config.only, *config.exclude, *config.class_map},
                 unclassified=config.unclassified,
             )
-            slide_id = given_slide or (file.slide_id if file.slide_id in slides else names.of_file(path))
+            slide_id = given_slide or _slide_of(file, names)
             files.append(_read_annotations(file, file_format, slides[slide_id], config, classes))
     left_out.check()
     if not files:
@@ -229,6 +229,12 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
     sources = [str(file.path.absolute()) for file in files]
     conflicts = store.labels.conflicts(config.task, labels.labels, author=config.author, sources=sources)
     return replace(labels, conflicts=tuple(conflicts))
+
+
+def _slide_of(file: AnnotationFile, names: SlideNames) -> str:
+    """The slide that a file of annotations names, or the one that it is named like."""
+    stated = names.find(file.slide_id) if file.slide_id else []
+    return stated[0] if len(stated) == 1 else names.of_file(file.path)
 
 
 def _check_classes(classes: set[str], config: ImportConfig) -> None:

@@ -225,6 +225,7 @@ MALFORMED = [
     ({"type": "Feature", "geometry": polygon(SQUARE), "properties": 3}, "expected properties to be an object, found 3"),
     (classed({"class": {"name": {"a": 1}}}), "expected the class to be a text, found an object"),
     (classed({"class": "\ud800"}), "expected the class to be a text"),
+    (classed({"class": math.inf}), "expected the class to be a text, found inf"),
     (classed({"class": "a\0b"}), "expected the class to be a text"),
     (classed({"embedstore": {"patient": []}}), "expected patient to be a text, found a list of 0"),
 ]

@@ -46,14 +46,14 @@ class LeftOut:
     def check(self) -> None:
         """Raise the first error, if files with such errors are not to be left out."""
         errors = {} if self.skip_invalid else dict(self.invalid)
-        option = "--skip-invalid"
+        option = "--skip-invalid leaves out what is malformed"
         if not errors and not self.skip_unknown:
-            errors, option = self.unknown, "--skip-unknown-slides"
+            errors, option = self.unknown, "--skip-unknown-slides leaves such files out"
         if not errors:
             return
         first, *others = errors.values()
         also = f"; so it is with {len(others)} more: {_names(list(errors)[1:])}" if others else ""
-        raise type(first)(f"{first}{also}; {option} leaves such files out") from first
+        raise type(first)(f"{first}{also}; {option}") from first
 
     def notes(self) -> Iterator[str]:
         """What was left out, for the user."""

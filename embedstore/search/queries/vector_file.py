@@ -1,7 +1,10 @@
 """A query by a vector: an array, or a file of numbers."""
 
+import io
 import json
 import re
+import tokenize
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,11 @@ from embedstore.errors import QueryError
 from embedstore.search.queries.query import Query
 from embedstore.store import Collection
 from embedstore.store.nearest import unit_vector
+from embedstore.text_files import decode_text, read_file
 
+_LARGEST_BYTES = 1 << 26  # a vector has some kilobytes
+#: What NumPy raises over the header of a damaged file, and JSON over a thousand brackets.
+_MALFORMED = (ValueError, EOFError, OverflowError, MemoryError, RecursionError, SyntaxError, tokenize.TokenError)
 FORMATS = (".npy", ".csv", ".txt", ".json")
 
 
@@ -53,25 +60,24 @@ def _read(path: Path) -> NDArray[Any]:
     if suffix not in FORMATS:
         raise QueryError(f"vector file {path} ends in {suffix or 'nothing'}; expected {', '.join(FORMATS)}")
     try:
-        if suffix == ".npy":
-            return _array(path)
-        text = path.read_text(encoding="utf-8-sig")
+        data = read_file(path, limit_bytes=_LARGEST_BYTES)
+        if suffix == ".npy":  # np.load takes any other file for a pickle, and its error says how to load that
+            with warnings.catch_warnings(action="ignore"):  # headers of Python 2, and sizes that overflow
+                return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+        text = decode_text(data)
         return np.array(json.loads(text)) if suffix == ".json" else _numbers(text)
     except OSError as error:
         raise QueryError(f"vector file {path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except _MALFORMED as error:
         raise QueryError(f"vector file {path} cannot be read: {error}; expected one vector of numbers") from error
-
-
-def _array(path: Path) -> NDArray[Any]:
-    with path.open("rb") as file:  # np.load takes any other file for a pickle, and its error says how to load that
-        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _numbers(text: str) -> NDArray[np.float64]:
     """The numbers of a text: one line of them, or one on each line; otherwise rows, which must have one length."""
     lines = [
-        [float(word) for word in re.split(r"[,;\s]+", line.strip(" \t,;"))] for line in text.split("\n") if line.strip()
+        [float(word) for word in re.split(r"[,;\s]+", line.strip(" \t,;"))]
+        for line in text.splitlines()
+        if line.strip()
     ]
     if all(len(line) == 1 for line in lines):
         return np.array([line[0] for line in lines], np.float64)

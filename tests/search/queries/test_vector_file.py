@@ -88,6 +88,8 @@ def test_text(collection: Collection, tmp_path: Path, name: str, text: str):
         ("q.json", "[1, 2", "cannot be read"),
         ("q.npy", "not one", "cannot be read"),
         ("q.npy", "", "cannot be read"),
+        ("q.npy", "\x93NUMPY\x01\0\x10\0{'shape': (2, 3    ", "cannot be read"),
+        ("q.json", "[" * 9999, "cannot be read"),
         ("q.parquet", "", r"ends in .parquet; expected .npy, .csv, .txt, .json"),
         ("q", "", "ends in nothing"),
     ],

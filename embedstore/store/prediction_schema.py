@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import string
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class PredictionFacts:
         thresholds: Probability from which a class is decided on: of `positive`, or of each class of a multi-label task.
         multi_label: A place may be of several classes.
         created_at: When the table was begun, ISO 8601.
+        columns: The column that holds each class's probability, {class: 'p_…'}; made from the classes where empty.
     """
 
     head: str
@@ -61,11 +63,12 @@ class PredictionFacts:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     multi_label: bool = False
     created_at: str = field(default_factory=lambda: now().isoformat(timespec="seconds"))
+    columns: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def columns(self) -> dict[str, str]:
-        """The column that holds each class's probability: {class: 'p_…'}."""
-        return dict(zip(self.classes, probability_columns(self.classes), strict=True))
+    def __post_init__(self) -> None:
+        if not self.columns:
+            named = dict(zip(self.classes, probability_columns(self.classes), strict=True))
+            object.__setattr__(self, "columns", named)
 
     def same_head(self, other: "PredictionFacts") -> bool:
         """Whether rows of both may stand in one table."""
@@ -74,7 +77,9 @@ class PredictionFacts:
     def as_record(self) -> dict[str, Any]:
         """As plain JSON values, the columns of the probabilities among them."""
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        plain = {"classes": list(self.classes), "thresholds": dict(self.thresholds), "columns": self.columns}
+        plain = {
+            "classes": list(self.classes), "thresholds": dict(self.thresholds), "columns": dict(self.columns)
+        }  # fmt: skip
         return {"format": FORMAT_VERSION, **values, **plain}
 
     @classmethod
@@ -85,18 +90,23 @@ class PredictionFacts:
 
 
 def probability_columns(classes: Sequence[str]) -> tuple[str, ...]:
-    """Columns for the probabilities of classes, which SQL takes without quotes: 'dense nuclei' is p_dense_nuclei.
+    """Columns for the probabilities of classes: 'dense nuclei' is p_dense_nuclei, 'Drüse' p_Druse, '腺' p_腺.
 
-    A sign at the end is spelt out ('ER+' is p_ER_plus), other characters become '_', and of names that would be the
+    Accents of Latin letters are left out, so that SQL takes most names without quotes; other letters stay. A sign at
+    the end is spelt out ('ER+' is p_ER_plus), what is no letter or digit becomes '_', and of names that would be the
     same but for their case the later ones are numbered.
     """
     taken: dict[str, str] = {}
     for name in classes:
         spelt = re.sub(r"[-−–]$", "_minus", re.sub(r"\+$", "_plus", name.strip()))
-        letters = unicodedata.normalize("NFKD", spelt).encode("ascii", "ignore").decode()
-        stem = "p_" + (re.sub(r"[^A-Za-z0-9]+", "_", letters).strip("_") or "class")
+        plain = re.sub(r"(?<=[A-Za-z])[\u0300-\u036f]+", "", unicodedata.normalize("NFKD", spelt))
+        letters = (
+            letter if letter.isalpha() or letter in string.digits else "_"
+            for letter in unicodedata.normalize("NFC", plain)
+        )
+        stem = "p_" + (re.sub(r"_+", "_", "".join(letters)).strip("_") or "class")
         column, number = stem, 2
-        while column.lower() in (other.lower() for other in taken.values()):
+        while column.casefold() in (other.casefold() for other in taken.values()):
             column, number = f"{stem}_{number}", number + 1
         taken[name] = column
     return tuple(taken.values())

@@ -220,7 +220,9 @@ def test_a_name_that_cannot_be_a_table_is_refused(store: Store):
         (("ER+", "ER-"), ("p_ER_plus", "p_ER_minus")),
         (("+", "-"), ("p_plus", "p_minus")),
         (("G1.5", "G1 5", "g1-5"), ("p_G1_5", "p_G1_5_2", "p_g1_5_3")),
-        (("Drüse", "腺"), ("p_Druse", "p_class")),
+        (("Drüse", "腺", "腺癌"), ("p_Druse", "p_腺", "p_腺癌")),
+        (("Опухоль", "Норма", "Όγκος", "ОПУХОЛЬ"), ("p_Опухоль", "p_Норма", "p_Όγκος", "p_ОПУХОЛЬ_2")),
+        (("Größe", "!", "?"), ("p_Große", "p_class", "p_class_2")),
     ],
 )
 def test_classes_have_columns_that_sql_takes_without_quotes(classes, columns):
@@ -252,3 +254,8 @@ def test_facts_go_to_json_and_back():
     made = facts(classes=("ER+", "ER-"), multi_label=True, thresholds={"ER+": 0.25, "ER-": 0.5})
     assert type(made).from_record(made.as_record()) == made
     assert made.as_record()["columns"] == {"ER+": "p_ER_plus", "ER-": "p_ER_minus"}
+    older = {
+        **made.as_record(),
+        "columns": {"ER+": "p_a", "ER-": "p_b"},
+    }  # a table keeps the names that it was made with
+    assert type(made).from_record(older).columns == older["columns"]

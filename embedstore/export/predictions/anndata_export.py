@@ -81,12 +81,24 @@ def _prediction_tables(scope: ExportScope) -> list[tuple[str, pa.Table]]:
 
 
 def _observations(scope: ExportScope, tiles: pa.Table) -> Any:
-    """A data frame with tile ids as index and text columns as categories; empty columns are left out."""
+    """A data frame with tile ids as index and text columns as categories; empty columns are left out.
+
+    A column that AnnData cannot name so, because of a '/' or as its `_index`, has '_' for '/', or 'index_'.
+    """
     kept = [name for name in tiles.schema.names if name != "tile_id" and tiles[name].null_count < len(tiles)]
     encoded = [
         tiles[name].dictionary_encode() if pa.types.is_string(tiles[name].type) else tiles[name] for name in kept
     ]
-    frame = pa.table(encoded, names=kept).to_pandas()
+    names: list[str] = []
+    for name in kept:
+        plain = "index_" if name == "_index" else name.replace("/", "_")
+        while plain in names or (plain != name and plain in kept):
+            plain += "_"
+        names.append(plain)
+    frame = pa.table(encoded, names=names).to_pandas()
+    for name, column in zip(names, encoded, strict=True):
+        if pa.types.is_boolean(column.type) and column.null_count:
+            frame[name] = frame[name].astype("boolean")  # with gaps, pandas makes objects of them, which HDF5 has not
     frame.index = [str(tile_id) for tile_id in tiles["tile_id"].to_pylist()]
     return frame
 

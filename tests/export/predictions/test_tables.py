@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pyarrow.parquet as pq
 import pytest
 
@@ -190,6 +191,16 @@ def test_anndata_holds_vectors_places_and_what_the_head_says(store: Store, tmp_p
         "toy", "toy", "sha256:head-1",
     )  # fmt: skip
     assert list(about["head"]["classes"]) == ["normal", "tumour"] and about["head"]["thresholds"]["tumour"] == 0.5
+
+
+def test_anndata_takes_whatever_columns_a_list_has(store: Store, tmp_path: Path, anndata):
+    columns = {"her2": True, "_index": "i", "ER/PR": "+", "ER_PR": "-", "grade": 2, "Опухоль": "да"}
+    store.ledger.admit_columns([columns])
+    store.ledger.refresh([("b.svs", "/b", columns)])
+    write_anndata(export_scope(store), tmp_path / "x.h5ad")
+    first, last = (anndata.read_h5ad(tmp_path / "x.h5ad").obs.iloc[row] for row in (0, -1))
+    assert (first["her2"] is pandas.NA, last["her2"]) == (True, True)
+    assert [last[name] for name in ("index_", "ER_PR_", "ER_PR", "grade", "Опухоль")] == ["i", "+", "-", 2, "да"]
 
 
 def test_anndata_follows_the_predictions_whatever_their_order(store: Store, tmp_path: Path, anndata):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedstore.class_names import alike_note
 from embedstore.errors import SplitError
 from embedstore.labels import SlideTargets, TileTargets, join_labels, slide_targets
 from embedstore.search.filters import slides_where
@@ -290,4 +291,5 @@ def _join_notes(task: TileTargets | SlideTargets) -> list[str]:
         notes.append(f"task {task.task!r}: no place is of {', '.join(task.missed)}, which labels name")
     if isinstance(task, SlideTargets) and task.without_patient:
         notes.append(f"task {task.task!r}: {task.without_patient:,} slide(s) of no known patient are left out")
+    notes += [f"task {task.task!r}: {note}" for note in alike_note(task.classes)]
     return notes

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 
 from embedstore.annotations import Annotation, AnnotationFile, Origin, read_asap, read_geojson, subtract
+from embedstore.class_names import alike_note
 from embedstore.config import Settings, require
 from embedstore.errors import LabelError, LabelFormatError
 from embedstore.labels.files.coordinate_frames import level_0, slide_frame
@@ -224,7 +225,9 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
             "without a class one with --unclassified, pass other --only, or say with --negative CLASS what a slide "
             "without annotations is"
         )
-    notes = (*left_out.notes(), *_notes(files, slides, config))
+    stored = store.labels.table(task=config.task, columns=["label"]).column("label").unique().to_pylist()
+    named = {label.label for file in files for label in file.labels}
+    notes = (*left_out.notes(), *_notes(files, slides, config), *alike_note({*named, *stored}))
     labels = LabelImport(config=config, files=tuple(files), conflicts=(), notes=notes)
     sources = [str(file.path.absolute()) for file in files]
     conflicts = store.labels.conflicts(config.task, labels.labels, author=config.author, sources=sources)

@@ -103,6 +103,17 @@ def test_rows_without_a_class_or_of_another_task_are_skipped(store: Store, tmp_p
     assert found.files[0].skipped == {"without a class": 1, "of another task": 1}
 
 
+def test_classes_that_the_store_writes_in_another_way_are_told(tmp_path: Path):
+    store, path = make_store(tmp_path / "store"), tmp_path / "l.csv"
+    path.write_text("slide_id,label\nb.svs,Tumor\n")
+    read_labels(store, [path], config()).write(store)
+    path.write_text("slide_id,label,patient\nb.svs,tumor,NA\n")
+    assert read_labels(store, [path], config(author="other")).notes == (
+        "l.csv: 1 value(s) of patient are missing: 'NA'",
+        "these count as different classes: 'Tumor' and 'tumor'; `label import --class-map OLD=NEW` renames one",
+    )
+
+
 def test_parquet_is_read_as_pandas_writes_it(store: Store, tmp_path: Path):
     table = pa.table(
         {

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from embedstore.class_names import alike_note
 from embedstore.errors import SlideListError
 from embedstore.slides.sources.folder import (
     IMAGE_SUFFIXES,
@@ -113,6 +114,7 @@ def read_tile_folder(path: str | Path, *, tile_px: int) -> TileFolder:
         patients = len({row.patient for row in labels if row.patient})
         meaning = levels.meaning()
         warnings += levels.doubts
+    warnings += alike_note(label.label for label in labels)
     if len(classes := {label.label for label in labels}) == 1:
         warnings.append(f"all tiles with a class are {next(iter(classes))!r}; a head needs two classes")
     warnings += improbable_sizes(root, names, tile_px=tile_px)

@@ -22,7 +22,8 @@ from embedstore.search_config import SearchConfig
 from heads import config as heads_config
 
 ROOT = Path(__file__).parents[1]
-NO_FLAGS = {"force-reinstall", "quiet", "constants", "compression"}  # of pip, vips, and a module run as a script
+#: Of pip, of vips, and of a module run as a script.
+NO_FLAGS = {"force-reinstall", "quiet", "tile", "pyramid", "compression", "constants"}
 CSS = {"accent", "card", "ink", "line", "paper"}
 
 

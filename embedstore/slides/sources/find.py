@@ -96,7 +96,7 @@ class _Search:
 
     def add(self, path: Path) -> None:
         """Add the slides that a path names."""
-        absolute = path.expanduser().absolute()
+        absolute = _at_home(path).absolute()
         if ".." in absolute.parts:  # set/.. would be called so
             absolute = absolute.resolve()
         kind = kind_of(absolute)
@@ -260,7 +260,7 @@ def _weight(named: _Named) -> tuple[bool, bool, bool]:
 def _listed(row: ListedSlide, table: Path) -> _Named:
     """The slide of a row; without a slide_id its path as written, or its name where that is absolute, is its id."""
     written = Path(row.path)
-    path = Path(os.path.normpath(table.parent / written.expanduser()))
+    path = Path(os.path.normpath(table.parent / _at_home(written)))
     is_folder = kind_of(path) == "folder"
     series = _only_series(path, table) if is_folder else None
     default_id = path.name if written.is_absolute() else written.as_posix().removeprefix("./")
@@ -269,10 +269,15 @@ def _listed(row: ListedSlide, table: Path) -> _Named:
         path=str(path) if series is None else series,
         kind="tiles" if is_folder and series is None else "wsi",
         mpp=row.mpp,
-        tissue=None if row.tissue is None else os.path.normpath(table.parent / Path(row.tissue).expanduser()),
+        tissue=None if row.tissue is None else os.path.normpath(table.parent / _at_home(Path(row.tissue))),
         metadata=row.metadata,
     )
     return _Named(source=source, listed=True, by_id=row.slide_id is not None)
+
+
+def _at_home(path: Path) -> Path:
+    """The path with ~ as the user's home; that of an unknown user stays, and is found missing."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own fails on an unknown user
 
 
 def _only_series(path: Path, table: Path) -> str | None:

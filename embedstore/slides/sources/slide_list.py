@@ -51,6 +51,8 @@ def read_slide_list(list_path: Path) -> tuple[list[ListedSlide], tuple[str, ...]
     )
     if lacking := [row for row, path in enumerate(paths) if path is None]:
         raise table.error("no path; expected one in each row", lacking)
+    if nameless := [row for row, path in enumerate(paths) if Path(str(path)).name in ("", "..")]:
+        raise table.error(f"path is {paths[nameless[0]]!r}; expected a file, or a folder by its name", nameless)
     mpps = none if own["mpp"] is None else table.numbers(own["mpp"])
     if wrong := [row for row, mpp in enumerate(mpps) if mpp is not None and mpp <= 0]:
         raise table.error(f"mpp is {mpps[wrong[0]]:g}; expected µm/px, above 0", wrong)

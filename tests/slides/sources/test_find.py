@@ -160,6 +160,7 @@ def test_a_parquet_list_keeps_its_types(tmp_path):
         ("path,mpp\na.svs,quarter\n", "line 2: mpp is 'quarter'"),
         ("path,mpp\na.svs,inf\n", "line 2: mpp is 'inf'"),
         ("path,mpp\na.svs,-1\n", "line 2: mpp is -1"),
+        ("path\na.svs\n.\n/\n", "line 3, 4: path is '.'; expected a file"),
         ("path,path\na.svs,b.svs\n", "more than one column means path"),
         ("path,site,site\na.svs,b,c\n", "more than one column is called 'site'"),
     ],
@@ -168,6 +169,11 @@ def test_a_malformed_list_says_what_and_where(tmp_path, text, message):
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(SlideListError, match=message):
         find_slides([tmp_path / "list.csv"])
+
+
+def test_homes_of_unknown_users_and_endless_names_are_slides_that_fail_later(tmp_path):
+    (tmp_path / "list.csv").write_text(f"path\n~nobody-of-that-name/a.svs\n{'a' * 300}.svs\n{'a/' * 3000}b.svs\n")
+    assert len(ids(tmp_path / "list.csv")) == 3
 
 
 def test_two_slides_of_one_id_are_both_named(tmp_path):

@@ -30,7 +30,7 @@ def read_delimited(content: bytes) -> RawTable:
     """
     text, notes = _decode(content)
     lines, start = text, 1
-    if named := re.match(r"\s*\"?sep=(.)\"?\r?\n", text):  # how Excel is told the delimiter
+    if named := re.match(rf"\s*\"?sep=([{DELIMITERS}])\"?\r?\n", text):  # how Excel is told the delimiter
         lines, start = text[named.end() :], 2
         delimiter = named[1]
     else:
@@ -39,7 +39,9 @@ def read_delimited(content: bytes) -> RawTable:
     if not records:
         raise TableError("is empty; expected a header with the names of the columns")
     header, body = records[0], records[1:]
-    if body and all(len(record) == len(header) + 1 and record[-1].strip() for record in body):
+    if all(len(record) == len(header) + 1 and record[-1].strip() for record in body) and (
+        delimiter == "\t" or [record[0] for record in body] == [str(i + 1) for i in range(len(body))]
+    ):
         header = ["", *header]  # write.table of R gives its names of rows no header
     width, least = len(header), max(i for i, name in enumerate(header, start=1) if name.strip())
     for record, number in zip(body, numbers[1:], strict=True):
@@ -55,7 +57,7 @@ def read_delimited(content: bytes) -> RawTable:
         numbers=numbers[1:],
         unit="line",
         typed=False,
-        decimal_comma=delimiter != ",",
+        decimal_comma=delimiter == ";",
         notes=tuple(notes),
     )
 

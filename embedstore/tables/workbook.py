@@ -36,7 +36,7 @@ def read_workbook(content: bytes) -> RawTable:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what a sheet has beside its cells
             book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-            rows = next((rows for sheet in book.worksheets if (rows := _rows(sheet))), {})
+            name, rows = next(((sheet.title, rows) for sheet in book.worksheets if (rows := _rows(sheet))), ("", {}))
     except TableError:
         raise
     except Exception as error:  # openpyxl lets through whatever its parsers meet in a damaged file
@@ -50,6 +50,7 @@ def read_workbook(content: bytes) -> RawTable:
         names=["" if name is None else str(name) for name in padded[0]],
         columns=[[values[i] for values in padded[1:]] for i in range(width)],
         numbers=[number for number, _ in body],
+        notes=(f"of its {len(book.worksheets)} sheets, {name!r} is read",) if len(book.worksheets) > 1 else (),
     )
 
 

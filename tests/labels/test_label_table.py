@@ -164,7 +164,7 @@ def test_a_slide_can_be_named_for_all_rows(store: Store, tmp_path: Path):
         ("patient,label\n,x\n", LabelFormatError, "1 rows have no patient"),
         ("tile_id,label\n1.5,x\n", LabelFormatError, "line 2: tile_id is '1.5'; expected an integer"),
         ("kind,slide_id,label\narea,b,x\n", LabelFormatError, "have a kind other than"),
-        ("slide_id,label\nb,x\nb,x,y\n", LabelFormatError, r"has 3 value\(s\) in line 3; expected 2"),
+        ("slide_id,label\nb,x,y\n", LabelFormatError, r"has 3 value\(s\) in line 2; expected 2"),
         ("slide_id,label\nnope.svs,x\n", SlideNotInStoreError, "no slide of the store is called 'nope.svs'"),
         ("slide_id,label\nn1,x\nn2,x\nb,x\n", SlideNotInStoreError, "2 of its 3 slides are not in the store.*n1, n2"),
         ("patient,label\np9,x\n007,x\n", SlideNotInStoreError, "1 of its 2 patients have.*p9; the store has 007"),

@@ -69,6 +69,12 @@ def test_names_of_rows_that_pandas_and_r_write_are_left_out(tmp_path: Path, cont
     assert "a column without a name is left out" in table.notes[0]
 
 
+def test_rows_that_a_comma_lengthens_are_not_taken_for_named_ones(tmp_path: Path):
+    with pytest.raises(SlideListError, match=r"has 3 value\(s\) in line 2; expected 2"):
+        read(tmp_path / "list.csv", "path,patient\na.svs,Smith, John\nb.svs,Doe, Jane\n")
+    assert read(tmp_path / "list.tsv", "path\tx\nr1\ta\t1\nr2\tb\t2\n").text("path") == ["a", "b"]
+
+
 def test_windows_1252_is_told(tmp_path: Path):
     table = read(tmp_path / "list.csv", "path,patient\na.svs,Müller\n".encode("cp1252"))
     assert table.text("patient") == ["Müller"]
@@ -106,6 +112,7 @@ def test_files_that_state_types_keep_them(tmp_path: Path, ending: str, write: Ca
         "day": ["2024-01-02", None, None],
     }
     assert any("1 value(s) of case are missing: 'NA'" in note for note in table.notes)
+    assert any("of its 2 sheets, 'Sheet' is read" in note for note in table.notes) == (write is write_excel)
 
 
 def test_a_number_that_excel_shows_with_zeros_keeps_them(tmp_path: Path):

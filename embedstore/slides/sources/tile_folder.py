@@ -192,8 +192,8 @@ def match_images(table: Path, images: Sequence[str], notes: list[str], warnings:
     columns = [column for name in FILE_COLUMNS if (column := read.find(name)) is not None]
     found = {column: list(map(image, read.text(column))) for column in columns}
     column = next((column for column in columns if any(found[column])), None)
-    notes += read.notes
     if column is None:
+        notes += read.notes
         lists = (
             f"it lists {first_few(list(filter(None, read.text(columns[0]))))}"
             if columns
@@ -211,6 +211,7 @@ def match_images(table: Path, images: Sequence[str], notes: list[str], warnings:
         if name in labels:
             raise read.error(f"{listed!r} is listed twice; expected one row a tile", [row])
         labels[name] = replace(label, name=name)
+    notes += read.notes
     if missing:
         warnings.append(
             f"{table}: {len(missing):,} of {len(read):,} rows name no image that is there: {first_few(missing)}"

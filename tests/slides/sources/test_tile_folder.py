@@ -102,6 +102,21 @@ def test_lists_of_labels_as_other_programs_write_them(tmp_path, name, text):
     ]  # fmt: skip
 
 
+def test_what_is_missing_and_what_is_one_class_in_two_ways_is_told(tmp_path):
+    for name in ("1.png", "2.png"):
+        write(tmp_path / name)
+    (tmp_path / "labels.csv").write_text("file,label,split,patient\n1.png,Tumor,NA,7.0\n2.png,tumor,nan,8.0\n,,,\n")
+    folder = read_tile_folder(tmp_path, tile_px=32)
+    assert {(label.label, label.split, label.patient) for label in folder.labels} == {
+        ("Tumor", None, "7"), ("tumor", None, "8"),
+    }  # fmt: skip
+    assert folder.notes == (
+        "labels.csv: 2 value(s) of split are missing: 'NA', 'nan'",
+        "labels.csv: all values of patient are whole numbers: 7.0 is read as 7",
+    )
+    assert any("'Tumor' and 'tumor'" in warning for warning in folder.warnings)
+
+
 def test_a_list_that_tells_no_image_apart_says_so(tmp_path):
     for name in ("x/1.png", "y/1.png", "y/2.png"):
         write(tmp_path / name)

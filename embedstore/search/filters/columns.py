@@ -183,7 +183,7 @@ class Columns:
                 )
 
     def _unknown(self, path: str) -> ConfigError:
-        columns = list(self)
+        columns = [column for column in self if column.per_slide or not self._of_slides]
         paths = {name: column for column in columns for name in _names(column)}
         last = {column.name: column for column in columns}
         folded = {name.casefold(): column for name, column in (last | paths).items()}

@@ -405,6 +405,13 @@ def test_what_is_no_condition_on_a_tile_is_refused(scene: Scene, where: str, mes
         select_tiles(*scene[:2], where)
 
 
+def test_an_unknown_column_of_slides_is_told_with_those_of_slides(scene: Scene):
+    with pytest.raises(
+        ConfigError, match=r"no column 'kohort'.*mean cohort\. Columns are, of the tile: slide_id; of its"
+    ):
+        select_slides(*scene[:2], "kohort = 'A'")
+
+
 def test_names_that_differ_by_case_alone_are_told_apart(tmp_path: Path):
     store, collection = build(tmp_path)
     from embedstore.store import SlideRow

@@ -145,6 +145,8 @@ class LanceWriter:
                 return self._is(node)
             case exp.In() if node.expressions:
                 value, *among = self._alike(node, [_only(node, "this", "expressions").this, *node.expressions])
+                if len(among) == 1:  # Lance takes NULL IN ('a') AND NOT NULL IN ('a') for false
+                    return Term(sql=f"({value.sql} = {among[0].sql})", kind="boolean")
                 return Term(sql=f"({value.sql} IN ({', '.join(term.sql for term in among)}))", kind="boolean")
             case exp.Between():
                 value, low, high = self._alike(

@@ -99,6 +99,7 @@ CASES = [
     "patient || '/' || cohort = 'P1/B'",
     "good = (stage > 1)",
     "cohort IS NOT DISTINCT FROM NULL",
+    "NOT (cohort IN ('A') AND NOT cohort IN ('A'))",
     "x NOT BETWEEN 100 AND 300 AND cohort NOT LIKE 'B'",
 ]
 

@@ -1,7 +1,7 @@
 """fastslide, an extra for `--reader fastslide`; `auto` never chooses it.
 
 It never returns from some corrupt JPEG data (0.8.1: an SVS with a bogus marker length; noise in a JPEG SVS or NDPI).
-A run would lose a worker to it where it should lose a tile.
+That costs the slide where it should cost a tile.
 """
 
 from dataclasses import replace

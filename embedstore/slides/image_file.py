@@ -11,8 +11,8 @@ from embedstore.slides.slide import WHITE, Pixels
 #: 8 bits a channel, in colour spaces that Pillow converts to RGB.
 MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
 MODES_16 = frozenset({"I;16", "I;16L", "I;16B"})  # grey of 16 bits; Pillow reads colours of 16 bits as 8
-#: Values of 12 bits, as microscopes' cameras give them: in 16 bits they end here, and would be nearly black.
-MOST_OF_12_BITS = 4095
+#: Values of 12 bits, as microscopes' cameras give them, end here after 16 bits are made 8: all but black.
+MOST_OF_12_BITS = 15
 #: 200 MB as RGB. Larger images are slides, which are read tile by tile from a pyramid.
 MOST_PX = 64_000_000
 PAPER = (WHITE, WHITE, WHITE, WHITE)
@@ -37,7 +37,11 @@ def read_image(path: str | Path) -> Pixels:
         with Image.open(path) as image:
             if image.width * image.height > MOST_PX:
                 raise _too_large(path, f"{image.width}×{image.height} px")
-            return np.array(_as_rgb(ImageOps.exif_transpose(image), path))  # a copy: torch wants to write to it
+            deep = ";16" in str(image.tile)  # Pillow's names of 16 bits a channel, in how it unpacks the file
+            pixels = np.array(_as_rgb(ImageOps.exif_transpose(image), path))  # a copy: torch wants to write to it
+        if deep and pixels.max() <= MOST_OF_12_BITS:
+            raise _unknown_range(path, "16 bits a channel, of which it uses 12 or fewer")
+        return pixels
     except RegionReadError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -63,7 +67,7 @@ def _too_large(path: Path, found: str) -> RegionReadError:
 
 def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
     if image.mode in MODES_16:
-        image = _from_16_bits(image, path)
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode not in MODES:
         raise _unknown_range(path, f"pixels of mode {image.mode}")
     if not image.has_transparency_data:
@@ -71,14 +75,6 @@ def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
     paper = Image.new("RGBA", image.size, PAPER)
     paper.alpha_composite(image.convert("RGBA"))
     return paper.convert("RGB")
-
-
-def _from_16_bits(image: Image.Image, path: Path) -> Image.Image:
-    """The upper 8 of 16 bits, as of all images of 16 bits; refused where only the lower 12 are used."""
-    values = np.asarray(image)
-    if 0 < values.max() <= MOST_OF_12_BITS:
-        raise _unknown_range(path, f"16 bits a pixel, and none above {values.max()}")
-    return Image.fromarray((values >> 8).astype(np.uint8))
 
 
 def _unknown_range(path: Path, found: str) -> RegionReadError:

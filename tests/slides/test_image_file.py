@@ -76,9 +76,10 @@ def test_16_bits_are_read_as_8_but_not_where_they_hold_12(tmp_path: Path, suffix
         )
     np.testing.assert_array_equal(read_image(tmp_path / f"colours.{suffix}"), pixels)
     np.testing.assert_array_equal(read_image(tmp_path / f"grey.{suffix}"), np.stack([grey] * 3, axis=-1))
-    cv2.imwrite(str(tmp_path / f"camera.{suffix}"), grey.astype(np.uint16) * 16)
-    with pytest.raises(RegionReadError, match="16 bits a pixel, and none above 4080: what is black"):
-        read_image(tmp_path / f"camera.{suffix}")
+    for values in (values.astype(np.uint16) * step for values in (grey, pixels) for step in (16, 1)):  # 12 bits, and 8
+        cv2.imwrite(str(tmp_path / f"camera.{suffix}"), values)
+        with pytest.raises(RegionReadError, match="16 bits a channel, of which it uses 12 or fewer: what is black"):
+            read_image(tmp_path / f"camera.{suffix}")
 
 
 def test_cmyk_is_converted(tmp_path: Path):

@@ -8,6 +8,7 @@ import click
 from cli.options import (
     collection_option,
     json_option,
+    origin_option,
     print_json,
     print_notes,
     slides_option,
@@ -40,13 +41,7 @@ FORMATS = ("geojson", "png", "csv", "parquet", "slides", "anndata")  # of Export
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="A file; for geojson and png also a folder."
 )
-@click.option(
-    "--origin",
-    type=click.Choice(["bounds", "level0"]),
-    default="bounds",
-    show_default=True,
-    help="geojson: coordinates from the corner of the slide's image, as QuPath shows it, or of level 0.",
-)
+@origin_option
 @click.option("--merge", is_flag=True, help="geojson: merge neighbouring tiles of one class into annotations.")
 @click.option(
     "--min-probability",

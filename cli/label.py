@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from cli.options import collection_option, confirm, json_option, print_json, print_table, slides_option, store_option
+from cli.options import (
+    collection_option,
+    confirm,
+    json_option,
+    origin_option,
+    print_json,
+    print_table,
+    slides_option,
+    store_option,
+)
 
 if TYPE_CHECKING:
     from embedstore.labels.importing import ReadFile
@@ -196,13 +205,7 @@ def ls(store: str, task: str | None, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     help="A folder; or a .csv or .parquet file, which takes everything but areas; or a .geojson file for one slide.",
 )
-@click.option(
-    "--origin",
-    type=click.Choice(["bounds", "level0"]),
-    default="bounds",
-    show_default=True,
-    help="GeoJSON: coordinates from the corner of the slide's image, as QuPath shows it, or of level 0.",
-)
+@origin_option
 @json_option
 def export(
     store: str,

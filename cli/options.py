@@ -28,6 +28,14 @@ config_option = click.option(
     metavar="TOML",
     help="A TOML file of settings, also those that have no flag; flags win over it.",
 )
+#: Where coordinates of GeoJSON that is written begin.
+origin_option = click.option(
+    "--origin",
+    type=click.Choice(["bounds", "level0"]),
+    default="bounds",
+    show_default=True,
+    help="GeoJSON: coordinates from the corner of the slide's image, as QuPath shows it, or of level 0.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

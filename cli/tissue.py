@@ -6,7 +6,7 @@ from typing import Any, Literal
 import click
 
 from cli.flags import Flag, Section
-from cli.options import json_option, print_json
+from cli.options import json_option, origin_option, print_json
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.output_files import require_folder
 
@@ -42,13 +42,7 @@ READING = Section("reading", ReadingConfig, "reader")
     type=click.Path(path_type=Path),
     help="Use this mask (GeoJSON edited in QuPath, or XML of ASAP) instead of detection.",
 )
-@click.option(
-    "--origin",
-    type=click.Choice(["bounds", "level0"]),
-    default="bounds",
-    show_default=True,
-    help="Origin of the written mask: the corner of the slide's image, as QuPath shows it, or of level 0.",
-)
+@origin_option
 @click.option("--grid/--no-grid", default=True, show_default=True, help="Draw the tiles too.")
 @json_option
 def command(

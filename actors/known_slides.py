@@ -31,6 +31,7 @@ def recognise(found: FoundSlides, store: Store) -> tuple[FoundSlides, dict[str, 
         notes=(*found.summary.notes, *_renamed(ids)),
         warnings=(
             *found.summary.warnings,
+            *_other_patients(sources, rows),
             *_copies(found.sources),
             *_overlaps([source for source in new if source.slide_id not in ids], rows),
         ),
@@ -57,6 +58,19 @@ def _renamed(ids: Mapping[str, str]) -> list[str]:
         return []
     shown = first_few([f"{slide_id} is {known_id}" for slide_id, known_id in ids.items()])
     return [f"{len(ids):,} slide(s) are in the store under other ids, which they keep: {shown}"]
+
+
+def _other_patients(sources: Sequence[SlideSource], rows: Sequence[SlideRow]) -> list[str]:
+    """A warning of slides that a list gives another patient than the store has, which changes splits."""
+    stored = {row.slide_id: row.patient for row in rows if row.patient is not None}
+    changes = []
+    for source in sources:
+        before, patient = stored.get(source.slide_id), source.metadata.get("patient")
+        if before is not None and patient is not None and before != str(patient):
+            changes.append(f"{source.slide_id}: {before} becomes {patient}")
+    if not changes:
+        return []
+    return [f"{len(changes):,} slide(s) get another patient than the store has: {first_few(changes)}"]
 
 
 def _copies(sources: Sequence[SlideSource]) -> list[str]:

@@ -42,6 +42,15 @@ def test_a_slide_is_known_by_its_path_whatever_its_id(store: Store, tmp_path: Pa
     )
 
 
+def test_another_patient_than_the_store_has_is_told(store: Store, tmp_path: Path):
+    store.ledger.refresh([("a.svs", str(tmp_path / "slides" / "a.svs"), {"patient": "1"})])
+    (tmp_path / "list.csv").write_text("path,patient\nslides/a.svs,1\nslides/b.svs,2\n")
+    told = "1 slide(s) get another patient than the store has: a.svs: 1 becomes 7"
+    assert told not in recognise(find_slides([tmp_path / "list.csv"]), store)[0].summary.warnings
+    (tmp_path / "list.csv").write_text("path,patient\nslides/a.svs,7\nslides/b.svs,\n")
+    assert told in recognise(find_slides([tmp_path / "list.csv"]), store)[0].summary.warnings
+
+
 def test_a_slide_is_known_behind_a_link(store: Store, tmp_path: Path):
     (tmp_path / "link").symlink_to(tmp_path / "slides")
     (tmp_path / "list.csv").write_text("path\nlink/a.svs\n")

@@ -22,6 +22,8 @@ ENCODINGS = {
 def read_delimited(content: bytes) -> RawTable:
     """Read a text file of values that commas, semicolons, tabs or bars divide; the first line names the columns.
 
+    Spaces divide them where all names stand in quotes, and nothing else is between these.
+
     The encoding is UTF-8, UTF-16 or UTF-32, or else Windows-1252, which is noted. Lines without any value, and columns
     without a name and values, are passed over.
 
@@ -40,7 +42,7 @@ def read_delimited(content: bytes) -> RawTable:
         raise TableError("is empty; expected a header with the names of the columns")
     header, body = records[0], records[1:]
     if all(len(record) == len(header) + 1 and record[-1].strip() for record in body) and (
-        delimiter == "\t" or [record[0] for record in body] == [str(i + 1) for i in range(len(body))]
+        delimiter in "\t " or [record[0] for record in body] == [str(i + 1) for i in range(len(body))]
     ):
         header = ["", *header]  # write.table of R gives its names of rows no header
     width, least = len(header), max(i for i, name in enumerate(header, start=1) if name.strip())
@@ -86,6 +88,8 @@ def _decode(content: bytes) -> tuple[str, list[str]]:
 def _delimiter(text: str) -> str:
     header = re.search(r"[^\r\n]*[^\s,;|][^\r\n]*", text)
     lines = [header[0]] if header else []
+    if header and re.fullmatch(r'\s*"[^"]+"( "[^"]+")+\s*', header[0]):  # write.table of R, as it is by default
+        return " "
     return max(DELIMITERS, key=lambda delimiter: len(next(csv.reader(lines, delimiter=delimiter), [])))
 
 

@@ -31,8 +31,11 @@ OTHERS = {
     b"\x28\xb5\x2f\xfd": "is compressed; unpack it first",
 }
 #: Words that stand for a missing value: those of pandas (`read_csv`, na_values) in any case, but for 'none', which is
-#: a class of many tasks.
-MISSING = frozenset({"", "na", "n/a", "#n/a", "#na", "#n/a n/a", "<na>", "nan", "-nan", "null", "nat"})
+#: a class of many tasks; and the errors of Excel.
+MISSING = frozenset(
+    {"", "na", "n/a", "#n/a", "#na", "#n/a n/a", "<na>", "nan", "-nan", "null", "nat"}
+    | {"#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"}
+)
 MISSING_AS_WRITTEN = frozenset({"None"})
 #: How pandas and Arrow call an index that has no name.
 UNNAMED = re.compile(r"(Unnamed: \d+|__index_level_\d+__)?")

@@ -69,6 +69,11 @@ def test_names_of_rows_that_pandas_and_r_write_are_left_out(tmp_path: Path, cont
     assert "a column without a name is left out" in table.notes[0]
 
 
+def test_spaces_divide_what_r_writes_by_default(tmp_path: Path):
+    table = read(tmp_path / "list.txt", '"path" "patient"\n"1" "a b.svs" "007"\n"2" "b.svs" NA\n')
+    assert {name: table.text(name) for name in table.names} == {"path": ["a b.svs", "b.svs"], "patient": ["007", None]}
+
+
 def test_rows_that_a_comma_lengthens_are_not_taken_for_named_ones(tmp_path: Path):
     with pytest.raises(SlideListError, match=r"has 3 value\(s\) in line 2; expected 2"):
         read(tmp_path / "list.csv", "path,patient\na.svs,Smith, John\nb.svs,Doe, Jane\n")
@@ -113,6 +118,25 @@ def test_files_that_state_types_keep_them(tmp_path: Path, ending: str, write: Ca
     }
     assert any("1 value(s) of case are missing: 'NA'" in note for note in table.notes)
     assert any("of its 2 sheets, 'Sheet' is read" in note for note in table.notes) == (write is write_excel)
+
+
+def test_merged_cells_hold_for_each_row_and_titles_are_left_out(tmp_path: Path):
+    book = openpyxl.Workbook()
+    for row in (["path", "clinic"], [None, "patient", "age"], ["a", "P1", 3], ["b", None, 4], ["c", "#REF!", 5]):
+        book.active.append(row)
+    for cells in ("A1:A2", "B1:C1", "B3:B4"):
+        book.active.merge_cells(cells)
+    book.save(tmp_path / "list.xlsx")
+    table = read_table(tmp_path / "list.xlsx", error=SlideListError)
+    assert {name: table.values(name) for name in table.names} == {
+        "path": ["a", "b", "c"],
+        "patient": ["P1", "P1", None],
+        "age": [3, 4, 5],
+    }
+    assert table.notes[:2] == (
+        "list.xlsx: 2 cell(s) take the value of merged ones above, such as 'P1'",
+        "list.xlsx: row 1 has merged cells, and is left out as a title: 'path'",
+    )
 
 
 def test_a_number_that_excel_shows_with_zeros_keeps_them(tmp_path: Path):

@@ -43,9 +43,13 @@ def read_tables(
     result: dict[str, list[Table]] = {name: [] for name in allowed}
     for name, value in (_content(path) if path else {}).items():
         tables = value if isinstance(value, list) and name in repeated else [value]
-        if name not in allowed or not all(isinstance(table, dict) for table in tables):
-            names = ", ".join(f"[[{table}]]" if table in repeated else f"[{table}]" for table in allowed)
+        if name not in allowed:
+            names = ", ".join(_heading(table, repeated) for table in allowed)
             raise ConfigError(f"{path} has {shown(name)}; expected the tables {names}{guess([name], allowed)}")
+        if not all(isinstance(table, dict) for table in tables):
+            is_repeated = isinstance(value, list) and value and all(isinstance(table, dict) for table in value)
+            found = f"the tables [[{name}]]" if is_repeated else f"the value {shown(value)}"
+            raise ConfigError(f"{path}: {name} is {found}; expected a table, {_heading(name, repeated)}")
         where, types = f"{path}: [{name}]", allowed[name]
         for table in tables:
             if unknown := sorted(set(table) - set(types)):
@@ -64,6 +68,10 @@ def errors_name_table(path: str | Path | None, table: str, fields: Iterable[str]
         if not any(re.search(rf"\b{field}\b", str(error)) for field in fields):
             raise
         raise ConfigError(f"{path}: [{table}] {error}") from error
+
+
+def _heading(table: str, repeated: Collection[str]) -> str:
+    return f"[[{table}]]" if table in repeated else f"[{table}]"
 
 
 def _content(path: str | Path) -> dict[str, Any]:

@@ -59,7 +59,9 @@ def test_fields_that_are_tables_are_left_out():
     [
         ("[brush\n", "picture.toml is not TOML"),
         ("[brus]\n", r"picture.toml has 'brus'; expected the tables \[picture\], \[\[brush\]\]; did you mean brush\?"),
-        ("[[picture]]\n", "picture.toml has 'picture'; expected the tables"),
+        ("[[picture]]\n", r"picture.toml: picture is the tables \[\[picture\]\]; expected a table, \[picture\]"),
+        ("picture = 'a'\n", r"picture.toml: picture is the value 'a'; expected a table, \[picture\]"),
+        ("brush = ['a']\n", r"picture.toml: brush is the value \['a'\]; expected a table, \[\[brush\]\]"),
         ("a = " + "[" * 9999, "picture.toml is not TOML: its lists are nested too deeply"),
         (
             "a = 1" + " " * (1 << 20),

@@ -1,5 +1,6 @@
 """Import of label files: all are read and checked before anything is written."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from embedstore.config import Settings, require
 from embedstore.errors import LabelError, LabelFormatError
 from embedstore.labels.files.coordinate_frames import level_0, slide_frame
 from embedstore.labels.files.label_table import read_label_table, table_labels, without_unknown_slides
-from embedstore.labels.files.left_out import LeftOut
+from embedstore.labels.files.left_out import LeftOut, folders_that_are_closed
 from embedstore.labels.files.slide_names import SlideNames
 from embedstore.store import Label, SlideRow, Store
 from embedstore.store.labels import INGEST
@@ -142,28 +143,45 @@ class LabelImport:
         return store.labels.replace(self.config.task, self.labels, author=self.config.author, sources=sources)
 
 
-def find_label_files(paths: Sequence[str | Path], file_format: Format = "auto") -> list[Path]:
+def find_label_files(
+    paths: Sequence[str | Path], file_format: Format = "auto", *, closed: list[Path] | None = None
+) -> list[Path]:
     """The given files, and all annotations below given folders; with `auto`, tables must be given one by one.
 
     Hidden files, and the tables of a store inside a folder, are skipped.
 
+    Args:
+        paths: Files and folders.
+        file_format: Which files of folders are meant.
+        closed: Takes the folders that this user may not read.
     Raises:
         LabelFormatError: a path does not exist, or a folder holds no file of the format.
     """
+    closed = [] if closed is None else closed
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             formats = ("geojson", "asap") if file_format == "auto" else (file_format,)
-            below = [file for file in sorted(path.rglob("*")) if _suffix_format(file) in formats and file.is_file()]
-            below = [file for file in below if not any(map(_is_skipped, file.relative_to(path).parts))]
+            below = [file for file in _files_below(path, closed) if _suffix_format(file) in formats and file.is_file()]
             if not below:
-                raise LabelFormatError(f"folder {path} holds no file of format {' or '.join(formats)}")
-            files += below
+                but = f"; {folders_that_are_closed(closed)}" if closed else ""
+                raise LabelFormatError(f"folder {path} holds no file of format {' or '.join(formats)}{but}")
+            files += sorted(below)
         elif path.is_file():
             files.append(path)
         else:
             raise LabelFormatError(f"no file or folder at {str(path)!r}")
     return list(dict.fromkeys(files))
+
+
+def _files_below(folder: Path, closed: list[Path]) -> Iterator[Path]:
+    """What a folder and those below it hold beside folders; `closed` takes those that may not be read."""
+    for parent, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
+        folders[:] = [name for name in folders if not _is_skipped(name)]
+        if os.access(parent, os.X_OK):
+            yield from (Path(parent, name) for name in names if not _is_skipped(name))
+        else:  # names may be listed, and no file opened
+            closed.append(Path(parent))
 
 
 def _is_skipped(part: str) -> bool:
@@ -192,11 +210,10 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
     given_slide = None if config.slide is None else names.one(config.slide)
     files: list[ReadFile] = []
     classes: set[str] = set()
-    found = find_label_files(paths, config.format)
     left_out = LeftOut(
         given=set(map(Path, paths)), skip_unknown=config.skip_unknown_slides, skip_invalid=config.skip_invalid
     )
-    for path in found:
+    for path in find_label_files(paths, config.format, closed=left_out.closed):
         file_format = _suffix_format(path) if config.format == "auto" else config.format
         if file_format is None:
             raise LabelFormatError(

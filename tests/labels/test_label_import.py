@@ -1,6 +1,9 @@
 """From files of annotations to labels at the right place: frames, slides, classes, and all or nothing."""
 
+import errno
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -301,6 +304,36 @@ def test_a_folder_means_the_drawings_below_it(tmp_path: Path):
         find_label_files([tmp_path / "empty"])
     with pytest.raises(LabelFormatError, match="no file or folder at"):
         find_label_files([tmp_path / "gone"])
+
+
+def test_folders_that_may_not_be_read_are_passed_over_and_told(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("open", "unlisted", "listed"):
+        write_geojson(tmp_path / name / "a.geojson", feature(polygon(square(0, 0, 400)), "x"))
+    is_root = os.geteuid() == 0  # who may read everything
+    if is_root:
+        scandir, access = os.scandir, os.access
+
+        def refuse(path: str) -> Iterator[os.DirEntry]:
+            if os.path.basename(path) == "unlisted":  # noqa: PTH119
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and not str(path).endswith("/listed"))
+    else:
+        (tmp_path / "unlisted").chmod(0)
+        (tmp_path / "listed").chmod(0o444)
+    found = read_labels(store, [tmp_path], config())
+    assert [file.path for file in found.files] == [tmp_path / "open" / "a.geojson"]
+    note = "passed over 2 folder(s) that cannot be read: listed, unlisted; allow this user to read them"
+    assert note in found.notes
+    with pytest.raises(LabelFormatError, match="holds no file of format geojson or asap; passed over 1 folder"):
+        find_label_files([tmp_path / "unlisted"])
+    if not is_root:
+        (tmp_path / "unlisted").chmod(0o755)
+        (tmp_path / "listed").chmod(0o755)
 
 
 def qupath_project(folder: Path, *names: str) -> Path:

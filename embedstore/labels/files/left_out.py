@@ -17,6 +17,7 @@ class LeftOut:
     Attributes:
         given: The paths that the user gave: a file among them must hold annotations.
         skip_unknown, skip_invalid: Which of them are no error.
+        closed: Folders below folders that this user may not read.
         other: Files below folders that hold something else, such as those of a QuPath project.
         unknown, invalid: {file: its error}: the store lacks its slide, or it is malformed.
     """
@@ -24,6 +25,7 @@ class LeftOut:
     given: set[Path]
     skip_unknown: bool
     skip_invalid: bool
+    closed: list[Path] = field(default_factory=list)
     other: list[Path] = field(default_factory=list)
     unknown: dict[Path, EmbedStoreError] = field(default_factory=dict)
     invalid: dict[Path, EmbedStoreError] = field(default_factory=dict)
@@ -57,11 +59,18 @@ class LeftOut:
 
     def notes(self) -> Iterator[str]:
         """What was left out, for the user."""
+        if self.closed:
+            yield folders_that_are_closed(self.closed)
         if self.other:
             yield f"passed over {len(self.other)} file(s) that hold no annotations: {_names(self.other)}"
         if self.unknown:
             yield f"left out {len(self.unknown)} file(s) of slides that the store lacks: {_names(list(self.unknown))}"
         yield from (f"left out: {error}" for error in self.invalid.values())
+
+
+def folders_that_are_closed(folders: Sequence[Path]) -> str:
+    """The note about folders that this user may not read."""
+    return f"passed over {len(folders)} folder(s) that cannot be read: {_names(folders)}; allow this user to read them"
 
 
 def _is_any_format(path: Path) -> bool:

@@ -55,6 +55,8 @@ def require_folder(path: str | Path) -> None:
         part = folder / f".{os.getpid()}.part"
         part.touch()
         part.unlink()
+    except FileExistsError as error:
+        raise _cannot_write(path, "a file or device stands there; name a folder") from error
     except OSError as error:
         raise _cannot_write(path, f"{error.strerror or error}; name another place") from error
 

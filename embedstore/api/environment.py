@@ -130,6 +130,7 @@ def _hub() -> Check:
 
 
 def _store(uri: str) -> Check:
+    from embedstore.access_errors import access_error
     from embedstore.errors import EmbedStoreError
     from embedstore.store import Store
 
@@ -139,7 +140,7 @@ def _store(uri: str) -> Check:
         tables.ledger.slide_schema()  # fails where a column keeps the slides from being read
         found = ", ".join(f"{name} ({len(tables.collection(name))} tiles)" for name in names) or "no collection yet"
     except (EmbedStoreError, OSError) as error:
-        return Check(name="store", ok=False, found=str(error))
+        return Check(name="store", ok=False, found=str(access_error(error) or error))
     return Check(name="store", ok=True, found=f"{tables.uri}: {found}")
 
 

@@ -25,7 +25,10 @@ from embedstore.store import Store
 ExportFormat = Literal["geojson", "png", "csv", "parquet", "slides", "anndata"]
 #: Formats with one file for each slide, and the ending of these files.
 SUFFIXES: dict[ExportFormat, str] = {"geojson": ".geojson", "png": ".png"}
-
+#: The others, and a name for their file.
+ONE_FILE: dict[ExportFormat, str] = {
+    "csv": "tiles.csv", "parquet": "tiles.parquet", "slides": "slides.csv", "anndata": "tiles.h5ad",
+}  # fmt: skip
 
 SHOWN_FILES = 6  # of a result that a notebook shows
 
@@ -169,9 +172,7 @@ def _write_rows(scope: ExportScope, request: ExportRequest) -> int:
     """Write one file with rows of all slides; returns how many rows."""
     path, file_format = request.path, request.format
     if path.is_dir():
-        raise ExportError(
-            f"{path} is a folder; {file_format} writes one file, such as {path / f'export.{file_format}'}"
-        )
+        raise ExportError(f"{path} is a folder; {file_format} writes one file, such as {path / ONE_FILE[file_format]}")
     match file_format:
         case "slides":
             return write_slide_scores(scope, path)

@@ -1,5 +1,6 @@
 """What `embedstore doctor` checks."""
 
+import errno
 import importlib.metadata
 
 import pytest
@@ -20,3 +21,12 @@ def test_extras_may_be_missing(monkeypatch, missing, ok):
     check = environment._packages()
     assert check.ok == ok
     assert (f"missing: {missing}" in check.found) != ok
+
+
+def test_a_store_that_may_not_be_read_is_told_in_words(monkeypatch: pytest.MonkeyPatch):
+    def refuse(uri: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", f"{uri}/slides.lance")
+
+    monkeypatch.setattr("embedstore.store.Store.open", refuse)
+    check = environment._store("s")
+    assert not check.ok and check.found.startswith("'s/slides.lance' cannot be read or written: Permission denied; ")

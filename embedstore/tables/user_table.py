@@ -44,6 +44,7 @@ NUMBER = re.compile(r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-][0-9]+)?")
 INFINITE = {"inf", "-inf"}  # beside numbers, as pandas writes them
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
 DECIMAL_COMMA = re.compile(r"(-?[0-9]+),([0-9]+)")
+PATIENT_COLUMNS = ("patient", "patient_id", "patientid")  # names of the column that says whose a row is
 SHOWN = 3  # rows and values that a message names
 
 

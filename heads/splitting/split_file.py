@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embedstore.errors import SplitError
 from embedstore.labels.files.slide_names import SlideNames
-from embedstore.tables import read_table
+from embedstore.tables import PATIENT_COLUMNS, read_table
 from heads.splitting.groups import listed
 
 _PARTS = ("split", "fold")
@@ -92,7 +92,7 @@ def read_split_file(path: str | Path) -> SplitFile:
         SplitError: the file cannot be read or lacks a column, a row lacks a value, or a name has two parts.
     """
     table = read_table(path, error=SplitError)
-    key, parts = table.find("slide_id", "slide", "patient", "patient_id"), [table.find(name) for name in _PARTS]
+    key, parts = table.find("slide_id", "slide", *PATIENT_COLUMNS), [table.find(name) for name in _PARTS]
     part = parts[0] or parts[1]
     if key is None or part is None or all(parts):
         raise table.error(

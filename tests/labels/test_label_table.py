@@ -41,6 +41,7 @@ A, B = {"slide_id": "sub/a.mrxs"}, {"slide_id": "b.svs"}
         ("slide_id,label,patient\nb.svs,x,007\n", {**B, "kind": "slide", "patient": "007"}),
         ("slide_id,label,split\nb.svs,x,train\n", {**B, "kind": "slide", "split": "train"}),
         ("patient,label\n007,x\n", {"kind": "patient", "patient": "007"}),
+        ("Patient ID,label\n007,x\n", {"kind": "patient", "patient": "007"}),
         ("file,slide,label\nt/2.png,tiles,x\n", {"slide_id": "tiles", "kind": "tile", "name": "t/2.png"}),
         ("name,x,y,slide_id,label\nt/2.png,,,tiles,x\n", {"slide_id": "tiles", "kind": "tile", "name": "t/2.png"}),
         ("Slide_ID; Label \nb.svs; x \n", {**B, "kind": "slide"}),

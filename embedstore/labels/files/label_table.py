@@ -18,7 +18,7 @@ from embedstore.labels.files.slide_names import SlideNames
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Label, SlideRow, Store, read_tile_locations
 from embedstore.store.labels import Kind
-from embedstore.tables import UserTable, read_table
+from embedstore.tables import PATIENT_COLUMNS, UserTable, read_table
 
 #: {column: other names for it}
 ALIASES = {"slide_id": "slide", "label": "class", "name": "file", "edge_l0": "edge"}
@@ -112,6 +112,8 @@ def read_label_table(path: str | Path, *, task: str) -> LabelTable:
 
 def _column(table: UserTable, name: str) -> str | None:
     """The column of a name, or of its other name."""
+    if name == "patient":
+        return table.find(*PATIENT_COLUMNS)
     own, other = table.find(name), table.find(ALIASES[name]) if name in ALIASES else None
     if own is not None and other is not None:
         raise table.error(f"more than one column means {name}: {own}, {other}; expected one of them")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from embedstore.errors import SlideListError
 from embedstore.slides.sources.source import MetadataValue
-from embedstore.tables import TABLE_SUFFIXES, read_table
+from embedstore.tables import PATIENT_COLUMNS, TABLE_SUFFIXES, read_table
 
 LIST_SUFFIXES = TABLE_SUFFIXES
 # Columns with a meaning of their own; every other one becomes metadata of the slide.
@@ -44,7 +44,7 @@ def read_slide_list(list_path: Path) -> tuple[list[ListedSlide], tuple[str, ...]
     own = {name: table.find(name) for name in OWN_COLUMNS}
     if own["path"] is None:
         raise table.error(f"expected a column path, found {', '.join(table.names) or 'no column with a name'}")
-    patient = table.find("patient")
+    patient = table.find(*PATIENT_COLUMNS)
     none: list[None] = [None] * len(table)
     paths, ids, tissues = (
         none if (c := own[name]) is None else table.text(c) for name in ("path", "slide_id", "tissue")
@@ -71,4 +71,5 @@ def read_slide_list(list_path: Path) -> tuple[list[ListedSlide], tuple[str, ...]
         )
         for row, (path, slide_id, mpp, tissue) in enumerate(zip(paths, ids, mpps, tissues, strict=True))
     ]
-    return rows, table.notes
+    notes = [] if patient is None or patient.lower() == "patient" else [f"{list_path.name}: {patient!r} is the patient"]
+    return rows, (*table.notes, *notes)

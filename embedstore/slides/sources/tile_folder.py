@@ -20,7 +20,7 @@ from embedstore.slides.sources.folder import (
 from embedstore.slides.sources.folder_levels import SPLITS, FolderLevels, read_levels
 from embedstore.slides.sources.image_sizes import improbable_sizes
 from embedstore.slides.sources.source_summary import LeftOutFiles, TileFolderSummary, first_few
-from embedstore.tables import UserTable, read_table
+from embedstore.tables import PATIENT_COLUMNS, UserTable, read_table
 
 # Names of the column of files; where a table has several, the first that names images counts.
 FILE_COLUMNS = (
@@ -260,7 +260,7 @@ def _stem(path: str) -> str:
 
 def _labels(table: UserTable) -> Iterator[TileLabel]:
     """What each row says of its tile, without its name."""
-    columns = (table.find("label", "class"), table.find("split"), table.find("patient", "group"))
+    columns = (table.find("label", "class"), table.find("split"), table.find(*PATIENT_COLUMNS, "group"))
     texts = ([None] * len(table) if column is None else table.text(column) for column in columns)
     for label, split, patient in zip(*texts, strict=True):
         yield TileLabel(name="", label=label or "", split=split, patient=patient)

@@ -80,7 +80,7 @@ def test_a_list_of_labels_is_believed(tmp_path):
     ("name", "text"),
     [
         ("labels.csv", '"","file","label","group"\n"1","x/1.png","a","p1"\n"2","y/1.png","b","p2"\n'),  # write.csv of R
-        ("labels.csv", "file;label;patient\nx/1.png;a;p1\ny/1.png;b;p2\n"),
+        ("labels.csv", "file;label;Patient ID\nx/1.png;a;p1\ny/1.png;b;p2\n"),
         ("Labels.CSV", "File,Label,Patient\nx/1.png,a,p1\n./y/1.png,b,p2\n"),
         ("labels.tsv", "image\tclass\tpatient\nx\\1.png\ta\tp1\ny\\1.png\tb\tp2\n"),
         ("labels.csv", "file,label,patient\n{root}/x/1.png,a,p1\n{root}/y/1.png,b,p2\n"),

@@ -1,4 +1,4 @@
-"""A collection: the embeddings of one extractor under one tiling, and what is read of it."""
+"""A collection: a table of the embeddings of one extractor under one tiling, and reads from it."""
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ PREFIX = "tiles-"
 
 
 class Collection:
-    """One table of embeddings, open for reading; `CollectionWriter` is what writes."""
+    """One table of embeddings, for reading; `CollectionWriter` writes to it."""
 
     def __init__(self, store_uri: str, name: str):
         self.name, self.store_uri = check_collection_name(name), store_uri
@@ -27,7 +27,7 @@ class Collection:
 
     @classmethod
     def create(cls, store_uri: str, name: str, record: CollectionRecord) -> "Collection":
-        """Open the collection, or make it.
+        """Open the collection, or create it.
 
         Raises:
             CollectionMismatchError: it was made with another tiling, tissue configuration or extractor.
@@ -54,7 +54,7 @@ class Collection:
             ) from error
 
     def pinned(self) -> "Collection":
-        """The collection as it is now: what is committed or removed later changes nothing of what is read of it."""
+        """The collection at its present version: later commits and deletions do not change what is read from it."""
         self.dataset()
         collection = copy.copy(self)
         collection.table = self.table.pinned()
@@ -77,14 +77,14 @@ class Collection:
         return self.record().tiling
 
     def extractor(self) -> ExtractorRef:
-        """Which extractor its vectors are of."""
+        """The extractor that made its vectors."""
         return self.record().extractor.ref
 
     def __len__(self) -> int:
         return self.dataset().count_rows()
 
     def slides(self) -> dict[str, int]:
-        """Rows of each slide that is in the collection: the only word on which slides are done."""
+        """{slide: number of its rows}; this alone says which slides are done."""
         self.dataset()
         return self.table.counts("slide_id")
 
@@ -101,7 +101,7 @@ class Collection:
         columns: list[str] | None = None,
         batch_size: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Rows of all slides, or of some, in the order of `tiles`, a batch at a time."""
+        """Rows of some slides, or of all when None, in the order of `tiles`, a batch at a time."""
         where = None if slides is None else sql_in("slide_id", slides) if slides else "false"
         yield from self.dataset().to_batches(filter=where, columns=columns, batch_size=batch_size)
 
@@ -119,6 +119,7 @@ class Collection:
         return min(rows, key=off_centre, default=None)
 
     def vectors_bytes(self) -> int:
+        """Size of all vectors as float16, bytes."""
         return 2 * self.dim * len(self)
 
 

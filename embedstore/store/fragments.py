@@ -1,4 +1,4 @@
-"""Writing a slide's rows: fragments of a collection that nobody sees until the committer commits them."""
+"""Writes a slide's rows as fragments of a table. Readers do not see them before the committer commits them."""
 
 import json
 from collections.abc import Callable
@@ -21,11 +21,11 @@ class SlideFragments:
 
     Attributes:
         collection: The collection's name.
-        slide_id: Whose rows these are.
+        slide_id: The slide that the rows belong to.
         fragments: The fragments' metadata as JSON, in the order of the slide's tiles.
-        rows: How many rows they hold together.
-        views: Likewise of the table of views; none where no views are made.
-        view_rows: How many rows these hold.
+        rows: Number of rows in all fragments.
+        views: The fragments of the table of views, likewise; empty if no views are made.
+        view_rows: Number of rows in the fragments of views.
     """
 
     collection: str
@@ -38,12 +38,12 @@ class SlideFragments:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ViewRows:
-    """Where a slide's views go, and what is drawn of each tile.
+    """Where a slide's views are written, and how they are drawn.
 
     Attributes:
-        table_uri: Where the table of views is.
+        table_uri: URI of the table of views.
         schema: Its schema.
-        config: What is drawn.
+        config: How the views of each tile are drawn.
     """
 
     table_uri: str
@@ -52,25 +52,26 @@ class ViewRows:
 
 
 class FragmentWriter:
-    """Turns a slide's embeddings, which may come in any order, into fragments in the order of its tiles.
+    """Writes a slide's embeddings, which may arrive in any order, as fragments in the order of its tiles.
 
-    Holds at most a block of rows for each block that is not complete yet: with tiles arriving nearly in order that is
-    one or two, whatever the slide's size.
+    Only incomplete blocks are in memory. If tiles arrive nearly in order, these are one or two, whatever the size of
+    the slide.
 
     Args:
-        table_uri: Where the collection's table is.
+        table_uri: URI of the collection's table.
         schema: The collection's schema.
         collection: The collection's name.
         slide_id: The slide.
-        xy_l0: (n, 2) int32, top-left of every planned tile, level-0 pixels.
+        xy_l0: (n, 2) int32, top-left corner of every planned tile, level-0 pixels.
         edge_l0: A tile's edge, level-0 pixels.
-        tissue: (n,) float32, share of tissue of every tile.
-        names: File of every tile, for folders of ready-made tiles.
-        views: Where views go, where there are any.
-        stored: Ids of the slide's tiles where they are in the collection and their views are not: no tile is written,
-            and views of these tiles alone. None where tiles are to be written.
+        tissue: (n,) float32, share of every tile that is tissue.
+        names: File name of every tile, for folders of ready-made tiles.
+        views: Where and how views are written; None for no views.
+        stored: Ids of the slide's tiles that are in the collection and lack their views. If given, only views of these
+            tiles are written, and no tiles.
+        block_rows: Rows in a block, which is written at once.
     Raises:
-        SlideError: a stored tile is not planned: tissue is found in another way now.
+        SlideError: a stored tile is not among the planned tiles, because the tissue mask has changed.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class FragmentWriter:
         self.collection, self.slide_id = collection, slide_id
         self._xy, self._edge, self._tissue, self._names = xy_l0, edge_l0, tissue, names
         self._tiles = self._views = None
-        self._kept = np.ones(len(xy_l0), bool) if stored is None else self._among(stored)
+        self._kept = np.ones(len(xy_l0), bool) if stored is None else self._is_stored(stored)
         if stored is None:
             self._tiles = _Rows(table_uri, schema, len(xy_l0), self._tile_columns, block_rows)
         if views is not None:
@@ -104,11 +105,11 @@ class FragmentWriter:
 
     @property
     def complete(self) -> bool:
-        """Every planned tile and view has come, as an embedding or as unreadable, and every block is written."""
+        """Whether every planned tile and view has arrived or is known to be unreadable, and every block is written."""
         return all(rows.complete for rows in (self._tiles, self._views) if rows is not None)
 
     def put(self, rows: np.ndarray, embeddings: np.ndarray | None) -> None:
-        """Take embeddings of some tiles, or None for tiles that could not be read.
+        """Add the embeddings of some tiles, or None for tiles that could not be read.
 
         Args:
             rows: (m,) int, the tiles' positions in the plan.
@@ -118,10 +119,10 @@ class FragmentWriter:
             self._tiles.put(rows, embeddings)
 
     def put_views(self, rows: np.ndarray, embeddings: np.ndarray | None) -> None:
-        """Take embeddings of some views, or None for those of tiles that could not be read.
+        """Add the embeddings of some views, or None for views of tiles that could not be read.
 
         Args:
-            rows: (m,) int, a tile's position in the plan times the number of views, plus the view's, from 0.
+            rows: (m,) int: the tile's position in the plan, times the number of views per tile, plus the view's index.
             embeddings: (m, dim) float16.
         """
         if self._views is None:
@@ -132,15 +133,16 @@ class FragmentWriter:
             rows, embeddings = rows[kept], None if embeddings is None else embeddings[kept]
         self._views.put(rows, embeddings)
 
-    def _among(self, stored: np.ndarray) -> np.ndarray:
-        """(n,) bool: which planned tiles are stored."""
+    def _is_stored(self, stored: np.ndarray) -> np.ndarray:
+        """(n,) bool: whether each planned tile is stored."""
         planned = self._ids(np.arange(len(self)))
-        lacking = int((~np.isin(stored, planned)).sum())
-        if lacking:
+        unplanned = int((~np.isin(stored, planned)).sum())
+        if unplanned:
             raise SlideError(
-                f"slide {self.slide_id!r}: {lacking:,} of {len(stored):,} tiles that collection {self.collection!r} "
-                f"has are not among the {len(planned):,} that are found now, as where a tissue mask was changed; they "
-                f"would lack views; bring back the earlier mask, or make both again with --force {self.slide_id}"
+                f"slide {self.slide_id!r}: {unplanned:,} of its {len(stored):,} tiles in collection "
+                f"{self.collection!r} are not among the {len(planned):,} that are found now, probably because the "
+                "tissue mask was changed; these tiles would lack views; restore the earlier mask, or make tiles and "
+                f"views again with --force {self.slide_id}"
             )
         return np.isin(planned, stored)
 
@@ -173,7 +175,7 @@ class FragmentWriter:
         ]
 
     def finish(self) -> SlideFragments:
-        """The finished slide; call it once complete."""
+        """The slide's fragments; call it once `complete`."""
         tiles, views = ((rows.result() if rows is not None else ((), 0)) for rows in (self._tiles, self._views))
         return SlideFragments(
             collection=self.collection, slide_id=self.slide_id, fragments=tiles[0], rows=tiles[1], views=views[0],
@@ -182,11 +184,11 @@ class FragmentWriter:
 
 
 class _Rows:
-    """Rows of one table, written block by block as each is complete.
+    """Rows of one table, written in blocks, each as soon as it is complete.
 
     Args:
-        total: Planned rows.
-        columns: From planned rows to every column but the last, which is the vector.
+        total: Number of planned rows.
+        columns: Returns, for some planned rows, every column but the last, which is the vector.
     """
 
     def __init__(
@@ -229,13 +231,13 @@ class _Rows:
         return tuple(json.dumps(fragment.to_json()) for fragment in fragments)
 
     def result(self) -> tuple[tuple[str, ...], int]:
-        """The fragments in the order of the rows, and how many rows they hold."""
-        assert self.complete, f"{self._seen} of {self._total} rows of {self._uri} have come"
+        """The fragments in the order of the rows, and the number of rows in them."""
+        assert self.complete, f"{self._seen} of {self._total} rows of {self._uri} have arrived"
         return tuple(f for number in sorted(self._written) for f in self._written[number]), self._rows
 
 
 class _Block:
-    """A run of a slide's tiles, being filled."""
+    """A range of planned rows that is being filled."""
 
     def __init__(self, size: int, dim: int, start: int):
         self.start = start

@@ -1,10 +1,11 @@
-"""The index of a collection: built from some size on, kept up with new rows, and taken away.
+"""The vector index of a collection: build it from a certain size on, update it with new rows, drop it.
 
-It is LanceDB's IVF_RQ: vectors in partitions, one bit a dimension, and the nearest candidates compared by their stored
-vectors. Lance's own build takes 384 s for 1,000,000 x 768 on two cores, almost all of it in finding the partition of
-each float16 vector; here Lance trains the partitions on a float32 sample, NumPy finds each vector's by matrix
-products, and Lance does the rest: 26 s, and the same recall. IVF_RQ takes multiples of 8 dimensions; vectors of other
-lengths, as the built-in features are, get LanceDB's IVF_FLAT: the same partitions, with whole vectors in them.
+It is LanceDB's IVF_RQ: vectors are put into partitions and quantised to one bit a dimension, and the best candidates
+are compared again by their stored vectors. Lance's own build takes 384 s for 1,000,000 x 768 on two cores, almost all
+of it to find the partition of each float16 vector. Here Lance trains the partitions on a float32 sample, NumPy finds
+the partition of each vector by matrix products, and Lance does the rest: 26 s, with the same recall. IVF_RQ needs a
+multiple of 8 dimensions. Other vectors, such as the built-in features, get LanceDB's IVF_FLAT: the same partitions,
+with vectors that are not quantised.
 """
 
 import dataclasses
@@ -29,41 +30,42 @@ from embedstore.store.vectors import matrix
 
 log = logging.getLogger(__name__)
 
-# Statistics of an index are asked for often; with the centres of its partitions they are megabytes of JSON.
+# The statistics of an index are read often; with its centroids they are megabytes of JSON.
 os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")
 
 VECTOR_INDEX = "vector_idx"
 FLAT = "flat"
-#: Where a table keeps what its user chose.
+#: Key in the table's configuration under which the user's choice of an index is stored.
 CHOICE_KEY = "embedstore.index"
-#: Exact lookups: a slide's rows among 1,000,000 take 9 ms with a bitmap, a tile's 1 ms with a tree.
+#: For exact lookups: among 1,000,000 rows, those of a slide take 9 ms with a bitmap, that of a tile 1 ms with a B-tree.
 SCALAR_INDEXES: dict[str, Literal["BITMAP", "BTREE"]] = {"slide_id": "BITMAP", "tile_id": "BTREE"}
-#: IVF_RQ packs a bit a dimension into bytes.
+#: IVF_RQ packs one bit a dimension into bytes, so it needs a multiple of this many dimensions.
 CODED_DIMENSIONS = 8
-#: Runs of rows that a sample is read in: a run costs as much to fetch as a row.
+#: A sample is read in runs of this many consecutive rows: fetching a run takes as long as fetching one row.
 RUN_ROWS = 16
-#: Rows whose partitions are found at once, times partitions: 32 MB of float32.
+#: Scores that are computed at once (rows x partitions): 32 MB of float32.
 SCORES = 8 << 20
-#: Lance takes 0.37 ms to add a row to the index (at 1,000 partitions), and a build from scratch 0.05 ms a row, so an
-#: index that lacks more than this share of its rows is rebuilt.
+#: Adding a row to the index takes Lance 0.37 ms (at 1,000 partitions), a new build 0.05 ms a row. So an index that
+#: lacks more than this share of the rows is rebuilt.
 REBUILD_SHARE = 0.125
-#: Fewer new rows than this are left to be searched one by one, which takes a millisecond for 2,000.
+#: Up to this many new rows stay out of the index: comparing 2,000 vectors one by one takes a millisecond.
 LEFT_ROWS = 2_000
-#: While slides are still coming, an index is brought up to date only when it lacks this share of the rows.
+#: While slides are still being added, the index is updated only if it lacks more than this share of the rows.
 BUSY_SHARE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexFacts:
-    """The index of a collection as it is.
+    """The state of a collection's index.
 
     Attributes:
-        kind: `IVF_RQ` or `IVF_FLAT`; `flat` where there is none and every vector is compared.
-        rows: Of the collection.
-        indexed: Rows that the index has; the others are compared one by one.
-        partitions, bits: Of the index; 0 where there are none.
-        parts: Pieces of the index that are searched one after the other.
-        size_bytes: On disk.
+        kind: `IVF_RQ` or `IVF_FLAT`; `flat` if there is no index and every vector is compared.
+        rows: Rows of the collection.
+        indexed: Rows in the index; the others are compared one by one.
+        partitions: Partitions of the index; 0 without an index.
+        bits: Bits a dimension of an IVF_RQ; 0 for other kinds.
+        parts: Segments of the index, which are searched one after the other.
+        size_bytes: Size of the index on disk.
     """
 
     kind: str
@@ -76,7 +78,7 @@ class IndexFacts:
 
 
 def index_facts(collection: Collection) -> IndexFacts:
-    """What index a collection has."""
+    """The state of a collection's index."""
     dataset = collection.dataset()
     rows = dataset.count_rows()
     found = next((each for each in dataset.describe_indices() if each.name == VECTOR_INDEX), None)
@@ -96,13 +98,13 @@ def index_facts(collection: Collection) -> IndexFacts:
 
 
 def index_choice(collection: Collection) -> IndexConfig:
-    """What its user chose for a collection, or the defaults."""
+    """The index that the user chose for a collection, or the defaults."""
     kept = collection.dataset().config().get(CHOICE_KEY)
     return IndexConfig(**json.loads(kept)) if kept else IndexConfig()
 
 
 def choose_index(collection: Collection, config: IndexConfig, *, on_progress: OnProgress = no_progress) -> IndexFacts:
-    """Choose the index of a collection, now and for later runs; hold its lease."""
+    """Choose the index of a collection, now and for later runs; the caller holds its lease."""
     collection.table.open_for_writing().update_config({CHOICE_KEY: json.dumps(dataclasses.asdict(config))})
     if config.wants_index(len(collection)):
         return build_index(collection, config, on_progress=on_progress)
@@ -113,26 +115,25 @@ def choose_index(collection: Collection, config: IndexConfig, *, on_progress: On
 def build_index(
     collection: Collection, config: IndexConfig | None = None, *, on_progress: OnProgress = no_progress
 ) -> IndexFacts:
-    """Rebuild the index of a collection, whatever its size; hold its lease.
+    """Rebuild the index of a collection, whatever its size; the caller holds its lease.
 
-    Searches go on with the old one until the new one is there. An empty collection gets none.
+    Searches use the old index until the new one is complete. An empty collection gets none.
 
     Args:
-        config: Which index; what was chosen for the collection when None.
+        config: Which index; the one that the user chose when None.
     """
     config = config or index_choice(collection)
     build_scalar_indexes(collection)
-    dataset = (
-        collection.table.open_for_writing()
-    )  # one version for all of it: a row without a partition would not be indexed
+    # The whole build uses one version: a row added meanwhile would have no partition, and would not be indexed.
+    dataset = collection.table.open_for_writing()
     rows = dataset.count_rows()
     partitions = config.partitions_for(rows)
     centroids = _train(dataset, partitions, config.sample_rows, collection.dim)
     if centroids is None:
-        log.info("collection %s has no vector with a direction: no index was built", collection.name)
+        log.info("collection %s has no vector that is finite and not zero: no index was built", collection.name)
         return index_facts(collection)
     log.info("collection %s: building an index of %d partitions over %d rows", collection.name, partitions, rows)
-    # Lance reads the partitions in threads of its own, where nothing is reported.
+    # Lance reads the partitions in its own threads and reports no progress.
     on_progress(
         Progress(stage="index", message=f"{partitions:,} partitions over {rows:,} tiles", total=rows, unit="tiles")
     )
@@ -147,7 +148,7 @@ def build_index(
             metric="cosine",
             replace=True,
             num_partitions=len(centroids),
-            num_bits=config.bits_for(collection.dim),  # an IVF_FLAT has no use for it
+            num_bits=config.bits_for(collection.dim),  # ignored by IVF_FLAT
             ivf_centroids=centroids.astype(np.float16),
             precomputed_partition_dataset=assigned,
         )
@@ -156,10 +157,10 @@ def build_index(
 
 
 def keep_index(collection: Collection, *, busy: bool = False, on_progress: OnProgress = no_progress) -> IndexFacts:
-    """Give a collection the index that suits its size, or bring its index up to date; hold its lease.
+    """Build the index that suits a collection's size, or update it; the caller holds its lease.
 
     Args:
-        busy: Slides are still coming: do only what would be missed.
+        busy: Slides are still being added: update the index only if it lacks many rows.
     """
     config, facts = index_choice(collection), index_facts(collection)
     wanted, lacking = config.wants_index(facts.rows), facts.rows - facts.indexed
@@ -173,17 +174,17 @@ def keep_index(collection: Collection, *, busy: bool = False, on_progress: OnPro
 
 
 def drop_index(collection: Collection) -> None:
-    """Take the index of the vectors away; hold the lease. Where there is none, do nothing."""
+    """Drop the vector index, if there is one; the caller holds the lease."""
     dataset = collection.table.open_for_writing()
     if any(each.name == VECTOR_INDEX for each in dataset.describe_indices()):
         dataset.drop_index(VECTOR_INDEX)
 
 
 def build_scalar_indexes(collection: Collection, *, rebuild: bool = False) -> None:
-    """Bring the indexes on slides and tiles up to date; hold the lease.
+    """Build or update the indexes on slide_id and tile_id; the caller holds the lease.
 
     Args:
-        rebuild: Build them from the present rows: an index keeps the names of slides that were removed.
+        rebuild: Build them anew: an updated index still holds the ids of removed slides.
     """
     present = {each.name for each in collection.dataset().describe_indices()}
     for column, kind in SCALAR_INDEXES.items():
@@ -199,7 +200,7 @@ _ASSIGNED = pa.schema([pa.field("row_id", pa.uint64()), pa.field("partition", pa
 
 
 def _train(dataset: lance.LanceDataset, partitions: int, sample_rows: int, dim: int) -> NDArray[np.float32] | None:
-    """Centres of partitions, (partitions, dim), by Lance's k-means on a sample in float32; None where all are zero."""
+    """Centroids, (partitions, dim), by Lance's k-means on a sample; None if all vectors are zero or not finite."""
     total = dataset.count_rows()
     runs = max(min(partitions * sample_rows, total) // RUN_ROWS, 1)
     starts = np.linspace(0, max(total - RUN_ROWS, 0), runs).astype(np.int64)
@@ -219,13 +220,13 @@ def _train(dataset: lance.LanceDataset, partitions: int, sample_rows: int, dim: 
 
 
 def _assign(dataset: lance.LanceDataset, centroids: NDArray[np.float32], dim: int) -> Iterator[pa.RecordBatch]:
-    """The nearest centre of each row's direction, a batch at a time."""
+    """The partition of each row: the centroid nearest to its unit vector; a batch at a time."""
     half = (centroids**2).sum(axis=1) / 2
     batch_rows = max(SCORES // len(centroids), 1)
     for batch in dataset.to_batches(columns=["vector"], with_row_id=True, batch_size=batch_rows):
         vectors = matrix(batch.column("vector"), dim).astype(np.float32)
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors[~np.isfinite(length[:, 0])] = 0  # which have no direction either, and are never found
+        vectors[~np.isfinite(length[:, 0])] = 0  # like zero vectors, these are never found
         vectors /= np.where(np.isfinite(length) & (length > 0), length, 1)
         nearest = (vectors @ centroids.T - half).argmax(axis=1).astype(np.uint32)
         yield pa.record_batch([batch.column("_rowid"), pa.array(nearest)], schema=_ASSIGNED)

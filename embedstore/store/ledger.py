@@ -1,7 +1,7 @@
-"""The ledger: one row a slide with what the slide is, and one a slide and collection with what became of it.
+"""The ledger: one row a slide that describes it, and one row a slide and collection with its outcome there.
 
 The rows of a collection say which slides are done. The ledger explains the others (no tissue, unreadable, no
-resolution) and can be made again from the collections.
+resolution) and can be rebuilt from the collections.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +15,9 @@ from embedstore.store.schema import LANCE_COLUMNS, OUTCOMES, SLIDES, unusable_co
 from embedstore.store.sql import sql_in, sql_string
 from embedstore.store.table import Table, now
 
-#: Selections of slides' columns that are kept between searches: what a filter asks for, and what is shown.
+#: Selections of slides' columns that are cached between searches: those of filters, and those that are shown.
 KEPT_TABLES = 4
-#: How a warning begins that a slide's views could not be made; the next outcome of the slide has it no more.
+#: Prefix of the warning that a slide's views could not be made; the next outcome of the slide drops it.
 NO_VIEWS = "without views: "
 
 
@@ -42,21 +42,21 @@ class Ledger:
         return [SlideRow.from_record(row) for row in rows]
 
     def slide(self, slide_id: str) -> SlideRow | None:
-        """One slide; None where the store does not know it."""
+        """One slide; None if the store does not have it."""
         rows = self._slides.rows(where=f"slide_id = {sql_string(slide_id)}")
         return SlideRow.from_record(rows[0]) if rows else None
 
     def patients(self) -> dict[str, str | None]:
-        """{slide: its patient} of every slide; None where none is known."""
+        """{slide: its patient} of every slide; None for an unknown patient."""
         table = self.slide_table(["slide_id", "patient"])
         return dict(zip(table["slide_id"].to_pylist(), table["patient"].to_pylist(), strict=True))
 
     def slide_schema(self) -> pa.Schema:
-        """The columns of slides, the user's own among them."""
+        """The columns of slides, including the user's own."""
         return self._slides.open().schema if self._slides.exists() else SLIDES
 
     def slide_table(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of all slides as an Arrow table; read again only where the ledger has changed."""
+        """Some columns of all slides as an Arrow table; read again only if the ledger has changed."""
         if not self._slides.exists():
             return SLIDES.empty_table().select(list(columns))
         dataset = self._slides.open()
@@ -74,11 +74,11 @@ class Ledger:
     def outcomes(
         self, *, collection: str | None = None, states: Sequence[State] = (), slide_id: str | None = None
     ) -> list[Outcome]:
-        """What became of slides, by collection and slide.
+        """The outcomes of slides, sorted by collection and slide.
 
         Args:
-            collection: Only in this one.
-            states: Only these; all where none is given.
+            collection: Only of this collection.
+            states: Only of these states; of all when empty.
             slide_id: Only of this slide.
         """
         clauses = []
@@ -121,7 +121,7 @@ class Ledger:
     # -- writing ----------------------------------------------------------------------------
 
     def admit_columns(self, metadata: Iterable[Mapping[str, Scalar]]) -> None:
-        """Make room for the user's columns, before any work.
+        """Add the user's columns to the table of slides, before any work.
 
         Raises:
             SlideListError: a column has a name that the store or Lance uses, or values of another type than before.
@@ -151,7 +151,7 @@ class Ledger:
                 if not all(_fits(row.get(name), have) for row in rows):
                     raise SlideListError(
                         f"column {name!r} of the list of slides has values of type {wanted[name]}; the store has "
-                        f"{have} from earlier slides; convert or rename the column, or take the store's out with "
+                        f"{have} from earlier slides; convert or rename the column, or remove the store's with "
                         "`embedstore rm --column`"
                     )
             return [pa.field(name, wanted[name]) for name in sorted(wanted.keys() - known)]
@@ -159,26 +159,29 @@ class Ledger:
         self._slides.add_columns(lacking)
 
     def drop_columns(self, names: Sequence[str]) -> None:
-        """Take columns of the user out of the table of slides.
+        """Remove columns of the user from the table of slides.
 
         Raises:
             StoreError: a column is one of the store's own, or there is none of that name.
         """
         known = self._slides.column_names()
         if own := sorted(set(names) & set(SLIDES.names)):
-            raise StoreError(f"the columns {', '.join(own)} of slides are the store's own, and stay")
+            raise StoreError(
+                f"the column(s) {', '.join(own)} of slides are the store's own and cannot be removed; name columns "
+                "that came from lists"
+            )
         if missing := sorted(set(names) - set(known)):
             raise StoreError(
-                f"slides have no column {', '.join(map(repr, missing))}; those of lists are "
+                f"slides have no column {', '.join(map(repr, missing))}; the columns from lists are "
                 f"{', '.join(map(repr, sorted(set(known) - set(SLIDES.names)))) or 'none'}"
             )
         self._slides.drop_columns(names)
 
     def record(self, slides: Iterable[SlideRow], outcomes: Iterable[Outcome]) -> None:
-        """Upsert a group's rows; doing it twice changes nothing but the time of day.
+        """Upsert slides and outcomes; a repeated call changes only `updated_at`.
 
-        A user's columns that a run does not speak of stay as they are: a slide comes once from a list that knows its
-        patient, and later from its folder. That holds too for what another run writes at the same time.
+        The user's columns for which a run has no value stay as they are: a slide may first come from a list that names
+        its patient, and later from its folder. This also holds for values that another run writes at the same time.
         """
         slides, outcomes = list(slides), list(outcomes)
         if slides:
@@ -187,26 +190,26 @@ class Ledger:
             self._outcomes.revise("key", lambda table: _outcome_records(table, outcomes))
 
     def refresh(self, sources: Iterable[tuple[str, str, Mapping[str, Scalar]]]) -> int:
-        """Bring the rows of known slides up to what a list says of them now: where they are, and the user's columns.
+        """Update the paths and the user's columns of known slides from a list.
 
         Args:
-            sources: (slide_id, path, metadata) of each slide; slides that the store does not know are passed over.
+            sources: (slide_id, path, metadata) of each slide; slides that the store does not have are skipped.
         Returns:
-            How many rows changed.
+            Number of rows that changed.
         """
         sources = list(sources)
         return self._slides.revise("slide_id", lambda table: _refreshed_records(table, sources))
 
     def repair(self, collection: str, present: Mapping[str, int], run_id: str) -> int:
-        """Write the outcomes that a crash kept from following their rows.
+        """Write outcomes for slides whose rows were committed before a crash, and their outcomes not.
 
         Args:
-            present: Rows of each slide of the collection.
+            present: {slide: number of its rows in the collection}.
         Returns:
-            How many outcomes were amended.
+            Number of outcomes written.
         """
         outcomes = {outcome.slide_id: outcome for outcome in self.outcomes(collection=collection)}
-        amended = [
+        missing = [
             Outcome(
                 collection=collection,
                 slide_id=slide_id,
@@ -214,18 +217,18 @@ class Ledger:
                 state="done",
                 tiles=tiles,
                 run_id=run_id,
-                warnings=("the run ended between these rows and their record; times and reader are not known",),
+                warnings=("the run ended after it committed these rows; their times and reader are unknown",),
             )
             for slide_id, tiles in present.items()
             if slide_id not in outcomes or outcomes[slide_id].state != "done"
         ]
-        ids = [outcome.slide_id for outcome in amended]
+        ids = [outcome.slide_id for outcome in missing]
         self._slides.revise("slide_id", lambda table: _lacking_records(table, ids))
-        self.record((), amended)
-        return len(amended)
+        self.record((), missing)
+        return len(missing)
 
     def forget(self, slide_ids: Sequence[str], *, collection: str | None = None) -> None:
-        """Drop slides' outcomes, in one collection or in all; in all, the slides' own rows as well."""
+        """Delete outcomes of slides in one collection; without a collection, in all, and the slides' own rows too."""
         if not slide_ids:
             return
         chosen = sql_in("slide_id", slide_ids)
@@ -241,7 +244,7 @@ class Ledger:
 
 
 def _slide_records(table: Table, slides: Sequence[SlideRow]) -> list[dict[str, Any]]:
-    """The records of slides, with what the table knows of them and these do not say."""
+    """The records of slides; the user's columns without a value keep that of the table."""
     schema = table.open().schema
     users = {name for name in schema.names if name == "patient" or name not in SLIDES.names}
     stored = _stored(table, "slide_id", [slide.slide_id for slide in slides])
@@ -254,7 +257,7 @@ def _slide_records(table: Table, slides: Sequence[SlideRow]) -> list[dict[str, A
 
 
 def _outcome_records(table: Table, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """The records of outcomes; one that only says that a slide has no views is a warning in the record of before."""
+    """The records of outcomes; one with `views_error` only adds a warning to the stored record."""
     written = now()
     records = [outcome.as_record() | {"updated_at": written} for outcome in outcomes if outcome.views_error is None]
     errors = {outcome.key: outcome.views_error for outcome in outcomes if outcome.views_error is not None}
@@ -279,14 +282,14 @@ def _refreshed_records(table: Table, sources: Sequence[tuple[str, str, Mapping[s
 
 
 def _lacking_records(table: Table, slide_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Records of the slides that the table lacks, of which nothing is known but the id."""
+    """Records of the slides that are not in the table; only their ids are known."""
     stored = _stored(table, "slide_id", slide_ids)
     lacking = [SlideRow(slide_id=slide_id, path="", kind="wsi") for slide_id in slide_ids if slide_id not in stored]
     return _slide_records(table, lacking)
 
 
 def _stored(table: Table, key: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The records of some keys that the table has."""
+    """{key: its record} for those of some keys that are in the table."""
     return {record[key]: record for record in table.rows(where=sql_in(key, keys))} if keys else {}
 
 
@@ -307,7 +310,7 @@ def _wider(one: pa.DataType | None, other: pa.DataType) -> pa.DataType:
 
 
 def _fits(value: Scalar, kind: pa.DataType) -> bool:
-    """Whether a column of the store takes a value without loss."""
+    """Whether a column of the store can hold a value without loss."""
     if value is None or pa.types.is_string(kind):
         return True
     if isinstance(value, bool) or pa.types.is_boolean(kind):

@@ -1,4 +1,4 @@
-"""The rows of the ledger: what a slide is, and what became of it in a collection."""
+"""The rows of the ledger: a slide, and its outcome in a collection."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True, kw_only=True)
 class SlideRow:
-    """What a slide is, whichever collections it is in.
+    """A slide, whichever collections it is in.
 
     Attributes:
         kind: `wsi`, or `tiles`: a folder of ready-made tiles.
-        bounds_x, bounds_y, bounds_width, bounds_height: The part with an image, level-0 pixels; what QuPath shows.
+        bounds_x, bounds_y, bounds_width, bounds_height: The part with an image, level-0 pixels, as QuPath shows it.
         slide_mpp: Micrometres per level-0 pixel, as used.
         tissue_mm2: Area of tissue, mm².
-        metadata: Further columns of the user's list of slides, `patient` among them.
+        metadata: Further columns of the user's list of slides, including `patient`.
         updated_at: When the row was written; None before that.
     """
 
@@ -42,22 +42,22 @@ class SlideRow:
 
     @property
     def patient(self) -> str | None:
-        """Who it is of; None where that is not known."""
+        """The slide's patient; None if unknown."""
         patient = self.metadata.get("patient")
         return None if patient is None else str(patient)
 
     @property
     def is_ready_made(self) -> bool:
-        """Whether it is a folder of ready-made tiles, which have names and no place."""
+        """Whether it is a folder of ready-made tiles, which have file names and no location."""
         return self.kind == "tiles"
 
     @property
     def corner_l0(self) -> tuple[int, int]:
-        """Top-left of the part with an image, level-0 pixels; (0, 0) where that is not known."""
+        """Top-left corner of the part with an image, level-0 pixels; (0, 0) if unknown."""
         return self.bounds_x or 0, self.bounds_y or 0
 
     def column(self, name: str) -> Any:
-        """The value of one of its columns, the user's own among them; None where it has none."""
+        """The value of a column, which may be one of the user's; None if it has none."""
         return self.as_record().get(name)
 
     def as_record(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class SlideRow:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "SlideRow":
-        """The row from what the table holds; columns that an older version did not have are None."""
+        """The row of a record of the table; columns that an older version did not write are None."""
         own: dict[str, Any] = {name: record.get(name) for name in SLIDES.names if name != "patient"}
         own |= {"path": own["path"] or "", "kind": own["kind"] or "wsi"}
         metadata = {name: value for name, value in record.items() if name == "patient" or name not in SLIDES.names}
@@ -76,16 +76,16 @@ class SlideRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a slide in a collection.
+    """The outcome of a slide in a collection.
 
     Attributes:
         state: `done`; `empty` (no tile has enough tissue); `failed`.
-        tiles: Rows in the collection.
-        unreadable: Planned tiles that could not be read.
+        tiles: Number of its rows in the collection.
+        unreadable: Number of planned tiles that could not be read.
         plan_s, read_s, extract_s, write_s: Where the time went, seconds, summed over workers.
         error: Name of the error's class.
         reason: Its message.
-        warnings: What the slide's user should know, such as an implausible mpp.
+        warnings: What the user should know about the slide, such as an implausible mpp.
         views_error: Why the views of the slide's tiles could not be made; the rest of its outcome stays as it is.
         updated_at: When the row was written; None before that.
     """
@@ -110,7 +110,7 @@ class Outcome:
 
     @property
     def key(self) -> str:
-        """What tells outcomes apart: a slide has one in each collection."""
+        """The primary key: a slide has one outcome in each collection."""
         return outcome_key(self.collection, self.slide_id)
 
     @property
@@ -124,7 +124,7 @@ class Outcome:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Outcome":
-        """The outcome from what the table holds."""
+        """The outcome of a record of the table."""
         values = {name: value for name, value in record.items() if value is not None and name in OUTCOMES.names}
         del values["key"]
         return cls(**{**values, "path": record["path"] or "", "warnings": tuple(record["warnings"] or ())})

@@ -16,20 +16,23 @@ from embedstore.store.collection import Collection
 from embedstore.store.sql import clipped, lance_reason
 from embedstore.store.vectors import matrix
 
-#: What is given of a neighbour; `distance` is 1 - cosine, 0 to 2.
+#: Columns of a result unless others are chosen; `distance` (1 - cosine, 0 to 2) is added to them.
 TILE_COLUMNS = ("tile_id", "slide_id", "x", "y", "edge_l0", "name", "tissue")
-#: Rows that pass a filter are counted up to here; more are left to the index.
+#: Rows that pass a filter are counted up to this number; filters that more rows pass are left to the index.
 FEW_ROWS = 20_000
-#: Reading a vector costs so much where the one before it is read too, and where it stands alone; µs, local disk.
+#: Time to read a vector from a local disk, µs: next to the one read before, and on its own.
 ROW_US, RUN_US = 0.5, 9.0
+#: Longest that comparing vectors one by one may take, µs.
 COMPARE_US = 50_000.0
-#: Rows in so few pieces, such as those of some slides, are compared by Lance where an index finds them: 10,000 in 6 ms.
+#: Rows in at most this many runs, such as those of a few slides, are compared by Lance if an index on slides or tiles
+#: finds them: 10,000 in 6 ms.
 FEW_RUNS = 64
-#: Filters that let fewer rows than this share pass look into more partitions, in proportion.
+#: If a smaller share of the rows passes a filter, more partitions are probed, in proportion.
 PROBE_SHARE = 0.01
+#: As many partitions as an index may have at most.
 ALL_PROBES = 1 << 16
-#: Lance's distances of float16 vectors are right to 1e-4, which reorders neighbours at 0.005: what is found is ranked
-#: again in float32, with a few to spare.
+#: Lance's distances of float16 vectors have errors of up to 1e-4, which reorder neighbours at a distance of 0.005. So
+#: Lance is asked for this many more than k, and all are ranked again in float32.
 SPARE = 8
 
 
@@ -44,21 +47,20 @@ def nearest_tiles(
 ) -> pa.Table:
     """The k tiles whose vectors have the smallest cosine distance to a vector, nearest first.
 
-    Rows that the index does not have yet are compared exactly. The filter is applied before the search: the k nearest
-    of those that pass are found, not those of the k nearest that pass. Where few pass, their vectors are compared one
-    by one, as the probed partitions may hold none of them.
+    Rows that are not in the index yet are compared exactly. The filter is applied before the search: the result is the
+    k nearest of the rows that pass. If few rows pass, their vectors are compared one by one, because the probed
+    partitions might hold none of them.
 
     Args:
-        vector: (dim,), of any length.
+        vector: (dim,), of any norm.
         where: SQL over the columns of the collection.
-        columns: Of the result, `vector` among them where it is wanted.
+        columns: Columns of the result, which may include `vector`.
         index_search: How an index is searched; the defaults when None.
     Returns:
-        Up to k rows with `columns` and `distance`, float32, 1 - cosine. Tiles whose vector is zero have no direction
-        and are never found.
+        Up to k rows with `columns` and `distance`, float32, 1 - cosine. Tiles whose vector is zero are never found.
     Raises:
         ConfigError: k is below 1, or `where` cannot be understood.
-        VectorError: the vector is of another size, zero, or not finite.
+        VectorError: the vector has another shape, is zero, or is not finite.
     """
     require(k >= 1, f"k is {k}; expected 1 or more neighbours")
     index_search = index_search or IndexSearchConfig()
@@ -71,13 +73,13 @@ def nearest_tiles(
             if few is not None and _is_quick(few):
                 if _runs(few) > FEW_RUNS or not _is_indexed(dataset, where):
                     return _compare(dataset, direction, k, few, where, columns)
-                index_search, indexed = replace(index_search, exact=True), False  # Lance goes straight to these rows
+                index_search, indexed = replace(index_search, exact=True), False  # Lance reads these rows only
             elif few is not None:
                 share = len(few) / dataset.count_rows()
                 nprobes = round(index_search.nprobes * min(max(PROBE_SHARE / share, 1), 10))
         found = _search(dataset, direction, k, where, columns, index_search, nprobes)
         if indexed and len(found) < min(k, dataset.count_rows()):
-            # Too few in the probed partitions, as most rows do not pass: probe all of them.
+            # The probed partitions hold too few rows that pass: probe all partitions.
             found = _search(dataset, direction, k, where, columns, index_search, ALL_PROBES)
         return found
     except ValueError as error:
@@ -98,7 +100,7 @@ def _search(
     index_search: IndexSearchConfig,
     nprobes: int,
 ) -> pa.Table:
-    """By Lance: through the index, and new rows exactly."""
+    """Search with Lance: through the index, and exactly for rows that are not in it."""
     nearest: dict[str, Any] = {
         "column": "vector",
         "q": direction,
@@ -108,8 +110,9 @@ def _search(
         "refine_factor": index_search.refine_factor,
         "use_index": not index_search.exact,
     }
-    asked = ["_rowoffset", "vector", "_distance"]  # the rest is read of the k that stay: half of a query's reads
-    found = dataset.to_table(columns=asked, nearest=nearest, filter=where, prefilter=True)
+    # The columns of the result are read for the k nearest only, which halves the reads of a query.
+    ranking = ["_rowoffset", "vector", "_distance"]
+    found = dataset.to_table(columns=ranking, nearest=nearest, filter=where, prefilter=True)
     distance = _distances(matrix(found["vector"].combine_chunks(), len(direction)), direction)
     return _taken(dataset, found["_rowoffset"].to_numpy(), distance, k, columns)
 
@@ -119,23 +122,23 @@ def _has_index(dataset: lance.LanceDataset) -> bool:
 
 
 def _few_rows(dataset: lance.LanceDataset, where: str) -> NDArray[np.int64] | None:
-    """Offsets of the rows that pass, in the order of a scan; None where they are more than `FEW_ROWS`."""
+    """Offsets of the rows that pass, in the order of a scan; None if there are more than `FEW_ROWS`."""
     found = dataset.to_table(columns=["_rowoffset"], filter=where, limit=FEW_ROWS + 1)
     return None if len(found) > FEW_ROWS else found.column(0).to_numpy().astype(np.int64)
 
 
 def _is_quick(rows: NDArray[np.int64]) -> bool:
-    """Whether comparing these rows one by one takes less than about 50 ms."""
+    """Whether comparing these rows one by one takes at most about 50 ms."""
     return _runs(rows) * RUN_US + len(rows) * ROW_US <= COMPARE_US
 
 
 def _runs(rows: NDArray[np.int64]) -> int:
-    """How many pieces rows lie in that follow each other."""
+    """Number of runs of consecutive rows."""
     return int((np.diff(rows) != 1).sum()) + 1
 
 
 def _is_indexed(dataset: lance.LanceDataset, where: str) -> bool:
-    """Whether Lance finds the rows that pass by an index on slides or tiles, and not by reading a column."""
+    """Whether Lance finds the rows that pass through an index on slides or tiles, without reading a column."""
     return "ScalarIndexQuery" in dataset.scanner(columns=["vector"], filter=where).explain_plan()
 
 
@@ -147,17 +150,17 @@ def _compare(
     where: str,
     columns: Sequence[str],
 ) -> pa.Table:
-    """By NumPy, on the vectors of the rows that pass."""
+    """Compare the vectors of the rows that pass with NumPy."""
     vectors = dataset.to_table(columns=["vector"], filter=where).column(0).combine_chunks()
     distance = _distances(matrix(vectors, len(direction)), direction)
     return _taken(dataset, rows, distance, k, columns)
 
 
 def _distances(vectors: NDArray[np.float16], direction: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cosine distances, in float32; NaN where a vector has no direction."""
+    """Cosine distances, in float32; NaN for vectors that are zero or not finite."""
     wide = vectors.astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
-        # Not `@`: BLAS would start its threads for a few milliseconds of work, beside whatever else runs.
+        # Not `@`: BLAS would start its threads for a few milliseconds of work, and they would compete with other work.
         return 1 - np.einsum("ij,j->i", wide, direction) / np.sqrt(np.einsum("ij,ij->i", wide, wide))
 
 
@@ -168,7 +171,7 @@ def _taken(
     k: int,
     columns: Sequence[str],
 ) -> pa.Table:
-    """The k nearest of some rows, by their offsets, nearest first."""
+    """The k nearest of some rows, given by their offsets; nearest first."""
     order = np.argsort(distance, kind="stable")[:k]
     order = order[np.isfinite(distance[order])]
     taken = dataset.take(rows[order].tolist(), columns=list(columns))
@@ -176,14 +179,14 @@ def _taken(
 
 
 def unit_vector(vector: NDArray[np.floating], dim: int, *, where: str) -> NDArray[np.float32]:
-    """The vector at length 1.
+    """The vector, scaled to norm 1.
 
     Args:
-        where: What it is to be compared with, for errors.
+        where: What it is compared with, for errors.
     Raises:
-        VectorError: it is of another size, zero, or not finite.
+        VectorError: it has another shape, is zero, or is not finite.
     """
-    given = np.asarray(vector, np.float64)  # of which the squares neither overflow nor vanish as those of float32 do
+    given = np.asarray(vector, np.float64)  # float32 squares may overflow or vanish
     if given.shape != (dim,):
         raise VectorError(
             f"{where} has vectors of {dim} values; the query has shape {given.shape}; "
@@ -192,5 +195,7 @@ def unit_vector(vector: NDArray[np.floating], dim: int, *, where: str) -> NDArra
     with np.errstate(over="ignore"):
         length = float(np.linalg.norm(given))
     if not np.isfinite(length) or length == 0:
-        raise VectorError(f"a query of length {length} for {where} has no direction; expected finite values, not all 0")
+        raise VectorError(
+            f"a query of norm {length} for {where} has no direction; expected finite values that are not all 0"
+        )
     return (given / length).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a table of predictions holds, what it says of the head that made it, and batches of rows for it."""
+"""The schema of a table of predictions, the facts in its metadata about the head, and batches of its rows."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from embedstore.store.schema import FORMAT_VERSION
 from embedstore.store.table import now
 
 FACTS_KEY = b"embedstore.predictions"
-#: Between the classes of a place that has several.
+#: Separates the classes in the column `label` of a multi-label task.
 LABEL_JOINT = "; "
 
 _TILE_FIELDS = [
@@ -35,21 +35,21 @@ TILE_COLUMNS = tuple(each.name for each in _TILE_FIELDS)
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionFacts:
-    """What made the predictions of a table; all of its rows are of one version of one head.
+    """Which head made the predictions of a table, and from what; all rows are of one version of one head.
 
     Attributes:
         head: The head's name.
         head_digest: Digest of its parameters and configuration.
-        task: The question that it answers.
-        collection: Whose vectors it was given.
+        task: The head's task.
+        collection: The collection whose vectors it was given.
         extractor_digest: Digest of the extractor of that collection.
-        level: What a row is about: a tile; a slide; or a slide with the answer for its whole patient.
-        classes: In the order of the probabilities.
-        positive: The class that is thresholded in a task of two.
-        thresholds: Probability from which a class is decided on: of `positive`, or of each class of a multi-label task.
-        multi_label: A place may be of several classes.
-        created_at: When the table was begun, ISO 8601.
-        columns: The column that holds each class's probability, {class: 'p_…'}; made from the classes where empty.
+        level: What a row is about: a tile; a slide; or a slide, with the prediction for its patient.
+        classes: The classes, in the order of the probabilities.
+        positive: The positive class of a task with two classes.
+        thresholds: {class: probability from which it is predicted}, of `positive` or, if multi-label, of each class.
+        multi_label: Whether a row may have several classes.
+        created_at: When the table was created, ISO 8601.
+        columns: {class: the column of its probability, 'p_…'}; made from the classes if empty.
     """
 
     head: str
@@ -71,11 +71,11 @@ class PredictionFacts:
             object.__setattr__(self, "columns", named)
 
     def same_head(self, other: "PredictionFacts") -> bool:
-        """Whether rows of both may stand in one table."""
+        """Whether rows of both may be in one table."""
         return dataclasses.replace(self, created_at="") == dataclasses.replace(other, created_at="")
 
     def as_record(self) -> dict[str, Any]:
-        """As plain JSON values, the columns of the probabilities among them."""
+        """The facts as JSON values, including the columns of the probabilities."""
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         plain = {
             "classes": list(self.classes), "thresholds": dict(self.thresholds), "columns": dict(self.columns)
@@ -92,14 +92,14 @@ class PredictionFacts:
 def probability_columns(classes: Sequence[str]) -> tuple[str, ...]:
     """Columns for the probabilities of classes: 'dense nuclei' is p_dense_nuclei, 'Drüse' p_Druse, '腺' p_腺.
 
-    Accents of Latin letters are left out, so that SQL takes most names without quotes; other letters stay. A sign at
-    the end is spelt out ('ER+' is p_ER_plus), what is no letter or digit becomes '_', and of names that would be the
-    same but for their case the later ones are numbered.
+    Latin letters lose their accents, so that SQL takes most names without quotes; other letters stay. A plus or minus
+    at the end is spelled out ('ER+' is p_ER_plus). Any other character becomes '_'. A name that an earlier class
+    already has, whatever its case, gets a number.
     """
     taken: dict[str, str] = {}
     for name in classes:
-        spelt = re.sub(r"[-−–]$", "_minus", re.sub(r"\+$", "_plus", name.strip()))
-        plain = re.sub(r"(?<=[A-Za-z])[\u0300-\u036f]+", "", unicodedata.normalize("NFKD", spelt))
+        spelled = re.sub(r"[-−–]$", "_minus", re.sub(r"\+$", "_plus", name.strip()))
+        plain = re.sub(r"(?<=[A-Za-z])[\u0300-\u036f]+", "", unicodedata.normalize("NFKD", spelled))
         letters = (
             letter if letter.isalpha() or letter in string.digits else "_"
             for letter in unicodedata.normalize("NFC", plain)
@@ -116,8 +116,8 @@ def predictions_schema(facts: PredictionFacts, *, attention: bool = False) -> pa
     """The schema of a table of predictions, with the facts in its metadata.
 
     Tiles: tile_id, slide_id, x, y, edge_l0, name, label, and a float32 column p_… a class; slides and patients:
-    slide_id, patient, label and p_…. `label` is the class decided on; of a multi-label task the classes, joined by
-    '; ', and '' where it is none of them. With `attention`, tiles with one float32 column `attention`.
+    slide_id, patient, label and p_…. `label` is the predicted class; in a multi-label task all predicted classes,
+    joined by '; ', or '' for none. With `attention`: the columns of tiles, and a float32 column `attention`.
     """
     probabilities = [pa.field(column, pa.float32()) for column in facts.columns.values()]
     if attention:
@@ -129,10 +129,10 @@ def predictions_schema(facts: PredictionFacts, *, attention: bool = False) -> pa
 
 
 def read_facts(schema: pa.Schema, where: str) -> PredictionFacts:
-    """The facts kept in a table's schema metadata.
+    """The facts in a table's schema metadata.
 
     Raises:
-        StoreError: the table was not written by this version of embedstore.
+        StoreError: the table has another format than this version of embedstore reads.
     """
     raw = (schema.metadata or {}).get(FACTS_KEY)
     record = json.loads(raw) if raw else {}
@@ -153,10 +153,10 @@ def tile_batch(
     """Rows of a tile head.
 
     Args:
-        facts: Of the table.
+        facts: The facts of the table.
         tiles: n rows of the collection, with at least tile_id, slide_id, x, y, edge_l0 and name.
         probabilities: (n, classes).
-        decisions: (n, classes), which classes are decided on; exactly one a row unless the task is multi-label.
+        decisions: (n, classes), which classes are predicted; exactly one a row unless the task is multi-label.
     """
     return _batch(facts, [_whole(tiles.column(name)) for name in TILE_COLUMNS], probabilities, decisions)
 
@@ -168,7 +168,7 @@ def slide_batch(
     probabilities: NDArray[np.floating],
     decisions: NDArray[np.bool_],
 ) -> pa.RecordBatch:
-    """Rows of a head for slides or patients: one a slide, (n, classes) as in `tile_batch`."""
+    """Rows of a head for slides or patients, one a slide; the other arguments are as in `tile_batch`."""
     places = [pa.array(slide_ids, pa.string()), pa.array(patients, pa.string())]
     return _batch(facts, places, probabilities, decisions)
 
@@ -176,7 +176,7 @@ def slide_batch(
 def attention_batch(
     facts: PredictionFacts, tiles: pa.RecordBatch | pa.Table, attention: NDArray[np.floating]
 ) -> pa.RecordBatch:
-    """The attention (n,) of a head for slides or patients to tiles; arguments as of `tile_batch`."""
+    """Rows with the attention (n,) of a head for slides or patients; the other arguments are as in `tile_batch`."""
     places = [_whole(tiles.column(name)) for name in TILE_COLUMNS]
     schema = predictions_schema(facts, attention=True)
     return pa.RecordBatch.from_arrays([*places, pa.array(attention.astype(np.float32))], schema=schema)
@@ -191,14 +191,14 @@ def _batch(
 
 
 def decided_labels(classes: Sequence[str], decisions: NDArray[np.bool_]) -> pa.Array:
-    """The classes decided on, (n, classes) bool, as one text a row."""
+    """The predicted classes, (n, classes) bool, as one text a row."""
     patterns, which = np.unique(decisions, axis=0, return_inverse=True)
     texts = [LABEL_JOINT.join(name for name, on in zip(classes, row, strict=True) if on) for row in patterns]
     return pa.array(texts, pa.string()).take(pa.array(which.ravel()))
 
 
 def decided_classes(facts: PredictionFacts, rows: pa.RecordBatch | pa.Table) -> NDArray[np.bool_]:
-    """Which classes the column `label` names, (n, classes): `decided_labels` backwards."""
+    """Which classes the column `label` names, (n, classes): the inverse of `decided_labels`."""
     encoded = _whole(rows["label"]).dictionary_encode()
     texts, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
     named = [set(text.split(LABEL_JOINT)) if facts.multi_label else {text} for text in texts]

@@ -1,4 +1,4 @@
-"""Predictions of a head: a table of their own, so that they never stand in the way of those who add slides."""
+"""The predictions of a head, in a table of their own: writing them never blocks an ingest."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,21 +20,21 @@ log = logging.getLogger(__name__)
 
 PredictionKind = Literal["predictions", "attention"]
 KINDS: tuple[PredictionKind, ...] = ("predictions", "attention")
-#: Rows held until they are written as a fragment: about 20 MB of tiles of a task of two.
+#: Rows that are collected before they are written as a fragment: about 20 MB for tiles and two classes.
 FRAGMENT_ROWS = 250_000
-#: A table is tidied once writing has left so many fragments, such as by a run for each new slide.
+#: A table with more fragments than this is compacted: each run on a new slide leaves one.
 TIDY_FRAGMENTS = 64
-#: Versions younger than this outlive that, seconds: readers may still be at them.
+#: Compaction keeps versions younger than this, seconds: readers may still use them.
 TIDY_KEEP_S = 3600.0
 
 
 class Predictions:
-    """The table of what a head said of tiles, slides or patients, or of where it looked; it may not exist yet.
+    """The table of what a head predicted for tiles, slides or patients, or of its attention; it may not exist yet.
 
     Args:
         store_uri: The store.
         head: The head's name.
-        kind: `predictions`, or `attention`: what a head for slides or patients made of each tile.
+        kind: `predictions`, or `attention`: the weight that a head for slides or patients gave to each tile.
     """
 
     def __init__(self, store_uri: str, head: str, *, kind: PredictionKind = "predictions"):
@@ -48,7 +48,7 @@ class Predictions:
         return self._table.name
 
     def lease(self, *, wait_s: float = 0.0) -> Lease:
-        """The right to write to the table or to take rows out of it."""
+        """The lease that writing to the table and deleting from it need."""
         return Lease(self._store_uri, self.name, wait_s=wait_s)
 
     def exists(self) -> bool:
@@ -59,16 +59,16 @@ class Predictions:
         return self._table.open().count_rows()
 
     def facts(self) -> PredictionFacts:
-        """What made the rows.
+        """Which head made the rows, and from what.
 
         Raises:
-            PredictionsNotFoundError: there are none.
+            PredictionsNotFoundError: there is no such table.
         """
         self._require()
         return read_facts(self._table.open().schema, self.name)
 
     def slides(self) -> dict[str, int]:
-        """Rows of each slide."""
+        """{slide: number of its rows}."""
         return self._table.counts("slide_id") if self.exists() else {}
 
     # -- reading ----------------------------------------------------------------------------
@@ -98,10 +98,10 @@ class Predictions:
 
         Args:
             where: SQL over the table's columns, such as "p_tumour > 0.9".
-            slides: Only those of these slides.
-            columns: All when None.
+            slides: Only rows of these slides; of all when None.
+            columns: Columns of the result; all when None.
         Raises:
-            PredictionsNotFoundError: there are none.
+            PredictionsNotFoundError: there is no such table.
             ConfigError: `where` cannot be understood.
         """
         self._require()
@@ -131,53 +131,53 @@ class Predictions:
     # -- writing ----------------------------------------------------------------------------
 
     def write(self, facts: PredictionFacts, batches: Iterable[pa.RecordBatch], *, slides: Sequence[str]) -> int:
-        """Put rows in the place of what the table has of these slides; other slides keep theirs.
+        """Replace the rows of some slides; other slides keep theirs.
 
-        Fragments are written as batches come, and all become visible at once. A table of another version of the head
-        is replaced whole.
+        Fragments are written as batches arrive, and are all committed at once. If the table holds predictions of
+        another version of the head, all of its rows are replaced.
 
         Args:
-            facts: What made the rows.
+            facts: Which head made the rows, and from what.
             batches: Rows, as `tile_batch`, `slide_batch` and `attention_batch` make them.
-            slides: The slides that were predicted, those of which there is no row among them.
+            slides: The slides that were predicted, including those without rows.
         Returns:
-            How many rows were written.
+            Number of rows written.
         Raises:
             StoreBusyError: another process is writing to the table.
-            CommitError: a batch has rows of a slide that is not among `slides`; nothing was committed.
+            CommitError: a batch has rows of a slide that is not in `slides`; nothing was committed.
         """
         schema = predictions_schema(facts, attention=self.kind == "attention")
         with self.lease() as lease:
-            others = self._others(facts, set(slides))
-            if others is not None:
+            replaced = self._replaced(facts, set(slides))
+            if replaced is not None:
                 schema = self._table.open().schema  # with the facts as they were first written
-            fragments, rows = self._write_fragments(batches, schema, set(slides), new=others is None)
+            fragments, rows = self._write_fragments(batches, schema, set(slides), new=replaced is None)
             lease.check()
-            if others is None:
+            if replaced is None:
                 self._table.overwrite(schema, fragments)
-            elif fragments or others:
-                self._table.replace(sql_in("slide_id", others) if others else None, fragments)
+            elif fragments or replaced:
+                self._table.replace(sql_in("slide_id", replaced) if replaced else None, fragments)
             if len(self._table.open().get_fragments()) > TIDY_FRAGMENTS:
                 self._table.tidy(keep_s=TIDY_KEEP_S)
         return rows
 
-    def _others(self, facts: PredictionFacts, slides: set[str]) -> list[str] | None:
-        """Which of the slides have rows to be replaced; None where the whole table is."""
+    def _replaced(self, facts: PredictionFacts, slides: set[str]) -> list[str] | None:
+        """Which of the slides have rows to replace; None if the whole table is to be replaced."""
         if not self.exists():
             return None
-        had = self.slides()
+        stored = self.slides()
         if not self.facts().same_head(facts):
             log.warning(
                 "%s of %d slide(s) by another version of head %s (%s) are replaced",
-                self.kind, len(had), self.head, self.facts().head_digest,
+                self.kind, len(stored), self.head, self.facts().head_digest,
             )  # fmt: skip
             return None
-        return None if had.keys() <= slides else sorted(had.keys() & slides)
+        return None if stored.keys() <= slides else sorted(stored.keys() & slides)
 
     def _write_fragments(
         self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, slides: set[str], *, new: bool
     ) -> tuple[list[FragmentMetadata], int]:
-        """Write rows in fragments of a bounded size, uncommitted; the fragments, and how many rows they have."""
+        """Write rows as uncommitted fragments of a bounded size; return the fragments and the number of rows."""
         fragments: list[FragmentMetadata] = []
         held: list[pa.RecordBatch] = []
         rows = waiting = 0
@@ -202,30 +202,31 @@ class Predictions:
         return fragments, rows
 
     def _check_slides(self, batch: pa.RecordBatch, slides: set[str]) -> None:
-        strange = sorted(set(pc.unique(batch.column("slide_id")).to_pylist()) - slides)
-        if strange:
+        unexpected = sorted(set(pc.unique(batch.column("slide_id")).to_pylist()) - slides)
+        if unexpected:
             raise CommitError(
-                f"{self.kind} of head {self.head!r}: rows of {len(strange)} slide(s) that were not announced, such as "
-                f"{strange[0]!r}; expected only the {len(slides)} given; nothing was committed"
+                f"{self.kind} of head {self.head!r}: a batch has rows of {len(unexpected)} slide(s) that were not "
+                f"given, such as {unexpected[0]!r}; expected only rows of the {len(slides)} slide(s) given; nothing "
+                "was committed"
             )
 
     # -- upkeep -----------------------------------------------------------------------------
 
     def forget(self, slide_ids: Sequence[str]) -> None:
-        """Take slides out; hold the lease. Gone from reads at once, from the files after `tidy`."""
+        """Delete rows of slides; the caller holds the lease. Files keep the rows until `tidy`."""
         if slide_ids and self.exists():
             self._table.delete(sql_in("slide_id", slide_ids))
 
     def tidy(self, *, keep_s: float) -> None:
-        """Merge small files, purge rows taken out and forget versions older than `keep_s` seconds."""
+        """Merge small files, remove deleted rows from them and delete versions older than `keep_s` seconds."""
         if self.exists():
             self._table.tidy(keep_s=keep_s, purge=True)
 
     def drop(self) -> None:
-        """Delete the table; where there is none, do nothing.
+        """Delete the table, if it exists.
 
         Raises:
-            StoreBusyError: a process is writing to it.
+            StoreBusyError: another process is writing to it.
         """
         if self.exists():
             with self.lease():

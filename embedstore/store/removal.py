@@ -1,4 +1,4 @@
-"""Taking slides, heads and views out of a store, without leaving their names behind."""
+"""Removes slides, heads and views from a store, with every trace of their names."""
 
 import contextlib
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from embedstore.store.writer import CollectionWriter, ViewsWriter
 
 
 def remove_slides(store: Store, slide_ids: Sequence[str]) -> dict[str, int]:
-    """Take slides out of every collection, the predictions, the labels and the ledger.
+    """Remove slides from every collection, the predictions, the labels and the ledger.
 
-    They are gone from reads and searches at once; `compact` takes them out of the files.
+    Reads and searches no longer find them; files keep their rows until `compact`.
 
     Returns:
-        {collection: rows removed}.
+        {collection: number of rows removed}.
     Raises:
         StoreBusyError: another process is writing to one of the tables; nothing was removed.
     """
@@ -40,7 +40,7 @@ def remove_slides(store: Store, slide_ids: Sequence[str]) -> dict[str, int]:
 
 
 def _patients_only_of(store: Store, slide_ids: Sequence[str]) -> list[str]:
-    """Patients that have no other slide, by the ledger or by their labels."""
+    """Patients of these slides that have no other slide in the ledger or in labels."""
     if not slide_ids:
         return []
     pairs = {(slide_id, patient) for slide_id, patient in store.ledger.patients().items() if patient is not None}
@@ -50,7 +50,7 @@ def _patients_only_of(store: Store, slide_ids: Sequence[str]) -> list[str]:
 
 
 def remove_head(store: Store, name: str) -> None:
-    """Take a head out, with its predictions.
+    """Remove a head and its predictions.
 
     Raises:
         HeadNotFoundError: there is no head of that name.
@@ -62,12 +62,12 @@ def remove_head(store: Store, name: str) -> None:
 
 
 def remove_views(store: Store, collection: str) -> int:
-    """Take all views of a collection out, with their table.
+    """Remove all views of a collection, with their table.
 
     Returns:
-        Rows removed.
+        Number of rows removed.
     Raises:
-        ViewsNotFoundError: there are none.
+        ViewsNotFoundError: the collection has no views.
         StoreBusyError: another process is writing to the collection.
     """
     views = store.views(collection)

@@ -1,4 +1,4 @@
-"""The few things that every table of a store needs of Lance."""
+"""A Lance table of a store: created, read, changed and compacted safely beside other processes."""
 
 import copy
 import datetime as dt
@@ -20,26 +20,24 @@ from embedstore.store.schema import LANCE_COLUMNS, unusable_columns
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Lance keeps up to 6 GiB of index cache a dataset unless set otherwise; many actors share a machine.
+#: By default, Lance caches up to 6 GiB of index per dataset; many actors share a machine.
 INDEX_CACHE_BYTES = 256 << 20
 METADATA_CACHE_BYTES = 64 << 20
-
-
-#: Files are merged up to so many rows. Lance unpacks a column of one value, such as the edge of tiles, a whole file at
-#: a time to read one row: 1.8 ms at 1,000,000 rows, 0.4 at 250,000, in a search of 6.
+#: Compaction merges files up to this many rows. If a column has one value in a whole file, such as the edge of tiles,
+#: Lance unpacks all of it to read one row: 1.8 ms at 1,000,000 rows and 0.4 ms at 250,000, in a search of 6 ms.
 FRAGMENT_ROWS = 250_000
-#: Tries of a commit that another writer was quicker than; the pauses between them add up to about half a minute.
+#: Attempts of a commit that conflicts with another writer; the pauses between them add up to about half a minute.
 COMMIT_TRIES = 20
 LONGEST_PAUSE_S = 4.0
 
 
 def is_conflict(error: Exception) -> bool:
-    """Whether Lance refused a commit because another came first."""
+    """Whether Lance refused a commit because another writer committed first."""
     return any(word in f"{type(error).__name__} {error}".lower() for word in ("conflict", "concurrent writers"))
 
 
 def until_committed(commit: Callable[[], T]) -> T:
-    """What `commit` returns; it is called again, after a pause, where another writer was quicker."""
+    """Call `commit` and return its result; after a conflict with another writer, pause and call it again."""
     for attempt in range(COMMIT_TRIES):
         try:
             return commit()
@@ -73,7 +71,7 @@ class Table:
         return True
 
     def open(self) -> lance.LanceDataset:
-        """The newest version; of a pinned table, always the same."""
+        """The newest version; for a pinned table, the pinned version."""
         if self._open is None:
             try:
                 dataset = lance.dataset(
@@ -89,40 +87,40 @@ class Table:
                 ) from error
             self._open = self._checked(dataset)
         elif not self._pinned:
-            # Not `checkout_latest`: that changes the dataset in place, and Lance refuses while another thread reads it.
+            # Not `checkout_latest`: it changes the dataset in place, which Lance refuses while another thread reads it.
             newest = self._open.latest_version
             if newest != self._open.version:
                 self._open = self._checked(self._open.checkout_version(newest))
         return self._open
 
     def _checked(self, dataset: lance.LanceDataset) -> lance.LanceDataset:
-        """Raise StoreError where Lance would fail on the name of a column: an older version wrote any name."""
+        """Raise StoreError if Lance would fail on the name of a column: older versions wrote any name."""
         if unusable := unusable_columns(dataset.schema.names):
             options = " ".join(f"--column {shlex.quote(name)}" for name in unusable)
             raise StoreError(
                 f"table {self.uri} cannot be read, because of the name of its column(s) "
                 f"{', '.join(map(repr, unusable))}; `embedstore rm {options} --store {shlex.quote(self._store_uri)}` "
-                "takes them out, and nothing else"
+                "removes them, and nothing else"
             )
         return dataset
 
     def column_names(self) -> list[str]:
-        """Its columns, also where one of them keeps it from being read."""
+        """The names of the columns, even if one of them prevents reading the table."""
         return list(lance.dataset(self.uri).schema.names)
 
     def drop_columns(self, names: Sequence[str]) -> None:
-        """Take columns out, also those that keep the table from being read."""
+        """Remove columns, including those that prevent reading the table."""
         dataset = lance.dataset(self.uri)
         by_lance = [name for name in names if name in LANCE_COLUMNS or not unusable_columns([name])]
         if by_lance:
             dataset.drop_columns(by_lance)
-        if len(by_lance) < len(names):  # Lance does not find these by name; nor can anybody write meanwhile
+        if len(by_lance) < len(names):  # Lance cannot find the others by name; nobody else can write meanwhile
             kept = dataset.to_table(columns=[name for name in dataset.schema.names if name not in names])
             lance.write_dataset(kept, self.uri, mode="overwrite")
         self._open = None
 
     def pinned(self) -> "Table":
-        """The table as it is now, to be read alone: for several reads that belong together."""
+        """The table at its present version, for reading only: for several reads that must agree."""
         return self._pinned_at(self.open())
 
     def _pinned_at(self, dataset: lance.LanceDataset) -> "Table":
@@ -131,18 +129,18 @@ class Table:
         return table
 
     def open_for_writing(self) -> lance.LanceDataset:
-        """The newest version for the caller alone, to be changed: what changes a dataset shuts out its readers."""
+        """The newest version as a new dataset to be changed: changing a dataset locks out those who read it."""
         dataset = self.open()
         return dataset.checkout_version(dataset.version)
 
     def create(self, schema: pa.Schema) -> lance.LanceDataset:
-        """Open the table; where there is none, make an empty one. Safe to race: one creator wins.
+        """Open the table, or create it empty. Safe when several processes do so at once: one of them creates it.
 
-        A table that an older version made gets the columns that it lacks, empty.
+        If an older version made the table, the columns that it lacks are added without values.
         """
         if not self.exists():
             try:
-                # Not `write_dataset`: where another process makes the table meanwhile, that overwrites it.
+                # Not `write_dataset`: it would overwrite a table that another process creates meanwhile.
                 empty = lance.LanceOperation.Overwrite(schema, [])
                 lance.LanceDataset.commit(self.uri, empty, read_version=0, max_retries=0)
             except OSError:
@@ -152,10 +150,10 @@ class Table:
         return self.open()
 
     def add_columns(self, lacking: Callable[[pa.Schema], Sequence[pa.Field]]) -> None:
-        """Add columns, empty.
+        """Add columns without values.
 
         Args:
-            lacking: Called with the schema of the newest version, again where another writer was quicker.
+            lacking: Returns the columns to add to the newest version's schema; called again after a conflict.
         """
 
         def add() -> None:
@@ -168,21 +166,21 @@ class Table:
     def upsert(self, key: str, rows: Sequence[dict[str, Any]] | pa.Table) -> None:
         """Insert rows, or replace those with the same key, whatever they hold now; see `revise`.
 
-        A row whose key comes twice counts by its last.
+        If several rows have the same key, the last one counts.
         """
         self.revise(key, lambda _: rows)
 
     def revise(self, key: str, rows_of: Callable[["Table"], Sequence[dict[str, Any]] | pa.Table]) -> int:
-        """Insert rows, or replace those with the same key, by what the table holds now.
+        """Insert rows, or replace those with the same key, depending on what the table holds now.
 
-        Nothing that another writes meanwhile is lost: the rows are made again, from what it wrote, where it changed one
-        of them, inserted one of the same key, or added a column. The key is an unenforced primary key, by which Lance
-        tells that; an index on it would undo that in silence, hence `use_index(False)`.
+        Concurrent writes are not lost: if another writer changes one of the rows, inserts one with the same key or adds
+        a column, the rows are made again from the new version. Lance detects such a conflict by the key, which is an
+        unenforced primary key. With an index on the key it would not, hence `use_index(False)`.
 
         Args:
-            rows_of: Called with the table as it is, pinned; again where another writer was quicker.
+            rows_of: Returns the rows, given the pinned newest version; called again after a conflict.
         Returns:
-            Number of rows.
+            Number of rows inserted or replaced.
         """
 
         def merge() -> int:
@@ -195,57 +193,61 @@ class Table:
             if len(last) < table.num_rows:
                 table = table.take(sorted(last.values()))
             builder = dataset.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
-            builder.use_index(False).conflict_retries(0).execute(table)  # a retry of Lance's would overwrite
+            builder.use_index(False).conflict_retries(0).execute(table)  # Lance's own retry would overwrite
             return len(last)
 
         return until_committed(merge)
 
     def without(self, filter_sql: str) -> tuple[list[int], list[lance.FragmentMetadata]]:
-        """Mark rows as deleted, uncommitted: ids of fragments that have none left, and fragments that have fewer."""
-        gone, thinned = [], []
+        """Mark rows as deleted, without a commit.
+
+        Returns:
+            Ids of the fragments that have no rows left, and the fragments that have fewer rows.
+        """
+        emptied, changed = [], []
         for fragment in self.open().get_fragments():
-            # Not `fragment.count_rows`: with pylance 14.0.2 it waits for ever while another thread reads the table.
+            # Not `fragment.count_rows`: with pylance 14.0.2 it never returns while another thread reads the table.
             if fragment.scanner(columns=[], with_row_id=True, filter=filter_sql).count_rows():
                 left = fragment.delete(filter_sql)
                 if left is None:
-                    gone.append(fragment.fragment_id)
+                    emptied.append(fragment.fragment_id)
                 else:
-                    thinned.append(left)
-        return gone, thinned
+                    changed.append(left)
+        return emptied, changed
 
     def delete(self, filter_sql: str) -> None:
-        """Delete rows without leaving their names behind: Lance's own `delete` keeps the filter in its history."""
+        """Delete rows. Lance's own `delete` would keep the filter, and the ids in it, in the table's history."""
 
         def deletion() -> lance.LanceOperation.BaseOperation | None:
-            gone, thinned = self.without(filter_sql)
-            return lance.LanceOperation.Delete(thinned, gone, predicate="removed") if gone or thinned else None
+            emptied, changed = self.without(filter_sql)
+            return lance.LanceOperation.Delete(changed, emptied, predicate="removed") if emptied or changed else None
 
         self._commit(deletion)
 
     def replacement(
         self, filter_sql: str | None, fragments: list[lance.FragmentMetadata]
     ) -> lance.LanceOperation.BaseOperation:
-        """One transaction that takes rows out and puts new fragments in, uncommitted.
+        """One transaction, not committed, that deletes rows and adds fragments.
 
-        Lance refuses to commit it where another writer changed the same rows first.
+        Lance refuses to commit it if another writer changed the same rows first.
         """
-        gone, thinned = self.without(filter_sql) if filter_sql else ([], [])
+        emptied, changed = self.without(filter_sql) if filter_sql else ([], [])
         return lance.LanceOperation.Update(
-            removed_fragment_ids=gone, updated_fragments=thinned, new_fragments=fragments, fields_modified=[]
+            removed_fragment_ids=emptied, updated_fragments=changed, new_fragments=fragments, fields_modified=[]
         )
 
     def replace(self, filter_sql: str | None, fragments: list[lance.FragmentMetadata]) -> None:
-        """Put new fragments in the place of rows, at once; tried again where another writer was quicker.
+        """Delete rows and add fragments in one commit; tried again after a conflict with another writer.
 
-        Two of these at the same time may both add rows that neither saw: only the holder of the table's lease calls it.
+        Two such calls at once could both add rows for the same slides, so the caller must hold the table's lease.
         """
         self._commit(lambda: self.replacement(filter_sql, fragments))
 
     def _commit(self, operation: Callable[[], lance.LanceOperation.BaseOperation | None]) -> None:
-        """Commit what `operation` makes of the newest version; it is made again where another writer was quicker.
+        """Commit an operation on the newest version.
 
         Args:
-            operation: Returns None where there is nothing to commit.
+            operation: Returns the operation, or None for nothing to commit; called again after a conflict.
         """
 
         def commit() -> None:
@@ -257,17 +259,17 @@ class Table:
         until_committed(commit)
 
     def overwrite(self, schema: pa.Schema, fragments: list[lance.FragmentMetadata]) -> None:
-        """Make the table of these fragments alone, in one version, whatever it held and whether or not it was there."""
+        """Create the table from these fragments, or replace all that it holds, in one commit."""
         lance.LanceDataset.commit(self.uri, lance.LanceOperation.Overwrite(schema, fragments))
 
     def drop(self) -> None:
-        """Delete the table with its history; where there is none, do nothing."""
+        """Delete the table and its history, if it exists."""
         if self.exists():
             self._open = None
             lance.LanceDataset.drop(self.uri)
 
     def counts(self, column: str) -> dict[str, int]:
-        """Rows of each value of a text column, in the order in which values first come."""
+        """{value: number of its rows} of a text column, in the order in which the values first occur."""
         counts: dict[str, int] = {}
         for batch in self.open().to_batches(columns=[column], batch_size=1 << 20):
             for entry in pc.value_counts(batch.column(0)).to_pylist():
@@ -280,19 +282,21 @@ class Table:
         return self.open().to_table(filter=where, columns=columns).to_pylist()
 
     def tidy(self, *, keep_s: float, purge: bool = False, keep_indexes: Callable[[], object] | None = None) -> None:
-        """Merge small files, take new rows into indexes and forget versions older than `keep_s` seconds.
+        """Merge small files, add new rows to indexes and delete versions older than `keep_s` seconds.
 
-        How indexes are kept up is Lance's choice, or that of `keep_indexes`. Files that a writer has yet to commit are
-        left alone: only week-old ones count as leftovers. With `purge`, deleted rows leave the files too, however few
-        they are; otherwise once they are a tenth of a file.
-        Where another process writes to the table at that moment, the tidying is left to the next time.
+        Files that a writer has not committed yet are kept: only those older than a week count as leftovers. If another
+        process writes to the table at the same time, the table stays as it is until the next call.
+
+        Args:
+            purge: Remove all deleted rows from files, not only from files of which they are a tenth or more.
+            keep_indexes: Updates the indexes; Lance does when None.
         """
         try:
             self._tidy(keep_s, purge, keep_indexes)
         except OSError as error:
             if not is_conflict(error):
                 raise
-            log.info("table %s is being written to; it is tidied another time", self.name)
+            log.info("another process writes to table %s; it is compacted next time", self.name)
 
     def _tidy(self, keep_s: float, purge: bool, keep_indexes: Callable[[], object] | None) -> None:
         dataset = self.open_for_writing()

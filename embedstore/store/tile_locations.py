@@ -70,47 +70,47 @@ class TileLocations:
         return len(self.tile_id)
 
     def location(self, i: int) -> TileLocation:
-        """One of them."""
+        """The location of the i-th tile."""
         x, y = self.xy_l0[i].tolist()
         name = None if self.names is None else self.names[i]
         return TileLocation(int(self.tile_id[i]), self.slides[self.slide[i]], x, y, int(self.edge_l0[i]), name)
 
     @property
     def is_ready_made(self) -> NDArray[np.bool_]:
-        """(n,) whether each is a ready-made tile, which has a name and no place."""
+        """(n,) whether each is a ready-made tile, which has a file name and no location."""
         if self.names is None:
             return np.zeros(len(self), bool)
         return np.array([name is not None for name in self.names], bool)
 
-    def describe(self, row: int) -> str:
-        """A tile's place, for a user to read."""
-        slide_id = self.slides[self.slide[row]]
-        if self.names is not None and self.names[row] is not None:
-            return f"slide {slide_id}, {self.names[row]}"
-        x, y = self.xy_l0[row]
+    def describe(self, i: int) -> str:
+        """A tile's location as text for users."""
+        slide_id = self.slides[self.slide[i]]
+        if self.names is not None and self.names[i] is not None:
+            return f"slide {slide_id}, {self.names[i]}"
+        x, y = self.xy_l0[i]
         return f"slide {slide_id} at {x}, {y}"
 
 
 def read_tile_locations(collection: Collection, *, slides: AnyOf[str] | None = None) -> TileLocations:
-    """Read where the tiles of a collection lie; no vector is touched.
+    """Read where the tiles of a collection lie, without their vectors.
 
     Args:
         slides: Only tiles of these slides; of all when None.
     Raises:
-        CollectionNotFoundError: the table is not there.
+        CollectionNotFoundError: the store has no such collection.
     """
     dataset = collection.dataset()
     version = dataset.version
     rows = dataset.to_table(columns=["tile_id", "slide_id", "x", "y", "edge_l0", "name"])
     row = np.arange(len(rows))
-    if slides is not None:  # a scan and a mask are quicker than a filter on many slides
+    if slides is not None:  # faster than a filter on many slides
         chosen = pc.is_in(rows.column("slide_id"), value_set=pa.array(sorted(slides), pa.string()))
         rows, row = rows.filter(chosen), row[chosen.to_numpy()]
     return locations_of(rows, row=row, version=version, collection=collection.name)
 
 
 def locations_of(rows: pa.Table, *, row: NDArray[np.int64], version: int, collection: str) -> TileLocations:
-    """Where tiles lie, of rows of a collection with at least tile_id, slide_id, x, y, edge_l0 and name."""
+    """The locations of rows of a collection, which have at least tile_id, slide_id, x, y, edge_l0 and name."""
     encoded = rows.column("slide_id").combine_chunks().dictionary_encode()
     names = rows.column("name")
     return TileLocations(

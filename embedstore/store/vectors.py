@@ -1,4 +1,4 @@
-"""Vectors of chosen rows, read once in the order of the table."""
+"""Reads vectors of chosen rows, in the order of the table."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from embedstore.errors import VectorError
 from embedstore.store.collection import Collection
 from embedstore.store.schema import batch_rows
 
-#: Fewer rows than this share of the table are taken one by one (58,000 a second); more are read past (3.5 GB/s).
+#: A smaller share of a table's rows than this is read by offset (58,000 rows/s), a larger one by a scan (3.5 GB/s).
 TAKE_SHARE = 0.02
 _EXPONENT = np.uint16(0x7C00)  # all ones in a float16 that is infinite or not a number
 
@@ -23,7 +23,7 @@ def read_vectors(
 
     Args:
         rows: (n,) positions in the table at `version`, ascending.
-        memory_map: A file to lay them out in instead of memory; its parent must exist.
+        memory_map: A file that holds them instead of memory; its directory must exist.
     Returns:
         (n, dim).
     Raises:
@@ -42,7 +42,7 @@ def read_vectors(
 
 
 def room_for(shape: tuple[int, ...], memory_map: Path | None) -> NDArray[np.float16]:
-    """Zeros for vectors to be laid out in: in memory, or in a file."""
+    """Zeros to write vectors to, in memory or in a file."""
     if memory_map is None:
         return np.zeros(shape, np.float16)
     return np.lib.format.open_memmap(memory_map, mode="w+", dtype=np.float16, shape=shape)
@@ -82,6 +82,6 @@ def _what_is_bad(collection: Collection, row: int, count: int, version: int) -> 
     place = tile["name"] or f"{tile['x']}, {tile['y']}"
     return (
         f"collection {collection.name!r}: the vector of slide {tile['slide_id']!r} at {place} holds NaN or infinity "
-        f"({count} such in its block); expected finite float16; the extractor overflows half precision there: ingest "
-        "the slide again with --force in another precision, or take it out with `embedstore rm`"
+        f"({count} such in its batch); expected finite float16; the extractor overflows half precision there: ingest "
+        "the slide again with --force in another precision, or remove it with `embedstore rm`"
     )

@@ -1,4 +1,4 @@
-"""Stored views: the embeddings of augmented copies of a collection's tiles, in a table beside it."""
+"""Stored views: the embeddings of augmented copies of a collection's tiles, in a table of their own."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ class Views:
         return f"views of {self.collection}"
 
     def create(self, record: CollectionRecord) -> None:
-        """Make the table, or check that the one that is there was made in the same way.
+        """Create the table, or check that the existing one was made with the same configuration.
 
         Args:
-            record: Of the views; see `CollectionRecord.of_views`.
+            record: The record of the views; see `CollectionRecord.of_views`.
         Raises:
             CollectionMismatchError: it holds other views, or those of another tiling or extractor.
         """
@@ -45,8 +45,8 @@ class Views:
         if differences:
             raise CollectionMismatchError(
                 f"the views of collection {self.collection!r} were made with another configuration: "
-                f"{'; '.join(differences)}; use the same, or take them out with "
-                f"`embedstore rm --views {self.collection}` to make them again"
+                f"{'; '.join(differences)}; use the same, or remove them with "
+                f"`embedstore rm --views {self.collection}` and make them again"
             )
 
     def exists(self) -> bool:
@@ -56,7 +56,7 @@ class Views:
         """The table at a version; the newest when None.
 
         Raises:
-            ViewsNotFoundError: there is none.
+            ViewsNotFoundError: there is no such table.
         """
         try:
             newest = self.table.open()
@@ -79,7 +79,7 @@ class Views:
         return CollectionRecord.from_schema(self.schema, self.name)
 
     def config(self) -> ViewConfig:
-        """What was drawn of each tile."""
+        """How the views of each tile were drawn."""
         config = self.record().views
         assert config is not None, f"the record of the {self.name} does not say how they were made"
         return config
@@ -88,7 +88,7 @@ class Views:
         return self.dataset().count_rows()
 
     def slides(self) -> dict[str, int]:
-        """Rows of each slide that has views."""
+        """{slide: number of its rows}, of slides that have views."""
         return self.table.counts("slide_id") if self.exists() else {}
 
 
@@ -98,9 +98,9 @@ class StoredViews:
 
     Attributes:
         vectors: (n, count, dim) float16.
-        parameters: (n, count, parameters) float32: what was done to each tile.
-        found: (n,) whether a tile has all of its views; where not, its rows are zeros.
-        version: Of the table.
+        parameters: (n, count, parameters) float32, the augmentation of each view.
+        found: (n,) whether all views of a tile are stored; if not, its vectors and parameters are zeros.
+        version: Version of the table.
     """
 
     vectors: NDArray[np.float16]
@@ -112,21 +112,21 @@ class StoredViews:
 def read_views(
     views: Views, tile_ids: NDArray[np.int64], *, version: int | None = None, memory_map: Path | None = None
 ) -> StoredViews:
-    """Read the views of some tiles: in one pass over the table, or of few tiles over its ids.
+    """Read the views of some tiles: by one scan of the table or, for few tiles, of its ids.
 
     Args:
-        tile_ids: (n,), each once.
-        version: Of the table; the newest when None.
-        memory_map: A file to lay the vectors out in instead of memory; its parent must exist.
+        tile_ids: (n,), without duplicates.
+        version: Version of the table; the newest when None.
+        memory_map: A file that holds the vectors instead of memory; its directory must exist.
     Raises:
-        ViewsNotFoundError: the collection has none.
+        ViewsNotFoundError: the collection has no views.
         VectorError: a vector holds NaN or infinity; the message names the tile and the view.
     """
     dataset = views.dataset(version)
     count, dim = views.config().count, views.dim
     vectors = room_for((len(tile_ids), count, dim), memory_map)
     parameters = np.zeros((len(tile_ids), count, len(PARAMETERS)), np.float32)
-    there = np.zeros((len(tile_ids), count), bool)
+    stored = np.zeros((len(tile_ids), count), bool)
     order = np.argsort(tile_ids)
     known = tile_ids[order]
     for batch in _batches(dataset, known, count, dim):
@@ -142,19 +142,19 @@ def read_views(
             first = bad[0]
             raise VectorError(
                 f"{views.name}: view {int(view[first]) + 1} of tile {int(of_tile[rows[first]])} holds NaN or infinity "
-                f"({len(bad)} such in its block); expected finite float16; the extractor overflows half precision "
-                f"there: take the views out with `embedstore rm --views {views.collection}`"
+                f"({len(bad)} such in its batch); expected finite float16; the extractor overflows half precision "
+                f"there: remove the views with `embedstore rm --views {views.collection}`"
             )
         vectors[tile, view] = block
         parameters[tile, view] = np.stack([batch.column(name).to_numpy()[rows] for name in PARAMETERS], axis=1)
-        there[tile, view] = True
-    found: NDArray[np.bool_] = np.asarray(there.all(axis=1))
+        stored[tile, view] = True
+    found: NDArray[np.bool_] = np.asarray(stored.all(axis=1))
     vectors[~found], parameters[~found] = 0, 0
     return StoredViews(vectors=vectors, parameters=parameters, found=found, version=dataset.version)
 
 
 def _batches(dataset: lance.LanceDataset, known: NDArray[np.int64], count: int, dim: int) -> Iterator[pa.RecordBatch]:
-    """Batches that hold all rows of some tiles, and maybe others: few rows are taken, more are read past."""
+    """Batches with all rows of some tiles, and perhaps others: few rows are taken by offset, many by a scan."""
     columns, size = ["tile_id", "view", *PARAMETERS, "vector"], batch_rows(dim)
     if not len(known):
         return

@@ -1,4 +1,4 @@
-"""How slides enter and leave a collection: whole, once, and by one writer."""
+"""The only writer of a collection: it adds and deletes whole slides, each once."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class TableWriter(ABC):
-    """Commits slides to a table, and is the only one that does; hold the lease of its collection while using it.
+    """Commits slides to a table. It must be the only writer: hold the lease of the collection while using it.
 
     Args:
         rows: An existing collection, or its views.
@@ -36,14 +36,14 @@ class TableWriter(ABC):
 
     @abstractmethod
     def _fragments(self, slide: SlideFragments) -> tuple[tuple[str, ...], int]:
-        """A slide's fragments for this table, as JSON, and how many rows they hold."""
+        """A slide's fragments for this table, as JSON, and the number of rows in them."""
 
     @abstractmethod
     def compact(self, *, keep_s: float, purge: bool = False, busy: bool = False) -> None:
-        """Merge small fragments and forget versions older than `keep_s` seconds: see `Table.tidy`."""
+        """Merge small fragments and delete versions older than `keep_s` seconds: see `Table.tidy`."""
 
     def present(self) -> set[str]:
-        """Slides whose rows are in the table."""
+        """Ids of the slides that have rows in the table."""
         self._refresh()
         return set(self._present)
 
@@ -55,15 +55,15 @@ class TableWriter(ABC):
         return dataset
 
     def commit(self, slides: Iterable[SlideFragments], *, replacing: frozenset[str] = frozenset()) -> list[str]:
-        """Make the rows of several slides visible, all at once.
+        """Commit the rows of several slides at once.
 
-        A slide whose rows are already there is passed over, so that calling this again after a crash is safe. Slides in
-        `replacing` take the place of their old rows, atomically.
+        A slide that already has rows is skipped, so it is safe to call this again after a crash. Rows of the slides in
+        `replacing` are replaced in the same commit.
 
         Returns:
-            The slides that this call added.
+            Ids of the slides that this call committed.
         Raises:
-            CommitError: a slide's fragments do not hold the rows that they should; nothing was committed.
+            CommitError: a slide's fragments have another number of rows than expected; nothing was committed.
         """
         dataset = self._refresh()
         fresh: dict[str, list[FragmentMetadata]] = {}
@@ -71,10 +71,10 @@ class TableWriter(ABC):
             if slide.slide_id in replacing or slide.slide_id not in self._present:
                 fresh[slide.slide_id] = self._check(slide)
             else:
-                log.info("slide %s is already in %s; its fragments are passed over", slide.slide_id, self._rows.name)
+                log.info("slide %s is already in %s; its new fragments are ignored", slide.slide_id, self._rows.name)
         if not fresh:
             return []
-        fragments = [fragment for made in fresh.values() for fragment in made]
+        fragments = [fragment for of_slide in fresh.values() for fragment in of_slide]
         replaced = sorted(set(fresh) & set(replacing) & self._present)
         table = self._rows.table
         operation: lance.LanceOperation.BaseOperation = lance.LanceOperation.Append(fragments)
@@ -93,12 +93,12 @@ class TableWriter(ABC):
         if held != rows or held == 0:
             raise CommitError(
                 f"slide {slide.slide_id!r}, {self._rows.name}: its fragments hold {held} rows; expected {rows} and "
-                "at least 1; nothing was committed, ingest it again"
+                "at least 1; nothing was committed; ingest it again"
             )
         return fragments
 
     def remove(self, slide_ids: Iterable[str]) -> int:
-        """Take slides out; gone from reads and searches at once, from the files after `compact`."""
+        """Delete slides and return how many were there. Files keep their rows until `compact`."""
         chosen = sorted(set(slide_ids) & self.present())
         if not chosen:
             return 0
@@ -117,24 +117,24 @@ class CollectionWriter(TableWriter):
         return slide.fragments, slide.rows
 
     def compact(self, *, keep_s: float, purge: bool = False, busy: bool = False) -> None:
-        """Merge small fragments, keep the index up and forget versions older than `keep_s` seconds: see `Table.tidy`.
+        """Merge small fragments, update the index and delete versions older than `keep_s` seconds: see `Table.tidy`.
 
         Args:
-            purge: Take the rows and names of removed slides out of files and indexes.
-            busy: More slides are coming: the index is brought up to date only where many rows lack.
+            purge: Remove the rows and ids of deleted slides from files and indexes.
+            busy: Slides are still being added: update the index only if it lacks many rows.
         """
 
-        def keep() -> None:
+        def keep_indexes() -> None:
             if purge:
                 build_scalar_indexes(self.collection, rebuild=True)
             keep_index(self.collection, busy=busy)
 
-        self.collection.table.tidy(keep_s=keep_s, purge=purge, keep_indexes=keep)
+        self.collection.table.tidy(keep_s=keep_s, purge=purge, keep_indexes=keep_indexes)
         self._version = self.collection.dataset().version
 
 
 class ViewsWriter(TableWriter):
-    """Commits views to the table of a collection's views."""
+    """Commits views to the table of a collection's stored views."""
 
     def __init__(self, views: Views):
         super().__init__(views)

@@ -116,7 +116,7 @@ def test_nothing_is_visible_before_the_end_and_nothing_is_left_by_a_failure(fill
 def test_rows_of_a_slide_that_was_not_announced_are_refused(filled: Store):
     made = facts()
     stray = tile_batch(made, tiles_of(filled, "b"), two([0.1] * 4), decide(made, two([0.1] * 4)))
-    with pytest.raises(CommitError, match=r"1 slide\(s\) that were not announced, such as 'b'"):
+    with pytest.raises(CommitError, match=r"1 slide\(s\) that were not given, such as 'b'"):
         filled.predictions("lesion").write(made, [stray], slides=["a"])
     assert not filled.predictions("lesion").exists()
 

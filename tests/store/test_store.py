@@ -110,7 +110,7 @@ def test_columns_that_are_the_stores_own_or_not_there_are_not_taken_out(store: S
     store.ledger.admit_columns([{"cohort": "x"}])
     with pytest.raises(StoreError, match="fingerprint of slides are the store's own"):
         store.ledger.drop_columns(["fingerprint"])
-    with pytest.raises(StoreError, match="no column 'site'; those of lists are 'cohort'"):
+    with pytest.raises(StoreError, match="no column 'site'; the columns from lists are 'cohort'"):
         store.ledger.drop_columns(["site"])
 
 

@@ -250,12 +250,12 @@ def test_a_lease_that_cannot_be_removed_holds_nobody_of_this_process_up(
 
 
 def test_a_lease_is_renewed_while_the_committer_asks_for_it(store: Store, monkeypatch: pytest.MonkeyPatch):
-    """One thread beats, another checks: an open Lance dataset must not be used by both at once."""
-    monkeypatch.setattr("embedstore.store.lease.BEAT_S", 0.0)
+    """One thread renews, another checks: an open Lance dataset must not be used by both at once."""
+    monkeypatch.setattr("embedstore.store.lease.RENEWAL_S", 0.0)
     with Lease(store.uri, "t", wait_s=0) as lease:
         for _ in range(60):
             lease.check()
-        assert lease._heart.is_alive()
+        assert lease._renewal.is_alive()
 
 
 def test_a_list_that_says_more_is_taken_up_for_known_slides(store: Store):
@@ -284,9 +284,9 @@ def _race(uri: str, gate, won) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_ends_in_the_middle_of_a_beat_ends_well(store: Store):
+def test_a_process_that_ends_in_the_middle_of_a_renewal_ends_well(store: Store):
     """Python unwinds threads that come back from native code at its end, and Rust aborts the process for it."""
-    ends = "import sys, time; from embedstore.store import lease; lease.BEAT_S = 0.0; "
+    ends = "import sys, time; from embedstore.store import lease; lease.RENEWAL_S = 0.0; "
     ends += "held = lease.Lease(sys.argv[1], 't'); time.sleep(0.3)"
     for number in range(3):  # without care, nine of ten processes end with SIGABRT
         uri = f"{store.uri}/{number}"

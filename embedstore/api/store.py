@@ -142,7 +142,7 @@ class Store:
         Raises:
             TileNotFoundError: no collection has it.
         """
-        return self._tables.tile(tile_id, collection=collection)
+        return self._tables.tile(tile_id, collection=collection).as_record()
 
     def tile_at(
         self, slide_id: str, xy_l0: tuple[int, int] | None = None, *, collection: str | None = None
@@ -152,7 +152,7 @@ class Store:
         Raises:
             TileNotFoundError: the slide has no tile there.
         """
-        return self._tables.tile_at(slide_id, xy_l0, collection=collection)
+        return self._tables.tile_at(slide_id, xy_l0, collection=collection).as_record()
 
     def tile_picture(self, row: dict[str, Any]) -> "Image.Image":
         """The picture of a tile as its extractor saw it, read again from its slide.

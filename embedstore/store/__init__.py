@@ -29,7 +29,8 @@ from embedstore.store.prediction_schema import (
 from embedstore.store.predictions import Predictions
 from embedstore.store.store import Store
 from embedstore.store.stored_models import Augmenters, Heads, StoredAugmenter, StoredHead
-from embedstore.store.tile_locations import TileLocation, TileLocations, read_tile_locations
+from embedstore.store.tile import StoredTile, TileLocation
+from embedstore.store.tile_locations import TileLocations, read_tile_locations
 from embedstore.store.vectors import read_vectors
 from embedstore.store.views import StoredViews, Views, read_views
 from embedstore.store.writer import CollectionWriter, TableWriter, ViewsWriter
@@ -60,6 +61,7 @@ __all__ = [
     "Store",
     "StoredAugmenter",
     "StoredHead",
+    "StoredTile",
     "StoredViews",
     "ViewRows",
     "Views",

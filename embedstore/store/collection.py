@@ -1,8 +1,7 @@
 """A collection: a table of the embeddings of one extractor under one tiling, and reads from it."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 import lance
 import pyarrow as pa
@@ -14,6 +13,7 @@ from embedstore.store.collection_record import CollectionRecord
 from embedstore.store.schema import check_collection_name, tiles_schema
 from embedstore.store.sql import sql_in, sql_string
 from embedstore.store.table import Table
+from embedstore.store.tile import StoredTile
 
 PREFIX = "tiles-"
 
@@ -105,18 +105,30 @@ class Collection:
         where = None if slides is None else sql_in("slide_id", slides) if slides else "false"
         yield from self.dataset().to_batches(filter=where, columns=columns, batch_size=batch_size)
 
-    def tile_at(self, slide_id: str, xy_l0: tuple[int, int]) -> dict[str, Any] | None:
-        """The tile of a slide that holds a level-0 pixel; where tiles overlap, the one with the nearest centre."""
+    def tile(self, tile_id: int) -> StoredTile | None:
+        """A tile by its id; None if it is not in the collection."""
+        return next(iter(self._stored_tiles(f"tile_id = {int(tile_id)}", limit=1)), None)
+
+    def first_tile(self, slide_id: str) -> StoredTile | None:
+        """The first tile of a slide; None if the slide has no tile."""
+        return next(iter(self._stored_tiles(f"slide_id = {sql_string(slide_id)}", limit=1)), None)
+
+    def tile_at(self, slide_id: str, xy_l0: tuple[int, int]) -> StoredTile | None:
+        """The tile of a slide that holds a level-0 pixel; if several do, the one with the nearest centre."""
         x, y = xy_l0
         if max(abs(x), abs(y)) >= 1 << 31:  # on no slide; Lance's SQL does not compare such numbers
             return None
         inside = f"x <= {x} AND x + edge_l0 > {x} AND y <= {y} AND y + edge_l0 > {y}"
-        rows = self.tiles(where=f"slide_id = {sql_string(slide_id)} AND {inside}").to_pylist()
 
-        def off_centre(row: Mapping[str, Any]) -> int:
-            return (2 * (x - row["x"]) - row["edge_l0"]) ** 2 + (2 * (y - row["y"]) - row["edge_l0"]) ** 2
+        def off_centre(tile: StoredTile) -> int:
+            at = tile.location
+            return (2 * (x - at.x) - at.edge_l0) ** 2 + (2 * (y - at.y) - at.edge_l0) ** 2
 
-        return min(rows, key=off_centre, default=None)
+        return min(self._stored_tiles(f"slide_id = {sql_string(slide_id)} AND {inside}"), key=off_centre, default=None)
+
+    def _stored_tiles(self, where: str, *, limit: int | None = None) -> list[StoredTile]:
+        rows = self.tiles(where=where, limit=limit).to_pylist()
+        return [StoredTile.from_row(row, collection=self.name) for row in rows]
 
     def vectors_bytes(self) -> int:
         """Size of all vectors as float16, bytes."""

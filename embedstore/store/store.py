@@ -1,7 +1,6 @@
-"""A store: the directory or URI that holds everything, and nothing outside it is needed to use it."""
+"""A store: the directory or URI with all tables of an embedding database."""
 
 from pathlib import Path
-from typing import Any
 
 from embedstore.errors import StoreError, StoreNotFoundError, TileNotFoundError
 from embedstore.store.collection import PREFIX, Collection, collection_names
@@ -10,8 +9,8 @@ from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger
 from embedstore.store.location import local_path, require_put_if_absent, require_writable, table_names
 from embedstore.store.predictions import KINDS, PredictionKind, Predictions, predicted_heads
-from embedstore.store.sql import sql_string
 from embedstore.store.stored_models import Augmenters, Heads
+from embedstore.store.tile import StoredTile
 from embedstore.store.views import Views
 
 
@@ -47,7 +46,7 @@ class Store:
 
     @classmethod
     def create(cls, uri: str | Path) -> "Store":
-        """Open a store, making it where there is none."""
+        """Open a store, or create it."""
         store = cls(uri)
         local = local_path(store.uri)
         if local is not None:
@@ -61,10 +60,10 @@ class Store:
         return store
 
     def require_writable(self) -> None:
-        """Check that the store can be changed, before some long work that ends with a change.
+        """Check that the store can be written, before long work that ends with a write.
 
         Raises:
-            AccessError: it cannot; the message names what is closed.
+            AccessError: it cannot; the message names what lacks the permission.
         """
         require_writable(self.uri)
 
@@ -101,7 +100,7 @@ class Store:
         return collection
 
     def table_name(self, collection: str) -> str:
-        """The LanceDB table of a collection, for those who want to open it themselves."""
+        """The name of a collection's LanceDB table, for opening it without embedstore."""
         return PREFIX + collection
 
     def lease(self, collection: str, *, wait_s: float = 20.0) -> Lease:
@@ -114,7 +113,7 @@ class Store:
     # -- predictions ------------------------------------------------------------------------
 
     def predictions(self, head: str, kind: PredictionKind = "predictions") -> Predictions:
-        """The table of what a head said, or with 'attention' of where it looked; there may be none yet."""
+        """The table of a head's predictions, or of its attention; it may not exist yet."""
         return Predictions(self.uri, head, kind=kind)
 
     def prediction_names(self) -> list[str]:
@@ -128,24 +127,24 @@ class Store:
 
     # -- one tile ---------------------------------------------------------------------------
 
-    def tile(self, tile_id: int, *, collection: str | None = None) -> dict[str, Any]:
-        """A tile's row, with the collection that it was found in under 'collection'.
+    def tile(self, tile_id: int, *, collection: str | None = None) -> StoredTile:
+        """A tile by its id, in one collection or in any.
 
         Raises:
             TileNotFoundError: no collection has it.
         """
         names = [collection] if collection else self.collection_names()
         for name in names:
-            found = self.collection(name).tiles(where=f"tile_id = {int(tile_id)}").to_pylist()
-            if found:
-                return {"collection": name, **found[0]}
+            tile = self.collection(name).tile(tile_id)
+            if tile is not None:
+                return tile
         raise TileNotFoundError(
             f"no tile {tile_id} in {', '.join(names) or 'a store without collections'}; "
-            "tile ids stand in `embedstore ls --tiles` and in every export"
+            "`embedstore ls --tiles` and every export show tile ids"
         )
 
-    def tile_at(self, slide_id: str, xy_l0: tuple[int, int] | None, *, collection: str | None = None) -> dict[str, Any]:
-        """The tile of a slide that holds a level-0 pixel, as `Collection.tile_at` says, or its first; as `tile`.
+    def tile_at(self, slide_id: str, xy_l0: tuple[int, int] | None, *, collection: str | None = None) -> StoredTile:
+        """The tile of a slide that holds a level-0 pixel, as in `Collection.tile_at`; without a pixel, the first tile.
 
         Raises:
             TileNotFoundError: the slide has no tile there.
@@ -153,13 +152,9 @@ class Store:
         names = [collection] if collection else self.collection_names()
         for name in names:
             tiles = self.collection(name)
-            if xy_l0 is None:
-                first = tiles.tiles(where=f"slide_id = {sql_string(slide_id)}", limit=1).to_pylist()
-                row = first[0] if first else None
-            else:
-                row = tiles.tile_at(slide_id, xy_l0)
-            if row is not None:
-                return {"collection": name, **row}
+            tile = tiles.first_tile(slide_id) if xy_l0 is None else tiles.tile_at(slide_id, xy_l0)
+            if tile is not None:
+                return tile
         place = "" if xy_l0 is None else f" at {xy_l0[0]}, {xy_l0[1]}"
         raise TileNotFoundError(
             f"slide {slide_id!r} has no tile{place} in {', '.join(names) or 'a store without collections'}; "

@@ -1,9 +1,7 @@
 """Where the tiles of a collection lie."""
 
 from collections.abc import Collection as AnyOf
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,33 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedstore.store.collection import Collection
-
-
-class TileLocation(NamedTuple):
-    """Where one tile lies.
-
-    Attributes:
-        x, y: Top-left corner, level-0 pixels; 0 for a ready-made tile.
-        edge_l0: Edge, level-0 pixels; 0 for a ready-made tile.
-        name: The file of a ready-made tile, None of others.
-    """
-
-    tile_id: int
-    slide_id: str
-    x: int
-    y: int
-    edge_l0: int
-    name: str | None
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> "TileLocation":
-        """The location of a row of a collection."""
-        return cls(*(row[column] for column in cls._fields))
-
-    @classmethod
-    def from_table(cls, table: pa.Table) -> "list[TileLocation]":
-        """The locations of the rows of a table with these columns."""
-        return list(map(cls, *(table.column(column).to_pylist() for column in cls._fields)))
+from embedstore.store.tile import TileLocation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

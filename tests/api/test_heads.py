@@ -133,6 +133,7 @@ def test_a_store_shows_itself(store: embedstore.Store):
     assert "toy" in repr(store) and "tissue-linear" in store._repr_html_()
     assert store.slide("s00.svs")["patient"] == "P00"
     tile = store.tile_at("s00.svs", (10, 10))
-    assert store.tile(tile["tile_id"])["collection"] == "toy"
+    assert " ".join(tile) == "collection tile_id slide_id x y edge_l0 name tissue vector"
+    assert store.tile(tile["tile_id"]) == tile and tile["collection"] == "toy"
     with pytest.raises(SlideNotInStoreError, match=r"close names: s00\.svs"):
         store.slide("s00")

@@ -184,7 +184,7 @@ def test_removing_what_is_not_there_removes_nothing(store: Store):
 def test_a_tile_is_found_by_its_id(store: Store, collection: Collection, deliver: Deliver):
     CollectionWriter(collection).commit([deliver("a", 3)])
     tile_id = collection.tiles(columns=["tile_id"]).column(0)[1].as_py()
-    assert store.tile(tile_id)["x"] == 512
+    assert store.tile(tile_id).location.x == 512
     with pytest.raises(TileNotFoundError, match="no tile 5 in toy"):
         store.tile(5)
 
@@ -192,8 +192,8 @@ def test_a_tile_is_found_by_its_id(store: Store, collection: Collection, deliver
 def test_a_tile_is_found_by_a_pixel_that_it_holds(store: Store, collection: Collection, deliver: Deliver):
     CollectionWriter(collection).commit([deliver("a", 3), deliver("b", 3)])
     found = store.tile_at("b", (1023, 511))
-    assert (found["slide_id"], found["x"]) == ("b", 512)
-    assert store.tile_at("b", None)["x"] == 0
+    assert (found.collection, found.location.slide_id, found.location.x) == ("toy", "b", 512)
+    assert store.tile_at("b", None).location.x == 0
     with pytest.raises(TileNotFoundError, match="'b' has no tile at 9999, 0 in toy"):
         store.tile_at("b", (9999, 0))
 

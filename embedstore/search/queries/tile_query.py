@@ -1,8 +1,6 @@
 """Queries by tiles of the collection: a tile by its id or its place, or the tiles of a region."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +10,7 @@ from numpy.typing import NDArray
 from embedstore.config import require
 from embedstore.errors import SlideNotInStoreError, TileNotFoundError
 from embedstore.search.queries.query import SHOWN_TILES, Query, mean_direction, unit_rows
-from embedstore.store import Collection, Store, TileLocation
+from embedstore.store import Collection, Store, StoredTile, TileLocation
 from embedstore.store.nearest import unit_vector
 from embedstore.store.sql import sql_string
 from embedstore.store.vectors import matrix
@@ -33,7 +31,7 @@ def tile_query(store: Store, collection: Collection, tile_id: int) -> Query:
             "`embedstore ls --tiles` shows them"
         )
     try:
-        row = store.tile(tile_id, collection=collection.name)
+        tile = store.tile(tile_id, collection=collection.name)
     except TileNotFoundError as error:
         elsewhere = _collections_with(store, collection, tile_id)
         if not elsewhere:
@@ -42,7 +40,7 @@ def tile_query(store: Store, collection: Collection, tile_id: int) -> Query:
             f"no tile {tile_id} in collection {collection.name!r}, but in {', '.join(elsewhere)}; search there with "
             "--collection, or search by the place instead: tiles of another tiling have other ids"
         ) from error
-    return _of_tile(collection, row)
+    return _of_tile(collection, tile)
 
 
 def _collections_with(store: Store, collection: Collection, tile_id: int) -> list[str]:
@@ -60,21 +58,21 @@ def place_query(store: Store, collection: Collection, slide_id: str, xy_l0: tupl
         VectorError: its vector is zero, or not finite.
     """
     x, y = (math.floor(value) for value in xy_l0)
-    row = collection.tile_at(slide_id, (x, y))
-    if row is None:
+    tile = collection.tile_at(slide_id, (x, y))
+    if tile is None:
         raise _nothing_at(store, collection, slide_id, f"at {x}, {y}", (x, y))
-    return _of_tile(collection, row)
+    return _of_tile(collection, tile)
 
 
-def _of_tile(collection: Collection, row: Mapping[str, Any]) -> Query:
-    tile = TileLocation.from_row(row)
-    title = tile_title(tile)
+def _of_tile(collection: Collection, tile: StoredTile) -> Query:
+    location, title = tile.location, tile_title(tile.location)
+    vector = np.array(tile.vector, np.float16)
     return Query(
-        vector=unit_vector(row["vector"], collection.dim, where=f"{title} of collection {collection.name!r}"),
+        vector=unit_vector(vector, collection.dim, where=f"{title} of collection {collection.name!r}"),
         title=title,
-        slides=(tile.slide_id,),
-        tile_ids=np.array([tile.tile_id], np.int64),
-        tiles=(tile,),
+        slides=(location.slide_id,),
+        tile_ids=np.array([location.tile_id], np.int64),
+        tiles=(location,),
     )
 
 

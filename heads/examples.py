@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embedstore.class_names import alike_note
 from embedstore.errors import SplitError
-from embedstore.labels import SlideTargets, TileTargets, join_labels, slide_targets
+from embedstore.labels import SlideTargets, Targets, TileTargets, join_labels, slide_targets
 from embedstore.search.filters import slides_where
 from embedstore.store import Collection, Patients, Store, TileLocations, read_tile_locations
 from embedstore.store.patients import group_by_patient
@@ -139,7 +139,7 @@ class _Labelled:
         slide_columns: The columns of each slide, by its id.
     """
 
-    tasks: Sequence[TileTargets | SlideTargets]
+    tasks: Sequence[Targets]
     rows: NDArray[np.intp]
     ids: NDArray[np.int64]
     bags: Bags
@@ -266,9 +266,7 @@ def _labelled_bags(
     )
 
 
-def _labelled_patients(
-    tasks: Sequence[TileTargets | SlideTargets], rows: NDArray[np.intp]
-) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+def _labelled_patients(tasks: Sequence[Targets], rows: NDArray[np.intp]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     """Index of the patient by the first task that knows it, -1 where none does; and the names of patients."""
     index: dict[str, int] = {}
     code = np.full(len(rows), -1, np.int32)
@@ -278,7 +276,7 @@ def _labelled_patients(
     return code, tuple(index)
 
 
-def _join_notes(task: TileTargets | SlideTargets) -> list[str]:
+def _join_notes(task: Targets) -> list[str]:
     notes = []
     if task.conflicts:
         notes.append(

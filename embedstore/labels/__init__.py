@@ -5,12 +5,14 @@ from embedstore.labels.exporting import write_labels
 from embedstore.labels.files import write_label_geojson
 from embedstore.labels.importing import ImportConfig, LabelImport, read_labels
 from embedstore.labels.slide_targets import SlideTargets, slide_targets
+from embedstore.labels.targets import Targets
 from embedstore.labels.tile_targets import TileTargets, join_labels
 
 __all__ = [
     "ImportConfig",
     "LabelImport",
     "SlideTargets",
+    "Targets",
     "TileTargets",
     "join_labels",
     "read_asap",

@@ -10,52 +10,26 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedstore.errors import LabelError
+from embedstore.labels.targets import EXAMPLES, Targets
 from embedstore.labels.task_labels import TaskLabels, candidate_classes, classes_with_targets, task_labels
-from embedstore.labels.tile_targets import EXAMPLES
 
 KINDS = ("slide", "patient")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SlideTargets:
-    """The classes that the labels of a task give to each of n slides or patients.
+class SlideTargets(Targets):
+    """The targets of n slides or patients.
 
     Attributes:
-        task: The task.
         level: Whether an entry is a slide or a patient.
         ids: The slide or patient of each entry.
         slides: The slides of each entry.
-        classes: The K classes.
-        targets: (n, K) whether each entry is of each class.
-        labelled: (n,) False if no label of these classes is about the entry, or its labels contradict each other.
-        split: (n,) int8 index into `split_names`, -1 if the labels give none.
-        split_names: Parts of the published split that labels name.
-        patient: (n,) int32 index into `patients`, -1 if unknown: the patient that labels name, else the slide's.
-        patients: Names of the patients.
-        conflicts: How many entries are left out because their labels contradict each other.
-        conflict_examples: Descriptions of some of them.
-        weak: How many slides are labelled by a label of the patient.
-        ignored: How many labels are of other classes than those given.
-        missed: Classes that labels name and no entry is of.
         without_patient: How many labelled slides are left out at level `patient` because their patient is not known.
     """
 
-    task: str
     level: Literal["slide", "patient"]
     ids: tuple[str, ...]
     slides: tuple[tuple[str, ...], ...]
-    classes: tuple[str, ...]
-    targets: NDArray[np.bool_]
-    labelled: NDArray[np.bool_]
-    split: NDArray[np.int8]
-    split_names: tuple[str, ...]
-    patient: NDArray[np.int32]
-    patients: tuple[str, ...]
-    conflicts: int
-    conflict_examples: tuple[str, ...]
-    weak: int
-    ignored: int
-    missed: tuple[str, ...]
     without_patient: int
 
 

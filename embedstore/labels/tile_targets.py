@@ -1,7 +1,6 @@
 """The targets of tiles: the classes that the labels of a task give to each tile of a collection."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -12,46 +11,15 @@ from embedstore.config import JoinConfig
 from embedstore.errors import LabelError
 from embedstore.labels.geometry import concatenate
 from embedstore.labels.join import match_labels, single_values
+from embedstore.labels.targets import EXAMPLES, Targets
 from embedstore.labels.task_labels import TaskLabels, candidate_classes, classes_with_targets, task_labels
 from embedstore.store.tile_locations import TileLocations
 
-EXAMPLES = 5  # conflicts that are described
 KINDS = ("tile", "point", "area", "rest", "slide", "patient")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TileTargets:
-    """The classes that the labels of a task give to each of n tiles.
-
-    Attributes:
-        task: The task.
-        classes: The K classes that tiles are of.
-        targets: (n, K) whether each tile is of each class.
-        labelled: (n,) False if no label of these classes is about the tile, or its labels contradict each other.
-        split: (n,) int8 index into `split_names`, -1 if the labels give none.
-        split_names: Parts of the published split that labels name.
-        patient: (n,) int32 index into `patients`, -1 if unknown: the patient that labels name, else the slide's.
-        patients: Names of the patients.
-        conflicts: How many tiles are left out because their labels contradict each other.
-        conflict_examples: Descriptions of some of them.
-        weak: How many tiles are labelled by a label of the whole slide or patient.
-        ignored: How many labels are of other classes than those given.
-        missed: Classes that labels name and no tile is of.
-    """
-
-    task: str
-    classes: tuple[str, ...]
-    targets: NDArray[np.bool_]
-    labelled: NDArray[np.bool_]
-    split: NDArray[np.int8]
-    split_names: tuple[str, ...]
-    patient: NDArray[np.int32]
-    patients: tuple[str, ...]
-    conflicts: int
-    conflict_examples: tuple[str, ...]
-    weak: int
-    ignored: int
-    missed: tuple[str, ...]
+class TileTargets(Targets):
+    """The targets of the n tiles of a collection, in the order of its `TileLocations`."""
 
 
 def join_labels(

@@ -1,7 +1,8 @@
 """Lists of slides."""
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from embedstore.errors import SlideListError
 from embedstore.slides.sources.source import MetadataValue
@@ -17,7 +18,7 @@ class ListedSlide:
     """A row of a slide list.
 
     Attributes:
-        path: As written, relative to the folder of the list or absolute.
+        path: As written, but for the back-slashes of Windows; relative to the folder of the list or absolute.
         slide_id: The slide's id; None where the list gives none.
         mpp: Level-0 resolution, µm/px; None where the list gives none.
         tissue: Path of a GeoJSON mask, as written; None where the list gives none.
@@ -63,13 +64,18 @@ def read_slide_list(list_path: Path) -> tuple[list[ListedSlide], tuple[str, ...]
     }
     rows = [
         ListedSlide(
-            path=str(path),
+            path=_as_here(str(path), list_path.parent),
             slide_id=slide_id,
             mpp=mpp,
-            tissue=tissue,
+            tissue=None if tissue is None else _as_here(tissue, list_path.parent),
             metadata={name: values[row] for name, values in metadata.items()},
         )
         for row, (path, slide_id, mpp, tissue) in enumerate(zip(paths, ids, mpps, tissues, strict=True))
     ]
     notes = [] if patient is None or patient.lower() == "patient" else [f"{list_path.name}: {patient!r} is the patient"]
     return rows, (*table.notes, *notes)
+
+
+def _as_here(path: str, folder: Path) -> str:
+    """A path as it stands, or with / where Windows wrote it and no file has the back-slashes in its name."""
+    return path if "\\" not in path or os.path.exists(folder / path) else PureWindowsPath(path).as_posix()  # noqa: PTH110

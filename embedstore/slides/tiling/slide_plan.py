@@ -116,7 +116,9 @@ def _plan_folder(source: SlideSource, tiling: TilingConfig) -> SlidePlan:
     folder = read_tile_folder(source.path, tile_px=tiling.tile_px)
     names = folder.names
     if not names:
-        raise NoTileError(f"tile folder {source.slide_id!r} at {source.path!r} holds no image")
+        raise NoTileError(
+            f"tile folder {source.slide_id!r} at {source.path!r} holds no image; if it holds slides, list their files"
+        )
     return SlidePlan(
         slide_id=source.slide_id,
         source=source,

@@ -128,7 +128,7 @@ def test_a_list_brings_its_columns(tmp_path):
     touch(tmp_path / "b.svs")
     (tmp_path / "list.csv").write_text(
         "path,slide_id,mpp,tissue,Patient ID,age,her2,score\n"
-        "slides/a.svs,,0.25,masks/a.geojson,007,61,true,0.5\n"
+        "slides\\a.svs,,0.25,masks\\a.geojson,007,61,true,0.5\n"
         "./b.svs,B,,,P2,,false,2\n"
     )
     b, a = find_slides([tmp_path / "list.csv"], mpp=0.5).sources

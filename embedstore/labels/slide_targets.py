@@ -94,7 +94,7 @@ def slide_targets(
         conflict[i] = (not multi_label and targets[i].sum() > 1) or len(splits) > 1 or len(named_patients) > 1
         split[i] = splits.pop() if len(splits) == 1 else -1
         if conflict[i] and len(examples) < EXAMPLES:
-            examples.append(f"{level} {name}: {labels_of.describe_conflict(of_classes, multi_label=multi_label)}")
+            examples.append(f"{level} {name}: {of_task.contradictions(of_classes, multi_label=multi_label)}")
     labelled = targets.any(axis=1) & ~conflict
     targets[~labelled] = False
     kept = classes_with_targets(
@@ -158,18 +158,6 @@ class _WholeLabels:
         if level == "slide":
             return self.slide.get(name) or self.patient.get(patient_of[name] or "", [])
         return self.patient.get(name) or [row for slide in slides for row in self.slide.get(slide, ())]
-
-    def describe_conflict(self, rows: Sequence[int], *, multi_label: bool) -> str:
-        """The classes, splits and patients by which an entry's labels contradict each other."""
-        columns = [("split", "split "), ("patient", "patient ")]
-        if not multi_label:
-            columns.insert(0, ("label", ""))
-        conflicts = []
-        for column, noun in columns:
-            names = sorted({name for row in rows if (name := self._text(column, row)) is not None})
-            if len(names) > 1:
-                conflicts.append(noun + " and ".join(names))
-        return "; ".join(conflicts)
 
 
 def _no_match_reason(labels: TaskLabels, slides: Mapping[str, str | None], level: str) -> str:

@@ -49,6 +49,15 @@ class TaskLabels:
         lookup = np.array([*(index.get(value, -1) for value in self.values[column]), -1], np.int32)
         return lookup[self.codes[column]]
 
+    def contradictions(self, rows: NDArray[np.int64] | Sequence[int], *, multi_label: bool) -> str:
+        """By which classes, parts of the split and patients some labels contradict each other, as text for users."""
+        texts = []
+        for column in ("split", "patient") if multi_label else ("label", "split", "patient"):
+            names = [self.values[column][code] for code in np.unique(self.codes[column][rows]) if code >= 0]
+            if len(names) > 1:
+                texts.append(("" if column == "label" else f"{column} ") + " and ".join(names))
+        return "; ".join(texts)
+
 
 def task_labels(labels: pa.Table, task: str) -> TaskLabels:
     """The labels of a task among others.

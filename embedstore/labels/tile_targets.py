@@ -141,20 +141,10 @@ def _conflict_examples(
     *,
     multi_label: bool,
 ) -> tuple[str, ...]:
-    columns = [("split", "split "), ("patient", "patient ")]
-    if not multi_label:
-        columns.insert(0, ("label", ""))
-    examples = []
-    for tile in np.flatnonzero(conflict)[:EXAMPLES]:
-        rows_of_tile = rows[tiles == tile]
-        contradictions = []
-        for column, noun in columns:
-            codes = np.unique(labels.codes[column][rows_of_tile])
-            names = [labels.values[column][i] for i in codes if i >= 0]
-            if len(names) > 1:
-                contradictions.append(noun + " and ".join(names))
-        examples.append(f"{locations.describe(int(tile))}: {'; '.join(contradictions)}")
-    return tuple(examples)
+    return tuple(
+        f"{locations.describe(int(tile))}: {labels.contradictions(rows[tiles == tile], multi_label=multi_label)}"
+        for tile in np.flatnonzero(conflict)[:EXAMPLES]
+    )
 
 
 def _no_match_reason(locations: TileLocations, labels: TaskLabels) -> str:

@@ -120,8 +120,8 @@ def _notes(proxy: TaskComparison, config: SelectConfig) -> list[str]:
     notes = [*proxy.examples.notes, *proxy.embeddings.notes]
     if proxy.patients < MANY_GROUPS:
         notes.append(
-            f"intervals rest on {proxy.patients} patients or groups or fewer: they are Student's t intervals, as wide "
-            "as so few allow, and there is none where fewer than 3 have a class"
+            f"intervals rest on at most {proxy.patients} patients or other groups: they are Student's t intervals, as "
+            "wide as so few allow, and there is none where fewer than 3 have a class"
         )
     notes += [
         f"{shot}-shot is left out: a class has fewer tiles to train on in some fold"

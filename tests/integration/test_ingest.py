@@ -198,5 +198,5 @@ def make():
 def test_a_missing_cluster_is_named(slides: Path, tmp_path: Path):
     done = embedstore_process("ingest", slides, "-s", tmp_path / "store", "-e", "colour-12", "--address", "127.0.0.1:1")
     assert done.code == 1
-    assert "no Ray cluster answers at 127.0.0.1:1" in done.err
+    assert "no Ray cluster at 127.0.0.1:1" in done.err
     assert json.dumps(done.out) == '""'

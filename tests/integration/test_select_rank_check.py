@@ -100,7 +100,7 @@ def test_scores_on_two_tasks_are_those_of_the_same_candidate(tmp_path: Path):
     assert [one.name for one in report.failed] == ["own"]
     tried = {one.name: one.ref.rpartition(":")[2] for one in report.tried}
     assert tried == {"own-2": "mean", "own-3": "spread", "own-4": "fickle"}
-    assert report.patients == 8 and any("from only 8 patients" in note for note in report.notes)
+    assert report.patients == 8 and any("at most 8 patients" in note for note in report.notes)
     (check,) = report.rank_checks
     assert set(check.scores) == {"own-2", "own-3"} and check.agreement.tau == 1
     assert "again: own-4 is not ranked: RuntimeError: out of memory" in report.notes

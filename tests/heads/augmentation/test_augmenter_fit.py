@@ -35,10 +35,10 @@ def test_it_learns_what_views_do_and_says_how_well(tmp_path: Path):
     made = fit_augmenter(store, store.collection(), QUICK, name="a")
     report = AugmenterReport.from_record(made.record["report"])
     scores = report.scores["all"]
-    assert made.record["beats_original"] and scores.gain.low > 0 and scores.explained.value > 0.5
+    assert made.record["beats_original"] and scores.gain.value > 0 and scores.explained.value > 0.5
     assert scores.transform_gain.value > 0.5 * scores.gain.value
     assert report.scores["stain"].views == scores.views  # every view has its stains changed
-    assert report.groups == 2  # of six patients: a fifth of the tiles is one's, and one alone gives no interval
+    assert report.groups == 2 and scores.gain.low is None  # of six patients: too few for an interval
 
     # the figures are those of the cosines of what `augment` gives, on the tiles of the test part
     augmenter = Augmenter.from_stored(store.augmenters.get("a"))

@@ -194,7 +194,7 @@ def test_a_missing_image_costs_itself_for_every_candidate(file: Path, tmp_path: 
         if whole is not None:
             np.testing.assert_array_equal(one.vectors[sample.readable], whole[sample.readable])
     (note,) = sample.notes
-    assert note.startswith("1 of 6 tiles are left out, as they cannot be read any more: tile ")
+    assert note.startswith("1 of 6 tiles are left out, as they cannot be read any more: image ") and "4.png" in note
 
 
 # -- slides that are lost -------------------------------------------------------------------

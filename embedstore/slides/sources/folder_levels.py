@@ -7,7 +7,7 @@ from statistics import median_high
 
 from embedstore.slides.sources.source_summary import first_few
 
-SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+SPLIT = re.compile(r"train(ing)?|val(id(ation)?)?|test(ing)?|fold[ _-]?\d+", re.IGNORECASE)
 MAGNIFICATION = re.compile(r"x?\d+(\.\d+)?x|x\d+(\.\d+)?|\d+(\.\d+)?(px|mpp|um|µm)", re.IGNORECASE)
 # How much a name looks like an identifier.
 WORD, NUMBER, NUMBERED, IDENTIFIER = range(4)
@@ -83,10 +83,10 @@ class _Level:
 def read_levels(folders: Iterable[Path]) -> FolderLevels:
     """Decide what the names of folders mean, from the names alone.
 
-    A level of train, valid and test is the split. One of magnifications (40X), or of a single name, means nothing
-    beside others. Of the other levels, the class is the one whose names look least like identifiers; then one with few
-    names, one whose names repeat under several parents, and the one with fewest names. The level whose names look most
-    like identifiers is the patient; of patient/slide the outer one.
+    A level of train, valid and test, or of folds, is the split. One of magnifications (40X), or of a single name, means
+    nothing beside others. Of the other levels, the class is the one whose names look least like identifiers; then one
+    with few names, one whose names repeat under several parents, and the one with fewest names. The level whose names
+    look most like identifiers is the patient; of patient/slide the outer one.
 
     Args:
         folders: Each folder that has tiles directly in it, relative to the tile folder.
@@ -94,7 +94,7 @@ def read_levels(folders: Iterable[Path]) -> FolderLevels:
     paths = sorted(set(folders))
     depth = max(map(len, paths), default=0)
     names = [tuple(sorted({path[at] for path in paths if len(path) > at})) for at in range(depth)]
-    split = next((at for at in range(depth) if all(name.lower() in SPLITS for name in names[at])), None)
+    split = next((at for at in range(depth) if all(map(SPLIT.fullmatch, names[at]))), None)
     levels = [_level(paths, at, names, split) for at in range(depth) if at != split]
     named = [level for level in levels if not level.is_scale]
     varying = [level for level in named if len(level.names) > 1]

@@ -17,7 +17,7 @@ from embedstore.slides.sources.folder import (
     real_paths,
     scan_folder,
 )
-from embedstore.slides.sources.folder_levels import SPLITS, FolderLevels, read_levels
+from embedstore.slides.sources.folder_levels import SPLIT, FolderLevels, read_levels
 from embedstore.slides.sources.image_sizes import improbable_sizes
 from embedstore.slides.sources.source_summary import LeftOutFiles, TileFolderSummary, first_few
 from embedstore.tables import PATIENT_COLUMNS, UserTable, read_table
@@ -138,7 +138,7 @@ def improbable_together(folders: Sequence[TileFolderSummary]) -> Iterator[str]:
                 f"{len(members)} tile folders in {parent} have one class or none each ({first_few(names)}): if "
                 "they are classes of one task, give the folder above them, or list all tiles in a labels.csv there"
             )
-        elif len(members) > 1 and all(name.lower() in SPLITS for name in names):
+        elif len(members) > 1 and all(map(SPLIT.fullmatch, names)):
             yield f"the tile folders {first_few(names)} are tasks of their own; a labels.csv above makes them one"
 
 

@@ -26,6 +26,7 @@ def crossed(*levels: tuple[str, ...]) -> list[tuple[str, ...]]:
         (crossed(tuple(str(10250 + i) for i in range(30)), ("0", "1")), 1, 0, None),  # the breast set on IDC
         (crossed(("train", "valid", "test"), CLASSES), 1, None, 0),
         (crossed(CLASSES, ("train", "test")), 0, None, 1),
+        (crossed(("fold1", "Fold 2", "fold_3"), CLASSES), 1, None, 0),
         (crossed(("train", "test"), CLASSES, PATIENTS), 1, 2, 0),
         ([("train",), ("test",)], None, None, 0),
         (crossed(CLASSES, ("40X", "100X")), 0, None, None),

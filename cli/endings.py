@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import click
@@ -14,6 +14,8 @@ import click
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 #: The exit code of a process that the shell's pipe ended, as of `cat` in `cat FILE | head -1`.
 CLOSED_PIPE = 128 + 13
+#: Time until a signal that was lost is sent again, seconds.
+AGAIN_S = 0.02
 
 
 @contextlib.contextmanager
@@ -65,10 +67,40 @@ def _signals_exit() -> Iterator[None]:
         yield
         return
     handled = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]  # `nohup` ignores SIGHUP
+
+    def again(number: int) -> None:
+        if number in handled:
+            signal.signal(number, end)
+        sender = threading.Timer(AGAIN_S, os.kill, (os.getpid(), number))
+        sender.daemon = True
+        sender.start()
+
     for number in handled:
         signal.signal(number, end)
     try:
-        yield
+        with _nothing_lost(again):
+            yield
     finally:
         for number in handled:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _nothing_lost(again: Callable[[int], None]) -> Iterator[None]:
+    """Send a signal again whose exception Python dropped: it came in a callback of the garbage collector, as JAX's."""
+    show = sys.unraisablehook
+
+    def hook(dropped: "sys.UnraisableHookArgs") -> None:
+        error = dropped.exc_value
+        if isinstance(error, KeyboardInterrupt):
+            again(signal.SIGINT)
+        elif isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
+            again(error.code - 128)
+        else:
+            show(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = show

@@ -1,10 +1,12 @@
 """How commands end: signals, closed pipes, questions that nobody answers; with --json, stdout is JSON alone."""
 
 import errno
+import gc
 import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -136,3 +138,16 @@ def test_stdout_is_json_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         done = embedstore(*command.split(), *words, "--json")
         assert done.code in (0, 1, 3), (command, done.err)
         json.loads(done.out)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_a_callback_of_the_garbage_collector_is_not_lost(number: signal.Signals, code: int):
+    def collecting(phase: str, info: dict[str, int]) -> None:
+        gc.callbacks.remove(collecting)
+        signal.raise_signal(number)
+
+    with pytest.raises(SystemExit) as ended, exit_codes():
+        gc.callbacks.append(collecting)
+        gc.collect()
+        time.sleep(5)
+    assert ended.value.code == code

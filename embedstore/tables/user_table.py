@@ -43,6 +43,8 @@ UNNAMED = re.compile(r"(Unnamed: \d+|__index_level_\d+__)?")
 NUMBER = re.compile(r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-][0-9]+)?")
 INFINITE = {"inf", "-inf"}  # beside numbers, as pandas writes them
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
+#: What Excel and pandas make of a name such as 20E45, or of one of 17 digits.
+REWRITTEN = re.compile(r"[0-9](\.[0-9]+)?[eE]\+[0-9]{2,}")
 DECIMAL_COMMA = re.compile(r"(-?[0-9]+),([0-9]+)")
 PATIENT_COLUMNS = ("patient", "patient_id", "patientid")  # names of the column that says whose a row is
 SHOWN = 3  # rows and values that a message names
@@ -125,6 +127,10 @@ class UserTable:
         if all(whole.values()) and (example := next((text for text in whole if not text.lstrip("-").isdigit()), None)):
             meant |= {text: match[1] for text, match in whole.items() if match}
             self._notes.append(f"all values of {name} are whole numbers: {example} is read as {meant[example]}")
+        if example := next(filter(REWRITTEN.fullmatch, whole), None):
+            self._notes.append(
+                f"{name} has the number {example}; if a sheet made it of a name, write the column there as text"
+            )
         if any("\0" in text for text in whole):
             rows = [row for row, text in enumerate(written) if text is not None and "\0" in text]
             raise self.error(f"{name} holds a NUL character, which no name can; remove it", rows)

@@ -80,6 +80,12 @@ def test_rows_that_a_comma_lengthens_are_not_taken_for_named_ones(tmp_path: Path
     assert read(tmp_path / "list.tsv", "path\tx\nr1\ta\t1\nr2\tb\t2\n").text("path") == ["a", "b"]
 
 
+def test_a_name_that_a_sheet_may_have_rewritten_is_told(tmp_path: Path):
+    table = read(tmp_path / "list.csv", "path,patient\na.svs,2E+46\nb.svs,20E45\n")
+    assert table.text("patient") == ["2E+46", "20E45"]
+    assert [note for note in table.notes if "patient has the number 2E+46" in note]
+
+
 def test_windows_1252_is_told(tmp_path: Path):
     table = read(tmp_path / "list.csv", "path,patient\na.svs,Müller\n".encode("cp1252"))
     assert table.text("patient") == ["Müller"]

@@ -95,9 +95,9 @@ def test_one_extractor_needs_one_pair_of_brackets(tmp_path: Path):
     [
         ("[tilling]\n", r"'tilling'; expected the tables \[tiling\], .*\[run\], \[\[extractor\]\]"),
         ("[tiling]\ntile = 3\n", r"\[tiling\] has tile; expected some of min_tissue, mpp, stride_px, tile_px"),
-        ("tiling = 3\n", "'tiling'; expected the tables"),
+        ("tiling = 3\n", r"tiling is the value 3; expected a table, \[tiling\]"),
         ("[tiling\n", "is not TOML"),
-        ('extractor = ["uni"]\n', r"'extractor'; expected .*\[\[extractor\]\]"),
+        ('extractor = ["uni"]\n', r"extractor is the value \['uni'\]; expected a table, \[\[extractor\]\]"),
         ('[[extractor]]\nname = "x"\n', "has no ref"),
         ('[[extractor]]\nrefs = "x"\n', "has refs; expected some of"),
         ('[[extractor]]\nref="colour-12"\n[[extractor]]\nref="stain-texture"\ncollection="s"\n', "name all or none"),

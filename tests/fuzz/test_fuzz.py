@@ -12,6 +12,7 @@ INPUTS = int(os.environ.get("FUZZ_INPUTS", 0))
 SEED = int(os.environ.get("FUZZ_SEED", 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_inputs_are_read_or_refused(kind: Kind, tmp_path: Path):
     inputs = INPUTS * kind.sample // sum(each.sample for each in KINDS) or kind.sample

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from embedstore.store import Outcome, SlideRow, Store
 
 WRITERS, SLIDES = 3, 6
@@ -54,6 +56,7 @@ def lost(folder: Path, rounds: int) -> list[str]:
     return faults
 
 
+@pytest.mark.slow
 def test_writers_together_lose_nothing(tmp_path: Path):
     assert lost(tmp_path, rounds=8) == []
 

@@ -262,6 +262,7 @@ def test_intervals_of_few_groups_are_students_from_a_plain_loop_without_each(cla
     assert any("fewer than 100 patients or groups (8 here) are Student's t" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_more_than_a_thousand_groups_are_left_out_in_parts():
     """A class of 40 of 1,500 groups: few, and its interval is as wide as with each left out alone."""
     group = np.repeat(np.arange(1500), 3)

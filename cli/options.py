@@ -69,6 +69,7 @@ def confirm(question: str) -> None:
     except click.Abort:
         if sys.stdin is not None and sys.stdin.isatty():
             raise
+        click.echo(err=True)  # the line of the question ends
         raise click.UsageError("nobody is there to answer the question; add --yes") from None
     if not agreed:
         click.echo("nothing was removed", err=True)

@@ -9,6 +9,7 @@ from cli.flags import Flag, Section
 from cli.options import json_option, origin_option, print_json
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.output_files import require_folder
+from embedstore.quantities import rounded
 
 TILING = Section("tiling", TilingConfig, "tile_px", Flag("mpp", "--tile-mpp"), "stride_px", "min_tissue")
 TISSUE = Section(
@@ -86,7 +87,9 @@ def command(
         return
     width, height = report.size_l0
     click.echo(f"{slide.name}: {width}×{height} px at {report.mpp:.4g} µm/px, read by {report.reader}")
-    click.echo(f"tissue {report.tissue.area_mm2:.3g} mm², {len(report.xy_l0)} tiles of {report.edge_l0} level-0 px")
+    click.echo(
+        f"tissue {rounded(report.tissue.area_mm2, 3)} mm², {len(report.xy_l0)} tiles of {report.edge_l0} level-0 px"
+    )
     click.echo(f"{picture}\n{mask}")
     for line in [*report.warnings, *([report.no_tile] if report.no_tile else [])]:
         click.echo(f"warning: {line}", err=True)

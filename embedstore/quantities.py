@@ -1,19 +1,24 @@
 """Sizes and times as text for people."""
 
 
+def rounded(value: float, digits: int) -> str:
+    """'0.123', '12.3' or '1230' of three digits: as `:.3g`, without an exponent where the value is large."""
+    return f"{float(f'{value:.{digits}g}'):.15g}"
+
+
 def human_bytes(size: float) -> str:
     """'1.5 GB', in powers of 1000."""
     for unit in ("B", "KB", "MB", "GB", "TB"):
         if size < 1000:
-            return f"{size:.3g} {unit}"
+            return f"{rounded(size, 3)} {unit}"
         size /= 1000
-    return f"{size:.3g} PB"
+    return f"{rounded(size, 3)} PB"
 
 
 def human_time(seconds: float) -> str:
     """'40 ms', '12.3 s', '45 min' or '6.7 h'."""
     if seconds < 0.1:
-        return f"{1000 * seconds:.2g} ms"
+        return f"{rounded(1000 * seconds, 2)} ms"
     if seconds < 100:
         return f"{seconds:.1f} s"
     if seconds < 5400:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from embedstore.config import TilingConfig
 from embedstore.errors import TilingError
+from embedstore.quantities import rounded
 from embedstore.slides.slide import Slide
 from embedstore.slides.tiling.resolution import best_level
 from embedstore.slides.tissue.detection import PEN_WARNING
@@ -72,7 +73,7 @@ class TileGrid:
         pen = [line for line in tissue.warnings if line.startswith(PEN_WARNING)]
         hint = f"; {pen[0]}: exclude_pen = false keeps areas with the colour of ink" if pen else ""
         return (
-            f"0 of {tissue.area_mm2:.2g} mm² tissue above min fraction {tiling.min_tissue:g}; the best of "
+            f"0 of {rounded(tissue.area_mm2, 2)} mm² tissue above min fraction {tiling.min_tissue:g}; the best of "
             f"{len(self.xy_l0)} places has {float(self.shares.max()):.2g}{hint}; lower --min-tissue, or give a mask "
             "(column tissue of a slide list)"
         )

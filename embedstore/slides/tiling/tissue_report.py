@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.output_files import atomic_write, file_name
+from embedstore.quantities import rounded
 from embedstore.slides.readers import open_slide
 from embedstore.slides.slide import Pixels
 from embedstore.slides.sources.source import SlideSource
@@ -60,7 +61,7 @@ class TissueReport:
         tiles = self.no_tile or f"{len(self.xy_l0):,} tiles of {self.edge_l0} level-0 px"
         return (
             f"<TissueReport {self.slide_id!r}: {width}×{height} px at {self.mpp:g} µm/px, "
-            f"tissue {self.tissue.area_mm2:.3g} mm², {tiles}>"
+            f"tissue {rounded(self.tissue.area_mm2, 3)} mm², {tiles}>"
         )
 
     def _repr_png_(self) -> bytes:

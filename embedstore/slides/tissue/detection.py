@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from embedstore.config import TissueConfig
 from embedstore.errors import TissueError
+from embedstore.quantities import rounded
 from embedstore.slides.slide import Slide
 from embedstore.slides.tissue.background import (
     PER_DENSITY,
@@ -101,7 +102,7 @@ def tissue_of(thumbnail: Thumbnail, config: TissueConfig, *, slide_name: str) ->
             pen[:] = False
         if pen.any():
             stained &= ~pen
-            warnings.append(f"{PEN_WARNING} of {pen.sum() * (mpp / 1000) ** 2:.2g} mm² left out")
+            warnings.append(f"{PEN_WARNING} of {rounded(pen.sum() * (mpp / 1000) ** 2, 2)} mm² left out")
     stained &= ~_reach_the_edge(black, mpp)
     stained |= thumbnail.unread
     mask = _tidy(stained, mpp, config)

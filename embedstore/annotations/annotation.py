@@ -109,7 +109,7 @@ def usable_parts(geometry: shapely.Geometry) -> tuple[list[shapely.Geometry], li
         elif part.geom_type == "Point" and not part.is_empty:
             parts.append(part)
         else:
-            reasons.append("empty" if part.is_empty else "a line")
+            reasons.append("empty" if part.is_empty else "drawn as a line")
     if areas:
         valid = _polygonal(_repaired(areas))
         if valid is None:

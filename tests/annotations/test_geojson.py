@@ -110,8 +110,12 @@ def test_what_cannot_be_a_label_is_skipped_and_counted(tmp_path):
     ).classified()
     assert [drawing.geometry.wkt for drawing in found.annotations] == ["POINT (1 2)"]
     assert found.skipped == {
-        "without a class": 1, "of class Ignore*": 1, "a line": 1, "without an area": 1, "without a geometry": 1,
-    }  # fmt: skip
+        "without a class": 1,
+        "of class Ignore*": 1,
+        "drawn as a line": 1,
+        "without an area": 1,
+        "without a geometry": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -125,7 +129,7 @@ def test_what_cannot_be_a_label_is_skipped_and_counted(tmp_path):
         (polygon([[600, 600]]), "empty"),
         (polygon([[0, 0], [1, 1]]), "empty"),
         (polygon([[0, 0], [1, 1], [0, 0]]), "without an area"),
-        ({"type": "LineString", "coordinates": [[0, 0]]}, "a line"),
+        ({"type": "LineString", "coordinates": [[0, 0]]}, "drawn as a line"),
         ({"type": "Polygon", "coordinates": None}, "with a coordinate that is missing (null or NaN)"),
         (polygon([[math.nan, 1], [2, 2], [3, 3], [math.nan, 1]]), "with a coordinate that is missing (null or NaN)"),
         (polygon([[None, 1], [2, 2], [3, 3]]), "with a coordinate that is missing (null or NaN)"),

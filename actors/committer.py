@@ -55,6 +55,7 @@ class Committer:
     def __init__(self, store_uri: str, collections: Sequence[str], *, compact_every: int) -> None:
         self._store = Store.open(store_uri)
         self._compact_every = compact_every
+        self._changed: set[TableWriter] = set()  # in this process
         with contextlib.ExitStack() as leases:
             self._leases = {name: leases.enter_context(self._store.lease(name)) for name in collections}
             self._writers = {name: CollectionWriter(self._store.collection(name)) for name in collections}
@@ -102,6 +103,8 @@ class Committer:
                 self._views[name].commit(with_views)
         self._store.ledger.record((), batch.outcomes)
         for table in (*self._writers.values(), *self._views.values()):
+            if table.commits:
+                self._changed.add(table)
             if table.commits >= self._compact_every:
                 self._compact(table, busy=True)
         return added
@@ -131,7 +134,9 @@ class Committer:
     def close(self) -> None:
         """Compact and index the tables, and release the leases."""
         for writer in (*self._writers.values(), *self._views.values()):
-            if writer.commits:
+            if (
+                writer in self._changed
+            ):  # also where it was compacted after its last commit: that leaves the index behind
                 self._compact(writer, busy=False)
         self.release()
 

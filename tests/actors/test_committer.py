@@ -154,3 +154,16 @@ def test_what_only_the_run_knows_is_written_before_the_rows(tmp_path: Path, monk
     assert [row.state for row in store.ledger.outcomes()] == ["done"]
     committer.release()
     committer.release()
+
+
+def test_a_compaction_in_mid_run_does_not_replace_that_of_the_end(viewed: Store, monkeypatch: pytest.MonkeyPatch):
+    """In mid-run the index is updated only where it lacks many rows."""
+    asked = []
+    monkeypatch.setattr(CollectionWriter, "compact", lambda writer, *, keep_s, busy: asked.append(busy))
+    committer = Committer(viewed.uri, ["c"], compact_every=1)
+    committer.commit(batch(viewed))
+    committer.close()
+    assert asked == [True, False]
+    committer = Committer(viewed.uri, ["c"], compact_every=1)
+    committer.close()
+    assert len(asked) == 2  # nothing was committed

@@ -237,7 +237,7 @@ def test_views_that_would_be_lacking_are_refused(tmp_path: Path, monkeypatch: py
     with monkeypatch.context() as patch:
         replanned(patch, -2)
         scene.run(["a:5"], views=TWO, run=VIEWED)
-    assert "2 of 5 tiles that collection 'c' has are not among the 3" in scene.summary.failed[0][1]
+    assert "2 of its 5 tiles in collection 'c' are not among the 3" in scene.summary.failed[0][1]
     assert scene.states() == {"a:5": "done", "b:7": "done"}
     assert scene.store.views("c").slides() == {}
     scene.run(["a:5", "b:7"], views=TWO, run=VIEWED)

@@ -132,11 +132,12 @@ class Committer:
         writer.commits = 0
 
     def close(self) -> None:
-        """Compact and index the tables, and release the leases."""
+        """Compact and index the tables, and release the leases.
+
+        Also where the last commit was compacted: that may have left rows out of the index.
+        """
         for writer in (*self._writers.values(), *self._views.values()):
-            if (
-                writer in self._changed
-            ):  # also where it was compacted after its last commit: that leaves the index behind
+            if writer in self._changed:
                 self._compact(writer, busy=False)
         self.release()
 

@@ -4,10 +4,14 @@ import codecs
 import errno
 from pathlib import Path
 
+#: The longer ones first: the UTF-32 mark begins with that of UTF-16.
 _MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}  # fmt: skip
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
 
 
 def read_text(path: str | Path, *, limit_bytes: int | None = None) -> str:
@@ -32,6 +36,15 @@ def read_file(path: str | Path, *, limit_bytes: int | None = None) -> bytes:
     return path.read_bytes()
 
 
+def split_mark(data: bytes) -> tuple[str | None, bytes]:
+    """The encoding that a byte order mark says, None without one, and the bytes after the mark."""
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            return encoding, data[len(mark) :]
+    return None, data
+
+
 def decode_text(data: bytes) -> str:
     """Text of bytes, in UTF-8 or what their byte order mark says."""
-    return data.decode(next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8"))
+    encoding, text = split_mark(data)
+    return text.decode(encoding or "utf-8")

@@ -1,22 +1,14 @@
 """Tables in text files, as pandas, R, Excel and LibreOffice write them."""
 
-import codecs
 import csv
 import io
 import re
 
 from embedstore.errors import TableError
 from embedstore.tables.raw_table import RawTable
+from embedstore.text_files import split_mark
 
 DELIMITERS = ",;\t|"  # of those that divide the header into equally many names, the first
-#: The longer ones first: the UTF-32 mark begins with that of UTF-16.
-ENCODINGS = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32-le",
-    codecs.BOM_UTF32_BE: "utf-32-be",
-    codecs.BOM_UTF16_LE: "utf-16-le",
-    codecs.BOM_UTF16_BE: "utf-16-be",
-}
 
 
 def read_delimited(content: bytes) -> RawTable:
@@ -66,11 +58,11 @@ def read_delimited(content: bytes) -> RawTable:
 
 def _decode(content: bytes) -> tuple[str, list[str]]:
     """The text of a file without byte-order mark, and what to tell of its encoding."""
-    encoding, mark = next(((name, mark) for mark, name in ENCODINGS.items() if content.startswith(mark)), ("", b""))
+    encoding, unmarked = split_mark(content)
     if not encoding and b"\0" in content[:4]:
         encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
     try:
-        text, notes = content[len(mark) :].decode(encoding or "utf-8"), []
+        text, notes = unmarked.decode(encoding or "utf-8"), []
     except UnicodeDecodeError as error:
         if encoding:
             raise TableError(f"is no text in {encoding.upper()}, as which it begins; save it as UTF-8") from error

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from embedstore.errors import EmbedStoreError
-from embedstore.slides import FoundSlides, SlideSource, fingerprint_of, first_few, kind_of, nested_folders, real_paths
+from embedstore.quantities import first_few
+from embedstore.slides import FoundSlides, SlideSource, fingerprint_of, kind_of, nested_folders, real_paths
 from embedstore.store import SlideRow, Store
 
 

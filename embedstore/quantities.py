@@ -1,4 +1,6 @@
-"""Sizes and times as text for people."""
+"""Sizes, times and lists of names as text for people."""
+
+from collections.abc import Sequence
 
 
 def rounded(value: float, digits: int) -> str:
@@ -24,3 +26,8 @@ def human_time(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """'a, b, c, …': the first few of many names."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -18,6 +18,7 @@ from embedstore.labels.files.coordinate_frames import level_0, slide_frame
 from embedstore.labels.files.label_table import read_label_table, table_labels, without_unknown_slides
 from embedstore.labels.files.left_out import LeftOut, folders_that_are_closed
 from embedstore.labels.files.slide_names import SlideNames
+from embedstore.quantities import first_few
 from embedstore.store import Label, SlideRow, Store
 from embedstore.store.labels import INGEST
 from embedstore.tables import TABLE_SUFFIXES
@@ -427,7 +428,7 @@ def _notes(files: Sequence[ReadFile], slides: Mapping[str, SlideRow], config: Im
     ]
     if unknown:
         yield (
-            f"the store does not know the bounds of {', '.join(unknown[:3])}{', …' if len(unknown) > 3 else ''} "
+            f"the store does not know the bounds of {first_few(unknown)} "
             "(ingested by an older embedstore): coordinates are taken to begin at level 0; "
             "`embedstore ingest --force` records them"
         )

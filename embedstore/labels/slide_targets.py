@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from embedstore.errors import LabelError
 from embedstore.labels.targets import EXAMPLES, Targets
 from embedstore.labels.task_labels import TaskLabels, candidate_classes, classes_with_targets, task_labels
+from embedstore.quantities import first_few
 
 KINDS = ("slide", "patient")
 
@@ -171,12 +172,8 @@ def _no_match_reason(labels: TaskLabels, slides: Mapping[str, str | None], level
     if level == "patient" and any(name in slides for name in named):
         what = "are about slides of which no patient is known"
     else:
-        what = f"are about none of the {len(slides)} slides or their patients ({_few(sorted(slides))})"
+        what = f"are about none of the {len(slides)} slides or their patients ({first_few(sorted(slides))})"
     return (
-        f"task {labels.task!r}: its labels of whole slides and patients ({_few(named)}) {what}; ingest the slides with "
-        "a list that has the column patient, or import labels with slide_id"
+        f"task {labels.task!r}: its labels of whole slides and patients ({first_few(named)}) {what}; ingest the slides "
+        "with a list that has the column patient, or import labels with slide_id"
     )
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -12,6 +12,7 @@ from embedstore.errors import WeightsError
 from embedstore.extractors.networks.transformers_layout import from_transformers, resample_positions
 from embedstore.extractors.networks.weights_file import State
 from embedstore.extractors.spec import ExtractorSpec
+from embedstore.quantities import first_few
 
 # Names of the weights' file in the hub's repositories of timm and transformers networks, in order of preference.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -194,11 +195,7 @@ def _problems(state: State, expected: State) -> tuple[int, str]:
         if state[name].shape != expected[name].shape
     ]
     lists = ((missing, "missing"), (unexpected, "unexpected"), (other_shape, "of another shape"))
-    texts = [
-        f"{len(names)} {what}: {', '.join(names[:MAX_KEYS_SHOWN])}{', …' if len(names) > MAX_KEYS_SHOWN else ''}"
-        for names, what in lists
-        if names
-    ]
+    texts = [f"{len(names)} {what}: {first_few(names, MAX_KEYS_SHOWN)}" for names, what in lists if names]
     return len(missing) + len(unexpected) + len(other_shape), "; ".join(texts)
 
 

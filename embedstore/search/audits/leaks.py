@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedstore.progress import OnProgress, no_progress
+from embedstore.quantities import first_few
 from embedstore.search.audits.audit import Audit
 from embedstore.search.audits.groups import AuditGroups, GroupsByPatient, GroupsBySplit
 from embedstore.search.audits.near_duplicate import check_distance, near_duplicate_distance
@@ -175,6 +176,5 @@ def _patient_notes(drawn: TileSample, patients: GroupsByPatient) -> tuple[str, .
     unknown = patients.patients.unknown_among(sorted(set(drawn.tiles.column("slide_id").to_pylist())))
     if not unknown:
         return ()
-    names = f"{', '.join(unknown[:3])}{', …' if len(unknown) > 3 else ''}"
-    slides = f"{drawn.slides:,} slide(s) ({names})"
+    slides = f"{drawn.slides:,} slide(s) ({first_few(unknown)})"
     return (no_patient_note(len(unknown), slides, slides=True, tiles=True, consequence="they count as leaks"),)

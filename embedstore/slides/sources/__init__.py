@@ -3,7 +3,7 @@
 from embedstore.slides.sources.find import FoundSlides, find_slides
 from embedstore.slides.sources.folder import kind_of, nested_folders, real_paths
 from embedstore.slides.sources.source import MetadataValue, SlideSource
-from embedstore.slides.sources.source_summary import LeftOut, SourceSummary, TileFolderSummary, first_few
+from embedstore.slides.sources.source_summary import LeftOut, SourceSummary, TileFolderSummary
 from embedstore.slides.sources.tile_folder import TileFolder, TileLabel, read_tile_folder
 
 __all__ = [
@@ -20,5 +20,4 @@ __all__ = [
     "nested_folders",
     "read_tile_folder",
     "real_paths",
-    "first_few",
 ]

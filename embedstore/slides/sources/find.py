@@ -9,6 +9,7 @@ from pathlib import Path
 
 from embedstore.config import TilingConfig
 from embedstore.errors import SlideFormatError, SlideListError, SlideNotFoundError
+from embedstore.quantities import first_few
 from embedstore.slides.sources.folder import (
     DICOM_SUFFIXES,
     IMAGE_SUFFIXES,
@@ -23,7 +24,7 @@ from embedstore.slides.sources.folder import (
 from embedstore.slides.sources.folder_slides import dicom_series, find_in_folder
 from embedstore.slides.sources.slide_list import LIST_SUFFIXES, ListedSlide, read_slide_list
 from embedstore.slides.sources.source import SlideSource
-from embedstore.slides.sources.source_summary import LeftOut, LeftOutFiles, SourceSummary, TileFolderSummary, first_few
+from embedstore.slides.sources.source_summary import LeftOut, LeftOutFiles, SourceSummary, TileFolderSummary
 from embedstore.slides.sources.tile_folder import LABELS, improbable_together, read_tile_folder
 
 MASK = re.compile(r"(?<![A-Za-z])masks?(?![A-Za-z])", re.IGNORECASE)

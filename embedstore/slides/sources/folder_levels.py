@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median_high
 
-from embedstore.slides.sources.source_summary import first_few
+from embedstore.quantities import first_few
 
 SPLIT = re.compile(r"train(ing)?|val(id(ation)?)?|test(ing)?|fold[ _-]?\d+", re.IGNORECASE)
 MAGNIFICATION = re.compile(r"x?\d+(\.\d+)?x|x\d+(\.\d+)?|\d+(\.\d+)?(px|mpp|um|µm)", re.IGNORECASE)

@@ -1,14 +1,14 @@
 """What the paths given to ingest were understood as, in a few lines and as plain values."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from embedstore.errors import one_line
 
-SHOWN = 3  # names that stand for all in a line
+SHOWN = 3  # examples that are kept of what was left out
 LONGEST = 60  # characters of a name that are shown
 SHOWN_FOLDERS = 5  # tile folders that have a line of their own
 
@@ -31,11 +31,6 @@ WHY_LEFT_OUT = {
     "not whole": ("DICOM files that are no whole-slide images", ""),
     "other": ("other files", ""),
 }
-
-
-def first_few(names: Sequence[str]) -> str:
-    """The first few of many names."""
-    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from embedstore.class_names import alike_note
 from embedstore.errors import SlideListError
+from embedstore.quantities import first_few
 from embedstore.slides.sources.folder import (
     IMAGE_SUFFIXES,
     Folder,
@@ -19,7 +20,7 @@ from embedstore.slides.sources.folder import (
 )
 from embedstore.slides.sources.folder_levels import SPLIT, FolderLevels, read_levels
 from embedstore.slides.sources.image_sizes import improbable_sizes
-from embedstore.slides.sources.source_summary import LeftOutFiles, TileFolderSummary, first_few
+from embedstore.slides.sources.source_summary import LeftOutFiles, TileFolderSummary
 from embedstore.tables import PATIENT_COLUMNS, UserTable, read_table
 
 # Names of the column of files; where a table has several, the first that names images counts.

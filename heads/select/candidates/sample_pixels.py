@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError, RegionReadError, ResolutionError, SlideError, SlideNotFoundError
 from embedstore.progress import OnProgress, Progress, no_progress
+from embedstore.quantities import first_few
 from embedstore.slides import Pixels, check_fine_enough, open_slide
 from embedstore.store import Collection, Store, TileLocation
 from heads.select.candidates.recut import ImageReader, SquareReader, TileReader
@@ -60,7 +61,7 @@ class SamplePixels:
         notes, total = [], f"of {len(tiles):,} tiles"
         if self.missing:
             count = sum(tile.slide_id in self.missing for tile in tiles)
-            names = ", ".join(list(self.missing)[:NAMED_SLIDES]) + (", …" if len(self.missing) > NAMED_SLIDES else "")
+            names = first_few(list(self.missing), NAMED_SLIDES)
             reason = next(iter(self.missing.values()))
             notes.append(f"{count:,} {total} are left out, as slides cannot be opened any more: {names}; {reason}")
         if self.damaged:

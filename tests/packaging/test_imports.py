@@ -49,6 +49,8 @@ LAYERS = (
     ("heads.select",),
     ("actors",),
     ("embedstore.api",),
+    ("embedstore.client",),
+    ("embedstore.service",),
     ("cli",),
 )
 
@@ -60,6 +62,12 @@ HOMES = {
     "lance": "embedstore/store/",
     "lancedb": "embedstore/store/",
     "sqlglot": "embedstore/search/",
+    "faiss": "embedstore/search/hot/",
+    "fastapi": "embedstore/service/",
+    "starlette": "embedstore/service/",
+    "uvicorn": "embedstore/service/",
+    "prometheus_client": "embedstore/service/",
+    "httpx2": "embedstore/client/",
     "ray": "actors/",
     "jax": "heads/",
     "jaxlib": "heads/",

@@ -28,6 +28,7 @@ COMMANDS = {
     "augmenters": ("cli.augmenters", "List, show and remove latent augmenters."),
     "heads": ("cli.heads", "List, show and remove heads."),
     "predict": ("cli.predict", "Run a head over a collection and store its predictions."),
+    "serve": ("cli.serve", "Serve a store over HTTP, for programs, notebooks and a page."),
     "audit": ("cli.audit", "Find leaks, outliers and duplicate slides."),
     "index": ("cli.index", "Bring the search index up to date, or choose another index."),
     "rm": ("cli.rm", "Remove slides or patients from a store."),

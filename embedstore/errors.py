@@ -237,3 +237,26 @@ class UnknownKeyError(EmbedStoreError, LookupError):
 
 class ClusterError(EmbedStoreError, ConnectionError):
     """A Ray cluster cannot be reached."""
+
+
+# -- the service ----------------------------------------------------------------------------
+
+
+class RequestError(EmbedStoreError, ValueError):
+    """A request that the service refuses for a reason of its own."""
+
+
+class NotAllowedError(RequestError, PermissionError):
+    """The caller's role or project does not allow it."""
+
+
+class TooLargeError(RequestError):
+    """A body is larger than the service takes."""
+
+
+class SlowClientError(RequestError, TimeoutError):
+    """A client stopped in the middle of a body."""
+
+
+class ClientGoneError(RequestError, ConnectionError):
+    """The client went before its turn came."""

@@ -81,6 +81,11 @@ class Collection:
         self._tables, self._table = tables, table
         self.name = table.name
 
+    @property
+    def table(self) -> CollectionTable:
+        """Its table, for programs that work below this API."""
+        return self._table
+
     # -- what it holds ----------------------------------------------------------------------
 
     def __len__(self) -> int:

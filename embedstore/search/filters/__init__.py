@@ -2,6 +2,7 @@
 
 from embedstore.search.filters.selection import (
     Selection,
+    check_filter,
     filter_columns,
     filter_tiles,
     select_slides,
@@ -9,4 +10,12 @@ from embedstore.search.filters.selection import (
     slides_where,
 )
 
-__all__ = ["Selection", "filter_columns", "filter_tiles", "select_slides", "select_tiles", "slides_where"]
+__all__ = [
+    "Selection",
+    "check_filter",
+    "filter_columns",
+    "filter_tiles",
+    "select_slides",
+    "select_tiles",
+    "slides_where",
+]

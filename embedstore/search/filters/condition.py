@@ -97,7 +97,7 @@ def split_filter(where: str, column_of: Callable[[str], Column]) -> list[Conditi
         ConfigError: it is not one condition, has something that a filter cannot have, compares values of different
             kinds, or is too long.
     """
-    tree = _parse(where)
+    tree = parse_filter(where)
     names = dict.fromkeys(column_name(column) for column in tree.find_all(exp.Column))
     named = {name: column_of(name) for name in names}
     conditions = []
@@ -108,7 +108,8 @@ def split_filter(where: str, column_of: Callable[[str], Column]) -> list[Conditi
     return conditions
 
 
-def _parse(where: str) -> Any:
+def parse_filter(where: str) -> Any:
+    """The syntax tree of a filter; raises ConfigError where it is not one condition."""
     if len(where) > MAX_LENGTH:
         raise ConfigError(f"it has {len(where):,} characters; expected at most {MAX_LENGTH:,}")
     try:

@@ -133,6 +133,13 @@ def select_slides(store: Store, collection: Collection, where: str) -> list[str]
     return passing.column(0).to_pylist()
 
 
+def check_filter(where: str) -> None:
+    """Raise ConfigError where a filter is not one whole condition, before it is joined to another."""
+    from embedstore.search.filters.condition import parse_filter
+
+    parse_filter(where)
+
+
 def slides_where(store: Store, collection: Collection, where: str | None) -> list[SlideRow]:
     """The rows of the slides of the ledger for which a condition is true, by id; of all when it is None.
 

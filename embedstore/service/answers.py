@@ -1,0 +1,101 @@
+"""Tables as answers: JSON rows with a bound, or a stream of Arrow."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+from fastapi import Query, Request, Response
+from pydantic import BaseModel, Field
+from pydantic_core import to_json
+
+from embedstore.errors import ConfigError
+from embedstore.service.service import service_of
+
+ARROW = "application/vnd.apache.arrow.stream"
+
+#: Query parameters of every route that answers with a table.
+Offset = Annotated[int, Query(ge=0, le=2**31, description="Rows to leave out at the beginning.")]
+Limit = Annotated[int | None, Query(ge=1, le=2**31, description="Most rows; the service's own bound when left out.")]
+Format = Annotated[
+    Literal["json", "arrow"] | None, Query(description="`arrow` for an IPC stream; else by the header Accept.")
+]
+
+
+class TableAnswer(BaseModel):
+    """Rows of a table. Ids of tiles are text, as JavaScript's numbers are too short for them."""
+
+    total: int = Field(description="Rows that there are, before offset and limit.")
+    rows: list[dict[str, Any]]
+
+
+#: What a route that answers with `table_answer` may answer, for the OpenAPI document.
+TABLE: dict[int | str, dict[str, Any]] = {200: {"model": TableAnswer, "content": {ARROW: {}}}}
+
+
+#: The same of a route that may answer with Arrow beside its own JSON, or only so.
+OR_ARROW: dict[int | str, dict[str, Any]] = {200: {"content": {ARROW: {}}}}
+
+
+def wants_arrow(request: Request, format: Literal["json", "arrow"] | None) -> bool:
+    return format == "arrow" if format else ARROW in request.headers.get("accept", "")
+
+
+def most_rows(request: Request, limit: int | None, *, arrow: bool) -> int:
+    """How many rows an answer may have.
+
+    Raises:
+        ConfigError: more were asked for than the service gives.
+    """
+    most = service_of(request).config.max_rows * (10 if arrow else 1)
+    if limit is not None and limit > most:
+        raise ConfigError(f"limit is {limit}; expected at most {most} rows an answer")
+    return limit or most
+
+
+def json_answer(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON of plain values, dates and rows; what is not a number is null."""
+    return Response(
+        to_json(content, inf_nan_mode="null", bytes_mode="base64"), status, dict(headers or {}), "application/json"
+    )
+
+
+def table_answer(
+    request: Request,
+    table: pa.Table,
+    *,
+    offset: int = 0,
+    limit: int | None = None,
+    format: Literal["json", "arrow"] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Response:
+    """Rows of a table in the format that was asked for.
+
+    Args:
+        metadata: Facts about the table: beside the rows in JSON, in the schema's metadata in Arrow.
+    """
+    arrow = wants_arrow(request, format)
+    total = table.num_rows
+    table = table.slice(offset, most_rows(request, limit, arrow=arrow))
+    if arrow:
+        return arrow_answer(table, metadata={**(metadata or {}), "total": str(total)})
+    return json_answer({**(metadata or {}), "total": total, "rows": json_rows(table)})
+
+
+def arrow_answer(table: pa.Table, *, metadata: Mapping[str, str] | None = None) -> Response:
+    kept = {
+        **(table.schema.metadata or {}),
+        **{key.encode(): value.encode() for key, value in (metadata or {}).items()},
+    }
+    table = table.replace_schema_metadata(kept)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return Response(memoryview(sink.getvalue()), media_type=ARROW)
+
+
+def json_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows as dictionaries, with the ids of tiles as text."""
+    for position, name in enumerate(table.column_names):
+        if name.endswith("tile_id"):
+            table = table.set_column(position, name, table[name].cast(pa.string()))
+    return table.to_pylist()

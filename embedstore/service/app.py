@@ -1,0 +1,73 @@
+"""The application: its routes, its middleware, and what they share."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+
+from embedstore.service.failures import add_handlers
+from embedstore.service.limits import BoundedBodies
+from embedstore.service.metrics import CountedRequests
+from embedstore.service.routes import collections, search, slides, store
+from embedstore.service.security import rule_of
+from embedstore.service.service import Service
+from embedstore.service_config import ServiceConfig
+from embedstore.version import __version__
+
+#: In this order: the route of one slide takes every path below /api/slides that no route before it takes.
+ROUTERS: tuple[APIRouter, ...] = (store.router, collections.router, search.router, slides.router)
+
+DESCRIPTION = (
+    "The embeddings, slides, labels and heads of a store. Coordinates are level-0 pixels (x, y); ids of tiles are text."
+)
+
+
+def create_app(store_uri: str, config: ServiceConfig | None = None) -> FastAPI:
+    """The application that serves a store.
+
+    Args:
+        store_uri: A directory, or the URI of an object store.
+        config: The settings; the defaults when None.
+    Raises:
+        StoreNotFoundError: nothing there was written by embedstore.
+        RuntimeError: a route has no rule who may use it.
+    """
+    config = config or ServiceConfig()
+    service = Service(store_uri, config)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="embedstore",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.service = service
+    for router in ROUTERS:
+        app.include_router(router)
+    require_rules(app)
+    add_handlers(app)
+    app.add_middleware(BoundedBodies, config=config)
+    app.add_middleware(CountedRequests, metrics=service.metrics)
+    return app
+
+
+def require_rules(app: FastAPI) -> None:
+    """Raise RuntimeError if a route has no rule who may use it: nothing is open by accident."""
+    lacking = [route.path for route in app.routes if isinstance(route, APIRoute) and rule_of(route) is None]
+    if lacking:
+        raise RuntimeError(f"routes without a rule who may use them: {', '.join(lacking)}")
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The function's name, for clients that are generated from the OpenAPI document."""
+    return route.name

@@ -1,0 +1,112 @@
+"""How the service says that something went wrong: one shape, with the sentence that the command line shows."""
+
+import re
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from embedstore import errors
+from embedstore.access_errors import access_error
+
+#: Status of an error of this library, by the first class that it is of.
+STATUSES: dict[type[Exception], int] = {
+    errors.NotAllowedError: 403,
+    errors.TooLargeError: 413,
+    errors.SlowClientError: 408,
+    errors.ClientGoneError: 499,
+    errors.StoreBusyError: 409,
+    errors.HeadExistsError: 409,
+    errors.AugmenterExistsError: 409,
+    errors.AccessError: 503,
+    errors.ClusterError: 503,
+    errors.StoreNotFoundError: 503,
+    errors.RunError: 503,
+    errors.CommitError: 503,
+    errors.SlideNotFoundError: 404,
+    errors.RegionReadError: 502,
+    LookupError: 404,
+    errors.EmbedStoreError: 400,
+}
+#: Seconds after which a request that met a busy table may be sent again.
+RETRY_S = 5
+#: A path on this machine: two names or more after a slash, none of which begins a word.
+_PATH = re.compile(r"(?<![\w:/.])(?:[a-z0-9]+://)?/?(?:[^\s/'\"|,;()]+/)+(?=[^\s/])")
+
+
+class Failure(BaseModel):
+    """What went wrong."""
+
+    type: str = Field(description="Name of the error in `embedstore.errors`, or of the rule of HTTP.")
+    message: str = Field(description="One sentence: what is wrong, what was expected, what to do next.")
+
+
+class FailureAnswer(BaseModel):
+    """Every answer that is not a success."""
+
+    error: Failure
+
+    model_config = {
+        "json_schema_extra": {
+            "example": {"error": {"type": "HeadNotFoundError", "message": "the store has no head 'tumor'; …"}}
+        }
+    }
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The failures that a route may answer, for the OpenAPI document; those that every route has are among them."""
+    return {status: {"model": FailureAnswer} for status in sorted({400, 401, 403, 404, 422, 429, 503, *statuses})}
+
+
+def status_of(error: Exception) -> int:
+    return next(status for kind, status in STATUSES.items() if isinstance(error, kind))
+
+
+def without_paths(text: str) -> str:
+    """A message without folders of this machine; the last name of a path stays."""
+    return _PATH.sub("", text)
+
+
+def failure(status: int, kind: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": {"type": kind, "message": message}}, status, headers)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer every error in the one shape."""
+
+    @app.exception_handler(errors.EmbedStoreError)
+    async def of_library(request: Request, error: errors.EmbedStoreError) -> JSONResponse:
+        status = status_of(error)
+        headers = {"Retry-After": str(RETRY_S)} if status in (409, 503) else None
+        return failure(status, type(error).__name__, shown_message(request, str(error)), headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def of_schema(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        more = "" if len(error.errors()) == 1 else f"; and {len(error.errors()) - 1} more"
+        return failure(
+            422, "ValidationError", f"{where}: {first['msg']}{more}; /api/openapi.json tells what is expected"
+        )
+
+    @app.exception_handler(HTTPException)
+    async def of_http(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, errors.EmbedStoreError):  # of reading a body
+            return await of_library(request, error.__cause__)
+        return failure(error.status_code, "HTTPError", str(error.detail), dict(error.headers or {}) or None)
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        foreseen = access_error(error)
+        if foreseen is not None:
+            return await of_library(request, foreseen)
+        return failure(500, "InternalError", "the service failed; its log tells more")
+
+
+def shown_message(request: Request, message: str) -> str:
+    """A message of this library as a client may see it: without paths, and with slides as the caller knows them."""
+    show = getattr(request.state, "shown_message", None)
+    return without_paths(message) if show is None else show(message)

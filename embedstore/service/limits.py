@@ -1,0 +1,114 @@
+"""What a client may take: bodies of bounded size and duration, and a share of the threads for each kind of work."""
+
+import os
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import anyio
+import anyio.to_thread
+from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from embedstore.errors import ClientGoneError, SlowClientError, TooLargeError
+from embedstore.service.failures import failure
+from embedstore.service_config import ServiceConfig
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Limits:
+    """How many calls of each kind of work run at once; the others wait in the order in which they came.
+
+    Each kind has threads of its own, so that a wall of thumbnails never delays a search.
+    """
+
+    def __init__(self, config: ServiceConfig):
+        cores = os.cpu_count() or 2
+        self.searches = anyio.CapacityLimiter(config.searches or cores)
+        self.pictures = anyio.CapacityLimiter(config.pictures or cores)
+        self.reads = anyio.CapacityLimiter(2 * cores)  # of tables: short, and mostly waiting for the disk
+        self.writes = anyio.CapacityLimiter(4)
+        self.embeddings = anyio.CapacityLimiter(1)
+        self.exports = anyio.CapacityLimiter(2)
+        self._threads = anyio.CapacityLimiter(1000)  # those above decide
+
+    def all(self) -> dict[str, anyio.CapacityLimiter]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    async def run(
+        self,
+        limiter: anyio.CapacityLimiter,
+        request: Request,
+        function: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Call a function in a thread once the limiter lets it; not at all if the client has gone by then."""
+        borrower = object()
+        try:
+            limiter.acquire_on_behalf_of_nowait(borrower)
+        except anyio.WouldBlock:
+            await self._wait(limiter, request, borrower)
+        try:
+            return await anyio.to_thread.run_sync(lambda: function(*args, **kwargs), limiter=self._threads)
+        finally:
+            limiter.release_on_behalf_of(borrower)
+
+    async def _wait(self, limiter: anyio.CapacityLimiter, request: Request, borrower: object) -> None:
+        got = False
+
+        async def watch() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            await limiter.acquire_on_behalf_of(borrower)
+            got = True
+            group.cancel_scope.cancel()
+        if not got:
+            raise ClientGoneError("the client went before its turn came")
+
+
+class BoundedBodies:
+    """Middleware: refuses bodies that are too large, and clients that stop in the middle of one."""
+
+    def __init__(self, app: ASGIApp, config: ServiceConfig):
+        self._app, self._config = app, config
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        is_json = "json" in headers.get("content-type", "json")
+        most = self._config.max_json_bytes if is_json else self._config.max_upload_bytes
+        stated = headers.get("content-length", "0")
+        if stated.isdigit() and int(stated) > most:
+            await failure(413, "TooLargeError", _too_large(most))(scope, receive, send)
+            return
+        taken, ended = 0, False
+
+        async def bounded() -> Message:
+            nonlocal taken, ended
+            if ended:
+                return await receive()  # waits until the client goes
+            with anyio.move_on_after(self._config.body_timeout_s) as waited:
+                message = await receive()
+            if waited.cancelled_caught:
+                raise SlowClientError(f"no byte of the body came for {self._config.body_timeout_s:g} s; send it again")
+            taken += len(message.get("body", b""))
+            if taken > most:
+                raise HTTPException(413) from TooLargeError(_too_large(most))
+            ended = not message.get("more_body", False)
+            return message
+
+        await self._app(scope, bounded, send)
+
+
+def _too_large(most: int) -> str:
+    return f"the body is larger than {most:,} bytes, which this service takes at most; send less, or in parts"

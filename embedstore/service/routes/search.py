@@ -1,0 +1,213 @@
+"""Search: the tiles nearest to a tile, a place, a region, a class or a vector."""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from embedstore.api import Collection
+from embedstore.errors import NotAllowedError
+from embedstore.search import Query as SearchQuery
+from embedstore.search import SearchConfig, away_from, to_query
+from embedstore.search_config import AWAY_WEIGHT, IndexSearchConfig
+from embedstore.service.answers import OR_ARROW, arrow_answer, json_answer, json_rows, wants_arrow
+from embedstore.service.failures import answers
+from embedstore.service.visible import SeenByReader, Visible
+
+router = APIRouter(prefix="/api/collections/{collection}", tags=["search"])
+
+#: Longest vector that a query may hold, and most tiles that it moves away from.
+MOST_VALUES, MOST_EXAMPLES = 16_384, 100
+MOST_NEIGHBOURS = 10_000
+
+
+def _tile_id(text: str) -> str:
+    if not -(1 << 63) <= int(text) < 1 << 63:
+        raise ValueError("ids of tiles have 64 bits")
+    return text
+
+
+TileId = Annotated[str, Field(pattern=r"^-?[0-9]{1,19}$", examples=["-4611686018427387904"]), AfterValidator(_tile_id)]
+Pixel = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
+SlideId = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class _Example(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TileExample(_Example):
+    """A tile by its id."""
+
+    tile_id: TileId
+
+
+class PlaceExample(_Example):
+    """The tile at a pixel of a slide."""
+
+    slide_id: SlideId
+    x: Pixel = Field(description="Level-0 pixel.")
+    y: Pixel = Field(description="Level-0 pixel.")
+
+
+class RegionExample(_Example):
+    """The tiles whose centre is in a box of a slide."""
+
+    slide_id: SlideId
+    region: tuple[Pixel, Pixel, Pixel, Pixel] = Field(description="x, y, width and height; level-0 pixels.")
+
+
+class ClassExample(_Example):
+    """The mean of the tiles that are labelled with a class of a task."""
+
+    task: str = Field(max_length=200)
+    label: str = Field(max_length=200)
+
+
+class VectorExample(_Example):
+    """A vector of the collection's extractor."""
+
+    vector: list[float] = Field(min_length=1, max_length=MOST_VALUES)
+
+
+Example = TileExample | PlaceExample | RegionExample | ClassExample | VectorExample
+
+
+class IndexSearch(BaseModel):
+    """How the search index is used; fields as of `embedstore.search_config.IndexSearchConfig`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    nprobes: int = Field(IndexSearchConfig().nprobes, ge=1, le=65_536)
+    refine_factor: int = Field(IndexSearchConfig().refine_factor, ge=1, le=100)
+    exact: bool = False
+
+
+class SearchBody(BaseModel):
+    """What to search for; fields beside the query as of `embedstore.SearchConfig`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"query": {"slide_id": "a.svs", "x": 20480, "y": 10240}, "k": 20}},
+    )
+
+    query: Example
+    away_from: list[Example] = Field([], max_length=MOST_EXAMPLES, description="The query is moved away from these.")
+    away_weight: float = Field(AWAY_WEIGHT, ge=0, le=1000, allow_inf_nan=False)
+    k: int = Field(10, ge=1, le=MOST_NEIGHBOURS, description="Number of neighbours.")
+    where: str | None = Field(None, max_length=20_000, description="A filter that every neighbour passes.")
+    exclude_same: Literal["slide", "patient"] | None = None
+    per_slide: int | None = Field(None, ge=1, le=MOST_NEIGHBOURS)
+    diverse: float = Field(0, ge=0, le=1)
+    columns: list[str] = Field([], max_length=100, description="Columns of slides to show beside each neighbour.")
+    index_search: IndexSearch = Field(default_factory=lambda: IndexSearch.model_validate({}))
+
+
+class Hit(BaseModel):
+    """A tile that was found."""
+
+    model_config = ConfigDict(extra="allow")
+
+    rank: int
+    distance: float = Field(description="1 - cosine, 0 to 2.")
+    tile_id: str
+    slide_id: str
+    patient: str | None
+    x: int = Field(description="Level-0 pixel.")
+    y: int
+    edge_l0: int
+    name: str | None
+    tissue: float | None
+
+
+class SearchAnswer(BaseModel):
+    """The nearest tiles; the picture of one is at /api/collections/COLLECTION/tiles/TILE/picture."""
+
+    query: str = Field(description="The query in words.")
+    note: str = Field(description="What the user should know, such as why there are few neighbours; often empty.")
+    hits: list[Hit]
+
+
+class QueryAnswer(BaseModel):
+    """A query as a vector, to search with later or elsewhere."""
+
+    title: str
+    vector: list[float]
+    slides: list[str]
+    tile_ids: list[str]
+
+
+@router.post("/search", response_model=SearchAnswer, responses=OR_ARROW | answers(409))
+async def search(request: Request, seen: SeenByReader, collection: str, body: SearchBody) -> Response:
+    """The tiles that are nearest to a query, by the cosine of their embeddings; the query's own are left out."""
+
+    def find() -> Response:
+        chosen = seen.service.collection(collection)
+        query = as_query(seen, chosen, body.query)
+        if body.away_from:
+            negatives = [as_query(seen, chosen, example) for example in body.away_from]
+            query = away_from(query, negatives, weight=body.away_weight)
+        config = SearchConfig(
+            k=body.k,
+            where=seen.where(body.where),
+            exclude_same=body.exclude_same,
+            per_slide=body.per_slide,
+            diverse=body.diverse,
+            columns=tuple(seen.shown_columns(body.columns)),
+            index_search=IndexSearchConfig(**body.index_search.model_dump()),
+        )
+        hits = chosen.search(query, config).hits
+        table, title, note = seen.table(hits.table), seen.text(hits.query.title), seen.text(hits.note)
+        if wants_arrow(request, None):
+            return arrow_answer(table, metadata={"query": title, "note": note})
+        return json_answer({"query": title, "note": note, "hits": json_rows(table)})
+
+    return await seen.run("searches", request, find)
+
+
+@router.post("/query", response_model=QueryAnswer, responses=answers())
+async def make_query(request: Request, seen: SeenByReader, collection: str, body: Example) -> Response:
+    """A query as a vector: of a tile, a place, a region or a class."""
+
+    def make() -> Response:
+        query = as_query(seen, seen.service.collection(collection), body)
+        return json_answer(query_record(seen, query))
+
+    return await seen.run("searches", request, make)
+
+
+def query_record(seen: Visible, query: SearchQuery) -> dict[str, Any]:
+    """A query as JSON values; fields as of `QueryAnswer`."""
+    return {
+        "title": seen.text(query.title),
+        "vector": query.vector.tolist(),
+        "slides": [seen.shown_id(slide_id) for slide_id in query.slides],
+        "tile_ids": [str(tile_id) for tile_id in query.tile_ids.tolist()],
+    }
+
+
+def as_query(seen: Visible, collection: Collection, example: Example) -> SearchQuery:
+    """The query of an example.
+
+    Raises:
+        TileNotFoundError, SlideNotInStoreError: there is no such tile, or the caller does not see it.
+    """
+    match example:
+        case TileExample():
+            query = to_query(seen.service.tables, collection.table, int(example.tile_id))
+        case PlaceExample():
+            query = to_query(
+                seen.service.tables, collection.table, (seen.slide(example.slide_id), example.x, example.y)
+            )
+        case RegionExample():
+            query = collection.query_by_region(seen.slide(example.slide_id), example.region)
+        case ClassExample():
+            query = collection.query_by_label(example.task, example.label)
+            if seen.slides() is not None and len(query.tile_ids):
+                reason = "the mean of a class is over all slides, and this token sees a project; search by tiles"
+                raise NotAllowedError(reason)
+        case VectorExample():
+            query = collection.query_by_vector(np.asarray(example.vector, np.float64))
+    seen.require_slides(query.slides)
+    return query

@@ -1,0 +1,50 @@
+"""What the routes share: the store, its collections, limits and counts. One object an application."""
+
+import threading
+
+from fastapi import Request
+
+from embedstore.api import Collection, Store
+from embedstore.service.limits import Limits
+from embedstore.service.metrics import Metrics
+from embedstore.service_config import ServiceConfig
+from embedstore.store import Store as StoreTables
+
+
+class Service:
+    """A store that is being served.
+
+    Attributes:
+        tables: Its tables.
+        store: The store as Python sees it.
+        config: The settings.
+    """
+
+    def __init__(self, store_uri: str, config: ServiceConfig):
+        self.tables = StoreTables.open(store_uri)
+        self.store = Store(self.tables)
+        self.config = config
+        self.limits = Limits(config)
+        self.metrics = Metrics(self.limits)
+        self._collections: dict[str, Collection] = {}
+        self._lock = threading.Lock()
+
+    def collection(self, name: str) -> Collection:
+        """A collection by name, the same object each time: it keeps what it has read.
+
+        Raises:
+            CollectionNotFoundError: there is none of that name.
+        """
+        with self._lock:
+            if name not in self._collections:
+                self._collections[name] = self.store.collection(name)
+            return self._collections[name]
+
+    def close(self) -> None:
+        """End what runs beside the requests."""
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request was sent to."""
+    service: Service = request.app.state.service
+    return service

@@ -1,0 +1,48 @@
+"""Settings of the service, checked where they are made. Here, so that the command line shows them without FastAPI."""
+
+from dataclasses import dataclass
+
+from embedstore.config import MIB, Settings, require
+
+#: Addresses that only this machine reaches.
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceConfig(Settings):
+    """How a store is served over HTTP.
+
+    Attributes:
+        host: Address to listen on; other machines reach the service only on an address beyond the loopback.
+        port: Port to listen on; 0 takes a free one.
+        searches: Searches that run at once; one a core when None.
+        pictures: Pictures of slides that are decoded at once; one a core when None.
+        jobs: Fits, predictions and exports that run at once.
+        max_json_bytes: Largest body of JSON, bytes.
+        max_upload_bytes: Largest body of any other kind, such as an image or a table of queries, bytes.
+        body_timeout_s: Longest pause of a client within the body of a request, seconds.
+        max_rows: Most rows of one answer in JSON; in Arrow ten times as many.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    searches: int | None = None
+    pictures: int | None = None
+    jobs: int = 1
+    max_json_bytes: int = 4 * MIB
+    max_upload_bytes: int = 64 * MIB
+    body_timeout_s: float = 30.0
+    max_rows: int = 10_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.port <= 65_535, f"port is {self.port}; expected 0 to 65535")
+        for name in ("searches", "pictures", "jobs", "max_json_bytes", "max_upload_bytes", "max_rows"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
+        require(self.body_timeout_s > 0, f"body_timeout_s is {self.body_timeout_s}; expected more than 0 s")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches the service."""
+        return self.host in LOOPBACK or self.host.startswith("127.")

@@ -1,0 +1,124 @@
+"""The routes of slides, collections and search answer as the Python API does, and refuse in one shape."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from starlette.testclient import TestClient
+
+from embedstore.api import Store
+from embedstore.service.answers import ARROW
+from embedstore.store import Store as StoreTables
+
+SEARCH = "/api/collections/toy/search"
+
+
+@pytest.fixture
+def store(toy_store: StoreTables) -> Store:
+    return Store(toy_store)
+
+
+def test_the_store_says_what_it_holds(client: TestClient):
+    answer = client.get("/api").json()
+    assert (answer["collections"], answer["slides"], answer["tasks"]) == (["toy"], 3, ["tumour"])
+    assert client.get("/health").json() == client.get("/ready").json() == {"status": "ok"}
+
+
+def test_slides_are_filtered_sorted_and_paged(client: TestClient):
+    def ids(**query: object) -> list[str]:
+        return [row["slide_id"] for row in client.get("/api/slides", params=query).json()["rows"]]
+
+    assert ids() == ["a.svs", "b.svs", "sub/c.svs"]
+    assert ids(sort="bounds_x", order="descending") == ["sub/c.svs", "b.svs", "a.svs"]
+    assert ids(where="cohort = 'A'") == ["a.svs", "sub/c.svs"]
+    assert ids(text="P1") == ["b.svs"] and ids(text="SUB/") == ["sub/c.svs"]
+    assert ids(offset=1, limit=1) == ["b.svs"]
+    assert ids(state="done") == ids() and ids(state="failed") == []
+    row = client.get("/api/slides", params={"limit": 1}).json()
+    assert row["total"] == 3 and not {"path", "fingerprint"} & row["rows"][0].keys()
+
+
+def test_a_slide_whose_id_has_a_slash(client: TestClient):
+    answer = client.get("/api/slides/sub/c.svs").json()
+    assert answer["slide_id"] == "sub/c.svs" and answer["outcomes"][0]["tiles"] == 4
+    assert client.get("/api/slides/sub%2Fc.svs").json() == answer
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"slide_id": "a.svs", "x": 130, "y": 0},
+        {"slide_id": "a.svs", "region": [0, 0, 256, 128]},
+        {"task": "tumour", "label": "yes"},
+    ],
+)
+def test_a_search_finds_what_python_finds(client: TestClient, store: Store, query: dict):
+    collection = store.collection("toy")
+    match query:
+        case {"x": x, "y": y, "slide_id": slide}:
+            example = (slide, x, y)
+        case {"region": region, "slide_id": slide}:
+            example = collection.query_by_region(slide, tuple(region))
+        case _:
+            example = collection.query_by_label(**query)
+    settings = {"k": 4, "where": "cohort = 'A'", "columns": ["cohort"]}
+    answer = client.post(SEARCH, json={"query": query, **settings})
+    found = collection.search(example, **settings)
+    assert [{**row, "tile_id": int(row["tile_id"])} for row in answer.json()["hits"]] == found.to_pylist()
+    as_arrow = client.post(SEARCH, json={"query": query, **settings}, headers={"Accept": ARROW})
+    assert pa.ipc.open_stream(as_arrow.content).read_all().to_pylist() == found.to_pylist()
+
+
+def test_the_vector_of_a_query_finds_the_same(client: TestClient):
+    tile = client.get("/api/collections/toy/tiles", params={"limit": 1}).json()["rows"][0]["tile_id"]
+    query = client.post("/api/collections/toy/query", json={"tile_id": tile}).json()
+    assert query["tile_ids"] == [tile] and query["slides"] == ["a.svs"]
+    by_vector = client.post(SEARCH, json={"query": {"vector": query["vector"]}, "k": 3}).json()["hits"]
+    by_tile = client.post(SEARCH, json={"query": {"tile_id": tile}, "k": 2}).json()["hits"]
+    assert by_vector[0]["tile_id"] == tile and [hit["tile_id"] for hit in by_vector[1:]] == [
+        hit["tile_id"] for hit in by_tile
+    ]
+
+
+def test_vectors_come_as_arrow(client: TestClient, store: Store):
+    answer = client.get("/api/collections/toy/vectors", params={"where": "slide_id = 'b.svs'"})
+    table = pa.ipc.open_stream(answer.content).read_all()
+    expected = store.collection("toy").vectors(where="slide_id = 'b.svs'")
+    np.testing.assert_array_equal(np.stack(table["vector"].to_numpy()), expected)
+
+
+@pytest.mark.parametrize(
+    "method, path, body, status, kind, words",
+    [
+        ("GET", "/api/slides/d.svs", None, 404, "SlideNotInStoreError", "no slide 'd.svs'"),
+        ("GET", "/api/slides?where=colour='red'", None, 400, "ConfigError", "no column 'colour'"),
+        ("GET", "/api/slides?sort=path", None, 400, "ConfigError", "no column 'path' to sort by"),
+        ("GET", "/api/slides?limit=1000000", None, 400, "ConfigError", "at most 10000 rows"),
+        ("GET", "/api/collections/none", None, 404, "CollectionNotFoundError", "no collection 'none'"),
+        ("GET", "/api/collections/toy/tiles/99999999999999999999", None, 404, "TileNotFoundError", "64 bits"),
+        ("POST", SEARCH, {"query": {"tile_id": "7"}}, 404, "TileNotFoundError", "no tile 7"),
+        ("POST", SEARCH, {"query": {"vector": [1, 2]}}, 400, "VectorError", "vectors of 4 values"),
+        ("POST", SEARCH, {"query": {"tile_id": "7"}, "kk": 3}, 422, "ValidationError", "kk"),
+        ("POST", SEARCH, {"query": {"vector": [1, 0, 0, 0]}, "columns": ["path"]}, 400, "ConfigError", "'path'"),
+        ("GET", "/api/nothing", None, 404, "HTTPError", "Not Found"),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_a_sentence_without_paths(client: TestClient, toy_store, method, path, body, status, kind, words):
+    answer = client.request(method, path, json=body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (status, kind) and words in error["message"], error
+    assert toy_store.uri not in answer.text and "/tmp" not in answer.text
+
+
+def test_bodies_are_bounded(client: TestClient):
+    large = client.post(SEARCH, content=b" " * (5 << 20), headers={"Content-Type": "application/json"})
+    assert large.status_code == 413 and large.json()["error"]["type"] == "TooLargeError"
+    chunks = (b" " * (1 << 20) for _ in range(5))  # a client that does not say how much it sends
+    large = client.post(SEARCH, content=chunks, headers={"Content-Type": "application/json"})
+    assert large.status_code == 413
+
+
+def test_requests_are_counted_by_route(client: TestClient):
+    client.get("/api/slides/a.svs")
+    text = client.get("/metrics").text
+    assert 'embedstore_requests_total{method="GET",route="/api/slides/{slide_id:path}",status="200"}' in text
+    assert "a.svs" not in text and 'embedstore_running{work="searches"} 0.0' in text

@@ -246,8 +246,16 @@ class RequestError(EmbedStoreError, ValueError):
     """A request that the service refuses for a reason of its own."""
 
 
+class NotAuthenticatedError(RequestError, PermissionError):
+    """A request does not say who asks, or says it with a token that does not hold."""
+
+
 class NotAllowedError(RequestError, PermissionError):
     """The caller's role or project does not allow it."""
+
+
+class TooManyAttemptsError(RequestError, PermissionError):
+    """An address sent too many wrong tokens and must wait."""
 
 
 class TooLargeError(RequestError):
@@ -260,3 +268,11 @@ class SlowClientError(RequestError, TimeoutError):
 
 class ClientGoneError(RequestError, ConnectionError):
     """The client went before its turn came."""
+
+
+class TokenNotFoundError(StoreError, LookupError):
+    """The store has no such token."""
+
+
+class TokenExistsError(StoreError, FileExistsError):
+    """The store already has a token of that name."""

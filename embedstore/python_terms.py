@@ -20,6 +20,9 @@ CALLS = {
     "rm --column": "store.remove_columns({})",
     "show": "store.slides",
     "status": "store.status",
+    "token create": "store.tokens.create({})",
+    "token ls": "store.tokens.table",
+    "token revoke": "store.tokens.revoke(name)",
 }
 #: What a call takes first.
 POSITIONAL = {"ingest": "slides", "label import": "files", "fit-head": "task"}
@@ -39,11 +42,20 @@ SECTIONS = {
     "tissue": "tissue",
 }
 NAMES = {"class": "of_class", "out": "path", "split": "kind", "tissue": "method"}
-SWITCHES = ("in-process", "merge", "replace", "retry-failed", "skip-invalid", "skip-unknown-slides", "trust-extractor")
+SWITCHES = (
+    "in-process",
+    "insecure",
+    "merge",
+    "replace",
+    "retry-failed",
+    "skip-invalid",
+    "skip-unknown-slides",
+    "trust-extractor",
+)
 LISTS = {"column": "columns", "force": "force", "slide": "slides"}
 #: Flags that a call in Python has no need of: its object knows them.
 IMPLIED = ("head", "store", "task", "tiles")
-_COMMAND = r"`embedstore ([a-z-]+(?: (?:import|ls)\b)?)([^`]*)`"
+_COMMAND = r"`embedstore ([a-z-]+(?: (?:import|ls|create|revoke)\b)?)([^`]*)`"
 _VALUES = "all|bounds|cpu|flat|holdout|ivf_rq|kfold|level0|none|openslide|random|slide"
 _FLAG = rf"--([a-z][a-z-]*)(?: (\d[\d.]*\d|\d|[A-Z]{{2,}}|(?:{_VALUES})\b))?"
 

@@ -1,11 +1,9 @@
 """Settings of the service, checked where they are made. Here, so that the command line shows them without FastAPI."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from embedstore.access_config import AccessConfig, is_loopback
 from embedstore.config import MIB, Settings, require
-
-#: Addresses that only this machine reaches.
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +20,7 @@ class ServiceConfig(Settings):
         max_upload_bytes: Largest body of any other kind, such as an image or a table of queries, bytes.
         body_timeout_s: Longest pause of a client within the body of a request, seconds.
         max_rows: Most rows of one answer in JSON; in Arrow ten times as many.
+        access: Who may ask it.
     """
 
     host: str = "127.0.0.1"
@@ -33,6 +32,7 @@ class ServiceConfig(Settings):
     max_upload_bytes: int = 64 * MIB
     body_timeout_s: float = 30.0
     max_rows: int = 10_000
+    access: AccessConfig = field(default_factory=AccessConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,4 +45,4 @@ class ServiceConfig(Settings):
     @property
     def is_local(self) -> bool:
         """Whether only this machine reaches the service."""
-        return self.host in LOOPBACK or self.host.startswith("127.")
+        return is_loopback(self.host)

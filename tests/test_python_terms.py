@@ -13,12 +13,14 @@ import pytest
 
 import embedstore.api as api
 from embedstore import config
+from embedstore.access_config import AccessConfig
 from embedstore.errors import EmbedStoreError, SlideNotFoundError
 from embedstore.export import ExportRequest
 from embedstore.extractors import ExtractorConfig
 from embedstore.labels import ImportConfig
 from embedstore.python_terms import CALLS, python_terms
 from embedstore.search_config import SearchConfig
+from embedstore.service_config import ServiceConfig
 from heads import config as heads_config
 
 ROOT = Path(__file__).parents[1]
@@ -69,13 +71,13 @@ def test_every_flag_of_a_message_is_a_keyword():
     flags = {flag for text in _texts() for flag in re.findall(r"--([a-z][a-z-]+)\b(?!:)", text)} - NO_FLAGS - CSS
     calls = [
         member
-        for kind in (api.Store, api.Collection, api.Head, api.Labels)
+        for kind in (api.Store, api.Collection, api.Head, api.Labels, api.Tokens)
         for _, member in inspect.getmembers(kind, inspect.isfunction)
     ]
     keywords = {name for call in (*calls, api.inspect_tissue) for name in inspect.signature(call).parameters}
     modules = [vars(config), vars(heads_config)]
     configs = [each for names in modules for each in names.values() if dataclasses.is_dataclass(each)]
-    for kind in (*configs, ExportRequest, ExtractorConfig, ImportConfig, SearchConfig):
+    for kind in (*configs, ExportRequest, ExtractorConfig, ImportConfig, SearchConfig, AccessConfig, ServiceConfig):
         keywords |= {field.name for field in dataclasses.fields(kind)}
     for flag in flags - {"store", "no-picture"}:
         names = re.findall(r"(\w+)=|'(\w+)':", python_terms(f"pass --{flag}"))
@@ -83,5 +85,9 @@ def test_every_flag_of_a_message_is_a_keyword():
 
 
 def test_every_command_of_a_message_has_a_call():
-    commands = {found for text in _texts() for found in re.findall(r"`embedstore ([a-z-]+(?: (?:import|ls)\b)?)", text)}
+    commands = {
+        found
+        for text in _texts()
+        for found in re.findall(r"`embedstore ([a-z-]+(?: (?:import|ls|create|revoke)\b)?)", text)
+    }
     assert commands and commands <= CALLS.keys() | {"doctor"}, commands - CALLS.keys()

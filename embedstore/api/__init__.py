@@ -12,6 +12,7 @@ from embedstore.api.search_result import SearchResult
 from embedstore.api.slides import inspect_tissue, synthesize_slides
 from embedstore.api.store import Store, create, open
 from embedstore.api.table import Table
+from embedstore.api.tokens import Tokens
 
 __all__ = [
     "Augmenter",
@@ -23,6 +24,7 @@ __all__ = [
     "SearchResult",
     "Store",
     "Table",
+    "Tokens",
     "check_environment",
     "create",
     "inspect_tissue",

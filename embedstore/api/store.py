@@ -26,6 +26,7 @@ from embedstore.api.labels import Labels
 from embedstore.api.progress_bar import progress_bar
 from embedstore.api.settings import as_names, build_config, fit_config
 from embedstore.api.table import Table, card
+from embedstore.api.tokens import Tokens
 from embedstore.config import ExecutionConfig, ReadingConfig, RunConfig, TissueConfig, ViewConfig
 from embedstore.progress import OnProgress
 from embedstore.store import Store as StoreTables
@@ -53,11 +54,13 @@ class Store:
 
     Attributes:
         labels: Its labels.
+        tokens: Its tokens, by which a service knows who asks it.
     """
 
     def __init__(self, tables: StoreTables):
         self._tables = tables
         self.labels = Labels(tables)
+        self.tokens = Tokens(tables)
 
     @property
     def uri(self) -> str:

@@ -14,7 +14,9 @@ from embedstore.access_errors import access_error
 
 #: Status of an error of this library, by the first class that it is of.
 STATUSES: dict[type[Exception], int] = {
+    errors.NotAuthenticatedError: 401,
     errors.NotAllowedError: 403,
+    errors.TooManyAttemptsError: 429,
     errors.TooLargeError: 413,
     errors.SlowClientError: 408,
     errors.ClientGoneError: 499,
@@ -80,7 +82,9 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(errors.EmbedStoreError)
     async def of_library(request: Request, error: errors.EmbedStoreError) -> JSONResponse:
         status = status_of(error)
-        headers = {"Retry-After": str(RETRY_S)} if status in (409, 503) else None
+        headers = {"Retry-After": str(RETRY_S)} if status in (409, 429, 503) else {}
+        if status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
         return failure(status, type(error).__name__, shown_message(request, str(error)), headers)
 
     @app.exception_handler(RequestValidationError)

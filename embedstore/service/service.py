@@ -7,6 +7,7 @@ from fastapi import Request
 from embedstore.api import Collection, Store
 from embedstore.service.limits import Limits
 from embedstore.service.metrics import Metrics
+from embedstore.service.security import Authenticator
 from embedstore.service_config import ServiceConfig
 from embedstore.store import Store as StoreTables
 
@@ -18,12 +19,14 @@ class Service:
         tables: Its tables.
         store: The store as Python sees it.
         config: The settings.
+        authenticator: Finds out who asks.
     """
 
     def __init__(self, store_uri: str, config: ServiceConfig):
         self.tables = StoreTables.open(store_uri)
         self.store = Store(self.tables)
         self.config = config
+        self.authenticator = Authenticator(self.store, config.access, host=config.host)
         self.limits = Limits(config)
         self.metrics = Metrics(self.limits)
         self._collections: dict[str, Collection] = {}

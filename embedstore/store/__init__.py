@@ -31,6 +31,7 @@ from embedstore.store.store import Store
 from embedstore.store.stored_models import Augmenters, Heads, StoredAugmenter, StoredHead
 from embedstore.store.tile import StoredTile, TileLocation
 from embedstore.store.tile_locations import TileLocations, read_tile_locations
+from embedstore.store.tokens import Token, Tokens, matching
 from embedstore.store.vectors import read_vectors
 from embedstore.store.views import StoredViews, Views, read_views
 from embedstore.store.writer import CollectionWriter, TableWriter, ViewsWriter
@@ -53,6 +54,8 @@ __all__ = [
     "TileLocation",
     "TileLocations",
     "Patients",
+    "Token",
+    "Tokens",
     "PredictionFacts",
     "Predictions",
     "SlideRow",
@@ -73,6 +76,7 @@ __all__ = [
     "index_choice",
     "index_facts",
     "keep_index",
+    "matching",
     "nearest_tiles",
     "predictions_schema",
     "read_tile_locations",

@@ -106,6 +106,20 @@ AUGMENTERS = pa.schema(
     ]
 )
 
+#: Who may ask a service, and as what. Revoked tokens stay, so that their names keep their meaning in the access log.
+TOKENS = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+        pa.field("role", pa.string()),
+        pa.field("project", pa.string()),  # SQL over the columns of slides
+        pa.field("digest", pa.string()),  # SHA-256 of the token
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+        pa.field("expires_at", pa.timestamp("us", tz="UTC")),
+        pa.field("used_at", pa.timestamp("us", tz="UTC")),
+        pa.field("revoked_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
 LEASES = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False, metadata=_PRIMARY_KEY),

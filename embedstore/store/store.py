@@ -11,6 +11,7 @@ from embedstore.store.location import local_path, require_put_if_absent, require
 from embedstore.store.predictions import KINDS, PredictionKind, Predictions, predicted_heads
 from embedstore.store.stored_models import Augmenters, Heads
 from embedstore.store.tile import StoredTile
+from embedstore.store.tokens import Tokens
 from embedstore.store.views import Views
 
 
@@ -28,6 +29,7 @@ class Store:
         self.labels = Labels(self.uri)
         self.heads = Heads(self.uri)
         self.augmenters = Augmenters(self.uri)
+        self.tokens = Tokens(self.uri)
 
     @classmethod
     def open(cls, uri: str | Path) -> "Store":

@@ -220,6 +220,34 @@ class Columns:
         return "; ".join(listed)
 
 
+class SlideColumns:
+    """The columns that a filter on slides alone may name, whatever collections there are: those of the ledger."""
+
+    def __init__(self, store: Store):
+        self._columns = [
+            Column(
+                prefix="", name=field.name, source="tile" if field.name == "slide_id" else "slide", per_slide=True,
+                kind=field.type,
+            )
+            for field in store.ledger.slide_schema()
+        ]  # fmt: skip
+
+    def find(self, path: str) -> Column:
+        """The column of a name: the only exact match, or the only match without regard to case.
+
+        Raises:
+            ConfigError: no column matches, or several.
+        """
+        name = path.removeprefix("slide.")
+        close = [column for column in self._columns if column.name.casefold() == name.casefold()]
+        matches = [column for column in close if column.name == name] or close
+        if len(matches) == 1:
+            return matches[0]
+        names = [column.text for column in matches or self._columns]
+        wrong = f"no column {path!r} of slides" if not matches else f"{path!r} may be one of several"
+        raise ConfigError(f"{wrong}; expected {', '.join(names)}. Text stands in single quotes, such as name = 'a'")
+
+
 def _names(column: Column) -> tuple[str, ...]:
     """The names that a filter may use for a column."""
     if column.source in ("tile", "slide"):

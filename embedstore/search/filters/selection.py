@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedstore.errors import ConfigError, SlideNotInStoreError
-from embedstore.search.filters.columns import Column, Columns
+from embedstore.search.filters.columns import Column, Columns, SlideColumns
 from embedstore.search.filters.filter_table import slide_table, tile_table
 from embedstore.store import Collection, SlideRow, Store
 from embedstore.store.predictions import PredictionKind
@@ -140,6 +140,25 @@ def check_filter(where: str) -> None:
     parse_filter(where)
 
 
+def project_slides(store: Store, where: str) -> list[str]:
+    """Select slides by the columns of the ledger alone; returns their ids.
+
+    It needs no collection, and what a head predicts has no say in it: it decides who may see a slide.
+
+    Args:
+        where: As for `select_tiles`, over columns of slides.
+    Raises:
+        ConfigError: as `select_tiles`.
+    """
+    try:
+        conditions = _conditions(where, SlideColumns(store))
+        table = slide_table(store, _columns(conditions))
+        passing = filter_rows(table, _all_of(conditions, _alias), columns=["slide_id"])
+    except ConfigError as error:
+        raise ConfigError(f"slides cannot be filtered by {clipped(where)!r}: {error}") from error
+    return passing.column(0).to_pylist()
+
+
 def slides_where(store: Store, collection: Collection, where: str | None) -> list[SlideRow]:
     """The rows of the slides of the ledger for which a condition is true, by id; of all when it is None.
 
@@ -158,7 +177,7 @@ def slides_where(store: Store, collection: Collection, where: str | None) -> lis
     return [row for row in rows if row.slide_id in chosen]
 
 
-def _conditions(where: str, columns: Columns) -> list["Condition"]:
+def _conditions(where: str, columns: Columns | SlideColumns) -> list["Condition"]:
     from embedstore.search.filters.condition import split_filter
 
     return split_filter(where, columns.find)

@@ -1,6 +1,8 @@
-"""Who asks, and what they may do."""
+"""Who asks the service, what they may do, and what is written down about it."""
 
-from embedstore.service.security.caller import Caller, Role
-from embedstore.service.security.rules import needs, public, rule_of
+from embedstore.access_config import ROLES, Role
+from embedstore.service.security.authenticator import Authenticator
+from embedstore.service.security.caller import Caller
+from embedstore.service.security.rules import Rule, needs, public, rule_of, rules
 
-__all__ = ["Caller", "Role", "needs", "public", "rule_of"]
+__all__ = ["ROLES", "Authenticator", "Caller", "Role", "Rule", "needs", "public", "rule_of", "rules"]

@@ -1,40 +1,65 @@
-"""The rule of a route: who may use it."""
+"""Who may use a route. A route without a rule keeps the service from starting."""
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any, Literal
 
 from fastapi import Depends, Request
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
+from fastapi.routing import iter_route_contexts
 
-from embedstore.service.security.caller import Caller, Role
+from embedstore.access_config import ROLES, Role
+from embedstore.errors import NotAllowedError
+from embedstore.service.security.caller import Caller
 
-
-class _Rule:
-    """Lets callers with a role, or with one that may do more, use a route."""
-
-    def __init__(self, role: Role | None):
-        self.role: Role | None = role
-
-    async def __call__(self, request: Request) -> Caller:
-        return Caller(name="local", role="admin")
+Rule = Role | Literal["public"]
+_RULES: tuple[Rule, ...] = ("public", *ROLES)
 
 
+@cache
 def needs(role: Role) -> Any:
-    """The dependency of a route that only callers with a role may use; it gives the route its caller."""
-    return Depends(_Rule(role))
+    """A dependency that lets a role pass, and every role above it: `caller: Annotated[Caller, needs("read")]`.
+
+    Raises:
+        NotAuthenticatedError: the request does not say who asks.
+        NotAllowedError: the caller has another role.
+    """
+
+    async def caller_of(request: Request) -> Caller:
+        caller: Caller = await request.app.state.service.authenticator.caller_of(request)
+        if not caller.may(role):
+            raise NotAllowedError(
+                f"{caller.name} has the role {caller.role!r} and this needs {role!r}; ask whoever runs the service for "
+                f"a token with that role (`embedstore token create --role {role}`)"
+            )
+        return caller
+
+    caller_of.rule = role  # type: ignore[attr-defined]
+    return Depends(caller_of)
 
 
 def public() -> Any:
-    """The dependency of a route that everyone may use."""
-    return Depends(_Rule(None))
+    """The dependency of a route that answers everybody, and tells nothing of the store."""
+
+    async def anyone() -> None: ...
+
+    anyone.rule = "public"  # type: ignore[attr-defined]
+    return Depends(anyone)
 
 
-def rule_of(route: APIRoute) -> str | None:
-    """The role that a route needs, or `public`; None where it has no rule."""
-    return _rule_in(route.dependant)
+def rule_of(route: Any) -> Rule | None:
+    """The rule of a route; None where it has none."""
+    dependant = getattr(route, "dependant", None)  # Starlette's own routes, such as that of static files, have none
+    return None if dependant is None else max(_rules_in(dependant), key=_RULES.index, default=None)
 
 
-def _rule_in(dependant: Dependant) -> str | None:
-    if isinstance(dependant.call, _Rule):
-        return dependant.call.role or "public"
-    return next(filter(None, map(_rule_in, dependant.dependencies)), None)
+def rules(routes: Iterable[Any]) -> Iterator[tuple[str, str, Rule | None]]:
+    """(method, path, rule) of every route of an app, those of its routers included; None for a route without a rule."""
+    for route in iter_route_contexts(list(routes)):
+        rule = rule_of(route)
+        for method in sorted(route.methods or {"ANY"}):
+            yield method, route.path or "", rule
+
+
+def _rules_in(dependant: Any) -> list[Rule]:
+    own = getattr(dependant.call, "rule", None)
+    return [*([own] if own else []), *(rule for each in dependant.dependencies for rule in _rules_in(each))]

@@ -85,7 +85,7 @@ def _echo_progress() -> None:
         def emit(self, record: logging.LogRecord) -> None:
             click.echo(record.getMessage(), err=True)
 
-    log, handler = logging.getLogger("embedstore.api.progress_bar"), EchoHandler()
+    log, handler = logging.getLogger("embedstore.progress_bar"), EchoHandler()
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     click.get_current_context().call_on_close(lambda: log.removeHandler(handler))

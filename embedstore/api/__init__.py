@@ -11,8 +11,8 @@ from embedstore.api.labels import Labels
 from embedstore.api.search_result import SearchResult
 from embedstore.api.slides import inspect_tissue, synthesize_slides
 from embedstore.api.store import Store, create, open
-from embedstore.api.table import Table
 from embedstore.api.tokens import Tokens
+from embedstore.result_table import Table
 
 __all__ = [
     "Augmenter",

@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from embedstore.access_errors import tells_access_errors
-from embedstore.api.table import card
+from embedstore.result_table import card
 from embedstore.store import Store as StoreTables
 from embedstore.store import StoredAugmenter
 

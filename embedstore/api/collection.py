@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from embedstore.access_errors import tells_access_errors
 from embedstore.api.exporting import write_export
-from embedstore.api.progress_bar import progress_bar
 from embedstore.api.search_result import SearchResult
-from embedstore.api.settings import as_names, build_config
-from embedstore.api.table import Table, card
 from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError
 from embedstore.progress import OnProgress
+from embedstore.progress_bar import progress_bar
 from embedstore.quantities import human_bytes
+from embedstore.result_table import Table, card
 from embedstore.search_config import AWAY_WEIGHT, SearchConfig
+from embedstore.settings import as_names, build_config
 from embedstore.store import Collection as CollectionTable
 from embedstore.store import Store as StoreTables
 

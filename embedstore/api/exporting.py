@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from embedstore.api.progress_bar import progress_bar
-from embedstore.api.settings import build_config
 from embedstore.errors import ConfigError
 from embedstore.progress import OnProgress
+from embedstore.progress_bar import progress_bar
+from embedstore.settings import build_config
 from embedstore.store import Store as StoreTables
 
 if TYPE_CHECKING:

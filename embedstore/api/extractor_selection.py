@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from embedstore.access_errors import tells_access_errors
-from embedstore.api.table import Table
+from embedstore.result_table import Table
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from embedstore.api.table import Table
+from embedstore.result_table import Table
 
 
 def list_extractors() -> Table:

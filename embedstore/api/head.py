@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from embedstore.access_errors import tells_access_errors
 from embedstore.api.exporting import write_export
-from embedstore.api.progress_bar import progress_bar
-from embedstore.api.settings import as_names
-from embedstore.api.table import Table, card
 from embedstore.progress import OnProgress, no_progress
+from embedstore.progress_bar import progress_bar
+from embedstore.result_table import Table, card
+from embedstore.settings import as_names
 from embedstore.store import Store as StoreTables
 from embedstore.store import StoredHead
 from embedstore.store.removal import remove_head

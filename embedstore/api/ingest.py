@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import pyarrow as pa
 
-from embedstore.api.progress_bar import progress_bar
-from embedstore.api.settings import as_names, build_config, check_settings
-from embedstore.api.table import Table
 from embedstore.config import (
     ExecutionConfig,
     IngestConfig,
@@ -21,8 +18,11 @@ from embedstore.config import (
 )
 from embedstore.errors import SlideNotFoundError
 from embedstore.progress import OnProgress, Progress
+from embedstore.progress_bar import progress_bar
 from embedstore.python_terms import python_terms
 from embedstore.quantities import human_time
+from embedstore.result_table import Table
+from embedstore.settings import as_names, build_config, check_settings
 
 if TYPE_CHECKING:
     from actors.estimate import IngestEstimate

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 
 from embedstore.access_errors import tells_access_errors
-from embedstore.api.settings import as_names
-from embedstore.api.table import Table
 from embedstore.errors import ConfigError, LabelError
+from embedstore.result_table import Table
+from embedstore.settings import as_names
 from embedstore.store import Label
 from embedstore.store import Store as StoreTables
 
@@ -77,8 +77,8 @@ class Labels:
             LabelError, SlideNotInStoreError: a label does not fit the store.
             ConfigError: a setting that does not exist, or a value that it cannot have.
         """
-        from embedstore.api.settings import build_config
         from embedstore.labels import ImportConfig, read_labels
+        from embedstore.settings import build_config
 
         config = build_config(ImportConfig, None, task=task, author=author or _login(), **settings)
         if not dry_run:

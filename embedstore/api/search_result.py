@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedstore.access_errors import tells_access_errors
-from embedstore.api.table import Table
+from embedstore.result_table import Table
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedstore.access_errors import tells_access_errors
-from embedstore.api.progress_bar import progress_bar
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.progress import OnProgress
+from embedstore.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from embedstore.slides import TissueReport
@@ -36,7 +36,7 @@ def inspect_tissue(
     Raises:
         SlideError: the slide cannot be opened, has no resolution, or the mask cannot be read.
     """
-    from embedstore.api.settings import build_config
+    from embedstore.settings import build_config
     from embedstore.slides import SlideSource, report_tissue, single_thread
 
     single_thread()

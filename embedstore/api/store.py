@@ -23,12 +23,13 @@ from embedstore.api.ingest import (
     run_ingest,
 )
 from embedstore.api.labels import Labels
-from embedstore.api.progress_bar import progress_bar
-from embedstore.api.settings import as_names, build_config, fit_config
-from embedstore.api.table import Table, card
+from embedstore.api.settings import fit_config
 from embedstore.api.tokens import Tokens
 from embedstore.config import ExecutionConfig, ReadingConfig, RunConfig, TissueConfig, ViewConfig
 from embedstore.progress import OnProgress
+from embedstore.progress_bar import progress_bar
+from embedstore.result_table import Table, card
+from embedstore.settings import as_names, build_config
 from embedstore.store import Store as StoreTables
 from embedstore.store.compaction import compact
 from embedstore.store.removal import remove_slides, remove_views

@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from embedstore.access_config import ROLES, Role
 from embedstore.access_errors import tells_access_errors
-from embedstore.api.table import Table
 from embedstore.errors import ConfigError
+from embedstore.result_table import Table
 from embedstore.store import Store as StoreTables
 from embedstore.store import Token
 

@@ -2,10 +2,11 @@
 
 import pytest
 
-from embedstore.api.settings import build_config, fit_config
+from embedstore.api.settings import fit_config
 from embedstore.config import RunConfig, TissueConfig
 from embedstore.errors import ConfigError
 from embedstore.search_config import SearchConfig
+from embedstore.settings import build_config
 from heads.config import AugmentConfig, FitConfig, SelectConfig, SplitConfig
 
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from embedstore.api import Table
+from embedstore.result_table import Table
 
 ROWS = pa.table({"slide": ["a", "<b>"], "share": [0.123456, None], "names": [["x"], list("abcdef")]})
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from embedstore.api.progress_bar import progress_bar
 from embedstore.progress import Progress
+from embedstore.progress_bar import progress_bar
 
 HALF = Progress(stage="predict", done=50, total=100, unit="tiles", message="12 tiles/s")
 
@@ -34,7 +34,7 @@ def test_log_lines_elsewhere(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     now = [0.0]
-    monkeypatch.setattr("embedstore.api.progress_bar.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("embedstore.progress_bar.time.monotonic", lambda: now[0])
     with caplog.at_level(logging.INFO, "embedstore"), progress_bar(None) as report:
         report(HALF)  # too early for a line
         now[0] = 31

@@ -1,0 +1,58 @@
+"""Settings of Python calls: an object of a configuration class, or its fields by name."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from embedstore.errors import ConfigError
+from embedstore.typed_values import guess
+
+Config = TypeVar("Config")
+
+
+def build_config(kind: type[Config], value: Config | Mapping[str, Any] | None, **fields: Any) -> Config:
+    """A configuration from an object or a mapping of its fields; further fields take precedence over it.
+
+    A field that is a configuration itself, such as `split` of a fit, may be a mapping of its fields too, and a field
+    of several names may be one name.
+
+    Raises:
+        ConfigError: a field does not exist, or the configuration refuses a value.
+    """
+    if value is not None and not isinstance(value, kind | Mapping):
+        raise ConfigError(f"expected a {kind.__name__} or a dictionary of its fields, found a {type(value).__name__}")
+    given = {**(value if isinstance(value, Mapping) else {}), **fields}
+    types = get_type_hints(kind)
+    check_settings(kind, given)
+    for name, setting in given.items():
+        if get_origin(types[name]) is tuple and isinstance(setting, str | list):
+            given[name] = as_names(setting)
+        if isinstance(setting, Mapping) and (nested := _configuration(types[name])) is not None:
+            given[name] = build_config(nested, setting)
+    if value is None or isinstance(value, Mapping):
+        return kind(**given)
+    return dataclasses.replace(value, **given) if given else value  # type: ignore[type-var]
+
+
+def check_settings(kind: type, names: Iterable[str]) -> None:
+    """Check that a configuration class has settings of these names.
+
+    Raises:
+        ConfigError: it lacks one.
+    """
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name in names:
+        if name not in known:
+            hint = guess([name], known)
+            raise ConfigError(f"{kind.__name__} has no setting {name!r}; it has {', '.join(known)}{hint}")
+
+
+def as_names(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Names as a tuple; one name may stand alone."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _configuration(annotation: Any) -> type | None:
+    """The configuration class in a field's annotation; None where there is none."""
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and dataclasses.is_dataclass(kind)), None)

@@ -1,12 +1,16 @@
 """The code blocks of the documents, and how each kind is run."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import pytest_socket
 from sybil import Document, Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
@@ -22,6 +26,8 @@ DOCUMENTS = sorted(
 FILE_NAME = re.compile(r"# ([\w.-]+\.(?:py|toml))$", re.MULTILINE)
 #: Found something: a result of `audit`, not a failure.
 AUDIT_FOUND = 3
+#: Where documents say that the service is.
+ADDRESS = "127.0.0.1:8765"
 
 run_source = PythonEvaluator()
 
@@ -58,10 +64,54 @@ def commands(text: str) -> Iterator[list[str]]:
 def run_commands(example: Example) -> None:
     """Run the commands of a block in this process; a run on Ray runs on threads instead."""
     for words in commands(example.parsed):
+        if words[0] == "curl":
+            _ask(words)
+            continue
+        if words[:2] == ["embedstore", "serve"]:
+            SERVED.start(words)
+            continue
         assert words[0] == "embedstore", f"`{shlex.join(words)}` cannot be run here; mark the block with skip: next"
         ray = words[1] in ("ingest", "demo") and "--in-process" not in words
         code = _exit_code([*words[1:], *(["--in-process"] if ray else [])])
         assert code == 0 or (words[1] == "audit" and code == AUDIT_FOUND), f"`{shlex.join(words)}` exits with {code}"
+
+
+class _Served:
+    """The service that a document starts in the background, on a port of its own."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen | None = None
+        self.address = ""
+
+    def start(self, words: list[str]) -> None:
+        """Start `embedstore serve … &` as a process, which ends with the document."""
+        self.stop()
+        assert words[-1] == "&", f"`{shlex.join(words)}` never ends; end it with &"
+        command = [sys.executable, "-m", "cli.main", *words[1:-1], "--port", "0"]
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        assert self._process.stderr is not None
+        line = self._process.stderr.readline()
+        assert "http://" in line, line + self._process.stderr.read()
+        self.address = line.partition("http://")[2].split()[0]
+        pytest_socket.enable_socket()  # of the test, for Python that asks the service
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.communicate(timeout=30)
+            self._process = None
+
+
+SERVED = _Served()
+
+
+def _ask(words: list[str]) -> None:
+    """Run a curl command against the service that the document started, and expect success."""
+    assert SERVED.address, f"`{shlex.join(words)}` asks no service that this document started"
+    words = [word.replace(ADDRESS, SERVED.address) for word in words]
+    done = subprocess.run([*words, "--fail-with-body"], capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, f"`{shlex.join(words)}`: {done.stdout.decode()}{done.stderr.decode()}"
 
 
 def _exit_code(arguments: list[str]) -> int:
@@ -76,6 +126,9 @@ def _exit_code(arguments: list[str]) -> int:
 def run_python(example: Example) -> None:
     """Run a block, and write it to the file that its first line names."""
     _write_file(example.parsed)
+    if ADDRESS in example.parsed:
+        parsed = example.parsed
+        example.parsed = type(parsed)(parsed.replace(ADDRESS, SERVED.address), parsed.offset, parsed.line_offset)
     run_source(example)
 
 

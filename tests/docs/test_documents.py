@@ -1,5 +1,6 @@
 """Every command and every Python block of the documents runs, or says why it cannot run here."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from embedstore.config import ExecutionConfig
 from tests.docs.blocks import (
     DOCUMENTS,
     REPOSITORY,
+    SERVED,
     bash_blocks,
     check_options,
     commands,
@@ -44,13 +46,14 @@ WITH_BLOCKS = [path for path in DOCUMENTS if BLOCK.search(_text(path))]
 
 def _run(path: str, *languages: str) -> None:
     """Run the blocks of a document, or those of some languages, in the current folder."""
-    for example in parse_document(path).examples():
-        if languages and example.region.lexemes.get("arguments", languages[0]) not in languages:
-            example.region.evaluator = leave_out
-        try:
-            example.evaluate()
-        except SkipTest:
-            continue
+    try:
+        for example in parse_document(path).examples():
+            if languages and example.region.lexemes.get("arguments", languages[0]) not in languages:
+                example.region.evaluator = leave_out
+            with contextlib.suppress(SkipTest):
+                example.evaluate()
+    finally:
+        SERVED.stop()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -135,14 +138,14 @@ def test_commands_exist_with_their_options(path: str) -> None:
 
 def _check(words: list[str], where: str) -> None:
     if words[0] == "embedstore":
-        check_options(words)
+        check_options([word for word in words if word != "&"])
     elif words[0] == "make":
         targets = re.findall(r"^([a-z-]+):", _text("Makefile"), flags=re.MULTILINE)
         assert {word for word in words[1:] if "=" not in word} <= set(targets), where
     elif words[0] == "python" and words[1] != "-m":
         assert (REPOSITORY / words[1]).is_file(), f"{where}: {words[1]}"
     else:
-        assert words[0] in ("pip", "python", "jupyter"), where
+        assert words[0] in ("pip", "python", "jupyter", "curl"), where
 
 
 def test_marks_give_a_reason() -> None:

@@ -31,6 +31,7 @@ COMMANDS = {
     "serve": ("cli.serve", "Serve a store over HTTP, for programs, notebooks and a page."),
     "audit": ("cli.audit", "Find leaks, outliers and duplicate slides."),
     "index": ("cli.index", "Bring the search index up to date, or choose another index."),
+    "token": ("cli.token", "Make, list and revoke tokens, for a service of the store."),
     "rm": ("cli.rm", "Remove slides or patients from a store."),
     "compact": ("cli.compact", "Merge small files and purge removed rows."),
     "doctor": ("cli.doctor", "Check versions, devices, the store and the hub."),

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 
 from embedstore.service.failures import add_handlers
@@ -11,12 +12,17 @@ from embedstore.service.limits import BoundedBodies
 from embedstore.service.metrics import CountedRequests
 from embedstore.service.routes import collections, search, slides, store
 from embedstore.service.security import rules
+from embedstore.service.security.gate import Gate
 from embedstore.service.service import Service
 from embedstore.service_config import ServiceConfig
 from embedstore.version import __version__
 
 #: In this order: the route of one slide takes every path below /api/slides that no route before it takes.
 ROUTERS: tuple[APIRouter, ...] = (store.router, collections.router, search.router, slides.router)
+
+#: What pages of `allow_origin` may send.
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+REQUEST_HEADERS = ("Authorization", "Content-Type", "Accept", "If-None-Match")
 
 DESCRIPTION = (
     "The embeddings, slides, labels and heads of a store. Coordinates are level-0 pixels (x, y); ids of tiles are text."
@@ -57,6 +63,11 @@ def create_app(store_uri: str, config: ServiceConfig | None = None) -> FastAPI:
     require_rules(app)
     add_handlers(app)
     app.add_middleware(BoundedBodies, config=config)
+    app.add_middleware(Gate, service=service)
+    if origins := config.access.allow_origin:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=origins, allow_methods=METHODS, allow_headers=REQUEST_HEADERS, max_age=600
+        )
     app.add_middleware(CountedRequests, metrics=service.metrics)
     return app
 

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from embedstore import errors
 from embedstore.access_errors import access_error
+from embedstore.service.security.headers import SECURITY_HEADERS
 
 #: Status of an error of this library, by the first class that it is of.
 STATUSES: dict[type[Exception], int] = {
@@ -76,16 +77,21 @@ def failure(status: int, kind: str, message: str, headers: dict[str, str] | None
     return JSONResponse({"error": {"type": kind, "message": message}}, status, headers)
 
 
+def failure_of(request: Request, error: errors.EmbedStoreError) -> JSONResponse:
+    """The answer to a request that ended in an error of this library."""
+    status = status_of(error)
+    headers = {"Retry-After": str(RETRY_S)} if status in (409, 429, 503) else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return failure(status, type(error).__name__, shown_message(request, str(error)), headers)
+
+
 def add_handlers(app: FastAPI) -> None:
     """Answer every error in the one shape."""
 
     @app.exception_handler(errors.EmbedStoreError)
     async def of_library(request: Request, error: errors.EmbedStoreError) -> JSONResponse:
-        status = status_of(error)
-        headers = {"Retry-After": str(RETRY_S)} if status in (409, 429, 503) else {}
-        if status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
-        return failure(status, type(error).__name__, shown_message(request, str(error)), headers)
+        return failure_of(request, error)
 
     @app.exception_handler(RequestValidationError)
     async def of_schema(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -99,15 +105,15 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, errors.EmbedStoreError):  # of reading a body
-            return await of_library(request, error.__cause__)
+            return failure_of(request, error.__cause__)
         return failure(error.status_code, "HTTPError", str(error.detail), dict(error.headers or {}) or None)
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
         foreseen = access_error(error)
         if foreseen is not None:
-            return await of_library(request, foreseen)
-        return failure(500, "InternalError", "the service failed; its log tells more")
+            return failure_of(request, foreseen)
+        return failure(500, "InternalError", "the service failed; its log tells more", SECURITY_HEADERS)
 
 
 def shown_message(request: Request, message: str) -> str:

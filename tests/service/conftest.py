@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from embedstore.service import create_app
 from embedstore.store import Label, Outcome, Store
 from tests.export.prediction_scene import grid, make_store
+from tests.service.clients import client_of
 
 
 @pytest.fixture(scope="session")
@@ -33,5 +33,5 @@ def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="session")
 def client(toy_store: Store) -> Iterator[TestClient]:
     """A client of the store, for tests that do not change it."""
-    with TestClient(create_app(toy_store.uri)) as client:
+    with client_of(toy_store) as client:
         yield client

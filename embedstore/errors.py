@@ -212,6 +212,14 @@ class PredictionsNotFoundError(StoreError, LookupError):
     """The store has no predictions of that head."""
 
 
+class JobNotFoundError(StoreError, LookupError):
+    """There is no such job, or what it wrote is no longer kept."""
+
+
+class JobsFullError(EmbedStoreError, RuntimeError):
+    """So many jobs wait that the service takes no more for now."""
+
+
 class ExportError(EmbedStoreError, ValueError):
     """There is nothing to export in the requested format, or the output cannot be written."""
 

@@ -386,3 +386,14 @@ class SelectConfig(Settings):
 def few_shot_name(shot: int) -> str:
     """'5-shot'."""
     return f"{shot}-shot"
+
+
+def default_head_name(task: str, config: FitConfig) -> str:
+    """The name of a task's head where none was given: letters, digits, '.', '_' and '-' of the task, and the model."""
+    letters = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in task)
+    return f"{letters.lstrip('._-') or 'task'}-{config.model}"
+
+
+def default_augmenter_name(collection: str) -> str:
+    """The name of a collection's augmenter where none was given."""
+    return f"{collection}-augmenter"

@@ -14,7 +14,7 @@ from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import Collection, Store, StoredHead
 from embedstore.version import __version__
 from heads.augmentation.policies import DEFAULT_MARGIN, resolve_search
-from heads.config import FitConfig
+from heads.config import FitConfig, default_head_name
 from heads.devices import jax_devices, prepare_jax
 from heads.evaluate import EvaluatedHead, evaluate_head
 from heads.examples import Examples, gather_examples
@@ -58,7 +58,7 @@ def fit_heads(
     """
     if len(set(tasks)) < len(tasks) or not tasks:
         raise ConfigError(f"tasks are {', '.join(tasks) or '(none)'}; expected one or more, each once")
-    names = [default_name(task, config) for task in tasks] if names is None else list(names)
+    names = [default_head_name(task, config) for task in tasks] if names is None else list(names)
     if len(names) != len(tasks):
         raise ConfigError(f"{len(names)} names for {len(tasks)} tasks; give one each, or none")
     for name in names:
@@ -95,12 +95,6 @@ def fit_heads(
     for row in stored:
         store.heads.save(row)
     return stored
-
-
-def default_name(task: str, config: FitConfig) -> str:
-    """The name of a task's head where none was given: letters, digits, '.', '_' and '-' of the task, and the model."""
-    letters = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in task)
-    return f"{letters.lstrip('._-') or 'task'}-{config.model}"
 
 
 def fit_again(store: Store, name: str, *, on_progress: OnProgress = no_progress) -> tuple[StoredHead, Head]:

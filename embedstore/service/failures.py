@@ -24,6 +24,7 @@ STATUSES: dict[type[Exception], int] = {
     errors.StoreBusyError: 409,
     errors.HeadExistsError: 409,
     errors.AugmenterExistsError: 409,
+    errors.JobsFullError: 429,
     errors.AccessError: 503,
     errors.ClusterError: 503,
     errors.StoreNotFoundError: 503,

@@ -13,8 +13,9 @@ from embedstore.store.index import (
     index_facts,
     keep_index,
 )
+from embedstore.store.jobs import Job, Jobs, JobState
 from embedstore.store.labels import Label, Labels
-from embedstore.store.lease import Lease
+from embedstore.store.lease import Lease, is_held
 from embedstore.store.ledger import Ledger
 from embedstore.store.ledger_rows import Outcome, SlideRow
 from embedstore.store.nearest import nearest_tiles
@@ -46,6 +47,9 @@ __all__ = [
     "Heads",
     "IndexConfig",
     "IndexFacts",
+    "Job",
+    "JobState",
+    "Jobs",
     "Label",
     "Labels",
     "Ledger",
@@ -75,6 +79,7 @@ __all__ = [
     "drop_index",
     "index_choice",
     "index_facts",
+    "is_held",
     "keep_index",
     "matching",
     "nearest_tiles",

@@ -70,6 +70,17 @@ class _Holder(NamedTuple):
             return False
 
 
+def _holder_in(leases: Table, name: str) -> _Holder | None:
+    found = leases.rows(where=f"name = {sql_string(name)}", columns=list(_Holder._fields))
+    return _Holder(**found[0]) if found else None
+
+
+def is_held(store_uri: str, name: str) -> bool:
+    """Whether a process that lives, as far as can be told from here, holds the lease of that name."""
+    holder = _holder_in(Table(store_uri, "leases"), name)
+    return holder is not None and holder.lives()
+
+
 class Lease:
     """The right to commit to one table. A thread renews it until it is released.
 
@@ -103,8 +114,7 @@ class Lease:
 
     def _holder(self) -> _Holder | None:
         with self._lock:
-            found = self._table.rows(where=f"name = {sql_string(self.name)}", columns=list(_Holder._fields))
-        return _Holder(**found[0]) if found else None
+            return _holder_in(self._table, self.name)
 
     def _take(self, deadline: float) -> None:
         while True:

@@ -1,5 +1,6 @@
 """The predictions of a head, in a table of their own: writing them never blocks an ingest."""
 
+import datetime as dt
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
@@ -70,6 +71,10 @@ class Predictions:
     def slides(self) -> dict[str, int]:
         """{slide: number of its rows}."""
         return self._table.counts("slide_id") if self.exists() else {}
+
+    def written_at(self) -> dt.datetime | None:
+        """When the table was last written, UTC; None where there is none."""
+        return self._table.written_at() if self.exists() else None
 
     # -- reading ----------------------------------------------------------------------------
 

@@ -34,7 +34,9 @@ def remove_slides(store: Store, slide_ids: Sequence[str]) -> dict[str, int]:
             removed[name] = before - len(collection)
         for table in predictions:
             table.forget(list(slide_ids))
-        store.labels.forget(list(slide_ids), patients=_patients_only_of(store, slide_ids))
+        patients = _patients_only_of(store, slide_ids)
+        store.labels.forget(list(slide_ids), patients=patients)
+        store.jobs.forget([*slide_ids, *patients])
         store.ledger.forget(list(slide_ids))
     return removed
 

@@ -131,6 +131,26 @@ LEASES = pa.schema(
     ]
 )
 
+#: What a service does in the background; see `jobs.Job`.
+JOBS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+        pa.field("kind", pa.string()),
+        pa.field("caller", pa.string()),
+        pa.field("project", pa.string()),
+        pa.field("params", pa.large_string()),  # JSON
+        pa.field("state", pa.string()),
+        pa.field("progress", pa.string()),  # JSON
+        pa.field("result", pa.large_string()),  # JSON
+        pa.field("error", pa.string()),
+        pa.field("message", pa.string()),
+        pa.field("server", pa.string()),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+        pa.field("started_at", pa.timestamp("us", tz="UTC")),
+        pa.field("ended_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
 #: Columns that Lance gives to every table. With a column of its own of such a name, a table cannot be read any more.
 LANCE_COLUMNS = frozenset(
     {"_rowid", "_rowaddr", "_rowoffset", "_row_created_at_version", "_row_last_updated_at_version"}

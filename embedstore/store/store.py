@@ -4,6 +4,7 @@ from pathlib import Path
 
 from embedstore.errors import StoreError, StoreNotFoundError, TileNotFoundError
 from embedstore.store.collection import PREFIX, Collection, collection_names
+from embedstore.store.jobs import Jobs
 from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger
@@ -30,6 +31,7 @@ class Store:
         self.heads = Heads(self.uri)
         self.augmenters = Augmenters(self.uri)
         self.tokens = Tokens(self.uri)
+        self.jobs = Jobs(self.uri)
 
     @classmethod
     def open(cls, uri: str | Path) -> "Store":

@@ -262,6 +262,12 @@ class Table:
         """Create the table from these fragments, or replace all that it holds, in one commit."""
         lance.LanceDataset.commit(self.uri, lance.LanceOperation.Overwrite(schema, fragments))
 
+    def written_at(self) -> dt.datetime:
+        """When the newest version was committed, UTC."""
+        dataset = self.open()
+        stamps = [each["timestamp"] for each in dataset.versions() if each["version"] == dataset.version]
+        return next(stamp for stamp in stamps if isinstance(stamp, dt.datetime)).astimezone(dt.UTC)
+
     def drop(self) -> None:
         """Delete the table and its history, if it exists."""
         if self.exists():

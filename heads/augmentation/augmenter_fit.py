@@ -17,7 +17,7 @@ from heads.augmentation.augmenter_record import AugmenterRecord
 from heads.augmentation.augmenter_report import ALL, AugmenterReport
 from heads.augmentation.augmenter_training import train_augmenter
 from heads.augmentation.view_pairs import ViewPairs, gather_view_pairs
-from heads.config import AugmenterConfig
+from heads.config import AugmenterConfig, default_augmenter_name
 from heads.devices import jax_devices, prepare_jax
 from heads.moments import moments
 from heads.networks.augmenter_network import BANK_ROWS, AugmenterArrays, parameter_scale
@@ -123,11 +123,6 @@ def fit_augmenter(
     )
     store.augmenters.save(stored)
     return stored
-
-
-def default_augmenter_name(collection: str) -> str:
-    """The name of a collection's augmenter where none was given."""
-    return f"{collection}-augmenter"
 
 
 def augmenter_inputs(pairs: ViewPairs, views: ViewConfig) -> AugmenterArrays:

@@ -21,6 +21,7 @@ TABLES = {
     "labels": schema.LABELS,
     "heads": schema.HEADS,
     "augmenters": schema.AUGMENTERS,
+    "jobs": schema.JOBS,
     "leases": schema.LEASES,
 }
 

@@ -1,7 +1,7 @@
 """Slides: open one, find its tissue, lay the grid, read tiles."""
 
 from embedstore.slides.image_file import read_image
-from embedstore.slides.readers import check_reader, open_slide, single_thread
+from embedstore.slides.readers import check_reader, open_slide, read_image_apart, single_thread
 from embedstore.slides.slide import Pixels, Slide
 from embedstore.slides.sources import (
     FoundSlides,
@@ -84,6 +84,7 @@ __all__ = [
     "open_slide",
     "plan_slide",
     "read_image",
+    "read_image_apart",
     "read_mask",
     "read_square",
     "read_thumbnail",

@@ -1,5 +1,6 @@
 """Image files: ready-made tiles, and pictures to search by, read in one way."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ MODES_16 = frozenset({"I;16", "I;16L", "I;16B"})  # grey of 16 bits; Pillow read
 MOST_OF_12_BITS = 15
 #: 200 MB as RGB. Larger images are slides, which are read tile by tile from a pyramid.
 MOST_PX = 64_000_000
+#: What is accepted from strangers: formats whose decoders start no other program.
+SENT_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
 PAPER = (WHITE, WHITE, WHITE, WHITE)
 
 
@@ -30,46 +33,72 @@ def read_image(path: str | Path) -> Pixels:
             are not known.
     """
     path = Path(path)
+    what = f"image {str(path)!r}"
     try:
         if path.exists() and not path.is_file():
             kind = "a folder" if path.is_dir() else "a pipe or a device"
-            raise RegionReadError(f"image {str(path)!r} is {kind}; expected a file")
-        with Image.open(path) as image:
-            if image.width * image.height > MOST_PX:
-                raise _too_large(path, f"{image.width}×{image.height} px")
+            raise RegionReadError(f"{what} is {kind}; expected a file")
+    except OSError as error:
+        raise _unreadable(error, what) from error
+    return _decode(path, what)
+
+
+def decode_image(data: bytes, *, most_px: int = MOST_PX) -> Pixels:
+    """Decode an image that came over a network; its format is known by its content. Otherwise as `read_image`.
+
+    Args:
+        data: PNG, JPEG, TIFF, WebP, BMP or GIF, of one picture.
+        most_px: Most pixels, counted before any is decoded.
+    Raises:
+        RegionReadError: as `read_image`; or it holds several pictures.
+    """
+    return _decode(io.BytesIO(data), "the image", most_px=most_px, sent=True)
+
+
+def _decode(source: Path | io.BytesIO, what: str, *, most_px: int | None = None, sent: bool = False) -> Pixels:
+    most_px = MOST_PX if most_px is None else most_px
+    try:
+        with Image.open(source, formats=SENT_FORMATS if sent else None) as image:
+            if image.width * image.height > most_px:
+                raise _too_large(what, f"{image.width}×{image.height} px", most_px, sent)
+            # A phone's JPEG has a second picture, for depth or as a preview.
+            if sent and image.format != "MPO" and (pictures := getattr(image, "n_frames", 1)) > 1:
+                raise RegionReadError(f"{what} has {pictures} pictures or pages; expected one; save the one you mean")
             deep = ";16" in str(image.tile)  # Pillow's names of 16 bits a channel, in how it unpacks the file
-            pixels = np.array(_as_rgb(ImageOps.exif_transpose(image), path))  # a copy: torch wants to write to it
+            pixels = np.array(_as_rgb(ImageOps.exif_transpose(image), what))  # a copy: torch wants to write to it
         if deep and pixels.max() <= MOST_OF_12_BITS:
-            raise _unknown_range(path, "16 bits a channel, of which it uses 12 or fewer")
+            raise _unknown_range(what, "16 bits a channel, of which it uses 12 or fewer")
         return pixels
     except RegionReadError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(path, "over a hundred million pixels") from error
+        raise _too_large(what, "over a hundred million pixels", most_px, sent) from error
     except UnidentifiedImageError as error:
-        raise RegionReadError(
-            f"{str(path)!r} is no image that can be decoded; expected PNG, JPEG, TIFF or the like"
-        ) from error
+        subject = what.removeprefix("image ")
+        expected = "PNG, JPEG, TIFF, WebP, BMP or GIF" if sent else "PNG, JPEG, TIFF or the like"
+        raise RegionReadError(f"{subject} is no image that can be decoded; expected {expected}") from error
     except Exception as error:  # Pillow's decoders raise many kinds of errors for broken files
-        if isinstance(error, OSError) and error.strerror:
-            raise RegionReadError(f"image {str(path)!r} cannot be read: {error.strerror}") from error
-        raise RegionReadError(
-            f"image {str(path)!r} is broken or cut short ({str(error) or type(error).__name__}); save or copy it again"
-        ) from error
+        raise _unreadable(error, what) from error
 
 
-def _too_large(path: Path, found: str) -> RegionReadError:
+def _unreadable(error: Exception, what: str) -> RegionReadError:
+    if isinstance(error, OSError) and error.strerror:
+        return RegionReadError(f"{what} cannot be read: {error.strerror}")
     return RegionReadError(
-        f"image {str(path)!r} has {found}; expected at most {MOST_PX / 1e6:g} million; crop it, or save it as a "
-        "tiled TIFF, which is read as a slide"
+        f"{what} is broken or cut short ({str(error) or type(error).__name__}); save or copy it again"
     )
 
 
-def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
+def _too_large(what: str, found: str, most_px: int, sent: bool) -> RegionReadError:
+    hint = "" if sent else ", or save it as a tiled TIFF, which is read as a slide"
+    return RegionReadError(f"{what} has {found}; expected at most {most_px / 1e6:g} million; crop it{hint}")
+
+
+def _as_rgb(image: Image.Image, what: str) -> Image.Image:
     if image.mode in MODES_16:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode not in MODES:
-        raise _unknown_range(path, f"pixels of mode {image.mode}")
+        raise _unknown_range(what, f"pixels of mode {image.mode}")
     if not image.has_transparency_data:
         return image.convert("RGB")
     paper = Image.new("RGBA", image.size, PAPER)
@@ -77,7 +106,7 @@ def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
     return paper.convert("RGB")
 
 
-def _unknown_range(path: Path, found: str) -> RegionReadError:
+def _unknown_range(what: str, found: str) -> RegionReadError:
     return RegionReadError(
-        f"image {str(path)!r} has {found}: what is black and white is not known; save it as 8-bit RGB or greyscale"
+        f"{what} has {found}: what is black and white is not known; save it as 8-bit RGB or greyscale"
     )

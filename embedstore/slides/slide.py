@@ -90,6 +90,11 @@ class Slide(ABC):
         x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
         return x, y, max(1, min(w, width - x)), max(1, min(h, height - y))
 
+    @property
+    def usable(self) -> bool:
+        """Whether it can still be read from: its process, if it has one, did not end, and it was not closed."""
+        return True
+
     def expect_stride(self, stride_l0: int) -> None:  # noqa: B027 - most readers ignore the hint
         """Announce that regions will be read row by row, `stride_l0` level-0 pixels apart; a hint for caches."""
 

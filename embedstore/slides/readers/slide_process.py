@@ -33,6 +33,8 @@ serve(int(sys.argv[1]), int(sys.argv[2]))
 """
 #: Beyond what the process has at its start. The readers' caches take 64 MB, the largest region that is asked for 200.
 MOST_BYTES = 4 << 30
+#: The same for an image that was sent: 64 million pixels take 200 MB as RGB, and decoders hold them several times.
+MOST_IMAGE_BYTES = 2 << 30
 #: Of CPU, for one request: a block of 16 million JPEG 2000 pixels, the most costly one known, takes 3.
 MOST_CPU_S = 60
 #: Processes that wait for their next slide: a start takes 0.3 s.
@@ -70,19 +72,53 @@ def single_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def open_slide(path: str | Path, *, reader: str = "auto") -> Slide:
+def open_slide(path: str | Path, *, reader: str = "auto", answer_s: float | None = None) -> Slide:
     """Open a slide, in a process of its own.
 
     `auto` opens the file with OpenSlide and with the reader that decodes its format directly. It takes the direct
     reader where a few seeded regions on every level equal OpenSlide's, and OpenSlide otherwise. A reader given by name
     is used without a comparison: workers open slides by the name in the plan.
 
+    Args:
+        path: The file.
+        reader: `auto`, or the name of a reader.
+        answer_s: Seconds after which a request without an answer ends the slide; ANSWER_S when None. The first request
+            may have to start the process, which takes 0.3 s.
     Raises:
         SlideNotFoundError: there is no file.
         SlideFormatError: no reader opens it, or the named one does not; the message lists what was tried.
         ConfigError: the named reader needs a package that is not installed.
     """
-    return _ProcessSlide(check_file(path), reader)
+    return _ProcessSlide(check_file(path), reader, ANSWER_S if answer_s is None else answer_s)
+
+
+def read_image_apart(
+    source: str | Path | bytes, *, most_px: int | None = None, answer_s: float | None = None
+) -> Pixels:
+    """Decode an image in another process; bytes, which come from strangers, in one that ends with them.
+
+    Args:
+        source: A file, as for `read_image`, or the bytes of an image, as for `decode_image`.
+        most_px: Most pixels of an image of bytes.
+        answer_s: Seconds after which it is given up; ANSWER_S when None.
+    Returns:
+        (height, width, 3) uint8 RGB.
+    Raises:
+        RegionReadError: as of `read_image` and `decode_image`; or its decoder crashed, or took too long.
+    """
+    process = _take()
+    process.answer_s = ANSWER_S if answer_s is None else answer_s
+    is_sent = isinstance(source, bytes)
+    try:
+        return process.decode(source if isinstance(source, bytes) else str(source), most_px)
+    except _ProcessEndedError as error:
+        what = "the image" if is_sent else f"image {str(source)!r}"
+        raise RegionReadError(f"{what}: the process that decoded it {error}; save it again") from error
+    finally:
+        if is_sent:
+            process.end()
+        else:
+            _give_back(process)
 
 
 def check_file(path: str | Path) -> str:
@@ -142,6 +178,8 @@ class _SlideProcess:
         self._buffer: mmap.mmap | None = None
         self._reserved: Pixels | None = None
         self._lock = threading.Lock()
+        self.answer_s = ANSWER_S
+        self._how = ""  # it ended
         self.end = weakref.finalize(self, _end, ours, process, self._fd)
 
     @property
@@ -165,10 +203,20 @@ class _SlideProcess:
         with self._lock:
             reserved = self._reserved
             offset = 0 if reserved is None or out is reserved else reserved.size
+            if not self.end.alive:  # while this thread waited; its memory is gone
+                raise _ProcessEndedError(self._how)
             pixels = out if out is reserved else self._shared(offset, out.shape)
             self._ask("fill", (level, x, y, width, height, offset))
             if out is not reserved:
                 out[:] = pixels
+
+    def decode(self, source: str | bytes, most_px: int | None) -> Pixels:
+        """The pixels of an image: a file, or its bytes."""
+        with self._lock:
+            if isinstance(source, bytes):
+                self._shared(0, (len(source),))[:] = np.frombuffer(source, np.uint8)
+            shape = self._ask("decode", (len(source) if isinstance(source, bytes) else source, most_px))
+            return self._shared(0, shape).copy()
 
     def _shared(self, offset: int, shape: tuple[int, ...]) -> Pixels:
         """A part of the shared memory, which grows as needed; older parts stay where they are."""
@@ -181,13 +229,15 @@ class _SlideProcess:
     def _ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
         try:
             self._connection.send((method, arguments))
-            if not self._connection.poll(ANSWER_S):
+            if not self._connection.poll(self.answer_s):
                 self.end()
-                raise _ProcessEndedError(f"gave no answer within {ANSWER_S / 60:g} minutes")
+                self._how = f"gave no answer within {self.answer_s:g} s"
+                raise _ProcessEndedError(self._how)
             result, error = self._connection.recv()
         except (EOFError, OSError) as error:
             self.end()
-            raise _ProcessEndedError(_how(self._process.returncode)) from error
+            self._how = self._how or _how(self._process.returncode)
+            raise _ProcessEndedError(self._how) from error
         except BaseException:  # Ctrl-C, say: its answer would be taken for that to the next request
             self.end()
             raise
@@ -246,8 +296,9 @@ def _give_back(process: _SlideProcess) -> None:
 class _ProcessSlide(Slide):
     """A slide that is open in another process."""
 
-    def __init__(self, path: str, reader: str) -> None:
+    def __init__(self, path: str, reader: str, answer_s: float) -> None:
         process = _take()
+        process.answer_s = answer_s
         try:
             opened: OpenedSlide = process.ask("open", path, reader)
         except _ProcessEndedError as error:
@@ -259,6 +310,10 @@ class _ProcessSlide(Slide):
         self.reader, self.warnings, self.passed_over = opened.reader, opened.warnings, opened.passed_over
         self._process: _SlideProcess | None = process
         self._ended: str | None = None
+
+    @property
+    def usable(self) -> bool:
+        return self._process is not None
 
     def expect_stride(self, stride_l0: int) -> None:
         if self._process is not None:

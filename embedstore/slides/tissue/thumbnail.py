@@ -1,5 +1,6 @@
 """A small picture of a whole slide, made in bounded memory from any of its levels."""
 
+import math
 from dataclasses import dataclass, field
 
 import cv2
@@ -38,7 +39,9 @@ class Thumbnail:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_thumbnail(slide: Slide, *, mpp_l0: float, mpp: float, max_pixels: int = MAX_PIXELS) -> Thumbnail:
+def read_thumbnail(
+    slide: Slide, *, mpp_l0: float, mpp: float, max_pixels: int = MAX_PIXELS, most_read_px: int | None = None
+) -> Thumbnail:
     """Read the scanned part of a slide at a coarse resolution.
 
     A block that cannot be read is tried again on the next finer level; where no level can be read it is marked.
@@ -49,14 +52,21 @@ def read_thumbnail(slide: Slide, *, mpp_l0: float, mpp: float, max_pixels: int =
         mpp: Resolution of the thumbnail, µm/px; it becomes coarser where there would be more than `max_pixels`, and it
             is never finer than level 0.
         max_pixels: Most pixels of the thumbnail.
+        most_read_px: Most pixels of the slide to read for it; any number when None.
     Raises:
-        RegionReadError: no part of the slide can be read.
+        RegionReadError: no part of the slide can be read, or more than `most_read_px` had to be.
     """
     x_l0, y_l0, width_l0, height_l0 = slide.bounds_l0
     shrink = max(mpp / mpp_l0, 1.0, (width_l0 * height_l0 / max_pixels) ** 0.5)
     columns, rows = max(1, round(width_l0 / shrink)), max(1, round(height_l0 / shrink))
     scale = width_l0 / columns, height_l0 / rows
     level = _level_for(slide, shrink)
+    read_px = math.prod(slide.level_sizes[level])
+    if most_read_px is not None and read_px > most_read_px:
+        raise RegionReadError(
+            f"slide {slide.path!r} has no small level: {read_px:,} pixels had to be read for a picture of the whole; "
+            f"expected at most {most_read_px:,}; save the slide as a pyramid"
+        )
     pixels, unread = np.empty((rows, columns, 3), np.uint8), np.zeros((rows, columns), bool)
     edge = max(1, int((BLOCK_PIXELS**0.5) * slide.level_downsamples[level] / max(scale)))
     first_error: RegionReadError | None = None

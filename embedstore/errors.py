@@ -228,6 +228,10 @@ class QueryError(EmbedStoreError, ValueError):
     """A query cannot be used: not an image, an image smaller than a tile, or not a vector."""
 
 
+class PictureNotFoundError(EmbedStoreError, LookupError):
+    """There is no such picture: a level or tile that a slide does not have, or a kind that it cannot give."""
+
+
 # -- the run --------------------------------------------------------------------------------
 
 

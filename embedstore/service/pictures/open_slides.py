@@ -1,0 +1,171 @@
+"""Slides that stay open between requests: a bounded number, each in a process of its own."""
+
+import contextlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from embedstore.errors import SlideError
+from embedstore.service.pictures.deep_zoom import DeepZoom
+from embedstore.service.pictures.slide_file import SlideFile
+from embedstore.slides import Slide, open_slide
+
+#: A damaged slide is left alone for so long, seconds: each try can cost a process and the time of `answer_s`.
+REFUSED_S = 60.0
+MOST_REFUSED = 1000
+#: How often slides that nobody asks for are looked for, seconds.
+LOOK_S = 5.0
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A slide that is open, or being opened."""
+
+    opened: "Future[DeepZoom]" = field(default_factory=Future)
+    users: int = 0
+    last_used: float = 0.0
+
+
+class OpenSlides:
+    """The slides that were asked for last; several threads may use one at a time.
+
+    A slide that cannot be opened, or whose process crashes or gives no answer, is refused for a minute with the same
+    error, until its file changes.
+    """
+
+    def __init__(
+        self,
+        most: int = 8,
+        *,
+        idle_s: float = 120.0,
+        answer_s: float = 20.0,
+        open_slide: Callable[..., Slide] = open_slide,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """Open none yet.
+
+        Args:
+            most: Slides that stay open, 50 to 150 MB each; more only while more threads use slides.
+            idle_s: Seconds after which a slide that nobody asks for is closed.
+            answer_s: Seconds after which a slide that gives no answer is given up.
+            open_slide: As `embedstore.slides.open_slide`.
+            clock: Seconds.
+        """
+        self._most, self._idle_s, self._answer_s = most, idle_s, answer_s
+        self._open, self._clock = open_slide, clock
+        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+        self._refused: OrderedDict[tuple[str, str], tuple[SlideError, float]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        self._watch: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @contextlib.contextmanager
+    def use(self, file: SlideFile, stamp: str) -> Iterator[DeepZoom]:
+        """An open slide, for the time of a `with`.
+
+        Args:
+            file: The slide.
+            stamp: From `file.stamp()`.
+        Raises:
+            SlideError: it cannot be opened, or was refused because it could not be read before. Errors within the
+                `with` name the slide, and not its path.
+        """
+        key = (file.path, stamp)
+        entry, is_new = self._lease(key)
+        try:
+            if is_new:
+                self._open_entry(entry, file)
+            deep_zoom = entry.opened.result()
+            yield deep_zoom
+        except SlideError as error:
+            told = type(error)(file.in_own_words(error))
+            if entry.opened.exception() is not None or not deep_zoom.slide.usable:
+                self._drop(key, entry, refused=told)
+            raise told from error
+        except BaseException:
+            if entry.opened.exception() is not None:
+                self._drop(key, entry)
+            raise
+        finally:
+            self._release(entry)
+
+    def close_idle(self) -> None:
+        """Close the slides that nobody asked for lately."""
+        oldest = self._clock() - self._idle_s
+        with self._lock:
+            idle = [key for key, entry in self._entries.items() if not entry.users and entry.last_used < oldest]
+            closing = [self._entries.pop(key) for key in idle]
+        _close(closing)
+
+    def close(self) -> None:
+        """Close all slides; those in use are closed as well, so that whoever reads them gets an error."""
+        self._ending.set()
+        with self._lock:
+            closing = list(self._entries.values())
+            self._entries.clear()
+        _close(closing)
+
+    def _lease(self, key: tuple[str, str]) -> tuple[_Entry, bool]:
+        closing = []
+        with self._lock:
+            if refused := self._refused.get(key):
+                error, until = refused
+                if self._clock() < until:
+                    raise type(error)(*error.args)
+                del self._refused[key]
+            entry = self._entries.get(key)
+            is_new = entry is None
+            if entry is None:
+                for other in [other for other, held in self._entries.items() if not held.users]:
+                    if len(self._entries) < self._most:
+                        break
+                    closing.append(self._entries.pop(other))
+                entry = self._entries[key] = _Entry()
+            self._entries.move_to_end(key)
+            entry.users += 1
+            if self._watch is None and not self._ending.is_set():
+                self._watch = threading.Thread(target=self._close_idle_ones, name="idle slides", daemon=True)
+                self._watch.start()
+        _close(closing)
+        return entry, is_new
+
+    def _open_entry(self, entry: _Entry, file: SlideFile) -> None:
+        slide = None
+        try:
+            slide = self._open(file.path, reader=file.reader, answer_s=self._answer_s)
+            entry.opened.set_result(DeepZoom(slide))
+        except BaseException as error:
+            if slide is not None:
+                slide.close()
+            entry.opened.set_exception(error)
+
+    def _drop(self, key: tuple[str, str], entry: _Entry, *, refused: SlideError | None = None) -> None:
+        with self._lock:
+            if self._entries.get(key) is not entry:
+                return
+            del self._entries[key]
+            if refused is not None:
+                self._refused[key] = refused, self._clock() + REFUSED_S
+                while len(self._refused) > MOST_REFUSED:
+                    self._refused.popitem(last=False)
+
+    def _release(self, entry: _Entry) -> None:
+        with self._lock:
+            entry.users -= 1
+            entry.last_used = self._clock()
+
+    def _close_idle_ones(self) -> None:
+        while not self._ending.wait(LOOK_S):
+            self.close_idle()
+
+
+def _close(entries: list[_Entry]) -> None:
+    for entry in entries:
+        if entry.opened.done() and entry.opened.exception() is None:
+            entry.opened.result().slide.close()

@@ -19,7 +19,7 @@ from embedstore.store.removal import remove_head
 if TYPE_CHECKING:
     from PIL import Image
 
-    from embedstore.export import ExportFormat, ExportResult
+    from embedstore.export import ExportFormat, ExportResult, PredictionRaster
     from heads.evaluation.report import Metric, Report
     from heads.predict import Predicted
     from heads.record import HeadRecord
@@ -164,6 +164,19 @@ class Head:
         """
         predictions = self._tables.predictions(self.name)
         return Table(predictions.table(), title=f"predictions of {self.name}")
+
+    def raster(self, slide_id: str) -> "PredictionRaster":
+        """Its predictions on the tiles of a slide as arrays, a value a tile, with the place of the grid.
+
+        Of a head for slides or patients, the attention to each tile, as ranks within the slide.
+
+        Raises:
+            PredictionsNotFoundError: it has predicted nothing yet.
+            ExportError: it has no values for tiles of the slide, or they lie on no grid, as ready-made tiles.
+        """
+        from embedstore.export import export_scope, prediction_raster
+
+        return prediction_raster(export_scope(self._tables, head=self.name, slides=[slide_id]), slide_id)
 
     # -- export -----------------------------------------------------------------------------
 

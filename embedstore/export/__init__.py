@@ -16,7 +16,10 @@ from embedstore.export.hits import (
 from embedstore.export.pictures import contact_sheet, draw_class_map, draw_heat_map, pictures_at_hand, tile_pictures
 from embedstore.export.predictions import (
     ExportScope,
+    PredictionRaster,
+    RasterType,
     export_scope,
+    prediction_raster,
     slide_scores,
     write_anndata,
     write_geojson,
@@ -32,6 +35,8 @@ __all__ = [
     "ExportScope",
     "ExportedFile",
     "HitFiles",
+    "PredictionRaster",
+    "RasterType",
     "HitsGeojson",
     "WrittenHits",
     "contact_sheet",
@@ -42,6 +47,7 @@ __all__ = [
     "export_scope",
     "notebook_html",
     "pictures_at_hand",
+    "prediction_raster",
     "slide_scores",
     "tile_pictures",
     "write_anndata",

@@ -3,13 +3,17 @@
 from embedstore.export.predictions.anndata_export import write_anndata
 from embedstore.export.predictions.export_scope import ExportScope, export_scope
 from embedstore.export.predictions.heat_map_sheet import write_heat_map
+from embedstore.export.predictions.prediction_raster import PredictionRaster, RasterType, prediction_raster
 from embedstore.export.predictions.prediction_table import write_table
 from embedstore.export.predictions.predictions_geojson import write_geojson
 from embedstore.export.predictions.slide_scores import slide_scores, write_slide_scores
 
 __all__ = [
     "ExportScope",
+    "PredictionRaster",
+    "RasterType",
     "export_scope",
+    "prediction_raster",
     "slide_scores",
     "write_anndata",
     "write_geojson",

@@ -6,7 +6,8 @@ from typing import Annotated, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from fastapi import Depends, Request
+from fastapi import Depends, Request, params
+from fastapi.dependencies.utils import get_flat_params
 
 from embedstore.api import Collection
 from embedstore.errors import ConfigError, SlideNotInStoreError
@@ -173,11 +174,24 @@ def sees(role: Role) -> Any:
     """The dependency of a route: its caller must have a role; the route gets the store as this caller sees it."""
 
     async def dependency(request: Request, caller: Annotated[Caller, needs(role)]) -> Visible:
+        _require_known_parameters(request)
         visible = Visible(service_of(request), caller)
         request.state.shown_message = visible.text
         return visible
 
     return Depends(dependency)
+
+
+def _require_known_parameters(request: Request) -> None:
+    """Raise ConfigError if the query has a parameter that the route does not take, such as a mistyped one."""
+    if not request.query_params:
+        return
+    fields = get_flat_params(request.scope["route"].dependant)
+    known = [field.alias for field in fields if isinstance(field.field_info, params.Query)]
+    if unknown := [name for name in request.query_params if name not in known]:
+        raise ConfigError(
+            f"this route takes no parameter {unknown[0]!r}; it takes {', '.join(known) or 'none'} (/api/openapi.json)"
+        )
 
 
 #: The last parameter but those of the query of every route: the store as a caller with this role sees it.

@@ -93,6 +93,8 @@ def test_vectors_come_as_arrow(client: TestClient, store: Store):
         ("GET", "/api/slides?where=colour='red'", None, 400, "ConfigError", "no column 'colour'"),
         ("GET", "/api/slides?sort=path", None, 400, "ConfigError", "no column 'path' to sort by"),
         ("GET", "/api/slides?limit=1000000", None, 400, "ConfigError", "at most 10000 rows"),
+        ("GET", "/api/slides?sortby=path", None, 400, "ConfigError", "no parameter 'sortby'; it takes text, where"),
+        ("GET", "/api/collections/toy/tiles?columns=z", None, 400, "ConfigError", "no column 'z'; expected"),
         ("GET", "/api/collections/none", None, 404, "CollectionNotFoundError", "no collection 'none'"),
         ("GET", "/api/collections/toy/tiles/99999999999999999999", None, 404, "TileNotFoundError", "64 bits"),
         ("POST", SEARCH, {"query": {"tile_id": "7"}}, 404, "TileNotFoundError", "no tile 7"),

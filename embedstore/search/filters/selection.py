@@ -93,11 +93,17 @@ def filter_tiles(
     Args:
         where: As for `select_tiles`.
         slide_id: Only tiles of this slide.
+        columns: Columns of the collection.
         limit: Most rows.
     Raises:
-        ConfigError: as `select_tiles`.
+        ConfigError: as `select_tiles`; or the collection has no such column.
     """
     collection = collection.pinned()
+    columns = list(dict.fromkeys(columns))
+    if unknown := [name for name in columns if name not in collection.schema.names]:
+        raise ConfigError(
+            f"tiles have no column {unknown[0]!r}; expected columns among {', '.join(collection.schema.names)}"
+        )
     selection = select_tiles(store, collection, where)
     clauses = [] if slide_id is None else [sql_in("slide_id", [slide_id])]
     clauses += [] if selection.where is None else [selection.where]

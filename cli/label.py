@@ -122,6 +122,7 @@ def import_(
                 "labels": len(result.labels),
                 "counts": counts,
                 "replaced": result.replaced,
+                "change": result.change,
                 "conflicts": result.conflicts,
                 "notes": result.notes,
             }
@@ -129,7 +130,7 @@ def import_(
         return
     columns = ("class", "kind", "labels", "slides")
     print_table([[row[column] for column in columns] for row in counts], columns)
-    done = "would be imported" if dry_run else f"imported, {result.replaced} old ones removed"
+    done = "would be imported" if dry_run else f"imported, {result.replaced} old ones withdrawn"
     click.echo(f"{len(result.labels)} labels of {len(result.files)} file(s) {done}, task {config.task}", err=True)
 
 

@@ -2,7 +2,7 @@
 
 from embedstore.annotations.annotation import Annotation, AnnotationFile, Origin, subtract
 from embedstore.annotations.asap_xml import read_asap
-from embedstore.annotations.geojson import OWN, read_geojson
+from embedstore.annotations.geojson import OWN, read_geojson, read_geometry
 from embedstore.annotations.geojson_objects import feature, write_collection
 from embedstore.annotations.reading import read_annotations
 from embedstore.annotations.slide_frame import SlideFrame
@@ -17,6 +17,7 @@ __all__ = [
     "read_annotations",
     "read_asap",
     "read_geojson",
+    "read_geometry",
     "subtract",
     "write_collection",
 ]

@@ -99,6 +99,26 @@ def read_geojson(path: str | Path, *, skip_invalid: bool = False) -> AnnotationF
         raise LabelFormatError(f"{path}, member {OWN!r}: {problem}; correct it, or remove the member") from None
 
 
+def read_geometry(geometry: Any) -> shapely.Geometry:
+    """One point, or one area of a polygon or several, from a geometry or a feature as of `read_geojson`.
+
+    Args:
+        geometry: Its members, as JSON gives them.
+    Raises:
+        LabelFormatError: it is malformed, a line, or more than one point.
+    """
+    try:
+        parts, reasons = _usable_parts(geometry, None)
+    except _NoPlace as reason:
+        parts, reasons = [], [str(reason)]
+    except _Malformed as problem:
+        raise LabelFormatError(str(problem)) from None
+    if len(parts) != 1 or reasons:
+        found = ", ".join(reasons) or "several parts"
+        raise LabelFormatError(f"expected a geometry of GeoJSON that is one point, or polygons, found one {found}")
+    return parts[0]
+
+
 def _file(
     path: Path, content: Any, annotations: list[Annotation], skipped: Counter[str], notes: list[str]
 ) -> AnnotationFile:

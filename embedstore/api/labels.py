@@ -12,12 +12,29 @@ from embedstore.access_errors import tells_access_errors
 from embedstore.errors import ConfigError, LabelError
 from embedstore.result_table import Table
 from embedstore.settings import as_names
-from embedstore.store import Label
+from embedstore.store import Label, LabelChange
 from embedstore.store import Store as StoreTables
+from embedstore.store.label_changes import undone_changes
+from embedstore.store.labels import no_such_task
 
 if TYPE_CHECKING:
     from embedstore.labels import LabelImport
     from embedstore.labels.exporting import Written as LabelFile
+    from embedstore.labels.given import Rows
+
+#: The columns of `Labels.history`.
+HISTORY = pa.schema(
+    [
+        pa.field("change", pa.string()),
+        pa.field("task", pa.string()),
+        pa.field("author", pa.string()),
+        pa.field("at", pa.timestamp("us", tz="UTC")),
+        pa.field("added", pa.int64()),
+        pa.field("withdrawn", pa.int64()),
+        pa.field("undoes", pa.string()),
+        pa.field("undone_by", pa.string()),
+    ]
+)
 
 
 @tells_access_errors
@@ -85,7 +102,108 @@ class Labels:
             self._tables.require_writable()
         paths = [files] if isinstance(files, str | Path) else list(files)
         labels = read_labels(self._tables, [Path(path) for path in paths], config)
-        return labels if dry_run else replace(labels, replaced=labels.write(self._tables))
+        return labels if dry_run else labels.write(self._tables)
+
+    def add(
+        self, task: str, labels: "Rows", *, author: str | None = None, collection: str | None = None
+    ) -> LabelChange:
+        """Add labels, all of them or after an error none.
+
+        An author has one such label of a task at one place: another class there replaces the older one, which is kept
+        as withdrawn. The same class again changes nothing.
+
+        Args:
+            task: The question that the labels answer.
+            labels: Rows with `label` and a place: `tile_id`; or `slide_id` with `x` and `y` (a point), with `edge_l0`
+                as well (a tile), with `name` (a ready-made tile), with `geometry` (GeoJSON or WKB), or alone (the whole
+                slide); or `patient`. Coordinates are level-0 pixels. `split` is optional. Dictionaries, or a table that
+                Arrow reads, such as one of pandas.
+            author: Who gives the labels; your login name when None.
+            collection: Where tile ids are looked up; in all collections when None.
+        Returns:
+            The change, which `undo` takes back; its id is None where nothing changed.
+        Raises:
+            LabelFormatError: a row lacks what its place needs, or has a field that there is not.
+            SlideNotInStoreError, TileNotFoundError: the store lacks what rows are about.
+            LabelError: a place lies outside its slide, a class is no name, or two rows give a place different classes.
+        """
+        from embedstore.class_names import alike_note
+        from embedstore.labels import given_labels
+
+        author = author or _login()
+        given = given_labels(self._tables, labels, task=task, author=author, collection=collection)
+        self._tables.require_writable()
+        classes = self._tables.labels.table(task=task, columns=["label"]).column("label").unique().to_pylist()
+        change = self._tables.labels.add(task, given, author=author)
+        return replace(change, notes=alike_note({*classes, *(label.label for label in given)}))
+
+    def withdraw(
+        self,
+        task: str,
+        keys: Sequence[str] = (),
+        *,
+        places: "Rows | None" = None,
+        author: str | None = None,
+        of: str | None = None,
+        collection: str | None = None,
+    ) -> LabelChange:
+        """Withdraw labels: they count no more, and stay in the store with who withdrew them and when.
+
+        Args:
+            task: Their task.
+            keys: Their keys, as `table` gives them; each must stand.
+            places: Rows as of `add`, without a label; the labels at these places, as far as there are any.
+            author: Who withdraws them; your login name when None.
+            of: Whose labels they are, '*' for anybody's; the author's own when None.
+            collection: Where tile ids are looked up; in all collections when None.
+        Returns:
+            The change, which `undo` takes back.
+        Raises:
+            ConfigError: neither keys nor places are given, or both.
+            LabelError: one of the keys is of no label that stands, no label is at the places, or they are somebody
+                else's.
+        """
+        author = author or _login()
+        if (places is None) == (not keys):
+            raise ConfigError("expected either the keys of the labels to be withdrawn, or their places")
+        if places is None:
+            self._tables.require_writable()
+            return self._tables.labels.withdraw(task, as_names(keys), author=author, of=of)
+        from embedstore.labels import given_labels
+
+        at = given_labels(self._tables, places, task=task, author=author, collection=collection, only_places=True)
+        self._tables.require_writable()
+        return self._tables.labels.withdraw_at(task, at, author=author, of=of)
+
+    def undo(self, task: str, change: str | None = None, *, author: str | None = None) -> LabelChange:
+        """Undo a change of labels: what it added is withdrawn, and what it withdrew stands again.
+
+        To undo is a change too: undo it to have the first one again.
+
+        Args:
+            task: Its task.
+            change: Its id, as `history` lists it; the author's last change that stands when None.
+            author: Who undoes it; your login name when None.
+        Raises:
+            LabelError: there is no such change, it is undone already, or a later one is about the same places.
+        """
+        self._tables.require_writable()
+        return self._tables.labels.undo(task, change, author=author or _login())
+
+    def history(self, task: str | None = None) -> Table:
+        """The changes of labels, a row each, from the first to the last.
+
+        Its columns are `change` (the id), `task`, `author`, `at`, `added`, `withdrawn` (numbers of labels), `undoes`
+        and `undone_by`. Labels that came with ingest, or from an older version, are of no change.
+        """
+        changes = self._tables.labels.changes(task)
+        undone = undone_changes(changes)
+        rows = [
+            {name: getattr(each, name) for name in HISTORY.names[1:-1]}
+            | {"change": each.id, "undone_by": undone.get(key)}
+            for key, each in changes.items()
+        ]
+        return Table(pa.Table.from_pylist(rows, schema=HISTORY), title="changes of labels")
 
     def export(
         self,
@@ -134,14 +252,17 @@ class Labels:
         author: str | None = None,
         source: str | None = None,
     ) -> int:
-        """Number of labels of a task that meet every condition given.
+        """Number of labels of a task that meet every condition given; those withdrawn as well.
 
         Raises:
             TaskNotFoundError: no label is of the task.
         """
-        conditions = {"slide_id": slide_id, "label": label, "author": author, "source": source}
-        rows = self._tables.labels.of_task(task).select(list(conditions)).to_pylist()
-        return sum(all(value is None or row[name] == value for name, value in conditions.items()) for row in rows)
+        self._require_any(task)
+        return self._tables.labels.count(task, slide_id=slide_id, label=label, author=author, source=source)
+
+    def _require_any(self, task: str) -> None:
+        if not self._tables.labels.count(task):
+            raise no_such_task(task, self._tables.labels.tasks())
 
     def remove(
         self,
@@ -152,7 +273,7 @@ class Labels:
         author: str | None = None,
         source: str | None = None,
     ) -> int:
-        """Remove labels of a task: all, or those that meet every condition given.
+        """Remove labels of a task for good: all, or those that meet every condition given; those withdrawn as well.
 
         They are gone from the files after `Store.compact(keep_hours=0)`.
 
@@ -161,7 +282,7 @@ class Labels:
         Raises:
             TaskNotFoundError: no label is of the task.
         """
-        self._tables.labels.of_task(task)
+        self._require_any(task)
         return self._tables.labels.remove(task, slide_id=slide_id, label=label, author=author, source=source)
 
     def __repr__(self) -> str:

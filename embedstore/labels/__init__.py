@@ -3,6 +3,7 @@
 from embedstore.annotations import read_asap, read_geojson
 from embedstore.labels.exporting import write_labels
 from embedstore.labels.files import write_label_geojson
+from embedstore.labels.given import given_labels
 from embedstore.labels.importing import ImportConfig, LabelImport, read_labels
 from embedstore.labels.slide_targets import SlideTargets, slide_targets
 from embedstore.labels.targets import Targets
@@ -14,6 +15,7 @@ __all__ = [
     "SlideTargets",
     "Targets",
     "TileTargets",
+    "given_labels",
     "join_labels",
     "read_asap",
     "read_geojson",

@@ -20,7 +20,7 @@ from embedstore.labels.files.left_out import LeftOut, folders_that_are_closed
 from embedstore.labels.files.slide_names import SlideNames
 from embedstore.quantities import first_few
 from embedstore.store import Label, SlideRow, Store
-from embedstore.store.labels import INGEST
+from embedstore.store.label import INGEST
 from embedstore.tables import TABLE_SUFFIXES
 
 Format = Literal["auto", "geojson", "asap", "table"]
@@ -114,7 +114,8 @@ class LabelImport:
         files: The labels of each file.
         conflicts: Places that have two classes, by these labels or by those in the store; both are kept.
         notes: Warnings for the user.
-        replaced: How many labels in the store were removed because the files no longer hold them; 0 before writing.
+        replaced: How many labels in the store were withdrawn because the files no longer hold them; 0 before writing.
+        change: The id of the change, to undo it; None before writing, and where nothing changed.
     """
 
     config: ImportConfig
@@ -122,6 +123,7 @@ class LabelImport:
     conflicts: tuple[str, ...]
     notes: tuple[str, ...]
     replaced: int = 0
+    change: str | None = None
 
     @property
     def labels(self) -> list[Label]:
@@ -132,16 +134,17 @@ class LabelImport:
         classes = Counter(f"{label.label} ({label.kind})" for label in self.labels)
         lines = [f"{len(self.labels)} labels of {len(self.files)} file(s) for task {self.config.task!r}"]
         lines += [f"  {name}: {count}" for name, count in sorted(classes.items())]
-        lines += [f"  {self.replaced} older labels removed"] if self.replaced else []
+        lines += [f"  {self.replaced} older labels withdrawn"] if self.replaced else []
         lines += [f"  {len(self.conflicts)} place(s) have two classes; see .conflicts"] if self.conflicts else []
         lines += [f"  note: {note}" for note in self.notes[:SHOWN_NOTES]]
         lines += [f"  … {more} more in .notes"] if (more := len(self.notes) - SHOWN_NOTES) > 0 else []
         return "\n".join(lines)
 
-    def write(self, store: Store) -> int:
-        """Replace what the same author had from these files for the task. Returns how many old labels were removed."""
+    def write(self, store: Store) -> "LabelImport":
+        """Replace what the same author had from these files for the task; returns the import as it was written."""
         sources = [str(file.path.absolute()) for file in self.files]
-        return store.labels.replace(self.config.task, self.labels, author=self.config.author, sources=sources)
+        change = store.labels.replace(self.config.task, self.labels, author=self.config.author, sources=sources)
+        return replace(self, replaced=change.withdrawn, change=change.id)
 
 
 def find_label_files(

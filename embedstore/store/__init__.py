@@ -14,7 +14,9 @@ from embedstore.store.index import (
     keep_index,
 )
 from embedstore.store.jobs import Job, Jobs, JobState
-from embedstore.store.labels import Label, Labels
+from embedstore.store.label import Label
+from embedstore.store.label_changes import LabelChange
+from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease, is_held
 from embedstore.store.ledger import Ledger
 from embedstore.store.ledger_rows import Outcome, SlideRow
@@ -51,6 +53,7 @@ __all__ = [
     "JobState",
     "Jobs",
     "Label",
+    "LabelChange",
     "Labels",
     "Ledger",
     "Lease",

@@ -1,82 +1,39 @@
 """Labels: which class a place, a slide or a patient is of, and who says so. They belong to places, not to tiles."""
 
-import datetime as dt
-import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+import lance
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from embedstore.errors import TaskNotFoundError
-from embedstore.store.schema import LABELS
+from embedstore.errors import LabelError, TaskNotFoundError
+from embedstore.store.label import INGEST, Kind, Label
+from embedstore.store.label_changes import (
+    LabelChange,
+    Planner,
+    changes_of,
+    new_change,
+    plan_addition,
+    plan_replacement,
+    plan_undo,
+    plan_withdrawal,
+    plan_withdrawal_at,
+    recorded_rows,
+    undone_changes,
+    with_all_columns,
+    written_rows,
+)
+from embedstore.store.schema import LABEL_CHANGES, LABEL_ROWS, LABELS
 from embedstore.store.sql import sql_in, sql_string
-from embedstore.store.table import Table, now
+from embedstore.store.table import Table
 
-#: What a label is about: a tile (by file name, or x, y and edge), a point, an area, the rest (whatever no other label
-#: of the task is about, in an area, or on the whole slide if there is no geometry), a whole slide, or all slides of a
-#: patient.
-Kind = Literal["tile", "point", "area", "rest", "slide", "patient"]
-#: The author of labels that come with a folder of ready-made tiles.
-INGEST = "ingest"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Label:
-    """One author's statement that a place is of a class.
-
-    Attributes:
-        task: The question that the label answers.
-        label: The class.
-        kind: What the label is about.
-        slide_id: The slide; None for a patient's label.
-        name: The file of a ready-made tile in its folder.
-        x, y: A point, or the top-left corner of a tile; level-0 pixels.
-        edge_l0: Edge of a tile, level-0 pixels.
-        geometry: An area as WKB, level-0 pixels.
-        split: The published part of the data that it belongs to, such as 'train'.
-        patient: Patient or case, if known.
-        author: Who gave the label.
-        source: The file that it comes from.
-        created_at: When it was written to the store; None before that.
-    """
-
-    task: str
-    label: str
-    kind: Kind = "tile"
-    slide_id: str | None = None
-    name: str | None = None
-    x: float | None = None
-    y: float | None = None
-    edge_l0: float | None = None
-    geometry: bytes | None = None
-    split: str | None = None
-    patient: str | None = None
-    author: str = INGEST
-    source: str = ""
-    created_at: dt.datetime | None = None
-
-    def row(self, created_at: dt.datetime | None = None) -> dict[str, Any]:
-        """{column: value} of the table of labels."""
-        values = {name: getattr(self, name) for name in LABELS.names if name != "created_at"}
-        return {**values, "created_at": created_at or now()}
-
-    @classmethod
-    def from_table(cls, table: pa.Table) -> "list[Label]":
-        """The labels of the rows of a table of labels."""
-        return [cls(**row) for row in table.drop_columns("key").to_pylist()]
-
-    @property
-    def key(self) -> str:
-        """The primary key: one label a ready-made tile for ingest; for other places, one for each class and file."""
-        parts = [self.task, self.slide_id or "", self.name or "", self.author]
-        if self.name is None or self.author != INGEST:
-            place = (None if value is None else float(value) for value in (self.x, self.y, self.edge_l0))
-            parts += [self.kind, self.label, *map(str, place), self.patient or "", self.source]
-        digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=16)
-        digest.update(self.geometry or b"")
-        return digest.hexdigest()
+#: Slides and keys that a filter names; for more, all labels of the task are read.
+MOST_NAMED = 500
+#: A table of more fragments than this is compacted: each change leaves one.
+TIDY_FRAGMENTS = 64
+#: Compaction keeps versions younger than this, seconds: readers may still use them.
+TIDY_KEEP_S = 3600.0
 
 
 class Labels:
@@ -85,48 +42,134 @@ class Labels:
     def __init__(self, store_uri: str):
         self._table = Table(store_uri, "labels")
 
-    # -- writing ----------------------------------------------------------------------------
+    # -- changing ---------------------------------------------------------------------------
 
     def record(self, labels: Iterable[Label]) -> None:
-        """Add labels; those with the same key are replaced."""
-        created_at = now()
-        rows = [label.row(created_at) for label in labels]
-        if rows:
-            self._table.create(LABELS)
-            self._table.upsert("key", rows)
+        """Write labels of ingest; those with the same key are replaced, and what people withdrew stays withdrawn."""
+        labels = list({label.key: label for label in labels}.values())
+        if not labels:
+            return
+        self._table.create(LABEL_ROWS)
 
-    def replace(self, task: str, labels: Iterable[Label], *, author: str, sources: Sequence[str]) -> int:
+        def rows_of(table: Table) -> pa.Table:
+            withdrawn = _rows(table.open(), f"withdrawn_change IS NOT NULL AND author = {sql_string(INGEST)}")
+            again = set(zip(*(withdrawn.column(name).to_pylist() for name in ("key", "label")), strict=True))
+            new = [label for label in labels if (label.key, label.label) not in again]
+            return recorded_rows(withdrawn, new)
+
+        self._table.revise("key", rows_of)
+
+    def add(self, task: str, labels: Sequence[Label], *, author: str) -> LabelChange:
+        """Add labels that an author gives without a file, in one change; what they replace is withdrawn by it.
+
+        An author has at most one such label of a task at one place. A label that says what an older one of the author
+        says of its place changes nothing.
+
+        Args:
+            labels: All of this task and author, without a source.
+        Returns:
+            The change; its id is None where it changes nothing.
+        Raises:
+            LabelError: two of the labels give one place different classes; nothing is added.
+        """
+        _require_of(labels, task, author, sources=("",))
+        where = f"{_where(task=task, author=author)}{_on_slides(label.slide_id for label in labels)}"
+        return self._change(where, plan_addition(labels), new_change(task, author))
+
+    def replace(self, task: str, labels: Iterable[Label], *, author: str, sources: Sequence[str]) -> LabelChange:
         """Replace the labels that an author had from some files for a task by those that the files hold now.
 
-        The new labels are written before the old ones are deleted: if this is interrupted, no label is lost that was
-        in the store and is in the files.
+        Labels that the files do not hold any more are withdrawn by the same change: it is made as a whole or not at
+        all.
 
         Args:
             labels: All of this task, author and of these sources.
-        Returns:
-            How many old labels were deleted.
         """
-        replaced = _where(task=task, author=author) + " AND " + sql_in("source", sources)
-        created_at = self._time_after(replaced) if sources else now()
         labels = list(labels)
-        others = [label for label in labels if (label.task, label.author) != (task, author)]
-        others += [label for label in labels if label.source not in sources]
-        if others:
-            raise ValueError(f"{len(others)} labels are of another task, author or source than those replaced")
-        rows = [label.row(created_at) for label in labels]
-        if rows:
-            self._table.create(LABELS)
-            self._table.upsert("key", rows)
+        _require_of(labels, task, author, sources=sources)
         if not sources:
-            return 0
-        return self._delete(f"{replaced} AND created_at < timestamp '{created_at.isoformat()}'")
+            return replace(new_change(task, author), id=None)
+        where = f"{_where(task=task, author=author)} AND {sql_in('source', sources)}"
+        return self._change(where, plan_replacement(labels), new_change(task, author))
 
-    def _time_after(self, filter_sql: str) -> dt.datetime:
-        """A time after all of these labels were written, even if another machine's clock is ahead."""
-        if not self._table.exists():
-            return now()
-        newest = pc.max(self._table.open().to_table(filter=filter_sql, columns=["created_at"]).column(0)).as_py()
-        return now() if newest is None else max(now(), newest + dt.timedelta(microseconds=1))
+    def withdraw(self, task: str, keys: Sequence[str], *, author: str, of: str | None = None) -> LabelChange:
+        """Withdraw labels by their keys.
+
+        Args:
+            author: Who withdraws them.
+            of: Whose labels they are, EVERYONE for anybody's; the author's own when None.
+        Raises:
+            LabelError: one of them does not stand, or is somebody else's; nothing is withdrawn.
+        """
+        keys = list(dict.fromkeys(keys))
+        where = _where(task=task) + (f" AND {sql_in('key', keys)}" if len(keys) <= MOST_NAMED else "")
+        plan = plan_withdrawal(keys, author=author, of=of or author)
+        return self._change(where if keys else "false", plan, new_change(task, author))
+
+    def withdraw_at(self, task: str, places: Sequence[Label], *, author: str, of: str | None = None) -> LabelChange:
+        """Withdraw the labels at some places, as far as there are any.
+
+        Args:
+            places: Labels, of which only what they are about counts.
+            author, of: See `withdraw`.
+        Raises:
+            LabelError: nobody, or only somebody else, has a label there.
+        """
+        where = f"{_where(task=task)}{_on_slides(label.slide_id for label in places)}"
+        return self._change(where, plan_withdrawal_at(places, author=author, of=of or author), new_change(task, author))
+
+    def undo(self, task: str, change: str | None = None, *, author: str) -> LabelChange:
+        """Undo a change: withdraw what it added, and add again what it withdrew.
+
+        To undo is a change too, so an undo can be undone.
+
+        Args:
+            change: Its id; the author's last change that is not undone, and is not an undo itself, when None.
+            author: Who undoes it.
+        Raises:
+            LabelError: there is no such change, it is undone, or a later one is about the same places.
+        """
+        changes = self.changes(task)
+        if change is None:
+            undone = undone_changes(changes)
+            own = [each for each in changes.values() if each.author == author and each.undoes is None]
+            last = next((each.id for each in reversed(own) if each.id not in undone), None)
+            if last is None:
+                raise LabelError(f"{author!r} has made no change of task {task!r} that could be undone")
+            change = last
+        if change not in changes:
+            raise LabelError(
+                f"no change {change!r} of task {task!r}; `embedstore label history --task {task}` lists them"
+            )
+        made = sql_string(change)
+        own_rows = self._stored(f"{_where(task=task)} AND (added_change = {made} OR withdrawn_change = {made})")
+        authors = sorted(set(own_rows.column("author").to_pylist()))
+        where = (
+            f"{_where(task=task)} AND {sql_in('author', authors)}{_on_slides(own_rows.column('slide_id').to_pylist())}"
+        )
+        return self._change(where, plan_undo(change), new_change(task, author, undoes=change))
+
+    def _change(self, where: str, plan: Planner, change: LabelChange) -> LabelChange:
+        """Make a change in one commit, planned again after a conflict with another writer.
+
+        Args:
+            where: Which rows the change may concern.
+        """
+        self._table.create(LABEL_ROWS)
+        made = change
+
+        def rows_of(table: Table) -> pa.Table:
+            nonlocal made
+            rows = _rows(table.open(), where)
+            written, made = written_rows(rows, plan(rows), change)
+            return written
+
+        self._table.revise("key", rows_of)
+        if made.id is not None and len(self._table.open().get_fragments()) > TIDY_FRAGMENTS:
+            self._table.tidy(keep_s=TIDY_KEEP_S)
+        return made
+
+    # -- removing for good ------------------------------------------------------------------
 
     def remove(
         self,
@@ -137,7 +180,9 @@ class Labels:
         author: str | None = None,
         source: str | None = None,
     ) -> int:
-        """Remove the labels of a task that meet every condition given; compaction takes them out of the files.
+        """Remove the labels of a task that meet every condition given, for good, and those withdrawn as well.
+
+        Compaction takes them out of the files.
 
         Returns:
             How many were removed.
@@ -145,11 +190,13 @@ class Labels:
         return self._delete(_where(task=task, slide_id=slide_id, label=label, author=author, source=source))
 
     def forget(self, slide_ids: Sequence[str], *, patients: Sequence[str] = ()) -> None:
-        """Remove every label of slides, and those of patients as a whole."""
+        """Remove every label of slides, those of patients as a whole, and withdrawn ones that name the patients."""
         if slide_ids:
             self._delete(sql_in("slide_id", slide_ids))
         if patients:
             self._delete(f"slide_id IS NULL AND {sql_in('patient', patients)}")
+            if self._table.exists() and "withdrawn_change" in self._table.open().schema.names:
+                self._delete(f"withdrawn_change IS NOT NULL AND {sql_in('patient', patients)}")
 
     def _delete(self, filter_sql: str) -> int:
         if not self._table.exists():
@@ -168,20 +215,31 @@ class Labels:
     def table(
         self, *, task: str | None = None, slide_id: str | None = None, columns: list[str] | None = None
     ) -> pa.Table:
-        """Labels as an Arrow table.
+        """The labels that stand, as an Arrow table; those withdrawn are in `history`.
 
         Args:
             task, slide_id: Only labels of this task, of this slide.
-            columns: All when None.
+            columns: All of LABELS when None.
+        """
+        return self._stored(_where(task=task, slide_id=slide_id), columns or LABELS.names, standing=True)
+
+    def _stored(self, where: str, columns: Sequence[str] = LABEL_ROWS.names, *, standing: bool = False) -> pa.Table:
+        """Rows of the table, whether it was made by this version or an older one.
+
+        Args:
+            standing: Only labels that stand.
         """
         if not self._table.exists():
-            empty = LABELS.empty_table()
-            return empty.select(columns) if columns else empty
-        dataset = self._table.open()
-        columns = columns or LABELS.names
-        where = _where(task=task, slide_id=slide_id) or None
-        rows = dataset.to_table(filter=where, columns=[name for name in columns if name in dataset.schema.names])
-        return _with_all_columns(rows, columns)
+            return LABEL_ROWS.empty_table().select(list(columns))
+        return _rows(self._table.open(), where, columns, standing=standing)
+
+    def count(self, task: str, **equal: str | None) -> int:
+        """Number of labels of a task, also of those withdrawn, whose columns have these values, where not None."""
+        return len(self._stored(_where(task=task, **equal), ["key"]))
+
+    def changes(self, task: str | None = None) -> dict[str, LabelChange]:
+        """{id: change}, from the first to the last, of a task or of all."""
+        return changes_of(self._stored(_where(task=task), ["task", *LABEL_CHANGES.names]))
 
     def of_task(self, task: str) -> pa.Table:
         """All labels of a task.
@@ -283,15 +341,30 @@ def _describe_conflict(place: _Place, claims: set[_Claim]) -> str:
     return f"{place.kind} of slide {place.slide_id}{where}: {text}"
 
 
-def _with_all_columns(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """Fill in the columns that a table of an older version lacks; its labels were all of tiles."""
-    for name in columns:
-        if name not in rows.column_names:
-            rows = rows.append_column(LABELS.field(name), pa.nulls(len(rows), LABELS.field(name).type))
-    if "kind" in columns:
-        position = rows.column_names.index("kind")
-        rows = rows.set_column(position, LABELS.field("kind"), pc.fill_null(rows.column("kind"), "tile"))
-    return rows.select(list(columns))
+def _rows(
+    dataset: lance.LanceDataset, where: str, columns: Sequence[str] = LABEL_ROWS.names, *, standing: bool = False
+) -> pa.Table:
+    if standing and "withdrawn_change" in dataset.schema.names:
+        where = " AND ".join(filter(None, [where, "withdrawn_change IS NULL"]))
+    present = [name for name in columns if name in dataset.schema.names]
+    return with_all_columns(dataset.to_table(filter=where or None, columns=present), columns)
+
+
+def _require_of(labels: Sequence[Label], task: str, author: str, *, sources: Sequence[str]) -> None:
+    others = [label for label in labels if (label.task, label.author) != (task, author) or label.source not in sources]
+    if others:
+        raise ValueError(f"{len(others)} labels are of another task, author or source than those changed")
+
+
+def _on_slides(slides: Iterable[str | None]) -> str:
+    """A condition for the labels of slides, and for those of patients where None is among them."""
+    names = set(slides)
+    conditions = ["slide_id IS NULL"] if None in names else []
+    named = sorted(name for name in names if name is not None)
+    if len(named) > MOST_NAMED:
+        return ""
+    conditions += [sql_in("slide_id", named)] if named else []
+    return f" AND ({' OR '.join(conditions)})" if conditions else " AND false"
 
 
 def no_such_task(task: str, tasks: Iterable[str]) -> TaskNotFoundError:

@@ -80,6 +80,22 @@ LABELS = pa.schema(
     ]
 )
 
+#: How a label came and went: the change that added it, and the one that withdrew it; see `label_changes`. A label
+#: without a withdrawal stands; one that came with ingest, or from an older version, has no change.
+LABEL_CHANGES = pa.schema(
+    [
+        pa.field("added_change", pa.string()),
+        pa.field("added_by", pa.string()),
+        pa.field("added_at", pa.timestamp("us", tz="UTC")),
+        pa.field("added_undoes", pa.string()),  # the change that the change undoes
+        pa.field("withdrawn_change", pa.string()),
+        pa.field("withdrawn_by", pa.string()),
+        pa.field("withdrawn_at", pa.timestamp("us", tz="UTC")),
+        pa.field("withdrawn_undoes", pa.string()),
+    ]
+)
+LABEL_ROWS = pa.schema([*LABELS, *LABEL_CHANGES])
+
 HEADS = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False, metadata=_PRIMARY_KEY),

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -212,6 +212,19 @@ class UserTable:
 
     def _with_point(self, text: str) -> str:
         return DECIMAL_COMMA.sub(r"\1.\2", text) if self._raw.decimal_comma and text.count(",") == 1 else text
+
+
+def table_of(columns: Mapping[str, Sequence[Any]], *, name: str, error: type[EmbedStoreError]) -> UserTable:
+    """A table of values that are in memory.
+
+    Args:
+        columns: Its columns, all of the same length.
+        name: What messages call it.
+        error: See `read_table`.
+    """
+    numbers = range(1, 1 + max(map(len, columns.values()), default=0))
+    raw = RawTable(names=list(columns), columns=list(columns.values()), numbers=numbers)
+    return UserTable(Path(name), raw, error)
 
 
 def read_table(path: str | Path, *, error: type[EmbedStoreError]) -> UserTable:

@@ -45,7 +45,7 @@ def test_import_tells_what_came_and_what_was_skipped(store: Store, tmp_path: Pat
         ["tumour", "area", "1", "1"],
     ]  # fmt: skip
     assert "a.geojson: skipped 1 without a class" in result.stderr
-    assert "4 labels of 2 file(s) imported, 0 old ones removed, task t" in result.stderr
+    assert "4 labels of 2 file(s) imported, 0 old ones withdrawn, task t" in result.stderr
     rows = found(store, "ls")
     assert {(row["task"], row["author"], Path(row["source"]).name) for row in rows} == {
         ("t", "anna", "a.geojson"), ("t", "anna", "b.geojson"),

@@ -287,7 +287,7 @@ def test_a_file_that_changed_replaces_itself_and_no_other(store: Store, tmp_path
     run(store, a, author="ben")
     write_geojson(a, feature(polygon(square(0, 0, 300)), "x"))
     found = read_labels(store, [a], config())
-    assert found.write(store) == 1
+    assert found.write(store).replaced == 1
     assert boxes(store) == {"x": [(1000, 2000, 1300, 2300), (1000, 2000, 1400, 2400)], "y": [(0, 0, 400, 400)]}
 
 

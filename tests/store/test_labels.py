@@ -6,6 +6,7 @@ import pytest
 
 from embedstore.errors import TaskNotFoundError
 from embedstore.store import Label, SlideRow, Store
+from embedstore.store import labels as module
 from embedstore.store.compaction import compact
 from embedstore.store.removal import remove_slides
 
@@ -23,7 +24,7 @@ def held(store: Store) -> list[tuple]:
 
 
 def replace(store: Store, *labels: Label, task: str = "t", author: str = "anna", sources=("/f.geojson",)) -> int:
-    return store.labels.replace(task, labels, author=author, sources=sources)
+    return store.labels.replace(task, labels, author=author, sources=sources).withdrawn
 
 
 def test_importing_a_file_again_changes_nothing(store: Store):
@@ -43,16 +44,16 @@ def test_what_a_file_says_no_more_goes_and_nothing_else(store: Store):
     assert held(store) == sorted([*kept, ("t", "anna", "/f.geojson", "y", 2.0), ("t", "anna", "/f.geojson", "z", 3.0)])
 
 
-def test_a_crash_between_leaves_old_and_new(store: Store, monkeypatch: pytest.MonkeyPatch):
+def test_a_crash_before_the_commit_leaves_what_was_there(store: Store, monkeypatch: pytest.MonkeyPatch):
     store.labels.record([point("x", 1), point("y", 2)])
 
     def dies(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store.labels, "_delete", dies)
+    monkeypatch.setattr(module, "written_rows", dies)
     with pytest.raises(KeyboardInterrupt):
         replace(store, point("y", 2), point("z", 3))
-    assert [row[3] for row in held(store)] == ["x", "y", "z"]
+    assert [row[3] for row in held(store)] == ["x", "y"]
     monkeypatch.undo()
     assert replace(store, point("y", 2), point("z", 3)) == 1
     assert [row[3] for row in held(store)] == ["y", "z"]

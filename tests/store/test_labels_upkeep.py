@@ -11,8 +11,9 @@ from embedstore.config import JoinConfig
 from embedstore.errors import TaskNotFoundError
 from embedstore.labels import join_labels
 from embedstore.store import Label, Labels, SlideRow, Store
-from embedstore.store import labels as module
+from embedstore.store import label_changes as module
 from embedstore.store.compaction import compact
+from embedstore.store.label import INGEST
 from embedstore.store.removal import remove_slides
 from embedstore.store.schema import LABELS
 from embedstore.store.table import Table
@@ -70,8 +71,8 @@ def test_the_same_label_twice_is_one_label(store: Store):
 
 
 def test_what_a_folder_says_of_a_tile_is_written_over(store: Store):
-    store.labels.record([tile("tumour", author=module.INGEST)])
-    store.labels.record([tile("normal", author=module.INGEST)])
+    store.labels.record([tile("tumour", author=INGEST)])
+    store.labels.record([tile("normal", author=INGEST)])
     assert held(store.labels, "label") == [("normal",)]
 
 
@@ -93,23 +94,25 @@ def test_labels_that_differ_in_one_thing_are_both_kept(store: Store, change: dic
 def test_importing_a_file_again_replaces_what_it_said(store: Store):
     mine = [tile("tumour", "x.png", source="f"), tile("normal", "y.png", source="f")]
     others = [tile("fat", source="g"), tile("fat", author="bob", source="f"), tile("fat", task="u", source="f")]
-    assert store.labels.replace("t", mine, author="ann", sources=["f"]) == 0
+    assert store.labels.replace("t", mine, author="ann", sources=["f"]).withdrawn == 0
     store.labels.record(others)
     kept = held(store.labels, "task", "author", "source", "name", "label")
-    assert store.labels.replace("t", mine, author="ann", sources=["f"]) == 0  # the same again: nothing has gone
+    assert (
+        store.labels.replace("t", mine, author="ann", sources=["f"]).withdrawn == 0
+    )  # the same again: nothing has gone
     assert held(store.labels, "task", "author", "source", "name", "label") == kept
-    assert store.labels.replace("t", [tile("normal", "x.png", source="f")], author="ann", sources=["f"]) == 2
+    assert store.labels.replace("t", [tile("normal", "x.png", source="f")], author="ann", sources=["f"]).withdrawn == 2
     assert held(store.labels, "task", "author", "source", "name", "label") == [
         ("t", "ann", "f", "x.png", "normal"), ("t", "ann", "g", "x.png", "fat"), ("t", "bob", "f", "x.png", "fat"),
         ("u", "ann", "f", "x.png", "fat"),
     ]  # fmt: skip
-    assert store.labels.replace("t", [], author="ann", sources=["f", "g"]) == 2
+    assert store.labels.replace("t", [], author="ann", sources=["f", "g"]).withdrawn == 2
     assert held(store.labels, "author", "source") == [("ann", "f"), ("bob", "f")]
 
 
 def test_nothing_is_replaced_by_no_file(store: Store):
     store.labels.record([tile("tumour", source="f")])
-    assert store.labels.replace("t", [], author="ann", sources=[]) == 0
+    assert store.labels.replace("t", [], author="ann", sources=[]).withdrawn == 0
     assert len(store.labels.table().to_pylist()) == 1
 
 
@@ -120,18 +123,18 @@ def test_only_what_the_files_say_can_replace_it(store: Store, change: dict):
     assert store.labels.table().to_pylist() == []
 
 
-def test_a_replacement_that_is_interrupted_leaves_old_and_new(store: Store, monkeypatch: pytest.MonkeyPatch):
+def test_a_replacement_that_is_interrupted_leaves_the_old(store: Store, monkeypatch: pytest.MonkeyPatch):
     store.labels.replace("t", [tile("tumour", source="f")], author="ann", sources=["f"])
 
-    def killed(self, filter_sql):
+    def killed(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Table, "delete", killed)
+        patched.setattr(Table, "revise", killed)
         with pytest.raises(KeyboardInterrupt):
             store.labels.replace("t", [tile("normal", source="f")], author="ann", sources=["f"])
-    assert held(store.labels, "label") == [("normal",), ("tumour",)]
-    assert store.labels.replace("t", [tile("normal", source="f")], author="ann", sources=["f"]) == 1
+    assert held(store.labels, "label") == [("tumour",)]
+    assert store.labels.replace("t", [tile("normal", source="f")], author="ann", sources=["f"]).withdrawn == 1
     assert held(store.labels, "label") == [("normal",)]
 
 
@@ -140,14 +143,14 @@ def test_labels_from_a_clock_that_is_ahead_are_replaced_too(store: Store, monkey
     with monkeypatch.context() as patched:
         patched.setattr(module, "now", lambda: ahead)
         store.labels.replace("t", [tile("tumour", source="f")], author="ann", sources=["f"])
-    assert store.labels.replace("t", [tile("normal", source="f")], author="ann", sources=["f"]) == 1
+    assert store.labels.replace("t", [tile("normal", source="f")], author="ann", sources=["f"]).withdrawn == 1
     assert held(store.labels, "label") == [("normal",)]
 
 
 def test_names_with_quotes_are_names(store: Store):
     odd = "O'Hara's \"file\"; --"
     store.labels.record([tile("it's", slide_id=odd, author=odd, source=odd)])
-    assert store.labels.replace("t", [], author=odd, sources=["x"]) == 0
+    assert store.labels.replace("t", [], author=odd, sources=["x"]).withdrawn == 0
     assert len(store.labels.table(task="t", slide_id=odd).to_pylist()) == 1
     assert store.labels.remove("t", label="it's", author=odd, source=odd, slide_id=odd) == 1
 
@@ -315,6 +318,6 @@ def test_slides_are_removed_from_labels_of_an_older_version(old: Store):
 
 def test_labels_of_an_older_version_are_replaced_and_compacted(old: Store):
     compact(old, keep_s=0)
-    assert old.labels.replace("t", [], author="ingest", sources=["labels.csv"]) == 3
+    assert old.labels.replace("t", [], author="ingest", sources=["labels.csv"]).withdrawn == 3
     assert old.labels.table().to_pylist() == []
     assert Path(old.uri, "labels.lance").is_dir()

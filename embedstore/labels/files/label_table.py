@@ -1,7 +1,7 @@
 """Labels in tables: of tiles, places, whole slides and patients."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -16,8 +16,8 @@ from embedstore.errors import LabelError, LabelFormatError, SlideNotInStoreError
 from embedstore.labels.files.coordinate_frames import corner_l0
 from embedstore.labels.files.slide_names import SlideNames
 from embedstore.sorted_ids import positions_in
-from embedstore.store import Label, SlideRow, Store, read_tile_locations
-from embedstore.store.labels import Kind
+from embedstore.store import Collection, Label, SlideRow, Store, TileLocation, read_tile_locations
+from embedstore.store.label import Kind
 from embedstore.tables import PATIENT_COLUMNS, UserTable, read_table
 
 #: {column: other names for it}
@@ -26,6 +26,7 @@ TEXT_COLUMNS = ("label", "slide_id", "name", "split", "patient", "kind", "task")
 NUMBER_COLUMNS = ("x", "y", "edge_l0")
 COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS, "tile_id")
 SHOWN = 3  # examples that a message names
+FEW_TILES = 500  # are found by a filter on their ids; for more, all tiles are read
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,7 +93,11 @@ def read_label_table(path: str | Path, *, task: str) -> LabelTable:
     Raises:
         LabelFormatError: the file cannot be read, lacks a column, or has text where a number is expected.
     """
-    source = read_table(path, error=LabelFormatError)
+    return label_table(read_table(path, error=LabelFormatError), task=task)
+
+
+def label_table(source: UserTable, *, task: str) -> LabelTable:
+    """The rows of a table that have a class, as of `read_label_table`."""
     columns = {name: found for name in COLUMNS if (found := _column(source, name)) is not None}
     if "label" not in columns or not {"tile_id", "slide_id", "patient"} & columns.keys():
         raise source.error(
@@ -181,6 +186,7 @@ def table_labels(
     collection: str | None = None,
     slide: str | None = None,
     origin: Origin,
+    source: str | None = None,
 ) -> list[Label]:
     """The label of each row.
 
@@ -189,13 +195,14 @@ def table_labels(
         collection: Where tile ids are looked up; in all collections when None.
         slide: The slide of rows that name none.
         origin: Where x and y begin.
+        source: What the labels name as their file; the table's when None.
     Raises:
         LabelFormatError: a row lacks a value that its kind needs.
         SlideNotInStoreError, TileNotFoundError: the store lacks what rows are about; the message names the first.
         LabelError: a place lies outside its slide.
     """
     places = _resolve_places(table, store, collection, slide, origin)
-    source = str(table.path.absolute())
+    source = str(table.path.absolute()) if source is None else source
     labels = []
     for kind, slide_id, name, x, y, edge_l0, patient, label, split in zip(
         places.kind.tolist(), places.slide_id, places.name, places.x, places.y, places.edge_l0, places.patient,
@@ -331,10 +338,8 @@ def _fill_in_tiles(
     edges = np.full(len(ids), -1, np.int64)  # -1 until a collection has the tile
     names = [collection] if collection else store.collection_names()
     for name in names:
-        tiles = read_tile_locations(store.collection(name))
-        position = positions_in(tiles.tile_id, ids, order=np.argsort(tiles.tile_id))
-        for i in np.flatnonzero(position >= 0):
-            tile, row = tiles.location(position[i]), rows[i]
+        for i, tile in _tiles_of(store.collection(name), ids):
+            row = rows[i]
             if edges[i] >= 0 and edges[i] != tile.edge_l0:
                 raise LabelError(
                     f"{table.path}: tile {ids[i]} has edges of {edges[i]} and {tile.edge_l0} level-0 pixels in "
@@ -350,6 +355,19 @@ def _fill_in_tiles(
             f"{', '.join(names) or 'the store'}: {', '.join(missing)}; "
             "tile ids are listed by `embedstore ls --tiles` and in every export"
         )
+
+
+def _tiles_of(collection: Collection, ids: NDArray[np.int64]) -> Iterator[tuple[int, TileLocation]]:
+    """(index of an id, its tile) for each tile that a collection has."""
+    if len(ids) <= FEW_TILES:
+        where = f"tile_id IN ({', '.join(map(str, ids.tolist()))})"
+        found = TileLocation.from_table(collection.tiles(where=where, columns=list(TileLocation._fields)))
+        tiles = {tile.tile_id: tile for tile in found}
+        yield from ((i, tiles[tile_id]) for i, tile_id in enumerate(ids.tolist()) if tile_id in tiles)
+        return
+    locations = read_tile_locations(collection)
+    position = positions_in(locations.tile_id, ids, order=np.argsort(locations.tile_id))
+    yield from ((int(i), locations.location(position[i])) for i in np.flatnonzero(position >= 0))
 
 
 def _check_names(places: _Places, rows: NDArray[np.int64], store: Store, path: Path) -> None:

@@ -1,0 +1,378 @@
+"""Changes of labels: what each adds and withdraws, planned from the rows that the table holds.
+
+A row is written once and never deleted by a change. Withdrawing a label notes in its row when, by whom and by which
+change. Where a new label takes the key of an old one, the old row is written again under another key in the same
+transaction, so that whoever writes to the same key at the same time is told of a conflict and plans again.
+"""
+
+import datetime as dt
+import hashlib
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from embedstore.errors import LabelError
+from embedstore.quantities import first_few
+from embedstore.store.label import Label, label_rows, place_codes
+from embedstore.store.schema import LABEL_ROWS
+from embedstore.store.table import now
+
+#: Every author, where one withdraws labels of others.
+EVERYONE = "*"
+#: What tells two labels of an author at one place apart.
+CONTENT = ("label", "split", "patient", "source")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelChange:
+    """A change of the labels of a task, as a whole: labels added and withdrawn.
+
+    Attributes:
+        id: Names the change, to undo it; None where there was nothing to change.
+        task: The task.
+        author: Who made the change.
+        at: When.
+        added, withdrawn: Number of labels.
+        undoes: The change that it undoes, if any.
+        notes: Warnings for the user.
+    """
+
+    id: str | None
+    task: str
+    author: str
+    at: dt.datetime
+    added: int = 0
+    withdrawn: int = 0
+    undoes: str | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+
+class Plan(NamedTuple):
+    """What a change does: labels to add, and rows of standing labels to withdraw."""
+
+    add: Sequence[Label]
+    withdraw: NDArray[np.int64]
+
+
+#: Plans a change, given the rows of LABEL_ROWS that it may concern.
+Planner = Callable[[pa.Table], Plan]
+
+
+def new_change(task: str, author: str, *, undoes: str | None = None) -> LabelChange:
+    """A change that holds nothing yet."""
+    return LabelChange(id=uuid.uuid4().hex[:16], task=task, author=author, at=now(), undoes=undoes)
+
+
+def with_all_columns(rows: pa.Table, columns: Sequence[str] = LABEL_ROWS.names) -> pa.Table:
+    """Fill in the columns that a table of an older version lacks; its labels were all of tiles."""
+    for name in columns:
+        if name not in rows.column_names:
+            rows = rows.append_column(LABEL_ROWS.field(name), pa.nulls(len(rows), LABEL_ROWS.field(name).type))
+    if "kind" in columns:
+        position = rows.column_names.index("kind")
+        rows = rows.set_column(position, LABEL_ROWS.field("kind"), pc.fill_null(rows.column("kind"), "tile"))
+    return rows.select(list(columns))
+
+
+def stands(rows: pa.Table) -> NDArray[np.bool_]:
+    """(n,) whether each label stands: no change withdrew it."""
+    return pc.is_null(rows.column("withdrawn_change")).to_numpy()
+
+
+def written_rows(rows: pa.Table, plan: Plan, change: LabelChange) -> tuple[pa.Table, LabelChange]:
+    """The rows to be written for a plan, and the change as it is then.
+
+    Args:
+        rows: All rows of LABEL_ROWS that the plan was made from, among them those with the keys of its labels.
+        change: Its id, author and what it undoes.
+    """
+    if not len(plan.add) and not len(plan.withdraw):
+        return LABEL_ROWS.empty_table(), replace(change, id=None)
+    change = replace(change, at=_time_after(rows), added=len(plan.add), withdrawn=len(plan.withdraw))
+    added = with_all_columns(
+        label_rows([replace(label, created_at=label.created_at or change.at) for label in plan.add])
+    )
+    added = _noted(added, "added", change)
+    taken = pc.is_in(rows.column("key"), value_set=added.column("key").combine_chunks()).to_numpy()
+    withdrawn = np.zeros(len(rows), bool)
+    withdrawn[plan.withdraw] = True
+    ended = _noted(rows.filter(pa.array(withdrawn)), "withdrawn", change)
+    return pa.concat_tables(
+        [
+            ended.filter(pa.array(~taken[withdrawn])),
+            _under_other_keys(ended.filter(pa.array(taken[withdrawn]))),
+            _under_other_keys(rows.filter(pa.array(taken & ~withdrawn))),
+            added,
+        ]
+    ), change
+
+
+def recorded_rows(withdrawn: pa.Table, labels: Sequence[Label]) -> pa.Table:
+    """The rows to be written for labels that no change adds.
+
+    Args:
+        withdrawn: Rows of LABEL_ROWS that are withdrawn, among them those with the keys of the labels.
+    """
+    at = now()
+    new = with_all_columns(label_rows([replace(label, created_at=at) for label in labels]))
+    taken = pc.is_in(withdrawn.column("key"), value_set=new.column("key").combine_chunks())
+    return pa.concat_tables([_under_other_keys(withdrawn.filter(taken)), new])
+
+
+def _time_after(rows: pa.Table) -> dt.datetime:
+    """A time after all that happened to these labels, even if another machine's clock is ahead."""
+    times = [pc.max(rows.column(name)).as_py() for name in ("created_at", "added_at", "withdrawn_at")]
+    newest = max(filter(None, times), default=None)
+    return now() if newest is None else max(now(), newest + dt.timedelta(microseconds=1))
+
+
+def _noted(rows: pa.Table, how: Literal["added", "withdrawn"], change: LabelChange) -> pa.Table:
+    """Rows of LABEL_ROWS that say that a change added or withdrew them."""
+    for what, value in (("change", change.id), ("by", change.author), ("at", change.at), ("undoes", change.undoes)):
+        column = LABEL_ROWS.get_field_index(f"{how}_{what}")
+        each = LABEL_ROWS.field(column)
+        rows = rows.set_column(column, each, pa.repeat(pa.scalar(value, each.type), len(rows)))
+    return rows
+
+
+def _under_other_keys(rows: pa.Table) -> pa.Table:
+    """Withdrawn labels under keys of their own: a label is withdrawn once."""
+    keys = [
+        hashlib.blake2b(f"{key}\0{change}".encode(), digest_size=16).hexdigest()
+        for key, change in zip(rows.column("key").to_pylist(), rows.column("withdrawn_change").to_pylist(), strict=True)
+    ]
+    return rows.set_column(0, LABEL_ROWS.field("key"), pa.array(keys, pa.string()))
+
+
+# -- adding ---------------------------------------------------------------------------------
+
+
+def plan_addition(labels: Sequence[Label]) -> Planner:
+    """Add labels of an author without a file: each replaces what the author said of its place.
+
+    A class that the author gave a place already changes nothing there. The part of a split and the patient that a
+    replaced label names are kept where the new one names none.
+
+    Raises:
+        LabelError: two of the labels give one place different classes.
+    """
+
+    def plan(rows: pa.Table) -> Plan:
+        new, old = place_codes(label_rows(labels), rows)
+        _, first, which = np.unique(new, return_index=True, return_inverse=True)
+        twice = np.flatnonzero([labels[i] != labels[first[at]] for i, at in enumerate(which)])
+        if len(twice):
+            one, other = labels[first[which[twice[0]]]], labels[twice[0]]
+            raise LabelError(
+                f"{len(twice)} of {len(labels)} labels are about the place of another one and differ from it; the "
+                f"first is {describe_place(other)}: {one.label!r} and {other.label!r}; expected one label a place"
+            )
+        standing = np.flatnonzero(stands(rows))
+        position = np.full(int(max(new.max(initial=-1), old.max(initial=-1))) + 1, -1, np.int64)
+        position[new] = first[which]  # of each place among the new labels
+        standing = standing[position[old[standing]] >= 0]
+        about = position[old[standing]]
+        add, withdraw, kept = {int(i): labels[i] for i in first}, [], set()
+        for i, row, said in zip(about.tolist(), standing.tolist(), _said(rows.take(standing)), strict=True):
+            if i not in kept and _repeats(labels[i], said):
+                kept.add(i)
+                add.pop(i)
+                continue
+            withdraw.append(row)
+            if i in add:
+                add[i] = replace(add[i], split=add[i].split or said.split, patient=add[i].patient or said.patient)
+        return Plan([add[i] for i in sorted(add)], np.array(withdraw, np.int64))
+
+    return plan
+
+
+class _Said(NamedTuple):
+    """What a label says of its place; fields as CONTENT."""
+
+    label: str
+    split: str | None
+    patient: str | None
+    source: str
+
+
+def _said(rows: pa.Table) -> list[_Said]:
+    return list(map(_Said, *(rows.column(name).to_pylist() for name in CONTENT)))
+
+
+def _repeats(label: Label, said: _Said) -> bool:
+    """Whether a new label says no more than an older one does."""
+    return label.label == said.label and label.split in (None, said.split) and label.patient in (None, said.patient)
+
+
+def plan_replacement(labels: Sequence[Label]) -> Planner:
+    """Make labels of an author from some files those that the files hold now; `rows` are all from these files."""
+
+    def plan(rows: pa.Table) -> Plan:
+        standing = np.flatnonzero(stands(rows))
+        keys = rows.column("key").take(standing).to_pylist()
+        held = dict(zip(keys, zip(standing.tolist(), _said(rows.take(standing)), strict=True), strict=True))
+        add = {label.key: label for label in labels}
+        for key, (_, said) in list(held.items()):
+            label = add.get(key)
+            if label is not None and said == _Said(*(getattr(label, name) for name in CONTENT)):
+                del add[key], held[key]
+        return Plan(list(add.values()), np.array(sorted(row for row, _ in held.values()), np.int64))
+
+    return plan
+
+
+# -- withdrawing ----------------------------------------------------------------------------
+
+
+def plan_withdrawal(keys: Sequence[str], *, author: str, of: str) -> Planner:
+    """Withdraw labels by their keys.
+
+    Args:
+        author: Who withdraws them.
+        of: Whose labels they are; EVERYONE for anybody's.
+    Raises:
+        LabelError: one of the labels does not stand, or is somebody else's; nothing is withdrawn.
+    """
+
+    def plan(rows: pa.Table) -> Plan:
+        position = {key: i for i, key in enumerate(rows.column("key").to_pylist())}
+        standing, authors = stands(rows), rows.column("author").to_pylist()
+        chosen = list(dict.fromkeys(keys))
+        if missing := [key for key in chosen if key not in position or not standing[position[key]]]:
+            raise LabelError(
+                f"{len(missing)} of {len(chosen)} labels do not stand in this task: {first_few(missing)}; they were "
+                "withdrawn or removed, or their keys are not keys of this task's labels"
+            )
+        withdraw = sorted(position[key] for key in chosen)
+        _refuse_others({authors[i] for i in withdraw}, author=author, of=of)
+        return Plan([], np.array(withdraw, np.int64))
+
+    return plan
+
+
+def plan_withdrawal_at(places: Sequence[Label], *, author: str, of: str) -> Planner:
+    """Withdraw the labels of some places, as far as there are any; see `plan_withdrawal`.
+
+    Args:
+        places: Labels; what they are about counts.
+    Raises:
+        LabelError: nobody, or only somebody else, has a label there.
+    """
+
+    def plan(rows: pa.Table) -> Plan:
+        given, stored = place_codes(label_rows(places), rows)
+        there = np.flatnonzero(stands(rows) & np.isin(stored, given))
+        authors = rows.column("author").take(there).to_pylist()
+        withdraw = [i for i, who in zip(there.tolist(), authors, strict=True) if of in (EVERYONE, who)]
+        if not withdraw:
+            _refuse_others(set(authors), author=author, of=of)
+            raise LabelError(f"none of the {len(places)} place(s) has a label of this task, so none can be withdrawn")
+        return Plan([], np.array(withdraw, np.int64))
+
+    return plan
+
+
+def _refuse_others(authors: set[str], *, author: str, of: str) -> None:
+    """Raise LabelError if labels are somebody's whom `of` does not name."""
+    if of != EVERYONE and (others := sorted(authors - {of})):
+        whose = f"{author!r} withdraws own labels" if of == author else f"labels of {of!r} are asked for"
+        raise LabelError(
+            f"labels there are those of {first_few(others)}, and {whose}; to withdraw somebody else's, name the author "
+            "with --of"
+        )
+
+
+# -- undoing --------------------------------------------------------------------------------
+
+
+def plan_undo(change: str) -> Planner:
+    """Withdraw what a change added, and add again what it withdrew; `rows` are all rows of its slides and authors.
+
+    Raises:
+        LabelError: the change is undone, or a later one is about the same places.
+    """
+
+    def plan(rows: pa.Table) -> Plan:
+        added, withdrawn = (
+            pc.fill_null(pc.equal(rows.column(f"{how}_change"), change), False).to_numpy()
+            for how in ("added", "withdrawn")
+        )
+        authors = rows.column("author").combine_chunks().dictionary_encode().indices.to_numpy()
+        (places,) = place_codes(rows)
+        about = np.unique(np.stack([places, authors]), axis=1, return_inverse=True)[1].ravel()
+        touched = np.isin(about, about[added | withdrawn])
+        _refuse_later(rows.filter(pa.array(touched)), change)
+        statements = list(zip(about.tolist(), _said(rows), strict=True))
+        left = {statements[i] for i in np.flatnonzero(added)}
+        standing = {statements[i]: int(i) for i in np.flatnonzero(stands(rows) & touched)}
+        add = {label.key: label for label in Label.from_table(rows.filter(pa.array(withdrawn)))}
+        keys = rows.column("key").to_pylist()
+        if not left <= standing.keys() or any(keys[standing[each]] in add for each in standing.keys() - left):
+            raise LabelError(
+                f"change {change} cannot be undone: what it left is not there any more; `embedstore label history` "
+                "shows what came later"
+            )
+        return Plan(list(add.values()), np.array(sorted(standing[each] for each in left), np.int64))
+
+    return plan
+
+
+def _refuse_later(rows: pa.Table, change: str) -> None:
+    """Raise LabelError if a change is undone, or a later one in effect is about the same places.
+
+    Args:
+        rows: All rows of the places of the change.
+    """
+    changes = changes_of(rows)
+    undone = undone_changes(changes)
+    if change in undone:
+        raise LabelError(f"change {change} is undone already, by {undone[change]}; undo that one to have it again")
+    at = changes[change].at
+    later = [each for each in changes.values() if each.at > at and each.id not in undone and each.undoes is None]
+    if later:
+        last = max(later, key=lambda each: each.at)
+        raise LabelError(
+            f"change {change} cannot be undone: {len(later)} later change(s) are about the same places, the last one "
+            f"{last.id} by {last.author}; undo them first"
+        )
+
+
+def changes_of(rows: pa.Table) -> dict[str, LabelChange]:
+    """{id: change}, from the first to the last, of all changes that added or withdrew rows of LABEL_ROWS."""
+    found: dict[str, LabelChange] = {}
+    for how, count in (("added", "added"), ("withdrawn", "withdrawn")):
+        by = [f"{how}_{what}" for what in ("change", "by", "at", "undoes")]
+        counted = rows.select(["task", *by]).group_by(["task", *by]).aggregate([([], "count_all")]).to_pylist()
+        for row in counted:
+            change_id = row[f"{how}_change"]
+            if change_id is None:
+                continue
+            change = found.get(change_id) or LabelChange(
+                id=change_id, task=row["task"], author=row[f"{how}_by"], at=row[f"{how}_at"],
+                undoes=row[f"{how}_undoes"],
+            )  # fmt: skip
+            found[change_id] = replace(change, **{count: row["count_all"]})
+    return dict(sorted(found.items(), key=lambda item: (item[1].at, item[0])))
+
+
+def undone_changes(changes: dict[str, LabelChange]) -> dict[str, str]:
+    """{change: the change that undoes it}, for those that are undone and not redone."""
+    undone: dict[str, str] = {}
+    for change in reversed(changes.values()):  # the last first: whether it is undone itself is known then
+        if change.undoes is not None and change.id is not None and change.id not in undone:
+            undone[change.undoes] = change.id
+    return undone
+
+
+def describe_place(label: Label) -> str:
+    """What a label is about, as text for users."""
+    if label.kind == "patient":
+        return f"patient {label.patient}"
+    where = f", {label.name}" if label.name is not None else "" if label.x is None else f" at {label.x:g}, {label.y:g}"
+    return f"{label.kind} of slide {label.slide_id}{where}"

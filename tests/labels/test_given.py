@@ -1,0 +1,162 @@
+"""Labels that a person gives as rows: every kind of place, and every kind of mistake."""
+
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+import shapely
+
+import embedstore
+from embedstore.errors import ConfigError, EmbedStoreError, LabelError, LabelFormatError
+from embedstore.store import read_tile_locations
+from tests.labels.annotated import CORNER, SIZE, make_store, polygon, square
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> embedstore.Store:
+    return embedstore.open(make_store(tmp_path_factory.mktemp("given") / "store").uri)
+
+
+@pytest.fixture
+def store(opened: embedstore.Store) -> embedstore.Store:
+    """Without labels."""
+    for task in opened.labels.history()["task"]:
+        opened._tables.labels.remove(task)
+    return opened
+
+
+def places(store: embedstore.Store) -> list[tuple]:
+    columns = ("kind", "slide_id", "name", "x", "y", "edge_l0", "patient", "label")
+    return sorted(
+        (tuple(row[name] for name in columns if row[name] is not None) for row in store.labels.table("t")), key=str
+    )
+
+
+def test_each_place_is_understood(store: embedstore.Store):
+    tiles = read_tile_locations(store._tables.collection("toy"))
+    first, named = int(tiles.tile_id[0]), int(tiles.tile_id[-1])
+    rows = [
+        {"label": "a", "tile_id": str(first)},  # as JavaScript must spell it
+        {"class": "b", "tile_id": named},
+        {"label": "c", "slide_id": "b.svs", "x": 10.5, "y": 20},
+        {"label": "d", "slide_id": "b.svs", "x": 0, "y": 0, "edge_l0": 50},
+        {"label": "e", "slide_id": "tiles", "name": "n/1.png"},
+        {"label": 3, "slide_id": "b"},  # its file name
+        {"label": "g", "patient": "007"},
+        {"label": "h", "slide_id": "b.svs", "geometry": polygon(square(0, 0, 90))},
+        {"label": "i", "slide_id": "b.svs", "geometry": {"type": "Point", "coordinates": [1, 2]}},
+        {"label": "j", "slide_id": "b.svs", "geometry": shapely.to_wkb(shapely.box(0, 0, 9, 9))},
+        {"label": "k", "slide_id": "b.svs", "kind": "rest"},
+    ]
+    rows[1]["label"] = rows[1].pop("class")
+    change = store.labels.add("t", rows, author="anna")
+    assert (change.added, change.withdrawn, change.author, change.task) == (11, 0, "anna", "t")
+    assert places(store) == sorted(
+        [
+            ("tile", "sub/a.mrxs", float(CORNER[0]), float(CORNER[1]), 100.0, "a"),
+            ("tile", "tiles", "t/2.png", "b"),
+            ("point", "b.svs", 10.5, 20.0, "c"),
+            ("tile", "b.svs", 0.0, 0.0, 50.0, "d"),
+            ("tile", "tiles", "n/1.png", "e"),
+            ("slide", "b.svs", "3"),
+            ("patient", "007", "g"),
+            ("area", "b.svs", "h"),
+            ("point", "b.svs", 1.0, 2.0, "i"),
+            ("area", "b.svs", "j"),
+            ("rest", "b.svs", "k"),
+        ],
+        key=str,
+    )
+    assert {row["author"] for row in store.labels.table("t")} == {"anna"}
+    assert {row["source"] for row in store.labels.table("t")} == {""}
+
+
+@pytest.mark.parametrize("as_table", [pa.table, pd.DataFrame], ids=["arrow", "pandas"])
+def test_tables_are_taken_as_lists_are(store: embedstore.Store, as_table: Any):
+    rows = {"label": ["a", "b"], "slide_id": ["b.svs", "b.svs"], "x": [1, 2], "y": [3.0, 4.0]}
+    assert store.labels.add("t", as_table(rows), author="anna").added == 2
+    assert [row[2] for row in places(store)] == [1.0, 2.0]
+
+
+POINT = {"label": "x", "slide_id": "b.svs", "x": 1, "y": 1}
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"label": "x"}, "row 2: says no place"),
+        ({"label": "", "slide_id": "b.svs"}, "row 2: has no class"),
+        ({"label": None, "slide_id": "b.svs", "geometry": polygon(square(0, 0, 9))}, "row 2: has no label"),
+        ({"label": "x", "slide_id": "b.svs", "x": 1}, "have no x or no y"),
+        ({"label": "x", "slide_id": "b.svs", "x": float("inf"), "y": 1}, "x is 'inf'; expected a number"),
+        ({"label": "x", "slide_id": "b.svs", "x": "far", "y": 1}, "x is 'far'; expected a number"),
+        ({"label": "x", "slide_id": "b.svs", "x": SIZE[0] + 1, "y": 1}, "lie outside their slides"),
+        ({"label": "x", "slide_id": "b.svs", "x": -101, "y": 1, "edge_l0": 100}, "lie outside their slides"),
+        ({"label": "x", "slide_id": "b.svs", "x": 1, "y": 1, "edge_l0": 0}, "edge_l0 that is not above 0"),
+        ({"label": "x", "slide_id": "tiles", "x": 1, "y": 1}, "folder of ready-made tiles"),
+        ({"label": "x", "slide_id": "tiles", "name": "no.png"}, "are in no collection: no.png"),
+        ({"label": "x", "slide_id": "c.svs"}, "no slide of the store is called 'c.svs'"),
+        ({"label": "x", "patient": "p9"}, "have no slide in the store: p9"),
+        ({"label": "x", "tile_id": 5}, "1 of its 1 tiles are not in toy: 5"),
+        ({"label": "x", "tile_id": "1e3"}, "tile_id is '1e3'; expected an integer"),
+        ({"label": "x" * 201, "slide_id": "b.svs"}, "cannot name a class"),
+        ({"label": "x\x1b[2J", "slide_id": "b.svs"}, "cannot name a class"),
+        ({"label": "x", "slide_id": "b.svs", "author": "ben"}, "have a field 'author'"),
+        ({"label": "x", "slide_id": "b.svs", "edge": 5, "edge_l0": 5}, "both edge_l0 and edge"),
+        ({"label": "x", "slide_id": "b.svs", "kind": "blob"}, "have a kind other than"),
+        ({"label": "x", "slide_id": "b.svs", "geometry": {"type": "Circle"}}, "row 2: expected a Feature or"),
+        ({"label": "x", "slide_id": "b.svs", "geometry": "[[["}, "row 2: expected a geometry as GeoJSON or WKB"),
+        ({"label": "x", "slide_id": "b.svs", "geometry": b"\0\1"}, "row 2: expected a geometry as GeoJSON or WKB"),
+        ({"label": "x", "slide_id": "b.svs", "geometry": {"type": "MultiPoint", "coordinates": [[1, 1], [2, 2]]}},
+         "found one several parts"),
+        ({"label": "x", "slide_id": "b.svs", "geometry": {"type": "LineString", "coordinates": [[1, 1], [2, 2]]}},
+         "drawn as a line"),
+        ({"label": "x", "slide_id": "b.svs", "geometry": polygon(square(9e5, 0, 9))}, "lie outside slide 'b.svs'"),
+        ({"label": "x", "geometry": polygon(square(0, 0, 9))}, "row 2: has no slide_id"),
+        ("b.svs", "expected rows to be dictionaries, found a str"),
+        ({**POINT, "label": "y"}, "1 of 2 labels are about the place of another one"),
+    ],
+)  # fmt: skip
+def test_one_wrong_row_stops_all_and_is_named(store: embedstore.Store, row: Any, told: str):
+    with pytest.raises(EmbedStoreError) as raised:
+        store.labels.add("t", [POINT, row], author="anna")
+    assert told in str(raised.value)
+    assert len(store.labels.history()) == 0
+
+
+@pytest.mark.parametrize("rows", [[], {}, "x", None, 5, [{}]])
+def test_no_rows_are_no_labels(store: embedstore.Store, rows: Any):
+    with pytest.raises(LabelFormatError):
+        store.labels.add("t", rows, author="anna")
+
+
+def test_names_of_task_and_author_are_required(store: embedstore.Store):
+    for task, author in ((" ", "anna"), ("t", " "), ("t", "ingest")):
+        with pytest.raises(ConfigError):
+            store.labels.add(task, [POINT], author=author)
+
+
+def test_classes_that_look_alike_are_noted(store: embedstore.Store):
+    assert store.labels.add("t", [POINT], author="anna").notes == ()
+    (note,) = store.labels.add("t", [{**POINT, "label": "X "}], author="ben").notes
+    assert "'X' and 'x'" in note
+
+
+def test_labels_are_withdrawn_by_place_and_by_key_and_undone(store: embedstore.Store):
+    store.labels.add("t", [POINT, {**POINT, "x": 2}], author="anna")
+    with pytest.raises(ConfigError, match="either the keys"):
+        store.labels.withdraw("t", author="anna")
+    with pytest.raises(LabelError, match="--of"):
+        store.labels.withdraw("t", places=[{"slide_id": "b.svs", "x": 1, "y": 1}], author="ben")
+    store.labels.withdraw("t", places=[{"slide_id": "b.svs", "x": 1, "y": 1}], author="anna")
+    (row,) = store.labels.table("t")
+    store.labels.withdraw("t", row["key"], author="ben", of="anna")
+    store.labels.undo("t", author="ben")
+    assert [each["x"] for each in store.labels.table("t")] == [2.0]
+    history = store.labels.history("t")
+    assert [(each["author"], each["added"], each["withdrawn"]) for each in history] == [
+        ("anna", 2, 0), ("anna", 0, 1), ("ben", 0, 1), ("ben", 1, 0),
+    ]  # fmt: skip
+    assert history["undone_by"] == [None, None, history["change"][3], None]
+    assert history["undoes"] == [None, None, None, history["change"][2]]

@@ -100,7 +100,8 @@ class BoundedBodies:
             with anyio.move_on_after(self._config.body_timeout_s) as waited:
                 message = await receive()
             if waited.cancelled_caught:
-                raise SlowClientError(f"no byte of the body came for {self._config.body_timeout_s:g} s; send it again")
+                pause = f"no byte of the body came for {self._config.body_timeout_s:g} s; send it again"
+                raise HTTPException(408) from SlowClientError(pause)
             taken += len(message.get("body", b""))
             if taken > most:
                 raise HTTPException(413) from TooLargeError(_too_large(most))

@@ -236,11 +236,13 @@ class Collection:
             positive = move_away(positive, negatives, weight=away_weight)
         return SearchResult(search(self._tables, self._table, positive, config))
 
-    def query_by_image(self, path: str | Path, *, mpp: float | None = None, trust_extractor: bool = False) -> "Query":
-        """A query by an image file, embedded by the collection's own extractor.
+    def query_by_image(
+        self, image: "str | Path | NDArray[np.uint8]", *, mpp: float | None = None, trust_extractor: bool = False
+    ) -> "Query":
+        """A query by an image, embedded by the collection's own extractor.
 
         Args:
-            path: The image, at least one tile large.
+            image: A file, or (height, width, 3) uint8 RGB; at least one tile large.
             mpp: Its resolution, µm/px; the collection's when None.
             trust_extractor: Run a user's own function where the collection was made with one.
         Raises:
@@ -249,7 +251,7 @@ class Collection:
         """
         from embedstore.search import image_query
 
-        return image_query(self._tables, self._table, path, mpp=mpp, trust_extractor=trust_extractor)
+        return image_query(self._tables, self._table, image, mpp=mpp, trust_extractor=trust_extractor)
 
     def query_by_vector(self, vector: NDArray[np.floating] | str | Path) -> "Query":
         """A query by a vector: an array, or a file of numbers as .npy, .csv, .txt or .json.

@@ -1,4 +1,4 @@
-"""A query by an image file, embedded as the tiles of the collection were."""
+"""A query by an image, embedded as the tiles of the collection were."""
 
 import math
 from dataclasses import dataclass
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 def image_query(
     store: Store,
     collection: Collection,
-    path: str | Path,
+    image: str | Path | Pixels,
     *,
     mpp: float | None = None,
     device: str = "auto",
     trust_extractor: bool = False,
+    extractor: "Extractor | None" = None,
+    most_tiles: int | None = None,
 ) -> Query:
     """A query by an image, embedded with the collection's own extractor and preprocessing.
 
@@ -46,12 +48,14 @@ def image_query(
     `trust_extractor`: a store from elsewhere could name any function, and loading it runs its code.
 
     Args:
-        path: PNG, JPEG, TIFF or another format that Pillow decodes.
+        image: A file (PNG, JPEG, TIFF or another format that Pillow decodes), or (height, width, 3) uint8 RGB.
         mpp: Resolution of the image, µm/px; the collection's when None.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         trust_extractor: Run the function that the collection names, if its extractor is one.
+        extractor: The collection's own, from `load_own_extractor`; loaded here when None.
+        most_tiles: Most tiles of an image that are embedded; all of them when None.
     Raises:
-        QueryError: the file is no image, or the image is smaller than a tile.
+        QueryError: the file is no image, or the image is smaller than a tile, or larger than `most_tiles`.
         ExtractorError: the extractor is a function that was not trusted.
         ResolutionError: the image is more than 10 % coarser than the collection.
         ConfigError: mpp is no resolution.
@@ -59,22 +63,28 @@ def image_query(
         WeightsError, UnknownExtractorError, DeviceError: the extractor cannot be loaded here.
         VectorError: the image has no direction.
     """
-    path = Path(path)
+    path = Path(image) if isinstance(image, str | Path) else None
+    name = "the image" if path is None else str(path)
     record = collection.record()
     tiling = record.tiling
-    try:
-        pixels = read_image(path)
-    except RegionReadError as error:
-        raise QueryError(str(error)) from error
+    pixels = _read(path) if path is not None else np.asarray(image)
     if mpp is None and _ready_made(collection):
         tiles = fit_square(pixels, tiling.tile_px)[None]
     else:
-        tiles = cover(pixels, _edge_px(path, mpp, tiling), tiling, name=str(path))
-    extractor = load_own_extractor(collection.name, record, device=device, trusted=trust_extractor)
-    title = f"image {path.name}" + (f" (mean of {len(tiles)} tiles)" if len(tiles) > 1 else "")
+        tiles = cover(pixels, _edge_px(name, mpp, tiling), tiling, name=name, most_tiles=most_tiles)
+    extractor = extractor or load_own_extractor(collection.name, record, device=device, trusted=trust_extractor)
+    title = "an image" if path is None else f"image {path.name}"
+    title += f" (mean of {len(tiles)} tiles)" if len(tiles) > 1 else ""
     vectors = unit_rows(_embed(extractor, tiles))
     vector = mean_direction(vectors.sum(axis=0, dtype=np.float64), len(vectors), what=title)
     return Query(vector=vector, title=title, picture=path)
+
+
+def _read(path: Path) -> Pixels:
+    try:
+        return read_image(path)
+    except RegionReadError as error:
+        raise QueryError(str(error)) from error
 
 
 def _ready_made(collection: Collection) -> bool:
@@ -82,30 +92,33 @@ def _ready_made(collection: Collection) -> bool:
     return not len(collection.tiles(where="edge_l0 > 0", columns=["tile_id"], limit=1))
 
 
-def _edge_px(path: Path, mpp: float | None, tiling: TilingConfig) -> int:
+def _edge_px(name: str, mpp: float | None, tiling: TilingConfig) -> int:
     """Edge of a tile on the image, pixels."""
     if mpp is None:
         return tiling.tile_px
-    require(math.isfinite(mpp) and mpp > 0, f"mpp of image {path} is {mpp}; expected a positive number of µm/px")
+    require(math.isfinite(mpp) and mpp > 0, f"mpp of {name} is {mpp}; expected a positive number of µm/px")
     if mpp > tiling.mpp * (1 + COARSER_TOLERANCE):
         raise ResolutionError(
-            f"image {path} has {mpp:g} µm/px, coarser than the collection's {tiling.mpp:g}; it lacks the detail of "
+            f"{name} has {mpp:g} µm/px, coarser than the collection's {tiling.mpp:g}; it lacks the detail of "
             f"the collection's tiles: export it at {tiling.mpp:g} µm/px or finer"
         )
     return edge_and_stride(tiling, mpp, 1.0)[0]
 
 
-def cover(pixels: Pixels, edge_px: int, tiling: TilingConfig, *, name: str = "image") -> Pixels:
+def cover(
+    pixels: Pixels, edge_px: int, tiling: TilingConfig, *, name: str = "image", most_tiles: int | None = None
+) -> Pixels:
     """Cut an image into squares without overlap, with equal margins left out on both sides.
 
     Args:
         pixels: (height, width, 3).
         edge_px: Edge of a square on the image, pixels.
         name: Name of the image, for errors.
+        most_tiles: Most squares; any number when None.
     Returns:
         (n, tile_px, tile_px, 3), row by row.
     Raises:
-        QueryError: no square fits.
+        QueryError: no square fits, or more than `most_tiles` do.
     """
     height, width = pixels.shape[:2]
     columns, rows = width // edge_px, height // edge_px
@@ -113,6 +126,10 @@ def cover(pixels: Pixels, edge_px: int, tiling: TilingConfig, *, name: str = "im
         raise QueryError(
             f"{name} has {width}×{height} px; expected {edge_px}×{edge_px} or more, a tile of {tiling.tile_px} px at "
             f"{tiling.mpp:g} µm/px; export a larger part, or give its own resolution with --mpp if it is finer"
+        )
+    if most_tiles is not None and rows * columns > most_tiles:
+        raise QueryError(
+            f"{name} covers {rows * columns:,} tiles of {edge_px}×{edge_px} px; expected at most {most_tiles}; crop it"
         )
     left, top = (width - columns * edge_px) // 2, (height - rows * edge_px) // 2
     tiles = np.empty((rows * columns, tiling.tile_px, tiling.tile_px, 3), np.uint8)

@@ -15,6 +15,7 @@ SERVICE = Section(
     Flag("port", type=click.IntRange(0, 65_535)),
     Flag("searches", metavar="N", type=click.IntRange(1)),
     Flag("pictures", metavar="N", type=click.IntRange(1)),
+    "trust_extractor",
     Flag("jobs", metavar="N", type=click.IntRange(1)),
 )
 

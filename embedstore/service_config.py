@@ -15,6 +15,9 @@ class ServiceConfig(Settings):
         port: Port to listen on; 0 takes a free one.
         searches: Searches that run at once; one a core when None.
         pictures: Pictures of slides that are decoded at once; one a core when None.
+        open_slides: Slides that stay open between requests, each in a process of 50 to 150 MB.
+        picture_cache_bytes: Memory for pictures that were asked for lately, bytes.
+        trust_extractor: Run a user's own function to embed an image, where a collection was made with one.
         jobs: Fits, predictions and exports that run at once.
         max_json_bytes: Largest body of JSON, bytes.
         max_upload_bytes: Largest body of any other kind, such as an image or a table of queries, bytes.
@@ -27,6 +30,9 @@ class ServiceConfig(Settings):
     port: int = 8765
     searches: int | None = None
     pictures: int | None = None
+    open_slides: int = 8
+    picture_cache_bytes: int = 256 * MIB
+    trust_extractor: bool = False
     jobs: int = 1
     max_json_bytes: int = 4 * MIB
     max_upload_bytes: int = 64 * MIB
@@ -37,9 +43,10 @@ class ServiceConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 <= self.port <= 65_535, f"port is {self.port}; expected 0 to 65535")
-        for name in ("searches", "pictures", "jobs", "max_json_bytes", "max_upload_bytes", "max_rows"):
+        for name in ("searches", "pictures", "open_slides", "jobs", "max_json_bytes", "max_upload_bytes", "max_rows"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
+        require(self.picture_cache_bytes >= 0, f"picture_cache_bytes is {self.picture_cache_bytes}; expected 0 or more")
         require(self.body_timeout_s > 0, f"body_timeout_s is {self.body_timeout_s}; expected more than 0 s")
 
     @property

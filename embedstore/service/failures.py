@@ -32,13 +32,14 @@ STATUSES: dict[type[Exception], int] = {
     errors.CommitError: 503,
     errors.SlideNotFoundError: 404,
     errors.RegionReadError: 502,
+    errors.SlideFormatError: 502,
     LookupError: 404,
     errors.EmbedStoreError: 400,
 }
 #: Seconds after which a request that met a busy table may be sent again.
 RETRY_S = 5
 #: A path on this machine: two names or more after a slash, none of which begins a word.
-_PATH = re.compile(r"(?<![\w:/.])(?:[a-z0-9]+://)?/?(?:[^\s/'\"|,;()]+/)+(?=[^\s/])")
+_PATH = re.compile(r"(?<![\w:/.])(?!µm/px)(?:[a-z0-9]+://)?/?(?:[^\s/'\"|,;()]+/)+(?=[^\s/])")
 
 
 class Failure(BaseModel):

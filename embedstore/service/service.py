@@ -5,8 +5,10 @@ import threading
 from fastapi import Request
 
 from embedstore.api import Collection, Store
+from embedstore.service.extractors import OwnExtractors
 from embedstore.service.limits import Limits
 from embedstore.service.metrics import Metrics
+from embedstore.service.pictures import OpenSlides, Pictures, SlideFiles
 from embedstore.service.security import Authenticator
 from embedstore.service_config import ServiceConfig
 from embedstore.store import Store as StoreTables
@@ -19,6 +21,9 @@ class Service:
         tables: Its tables.
         store: The store as Python sees it.
         config: The settings.
+        slide_files: Where its slides lie.
+        pictures: Pictures of its slides.
+        extractors: The extractors of its collections.
         authenticator: Finds out who asks.
     """
 
@@ -29,6 +34,9 @@ class Service:
         self.authenticator = Authenticator(self.store, config.access, host=config.host)
         self.limits = Limits(config)
         self.metrics = Metrics(self.limits)
+        self.slide_files = SlideFiles(self.tables)
+        self.pictures = Pictures(open_slides=OpenSlides(config.open_slides), cache_bytes=config.picture_cache_bytes)
+        self.extractors = OwnExtractors(trusted=config.trust_extractor)
         self._collections: dict[str, Collection] = {}
         self._lock = threading.Lock()
 
@@ -45,6 +53,7 @@ class Service:
 
     def close(self) -> None:
         """End what runs beside the requests."""
+        self.pictures.close()
 
 
 def service_of(request: Request) -> Service:

@@ -57,21 +57,31 @@ class SlideInfo:
     max_level: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture that can be made.
+
+    Attributes:
+        tag: Its ETag, which changes with the slide's file and with what is asked for.
+        at_hand: Gives it as JPEG if the cache has it; else None.
+        make: Gives it as JPEG, made if need be. Raises errors of slides: RegionReadError, SlideFormatError.
+    """
+
+    tag: str
+    at_hand: Callable[[], bytes | None]
+    make: Callable[[], bytes]
+
+
 class Pictures:
     """Pictures of slides, from any number of threads.
 
-    Every method takes a slide that whoever asks may see: what is cached is not checked again. Errors are those of
-    slides; SlideNotFoundError where the file is gone.
+    Every method takes a slide that whoever asks may see: what is cached is not checked again. They raise
+    SlideNotFoundError where the file is gone.
     """
 
     def __init__(self, *, open_slides: OpenSlides | None = None, cache_bytes: int = 256 << 20):
         self.open_slides = OpenSlides() if open_slides is None else open_slides
         self.cache = ByteCache(cache_bytes)
-
-    def tag(self, file: SlideFile, *request: Any) -> str:
-        """The ETag of a picture: it changes with the slide's file and with what is asked for."""
-        text = "\0".join(map(str, (VERSION, file.stamp(), *request)))
-        return f'"{hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]}"'
 
     def info(self, file: SlideFile) -> SlideInfo:
         """Size, resolution and deep-zoom levels of a slide.
@@ -94,12 +104,11 @@ class Pictures:
                 max_level=deep_zoom.grid.max_level,
             )
 
-    def deep_zoom_tile(self, file: SlideFile, level: int, column: int, row: int) -> bytes:
-        """A deep-zoom tile as JPEG.
+    def deep_zoom_tile(self, file: SlideFile, level: int, column: int, row: int) -> Picture:
+        """A deep-zoom tile; making it raises PictureNotFoundError where there is no such tile.
 
         Raises:
-            PictureNotFoundError: there is no such tile, or the slide is a folder of ready-made tiles.
-            RegionReadError: the slide cannot be read there.
+            PictureNotFoundError: the slide is a folder of ready-made tiles.
         """
         return self._picture(
             _pyramid(file),
@@ -107,11 +116,13 @@ class Pictures:
             lambda deep_zoom: jpeg(deep_zoom.pixels(level, column, row), JPEG_QUALITY),
         )
 
-    def thumbnail(self, file: SlideFile, edge_px: int) -> bytes:
-        """The scanned part of a slide as JPEG; made from its pyramid, and never from images of its label.
+    def thumbnail(self, file: SlideFile, edge_px: int) -> Picture:
+        """The scanned part of a slide; made from its pyramid, and never from images of its label.
 
         Args:
             edge_px: Longest edge, 1 to MOST_THUMBNAIL_PX pixels; less where the slide has less.
+        Raises:
+            PictureNotFoundError: the slide is a folder of ready-made tiles, or the edge is out of range.
         """
         if not 1 <= edge_px <= MOST_THUMBNAIL_PX:
             raise PictureNotFoundError(
@@ -126,11 +137,11 @@ class Pictures:
 
         return self._picture(_pyramid(file), ("thumbnail", edge_px), make)
 
-    def tile(self, file: SlideFile, tile: TileLocation, tiling: TilingConfig) -> bytes:
-        """A tile of a collection as its extractor saw it, as JPEG."""
+    def tile(self, file: SlideFile, tile: TileLocation, tiling: TilingConfig) -> Picture:
+        """A tile of a collection as its extractor saw it."""
         what = ("tile", tile.x, tile.y, tile.edge_l0, tile.name, tiling.tile_px, tiling.mpp)
         if file.kind == "tiles":
-            return self.cache.get_or_make((file.stamp(), *what), lambda: _ready_made(file, tile, tiling))
+            return self._cached(file.stamp(), what, lambda: _ready_made(file, tile, tiling))
 
         def make(deep_zoom: DeepZoom) -> bytes:
             slide = deep_zoom.slide
@@ -147,14 +158,23 @@ class Pictures:
         """Close all slides."""
         self.open_slides.close()
 
-    def _picture(self, file: SlideFile, what: tuple[Any, ...], make: Callable[[DeepZoom], bytes]) -> bytes:
+    def _picture(self, file: SlideFile, what: tuple[Any, ...], make: Callable[[DeepZoom], bytes]) -> Picture:
         stamp = file.stamp()
 
         def open_and_make() -> bytes:
             with self.open_slides.use(file, stamp) as deep_zoom:
                 return make(deep_zoom)
 
-        return self.cache.get_or_make((stamp, *what), open_and_make)
+        return self._cached(stamp, what, open_and_make)
+
+    def _cached(self, stamp: str, what: tuple[Any, ...], make: Callable[[], bytes]) -> Picture:
+        key = (stamp, *what)
+        text = "\0".join(map(str, (VERSION, *key)))
+        return Picture(
+            tag=f'"{hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]}"',
+            at_hand=lambda: self.cache.get(key),
+            make=lambda: self.cache.get_or_make(key, make),
+        )
 
 
 def jpeg(pixels: Pixels, quality: int) -> bytes:

@@ -1,6 +1,6 @@
 """Images that clients send: decoded apart from the service, within bounds."""
 
-from embedstore.errors import QueryError, RegionReadError
+from embedstore.errors import QueryError, RegionReadError, TooLargeError
 from embedstore.slides import Pixels, read_image_apart
 
 #: Largest body of an image, bytes.
@@ -27,12 +27,13 @@ def decode_upload(
     Returns:
         (height, width, 3) uint8 RGB.
     Raises:
-        QueryError: it is no such image, is too large, or cannot be decoded in time.
+        TooLargeError: it has too many bytes.
+        QueryError: it is no such image, has too many pixels, or cannot be decoded in time.
     """
     if not body:
         raise QueryError("the request has no image; send the bytes of a PNG, JPEG, TIFF, WebP, BMP or GIF as its body")
     if len(body) > most_bytes:
-        raise QueryError(f"the image has {len(body):,} bytes; expected at most {most_bytes:,}; crop it")
+        raise TooLargeError(f"the image has {len(body):,} bytes; expected at most {most_bytes:,}; crop it")
     try:
         return read_image_apart(body, most_px=most_px, answer_s=answer_s)
     except RegionReadError as error:

@@ -13,15 +13,15 @@ from PIL import Image
 
 from embedstore.config import TilingConfig
 from embedstore.errors import PictureNotFoundError, RegionReadError
-from embedstore.service.pictures import OpenSlides, Pictures, SlideFile
+from embedstore.service.pictures import OpenSlides, Picture, Pictures, SlideFile
 from embedstore.service.pictures.byte_cache import ByteCache
 from embedstore.slides import Slide, open_slide
 from embedstore.store import TileLocation
 from tests.slides.drawings import damage_tile, tissue_picture, write_scn, write_tiff
 
 
-def decoded(picture: bytes) -> np.ndarray:
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+def decoded(picture: Picture) -> np.ndarray:
+    return cv2.cvtColor(cv2.imdecode(np.frombuffer(picture.make(), np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_tiles_of_a_folder_are_its_files(pictures: Pictures, tmp_path: Path):
     assert found.shape == (48, 48, 3) and np.abs(found.astype(int) - (200, 100, 150)).max() <= 2
     for name in ("b.png", "c.png"):
         with pytest.raises(RegionReadError, match=name) as error:
-            pictures.tile(folder, TileLocation(1, "T", 0, 0, 0, name), tiling)
+            pictures.tile(folder, TileLocation(1, "T", 0, 0, 0, name), tiling).make()
         assert str(tmp_path) not in str(error.value)
     for ask in (pictures.info, lambda file: pictures.thumbnail(file, 64)):
         with pytest.raises(PictureNotFoundError, match="slide 'T' is a folder of ready-made tiles"):
@@ -115,7 +115,7 @@ def test_a_damaged_place_costs_its_tile(pictures: Pictures, tmp_path: Path):
     slide = SlideFile(name="a", path=str(path), reader="tiff")
     for _ in range(2):
         with pytest.raises(RegionReadError, match="slide 'a', level 0, tile column 0"):
-            pictures.deep_zoom_tile(slide, 11, 0, 0)
+            pictures.deep_zoom_tile(slide, 11, 0, 0).make()
     assert decoded(pictures.deep_zoom_tile(slide, 11, 2, 0)).shape == (512, 76, 3)
 
 
@@ -129,13 +129,18 @@ def test_a_picture_is_made_once_until_the_file_changes(tmp_path: Path):
     pictures = Pictures(open_slides=OpenSlides(open_slide=counted))
     path = write_tiff(tmp_path / "a.svs", tissue_picture(300, 200), factors=(1,))
     slide = SlideFile(name="a", path=str(path), reader="tiff")
-    first, tag = pictures.deep_zoom_tile(slide, 9, 0, 0), pictures.tag(slide, "tile", 9, 0, 0)
+    tile = pictures.deep_zoom_tile(slide, 9, 0, 0)
+    assert tile.at_hand() is None
+    first = tile.make()
     pictures.open_slides.close()
-    assert pictures.deep_zoom_tile(slide, 9, 0, 0) is first and len(opened) == 1
-    assert pictures.tag(slide, "tile", 9, 0, 0) == tag != pictures.tag(slide, "tile", 9, 0, 1)
+    again = pictures.deep_zoom_tile(slide, 9, 0, 0)
+    assert again.at_hand() is first and again.make() is first and len(opened) == 1
+    assert again.tag == tile.tag != pictures.deep_zoom_tile(slide, 9, 0, 1).tag
     write_tiff(path, tissue_picture(301, 200, seed=1), factors=(1,))
-    assert pictures.tag(slide, "tile", 9, 0, 0) != tag
-    assert pictures.deep_zoom_tile(slide, 9, 0, 0) != first and len(opened) == 2
+    changed = pictures.deep_zoom_tile(slide, 9, 0, 0)
+    assert changed.tag != tile.tag and changed.make() != first and len(opened) == 2
+    with pytest.raises(PictureNotFoundError, match="no deep-zoom level 10; expected 0 to 9"):
+        pictures.deep_zoom_tile(slide, 10, 0, 0).make()
     pictures.close()
 
 

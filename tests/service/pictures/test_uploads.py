@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from embedstore.errors import QueryError
+from embedstore.errors import QueryError, TooLargeError
 from embedstore.service.pictures import decode_upload
 from embedstore.slides import image_file
 from embedstore.slides.image_file import decode_image
@@ -101,7 +101,7 @@ def test_what_is_refused(body: bytes, words: str, monkeypatch):
         "embedstore.service.pictures.uploads.read_image_apart",
         lambda body, most_px, answer_s: decode_image(body, most_px=most_px),  # a process each takes 0.3 s
     )
-    with pytest.raises(QueryError, match=words):
+    with pytest.raises((QueryError, TooLargeError), match=words):
         decode_upload(body)
 
 

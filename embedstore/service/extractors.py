@@ -1,0 +1,44 @@
+"""The extractors of collections, which stay loaded to embed the images that clients send."""
+
+import os
+import threading
+from collections import OrderedDict
+
+from embedstore.extractors import Extractor, release_memory
+from embedstore.extractors.torch_runtime import set_threads
+from embedstore.search.queries.image_query import load_own_extractor
+from embedstore.store import Collection
+
+#: Extractors that stay loaded: a large network takes 1 to 5 GB.
+MOST_LOADED = 2
+
+
+class OwnExtractors:
+    """The extractors that were asked for last, each loaded once."""
+
+    def __init__(self, *, trusted: bool = False, most: int = MOST_LOADED):
+        """Load none yet.
+
+        Args:
+            trusted: The functions that collections name may be run.
+            most: Extractors that stay loaded.
+        """
+        self._trusted, self._most = trusted, most
+        self._loaded: OrderedDict[str, Extractor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, collection: Collection) -> Extractor:
+        """The extractor that made a collection. Errors as of `load_own_extractor`."""
+        record = collection.record()
+        key = record.extractor.ref.digest
+        with self._lock:
+            extractor = self._loaded.get(key)
+            if extractor is None:
+                extractor = load_own_extractor(collection.name, record, trusted=self._trusted)
+                self._loaded[key] = extractor
+                set_threads(max(1, (os.cpu_count() or 2) // 2))  # the other cores are for searches and pictures
+            self._loaded.move_to_end(key)
+            if len(self._loaded) > self._most:
+                self._loaded.popitem(last=False)
+                release_memory()
+            return extractor

@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 from embedstore.config import Settings, require
@@ -28,6 +29,8 @@ class AccessConfig(Settings):
         allow_host: Further names under which the service is asked for, such as slides.hospital.example.
         allow_origin: Origins of web pages of others that may ask it, such as https://viewer.example.
         pseudonyms: Show slides and patients under pseudonyms, and no other text about them.
+        pseudonym_key: File whose content is the key of the pseudonyms, so that a patient has the same one in two
+            stores; a key that the store keeps when None.
         show_columns: With pseudonyms: columns of your slide lists that are shown all the same.
         access_log: Record who looks at which slide; changes are always recorded.
     """
@@ -40,6 +43,7 @@ class AccessConfig(Settings):
     allow_host: tuple[str, ...] = ()
     allow_origin: tuple[str, ...] = ()
     pseudonyms: bool = False
+    pseudonym_key: Path | None = None
     show_columns: tuple[str, ...] = ()
     access_log: bool = True
 

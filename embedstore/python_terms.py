@@ -10,6 +10,7 @@ CALLS = {
     "fit-head": "store.fit_head({})",
     "index": "collection.update_index({})",
     "ingest": "store.ingest({})",
+    "label history": "store.labels.history({})",
     "label import": "store.labels.read({})",
     "label ls": "store.labels",
     "ls": "store.collections",
@@ -55,7 +56,7 @@ SWITCHES = (
 LISTS = {"column": "columns", "force": "force", "slide": "slides"}
 #: Flags that a call in Python has no need of: its object knows them.
 IMPLIED = ("head", "store", "task", "tiles")
-_COMMAND = r"`embedstore ([a-z-]+(?: (?:import|ls|create|revoke)\b)?)([^`]*)`"
+_COMMAND = r"`embedstore ([a-z-]+(?: (?:import|ls|history|create|revoke)\b)?)([^`]*)`"
 _VALUES = "all|bounds|cpu|flat|holdout|ivf_rq|kfold|level0|none|openslide|random|slide"
 _FLAG = rf"--([a-z][a-z-]*)(?: (\d[\d.]*\d|\d|[A-Z]{{2,}}|(?:{_VALUES})\b))?"
 

@@ -10,6 +10,8 @@ from embedstore.service.limits import Limits
 from embedstore.service.metrics import Metrics
 from embedstore.service.pictures import OpenSlides, Pictures, SlideFiles
 from embedstore.service.security import Authenticator
+from embedstore.service.security.projects import Projects
+from embedstore.service.security.pseudonyms import Pseudonyms, read_key
 from embedstore.service_config import ServiceConfig
 from embedstore.store import Store as StoreTables
 
@@ -25,6 +27,8 @@ class Service:
         pictures: Pictures of its slides.
         extractors: The extractors of its collections.
         authenticator: Finds out who asks.
+        projects: Knows which slides a project has.
+        pseudonyms: Of slides and patients; None where their names are shown.
     """
 
     def __init__(self, store_uri: str, config: ServiceConfig):
@@ -32,6 +36,10 @@ class Service:
         self.store = Store(self.tables)
         self.config = config
         self.authenticator = Authenticator(self.store, config.access, host=config.host)
+        self.projects = Projects(self.tables)
+        self.pseudonyms: Pseudonyms | None = None
+        if config.access.pseudonyms:
+            self.pseudonyms = Pseudonyms(self.tables, read_key(self.tables, config.access.pseudonym_key))
         self.limits = Limits(config)
         self.metrics = Metrics(self.limits)
         self.slide_files = SlideFiles(self.tables)

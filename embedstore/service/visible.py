@@ -1,7 +1,9 @@
 """What one caller sees of a store: the slides of their project, and the columns that are shown."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
 import pyarrow as pa
@@ -10,20 +12,32 @@ from fastapi import Depends, Request, params
 from fastapi.dependencies.utils import get_flat_params
 
 from embedstore.api import Collection
-from embedstore.errors import ConfigError, SlideNotInStoreError
-from embedstore.search.filters import check_filter, select_slides
+from embedstore.errors import ConfigError, NotAllowedError, SlideNotInStoreError
+from embedstore.search.filters import select_slides
 from embedstore.service.failures import without_paths
 from embedstore.service.security import Caller, Role, needs
+from embedstore.service.security.projects import ProjectSlides
+from embedstore.service.security.pseudonyms import NOBODY, mapped
 from embedstore.service.service import Service, service_of
+from embedstore.store.schema import SLIDES
+from embedstore.store.sql import clipped
 
 T = TypeVar("T")
 
-#: Columns that name files of the server, or tell of them.
+#: Columns that name files of the server, or tell of them; nobody may ask for them, nor filter by them.
 HIDDEN_COLUMNS = frozenset({"path", "fingerprint", "key", "run_id", "vector"})
+#: Columns of messages for people, which may name files, slides and patients.
+TEXTS = frozenset({"reason", "warnings", "message", "note"})
+#: What a filter that failed says of a value.
+_REASON = re.compile(r"(cannot be evaluated): .*", re.DOTALL)
 
 
 class Visible:
     """The store as one caller sees it. Routes reach slides, and show what they found, through this alone.
+
+    Inside, slides have their own ids; the caller may know them, and their patients, by pseudonyms. What comes in goes
+    through `slide`, `patient`, `where` and `shown_columns`; what goes out through `table`, `slide_table`, `row`,
+    `slide_row`, `shown_id`, `text` and `value`.
 
     Attributes:
         caller: Who asks.
@@ -32,25 +46,24 @@ class Visible:
 
     def __init__(self, service: Service, caller: Caller):
         self.service, self.caller = service, caller
-        self._slides: frozenset[str] | None = None
+        self._pseudonyms = service.pseudonyms
+        self._filters: dict[str, str] = {}  # as they were evaluated: as they were given
 
     async def run(self, work: str, request: Request, function: Callable[[], T]) -> T:
         """Call a function in a thread of a kind of work: `reads`, `searches`, `writes`, … of `Limits`."""
         limits = self.service.limits
         return await limits.run(getattr(limits, work), request, function)
 
+    @cached_property
+    def _project(self) -> ProjectSlides | None:
+        project = self.caller.project
+        return None if project is None else self.service.projects.of(project)
+
     # -- on the way in ----------------------------------------------------------------------
 
     def slides(self) -> frozenset[str] | None:
         """Ids of the slides that the caller sees; None for all."""
-        if self.caller.project is None:
-            return None
-        if self._slides is None:
-            tables = self.service.tables
-            names = tables.collection_names()
-            found = select_slides(tables, tables.collection(names[0]), self.caller.project) if names else []
-            self._slides = frozenset(found)
-        return self._slides
+        return None if self._project is None else self._project.slides
 
     def slide(self, slide_id: str) -> str:
         """The id of a slide in the store, given the id that the caller knows it by.
@@ -58,12 +71,25 @@ class Visible:
         Raises:
             SlideNotInStoreError: the caller sees no such slide.
         """
-        visible = self.slides()
-        if visible is not None and slide_id not in visible:
+        real, visible = slide_id, self.slides()
+        if self._pseudonyms is not None:
+            real = self._pseudonyms.slide(slide_id) or ""
+        if visible is None and self._pseudonyms is None:
+            self.service.tables.ledger.resolve_slides(slides=[real])  # its error suggests slides of similar names
+        elif real not in (self._known_slides() if visible is None else visible):
             raise SlideNotInStoreError(f"no slide {slide_id!r} in the store; GET /api/slides lists them")
-        if visible is None:
-            self.service.tables.ledger.resolve_slides(slides=[slide_id])
-        return slide_id
+        return real
+
+    def patient(self, patient: str) -> str:
+        """The name of a patient in the store, given the name that the caller knows them by.
+
+        Raises:
+            SlideNotInStoreError: the caller sees no slide of such a patient.
+        """
+        real = patient if self._pseudonyms is None else self._pseudonyms.patient(patient)
+        if real is None or (self._project is not None and real not in self._project.patients):
+            raise SlideNotInStoreError(f"no slide of patient {patient!r} in the store; GET /api/slides lists slides")
+        return real
 
     def require_slides(self, slide_ids: Iterable[str]) -> None:
         """Check that the caller sees all of some slides of the store.
@@ -76,73 +102,28 @@ class Visible:
             raise SlideNotInStoreError("there is no such tile in the store")
 
     def where(self, where: str | None) -> str | None:
-        """A filter of the caller, and the project's.
+        """A filter of the caller, in real names, and the project's.
 
         Raises:
-            ConfigError: it is not one condition.
+            ConfigError: it is not one condition, or asks for what is not shown.
         """
         project = self.caller.project
-        if project is None:
-            return where
-        if where is None:
-            return project
-        check_filter(where)
-        return f"({project}) AND (\n{where}\n)"  # a comment ends with its line
+        if where is None and project is None:
+            return None
+        from embedstore.search.filters.rewriting import in_real_names, of_slides
 
-    # -- on the way out ---------------------------------------------------------------------
+        parts = [] if project is None else [of_slides(project)]
+        if where is not None:
+            parts.append(in_real_names(where, self.is_shown, self._real_names()))
+        written = parts[0] if len(parts) == 1 else " AND ".join(f"({part})" for part in parts)
+        self._filters[written] = where or "the project"
+        return written
 
-    def table(self, table: pa.Table) -> pa.Table:
-        """Rows as the caller sees them: of visible slides, without columns that tell of the server."""
-        hidden = HIDDEN_COLUMNS & set(table.column_names)
-        table = table.drop_columns(sorted(hidden)) if hidden else table
-        visible = self.slides()
-        if visible is not None and "slide_id" in table.column_names:
-            table = table.filter(pc.is_in(table["slide_id"], value_set=pa.array(sorted(visible), pa.string())))
-        return table
-
-    def slide_table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The slides that the caller sees, a row each; all columns that are shown when None."""
-        ledger = self.service.tables.ledger
-        names = columns or [name for name in ledger.slide_schema().names if name not in HIDDEN_COLUMNS]
-        return self.table(ledger.slide_table(names))
-
-    def select_slides(self, where: str) -> list[str]:
-        """Ids of the visible slides for which a condition over the columns of slides holds.
-
-        Raises:
-            ConfigError: the condition is not valid.
-        """
-        tables = self.service.tables
-        names = tables.collection_names()
-        return select_slides(tables, tables.collection(names[0]), self.where(where) or where) if names else []
-
-    def slide_counts(self, collection: Collection) -> dict[str, int]:
-        """{slide that the caller sees: number of its tiles}."""
-        counts, visible = collection.slides, self.slides()
-        return counts if visible is None else {name: tiles for name, tiles in counts.items() if name in visible}
-
-    def summary(self, collection: Collection) -> dict[str, Any]:
-        """What a collection holds, in numbers; slides and tiles are those that the caller sees."""
-        counts = self.slide_counts(collection)
-        return {**asdict(collection.summary()), "slides": len(counts), "tiles": sum(counts.values())}
-
-    def filter_columns(self, collection: Collection) -> dict[str, str]:
-        """{column that a filter may name: where it comes from}."""
-        return {name: origin for name, origin in collection.filter_columns().items() if name not in HIDDEN_COLUMNS}
-
-    def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """One row as the caller sees it, or its slide's error.
-
-        Raises:
-            SlideNotInStoreError: it is of a slide that is not visible.
-        """
-        if row.get("slide_id") is not None:
-            self.require_slides([row["slide_id"]])
-        return {name: value for name, value in row.items() if name not in HIDDEN_COLUMNS}
-
-    def shown_id(self, slide_id: str) -> str:
-        """The id by which the caller knows a slide."""
-        return slide_id
+    def is_shown(self, column: str) -> bool:
+        """Whether the caller may see and name a column, given its name in small letters."""
+        if column in HIDDEN_COLUMNS:
+            return False
+        return self._pseudonyms is None or (column != "name" and column not in self._hidden_own)
 
     def shown_columns(self, columns: Iterable[str]) -> list[str]:
         """Columns of slides that a caller asked for.
@@ -151,15 +132,112 @@ class Visible:
             ConfigError: one of them is not shown.
         """
         columns = list(columns)
-        if hidden := HIDDEN_COLUMNS & set(columns):
-            raise ConfigError(
-                f"slides have no column {sorted(hidden)[0]!r} to show; GET /api/slides shows those they have"
-            )
+        if hidden := [name for name in columns if not self.is_shown(name.casefold())]:
+            raise ConfigError(f"slides have no column {hidden[0]!r} to show; GET /api/slides shows those they have")
         return columns
 
+    def select_slides(self, where: str) -> list[str]:
+        """Visible slides for which a condition over the columns of slides holds; ids as the caller knows them.
+
+        Raises:
+            ConfigError: the condition is not valid.
+        """
+        tables = self.service.tables
+        names = tables.collection_names()
+        found = select_slides(tables, tables.collection(names[0]), self.where(where) or where) if names else []
+        return [self.shown_id(slide_id) for slide_id in found]
+
+    # -- on the way out ---------------------------------------------------------------------
+
+    def table(self, table: pa.Table) -> pa.Table:
+        """Rows as the caller sees them: of visible slides, without columns that tell of the server."""
+        hidden = HIDDEN_COLUMNS & set(table.column_names)
+        table = table.drop_columns(sorted(hidden)) if hidden else table
+        if self._project is not None and "slide_id" in table.column_names:
+            seen = pc.is_in(table["slide_id"], value_set=pa.array(sorted(self._project.slides), pa.string()))
+            if "patient" in table.column_names:  # a label of a patient is of no slide
+                patients = pa.array(sorted(self._project.patients), pa.string())
+                of_patient = pc.and_(pc.is_null(table["slide_id"]), pc.is_in(table["patient"], value_set=patients))
+                seen = pc.or_(seen, of_patient)
+            table = table.filter(seen)
+        for name in TEXTS & set(table.column_names):
+            texts = mapped(table.column(name), self.value)
+            table = table.set_column(table.column_names.index(name), name, texts)
+        return table if self._pseudonyms is None else self._pseudonyms.table(table)
+
+    def slide_table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The slides that the caller sees, a row each; all columns that are shown when None."""
+        ledger = self.service.tables.ledger
+        names = columns or [name for name in ledger.slide_schema().names if self.is_shown(name.casefold())]
+        return self.table(ledger.slide_table(names))
+
+    def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """One row, such as a tile's, as the caller sees it.
+
+        Raises:
+            SlideNotInStoreError: it is of a slide that is not visible.
+        """
+        if row.get("slide_id") is not None:
+            self.require_slides([row["slide_id"]])
+        shown = {
+            name: self.value(value) if name in TEXTS else value
+            for name, value in row.items()
+            if name not in HIDDEN_COLUMNS
+        }
+        return shown if self._pseudonyms is None else self._pseudonyms.row(shown)
+
+    def slide_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A slide's row with the columns that are shown. Raises as `row`."""
+        return self.row({name: value for name, value in row.items() if self.is_shown(name.casefold())})
+
+    def slide_counts(self, collection: Collection) -> dict[str, int]:
+        """{slide that the caller sees: number of its tiles}."""
+        counts, visible = collection.slides, self.slides()
+        return {self.shown_id(name): n for name, n in counts.items() if visible is None or name in visible}
+
+    def summary(self, collection: Collection) -> dict[str, Any]:
+        """What a collection holds, in numbers; slides and tiles are those that the caller sees."""
+        counts = self.slide_counts(collection)
+        return {**asdict(collection.summary()), "slides": len(counts), "tiles": sum(counts.values())}
+
+    def filter_columns(self, collection: Collection) -> dict[str, str]:
+        """{column that a filter may name: where it comes from}."""
+        columns = collection.filter_columns().items()
+        return {name: origin for name, origin in columns if self.is_shown(_own_name(name))}
+
+    def shown_id(self, slide_id: str) -> str:
+        """The id by which the caller knows a slide."""
+        return slide_id if self._pseudonyms is None else self._pseudonyms.shown("slide", slide_id)
+
+    def shown_project(self) -> str | None:
+        """The caller's project as they may read it."""
+        if self.caller.project is None or self._pseudonyms is None:
+            return self.caller.project
+        return "a filter on slides"  # which may name patients
+
     def text(self, text: str) -> str:
-        """A message of the library as the caller may read it."""
-        return without_paths(text)
+        """A message of the library as the caller may read it: without paths, and with names that they know."""
+        try:
+            project = self._project
+        except NotAllowedError as error:
+            return str(error)
+        text = without_paths(text)
+        for written, given in self._filters.items():
+            text = text.replace(repr(clipped(written)), repr(clipped(given)))
+        if project is None and self._pseudonyms is None:
+            return text
+        text = _REASON.sub(r"\1", text)
+        if project is not None:
+            text = project.others.replaced(text)
+        return text if self._pseudonyms is None else self._pseudonyms.text(text)
+
+    def value(self, value: Any) -> Any:
+        """A value of JSON, however nested, such as a card or the outcome of a job, with its texts as of `text`."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.text(name): self.value(each) for name, each in value.items()}
+        return [self.value(each) for each in value] if isinstance(value, list | tuple) else value
 
     # -- what is kept of it -----------------------------------------------------------------
 
@@ -168,6 +246,34 @@ class Visible:
 
     def changed(self, action: str, *, slides: Iterable[str] = (), **detail: Any) -> None:
         """Note that the caller changes the store; called before the change."""
+
+    # -- pseudonyms -------------------------------------------------------------------------
+
+    @cached_property
+    def _hidden_own(self) -> frozenset[str]:
+        """Columns of the user's lists of slides that are not shown beside pseudonyms, in small letters."""
+        own = set(self.service.tables.ledger.slide_schema().names) - set(SLIDES.names)
+        return frozenset(map(str.casefold, own - set(self.service.config.access.show_columns)))
+
+    def _real_names(self) -> dict[str, Callable[[str], str]]:
+        pseudonyms = self._pseudonyms
+        if pseudonyms is None:
+            return {}
+        return {
+            "slide_id": lambda name: pseudonyms.slide(name) or NOBODY,
+            "patient": lambda name: pseudonyms.patient(name) or NOBODY,
+        }
+
+    def _known_slides(self) -> frozenset[str]:
+        return frozenset(self.service.tables.ledger.slide_table(["slide_id"])["slide_id"].to_pylist())
+
+
+def _own_name(column: str) -> str:
+    """The name of a column of tiles or slides as `is_shown` takes it, of its name in a filter."""
+    name = column.casefold()
+    for prefix in ("slide.", "tile."):
+        name = name.removeprefix(prefix)
+    return name.strip('"')
 
 
 def sees(role: Role) -> Any:

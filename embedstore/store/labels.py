@@ -206,6 +206,10 @@ class Labels:
             self._table.delete(filter_sql)
         return count
 
+    def version(self) -> int:
+        """A number that changes with the table."""
+        return self._table.open().version if self._table.exists() else 0
+
     def tidy(self, *, keep_s: float) -> None:
         if self._table.exists():
             self._table.tidy(keep_s=keep_s, purge=True)

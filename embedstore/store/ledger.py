@@ -55,6 +55,10 @@ class Ledger:
         """The columns of slides, including the user's own."""
         return self._slides.open().schema if self._slides.exists() else SLIDES
 
+    def version(self) -> int:
+        """A number that changes with the table of slides."""
+        return self._slides.open().version if self._slides.exists() else 0
+
     def slide_table(self, columns: Sequence[str]) -> pa.Table:
         """Some columns of all slides as an Arrow table; read again only if the ledger has changed."""
         if not self._slides.exists():

@@ -136,6 +136,14 @@ TOKENS = pa.schema(
     ]
 )
 
+SECRETS = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+        pa.field("value", pa.binary()),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
 LEASES = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False, metadata=_PRIMARY_KEY),

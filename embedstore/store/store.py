@@ -10,6 +10,7 @@ from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger
 from embedstore.store.location import local_path, require_put_if_absent, require_writable, table_names
 from embedstore.store.predictions import KINDS, PredictionKind, Predictions, predicted_heads
+from embedstore.store.secrets import Secrets
 from embedstore.store.stored_models import Augmenters, Heads
 from embedstore.store.tile import StoredTile
 from embedstore.store.tokens import Tokens
@@ -31,6 +32,7 @@ class Store:
         self.heads = Heads(self.uri)
         self.augmenters = Augmenters(self.uri)
         self.tokens = Tokens(self.uri)
+        self.secrets = Secrets(self.uri)
         self.jobs = Jobs(self.uri)
 
     @classmethod

@@ -73,7 +73,7 @@ class Tokens:
         self._table = Table(store_uri, "tokens")
 
     def create(
-        self, name: str, *, role: Role, project: str | None = None, expires_at: dt.datetime | None = None
+        self, name: str, *, role: Role = "read", project: str | None = None, expires_at: dt.datetime | None = None
     ) -> str:
         """Make a token and return it; it cannot be read again.
 

@@ -2,7 +2,6 @@
 
 from embedstore.search.filters.selection import (
     Selection,
-    check_filter,
     filter_columns,
     filter_tiles,
     project_slides,
@@ -13,7 +12,6 @@ from embedstore.search.filters.selection import (
 
 __all__ = [
     "Selection",
-    "check_filter",
     "filter_columns",
     "filter_tiles",
     "project_slides",

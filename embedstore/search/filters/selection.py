@@ -133,17 +133,10 @@ def select_slides(store: Store, collection: Collection, where: str) -> list[str]
                 f"{', '.join(of_tiles)} may differ from tile to tile; expected columns of slides: "
                 f"{', '.join(column.text for column in columns if column.per_slide)}"
             )
-        passing = filter_rows(slide_table(store, named), _all_of(conditions, _alias), columns=["slide_id"])
+        passing = _passing(slide_table(store, named), conditions)
     except ConfigError as error:
         raise ConfigError(f"slides cannot be filtered by {clipped(where)!r}: {error}") from error
-    return passing.column(0).to_pylist()
-
-
-def check_filter(where: str) -> None:
-    """Raise ConfigError where a filter is not one whole condition, before it is joined to another."""
-    from embedstore.search.filters.condition import parse_filter
-
-    parse_filter(where)
+    return passing.column("slide_id").to_pylist()
 
 
 def project_slides(store: Store, where: str) -> list[str]:
@@ -158,11 +151,14 @@ def project_slides(store: Store, where: str) -> list[str]:
     """
     try:
         conditions = _conditions(where, SlideColumns(store))
-        table = slide_table(store, _columns(conditions))
-        passing = filter_rows(table, _all_of(conditions, _alias), columns=["slide_id"])
+        if any(condition.may_fail for condition in conditions):
+            raise ConfigError(
+                "it may fail on a slide, which nobody could see then; write it without casts and patterns"
+            )
+        passing = _passing(slide_table(store, _columns(conditions)), conditions)
     except ConfigError as error:
         raise ConfigError(f"slides cannot be filtered by {clipped(where)!r}: {error}") from error
-    return passing.column(0).to_pylist()
+    return passing.column("slide_id").to_pylist()
 
 
 def slides_where(store: Store, collection: Collection, where: str | None) -> list[SlideRow]:
@@ -201,6 +197,19 @@ def _all_of(conditions: Iterable["Condition"], name_of: Callable[[Column], str])
     return sql_join("AND", (condition.sql(name_of) for condition in conditions))
 
 
+def _passing(slides: pa.Table, conditions: Sequence["Condition"]) -> pa.Table:
+    """The slides for which all conditions are true.
+
+    Those that may fail on a value are asked last, of the slides that pass the others: `cohort = 'A' AND cast(grade AS
+    int) > 1` fails on no slide of another cohort, and tells nothing of one.
+    """
+    for may_fail in (False, True):
+        chosen = [condition for condition in conditions if condition.may_fail is may_fail]
+        if chosen:
+            slides = filter_rows(slides, _all_of(chosen, _alias))
+    return slides
+
+
 class _Filter:
     """Conditions on the tiles of a collection."""
 
@@ -210,16 +219,19 @@ class _Filter:
         self._slides = slide_table(store, of_slides) if _any_ledger(of_slides) else None
 
     def select(self) -> Selection:
-        of_slides = [condition for condition in self._conditions if _is_of_slides(condition)]
+        of_slides = [condition for condition in self._conditions if self._is_of_slides(condition)]
         clauses = []
         if of_slides:
-            clause = self._slides_where(_all_of(of_slides, _alias))
+            assert self._slides is not None
+            passing = _passing(self._slides, of_slides)
+            clause = _clause(passing, self._slides)
+            self._slides = passing  # the others are asked of these alone
             if clause == "false":
                 return NOTHING
             clauses += [] if clause == "true" else [clause]
         rest = []
         for condition in self._conditions:
-            if _is_of_slides(condition):
+            if self._is_of_slides(condition):
                 continue
             sql = condition.split(self._over_collection)
             if sql is None:
@@ -232,6 +244,10 @@ class _Filter:
         tile_ids = self._tile_ids(rest, pushed)
         return Selection(where=pushed, tile_ids=tile_ids) if len(tile_ids) else NOTHING
 
+    def _is_of_slides(self, condition: "Condition") -> bool:
+        """Whether it is asked of the ledger: it is the same for all tiles of a slide, and the ledger is read anyway."""
+        return self._slides is not None and all(column.per_slide for column in condition.columns)
+
     # -- over the columns of the collection -------------------------------------------------
 
     def _over_collection(self, condition: "Condition") -> str | None:
@@ -239,7 +255,7 @@ class _Filter:
 
         It never fails on a value, as those who use it are not prepared for that.
         """
-        if _is_of_slides(condition):
+        if self._is_of_slides(condition):
             where = condition.sql(_alias)
         elif condition.may_fail or any(column.source != "tile" for column in condition.columns):
             return None
@@ -251,16 +267,7 @@ class _Filter:
     def _slides_where(self, where: str) -> str:
         """SQL for the slides for which a condition is true: all, none, a list, or all but a list."""
         assert self._slides is not None
-        slides = self._slides.column("slide_id").to_pylist()
-        chosen = set(filter_rows(self._slides, where, columns=["slide_id"]).column(0).to_pylist())
-        if not chosen:
-            return "false"
-        others = [slide_id for slide_id in slides if slide_id not in chosen]
-        if not others:
-            return "true"
-        if len(others) < len(chosen):
-            return f"NOT {sql_in('slide_id', sorted(others))}"
-        return sql_in("slide_id", sorted(chosen))
+        return _clause(filter_rows(self._slides, where, columns=["slide_id"]), self._slides)
 
     # -- tile by tile -----------------------------------------------------------------------
 
@@ -301,10 +308,17 @@ class _Filter:
         return None if None in slides else sql_in("slide_id", sorted(map(str, slides)))
 
 
-def _is_of_slides(condition: "Condition") -> bool:
-    """Whether it is the same for all tiles of a slide, and needs columns that the collection does not have."""
-    columns = condition.columns
-    return all(column.per_slide for column in columns) and _any_ledger(columns)
+def _clause(chosen: pa.Table, slides: pa.Table) -> str:
+    """SQL for some of the slides: all, none, a list, or all but a list."""
+    ids = set(chosen.column("slide_id").to_pylist())
+    if not ids:
+        return "false"
+    others = [slide_id for slide_id in slides.column("slide_id").to_pylist() if slide_id not in ids]
+    if not others:
+        return "true"
+    if len(others) < len(ids):
+        return f"NOT {sql_in('slide_id', sorted(others))}"
+    return sql_in("slide_id", sorted(ids))
 
 
 def _holds_for_nulls(condition: "Condition") -> bool:

@@ -92,6 +92,6 @@ async def show_slide(request: Request, seen: SeenByReader, slide_id: str) -> Res
         slide = seen.slide(slide_id)
         seen.looked(slide, "slide")
         outcomes = seen.table(seen.service.store.outcomes(slide_id=slide).to_arrow())
-        return json_answer({**seen.row(seen.service.store.slide(slide)), "outcomes": outcomes.to_pylist()})
+        return json_answer({**seen.slide_row(seen.service.store.slide(slide)), "outcomes": outcomes.to_pylist()})
 
     return await seen.run("reads", request, read)

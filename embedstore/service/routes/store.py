@@ -68,7 +68,7 @@ async def store(request: Request, seen: SeenByReader) -> StoreAnswer:
             heads=[head.name for head in store.heads],
             caller=seen.caller.name,
             role=seen.caller.role,
-            project=seen.caller.project,
+            project=seen.shown_project(),
         )
 
     return await seen.run("reads", request, read)

@@ -1,0 +1,204 @@
+"""Every route is asked by a caller of a project, and with pseudonyms: no answer has a word that they must not see.
+
+A new route is asked by itself: its parameters are given every name that the store knows, real and by pseudonym. What
+a body needs stands in BODIES.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from starlette.testclient import TestClient
+
+from embedstore.store import Store
+from tests.service import hidden_scene as scene
+from tests.service.clients import client_of
+
+#: {path: bodies}; SLIDE and PATIENT stand for each of the names.
+BODIES: dict[str, list[Any]] = {
+    "/api/collections/{collection}/search": [
+        {"query": {"slide_id": "SLIDE", "x": 10, "y": 10}, "k": 50},
+        {"query": {"slide_id": "SLIDE", "region": [0, 0, 2048, 512]}, "k": 50, "exclude_same": "patient"},
+        {"query": {"vector": [1, 0, 0, 0]}, "k": 50, "columns": ["cohort"]},
+        {"query": {"vector": [1, 0, 0, 0]}, "k": 50, "columns": ["diagnosis"]},
+        {"query": {"task": "tumour", "label": "yes"}, "k": 50},
+        {"query": {"vector": [1, 0, 0, 0]}, "where": "patient = 'PATIENT' OR slide_id = 'SLIDE'", "k": 50},
+        {"query": {"vector": [1, 0, 0, 0]}, "where": "patient = 'PATIENT' AND cast(diagnosis as int) > 3", "k": 50},
+    ],
+    "/api/collections/{collection}/query": [{"slide_id": "SLIDE", "x": 10, "y": 10}],
+}
+#: {parameter: values that are tried}, beside the names.
+KNOWN: dict[str, list[str]] = {
+    "collection": ["toy"], "head": ["head"], "task": ["tumour"], "name": ["head"], "sort": ["slide_id", "patient"],
+    "where": ["diagnosis LIKE 'b%'", "path LIKE '%bronto%'", "slide_id > 'b'", "cohort = 'B'", "cast(kind as int) = 1"],
+    "columns": ["slide_id", "diagnosis"], "text": ["bront", "amber", "4711"],
+    "level": ["8"], "column": ["0"], "row": ["0"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return scene.build(tmp_path_factory.mktemp("hidden"))
+
+
+def names(store: Store, column: int) -> list[str]:
+    """Real names, and pseudonyms, of slides (0) or patients (1)."""
+    shown = scene.pseudonyms(store).shown
+    if column == 0:
+        return [*scene.SLIDES, *(shown("slide", name) for name in scene.SLIDES)]
+    patients = [str(each["patient"]) for each in scene.SLIDES.values()]
+    return [*patients, *(shown("patient", name) for name in patients)]
+
+
+def requests_of(client: TestClient, store: Store) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(method, path with its parameters in braces, arguments) of requests of every route."""
+    document = client.get("/api/openapi.json").json()
+    tiles = [str(each) for each in store.collection("toy").tiles(columns=["tile_id"])["tile_id"].to_pylist()[::3]]
+    known = KNOWN | {"slide_id": names(store, 0), "patient": names(store, 1), "tile_id": tiles}
+    for path, methods in document["paths"].items():
+        in_path = re.findall(r"\{(\w+)\}", path)
+        urls = [
+            re.sub(r"\{\w+\}", "{}", path).format(*(quote(value) for value in values))
+            for values in product(*(known.get(name, ["1"]) for name in in_path))
+        ]
+        for method, operation in methods.items():
+            queries = [{}]
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "query":
+                    queries += [{parameter["name"]: value} for value in known.get(parameter["name"], ())]
+            bodies: list[Any] = [None]
+            if "requestBody" in operation:
+                bodies = [{}, *(filled for body in BODIES.get(path, ()) for filled in _filled(body, store))]
+            for url, query, body in product(urls, queries, bodies):
+                yield method, path, {"url": url, "params": query, "json": body}
+
+
+def _filled(body: Any, store: Store) -> Iterator[Any]:
+    text = json.dumps(body)
+    count = len(scene.SLIDES) * 2 if "SLIDE" in text or "PATIENT" in text else 1
+    for slide_id, patient in list(zip(names(store, 0), names(store, 1), strict=True))[:count]:
+        yield json.loads(text.replace("SLIDE", slide_id).replace("PATIENT", patient))
+
+
+def words_of(answer: Any) -> str:
+    """All that a client can read of an answer but what it sent itself."""
+    headers = {name: value for name, value in answer.headers.items() if name != "content-length"}
+    return f"{answer.status_code} {headers} {answer.content.decode('utf-8', 'replace')}"
+
+
+def without(text: str, sent: dict[str, Any]) -> str:
+    """A text without what was sent, which an error may say again."""
+    for value in sorted(_texts_in([sent["params"], sent["json"], sent["url"]]), key=len, reverse=True):
+        for written in (value, json.dumps(value)[1:-1], repr(value)[1:-1], json.dumps(repr(value))[2:-2]):
+            text = text.replace(written, "")
+    return text
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from (value, *value.split("/"), *re.findall(r"'([^']*)'", value))
+    elif isinstance(value, dict):
+        yield from (text for each in value.values() for text in _texts_in(each))
+    elif isinstance(value, list):
+        yield from (text for each in value for text in _texts_in(each))
+
+
+def walk(client: TestClient, store: Store, hidden: tuple[str, ...]) -> dict[str, set[int]]:
+    """Ask every route, and look for hidden words; returns the statuses of each."""
+    statuses: dict[str, set[int]] = {}
+    found = []
+    for method, path, sent in requests_of(client, store):
+        answer = client.request(method, **sent)
+        statuses.setdefault(f"{method} {path}", set()).add(answer.status_code)
+        text = without(words_of(answer), sent).lower()
+        words = [word for word in hidden if re.search(rf"(?<!\d){word}(?!\d)", text)]
+        found += [f"{method} {sent}: {word!r} in {text[:2000]}" for word in words[:1]]
+    assert not found, f"{len(found)} answers, the first: {found[0]}"
+    return statuses
+
+
+def test_no_answer_tells_a_caller_of_another_project(store: Store):
+    token = store.tokens.create("of-project", role="admin", project=scene.PROJECT)
+    with client_of(store, token=token) as client:
+        statuses = walk(client, store, scene.HIDDEN_OF_PROJECT)
+        slides = {row["slide_id"] for row in client.get("/api/slides").json()["rows"]}
+        assert slides == set(scene.AMBER)
+        for slide_id in scene.BRONTO:
+            assert client.get(f"/api/slides/{quote(slide_id)}").status_code == 404
+    assert statuses.pop("get /metrics") == {403}
+    assert_asked(statuses)
+
+
+def test_no_answer_has_a_name_beside_pseudonyms(store: Store):
+    token = store.tokens.create("boss", role="admin")
+    with client_of(store, token=token, pseudonyms=True, show_columns=("cohort",)) as client:
+        statuses = walk(client, store, scene.HIDDEN_BY_PSEUDONYMS)
+    assert_asked(statuses)
+
+
+def assert_asked(statuses: dict[str, set[int]]) -> None:
+    """Every route that only reads has answered once at least, so that there was something to look for words in."""
+    assert not [route for route, codes in statuses.items() if 500 in codes]
+    silent = [route for route, codes in statuses.items() if route.startswith("get ") and not codes & {200, 204, 304}]
+    assert not silent, silent
+
+
+def test_pseudonyms_are_what_slides_and_patients_are_known_by(store: Store):
+    shown = scene.pseudonyms(store).shown
+    with client_of(store, insecure=True, pseudonyms=True) as client:
+        rows = client.get("/api/slides", params={"sort": "slide_id"}).json()["rows"]
+        assert {row["slide_id"] for row in rows} == {
+            shown("slide", name) for name in [*scene.SLIDES, "bronto-broken.svs"]
+        }
+        amber = shown("slide", scene.AMBER[0])
+        row = client.get(f"/api/slides/{amber}").json()
+        assert row["slide_id"] == amber and row["patient"] == shown("patient", "Amberley")
+        assert "cohort" not in row and row["slide_mpp"] == 0.5
+        assert row["outcomes"][0]["warnings"] == [f"slide '{amber}' has an odd mpp"]
+        real = client.get(f"/api/slides/{quote(scene.AMBER[0])}")
+        assert real.status_code == 404 and "close names" not in real.text
+        for where in (f"slide_id = '{amber}'", f"patient IN ('{row['patient']}') AND NOT slide_id IN ('none')"):
+            found = client.get("/api/slides", params={"where": where}).json()
+            assert [each["slide_id"] for each in found["rows"]] == [amber], found
+            tiles = client.get("/api/collections/toy/tiles", params={"where": where}).json()
+            assert tiles["total"] == scene.TILES and {each["slide_id"] for each in tiles["rows"]} == {amber}
+        for where in (f"slide_id = '{scene.AMBER[0]}'", "patient = 'Bronte'"):  # a real name is nobody's
+            assert client.get("/api/slides", params={"where": where}).json()["rows"] == []
+        for where in ("slide_id LIKE 'a%'", "patient > 'B'", "diagnosis = 'brontoma'", "path = 'x'", "name = 'y'"):
+            answer = client.get("/api/slides", params={"where": where})
+            assert answer.status_code == 400, where
+
+
+def test_project_is_not_probed_by_filters_that_fail(store: Store):
+    token = store.tokens.create("prober", project=scene.PROJECT)
+    with client_of(store, token=token) as client:
+        for where in ("cast(grade as int) = 1", "x >= 0 AND (x < 0 OR cast(grade as int) = 1)"):
+            tiles = client.get("/api/collections/toy/tiles", params={"where": where})
+            assert tiles.status_code == 200 and tiles.json()["total"] == 2 * scene.TILES, tiles.text
+            assert client.get("/api/slides", params={"where": "cast(grade as int) = 1"}).json()["total"] == 2
+
+
+def test_project_whose_column_is_gone_sees_nothing(tmp_path):
+    store = scene.build(tmp_path)
+    token = store.tokens.create("of-project", project=scene.PROJECT)
+    with client_of(store, token=token) as client:
+        assert client.get("/api/slides").json()["total"] == 2
+        store.ledger.drop_columns(["cohort"])
+        answer = client.get("/api/slides")
+        assert answer.status_code == 403 and "another token" in answer.json()["error"]["message"]
+
+
+def test_two_stores_with_one_key_have_the_same_pseudonyms(tmp_path, store: Store):
+    key = tmp_path / "key"
+    key.write_bytes(b"0123456789abcdef\n")
+    with client_of(store, insecure=True, pseudonyms=True, pseudonym_key=key) as client:
+        shown = {row["slide_id"] for row in client.get("/api/slides").json()["rows"]}
+    other = scene.pseudonyms(store).shown
+    assert len(shown) == 5 and not shown & {other("slide", name) for name in scene.SLIDES}
+    from embedstore.service.security.pseudonyms import Pseudonyms
+
+    assert shown >= {Pseudonyms(store, b"0123456789abcdef").shown("slide", name) for name in scene.SLIDES}

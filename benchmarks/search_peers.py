@@ -8,7 +8,6 @@ the grid is used, and the row's recall shows it.
 from typing import Any
 
 import faiss
-import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 from search_data import COHORTS, Bench, K
@@ -128,6 +127,8 @@ class HNSWLib(Peer):
     name = "hnswlib"
 
     def make(self, vectors: NDArray[np.float32]) -> Any:
+        import hnswlib  # here, so that the others run without it
+
         index = hnswlib.Index(space="ip", dim=vectors.shape[1])
         index.init_index(max_elements=len(vectors), ef_construction=BUILD_EF, M=LINKS)
         index.add_items(vectors)
@@ -140,6 +141,8 @@ class HNSWLib(Peer):
         index.save_index(str(self.path))
 
     def open(self) -> None:
+        import hnswlib
+
         self.index = hnswlib.Index(space="ip", dim=self.bench.dim)
         self.index.load_index(str(self.path))
         self.index.set_num_threads(1)

@@ -1,6 +1,7 @@
 """Settings of Python calls: an object of a configuration class, or its fields by name."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -22,7 +23,7 @@ def build_config(kind: type[Config], value: Config | Mapping[str, Any] | None, *
     if value is not None and not isinstance(value, kind | Mapping):
         raise ConfigError(f"expected a {kind.__name__} or a dictionary of its fields, found a {type(value).__name__}")
     given = {**(value if isinstance(value, Mapping) else {}), **fields}
-    types = get_type_hints(kind)
+    types = _types(kind)  # type: ignore[arg-type]
     check_settings(kind, given)
     for name, setting in given.items():
         if get_origin(types[name]) is tuple and isinstance(setting, str | list):
@@ -32,6 +33,11 @@ def build_config(kind: type[Config], value: Config | Mapping[str, Any] | None, *
     if value is None or isinstance(value, Mapping):
         return kind(**given)
     return dataclasses.replace(value, **given) if given else value  # type: ignore[type-var]
+
+
+@functools.cache
+def _types(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)  # 40 µs, which a fast search would notice
 
 
 def check_settings(kind: type, names: Iterable[str]) -> None:

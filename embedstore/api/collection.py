@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embedstore.access_errors import tells_access_errors
 from embedstore.api.exporting import write_export
 from embedstore.api.search_result import SearchResult
+from embedstore.api.warm import Warm
 from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError
 from embedstore.progress import OnProgress
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from embedstore.export import ExportFormat, ExportResult
     from embedstore.search import Duplicates, Leaks, Outliers, Query
+    from embedstore.search.hot import WarmFacts
     from embedstore.store import CollectionRecord, IndexFacts
 
 
@@ -77,8 +79,9 @@ class Collection:
         name: Its name in the store.
     """
 
-    def __init__(self, tables: StoreTables, table: CollectionTable):
+    def __init__(self, tables: StoreTables, table: CollectionTable, warm: Warm | None = None):
         self._tables, self._table = tables, table
+        self._warm = warm or Warm()
         self.name = table.name
 
     @property
@@ -231,10 +234,47 @@ class Collection:
         from embedstore.search import search, to_query
 
         config = build_config(SearchConfig, config, **settings)
-        positive = to_query(self._tables, self._table, query)
-        if negatives := [to_query(self._tables, self._table, negative) for negative in away_from]:
+        warm = self._warm.get(self.name)
+        tile_of = None if warm is None else warm.tile
+        positive = to_query(self._tables, self._table, query, tile_of=tile_of)
+        if negatives := [to_query(self._tables, self._table, negative, tile_of=tile_of) for negative in away_from]:
             positive = move_away(positive, negatives, weight=away_weight)
-        return SearchResult(search(self._tables, self._table, positive, config))
+        return SearchResult(search(self._tables, self._table, positive, config, warm=warm))
+
+    def warm(
+        self, *, folder: str | Path | None = None, wait: bool = True, on_progress: OnProgress | None = None
+    ) -> "WarmFacts":
+        """Keep short codes of its vectors in memory and a copy of the vectors in a file, so that searches are fast.
+
+        A process that searches often gains by it: a search takes less than a millisecond. The first call reads the
+        whole collection, 1,000,000 tiles in about 20 seconds on two cores; the next process takes what this one left
+        in the folder. A thread keeps up with the collection: until it has, after each change by whichever process, a
+        search goes the way of a collection that is not warm. So a slide that was removed is never found, and a new
+        one at once. Results are the same but for a few neighbours in a thousand, which the codes may miss; the
+        distances are the same.
+
+        Args:
+            folder: For the copy, 2 bytes a value, outside the store; EMBEDSTORE_CACHE, or the user's folder for
+                caches, when None. What was removed from the collection is overwritten there.
+            wait: Return when it is ready; else at once, and searches are fast when it is.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+        Returns:
+            What it takes: see `WarmFacts`.
+        Raises:
+            ConfigError: faiss-cpu is not installed, or the folder cannot be written to or has no room.
+        """
+        with progress_bar(on_progress) as report:
+            return self._warm.warm(self._table, folder=folder, wait=wait, on_progress=report)
+
+    @property
+    def warm_facts(self) -> "WarmFacts | None":
+        """What it takes to keep it warm; None where it is not."""
+        warm = self._warm.get(self.name)
+        return None if warm is None else warm.facts()
+
+    def cool(self) -> None:
+        """End what `warm` began and free its memory; the folder stays for the next process."""
+        self._warm.cool(self.name)
 
     def query_by_image(
         self, image: "str | Path | NDArray[np.uint8]", *, mpp: float | None = None, trust_extractor: bool = False

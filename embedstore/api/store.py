@@ -25,6 +25,7 @@ from embedstore.api.ingest import (
 from embedstore.api.labels import Labels
 from embedstore.api.settings import fit_config
 from embedstore.api.tokens import Tokens
+from embedstore.api.warm import Warm
 from embedstore.config import ExecutionConfig, ReadingConfig, RunConfig, TissueConfig, ViewConfig
 from embedstore.progress import OnProgress
 from embedstore.progress_bar import progress_bar
@@ -60,6 +61,7 @@ class Store:
 
     def __init__(self, tables: StoreTables):
         self._tables = tables
+        self._warm = Warm()
         self.labels = Labels(tables)
         self.tokens = Tokens(tables)
 
@@ -82,7 +84,7 @@ class Store:
             CollectionNotFoundError: there is none of that name.
             StoreError: no name was given, and there are several or none.
         """
-        return Collection(self._tables, self._tables.collection(name))
+        return Collection(self._tables, self._tables.collection(name), self._warm)
 
     @property
     def slides(self) -> Table:

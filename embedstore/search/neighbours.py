@@ -14,8 +14,10 @@ from embedstore.errors import ConfigError, QueryError
 from embedstore.search.diversity import first_of_each, marginal_relevance
 from embedstore.search.filters.selection import Selection, select_tiles
 from embedstore.search.hits import HIT_COLUMNS, Hits
+from embedstore.search.hot import MOST_NEIGHBOURS, HotIndex, Passing, WarmCollection
+from embedstore.search.hot.filtering import passing_rows, without_slides
 from embedstore.search.queries.query import Query, unit_rows
-from embedstore.search_config import SearchConfig
+from embedstore.search_config import IndexSearchConfig, SearchConfig
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Collection, Patients, Store, nearest_tiles
 from embedstore.store.nearest import TILE_COLUMNS
@@ -32,13 +34,22 @@ DIVERSE_AMONG = 10
 MAX_FETCHED = 50_000
 
 
-def search(store: Store, collection: Collection, query: Query, config: SearchConfig | None = None) -> Hits:
+def search(
+    store: Store,
+    collection: Collection,
+    query: Query,
+    config: SearchConfig | None = None,
+    *,
+    warm: WarmCollection | None = None,
+) -> Hits:
     """Find the tiles of a collection that are nearest to a query, by the cosine of their embeddings.
 
     The query's own tiles are left out. The filter is applied before the search: the nearest of the tiles that pass are
     found. The search reads one version of the collection: of a slide that a run commits meanwhile, it sees all tiles
     or none.
 
+    Args:
+        warm: Answers instead of Lance, if its index is of the version that is searched.
     Raises:
         ConfigError: the filter is not valid, or a column does not exist.
         QueryError: the collection is empty, or slides of the query's patient are to be left out and it is not known.
@@ -47,17 +58,37 @@ def search(store: Store, collection: Collection, query: Query, config: SearchCon
     config = config or SearchConfig()
     # In this order: a run records a slide before its tiles, so that the ledger knows every slide of the pinned tiles.
     collection = collection.pinned()
+    index = index_of(warm, collection, config)
     _check_columns(store, config.columns)
     slides = store.ledger.slide_table(["slide_id", "patient", *dict.fromkeys(config.columns)])
-    if not len(collection):
+    if index is None and not len(collection):
         raise QueryError(
             f"collection {collection.name!r} has no tiles; `embedstore ingest` adds them, and "
             "`embedstore status` shows the states of its slides"
         )
-    selection = select_tiles(store, collection, config.where)
-    excluded = _excluded(store, query, config.exclude_same)
-    tiles, note = _NeighbourSearch(collection, query, selection, excluded, config).run()
-    return Hits(store=store, collection=collection.name, query=query, table=_rows(tiles, slides, config), note=note)
+    excluded = excluded_slides(store, query, config.exclude_same)
+    try:
+        if index is None:
+            selection = select_tiles(store, collection, config.where)
+            tiles, note = _NeighbourSearch(collection, query, selection, excluded, config).run()
+        else:
+            passing = without_slides(index, passing_rows(index, store, collection, config.where), excluded)
+            tiles, note = _HotSearch(collection, query, index, passing, config).run()
+    except _FarDown:
+        return search(store, collection, query, config)
+    table = hit_table(tiles, slides, config.columns)
+    return Hits(store=store, collection=collection.name, query=query, table=table, note=note)
+
+
+def index_of(warm: WarmCollection | None, collection: Collection, config: SearchConfig) -> HotIndex | None:
+    """The hot index that can answer for a pinned collection; None where there is none, or Lance's index is asked for.
+
+    An empty collection has none, so that the error is the same.
+    """
+    if warm is None or config.index_search != IndexSearchConfig():
+        return None
+    index = warm.index_at(collection.dataset().version)
+    return index if index is not None and index.rows.living else None
 
 
 class _NeighbourSearch:
@@ -153,13 +184,37 @@ class _NeighbourSearch:
         return kept[first_of_each(slides, self._config.per_slide)]
 
 
+class _HotSearch(_NeighbourSearch):
+    """The same with a hot index, which knows before what passes."""
+
+    def __init__(
+        self, collection: Collection, query: Query, index: HotIndex, passing: Passing | None, config: SearchConfig
+    ):
+        super().__init__(collection, query, Selection(), (), config)
+        self._index = index
+        self._passing = passing
+        if len(self._excluded) > config.k:
+            self._passing = (passing or index.everything).without(index.rows.of_tiles(self._excluded))
+            self._excluded = self._excluded[:0]
+
+    def _fetch(self, k: int) -> pa.Table:
+        if k > MOST_NEIGHBOURS:
+            raise _FarDown
+        rows, distance = self._index.nearest(self._query.vector, k, self._passing)
+        return self._index.table(rows, distance, vector=bool(self._config.diverse))
+
+
+class _FarDown(Exception):
+    """More neighbours must be looked at than a hot index is for."""
+
+
 def _id_list(ids: NDArray[np.int64]) -> str:
     if not len(ids):
         return "false"
     return f"tile_id IN ({', '.join(map(str, ids.tolist()))})"
 
 
-def _excluded(store: Store, query: Query, same: Literal["slide", "patient"] | None) -> list[str]:
+def excluded_slides(store: Store, query: Query, same: Literal["slide", "patient"] | None) -> list[str]:
     """Slides that are left out: the query's own, or all of their patients."""
     if same is None:
         return []
@@ -171,7 +226,7 @@ def _excluded(store: Store, query: Query, same: Literal["slide", "patient"] | No
 
 
 def _check_columns(store: Store, columns: Sequence[str]) -> None:
-    known = store.ledger.slide_schema().names
+    known = store.ledger.slide_schema().names if columns else []
     for name in columns:
         if name not in known or name in HIT_COLUMNS:
             raise ConfigError(
@@ -180,8 +235,8 @@ def _check_columns(store: Store, columns: Sequence[str]) -> None:
             )
 
 
-def _rows(tiles: pa.Table, slides: pa.Table, config: SearchConfig) -> pa.Table:
-    """`HIT_COLUMNS`, and the requested columns of slides."""
+def hit_table(tiles: pa.Table, slides: pa.Table, columns_of_slides: Sequence[str] = ()) -> pa.Table:
+    """`HIT_COLUMNS` of tiles in the order of their distance, and the requested columns of slides."""
     tile_slides = slides.take(pc.index_in(tiles["slide_id"], value_set=slides["slide_id"]))
     columns = {name: tiles[name] for name in TILE_COLUMNS} | {
         "rank": pa.array(range(1, tiles.num_rows + 1), pa.int64()),
@@ -189,5 +244,5 @@ def _rows(tiles: pa.Table, slides: pa.Table, config: SearchConfig) -> pa.Table:
         "patient": tile_slides["patient"],
     }
     return pa.table(
-        {name: columns[name] for name in HIT_COLUMNS} | {name: tile_slides[name] for name in config.columns}
+        {name: columns[name] for name in HIT_COLUMNS} | {name: tile_slides[name] for name in columns_of_slides}
     )

@@ -55,9 +55,8 @@ class Collection:
 
     def pinned(self) -> "Collection":
         """The collection at its present version: later commits and deletions do not change what is read from it."""
-        self.dataset()
         collection = copy.copy(self)
-        collection.table = self.table.pinned()
+        collection.table = self.table.pinned_at(self.dataset())
         return collection
 
     @property

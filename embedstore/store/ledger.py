@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from embedstore.errors import SlideListError, SlideNotInStoreError, StoreError
+from embedstore.errors import SlideListError, SlideNotInStoreError, StoreError, StoreNotFoundError
 from embedstore.store.ledger_rows import Outcome, Scalar, SlideRow, State
 from embedstore.store.schema import LANCE_COLUMNS, OUTCOMES, SLIDES, unusable_columns
 from embedstore.store.sql import sql_in, sql_string
@@ -53,7 +53,17 @@ class Ledger:
 
     def slide_schema(self) -> pa.Schema:
         """The columns of slides, including the user's own."""
-        return self._slides.open().schema if self._slides.exists() else SLIDES
+        try:
+            return self._slides.open().schema
+        except StoreNotFoundError:
+            return SLIDES
+
+    def slides_version(self) -> int:
+        """The version of the table of slides; 0 before there is one."""
+        try:
+            return self._slides.open().version
+        except StoreNotFoundError:
+            return 0
 
     def version(self) -> int:
         """A number that changes with the table of slides."""
@@ -61,9 +71,10 @@ class Ledger:
 
     def slide_table(self, columns: Sequence[str]) -> pa.Table:
         """Some columns of all slides as an Arrow table; read again only if the ledger has changed."""
-        if not self._slides.exists():
+        try:
+            dataset = self._slides.open()
+        except StoreNotFoundError:
             return SLIDES.empty_table().select(list(columns))
-        dataset = self._slides.open()
         version, kept = self._kept_slides
         if version != dataset.version:
             kept = {}

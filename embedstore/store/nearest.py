@@ -85,10 +85,27 @@ def nearest_tiles(
     except ValueError as error:
         if where is None:
             raise
-        raise ConfigError(
-            f"the tiles of collection {collection.name!r} cannot be filtered by {clipped(where)!r}: "
-            f"{lance_reason(error)}; the columns are {', '.join(dataset.schema.names)}"
-        ) from error
+        raise _cannot_filter(collection, where, error) from error
+
+
+def addresses_where(collection: Collection, where: str) -> NDArray[np.int64]:
+    """The addresses of the rows that pass a filter: the number of their fragment x 2^32 + their position in it.
+
+    Raises:
+        ConfigError: `where` cannot be understood.
+    """
+    try:
+        found = collection.dataset().to_table(columns=["_rowaddr"], filter=where)
+    except ValueError as error:
+        raise _cannot_filter(collection, where, error) from error
+    return found.column(0).to_numpy().astype(np.int64)
+
+
+def _cannot_filter(collection: Collection, where: str, error: ValueError) -> ConfigError:
+    return ConfigError(
+        f"the tiles of collection {collection.name!r} cannot be filtered by {clipped(where)!r}: "
+        f"{lance_reason(error)}; the columns are {', '.join(collection.schema.names)}"
+    )
 
 
 def _search(
@@ -113,7 +130,7 @@ def _search(
     # The columns of the result are read for the k nearest only, which halves the reads of a query.
     ranking = ["_rowoffset", "vector", "_distance"]
     found = dataset.to_table(columns=ranking, nearest=nearest, filter=where, prefilter=True)
-    distance = _distances(matrix(found["vector"].combine_chunks(), len(direction)), direction)
+    distance = cosine_distances(matrix(found["vector"].combine_chunks(), len(direction)), direction)
     return _taken(dataset, found["_rowoffset"].to_numpy(), distance, k, columns)
 
 
@@ -152,11 +169,11 @@ def _compare(
 ) -> pa.Table:
     """Compare the vectors of the rows that pass with NumPy."""
     vectors = dataset.to_table(columns=["vector"], filter=where).column(0).combine_chunks()
-    distance = _distances(matrix(vectors, len(direction)), direction)
+    distance = cosine_distances(matrix(vectors, len(direction)), direction)
     return _taken(dataset, rows, distance, k, columns)
 
 
-def _distances(vectors: NDArray[np.float16], direction: NDArray[np.float32]) -> NDArray[np.float32]:
+def cosine_distances(vectors: NDArray[np.float16], direction: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cosine distances, in float32; NaN for vectors that are zero or not finite."""
     wide = vectors.astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):

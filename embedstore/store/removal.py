@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 
+from embedstore.store.hot_folder import forget_copies
 from embedstore.store.store import Store
 from embedstore.store.writer import CollectionWriter, ViewsWriter
 
@@ -32,6 +33,7 @@ def remove_slides(store: Store, slide_ids: Sequence[str]) -> dict[str, int]:
                 ViewsWriter(views).remove(slide_ids)
             CollectionWriter(collection).remove(slide_ids)
             removed[name] = before - len(collection)
+            forget_copies(store.uri, name)
         for table in predictions:
             table.forget(list(slide_ids))
         patients = _patients_only_of(store, slide_ids)

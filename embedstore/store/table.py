@@ -121,9 +121,10 @@ class Table:
 
     def pinned(self) -> "Table":
         """The table at its present version, for reading only: for several reads that must agree."""
-        return self._pinned_at(self.open())
+        return self.pinned_at(self.open())
 
-    def _pinned_at(self, dataset: lance.LanceDataset) -> "Table":
+    def pinned_at(self, dataset: lance.LanceDataset) -> "Table":
+        """The table at the version of a dataset of it, as of `pinned`."""
         table = copy.copy(self)
         table._open, table._pinned = dataset, True
         return table
@@ -185,7 +186,7 @@ class Table:
 
         def merge() -> int:
             dataset = self.open_for_writing()
-            rows = rows_of(self._pinned_at(dataset))
+            rows = rows_of(self.pinned_at(dataset))
             table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=dataset.schema)
             if table.num_rows == 0:
                 return 0

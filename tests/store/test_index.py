@@ -37,7 +37,7 @@ def clustered(rng: np.random.Generator, n: int) -> np.ndarray:
     return (centres[rng.integers(0, 20, n)] + 0.4 * rng.normal(size=(n, DIM))).astype(np.float16)
 
 
-def add(collection: Collection, vectors: dict[str, np.ndarray]) -> None:
+def add(collection: Collection, vectors: dict[str, np.ndarray], *, replacing: bool = False) -> None:
     deliveries = []
     for slide_id, theirs in vectors.items():
         n = len(theirs)
@@ -53,7 +53,7 @@ def add(collection: Collection, vectors: dict[str, np.ndarray]) -> None:
         )
         writer.put(np.arange(n), theirs)
         deliveries.append(writer.finish())
-    CollectionWriter(collection).commit(deliveries)
+    CollectionWriter(collection).commit(deliveries, replacing=frozenset(vectors if replacing else ()))
 
 
 @pytest.fixture

@@ -27,13 +27,12 @@ class Selection:
     Attributes:
         where: Lance's SQL over the collection's own columns, to which more may be joined by AND; None for no condition.
         tile_ids: (n,) int64, ascending; None for no restriction. Some may no longer be in the collection.
+        sources: Sources of the columns that the filter names; see `Column.source`.
     """
 
     where: str | None = None
     tile_ids: NDArray[np.int64] | None = None
-
-
-NOTHING = Selection(where="false", tile_ids=np.empty(0, np.int64))
+    sources: frozenset[str] = frozenset()
 
 
 def filter_columns(store: Store, collection: Collection) -> dict[str, str]:
@@ -215,6 +214,7 @@ class _Filter:
 
     def __init__(self, store: Store, collection: Collection, conditions: Sequence["Condition"]):
         self._store, self._collection, self._conditions = store, collection, conditions
+        self._sources = frozenset(column.source for column in _columns(conditions))
         of_slides = [column for column in _columns(conditions) if column.per_slide]
         self._slides = slide_table(store, of_slides) if _any_ledger(of_slides) else None
 
@@ -227,7 +227,7 @@ class _Filter:
             clause = _clause(passing, self._slides)
             self._slides = passing  # the others are asked of these alone
             if clause == "false":
-                return NOTHING
+                return self._nothing()
             clauses += [] if clause == "true" else [clause]
         rest = []
         for condition in self._conditions:
@@ -240,9 +240,12 @@ class _Filter:
                 clauses.append(sql)
         pushed = sql_join("AND", clauses) if clauses else None
         if not rest:
-            return Selection(where=pushed)
+            return Selection(where=pushed, sources=self._sources)
         tile_ids = self._tile_ids(rest, pushed)
-        return Selection(where=pushed, tile_ids=tile_ids) if len(tile_ids) else NOTHING
+        return Selection(where=pushed, tile_ids=tile_ids, sources=self._sources) if len(tile_ids) else self._nothing()
+
+    def _nothing(self) -> Selection:
+        return Selection(where="false", tile_ids=np.empty(0, np.int64), sources=self._sources)
 
     def _is_of_slides(self, condition: "Condition") -> bool:
         """Whether it is asked of the ledger: it is the same for all tiles of a slide, and the ledger is read anyway."""

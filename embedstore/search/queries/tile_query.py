@@ -1,6 +1,7 @@
 """Queries by tiles of the collection: a tile by its id or its place, or the tiles of a region."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +19,17 @@ from embedstore.store.vectors import matrix
 READ_TILES = 4096  # tiles of a region in memory at once: 13 MB of vectors at 768 dimensions, as float32
 
 
-def tile_query(store: Store, collection: Collection, tile_id: int) -> Query:
+def tile_query(
+    store: Store,
+    collection: Collection,
+    tile_id: int,
+    *,
+    tile_of: Callable[[int], StoredTile | None] | None = None,
+) -> Query:
     """A query by a tile.
 
+    Args:
+        tile_of: Knows tiles without a look into the store; it is asked first.
     Raises:
         TileNotFoundError: the collection does not have it; the message says which one does.
         VectorError: its vector is zero, or not finite.
@@ -30,6 +39,8 @@ def tile_query(store: Store, collection: Collection, tile_id: int) -> Query:
             f"no tile {tile_id} in collection {collection.name!r}: ids are signed 64-bit integers, as "
             "`embedstore ls --tiles` shows them"
         )
+    if tile_of is not None and (known := tile_of(tile_id)) is not None:
+        return _of_tile(collection, known)
     try:
         tile = store.tile(tile_id, collection=collection.name)
     except TileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Ray: starting or joining a cluster, and workers as actors. The only file that imports Ray."""
+"""Ray: starting or joining a cluster, and workers as actors. Only `replicas.py` imports Ray too."""
 
 import contextlib
 import logging

@@ -17,6 +17,7 @@ SERVICE = Section(
     Flag("pictures", metavar="N", type=click.IntRange(1)),
     "trust_extractor",
     Flag("jobs", metavar="N", type=click.IntRange(1)),
+    Flag("cluster", metavar="ADDRESS"),
 )
 
 

@@ -19,6 +19,8 @@ class ServiceConfig(Settings):
         picture_cache_bytes: Memory for pictures that were asked for lately, bytes.
         trust_extractor: Run a user's own function to embed an image, where a collection was made with one.
         jobs: Fits, predictions and exports that run at once.
+        cluster: Address of a Ray cluster: images of queries are embedded, and heads fitted, on its nodes; here when
+            None.
         max_json_bytes: Largest body of JSON, bytes.
         max_upload_bytes: Largest body of any other kind, such as an image or a table of queries, bytes.
         body_timeout_s: Longest pause of a client within the body of a request, seconds.
@@ -34,6 +36,7 @@ class ServiceConfig(Settings):
     picture_cache_bytes: int = 256 * MIB
     trust_extractor: bool = False
     jobs: int = 1
+    cluster: str | None = None
     max_json_bytes: int = 4 * MIB
     max_upload_bytes: int = 64 * MIB
     body_timeout_s: float = 30.0

@@ -31,7 +31,7 @@ class Limits:
         self.pictures = anyio.CapacityLimiter(config.pictures or cores)
         self.reads = anyio.CapacityLimiter(2 * cores)  # of tables: short, and mostly waiting for the disk
         self.writes = anyio.CapacityLimiter(4)
-        self.embeddings = anyio.CapacityLimiter(1)
+        self.embeddings = anyio.CapacityLimiter(1 if config.cluster is None else 8)  # there, replicas take turns
         self.exports = anyio.CapacityLimiter(2)
         self._threads = anyio.CapacityLimiter(1000)  # those above decide
 

@@ -1,5 +1,6 @@
 """What the routes share: the store, its collections, limits and counts. One object an application."""
 
+import contextlib
 import threading
 
 from fastapi import Request
@@ -44,7 +45,12 @@ class Service:
         self.metrics = Metrics(self.limits)
         self.slide_files = SlideFiles(self.tables)
         self.pictures = Pictures(open_slides=OpenSlides(config.open_slides), cache_bytes=config.picture_cache_bytes)
-        self.extractors = OwnExtractors(trusted=config.trust_extractor)
+        self._joined = contextlib.ExitStack()
+        if config.cluster is not None:
+            from actors.cluster import cluster
+
+            self._joined.enter_context(cluster(config.cluster))
+        self.extractors = OwnExtractors(trusted=config.trust_extractor, on_cluster=config.cluster is not None)
         self._collections: dict[str, Collection] = {}
         self._lock = threading.Lock()
 
@@ -62,6 +68,7 @@ class Service:
     def close(self) -> None:
         """End what runs beside the requests."""
         self.pictures.close()
+        self._joined.close()
 
 
 def service_of(request: Request) -> Service:

@@ -16,7 +16,7 @@ from typing import Any
 from embedstore.access_errors import access_error
 from embedstore.api import Store
 from embedstore.errors import EmbedStoreError
-from embedstore.progress import Progress
+from embedstore.progress import OnProgress, Progress
 from embedstore.service.jobs.kinds import Workplace, job_kind
 from embedstore.store import Store as StoreTables
 
@@ -28,13 +28,14 @@ REPORT_S = 0.1
 NICENESS = 10
 
 
-def serve(connection_fd: int, uri: str) -> None:
+def serve(connection_fd: int, uri: str, cluster: str | None) -> None:
     """Run jobs one at a time, until the other side hangs up or a signal ends the one that runs.
 
     Args:
         connection_fd: Socket of requests, (kind, params, folder), and of answers: ("progress", fields), ("done",
             result) or ("failed", (type, message)).
         uri: The store.
+        cluster: Address of the Ray cluster where jobs run that want a GPU; here when None.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which hangs up
     signal.signal(signal.SIGTERM, _end)
@@ -45,10 +46,10 @@ def serve(connection_fd: int, uri: str) -> None:
     code = 0
     try:
         tables = StoreTables.open(uri)
-        if requests.empty():
+        if cluster is None and requests.empty():
             _import_heads()
         while True:
-            connection.send(_answer(tables, connection, *requests.get()))
+            connection.send(_answer(tables, cluster, connection, *requests.get()))
     except Exception:
         code = 1
         log.exception("the worker of jobs ends")
@@ -84,7 +85,7 @@ def _import_heads() -> None:
 
 
 def _answer(
-    tables: StoreTables, connection: Connection, kind: str, params: dict[str, Any], folder: str
+    tables: StoreTables, cluster: str | None, connection: Connection, kind: str, params: dict[str, Any], folder: str
 ) -> tuple[str, Any]:
     sent, stage = 0.0, ""
 
@@ -97,8 +98,11 @@ def _answer(
             connection.send(("progress", asdict(progress)))
 
     try:
+        chosen = job_kind(kind, params)
+        if cluster is not None and chosen.ON_CLUSTER:
+            return "done", _run_on_cluster(cluster, tables.uri, kind, params, report)
         at = Workplace(tables=tables, store=Store(tables), folder=Path(folder), on_progress=report)
-        return "done", job_kind(kind, params).run(at)
+        return "done", chosen.run(at)
     except EmbedStoreError as error:
         return "failed", (type(error).__name__, str(error))
     except Exception as error:
@@ -108,3 +112,22 @@ def _answer(
             return "failed", ("MemoryError", "memory ran out; take fewer slides or tiles, or another model")
         log.exception("a job %r failed", kind)
         return "failed", ("InternalError", "the job failed by a fault of the program; the server's log tells more")
+
+
+def _run_on_cluster(address: str, uri: str, kind: str, params: dict[str, Any], on_progress: OnProgress) -> Any:
+    from actors.cluster import cluster
+    from actors.replicas import call_with_progress
+
+    with cluster(address):
+        return call_with_progress(run_job, uri, kind, params, on_progress=on_progress)
+
+
+def run_job(uri: str, kind: str, params: dict[str, Any], *, on_progress: OnProgress) -> dict[str, Any]:
+    """Run a job that writes no file, on a node that reaches the store by the same URI; returns its result.
+
+    Raises:
+        StoreNotFoundError: the node does not reach the store.
+    """
+    tables = StoreTables.open(uri)
+    at = Workplace(tables=tables, store=Store(tables), folder=Path(), on_progress=on_progress)
+    return job_kind(kind, params).run(at)

@@ -55,6 +55,8 @@ class JobKind(Settings):
     """What a job is asked for."""
 
     NAME: ClassVar[str]
+    #: Whether it wants a GPU, and is run on the cluster where the service has one; such a job writes no file.
+    ON_CLUSTER: ClassVar[bool] = False
 
     def check(self, tables: StoreTables) -> None:
         """Raise now what can be known now, in the words that the job would fail with."""
@@ -88,6 +90,7 @@ class Fit(JobKind):
     """
 
     NAME: ClassVar[str] = "fit"
+    ON_CLUSTER: ClassVar[bool] = True
 
     tasks: tuple[str, ...]
     names: tuple[str, ...] = ()
@@ -159,6 +162,7 @@ class Predict(JobKind):
     """
 
     NAME: ClassVar[str] = "predict"
+    ON_CLUSTER: ClassVar[bool] = True
 
     head: str
     slides: tuple[str, ...] = ()
@@ -335,6 +339,7 @@ class FitAugmenter(JobKind):
     """
 
     NAME: ClassVar[str] = "fit-augmenter"
+    ON_CLUSTER: ClassVar[bool] = True
 
     collection: str | None = None
     name: str | None = None
@@ -386,6 +391,7 @@ class SelectExtractor(JobKind):
     """
 
     NAME: ClassVar[str] = "select-extractor"
+    ON_CLUSTER: ClassVar[bool] = True
 
     task: str
     candidates: tuple[str, ...]

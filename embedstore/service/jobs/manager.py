@@ -67,9 +67,19 @@ class JobManager:
         spool: Folder for exports; outside the store, and the same for every server of it on this machine.
         workers: Jobs that run at once.
         most_queued: Jobs that may wait.
+        cluster: Address of the Ray cluster where jobs run that want a GPU; on this machine when None.
     """
 
-    def __init__(self, tables: Store, *, spool: Path, workers: int = 1, most_queued: int = MOST_QUEUED):
+    def __init__(
+        self,
+        tables: Store,
+        *,
+        spool: Path,
+        workers: int = 1,
+        most_queued: int = MOST_QUEUED,
+        cluster: str | None = None,
+    ):
+        self._cluster = cluster
         self._tables = Store(tables.uri)  # an open table is used by one thread at a time: see `_writing`
         self._writing = threading.RLock()
         self._spool = Spool(spool, most_bytes=SPOOL_BYTES, keep_s=SPOOL_KEEP_S)
@@ -309,7 +319,7 @@ class JobManager:
                     _end(worker, scratch)
                     worker = None
                 if worker is None and (live is not None or self._prepared):
-                    worker = Worker(self._tables.uri, scratch)
+                    worker = Worker(self._tables.uri, scratch, cluster=self._cluster)
                 if live is not None and worker is not None and not self._run(live, worker):
                     _end(worker, scratch)
                     worker = None

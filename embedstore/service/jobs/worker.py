@@ -15,9 +15,9 @@ from embedstore.errors import RunError, WorkerDiedError
 
 CODE = """
 import sys
-sys.path[:] = sys.argv[3:]
+sys.path[:] = sys.argv[4:]
 from embedstore.service.jobs.job_server import serve
-serve(int(sys.argv[1]), sys.argv[2])
+serve(int(sys.argv[1]), sys.argv[2], sys.argv[3] or None)
 """
 #: A worker that is asked to end takes back what it was about to write; after so long it is killed, seconds.
 GRACE_S = 5.0
@@ -31,12 +31,13 @@ class Worker:
     Args:
         uri: The store.
         scratch: Where it keeps temporary files.
+        cluster: Address of the Ray cluster where jobs run that want a GPU; in the process itself when None.
     """
 
-    def __init__(self, uri: str, scratch: Path):
+    def __init__(self, uri: str, scratch: Path, *, cluster: str | None = None):
         ours, theirs = Pipe()
         root = str(Path(embedstore.errors.__file__).parent.parent)
-        arguments = [str(theirs.fileno()), uri, *(path for path in sys.path if path), root]
+        arguments = [str(theirs.fileno()), uri, cluster or "", *(path for path in sys.path if path), root]
         scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._process = subprocess.Popen(

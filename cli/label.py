@@ -1,12 +1,14 @@
-"""`embedstore label`: import, ls, export and rm."""
+"""`embedstore label`: files in and out, labels one by one, their history, disagreements, and removal."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from cli.options import (
+    TileId,
     collection_option,
     confirm,
     json_option,
@@ -19,7 +21,7 @@ from cli.options import (
 
 if TYPE_CHECKING:
     from embedstore.labels.importing import ReadFile
-    from embedstore.store import Label
+    from embedstore.store import Label, LabelChange
 
 task_option = click.option("--task", required=True, metavar="NAME", help="The task that the labels belong to.")
 SHOWN = 5  # conflicts that are printed
@@ -27,7 +29,7 @@ SHOWN = 5  # conflicts that are printed
 
 @click.group(epilog="Example:  embedstore label ls --store my-store")
 def command() -> None:
-    """Import, list, export and remove labels.
+    """Import, list, export, compare, undo and remove labels.
 
     A label assigns a place on a slide, a whole slide or a patient to a class of a task. It belongs to the place, so
     every collection of the slide can use it.
@@ -132,6 +134,8 @@ def import_(
     print_table([[row[column] for column in columns] for row in counts], columns)
     done = "would be imported" if dry_run else f"imported, {result.replaced} old ones withdrawn"
     click.echo(f"{len(result.labels)} labels of {len(result.files)} file(s) {done}, task {config.task}", err=True)
+    if result.change is not None:
+        click.echo(f"change {result.change}; `embedstore label undo` takes it back", err=True)
 
 
 def _class_map(renames: tuple[str, ...]) -> dict[str, str]:
@@ -233,6 +237,163 @@ def export(
     click.echo(f"{sum(file.labels for file in written)} labels in {len(written)} file(s)", err=True)
 
 
+def place_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of a command that say which places are meant; it gets the places as rows."""
+
+    @functools.wraps(function)
+    def with_places(
+        tiles: tuple[int, ...],
+        slide: str | None,
+        at: tuple[float, float] | None,
+        edge: float | None,
+        name: str | None,
+        patient: str | None,
+        **options: Any,
+    ) -> None:
+        about = {"slide_id": slide, "edge_l0": edge, "name": name, "patient": patient}
+        about |= {"x": at[0], "y": at[1]} if at else {}
+        row = {field: value for field, value in about.items() if value is not None}
+        if bool(row) == bool(tiles):
+            raise click.UsageError("expected either --tile, or a place: --slide (with --at or --name) or --patient")
+        function(places=[{"tile_id": tile} for tile in tiles] or [row], **options)
+
+    for option in (
+        click.option("--patient", metavar="NAME", help="All slides of a patient."),
+        click.option("--name", metavar="FILE", help="With --slide: a ready-made tile."),
+        click.option(
+            "--edge", type=click.FloatRange(0, min_open=True), help="With --at: edge of a tile, level-0 pixels."
+        ),
+        click.option(
+            "--at",
+            nargs=2,
+            type=float,
+            metavar="X Y",
+            help="With --slide: a point, or the corner of a tile; level-0 pixels.",
+        ),
+        click.option("--slide", metavar="ID", help="A slide; alone, the whole slide."),
+        click.option("--tile", "tiles", type=TileId(), multiple=True, metavar="ID", help="A tile; repeatable."),
+    ):
+        with_places = option(with_places)
+    return with_places
+
+
+@command.command(
+    epilog="Example:  embedstore label add --store my-store --task tumour --class tumour --slide a.svs --at 2048 512"
+)
+@store_option
+@task_option
+@click.option("--class", "label", required=True, metavar="NAME", help="The class.")
+@place_options
+@click.option("--author", metavar="NAME", help="Author of the labels.  [default: your login name]")
+@collection_option
+@json_option
+def add(store: str, task: str, label: str, places: list[dict[str, Any]], as_json: bool, **options: Any) -> None:
+    """Label tiles, a place, a slide or a patient.
+
+    An author has one such label of a task at one place: another class there replaces it.
+    """
+    from embedstore import api
+
+    made = api.open(store).labels.add(task, [{"label": label, **place} for place in places], **options)
+    for note in made.notes:
+        click.echo(note, err=True)
+    _print_change(made, as_json)
+
+
+@command.command(
+    epilog="Example:  embedstore label withdraw --store my-store --task tumour --slide a.svs --at 2048 512"
+)
+@store_option
+@task_option
+@place_options
+@click.option("--author", metavar="NAME", help="Who withdraws them.  [default: your login name]")
+@click.option("--of", metavar="NAME", help="Whose labels they are, * for anybody's.  [default: the author's own]")
+@collection_option
+@json_option
+def withdraw(store: str, task: str, places: list[dict[str, Any]], as_json: bool, **options: Any) -> None:
+    """Withdraw labels of tiles, a place, a slide or a patient; they count no more, and stay in the history."""
+    from embedstore import api
+
+    _print_change(api.open(store).labels.withdraw(task, places=places, **options), as_json)
+
+
+def _print_change(made: "LabelChange", as_json: bool) -> None:
+    if as_json:
+        print_json({"change": made.id, "undoes": made.undoes, "added": made.added, "withdrawn": made.withdrawn})
+        return
+    what = f"{made.added} label(s) added, {made.withdrawn} withdrawn, task {made.task}"
+    click.echo(what if made.id is None else f"{what}; change {made.id}")
+
+
+@command.command(epilog="Example:  embedstore label history --store my-store --task tumour")
+@store_option
+@click.option("--task", metavar="NAME", help="Only changes of this task.")
+@json_option
+def history(store: str, task: str | None, as_json: bool) -> None:
+    """List the changes of labels: who added and withdrew how many, when, and what is undone.
+
+    Importing is a change, and so is undoing one. Labels that came with ingest are of no change.
+    """
+    from embedstore import api
+
+    rows = api.open(store).labels.history(task).to_pylist()
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("change", "task", "author", "at", "added", "withdrawn", "undoes", "undone_by")
+    shown = [{**row, "at": f"{row['at']:%Y-%m-%d %H:%M:%S}"} for row in rows]
+    print_table([[row[column] or "" for column in columns] for row in shown], columns)
+
+
+@command.command(epilog="Example:  embedstore label undo --store my-store --task tumour --author anna")
+@store_option
+@task_option
+@click.option("--change", metavar="ID", help="Undo this change, as `label history` lists it.  [default: your last one]")
+@click.option("--author", metavar="NAME", help="Who undoes it.  [default: your login name]")
+@json_option
+def undo(store: str, task: str, change: str | None, author: str | None, as_json: bool) -> None:
+    """Undo a change of labels: what it added is withdrawn, and what it withdrew stands again.
+
+    Undoing is a change too: undo it with --change to have the first one again. A change is not undone if a later one is
+    about the same places.
+    """
+    from embedstore import api
+
+    _print_change(api.open(store).labels.undo(task, change, author=author), as_json)
+
+
+@command.command(epilog="Example:  embedstore label disagreements --store my-store --task tumour")
+@store_option
+@task_option
+@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="Most places to print.")
+@json_option
+def disagreements(store: str, task: str, limit: int, as_json: bool) -> None:
+    """Show how well each two authors agree, and the places that they give different classes.
+
+    Of a tile or point that an author did not label, an own area counts that covers its centre, or else an own label of
+    the rest. kappa is Cohen's.
+    """
+    from embedstore import api
+
+    labels = api.open(store).labels
+    pairs, places = labels.agreement(task), labels.disagreements(task)
+    shown = [{name: value for name, value in row.items() if name != "geometry"} for row in list(places)[:limit]]
+    if as_json:
+        print_json({"agreement": pairs.to_pylist(), "total": len(places), "places": shown})
+        return
+    columns = tuple(pairs.column_names)
+    print_table([[_number(row[column]) for column in columns] for row in pairs], columns)
+    if shown:
+        click.echo()
+        filled = [name for name in shown[0] if any(row[name] is not None for row in shown)]
+        print_table([[_number(row[name]) for name in filled] for row in shown], filled)
+    click.echo(f"{len(places)} place(s) with different classes, {len(shown)} shown, task {task}", err=True)
+
+
+def _number(value: Any) -> Any:
+    return "" if value is None else f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+
+
 @command.command(epilog="Example:  embedstore label rm --store my-store --task tumour --author anna --yes")
 @store_option
 @task_option
@@ -243,7 +404,7 @@ def export(
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def rm(store: str, task: str, yes: bool, as_json: bool, **which: str | None) -> None:
-    """Remove labels of a task: all, or those that meet every option given.
+    """Remove labels of a task for good: all, or those that meet every option given; those withdrawn as well.
 
     They are gone from the files after `embedstore compact --keep-hours 0`.
     """

@@ -13,6 +13,7 @@ CALLS = {
     "label history": "store.labels.history({})",
     "label import": "store.labels.read({})",
     "label ls": "store.labels",
+    "label undo": "store.labels.undo({})",
     "ls": "store.collections",
     "ls --tiles": "collection.tiles()",
     "predict": "head.predict({})",
@@ -56,7 +57,7 @@ SWITCHES = (
 LISTS = {"column": "columns", "force": "force", "slide": "slides"}
 #: Flags that a call in Python has no need of: its object knows them.
 IMPLIED = ("head", "store", "task", "tiles")
-_COMMAND = r"`embedstore ([a-z-]+(?: (?:import|ls|history|create|revoke)\b)?)([^`]*)`"
+_COMMAND = r"`embedstore ([a-z-]+(?: (?:import|ls|history|undo|create|revoke)\b)?)([^`]*)`"
 _VALUES = "all|bounds|cpu|flat|holdout|ivf_rq|kfold|level0|none|openslide|random|slide"
 _FLAG = rf"--([a-z][a-z-]*)(?: (\d[\d.]*\d|\d|[A-Z]{{2,}}|(?:{_VALUES})\b))?"
 

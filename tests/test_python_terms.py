@@ -88,6 +88,6 @@ def test_every_command_of_a_message_has_a_call():
     commands = {
         found
         for text in _texts()
-        for found in re.findall(r"`embedstore ([a-z-]+(?: (?:import|ls|history|create|revoke)\b)?)", text)
+        for found in re.findall(r"`embedstore ([a-z-]+(?: (?:import|ls|history|undo|create|revoke)\b)?)", text)
     }
     assert commands and commands <= CALLS.keys() | {"doctor"}, commands - CALLS.keys()

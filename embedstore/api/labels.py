@@ -1,7 +1,7 @@
 """Labels of a store: read from files, listed, exported, removed."""
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,6 +43,10 @@ class Labels:
 
     def __init__(self, tables: StoreTables):
         self._tables = tables
+
+    def of_slides(self, slides: Set[str]) -> "Labels":
+        """The labels as somebody sees and changes them who sees only some slides; see `store.Store.of_slides`."""
+        return Labels(self._tables.of_slides(slides))
 
     @property
     def tasks(self) -> list[str]:
@@ -204,6 +208,37 @@ class Labels:
             for key, each in changes.items()
         ]
         return Table(pa.Table.from_pylist(rows, schema=HISTORY), title="changes of labels")
+
+    def disagreements(self, task: str) -> Table:
+        """The places that authors give different classes, a row each.
+
+        Its columns are those of the place (`kind`, `slide_id`, `name`, `x`, `y`, `edge_l0`, `geometry`, `patient`), and
+        for each author the class, as `label_AUTHOR`. An author who labelled a tile or point gives it that class; else
+        that of an own area that covers its centre; else that of an own label of the rest. Areas are compared with areas
+        of the same geometry, whole slides and patients with themselves.
+
+        Raises:
+            TaskNotFoundError: no label is of the task.
+        """
+        from embedstore.labels.agreement import disagreements, statements
+
+        return Table(
+            disagreements(statements(self._tables.labels.of_task(task), task)), title=f"disagreements on {task}"
+        )
+
+    def agreement(self, task: str) -> Table:
+        """How well each two authors agree on the places that both gave one class, as of `disagreements`.
+
+        Its columns are `author`, `other`, `places`, `equal` (the share with equal classes) and `kappa` (Cohen's).
+
+        Raises:
+            TaskNotFoundError: no label is of the task.
+        """
+        from embedstore.labels.agreement import pairs_of_authors, statements
+
+        return Table(
+            pairs_of_authors(statements(self._tables.labels.of_task(task), task)), title=f"agreement on {task}"
+        )
 
     def export(
         self,

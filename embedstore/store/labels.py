@@ -1,11 +1,12 @@
 """Labels: which class a place, a slide or a patient is of, and who says so. They belong to places, not to tiles."""
 
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import lance
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embedstore.errors import LabelError, TaskNotFoundError
 from embedstore.store.label import INGEST, Kind, Label
@@ -41,6 +42,29 @@ class Labels:
 
     def __init__(self, store_uri: str):
         self._table = Table(store_uri, "labels")
+        self._only: tuple[pa.Array, pa.Array] | None = None  # slides and patients; all when None
+
+    def of_slides(self, slides: Set[str], patients: Set[str]) -> "Labels":
+        """The labels of some slides, and of some patients as a whole, as if there were no others."""
+        labels = copy.copy(self)
+        labels._only = pa.array(sorted(slides), pa.string()), pa.array(sorted(patients), pa.string())
+        return labels
+
+    def _rows(
+        self, table: Table, where: str, columns: Sequence[str] = LABEL_ROWS.names, *, standing: bool = False
+    ) -> pa.Table:
+        """Rows of a version of the table, whether this version or an older one made it."""
+        dataset = table.open()
+        if standing and "withdrawn_change" in dataset.schema.names:
+            where = " AND ".join(filter(None, [where, "withdrawn_change IS NULL"]))
+        about = [] if self._only is None else ["slide_id", "patient"]
+        present = [name for name in dict.fromkeys([*columns, *about]) if name in dataset.schema.names]
+        rows = dataset.to_table(filter=where or None, columns=present)
+        if self._only is not None:
+            slides, patients = self._only
+            whole = pc.and_(pc.is_null(rows["slide_id"]), pc.is_in(rows["patient"], value_set=patients))
+            rows = rows.filter(pc.or_(pc.is_in(rows["slide_id"], value_set=slides), whole))
+        return with_all_columns(rows, columns)
 
     # -- changing ---------------------------------------------------------------------------
 
@@ -52,7 +76,7 @@ class Labels:
         self._table.create(LABEL_ROWS)
 
         def rows_of(table: Table) -> pa.Table:
-            withdrawn = _rows(table.open(), f"withdrawn_change IS NOT NULL AND author = {sql_string(INGEST)}")
+            withdrawn = self._rows(table, f"withdrawn_change IS NOT NULL AND author = {sql_string(INGEST)}")
             again = set(zip(*(withdrawn.column(name).to_pylist() for name in ("key", "label")), strict=True))
             new = [label for label in labels if (label.key, label.label) not in again]
             return recorded_rows(withdrawn, new)
@@ -142,7 +166,10 @@ class Labels:
                 f"no change {change!r} of task {task!r}; `embedstore label history --task {task}` lists them"
             )
         made = sql_string(change)
-        own_rows = self._stored(f"{_where(task=task)} AND (added_change = {made} OR withdrawn_change = {made})")
+        of_change = f"{_where(task=task)} AND (added_change = {made} OR withdrawn_change = {made})"
+        own_rows = self._stored(of_change)
+        if self._only is not None and len(own_rows) < self._table.open().count_rows(of_change):
+            raise LabelError(f"change {change} is also about slides that are not among yours, and stays as it is")
         authors = sorted(set(own_rows.column("author").to_pylist()))
         where = (
             f"{_where(task=task)} AND {sql_in('author', authors)}{_on_slides(own_rows.column('slide_id').to_pylist())}"
@@ -160,7 +187,7 @@ class Labels:
 
         def rows_of(table: Table) -> pa.Table:
             nonlocal made
-            rows = _rows(table.open(), where)
+            rows = self._rows(table, where)
             written, made = written_rows(rows, plan(rows), change)
             return written
 
@@ -199,6 +226,7 @@ class Labels:
                 self._delete(f"withdrawn_change IS NOT NULL AND {sql_in('patient', patients)}")
 
     def _delete(self, filter_sql: str) -> int:
+        assert self._only is None, "labels of some slides are not removed for good"
         if not self._table.exists():
             return 0
         count = self._table.open().count_rows(filter_sql)
@@ -235,7 +263,7 @@ class Labels:
         """
         if not self._table.exists():
             return LABEL_ROWS.empty_table().select(list(columns))
-        return _rows(self._table.open(), where, columns, standing=standing)
+        return self._rows(self._table, where, columns, standing=standing)
 
     def count(self, task: str, **equal: str | None) -> int:
         """Number of labels of a task, also of those withdrawn, whose columns have these values, where not None."""
@@ -343,15 +371,6 @@ def _describe_conflict(place: _Place, claims: set[_Claim]) -> str:
         return f"patient {place.patient}: {text}"
     where = f", {place.name}" if place.name is not None else "" if place.x is None else f" at {place.x:g}, {place.y:g}"
     return f"{place.kind} of slide {place.slide_id}{where}: {text}"
-
-
-def _rows(
-    dataset: lance.LanceDataset, where: str, columns: Sequence[str] = LABEL_ROWS.names, *, standing: bool = False
-) -> pa.Table:
-    if standing and "withdrawn_change" in dataset.schema.names:
-        where = " AND ".join(filter(None, [where, "withdrawn_change IS NULL"]))
-    present = [name for name in columns if name in dataset.schema.names]
-    return with_all_columns(dataset.to_table(filter=where or None, columns=present), columns)
 
 
 def _require_of(labels: Sequence[Label], task: str, author: str, *, sources: Sequence[str]) -> None:

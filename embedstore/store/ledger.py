@@ -4,10 +4,13 @@ The rows of a collection say which slides are done. The ledger explains the othe
 resolution) and can be rebuilt from the collections.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
+import lance
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embedstore.errors import SlideListError, SlideNotInStoreError, StoreError, StoreNotFoundError
 from embedstore.store.ledger_rows import Outcome, Scalar, SlideRow, State
@@ -29,6 +32,7 @@ class Ledger:
         self._slides = Table(store_uri, "slides")
         self._outcomes = Table(store_uri, "outcomes")
         self._kept_slides: tuple[int, dict[tuple[str, ...], pa.Table]] = -1, {}  # of a version, by columns
+        self._only: frozenset[str] | None = None  # slides that are read; all when None
 
     def create(self) -> None:
         self._slides.create(SLIDES)
@@ -36,13 +40,24 @@ class Ledger:
 
     # -- reading ----------------------------------------------------------------------------
 
+    def of_slides(self, slides: Set[str]) -> "Ledger":
+        """The ledger as if the store had only some of its slides; for reading slides, not outcomes."""
+        ledger = copy.copy(self)
+        ledger._only, ledger._kept_slides = frozenset(slides), (0, {})
+        return ledger
+
     def slides(self) -> list[SlideRow]:
         """Every slide, by id."""
         rows = sorted(self._slides.rows(), key=lambda row: row["slide_id"])
-        return [SlideRow.from_record(row) for row in rows]
+        return [SlideRow.from_record(row) for row in rows if self._has(row["slide_id"])]
+
+    def _has(self, slide_id: str) -> bool:
+        return self._only is None or slide_id in self._only
 
     def slide(self, slide_id: str) -> SlideRow | None:
         """One slide; None if the store does not have it."""
+        if not self._has(slide_id):
+            return None
         rows = self._slides.rows(where=f"slide_id = {sql_string(slide_id)}")
         return SlideRow.from_record(rows[0]) if rows else None
 
@@ -83,8 +98,15 @@ class Ledger:
         if table is None:
             if len(kept) >= KEPT_TABLES:
                 kept.clear()
-            table = kept[tuple(columns)] = dataset.to_table(columns=list(columns))
+            table = kept[tuple(columns)] = self._slide_table(dataset, list(columns))
         return table
+
+    def _slide_table(self, dataset: lance.LanceDataset, columns: list[str]) -> pa.Table:
+        if self._only is None:
+            return dataset.to_table(columns=columns)
+        table = dataset.to_table(columns=list(dict.fromkeys(["slide_id", *columns])))
+        only = pa.array(sorted(self._only), pa.string())
+        return table.filter(pc.is_in(table["slide_id"], value_set=only)).select(columns)
 
     def outcomes(
         self, *, collection: str | None = None, states: Sequence[State] = (), slide_id: str | None = None
@@ -107,7 +129,8 @@ class Ledger:
         return [Outcome.from_record(row) for row in sorted(rows, key=lambda row: (row["collection"], row["slide_id"]))]
 
     def slides_of_patient(self, patient: str) -> list[str]:
-        return [row["slide_id"] for row in self._slides.rows(where=f"patient = {sql_string(patient)}")]
+        rows = self._slides.rows(where=f"patient = {sql_string(patient)}")
+        return [row["slide_id"] for row in rows if self._has(row["slide_id"])]
 
     def resolve_slides(self, *, slides: Sequence[str] = (), patients: Sequence[str] = ()) -> list[str]:
         """Ids of the given slides, and of all slides of the given patients, sorted.

@@ -1,5 +1,7 @@
 """A store: the directory or URI with all tables of an embedding database."""
 
+import copy
+from collections.abc import Set
 from pathlib import Path
 
 from embedstore.errors import StoreError, StoreNotFoundError, TileNotFoundError
@@ -63,6 +65,18 @@ class Store:
             if not store._made():
                 require_put_if_absent(store.uri)
         store.ledger.create()
+        return store
+
+    def of_slides(self, slides: Set[str]) -> "Store":
+        """The store as somebody sees it who sees only some slides: its ledger and its labels.
+
+        Labels of other slides, and those of patients without such a slide, are not there, and no change is about them.
+        Collections and all else are as they are.
+        """
+        store = copy.copy(self)
+        store.ledger = self.ledger.of_slides(slides)
+        patients = {patient for patient in store.ledger.patients().values() if patient is not None}
+        store.labels = self.labels.of_slides(slides, patients)
         return store
 
     def require_writable(self) -> None:

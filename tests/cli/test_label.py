@@ -109,3 +109,42 @@ def test_errors_come_out_as_they_are(store: Store, tmp_path: Path):
     label(store, "import", files, "--task", "t", "--author", "anna")
     nobody = label(store, "export", "--task", "t", "--author", "ben", "--out", tmp_path / "o", fails=True)
     assert isinstance(nobody.exception, LabelError)
+
+
+def test_labels_one_by_one_their_history_and_where_authors_disagree(store: Store):
+    at = ("--slide", "b.svs", "--at", 100, 200)
+    tile = store.collection("toy").tiles(columns=["tile_id"], limit=1).column(0)[0].as_py()
+    assert (
+        "1 label(s) added, 0 withdrawn, task t; change "
+        in label(store, "add", "--task", "t", "--class", "x", *at, "--author", "anna").stdout
+    )
+    added = found(store, "add", "--task", "t", "--class", "x", "--tile", tile, "--tile", tile, "--author", "ben")
+    assert (added["added"], added["withdrawn"]) == (1, 0)
+    found(store, "add", "--task", "t", "--class", "y", *at, "--author", "ben")
+    told = found(store, "disagreements", "--task", "t")
+    assert told["agreement"] == [{"author": "anna", "other": "ben", "places": 1, "equal": 0.0, "kappa": 0.0}]
+    assert [(row["x"], row["label_anna"], row["label_ben"]) for row in told["places"]] == [(100.0, "x", "y")]
+    shown = label(store, "disagreements", "--task", "t")
+    assert "label_anna" in shown.stdout and "geometry" not in shown.stdout
+    assert "1 place(s) with different classes, 1 shown" in shown.stderr
+
+    refused = label(store, "withdraw", "--task", "t", *at, "--author", "carl", fails=True)
+    assert isinstance(refused.exception, LabelError)
+    withdrawn = found(store, "withdraw", "--task", "t", *at, "--author", "carl", "--of", "*")
+    assert (withdrawn["added"], withdrawn["withdrawn"]) == (0, 2)
+    assert found(store, "undo", "--task", "t", "--author", "carl")["undoes"] == withdrawn["change"]
+    again = label(store, "undo", "--task", "t", "--change", added["change"], "--author", "ben")
+    assert "0 label(s) added, 1 withdrawn" in again.stdout
+    history = found(store, "history", "--task", "t")
+    assert [(row["author"], row["added"], row["withdrawn"]) for row in history] == [
+        ("anna", 1, 0), ("ben", 1, 0), ("ben", 1, 0), ("carl", 0, 2), ("carl", 2, 0), ("ben", 0, 1),
+    ]  # fmt: skip
+    assert added["change"] in label(store, "history").stdout
+
+
+@pytest.mark.parametrize("place", [(), ("--slide", "b.svs", "--tile", 5)])
+def test_a_label_wants_one_place(store: Store, place: tuple):
+    assert (
+        "expected either --tile, or a place"
+        in label(store, "add", "--task", "t", "--class", "x", *place, fails=True).output
+    )

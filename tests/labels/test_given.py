@@ -1,5 +1,6 @@
 """Labels that a person gives as rows: every kind of place, and every kind of mistake."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 import shapely
 
 import embedstore
-from embedstore.errors import ConfigError, EmbedStoreError, LabelError, LabelFormatError
+from embedstore.errors import ConfigError, EmbedStoreError, LabelError, LabelFormatError, TaskNotFoundError
 from embedstore.store import read_tile_locations
 from tests.labels.annotated import CORNER, SIZE, make_store, polygon, square
 
@@ -160,3 +161,43 @@ def test_labels_are_withdrawn_by_place_and_by_key_and_undone(store: embedstore.S
     ]  # fmt: skip
     assert history["undone_by"] == [None, None, history["change"][3], None]
     assert history["undoes"] == [None, None, None, history["change"][2]]
+
+
+def test_who_sees_some_slides_reads_and_changes_labels_of_these_alone(store: embedstore.Store):
+    tiles = read_tile_locations(store._tables.collection("toy"))
+    hidden_tile = int(tiles.tile_id[0])  # of sub/a.mrxs
+    rows = [
+        POINT,
+        {**POINT, "slide_id": "sub/a.mrxs"},
+        {"label": "x", "patient": "007"},
+        {"label": "x", "patient": "p2"},
+    ]
+    both = store.labels.add("t", rows, author="anna")
+    store.labels.add("hidden", [rows[1]], author="anna")
+    seen = store.labels.of_slides({"b.svs", "old.svs"})
+    assert seen.tasks == ["t"] and len(seen.table("t")) == 2 == sum(seen.summary()["labels"])
+    assert [(each["added"], each["task"]) for each in seen.history()] == [(2, "t")]
+    assert len(seen.disagreements("t")) == 0
+    with pytest.raises(TaskNotFoundError, match="labels of t;"):
+        seen.table("hidden")
+    with pytest.raises(LabelError, match="also about slides that are not among yours"):
+        seen.undo("t", both.id, author="anna")
+    for row in (rows[1], {"label": "y", "tile_id": hidden_tile}, {"label": "y", "patient": "007"}):
+        with pytest.raises(EmbedStoreError) as raised:
+            seen.add("t", [row], author="anna")
+        assert isinstance(raised.value, LookupError) and ".mrxs" not in str(raised.value).replace("sub/a.mrxs'", "")
+    (key,) = [row["key"] for row in store.labels.table("t") if row["slide_id"] == "sub/a.mrxs"]
+    with pytest.raises(LabelError, match="do not stand"):
+        seen.withdraw("t", [key], author="anna")
+    assert seen.add("t", [{**POINT, "label": "y"}], author="anna").withdrawn == 1
+    assert seen.undo("t", author="anna").added == 1
+
+
+def test_a_file_read_again_by_who_sees_some_slides_leaves_the_others_alone(store: embedstore.Store, tmp_path: Path):
+    file = tmp_path / "t.csv"
+    file.write_text("slide_id,x,y,label\nb.svs,1,1,x\nsub/a.mrxs,1001,2001,x\n")
+    store.labels.read(file, task="t", author="anna")
+    seen = store.labels.of_slides({"b.svs"})
+    file.write_text("slide_id,x,y,label\nb.svs,1,1,y\n")
+    assert seen.read(file, task="t", author="anna").replaced == 1
+    assert sorted(row["label"] for row in store.labels.table("t")) == ["x", "y"]

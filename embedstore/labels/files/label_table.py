@@ -253,7 +253,7 @@ def _resolve_places(
     _check_patients(patients, slides, table.path)
 
     if by_id.any():
-        _fill_in_tiles(places, by_id, table, store, collection)
+        _fill_in_tiles(places, by_id, table, store, collection, slides)
     _check_names(places, np.flatnonzero((kind == "tile") & ~by_id & table.is_filled("name")), store, table.path)
     _shift_to_level_0(places, np.flatnonzero(~by_id & np.isin(kind, ("tile", "point"))), slides, origin, table)
     return places
@@ -330,7 +330,12 @@ def _check_patients(patients: set[str], slides: Mapping[str, SlideRow], path: Pa
 
 
 def _fill_in_tiles(
-    places: _Places, by_id: NDArray[np.bool_], table: LabelTable, store: Store, collection: str | None
+    places: _Places,
+    by_id: NDArray[np.bool_],
+    table: LabelTable,
+    store: Store,
+    collection: str | None,
+    slides: Mapping[str, SlideRow],
 ) -> None:
     """Fill in slide, name, x, y and edge of rows that give a tile by its id."""
     rows = np.flatnonzero(by_id)
@@ -340,6 +345,8 @@ def _fill_in_tiles(
     for name in names:
         for i, tile in _tiles_of(store.collection(name), ids):
             row = rows[i]
+            if tile.slide_id not in slides:
+                continue
             if edges[i] >= 0 and edges[i] != tile.edge_l0:
                 raise LabelError(
                     f"{table.path}: tile {ids[i]} has edges of {edges[i]} and {tile.edge_l0} level-0 pixels in "

@@ -10,7 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedstore.config import require
-from embedstore.errors import ConfigError, VectorError
+from embedstore.errors import ConfigError
+from embedstore.query_vector import unit_vector
 from embedstore.search_config import IndexSearchConfig
 from embedstore.store.collection import Collection
 from embedstore.store.sql import clipped, lance_reason
@@ -193,26 +194,3 @@ def _taken(
     order = order[np.isfinite(distance[order])]
     taken = dataset.take(rows[order].tolist(), columns=list(columns))
     return taken.append_column(pa.field("distance", pa.float32()), pa.array(distance[order], pa.float32()))
-
-
-def unit_vector(vector: NDArray[np.floating], dim: int, *, where: str) -> NDArray[np.float32]:
-    """The vector, scaled to norm 1.
-
-    Args:
-        where: What it is compared with, for errors.
-    Raises:
-        VectorError: it has another shape, is zero, or is not finite.
-    """
-    given = np.asarray(vector, np.float64)  # float32 squares may overflow or vanish
-    if given.shape != (dim,):
-        raise VectorError(
-            f"{where} has vectors of {dim} values; the query has shape {given.shape}; "
-            "expected one vector of the same extractor"
-        )
-    with np.errstate(over="ignore"):
-        length = float(np.linalg.norm(given))
-    if not np.isfinite(length) or length == 0:
-        raise VectorError(
-            f"a query of norm {length} for {where} has no direction; expected finite values that are not all 0"
-        )
-    return (given / length).astype(np.float32)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from embedstore.config import require
 from embedstore.errors import SlideNotInStoreError, TileNotFoundError
+from embedstore.query_vector import unit_vector
 from embedstore.search.queries.query import SHOWN_TILES, Query, mean_direction, unit_rows
 from embedstore.store import Collection, Store, StoredTile, TileLocation
-from embedstore.store.nearest import unit_vector
 from embedstore.store.sql import sql_string
 from embedstore.store.vectors import matrix
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from embedstore.errors import QueryError
+from embedstore.query_vector import FORMATS
 from embedstore.search.queries.image_query import image_query
 from embedstore.search.queries.query import Query
 from embedstore.search.queries.tile_query import place_query, tile_query
-from embedstore.search.queries.vector_file import FORMATS, vector_query
+from embedstore.search.queries.vector_file import vector_query
 from embedstore.store import Collection, Store, StoredTile
 
 

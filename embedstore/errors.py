@@ -141,6 +141,10 @@ class StoreBusyError(StoreError, RuntimeError):
     """Another process is writing to the table."""
 
 
+class VersionNotFoundError(StoreError, RuntimeError):
+    """A table has no such version, or none any more, as compaction forgets old ones."""
+
+
 class CommitError(StoreError, RuntimeError):
     """Fragments to be committed do not match their description; nothing was committed."""
 
@@ -288,3 +292,14 @@ class TokenNotFoundError(StoreError, LookupError):
 
 class TokenExistsError(StoreError, FileExistsError):
     """The store already has a token of that name."""
+
+
+# -- the client -----------------------------------------------------------------------------
+
+
+class ServiceNotReachableError(EmbedStoreError, ConnectionError):
+    """No service answers at a URL, or what answers there is none of embedstore."""
+
+
+class OnlyAtStoreError(EmbedStoreError, NotImplementedError):
+    """A call that works where the store's files are, and not over HTTP."""

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from embedstore.service.failures import add_handlers
 from embedstore.service.limits import BoundedBodies
 from embedstore.service.metrics import CountedRequests
-from embedstore.service.routes import collections, pictures, search, slides, store
+from embedstore.service.routes import collections, pictures, search, slides, store, tiles
 from embedstore.service.security import rules
 from embedstore.service.security.gate import Gate
 from embedstore.service.service import Service
@@ -19,7 +19,7 @@ from embedstore.version import __version__
 
 #: In this order: the route of one slide takes every path below /api/slides that no route before it takes.
 ROUTERS: tuple[APIRouter, ...] = (
-    store.router, collections.router, search.router, pictures.router, slides.router,
+    store.router, collections.router, search.router, tiles.router, pictures.router, slides.router,
 )  # fmt: skip
 
 #: What pages of `allow_origin` may send.

@@ -22,6 +22,7 @@ STATUSES: dict[type[Exception], int] = {
     errors.SlowClientError: 408,
     errors.ClientGoneError: 499,
     errors.StoreBusyError: 409,
+    errors.VersionNotFoundError: 409,
     errors.HeadExistsError: 409,
     errors.AugmenterExistsError: 409,
     errors.JobsFullError: 429,
@@ -38,8 +39,10 @@ STATUSES: dict[type[Exception], int] = {
 }
 #: Seconds after which a request that met a busy table may be sent again.
 RETRY_S = 5
-#: A path on this machine: two names or more after a slash, none of which begins a word.
-_PATH = re.compile(r"(?<![\w:/.])(?!µm/px)(?:[a-z0-9]+://)?/?(?:[^\s/'\"|,;()]+/)+(?=[^\s/])")
+#: A path on this machine, or of a table of Lance: two names or more with a slash between them.
+_PATH = re.compile(r"(?<![\w:/.])(?!/api/|µm/px)(?:[a-z0-9]+://)?/?(?:[^\s/'\"|,;()]+/)+(?=[^\s/])")
+#: What a message with such a path has. In one without it, names with slashes are ids of slides or media types.
+_PATH_BEGINS = re.compile(r"(?<![\w:/.])(?:[a-z0-9]+://|/(?!api/)[^\s/]+/)|\.lance\b")
 
 
 class Failure(BaseModel):
@@ -72,7 +75,7 @@ def status_of(error: Exception) -> int:
 
 def without_paths(text: str) -> str:
     """A message without folders of this machine; the last name of a path stays."""
-    return _PATH.sub("", text)
+    return _PATH.sub("", text) if _PATH_BEGINS.search(text) else text
 
 
 def failure(status: int, kind: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

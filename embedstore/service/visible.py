@@ -149,9 +149,13 @@ class Visible:
 
     # -- on the way out ---------------------------------------------------------------------
 
-    def table(self, table: pa.Table) -> pa.Table:
-        """Rows as the caller sees them: of visible slides, without columns that tell of the server."""
-        hidden = HIDDEN_COLUMNS & set(table.column_names)
+    def table(self, table: pa.Table, *, vectors: bool = False) -> pa.Table:
+        """Rows as the caller sees them: of visible slides, without columns that tell of the server.
+
+        Args:
+            vectors: Also with a column of vectors.
+        """
+        hidden = (HIDDEN_COLUMNS - ({"vector"} if vectors else set())) & set(table.column_names)
         table = table.drop_columns(sorted(hidden)) if hidden else table
         if self._project is not None and "slide_id" in table.column_names:
             seen = pc.is_in(table["slide_id"], value_set=pa.array(sorted(self._project.slides), pa.string()))

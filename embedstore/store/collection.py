@@ -7,7 +7,12 @@ import lance
 import pyarrow as pa
 
 from embedstore.config import TilingConfig
-from embedstore.errors import CollectionMismatchError, CollectionNotFoundError, StoreNotFoundError
+from embedstore.errors import (
+    CollectionMismatchError,
+    CollectionNotFoundError,
+    StoreNotFoundError,
+    VersionNotFoundError,
+)
 from embedstore.extractor_ref import ExtractorRef
 from embedstore.store.collection_record import CollectionRecord
 from embedstore.store.schema import check_collection_name, tiles_schema
@@ -43,20 +48,38 @@ class Collection:
         return collection
 
     def dataset(self, version: int | None = None) -> lance.LanceDataset:
-        """The table at a version; the newest when None."""
+        """The table at a version; the newest when None.
+
+        Raises:
+            VersionNotFoundError: there is no such version, or none any more.
+        """
         try:
             newest = self.table.open()
-            return newest if version in (None, newest.version) else newest.checkout_version(version)
         except StoreNotFoundError as error:
             raise CollectionNotFoundError(
                 f"the store has no collection {self.name!r} (looked at {self.table.uri}); "
                 "`embedstore ls` names those it has"
             ) from error
+        if version in (None, newest.version):
+            return newest
+        try:
+            return newest.checkout_version(version)
+        except OSError as error:
+            if "not found" not in str(error).lower():
+                raise
+            raise VersionNotFoundError(
+                f"collection {self.name!r} has no version {version} any more; its present one is {newest.version}; "
+                "read it again from its beginning"
+            ) from error
 
-    def pinned(self) -> "Collection":
-        """The collection at its present version: later commits and deletions do not change what is read from it."""
+    def pinned(self, version: int | None = None) -> "Collection":
+        """The collection at a version, its present one when None: later commits do not change what is read from it.
+
+        Raises:
+            VersionNotFoundError: there is no such version, or none any more.
+        """
         collection = copy.copy(self)
-        collection.table = self.table.pinned_at(self.dataset())
+        collection.table = self.table.pinned_at(self.dataset(version))
         return collection
 
     @property
@@ -88,10 +111,15 @@ class Collection:
         return self.table.counts("slide_id")
 
     def tiles(
-        self, *, where: str | None = None, columns: list[str] | None = None, limit: int | None = None
+        self,
+        *,
+        where: str | None = None,
+        columns: list[str] | None = None,
+        offset: int | None = None,
+        limit: int | None = None,
     ) -> pa.Table:
         """Rows as an Arrow table, in the order of slides and tiles."""
-        return self.dataset().to_table(filter=where, columns=columns, limit=limit)
+        return self.dataset().to_table(filter=where, columns=columns, offset=offset, limit=limit)
 
     def batches(
         self,

@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 
 from embedstore.api import Store
 from embedstore.service.answers import ARROW
+from embedstore.service.failures import without_paths
 from embedstore.store import Store as StoreTables
 
 SEARCH = "/api/collections/toy/search"
@@ -124,3 +125,18 @@ def test_requests_are_counted_by_route(client: TestClient):
     text = client.get("/metrics").text
     assert 'embedstore_requests_total{method="GET",route="/api/slides/{slide_id:path}",status="200"}' in text
     assert "a.svs" not in text and 'embedstore_running{work="searches"} 0.0' in text
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("no slide 'sub/c.svs' in the store; GET /api/slides lists them", None),
+        ("tile 7 of slide sub/c.svs at 1, 2", None),
+        ("slide 'c.svs' is not at /mnt/slides/sub/c.svs any more", "slide 'c.svs' is not at c.svs any more"),
+        ("s3://bucket/store has no collection yet", "store has no collection yet"),
+        ("not at /mnt/my slides/sub/c.svs, nor '/x/y z/d.svs'", "not at my c.svs, nor 'y d.svs'"),
+        ("Dataset at path tmp/x/tiles.lance was not found", "Dataset at path tiles.lance was not found"),
+    ],
+)
+def test_paths_of_the_server_are_left_out_of_a_message_and_ids_of_slides_are_not(text: str, shown: str | None):
+    assert without_paths(text) == (text if shown is None else shown)

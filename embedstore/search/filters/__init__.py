@@ -9,13 +9,16 @@ from embedstore.search.filters.selection import (
     select_tiles,
     slides_where,
 )
+from embedstore.search.filters.tile_page import TilePage, tile_page
 
 __all__ = [
     "Selection",
+    "TilePage",
     "filter_columns",
     "filter_tiles",
     "project_slides",
     "select_slides",
     "select_tiles",
     "slides_where",
+    "tile_page",
 ]

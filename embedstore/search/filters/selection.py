@@ -98,11 +98,7 @@ def filter_tiles(
         ConfigError: as `select_tiles`; or the collection has no such column.
     """
     collection = collection.pinned()
-    columns = list(dict.fromkeys(columns))
-    if unknown := [name for name in columns if name not in collection.schema.names]:
-        raise ConfigError(
-            f"tiles have no column {unknown[0]!r}; expected columns among {', '.join(collection.schema.names)}"
-        )
+    columns = known_columns(collection, columns)
     selection = select_tiles(store, collection, where)
     clauses = [] if slide_id is None else [sql_in("slide_id", [slide_id])]
     clauses += [] if selection.where is None else [selection.where]
@@ -112,6 +108,19 @@ def filter_tiles(
     rows = collection.tiles(where=clause, columns=["tile_id", "_rowoffset"])
     rows = rows.filter(pc.is_in(rows.column("tile_id"), value_set=pa.array(selection.tile_ids))).slice(0, limit)
     return collection.dataset().take(rows.column("_rowoffset").to_pylist(), columns=list(columns))
+
+
+def known_columns(collection: Collection, columns: Sequence[str]) -> list[str]:
+    """Names of columns, each once.
+
+    Raises:
+        ConfigError: the collection has no such column.
+    """
+    if unknown := [name for name in columns if name not in collection.schema.names]:
+        raise ConfigError(
+            f"tiles have no column {unknown[0]!r}; expected columns among {', '.join(collection.schema.names)}"
+        )
+    return list(dict.fromkeys(columns))
 
 
 def select_slides(store: Store, collection: Collection, where: str) -> list[str]:

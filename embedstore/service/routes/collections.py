@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from embedstore.errors import TileNotFoundError
+from embedstore.collection_summary import TILE_COLUMNS
+from embedstore.config import MIB
+from embedstore.search.filters import TilePage, tile_page
 from embedstore.service.answers import (
     OR_ARROW,
     TABLE,
     Format,
     Limit,
-    Offset,
     TableAnswer,
     arrow_answer,
     json_answer,
@@ -21,10 +22,18 @@ from embedstore.service.answers import (
     wants_arrow,
 )
 from embedstore.service.failures import answers
-from embedstore.service.visible import SeenByReader
+from embedstore.service.routes.tiles import PixelInQuery, TileIdInPath, WithVector, tile_answer, tile_at_answer
+from embedstore.service.visible import SeenByReader, Visible
 
 router = APIRouter(prefix="/api/collections", tags=["collections"])
 
+#: Vectors of one answer, bytes.
+MOST_VECTOR_BYTES = 64 * MIB
+
+Version = Annotated[
+    int | None, Query(ge=1, lt=1 << 63, description="Version of the first page, for those that follow it.")
+]
+Start = Annotated[int, Query(ge=0, lt=1 << 62, description="`next` of the page before.")]
 Where = Annotated[str | None, Query(max_length=20_000, description="A filter, as of a search.")]
 
 
@@ -45,7 +54,8 @@ async def show_collection(request: Request, seen: SeenByReader, collection: str)
 
     def read() -> Response:
         chosen = seen.service.collection(collection)
-        return json_answer({**seen.summary(chosen), "index": asdict(chosen.index), "record": chosen.record.as_record()})
+        facts = {"index": asdict(chosen.index), "index_choice": chosen.index_choice}
+        return json_answer({**seen.summary(chosen), **facts, "record": chosen.record.as_record()})
 
     return await seen.run("reads", request, read)
 
@@ -62,7 +72,7 @@ async def slides_of_collection(request: Request, seen: SeenByReader, collection:
     return await seen.run("reads", request, lambda: seen.slide_counts(seen.service.collection(collection)))
 
 
-@router.get("/{collection}/tiles", response_model=TableAnswer, responses=TABLE | answers())
+@router.get("/{collection}/tiles", response_model=TableAnswer, responses=TABLE | answers(409))
 async def list_tiles(
     request: Request,
     seen: SeenByReader,
@@ -72,84 +82,96 @@ async def list_tiles(
     columns: Annotated[list[str] | None, Query(max_length=100)] = None,
     limit: Limit = None,
     format: Format = None,
+    version: Version = None,
+    start: Start = 0,
 ) -> Response:
-    """Tiles, a row each, in the order of slides; coordinates are level-0 pixels."""
+    """Tiles, a row each, in the order of slides; coordinates are level-0 pixels.
+
+    An Arrow stream says in its metadata where the next page begins (`next`), and of which version it is (`version`).
+    """
 
     def read() -> Response:
         slide = None if slide_id is None else seen.slide(slide_id)
         if slide is not None:
             seen.looked(slide, "tiles")
         most = most_rows(request, limit, arrow=wants_arrow(request, format))
+        chosen = seen.service.collection(collection)
         wanted = None if columns is None else [name for name in columns if name != "vector"]
-        tiles = seen.service.collection(collection).tiles(
-            slide_id=slide, where=seen.where(where), columns=wanted, limit=most
-        )
+        if wants_arrow(request, format):
+            page = tile_page(
+                seen.service.tables, chosen.table, seen.where(where), slide_id=slide,
+                columns=wanted or TILE_COLUMNS, limit=most, version=version, start=start,
+            )  # fmt: skip
+            return _page_answer(seen, page)
+        tiles = chosen.tiles(slide_id=slide, where=seen.where(where), columns=wanted, limit=most)
         return table_answer(request, seen.table(tiles.to_arrow()), limit=limit, format=format)
 
     return await seen.run("reads", request, read)
 
 
-@router.get("/{collection}/vectors", response_class=Response, responses=OR_ARROW | answers())
+@router.get("/{collection}/vectors", response_class=Response, responses=OR_ARROW | answers(409))
 async def vectors(
-    request: Request, seen: SeenByReader, collection: str, where: Where = None, offset: Offset = 0, limit: Limit = None
-) -> Response:
-    """Embeddings as an Arrow stream with the columns tile_id and vector (float16), in the order of tiles."""
-
-    def read() -> Response:
-        most = most_rows(request, limit, arrow=True)
-        tiles = seen.service.collection(collection).tiles(
-            where=seen.where(where), columns=["tile_id", "vector"], limit=offset + most
-        )
-        return arrow_answer(tiles.to_arrow().slice(offset, most))
-
-    return await seen.run("reads", request, read)
-
-
-@router.get("/{collection}/tiles/{tile_id}", response_model=dict[str, Any], responses=answers())
-async def show_tile(
     request: Request,
     seen: SeenByReader,
     collection: str,
-    tile_id: Annotated[int, "A tile's id"],
-    vector: Annotated[bool, Query(description="Also the tile's vector.")] = False,
+    slide_id: Annotated[str | None, Query(description="Only tiles of this slide.")] = None,
+    where: Where = None,
+    columns: Annotated[list[str] | None, Query(max_length=100, description="tile_id and vector when left out.")] = None,
+    limit: Limit = None,
+    version: Version = None,
+    start: Start = 0,
 ) -> Response:
-    """A tile's row."""
+    """Embeddings (float16) as an Arrow stream, in the order of tiles.
+
+    Its metadata says where the next page begins (`next`), and of which version of the collection it is (`version`):
+    pages of one version hold each of its rows once, whatever is ingested meanwhile.
+    """
 
     def read() -> Response:
-        if not -(1 << 63) <= tile_id < 1 << 63:
-            raise TileNotFoundError(f"no tile {tile_id}: ids of tiles have 64 bits")
-        row = seen.service.store.tile(tile_id, collection=seen.service.collection(collection).name)
-        shown = {**seen.row(row), "tile_id": str(tile_id)}
-        seen.looked(row["slide_id"], "tile")
-        return json_answer({**shown, "vector": row["vector"]} if vector else shown)
+        chosen = seen.service.collection(collection)
+        most = min(most_rows(request, limit, arrow=True), max(1, MOST_VECTOR_BYTES // (2 * chosen.dim)))
+        slide = None if slide_id is None else seen.slide(slide_id)
+        if slide is not None:
+            seen.looked(slide, "vectors")
+        page = tile_page(
+            seen.service.tables, chosen.table, seen.where(where), slide_id=slide,
+            columns=columns or ["tile_id", "vector"], limit=most, version=version, start=start,
+        )  # fmt: skip
+        return _page_answer(seen, page, vectors=True)
 
     return await seen.run("reads", request, read)
 
 
+def _page_answer(seen: Visible, page: TilePage, *, vectors: bool = False) -> Response:
+    facts = {"version": str(page.version)}
+    if page.following is not None:
+        facts["next"] = str(page.following)
+    return arrow_answer(seen.table(page.rows, vectors=vectors), metadata=facts)
+
+
+@router.get("/{collection}/tiles/{tile_id}", response_model=dict[str, Any], responses=answers())
+async def tile_of_collection(
+    request: Request, seen: SeenByReader, collection: str, tile_id: TileIdInPath, vector: WithVector = False
+) -> Response:
+    """A tile's row."""
+    return await seen.run("reads", request, lambda: tile_answer(seen, tile_id, collection, vector=vector))
+
+
 @router.get("/{collection}/tile-at", response_model=dict[str, Any], responses=answers())
-async def tile_at(
+async def tile_of_collection_at(
     request: Request,
     seen: SeenByReader,
     collection: str,
     slide_id: str,
-    x: Annotated[int | None, Query(ge=-(1 << 31), lt=1 << 31, description="Level-0 pixel.")] = None,
-    y: Annotated[int | None, Query(ge=-(1 << 31), lt=1 << 31, description="Level-0 pixel.")] = None,
-    vector: Annotated[bool, Query(description="Also the tile's vector.")] = False,
+    x: PixelInQuery = None,
+    y: PixelInQuery = None,
+    vector: WithVector = False,
 ) -> Response:
     """The row of the tile at a pixel of a slide; of the slide's first tile without a pixel."""
-
-    def read() -> Response:
-        slide = seen.slide(slide_id)
-        seen.looked(slide, "tile")
-        place = None if x is None or y is None else (x, y)
-        row = seen.service.store.tile_at(slide, place, collection=seen.service.collection(collection).name)
-        shown = {**seen.row(row), "tile_id": str(row["tile_id"])}
-        return json_answer({**shown, "vector": row["vector"]} if vector else shown)
-
-    return await seen.run("reads", request, read)
+    return await seen.run("reads", request, lambda: tile_at_answer(seen, slide_id, x, y, collection, vector=vector))
 
 
-@router.get("/{collection}/similar-slides", response_model=list[dict[str, Any]], responses=answers())
+@router.get("/{collection}/similar-slides", response_model=list[dict[str, Any]], responses=OR_ARROW | answers())
 async def similar_slides(
     request: Request,
     seen: SeenByReader,
@@ -166,6 +188,7 @@ async def similar_slides(
         found = seen.service.collection(collection).similar_slides(
             slide, k=k, where=seen.where(where), exclude_same_patient=exclude_same_patient
         )
-        return json_answer(json_rows(seen.table(found.to_arrow())))
+        rows = seen.table(found.to_arrow())
+        return arrow_answer(rows) if wants_arrow(request, None) else json_answer(json_rows(rows))
 
     return await seen.run("searches", request, read)

@@ -1,5 +1,7 @@
 """Search: the tiles nearest to a tile, a place, a region, a class or a vector."""
 
+import json
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -66,9 +68,14 @@ class ClassExample(_Example):
 
 
 class VectorExample(_Example):
-    """A vector of the collection's extractor."""
+    """A vector of the collection's extractor, or a query as the route `query` answers it."""
 
     vector: list[float] = Field(min_length=1, max_length=MOST_VALUES)
+    title: str = Field("a given vector", max_length=1000, description="The query in words.")
+    slides: list[SlideId] = Field([], max_length=10_000, description="Slides that it was made from.")
+    tile_ids: list[TileId] = Field(
+        [], max_length=100_000, description="Tiles that it was made from; a search leaves them out."
+    )
 
 
 Example = TileExample | PlaceExample | RegionExample | ClassExample | VectorExample
@@ -134,8 +141,9 @@ class QueryAnswer(BaseModel):
 
     title: str
     vector: list[float]
-    slides: list[str]
-    tile_ids: list[str]
+    slides: list[str] = Field(description="Slides that it was made from.")
+    tile_ids: list[str] = Field(description="Tiles that it was made from; a search leaves them out.")
+    tiles: list[dict[str, Any]] = Field(description="A few of these tiles, with their places, to show.")
 
 
 @router.post("/search", response_model=SearchAnswer, responses=OR_ARROW | answers(409))
@@ -160,7 +168,8 @@ async def search(request: Request, seen: SeenByReader, collection: str, body: Se
         hits = chosen.search(query, config).hits
         table, title, note = seen.table(hits.table), seen.text(hits.query.title), seen.text(hits.note)
         if wants_arrow(request, None):
-            return arrow_answer(table, metadata={"query": title, "note": note})
+            made_of = {"slides": _shown_slides(seen, hits.query), "tiles": _shown_tiles(seen, hits.query)}
+            return arrow_answer(table, metadata={"query": title, "note": note, "made_of": json.dumps(made_of)})
         return json_answer({"query": title, "note": note, "hits": json_rows(table)})
 
     return await seen.run("searches", request, find)
@@ -182,9 +191,21 @@ def query_record(seen: Visible, query: SearchQuery) -> dict[str, Any]:
     return {
         "title": seen.text(query.title),
         "vector": query.vector.tolist(),
-        "slides": [seen.shown_id(slide_id) for slide_id in query.slides],
+        "slides": _shown_slides(seen, query),
         "tile_ids": [str(tile_id) for tile_id in query.tile_ids.tolist()],
+        "tiles": _shown_tiles(seen, query),
     }
+
+
+def _shown_slides(seen: Visible, query: SearchQuery) -> list[str]:
+    return [seen.shown_id(slide_id) for slide_id in query.slides]
+
+
+def _shown_tiles(seen: Visible, query: SearchQuery) -> list[dict[str, Any]]:
+    return [
+        {**tile._asdict(), "tile_id": str(tile.tile_id), "slide_id": seen.shown_id(tile.slide_id)}
+        for tile in query.tiles
+    ]
 
 
 def as_query(seen: Visible, collection: Collection, example: Example) -> SearchQuery:
@@ -208,6 +229,11 @@ def as_query(seen: Visible, collection: Collection, example: Example) -> SearchQ
                 reason = "the mean of a class is over all slides, and this token sees a project; search by tiles"
                 raise NotAllowedError(reason)
         case VectorExample():
-            query = collection.query_by_vector(np.asarray(example.vector, np.float64))
+            query = replace(
+                collection.query_by_vector(np.asarray(example.vector, np.float64)),
+                title=example.title,
+                slides=tuple(map(seen.slide, example.slides)),
+                tile_ids=np.unique(np.array(example.tile_ids, np.int64)),
+            )
     seen.require_slides(query.slides)
     return query

@@ -7,7 +7,18 @@ import pyarrow.compute as pc
 from fastapi import APIRouter, Query, Request, Response
 
 from embedstore.errors import ConfigError
-from embedstore.service.answers import TABLE, Format, Limit, Offset, TableAnswer, json_answer, table_answer
+from embedstore.service.answers import (
+    OR_ARROW,
+    TABLE,
+    Format,
+    Limit,
+    Offset,
+    TableAnswer,
+    arrow_answer,
+    json_answer,
+    table_answer,
+    wants_arrow,
+)
 from embedstore.service.failures import answers
 from embedstore.service.visible import SeenByReader, Visible
 
@@ -84,13 +95,16 @@ async def list_outcomes(
     return await seen.run("reads", request, read)
 
 
-@router.get("/slides/{slide_id:path}", response_model=dict[str, Any], responses=answers())
+@router.get("/slides/{slide_id:path}", response_model=dict[str, Any], responses=OR_ARROW | answers())
 async def show_slide(request: Request, seen: SeenByReader, slide_id: str) -> Response:
     """A slide's row, and its outcome in each collection."""
 
     def read() -> Response:
         slide = seen.slide(slide_id)
         seen.looked(slide, "slide")
+        if wants_arrow(request, None):  # the row alone, with the types of its columns
+            slides = seen.slide_table()
+            return arrow_answer(slides.filter(pc.equal(slides["slide_id"], slide_id)))
         outcomes = seen.table(seen.service.store.outcomes(slide_id=slide).to_arrow())
         return json_answer({**seen.slide_row(seen.service.store.slide(slide)), "outcomes": outcomes.to_pylist()})
 

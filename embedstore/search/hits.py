@@ -1,13 +1,15 @@
 """The hits of a search: the nearest tiles, as a table."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
+from embedstore.config import TilingConfig
 from embedstore.search.queries.query import Query, counted
-from embedstore.store import Store, TileLocation
+from embedstore.store import SlideRow, Store, TileLocation
 
 #: The columns of every table of hits, in this order; the user's own columns follow.
 HIT_COLUMNS = (
@@ -44,12 +46,25 @@ class Hit:
         )
 
 
+class HitsAtService(Protocol):
+    """What showing hits needs of a collection that a service searched."""
+
+    def tiling(self) -> TilingConfig:
+        """How its slides were cut into tiles."""
+
+    def slides(self, slide_ids: Sequence[str]) -> Mapping[str, SlideRow]:
+        """Rows of slides, by their ids."""
+
+    def pictures(self, tiles: Sequence[TileLocation]) -> list[np.ndarray | str]:
+        """(height, width, 3) uint8 RGB of each tile, or a few words on why there is no picture."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Hits:
     """The tiles that a search found, nearest first.
 
     Attributes:
-        store: The store that was searched.
+        store: The store that was searched, or what a service gives of it.
         collection: Name of the collection.
         query: The query.
         table: A row for each tile: `HIT_COLUMNS`, then columns of slides that were requested. `rank` counts from 1,
@@ -57,7 +72,7 @@ class Hits:
         note: What the user should know; '' if nothing.
     """
 
-    store: Store
+    store: Store | HitsAtService
     collection: str
     query: Query
     table: pa.Table

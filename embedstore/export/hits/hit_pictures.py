@@ -8,7 +8,7 @@ from embedstore.errors import RegionReadError
 from embedstore.export.pictures.tile_pictures import pictures_at_hand
 from embedstore.search.hits import Hit, Hits
 from embedstore.slides import read_image
-from embedstore.store import TileLocation
+from embedstore.store import Store, TileLocation
 
 #: (height, width, 3) uint8 RGB, or a few words on why there is no picture.
 Picture = np.ndarray | str
@@ -16,7 +16,11 @@ Picture = np.ndarray | str
 
 def hit_pictures(hits: Hits, tiles: Sequence[TileLocation]) -> list[Picture]:
     """Pictures of tiles of the collection, as the extractor saw them."""
-    return pictures_at_hand(hits.store, hits.collection, tiles) if tiles else []
+    if not tiles:
+        return []
+    if isinstance(hits.store, Store):
+        return pictures_at_hand(hits.store, hits.collection, tiles)
+    return hits.store.pictures(tiles)
 
 
 def query_pictures(hits: Hits) -> list[tuple[Picture, TileLocation | None]]:
@@ -55,6 +59,7 @@ def _scale(hits: Hits) -> list[str]:
     """Such as 'tiles of 256 px at 0.5 µm/px, 128 µm wide'; nothing where no tile was cut from a slide."""
     if not any(hits.table["edge_l0"].to_pylist()):
         return []
-    tiling = hits.store.collection(hits.collection).tiling()
+    store = hits.store
+    tiling = store.collection(hits.collection).tiling() if isinstance(store, Store) else store.tiling()
     width_um = tiling.tile_px * tiling.mpp
     return [f"tiles of {tiling.tile_px} px at {tiling.mpp:g} µm/px, {width_um:.4g} µm wide"]

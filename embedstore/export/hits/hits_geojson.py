@@ -1,6 +1,6 @@
 """Hits as GeoJSON for QuPath: an annotation for each tile, a file for each slide."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from embedstore.labels.class_colours import PALETTE
 from embedstore.labels.files.coordinate_frames import corner_l0
 from embedstore.output_files import slide_path
 from embedstore.search.hits import Hits
+from embedstore.store import SlideRow, Store
 
 SUFFIX = ".geojson"
 MATCH = "match"
@@ -63,7 +64,7 @@ def write_hits_geojson(hits: Hits, path: str | Path, *, origin: Origin = "bounds
         )
     if out.suffix.lower() == SUFFIX and len(slide_ids) > 1:
         raise ExportError(f"{out} is one file, and the tiles found are of {len(slide_ids)} slides; name a folder")
-    slides = {slide.slide_id: slide for slide in hits.store.ledger.slides()}
+    slides = _slides(hits, slide_ids)
     paths = {}
     for slide_id in slide_ids:
         tiles = located.filter(pc.equal(located["slide_id"], slide_id))
@@ -73,6 +74,12 @@ def write_hits_geojson(hits: Hits, path: str | Path, *, origin: Origin = "bounds
         write_collection(paths[slide_id], about, _features(tiles, corner, label))
     notes = tuple(f"{name!r} is a folder of ready-made tiles, which have no place for QuPath" for name in folders)
     return HitsGeojson(paths=paths, tiles=len(located), notes=notes)
+
+
+def _slides(hits: Hits, slide_ids: Sequence[str]) -> Mapping[str, SlideRow]:
+    if isinstance(hits.store, Store):
+        return {slide.slide_id: slide for slide in hits.store.ledger.slides()}
+    return hits.store.slides(slide_ids)
 
 
 def _features(rows: pa.Table, corner: tuple[int, int], label: str) -> Iterator[dict[str, Any]]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         open,
         synthesize_slides,
     )
+    from embedstore.client import RemoteStore, connect
     from embedstore.config import (
         ExecutionConfig,
         JoinConfig,
@@ -51,6 +52,7 @@ __all__ = [
     "JoinConfig",
     "Labels",
     "ReadingConfig",
+    "RemoteStore",
     "RunConfig",
     "SearchConfig",
     "SearchResult",
@@ -64,6 +66,7 @@ __all__ = [
     "ViewConfig",
     "__version__",
     "check_environment",
+    "connect",
     "create",
     "errors",
     "inspect_tissue",
@@ -73,8 +76,10 @@ __all__ = [
     "synthesize_slides",
 ]
 
-#: {configuration class: its module}; the settings of calls may be objects of these.
-_CONFIGS = {
+#: {name: its module} of those that the API does not have: the client, and classes of settings.
+_ELSEWHERE = {
+    "RemoteStore": "embedstore.client",
+    "connect": "embedstore.client",
     "AugmentConfig": "heads.config",
     "AugmenterConfig": "heads.config",
     "ExecutionConfig": "embedstore.config",
@@ -100,7 +105,7 @@ def __getattr__(name: str) -> object:
 
     if name in ("errors", "progress"):
         return importlib.import_module(f"embedstore.{name}")
-    return getattr(importlib.import_module(_CONFIGS.get(name, "embedstore.api")), name)
+    return getattr(importlib.import_module(_ELSEWHERE.get(name, "embedstore.api")), name)
 
 
 def __dir__() -> list[str]:

@@ -87,6 +87,7 @@ EVERYTHING_HEAVY = RAY | JAX | TORCH | LANCE | {"cv2", "numpy", "pyarrow", "PIL"
 PURE = {
     "actors.reader": RAY | JAX | TORCH | LANCE,  # up to 16 processes beside each extractor
     "embedstore": EVERYTHING_HEAVY,
+    "embedstore.client": RAY | JAX | TORCH | LANCE | {"fastapi", "starlette", "cv2", "PIL"},
     "embedstore.config": EVERYTHING_HEAVY,
     "embedstore.errors": EVERYTHING_HEAVY,
     "embedstore.slides": RAY | JAX | TORCH | LANCE,

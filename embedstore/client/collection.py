@@ -1,0 +1,233 @@
+"""A collection of a store that a service serves; as `embedstore.Collection`."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embedstore.client.connection import Connection, path
+from embedstore.client.not_remote import only_at_store
+from embedstore.client.query import RemoteQuery, as_example, vector_example
+from embedstore.client.search_result import RemoteSearchResult
+from embedstore.client.tile_pictures import pictures_of
+from embedstore.collection_summary import CollectionSummary
+from embedstore.config import TilingConfig
+from embedstore.quantities import human_bytes
+from embedstore.query_vector import FORMATS
+from embedstore.result_table import Table, card
+from embedstore.search_config import AWAY_WEIGHT, SearchConfig
+from embedstore.settings import build_config
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from embedstore.store import CollectionRecord, IndexFacts
+
+
+class RemoteCollection:
+    """One table of embeddings, over HTTP. Methods, arguments and errors are those of `embedstore.Collection`.
+
+    Attributes:
+        name: Its name in the store.
+    """
+
+    def __init__(self, connection: Connection, name: str):
+        self._connection, self.name = connection, name
+
+    table = property(only_at_store("Collection.table"))
+
+    # -- what it holds ----------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Number of tiles."""
+        return self.summary().tiles
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self._facts["dim"]
+
+    @property
+    def record(self) -> "CollectionRecord":
+        """The configuration and the extractor that made it."""
+        from embedstore.store import CollectionRecord
+
+        return CollectionRecord.from_record(self._facts["record"])
+
+    @property
+    def tiling(self) -> TilingConfig:
+        """How its slides were cut into tiles."""
+        return TilingConfig(**self._facts["record"]["tiling"])
+
+    @property
+    def slides(self) -> dict[str, int]:
+        """{slide: number of its tiles}; every slide listed is complete."""
+        return self._get("slides")
+
+    def summary(self) -> CollectionSummary:
+        """What it holds, in numbers."""
+        facts = self._get()
+        return CollectionSummary(**{name: facts[name] for name in CollectionSummary.__dataclass_fields__})
+
+    def tiles(
+        self,
+        *,
+        slide_id: str | None = None,
+        where: str | None = None,
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> Table:
+        """Tiles, a row each, in the order of slides; arguments and errors as of `embedstore.Collection.tiles`."""
+        names = None if columns is None else list(columns)
+        if names is not None and "vector" in names:
+            rows = self._vectors(where, slide_id=slide_id, columns=names, most=limit)
+        else:
+            rows = self._connection.table(
+                self._path("tiles"), most=limit, slide_id=slide_id, where=where, columns=names
+            )  # fmt: skip
+        return Table(rows, title=f"tiles of {self.name}")
+
+    def vectors(self, *, where: str | None = None) -> NDArray[np.float16]:
+        """(n, dim) float16 embeddings, in the order of `tiles` with the same `where`."""
+        column = self._vectors(where, columns=["vector"])["vector"].combine_chunks()
+        return column.flatten().to_numpy().astype(np.float16, copy=False).reshape(-1, self.dim)
+
+    def _vectors(
+        self, where: str | None, *, columns: Sequence[str], slide_id: str | None = None, most: int | None = None
+    ) -> pa.Table:
+        return self._connection.table(
+            self._path("vectors"), most=most, slide_id=slide_id, where=where, columns=list(columns)
+        )
+
+    def pictures(self, rows: Sequence[dict[str, Any]] | Table) -> "list[Image.Image]":
+        """Pictures of tiles as the extractor saw them, as JPEG; arguments as of `embedstore.Collection.pictures`."""
+        return pictures_of(self._connection, self.name, [row["tile_id"] for row in rows])
+
+    # -- search -----------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: Any,
+        config: SearchConfig | None = None,
+        *,
+        away_from: Sequence[Any] = (),
+        away_weight: float = AWAY_WEIGHT,
+        **settings: Any,
+    ) -> RemoteSearchResult:
+        """Find the tiles that are nearest to a query; arguments and errors as of `embedstore.Collection.search`.
+
+        A file is read on this machine: the vector, or the bytes of the image, are sent.
+        """
+        config = build_config(SearchConfig, config, **settings)
+        body = {
+            "query": self._example(query),
+            "away_from": [self._example(negative) for negative in away_from],
+            "away_weight": away_weight,
+            "k": config.k,
+            "where": config.where,
+            "exclude_same": config.exclude_same,
+            "per_slide": config.per_slide,
+            "diverse": config.diverse,
+            "columns": list(config.columns),
+            "index_search": vars(config.index_search),
+        }
+        rows, facts = self._connection.post_for_table(self._path("search"), body)
+        found = RemoteQuery.of_search(facts, picture=_picture_of(query))
+        return RemoteSearchResult(self._connection, self.name, found, rows, facts["note"])
+
+    def query_by_image(
+        self, path: str | Path, *, mpp: float | None = None, trust_extractor: bool = False
+    ) -> RemoteQuery:
+        """A query by an image file of this machine, embedded by the service with the collection's own extractor."""
+        raise NotImplementedError
+
+    def query_by_vector(self, vector: NDArray[np.floating] | str | Path) -> RemoteQuery:
+        """A query by a vector: an array, or a file of numbers of this machine as .npy, .csv, .txt or .json."""
+        return self._query(vector_example(vector, collection=self.name))
+
+    def query_by_region(self, slide_id: str, box_l0: tuple[int, int, int, int]) -> RemoteQuery:
+        """A query by the tiles whose centre lies in a box (x, y, width, height) of level-0 pixels."""
+        return self._query({"slide_id": slide_id, "region": list(box_l0)})
+
+    def query_by_label(self, task: str, label: str) -> RemoteQuery:
+        """A query by the mean of the tiles that are labelled with a class of a task."""
+        return self._query({"task": task, "label": label})
+
+    def _query(self, example: dict[str, Any]) -> RemoteQuery:
+        return RemoteQuery.from_record(self._connection.post(self._path("query"), example, reads=True))
+
+    def _example(self, given: Any) -> dict[str, Any]:
+        example = as_example(given, collection=self.name)
+        if isinstance(example, Path):
+            example = as_example(self.query_by_image(example), collection=self.name)
+        assert isinstance(example, dict)
+        return example
+
+    def similar_slides(
+        self, slide_id: str, *, k: int = 10, where: str | None = None, exclude_same_patient: bool = False
+    ) -> Table:
+        """Slides similar to a slide; arguments and errors as of `embedstore.Collection.similar_slides`."""
+        rows = self._connection.table(
+            self._path("similar-slides"), slide_id=slide_id, k=k, where=where,
+            exclude_same_patient=exclude_same_patient,
+        )  # fmt: skip
+        return Table(rows, title=f"slides like {slide_id}")
+
+    def filter_columns(self) -> dict[str, str]:
+        """{column that `where` may name: where it comes from}."""
+        return self._get("filter-columns")
+
+    # -- upkeep -----------------------------------------------------------------------------
+
+    @property
+    def index(self) -> "IndexFacts":
+        """Facts about the search index."""
+        from embedstore.store import IndexFacts
+
+        return IndexFacts(**self._get()["index"])
+
+    @property
+    def index_choice(self) -> Literal["auto", "ivf_rq", "flat"]:
+        """Which kind of index the collection is to have; see `update_index`."""
+        return self._get()["index_choice"]
+
+    def _path(self, *parts: str | int) -> str:
+        return path("collections", self.name, *parts)
+
+    def _get(self, *parts: str | int) -> Any:
+        return self._connection.get(self._path(*parts))
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        """What does not change."""
+        return self._get()
+
+    def __repr__(self) -> str:
+        summary = self.summary()
+        return (
+            f"<Collection {self.name!r}: {summary.tiles:,} tiles of {summary.slides:,} slides, {summary.dim} "
+            f"dimensions, at {self._connection.url}>"
+        )
+
+    def _repr_html_(self) -> str:
+        summary = self.summary()
+        return card(
+            f"Collection {self.name}",
+            {
+                "extractor": summary.extractor,
+                "tiles": f"{summary.tiles:,} of {summary.slides:,} slides",
+                "tiling": f"{summary.tile_px} px at {summary.mpp:g} µm/px",
+                "vectors": f"{summary.dim} dimensions, {human_bytes(summary.bytes)}",
+            },
+        )
+
+
+def _picture_of(query: Any) -> Path | None:
+    """The image file of a query."""
+    if isinstance(query, str | Path):
+        return Path(query) if Path(query).suffix.lower() not in FORMATS else None
+    return getattr(query, "picture", None)

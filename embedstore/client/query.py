@@ -1,0 +1,109 @@
+"""Queries over HTTP: what a user has, such as a tile's id, a place, an image or a vector, as a service takes it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedstore.errors import QueryError
+from embedstore.query_vector import FORMATS, given_vector, unit_vector
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RemoteQuery:
+    """What to search for; as `embedstore.search.Query`.
+
+    Attributes:
+        vector: (dim,) float32, length 1; empty in the result of a search.
+        title: For people, such as "tile 42 of slide a.svs at 512, 1024".
+        slides: Slides that it was made from; none for an image or a vector.
+        tile_ids: (n,) int64, tiles that it was made from; a search leaves them out.
+        tiles: A few of these tiles, to show, a row each; () if none.
+        picture: The image that it was made from; None if none.
+    """
+
+    vector: NDArray[np.float32]
+    title: str
+    slides: tuple[str, ...] = ()
+    tile_ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    tiles: tuple[Mapping[str, Any], ...] = ()
+    picture: Path | None = None
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], *, picture: Path | None = None) -> "RemoteQuery":
+        """A query from the answer of a service."""
+        return cls(
+            vector=np.array(record["vector"], np.float32),
+            title=record["title"],
+            slides=tuple(record["slides"]),
+            tile_ids=np.array(record["tile_ids"], np.int64),
+            tiles=tuple({**tile, "tile_id": int(tile["tile_id"])} for tile in record["tiles"]),
+            picture=picture,
+        )
+
+    @classmethod
+    def of_search(cls, facts: Mapping[str, str], *, picture: Path | None) -> "RemoteQuery":
+        """What a search was for, from the metadata of its answer, which has no vector."""
+        made_of = json.loads(facts["made_of"])
+        return cls.from_record({"vector": [], "tile_ids": [], "title": facts["query"], **made_of}, picture=picture)
+
+    def __repr__(self) -> str:
+        return f"<Query: {self.title}, {len(self.vector)} dimensions>"
+
+
+def as_example(given: Any, *, collection: str) -> dict[str, Any] | Path:
+    """What a user searches by as the JSON of an example; the path of an image, which has to be sent first.
+
+    Args:
+        given: As for `Collection.search`.
+    Raises:
+        QueryError: it is none of what can be searched by, or a file that cannot be read.
+        VectorError: a vector without a direction.
+    """
+    if hasattr(given, "vector") and hasattr(given, "tile_ids"):
+        return {
+            "vector": np.asarray(given.vector, np.float64).tolist(),
+            "title": given.title,
+            "slides": list(given.slides),
+            "tile_ids": [str(tile_id) for tile_id in given.tile_ids.tolist()],
+        }
+    if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
+        return {"tile_id": str(int(given))}
+    if isinstance(given, Mapping) and "tile_id" in given:
+        return {"tile_id": str(_integer(given["tile_id"], "the row's tile_id"))}
+    if isinstance(given, str | Path):
+        path = Path(given)
+        return vector_example(path, collection=collection) if path.suffix.lower() in FORMATS else path
+    if isinstance(given, tuple) and len(given) == 3 and isinstance(given[0], str):
+        return {"slide_id": given[0], "x": _integer(given[1], "x"), "y": _integer(given[2], "y")}
+    if isinstance(given, np.ndarray | Sequence):
+        return vector_example(_numbers(given), collection=collection)
+    raise QueryError(
+        f"a {type(given).__name__} cannot be searched by; expected a tile's id, (slide, x, y), a vector, the path of "
+        "an image or a vector, or a Query"
+    )
+
+
+def vector_example(source: NDArray[Any] | str | Path, *, collection: str) -> dict[str, Any]:
+    """A vector, given or in a file on this machine, as the JSON of an example; errors as of `as_example`."""
+    values, title = given_vector(source)
+    where = f"collection {collection!r}"
+    return {"vector": unit_vector(values, len(values), where=where).astype(np.float64).tolist(), "title": title}
+
+
+def _integer(value: Any, name: str) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise QueryError(f"{name} is {value!r}; expected a whole number") from error
+
+
+def _numbers(values: NDArray[Any] | Sequence[Any]) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # rows of several lengths
+        raise QueryError(f"the list to search by is no vector: {error}; expected one list of numbers") from error

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from embedstore.client.connection import Connection, path
 from embedstore.client.not_remote import only_at_store
-from embedstore.client.query import RemoteQuery, as_example, vector_example
+from embedstore.client.query import RemoteQuery, as_example, image_bytes, vector_example
 from embedstore.client.search_result import RemoteSearchResult
 from embedstore.client.tile_pictures import pictures_of
 from embedstore.collection_summary import CollectionSummary
@@ -140,10 +140,20 @@ class RemoteCollection:
         return RemoteSearchResult(self._connection, self.name, found, rows, facts["note"])
 
     def query_by_image(
-        self, path: str | Path, *, mpp: float | None = None, trust_extractor: bool = False
+        self, image: str | Path | NDArray[np.uint8], *, mpp: float | None = None, trust_extractor: bool = False
     ) -> RemoteQuery:
-        """A query by an image file of this machine, embedded by the service with the collection's own extractor."""
-        raise NotImplementedError
+        """A query by an image file of this machine, embedded by the service with the collection's own extractor.
+
+        Arguments and errors as of `embedstore.Collection.query_by_image`; whether the function of a user is run, the
+        service decides.
+        """
+        picture = Path(image) if isinstance(image, str | Path) else None
+        record = self._connection.post_bytes(
+            self._path("embed"), image_bytes(image), kind="application/octet-stream", reads=True, mpp=mpp
+        )
+        title = record["title"] if picture is None else record["title"].replace("an image", f"image {picture.name}", 1)
+        vector = np.array(record["vector"], np.float32)
+        return RemoteQuery(vector=vector, title=title, picture=picture)
 
     def query_by_vector(self, vector: NDArray[np.floating] | str | Path) -> RemoteQuery:
         """A query by a vector: an array, or a file of numbers of this machine as .npy, .csv, .txt or .json."""

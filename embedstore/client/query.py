@@ -1,5 +1,6 @@
 """Queries over HTTP: what a user has, such as a tile's id, a place, an image or a vector, as a service takes it."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -93,6 +94,27 @@ def vector_example(source: NDArray[Any] | str | Path, *, collection: str) -> dic
     values, title = given_vector(source)
     where = f"collection {collection!r}"
     return {"vector": unit_vector(values, len(values), where=where).astype(np.float64).tolist(), "title": title}
+
+
+def image_bytes(image: str | Path | NDArray[np.uint8]) -> bytes:
+    """An image as bytes to send: those of its file, or a PNG of (height, width, 3) uint8 RGB.
+
+    Raises:
+        QueryError: the file cannot be read, or the array is no picture.
+    """
+    if isinstance(image, str | Path):
+        try:
+            return Path(image).read_bytes()
+        except OSError as error:
+            raise QueryError(f"image {image} cannot be read: {error.strerror or error}") from error
+    from PIL import Image
+
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise QueryError(f"the image is {pixels.dtype} {pixels.shape}; expected uint8 (height, width, 3)")
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "PNG", compress_level=1)
+    return data.getvalue()
 
 
 def _integer(value: Any, name: str) -> int:

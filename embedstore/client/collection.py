@@ -39,6 +39,9 @@ class RemoteCollection:
         self._connection, self.name = connection, name
 
     table = property(only_at_store("Collection.table"))
+    warm = only_at_store("Collection.warm")
+    warm_facts = property(only_at_store("Collection.warm_facts"))
+    cool = only_at_store("Collection.cool")
 
     # -- what it holds ----------------------------------------------------------------------
 

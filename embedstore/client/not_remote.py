@@ -11,6 +11,9 @@ ONLY_AT_STORE = {
     "Store.estimate_ingest": "run `embedstore ingest --dry-run` there",
     "Store.remove_columns": "run `embedstore rm --column NAME` there",
     "Store.tokens": "run `embedstore token` there",
+    "Collection.warm": "whoever serves the store decides whether its collections are kept warm",
+    "Collection.warm_facts": "whoever serves the store decides whether its collections are kept warm",
+    "Collection.cool": "whoever serves the store decides whether its collections are kept warm",
     "Collection.table": "a program that reads tables opens the store's folder itself",
 }
 

@@ -201,8 +201,9 @@ def _until_warm(served: Served, collection: str) -> None:
     """Wait for what the service builds in the background."""
     deadline = time.monotonic() + 1800
     while time.monotonic() < deadline:
-        state = served.ask(Ask("GET", f"/api/collections/{collection}")).get("warm")
-        if state in (None, "warm", "off"):
+        warm = served.ask(Ask("GET", f"/api/collections/{collection}"))["warm"]
+        if warm is None or warm["state"] != "building":
+            print(f"warm: {warm}", flush=True)
             return
         time.sleep(1)
     raise SystemExit("the collection did not become warm in half an hour")
@@ -227,12 +228,12 @@ def slides(demo: Path, seconds: float) -> None:
 def tile_paths(slide_id: str, info: dict[str, Any]) -> Iterator[str]:
     """The paths of a slide's deep-zoom tiles, of the levels that a viewer asks for."""
     width, height = info["size_l0"]
-    edge, top = info["tile_px"], info["levels"] - 1
-    for level in range(max(top - 4, 0), top + 1):
+    edge, top = info["tile_px"], info["max_level"]
+    for level in range(max(top - 4, info["min_level"]), top + 1):
         shrink = 2 ** (top - level)
         for column in range(-(-width // (edge * shrink))):
             for row in range(-(-height // (edge * shrink))):
-                yield f"/api/slides/{slide_id}/deep-zoom/{level}/{column}_{row}.jpeg"
+                yield f"/api/slides/{slide_id}/deep-zoom_files/{level}/{column}_{row}.jpeg"
 
 
 def main() -> None:

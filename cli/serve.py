@@ -16,6 +16,7 @@ SERVICE = Section(
     Flag("searches", metavar="N", type=click.IntRange(1)),
     Flag("pictures", metavar="N", type=click.IntRange(1)),
     "trust_extractor",
+    Flag("warm_tiles", metavar="N", type=click.IntRange(0)),
     Flag("jobs", metavar="N", type=click.IntRange(1)),
     Flag("cluster", metavar="ADDRESS"),
 )

@@ -18,6 +18,8 @@ class ServiceConfig(Settings):
         open_slides: Slides that stay open between requests, each in a process of 50 to 150 MB.
         picture_cache_bytes: Memory for pictures that were asked for lately, bytes.
         trust_extractor: Run a user's own function to embed an image, where a collection was made with one.
+        warm_tiles: Collections of so many tiles or more are kept warm, for searches within a millisecond, where
+            faiss-cpu is installed; 0 keeps none.
         jobs: Fits, predictions and exports that run at once.
         cluster: Address of a Ray cluster: images of queries are embedded, and heads fitted, on its nodes; here when
             None.
@@ -35,6 +37,7 @@ class ServiceConfig(Settings):
     open_slides: int = 8
     picture_cache_bytes: int = 256 * MIB
     trust_extractor: bool = False
+    warm_tiles: int = 20_000
     jobs: int = 1
     cluster: str | None = None
     max_json_bytes: int = 4 * MIB
@@ -49,6 +52,7 @@ class ServiceConfig(Settings):
         for name in ("searches", "pictures", "open_slides", "jobs", "max_json_bytes", "max_upload_bytes", "max_rows"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
+        require(self.warm_tiles >= 0, f"warm_tiles is {self.warm_tiles}; expected 0 or more tiles")
         require(self.picture_cache_bytes >= 0, f"picture_cache_bytes is {self.picture_cache_bytes}; expected 0 or more")
         require(self.body_timeout_s > 0, f"body_timeout_s is {self.body_timeout_s}; expected more than 0 s")
 

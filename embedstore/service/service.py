@@ -1,11 +1,14 @@
 """What the routes share: the store, its collections, limits and counts. One object an application."""
 
 import contextlib
+import logging
 import threading
 
 from fastapi import Request
 
 from embedstore.api import Collection, Store
+from embedstore.errors import ConfigError
+from embedstore.progress import no_progress
 from embedstore.service.extractors import OwnExtractors
 from embedstore.service.limits import Limits
 from embedstore.service.metrics import Metrics
@@ -15,6 +18,8 @@ from embedstore.service.security.projects import Projects
 from embedstore.service.security.pseudonyms import Pseudonyms, read_key
 from embedstore.service_config import ServiceConfig
 from embedstore.store import Store as StoreTables
+
+log = logging.getLogger(__name__)
 
 
 class Service:
@@ -62,11 +67,27 @@ class Service:
         """
         with self._lock:
             if name not in self._collections:
-                self._collections[name] = self.store.collection(name)
+                self._collections[name] = self._keep_warm(self.store.collection(name))
             return self._collections[name]
+
+    def _keep_warm(self, collection: Collection) -> Collection:
+        """Begin to keep a large collection warm, in the background; without faiss, searches go on as they are."""
+        if 0 < self.config.warm_tiles <= len(collection):
+            try:
+                collection.warm(wait=False, on_progress=no_progress)
+            except ConfigError as error:
+                log.warning("collection %s is searched without vectors in memory: %s", collection.name, error)
+        return collection
+
+    def start(self) -> None:
+        """Begin what runs beside the requests."""
+        for name in self.tables.collection_names():
+            self.collection(name)
 
     def close(self) -> None:
         """End what runs beside the requests."""
+        for collection in self._collections.values():
+            collection.cool()
         self.pictures.close()
         self._joined.close()
 

@@ -1,5 +1,7 @@
 """The routes of slides, collections and search answer as the Python API does, and refuse in one shape."""
 
+import time
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,7 +10,9 @@ from starlette.testclient import TestClient
 from embedstore.api import Store
 from embedstore.service.answers import ARROW
 from embedstore.service.failures import without_paths
+from embedstore.service.routes.collections import _without_folders
 from embedstore.store import Store as StoreTables
+from tests.service.clients import client_of
 
 SEARCH = "/api/collections/toy/search"
 
@@ -140,3 +144,21 @@ def test_requests_are_counted_by_route(client: TestClient):
 )
 def test_paths_of_the_server_are_left_out_of_a_message_and_ids_of_slides_are_not(text: str, shown: str | None):
     assert without_paths(text) == (text if shown is None else shown)
+
+
+def test_a_collection_is_described_without_folders_of_the_server(client: TestClient):
+    answer = client.get("/api/collections/toy").json()
+    assert answer["tiles"] == 22 and answer["index"]["kind"] == "flat" and answer["warm"] is None
+    assert _without_folders({"a": {"weights": "/data/uni.pth"}, "b": [1]}) == {"a": {"weights": "uni.pth"}, "b": [1]}
+
+
+def test_large_collections_are_kept_warm(toy_store: StoreTables, tmp_path, monkeypatch):
+    monkeypatch.setenv("EMBEDSTORE_CACHE", str(tmp_path))
+    query = {"query": {"slide_id": "a.svs", "x": 0, "y": 0}, "k": 5}
+    with client_of(toy_store, settings={"warm_tiles": 22}) as warm, client_of(toy_store) as cold:
+        deadline = time.monotonic() + 60
+        while (state := warm.get("/api/collections/toy").json()["warm"])["state"] == "building":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert state["state"] == "ready" and state["tiles"] == 22 and "folder" not in state
+        assert warm.post(SEARCH, json=query).json() == cold.post(SEARCH, json=query).json()

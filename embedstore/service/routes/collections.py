@@ -1,6 +1,7 @@
 """Collections: what they hold, their tiles and vectors, and what a filter may name."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -34,6 +35,8 @@ Version = Annotated[
     int | None, Query(ge=1, lt=1 << 63, description="Version of the first page, for those that follow it.")
 ]
 Start = Annotated[int, Query(ge=0, lt=1 << 62, description="`next` of the page before.")]
+#: What is told of a warm collection: its folder is the server's own affair.
+_WARM = ("state", "version", "tiles", "memory_bytes", "recall")
 Where = Annotated[str | None, Query(max_length=20_000, description="A filter, as of a search.")]
 
 
@@ -50,14 +53,30 @@ async def list_collections(request: Request, seen: SeenByReader) -> Response:
 
 @router.get("/{collection}", response_model=dict[str, Any], responses=answers())
 async def show_collection(request: Request, seen: SeenByReader, collection: str) -> Response:
-    """A collection: extractor, tiling, number of slides and tiles, and the facts of its search index."""
+    """A collection: extractor, tiling, number of slides and tiles, its search index, and whether it is kept warm."""
 
     def read() -> Response:
         chosen = seen.service.collection(collection)
-        facts = {"index": asdict(chosen.index), "index_choice": chosen.index_choice}
-        return json_answer({**seen.summary(chosen), **facts, "record": chosen.record.as_record()})
+        warm = chosen.warm_facts
+        facts = {
+            "index": asdict(chosen.index),
+            "index_choice": chosen.index_choice,
+            "record": _without_folders(chosen.record.as_record()),
+            "warm": None if warm is None else {name: getattr(warm, name) for name in _WARM},
+        }
+        return json_answer({**seen.summary(chosen), **facts})
 
     return await seen.run("reads", request, read)
+
+
+def _without_folders(record: Any) -> Any:
+    """A record in which files of weights are known by their names alone."""
+    if not isinstance(record, dict):
+        return record
+    return {
+        name: Path(value).name if name == "weights" and isinstance(value, str) else _without_folders(value)
+        for name, value in record.items()
+    }
 
 
 @router.get("/{collection}/filter-columns", responses=answers())

@@ -32,6 +32,7 @@ COMMANDS = {
     "audit": ("cli.audit", "Find leaks, outliers and duplicate slides."),
     "index": ("cli.index", "Bring the search index up to date, or choose another index."),
     "token": ("cli.token", "Make, list and revoke tokens, for a service of the store."),
+    "access-log": ("cli.access_log", "Show who changed a store through a service, and who looked at which slide."),
     "rm": ("cli.rm", "Remove slides or patients from a store."),
     "compact": ("cli.compact", "Merge small files and purge removed rows."),
     "doctor": ("cli.doctor", "Check versions, devices, the store and the hub."),

@@ -7,6 +7,7 @@ from embedstore.version import __version__
 if TYPE_CHECKING:
     from embedstore import errors, progress
     from embedstore.api import (
+        AccessLog,
         Augmenter,
         Collection,
         ExtractorSelection,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SelectConfig, SplitConfig
 
 __all__ = [
+    "AccessLog",
     "AugmentConfig",
     "Augmenter",
     "AugmenterConfig",

@@ -1,5 +1,6 @@
 """The Python API: everything that the command line does, in a few documented calls."""
 
+from embedstore.api.access_log import AccessLog
 from embedstore.api.augmenter import Augmenter
 from embedstore.api.collection import Collection
 from embedstore.api.environment import check_environment
@@ -15,6 +16,7 @@ from embedstore.api.tokens import Tokens
 from embedstore.result_table import Table
 
 __all__ = [
+    "AccessLog",
     "Augmenter",
     "Collection",
     "ExtractorSelection",

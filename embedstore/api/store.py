@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 import pyarrow as pa
 
 from embedstore.access_errors import tells_access_errors
+from embedstore.api.access_log import AccessLog
 from embedstore.api.augmenter import Augmenter
 from embedstore.api.collection import Collection
 from embedstore.api.exporting import write_export
@@ -57,6 +58,7 @@ class Store:
     Attributes:
         labels: Its labels.
         tokens: Its tokens, by which a service knows who asks it.
+        access_log: What was asked of it through a service, and by whom.
     """
 
     def __init__(self, tables: StoreTables):
@@ -64,6 +66,7 @@ class Store:
         self._warm = Warm()
         self.labels = Labels(tables)
         self.tokens = Tokens(tables)
+        self.access_log = AccessLog(tables)
 
     @property
     def uri(self) -> str:

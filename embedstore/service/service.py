@@ -7,13 +7,14 @@ import threading
 from fastapi import Request
 
 from embedstore.api import Collection, Store
-from embedstore.errors import ConfigError
+from embedstore.errors import ConfigError, EmbedStoreError
 from embedstore.progress import no_progress
 from embedstore.service.extractors import OwnExtractors
 from embedstore.service.limits import Limits
 from embedstore.service.metrics import Metrics
 from embedstore.service.pictures import OpenSlides, Pictures, SlideFiles
 from embedstore.service.security import Authenticator
+from embedstore.service.security.access_recorder import AccessRecorder
 from embedstore.service.security.projects import Projects
 from embedstore.service.security.pseudonyms import Pseudonyms, read_key
 from embedstore.service_config import ServiceConfig
@@ -34,6 +35,7 @@ class Service:
         extractors: The extractors of its collections.
         authenticator: Finds out who asks.
         projects: Knows which slides a project has.
+        access_log: Writes who looks at slides, and who changes what.
         pseudonyms: Of slides and patients; None where their names are shown.
     """
 
@@ -42,6 +44,9 @@ class Service:
         self.store = Store(self.tables)
         self.config = config
         self.authenticator = Authenticator(self.store, config.access, host=config.host)
+        self.access_log = AccessRecorder(
+            self.store, looks=config.access.access_log, every=self.authenticator.record_use
+        )
         self.projects = Projects(self.tables)
         self.pseudonyms: Pseudonyms | None = None
         if config.access.pseudonyms:
@@ -83,11 +88,15 @@ class Service:
         """Begin what runs beside the requests."""
         for name in self.tables.collection_names():
             self.collection(name)
+        self.access_log.start()
 
     def close(self) -> None:
         """End what runs beside the requests."""
         for collection in self._collections.values():
             collection.cool()
+        self.access_log.close()
+        with contextlib.suppress(EmbedStoreError, OSError):  # it only tells when tokens were last used
+            self.authenticator.record_use(now=True)
         self.pictures.close()
         self._joined.close()
 

@@ -1,11 +1,12 @@
 """What one caller sees of a store: the slides of their project, and the columns that are shown."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
+import anyio.to_thread
 import pyarrow as pa
 import pyarrow.compute as pc
 from fastapi import Depends, Request, params
@@ -47,6 +48,7 @@ class Visible:
     def __init__(self, service: Service, caller: Caller):
         self.service, self.caller = service, caller
         self._pseudonyms = service.pseudonyms
+        self._changes: list[tuple[str, str]] = []  # (action, request) of the access log
         self._filters: dict[str, str] = {}  # as they were evaluated: as they were given
 
     async def run(self, work: str, request: Request, function: Callable[[], T]) -> T:
@@ -245,11 +247,34 @@ class Visible:
 
     # -- what is kept of it -----------------------------------------------------------------
 
-    def looked(self, slide_id: str, action: str) -> None:
-        """Note that the caller looked at a slide."""
+    def looked(self, slide_id: str, what: str) -> None:
+        """Note that the caller looks at something of a slide, before it is shown.
+
+        Args:
+            slide_id: The slide's own id.
+            what: Such as `slide`, `thumbnail`, `picture`, `labels`, `predictions`.
+        Raises:
+            AccessError: the access log cannot be written; nothing may be shown.
+        """
+        self.service.access_log.looked(self.caller, slide_id, what)
 
     def changed(self, action: str, *, slides: Iterable[str] = (), **detail: Any) -> None:
-        """Note that the caller changes the store; called before the change."""
+        """Write into the access log that the caller changes the store; called before the change, in a thread.
+
+        Args:
+            action: A noun and a verb, such as `labels.add`.
+            slides: The slides' own ids, where the change is about some slides.
+            detail: What it is about: task, head, job, name; and what else was asked for.
+        Raises:
+            AccessError: the access log cannot be written; nothing may be changed.
+        """
+        request = self.service.access_log.changed(self.caller, action, slides=slides, detail=detail)
+        self._changes.append((action, request))
+
+    def failed(self) -> None:
+        """Write that what was to be changed has failed, after all."""
+        for action, request in self._changes:
+            self.service.access_log.changed(self.caller, action, outcome="failed", request=request)
 
     # -- pseudonyms -------------------------------------------------------------------------
 
@@ -283,11 +308,15 @@ def _own_name(column: str) -> str:
 def sees(role: Role) -> Any:
     """The dependency of a route: its caller must have a role; the route gets the store as this caller sees it."""
 
-    async def dependency(request: Request, caller: Annotated[Caller, needs(role)]) -> Visible:
+    async def dependency(request: Request, caller: Annotated[Caller, needs(role)]) -> AsyncIterator[Visible]:
         _require_known_parameters(request)
         visible = Visible(service_of(request), caller)
         request.state.shown_message = visible.text
-        return visible
+        try:
+            yield visible
+        except Exception:
+            await anyio.to_thread.run_sync(visible.failed)
+            raise
 
     return Depends(dependency)
 

@@ -1,6 +1,7 @@
 """The store: tables, collections, the ledger and their upkeep. The only home of Lance and LanceDB."""
 
 from embedstore.search_config import IndexConfig, IndexSearchConfig
+from embedstore.store.access_log import AccessLog, AccessRow
 from embedstore.store.collection import Collection
 from embedstore.store.collection_record import CollectionRecord
 from embedstore.store.fragments import FragmentWriter, SlideFragments, ViewRows
@@ -40,6 +41,8 @@ from embedstore.store.views import StoredViews, Views, read_views
 from embedstore.store.writer import CollectionWriter, TableWriter, ViewsWriter
 
 __all__ = [
+    "AccessLog",
+    "AccessRow",
     "Augmenters",
     "Collection",
     "CollectionRecord",

@@ -57,7 +57,8 @@ def compact(store: Store, *, keep_s: float = 3600.0, on_progress: OnProgress = n
             report[name] = Compaction(before=before, after=_size(collection))
     for table in store.prediction_tables():
         table.tidy(keep_s=keep_s)
-    for own in (store.ledger, store.labels, store.heads, store.augmenters, store.tokens, store.secrets, store.jobs):
+    of_service = (store.tokens, store.secrets, store.jobs, store.access_log)
+    for own in (store.ledger, store.labels, store.heads, store.augmenters, *of_service):
         own.tidy(keep_s=keep_s)
     on_progress(Progress(stage="compact", done=len(names), total=len(names), unit="collections"))
     return report

@@ -39,6 +39,7 @@ def remove_slides(store: Store, slide_ids: Sequence[str]) -> dict[str, int]:
         patients = _patients_only_of(store, slide_ids)
         store.labels.forget(list(slide_ids), patients=patients)
         store.jobs.forget([*slide_ids, *patients])
+        store.access_log.forget([*slide_ids, *patients])
         store.ledger.forget(list(slide_ids))
     return removed
 

@@ -136,6 +136,23 @@ TOKENS = pa.schema(
     ]
 )
 
+#: Who changed the store through a service, and who looked at which slide.
+ACCESS_LOG = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+        pa.field("at", pa.timestamp("us", tz="UTC")),
+        pa.field("caller", pa.string()),
+        pa.field("by", pa.string()),
+        pa.field("address", pa.string()),
+        pa.field("action", pa.string()),
+        pa.field("slide_id", pa.string()),
+        pa.field("subject", pa.string()),
+        pa.field("detail", pa.string()),  # JSON
+        pa.field("outcome", pa.string()),
+        pa.field("request", pa.string()),
+    ]
+)
+
 SECRETS = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False, metadata=_PRIMARY_KEY),

@@ -5,6 +5,7 @@ from collections.abc import Set
 from pathlib import Path
 
 from embedstore.errors import StoreError, StoreNotFoundError, TileNotFoundError
+from embedstore.store.access_log import AccessLog
 from embedstore.store.collection import PREFIX, Collection, collection_names
 from embedstore.store.jobs import Jobs
 from embedstore.store.labels import Labels
@@ -35,6 +36,7 @@ class Store:
         self.augmenters = Augmenters(self.uri)
         self.tokens = Tokens(self.uri)
         self.secrets = Secrets(self.uri)
+        self.access_log = AccessLog(self.uri)
         self.jobs = Jobs(self.uri)
 
     @classmethod

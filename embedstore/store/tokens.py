@@ -17,8 +17,6 @@ from embedstore.store.table import Table, now
 #: Scanners of secrets know a leaked token by it: embedstore_[0-9a-f]{64}.
 PREFIX = "embedstore_"
 SECRET_BYTES = 32
-#: The time of last use is written this often at most.
-USED_EVERY = dt.timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 #: How old the tokens that are known may be, seconds: a revoked one is refused after that.
 TOKENS_AGE_S = 1.0
+#: The time of last use is written this often at most, seconds.
+USED_EVERY_S = 3600.0
 LONGEST_NAME = 200
 
 
@@ -48,6 +50,7 @@ class Authenticator:
         self._tokens: list[Token] = []
         self._version, self._read_at = -1, -TOKENS_AGE_S
         self._used: dict[str, dt.datetime] = {}
+        self._recorded_at = -USED_EVERY_S
         self._read_tokens()
         usable = any(token.state == "valid" for token in self._tokens)
         if not (self._loopback or usable or config.insecure or config.trust_header):
@@ -80,7 +83,7 @@ class Authenticator:
 
     def authenticate(self, request: Request) -> Caller:
         """Who sent a request, by the tokens that are known. Raises as `caller_of`."""
-        address = self._proxies.address_of(request)
+        address = self.address_of(request)
         given = request.headers.getlist("authorization")
         if len(given) > 1:
             raise NotAuthenticatedError("the request has several Authorization headers; expected one")
@@ -104,10 +107,16 @@ class Authenticator:
         name = getpass.getuser() if self._loopback else "anyone"
         return Caller(name=name, role="admin", address=address)
 
-    def used(self) -> dict[str, dt.datetime]:
-        """{token: when it was last used}, since the last call."""
-        used, self._used = self._used, {}
-        return used
+    def address_of(self, request: Request) -> str | None:
+        """The address that a request comes from; None for a Unix socket."""
+        return self._proxies.address_of(request)
+
+    def record_use(self, *, now: bool = False) -> None:
+        """Write when tokens were last used; once an hour, however often it is called, unless it is to be now."""
+        if self._used and (now or time.monotonic() - self._recorded_at >= USED_EVERY_S):
+            used, self._used = self._used, {}
+            self._recorded_at = time.monotonic()
+            self._store.tokens.record_use(used)
 
     def _by_token(self, text: str, address: str | None) -> Caller:
         token = matching(text, self._tokens)

@@ -8,9 +8,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embedstore.access_config import AccessConfig
-from embedstore.errors import EmbedStoreError, NotAllowedError
+from embedstore.errors import EmbedStoreError, NotAllowedError, NotAuthenticatedError, TooManyAttemptsError
 from embedstore.service.failures import failure_of
 from embedstore.service.security.addresses import parse_address
+from embedstore.service.security.caller import Caller
 from embedstore.service.security.headers import SECURITY_HEADERS
 
 #: Methods that change nothing.
@@ -46,6 +47,9 @@ class Gate:
             if request.url.path.startswith("/api/"):  # before a body is read; the route checks what the caller may do
                 await self._service.authenticator.caller_of(request)
         except EmbedStoreError as error:
+            if isinstance(error, NotAuthenticatedError | TooManyAttemptsError) and "authorization" in request.headers:
+                stranger = Caller(name="unknown", role="read", address=self._service.authenticator.address_of(request))
+                self._service.access_log.refused(stranger, "token")
             await failure_of(request, error)(scope, receive, _with_headers(send))
             return
         await self._app(scope, receive, _with_headers(send))

@@ -25,8 +25,10 @@ def needs(role: Role) -> Any:
     """
 
     async def caller_of(request: Request) -> Caller:
-        caller: Caller = await request.app.state.service.authenticator.caller_of(request)
+        service = request.app.state.service
+        caller: Caller = await service.authenticator.caller_of(request)
         if not caller.may(role):
+            service.access_log.refused(caller, f"{request.method} {request.scope['route'].path}")
             raise NotAllowedError(
                 f"{caller.name} has the role {caller.role!r} and this needs {role!r}; ask whoever runs the service for "
                 f"a token with that role (`embedstore token create --role {role}`)"

@@ -10,13 +10,16 @@ from fastapi.testclient import TestClient
 from embedstore.errors import NotAllowedError
 from embedstore.service.security import ROLES, Caller, needs, public, rules
 
+refused: list[str] = []
+
 
 def app_for(role: str) -> FastAPI:
     async def caller_of(request: Request) -> Caller:
         return Caller(name="ada", role=role)
 
     app = FastAPI(openapi_url=None)
-    app.state.service = SimpleNamespace(authenticator=SimpleNamespace(caller_of=caller_of))
+    log = SimpleNamespace(refused=lambda caller, action: refused.append(action))
+    app.state.service = SimpleNamespace(authenticator=SimpleNamespace(caller_of=caller_of), access_log=log)
     router = APIRouter(prefix="/api")
 
     @router.get("/labels/{slide_id:path}/x")
@@ -53,3 +56,4 @@ def test_role_may_what_those_below_it_may(role: str):
     else:
         with pytest.raises(NotAllowedError, match=f"role '{role}' and this needs 'fit'"):
             client.post("/api/fit")
+        assert refused.pop() == "POST /api/fit"

@@ -294,7 +294,7 @@ class Visible:
         }
 
     def _known_slides(self) -> frozenset[str]:
-        return frozenset(self.service.tables.ledger.slide_table(["slide_id"])["slide_id"].to_pylist())
+        return self.service.tables.ledger.slide_ids()
 
 
 def _own_name(column: str) -> str:

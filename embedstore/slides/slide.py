@@ -92,8 +92,11 @@ class Slide(ABC):
 
     @property
     def usable(self) -> bool:
-        """Whether it can still be read from: its process, if it has one, did not end, and it was not closed."""
+        """Whether it can still be read from: its process, if it has one, did not end."""
         return True
+
+    def abort(self) -> None:  # noqa: B027 - only a process can be ended
+        """End what other threads read, if the slide has a process of its own; they get a RegionReadError."""
 
     def expect_stride(self, stride_l0: int) -> None:  # noqa: B027 - most readers ignore the hint
         """Announce that regions will be read row by row, `stride_l0` level-0 pixels apart; a hint for caches."""

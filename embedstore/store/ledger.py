@@ -32,6 +32,7 @@ class Ledger:
         self._slides = Table(store_uri, "slides")
         self._outcomes = Table(store_uri, "outcomes")
         self._kept_slides: tuple[int, dict[tuple[str, ...], pa.Table]] = -1, {}  # of a version, by columns
+        self._kept_ids: tuple[pa.Table | None, frozenset[str]] = None, frozenset()  # of that table
         self._only: frozenset[str] | None = None  # slides that are read; all when None
 
     def create(self) -> None:
@@ -60,6 +61,15 @@ class Ledger:
             return None
         rows = self._slides.rows(where=f"slide_id = {sql_string(slide_id)}")
         return SlideRow.from_record(rows[0]) if rows else None
+
+    def slide_ids(self) -> frozenset[str]:
+        """Ids of all slides; read again only if the ledger has changed."""
+        table = self.slide_table(["slide_id"])
+        known, ids = self._kept_ids
+        if known is not table:
+            ids = frozenset(table["slide_id"].to_pylist())
+            self._kept_ids = table, ids
+        return ids
 
     def patients(self) -> dict[str, str | None]:
         """{slide: its patient} of every slide; None for an unknown patient."""
@@ -138,7 +148,7 @@ class Ledger:
         Raises:
             SlideNotInStoreError: one of them is not in the store.
         """
-        ids = self.patients().keys()
+        ids = self.slide_ids()
         for slide_id in slides:
             if slide_id not in ids:
                 close = [name for name in sorted(ids) if slide_id.lower() in name.lower()][:5]

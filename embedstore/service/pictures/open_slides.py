@@ -28,6 +28,11 @@ class _Entry:
     users: int = 0
     last_used: float = 0.0
 
+    @property
+    def usable(self) -> bool:
+        """Whether it is open, and can still be read."""
+        return self.opened.done() and self.opened.exception() is None and self.opened.result().slide.usable
+
 
 class OpenSlides:
     """The slides that were asked for last; several threads may use one at a time.
@@ -104,11 +109,14 @@ class OpenSlides:
         _close(closing)
 
     def close(self) -> None:
-        """Close all slides; those in use are closed as well, so that whoever reads them gets an error."""
+        """Close all slides; whoever still reads one gets an error."""
         self._ending.set()
         with self._lock:
             closing = list(self._entries.values())
             self._entries.clear()
+            for entry in closing:
+                if entry.users and entry.usable:
+                    entry.opened.result().slide.abort()
         _close(closing)
 
     def _lease(self, key: tuple[str, str]) -> tuple[_Entry, bool]:
@@ -120,6 +128,8 @@ class OpenSlides:
                     raise type(error)(*error.args)
                 del self._refused[key]
             entry = self._entries.get(key)
+            if entry is not None and not entry.users and not entry.usable:  # its process was killed meanwhile
+                entry = None
             is_new = entry is None
             if entry is None:
                 for other in [other for other, held in self._entries.items() if not held.users]:

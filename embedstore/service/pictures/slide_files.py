@@ -18,7 +18,7 @@ class SlideFiles:
         self._tables = tables
         self._table: pa.Table | None = None
         self._rows: dict[str, int] = {}
-        self._files: dict[str, SlideFile] = {}
+        self._files: dict[tuple[str, str], SlideFile] = {}
         self._lock = threading.Lock()
 
     def get(self, slide_id: str, *, shown_id: str | None = None) -> SlideFile:
@@ -37,7 +37,7 @@ class SlideFiles:
                 rows = dict(zip(table["slide_id"].to_pylist(), range(len(table)), strict=True))
                 self._table, self._rows, self._files = table, rows, {}
             row = self._rows.get(slide_id)
-            file = self._files.get(name)
+            file = self._files.get((slide_id, name))
         if row is None:
             raise SlideNotInStoreError(f"no slide {name!r} in the store; GET /api/slides lists them")
         if file is None:
@@ -47,5 +47,5 @@ class SlideFiles:
             file = SlideFile(name=name, path=path or "", kind=kind or "wsi", reader=reader, mpp=mpp)
             with self._lock:
                 if self._table is table:
-                    self._files[name] = file
+                    self._files[slide_id, name] = file
         return file

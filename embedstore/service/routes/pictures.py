@@ -194,13 +194,13 @@ async def embed(
     if len(body) > MOST_UPLOAD_BYTES:
         raise TooLargeError(f"the image has {len(body):,} bytes; expected at most {MOST_UPLOAD_BYTES:,}; crop it")
 
+    service = seen.service
+    table = await seen.run("reads", request, lambda: service.collection(collection).table)
+    pixels = await seen.run("pictures", request, lambda: decode_upload(body))
+
     def make() -> EmbedAnswer:
-        service = seen.service
-        table = service.collection(collection).table
         extractor = service.extractors.get(table)
-        query = image_query(
-            service.tables, table, decode_upload(body), mpp=mpp, extractor=extractor, most_tiles=MOST_TILES
-        )
+        query = image_query(service.tables, table, pixels, mpp=mpp, extractor=extractor, most_tiles=MOST_TILES)
         return EmbedAnswer(title=query.title, vector=query.vector.tolist())
 
     return await seen.run("embeddings", request, make)

@@ -187,6 +187,10 @@ class _SlideProcess:
         """Whether it can be asked: it has not ended, and this process is no fork of the one that started it."""
         return self._pid == os.getpid() and self.end.alive and self._process.poll() is None
 
+    def kill(self) -> None:
+        """End it at once; whoever waits for its answer is told that it was killed."""
+        self._process.kill()
+
     def ask(self, method: str, *arguments: Any) -> Any:
         """The result of a method of the server; raises its error, or _ProcessEndedError."""
         with self._lock:
@@ -313,7 +317,11 @@ class _ProcessSlide(Slide):
 
     @property
     def usable(self) -> bool:
-        return self._process is not None
+        return self._process is not None and self._process.usable
+
+    def abort(self) -> None:
+        if (process := self._process) is not None:
+            process.kill()
 
     def expect_stride(self, stride_l0: int) -> None:
         if self._process is not None:

@@ -155,6 +155,36 @@ def test_a_slide_whose_process_crashes_or_hangs_is_refused_and_others_are_not(dr
     slides.close()
 
 
+def test_a_slide_whose_process_was_killed_while_nobody_read_it_is_opened_again(drawn_slide: Path):
+    slides, file = OpenSlides(), SlideFile(name="a", path=str(drawn_slide()), reader="tiff")
+    for _ in range(2):
+        with slides.use(file, "1") as deep_zoom:
+            assert deep_zoom.pixels(0, 0, 0).shape == (1, 1, 3)
+            process = deep_zoom.slide._process._process  # type: ignore[attr-defined]
+        os.kill(process.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    slides.close()
+
+
+def test_whoever_waits_for_a_slide_is_told_when_all_are_closed(drawn_slide: Path):
+    slides, reading = OpenSlides(), threading.Event()
+
+    def read() -> None:
+        with slides.use(SlideFile(name="a", path=str(drawn_slide()), reader="tiff"), "1") as deep_zoom:
+            os.kill(deep_zoom.slide._process._process.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
+            reading.set()
+            deep_zoom.pixels(0, 0, 0)
+
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(read)
+        assert reading.wait(20)
+        began = time.monotonic()
+        slides.close()
+        with pytest.raises(RegionReadError, match="was killed"):
+            asked.result()
+        assert time.monotonic() - began < 10
+
+
 def test_the_stamp_follows_the_file(tmp_path: Path):
     path = tmp_path / "a.svs"
     path.write_bytes(b"1")

@@ -35,6 +35,11 @@ TILES_ONLY = (
     "image", "mpp", "trust_extractor", "vector", "task", "label", "negatives", "not_weight", "per_slide", "diverse",
     "columns", "probes", "exact", "montage", "html", "geojson", "table",
 )  # fmt: skip
+#: Options that do not apply to a search for many queries.
+ONE_ONLY = (
+    "slide", "at", "region", "image", "mpp", "trust_extractor", "vector", "task", "label", "negatives", "not_weight",
+    "per_slide", "diverse", "probes", "exact", "montage", "html", "geojson",
+)  # fmt: skip
 
 
 @click.command(
@@ -66,6 +71,11 @@ TILES_ONLY = (
 )
 @click.option(
     "--vector", type=click.Path(path_type=Path), help="Search by a vector: .npy, or numbers in .csv, .txt or .json."
+)
+@click.option(
+    "--queries",
+    type=click.Path(path_type=Path),
+    help="Search for many at once: vectors in .npy or .parquet, or a table with a column tile_id. With --table.",
 )
 @click.option("--task", metavar="TASK", help="The task that --label belongs to.")
 @click.option("--label", metavar="CLASS", help="Search by the mean of the tiles that are labelled with this class.")
@@ -101,10 +111,37 @@ def command(tile: int | None, store: str, collection: str | None, as_json: bool,
     chosen = api.open(store).collection(collection)
     if options["list_columns"]:
         _print_columns(chosen.filter_columns(), as_json)
+    elif options["queries"] is not None:
+        _search_many(chosen, tile, as_json, options)
     elif _is_slide_search(tile, options):
         _search_slides(chosen, as_json, options)
     else:
         _search_tiles(chosen, tile, as_json, options)
+
+
+def _search_many(collection: "Collection", tile: int | None, as_json: bool, options: dict[str, Any]) -> None:
+    from embedstore.export.table_file import rows_path, write_rows
+
+    if wrong := [name for name in ONE_ONLY if options[name] not in (None, False, 0, ())]:
+        raise click.UsageError(f"--queries takes no {_named(wrong)}")
+    if tile is not None:
+        raise click.UsageError("search by --queries or by one tile, not by both")
+    if options["table"] is None:
+        raise click.UsageError("--queries finds many rows; name a file for them with --table")
+    path = rows_path(options["table"], what="neighbours")
+    config = SearchConfig(**SEARCH.given(options))
+    found = collection.search_many(
+        options["queries"], k=config.k, where=config.where, exclude_same=config.exclude_same, columns=config.columns
+    )
+    rows = write_rows(found.to_arrow(), path, what="neighbours")
+    if as_json:
+        print_json({"collection": collection.name, "rows": rows, "files": [str(path)]})
+    else:
+        click.echo(f"wrote {path}: {rows:,} neighbours", err=True)
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join("--not" if name == "negatives" else f"--{name.replace('_', '-')}" for name in names)
 
 
 def _is_slide_search(tile: int | None, options: dict[str, Any]) -> bool:
@@ -144,7 +181,9 @@ def _query(collection: "Collection", tile: int | None, options: dict[str, Any]) 
     if len(given) > 1:
         raise click.UsageError(f"search by one of these only; {' and '.join(given)} were given")
     if not given:
-        raise click.UsageError(f"name what to search by: {', '.join(queries)}; or --slide alone to find slides")
+        raise click.UsageError(
+            f"name what to search by: {', '.join(queries)}; --slide alone to find slides, or --queries"
+        )
     if given[0] in ("--at", "--region") and slide is None:
         raise click.UsageError(f"{given[0]} is a place on a slide; name the slide with --slide")
     if slide is not None and given[0] not in ("--at", "--region"):
@@ -188,9 +227,8 @@ def _write(result: "SearchResult", options: dict[str, Any]) -> list[str]:
 def _search_slides(collection: "Collection", as_json: bool, options: dict[str, Any]) -> None:
     tiles_only = [name for name in TILES_ONLY if options[name] not in (None, False, 0, ())]
     if tiles_only:
-        named = ", ".join("--not" if name == "negatives" else f"--{name.replace('_', '-')}" for name in tiles_only)
         raise click.UsageError(
-            f"--slide alone finds slides and takes no {named}; add --at or --region to search for tiles"
+            f"--slide alone finds slides and takes no {_named(tiles_only)}; add --at or --region to search for tiles"
         )
     config = SearchConfig(**SEARCH.given(options))
     slides = collection.similar_slides(

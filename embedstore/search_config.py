@@ -3,7 +3,7 @@
 They are not in the packages `search` and `store`, so that the command line can show them without importing Lance.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from embedstore.config import Settings, require
@@ -104,7 +104,7 @@ class SearchConfig(Settings):
     per_slide: int | None = None
     diverse: float = 0.0
     columns: tuple[str, ...] = ()
-    index_search: IndexSearchConfig = field(default_factory=IndexSearchConfig)
+    index_search: IndexSearchConfig = IndexSearchConfig()
 
     def __post_init__(self) -> None:
         super().__post_init__()

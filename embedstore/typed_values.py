@@ -1,6 +1,7 @@
 """Values of settings, from a file or from Python, brought to the type of their field."""
 
 import datetime as dt
+import functools
 import json
 import math
 import os
@@ -53,7 +54,7 @@ def shown(value: Any) -> str:
 
 
 def _typed(value: Any, kind: Any) -> Any:
-    origin, parts = get_origin(kind), get_args(kind)
+    origin, parts = _origin_and_parts(kind)
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()  # a number of NumPy, JAX or torch
     if origin in (Union, UnionType):
@@ -74,6 +75,11 @@ def _typed(value: Any, kind: Any) -> Any:
     elif kind is Any or (isinstance(kind, type) and kind not in (int, float, str, Path) and isinstance(value, kind)):
         return value
     raise TypeError
+
+
+@functools.cache
+def _origin_and_parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(kind), get_args(kind)
 
 
 def _as_one_of(value: Any, kinds: tuple[Any, ...]) -> Any:

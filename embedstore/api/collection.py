@@ -203,6 +203,48 @@ class Collection:
             positive = move_away(positive, negatives, weight=away_weight)
         return SearchResult(search(self._tables, self._table, positive, config, warm=warm))
 
+    def search_many(
+        self,
+        queries: Any,
+        *,
+        k: int = 10,
+        where: str | None = None,
+        exclude_same: Literal["slide", "patient"] | None = None,
+        columns: Sequence[str] = (),
+        on_progress: OnProgress | None = None,
+    ) -> Table:
+        """Find the tiles that are nearest to each of many queries, with all cores.
+
+        Each query's own tile is left out. For thousands of queries, call `warm` before: 10,000 then take about two
+        seconds.
+
+        Args:
+            queries: (n, dim) vectors; n ids of tiles; a table of Arrow, pandas or polars with a column `tile_id` or
+                `vector`; or the path of such a file: .npy, .parquet, .csv or .xlsx.
+            k: Neighbours of each.
+            where: Only tiles that fulfil this SQL; see `search`.
+            exclude_same: Leave out tiles of the query's own slide, or of all slides of its patient; for ids of tiles.
+            columns: Columns of slides to show beside each neighbour.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+        Returns:
+            A row for each neighbour, the nearest of each query first: query, counted from 0; query_tile_id, where the
+            queries are tiles; rank, from 1; distance, 1 - cosine; and the tile's columns as of `search`.
+        Raises:
+            QueryError: the queries cannot be used, or the collection is empty.
+            TileNotFoundError: there is no such tile.
+            ConfigError: a filter, column or setting that does not exist.
+            VectorError: vectors of another length, or without direction.
+        """
+        from embedstore.search import many_queries, search_many
+
+        config = build_config(SearchConfig, None, k=k, where=where, exclude_same=exclude_same, columns=columns)
+        collection = self._table.pinned()
+        asked = many_queries(collection, queries)
+        with progress_bar(on_progress) as report:
+            warm = self._warm.get(self.name)
+            rows = search_many(self._tables, collection, asked, config, warm=warm, on_progress=report)
+        return Table(rows, title=f"nearest to {len(asked):,} queries")
+
     def warm(
         self, *, folder: str | Path | None = None, wait: bool = True, on_progress: OnProgress | None = None
     ) -> "WarmFacts":

@@ -11,11 +11,13 @@ from embedstore.search.audits import (
 )
 from embedstore.search.filters import Selection, filter_columns, filter_tiles, select_slides, select_tiles
 from embedstore.search.hits import Hits
+from embedstore.search.many import search_many
 from embedstore.search.neighbours import search
 from embedstore.search.queries import (
     Query,
     away_from,
     image_query,
+    many_queries,
     place_query,
     prototype_query,
     region_query,
@@ -42,10 +44,12 @@ __all__ = [
     "find_leaks",
     "find_outliers",
     "image_query",
+    "many_queries",
     "place_query",
     "prototype_query",
     "region_query",
     "search",
+    "search_many",
     "select_slides",
     "select_tiles",
     "similar_slides",

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedstore.errors import ConfigError, QueryError
@@ -59,24 +58,21 @@ def search(
     # In this order: a run records a slide before its tiles, so that the ledger knows every slide of the pinned tiles.
     collection = collection.pinned()
     index = index_of(warm, collection, config)
-    _check_columns(store, config.columns)
-    slides = store.ledger.slide_table(["slide_id", "patient", *dict.fromkeys(config.columns)])
-    if index is None and not len(collection):
-        raise QueryError(
-            f"collection {collection.name!r} has no tiles; `embedstore ingest` adds them, and "
-            "`embedstore status` shows the states of its slides"
-        )
-    excluded = excluded_slides(store, query, config.exclude_same)
+    check_columns(store, config.columns)
+    slides = SlideColumns(store, config.columns)
+    if index is None:
+        require_tiles(collection)
+    excluded = _excluded(store, query, config.exclude_same)
     try:
         if index is None:
             selection = select_tiles(store, collection, config.where)
-            tiles, note = _NeighbourSearch(collection, query, selection, excluded, config).run()
+            tiles, note = NeighbourSearch(collection, query, selection, excluded, config).run()
         else:
             passing = without_slides(index, passing_rows(index, store, collection, config.where), excluded)
             tiles, note = _HotSearch(collection, query, index, passing, config).run()
     except _FarDown:
         return search(store, collection, query, config)
-    table = hit_table(tiles, slides, config.columns)
+    table = slides.beside(tiles)
     return Hits(store=store, collection=collection.name, query=query, table=table, note=note)
 
 
@@ -91,7 +87,7 @@ def index_of(warm: WarmCollection | None, collection: Collection, config: Search
     return index if index is not None and index.rows.living else None
 
 
-class _NeighbourSearch:
+class NeighbourSearch:
     """Fetches neighbours until enough of them pass every condition."""
 
     def __init__(
@@ -184,7 +180,7 @@ class _NeighbourSearch:
         return kept[first_of_each(slides, self._config.per_slide)]
 
 
-class _HotSearch(_NeighbourSearch):
+class _HotSearch(NeighbourSearch):
     """The same with a hot index, which knows before what passes."""
 
     def __init__(
@@ -214,7 +210,7 @@ def _id_list(ids: NDArray[np.int64]) -> str:
     return f"tile_id IN ({', '.join(map(str, ids.tolist()))})"
 
 
-def excluded_slides(store: Store, query: Query, same: Literal["slide", "patient"] | None) -> list[str]:
+def _excluded(store: Store, query: Query, same: Literal["slide", "patient"] | None) -> list[str]:
     """Slides that are left out: the query's own, or all of their patients."""
     if same is None:
         return []
@@ -225,7 +221,16 @@ def excluded_slides(store: Store, query: Query, same: Literal["slide", "patient"
     return Patients(store).require_slides_with_same(query.slides) if same == "patient" else sorted(set(query.slides))
 
 
-def _check_columns(store: Store, columns: Sequence[str]) -> None:
+def require_tiles(collection: Collection) -> None:
+    """Raise QueryError if a pinned collection has none."""
+    if not len(collection):
+        raise QueryError(
+            f"collection {collection.name!r} has no tiles; `embedstore ingest` adds them, and "
+            "`embedstore status` shows the states of its slides"
+        )
+
+
+def check_columns(store: Store, columns: Sequence[str]) -> None:
     known = store.ledger.slide_schema().names if columns else []
     for name in columns:
         if name not in known or name in HIT_COLUMNS:
@@ -235,14 +240,26 @@ def _check_columns(store: Store, columns: Sequence[str]) -> None:
             )
 
 
-def hit_table(tiles: pa.Table, slides: pa.Table, columns_of_slides: Sequence[str] = ()) -> pa.Table:
-    """`HIT_COLUMNS` of tiles in the order of their distance, and the requested columns of slides."""
-    tile_slides = slides.take(pc.index_in(tiles["slide_id"], value_set=slides["slide_id"]))
-    columns = {name: tiles[name] for name in TILE_COLUMNS} | {
-        "rank": pa.array(range(1, tiles.num_rows + 1), pa.int64()),
-        "distance": pc.max_element_wise(tiles["distance"], pa.scalar(0.0, pa.float32())),  # rounding below 0
-        "patient": tile_slides["patient"],
-    }
-    return pa.table(
-        {name: columns[name] for name in HIT_COLUMNS} | {name: tile_slides[name] for name in columns_of_slides}
-    )
+class SlideColumns:
+    """What is shown of the slides of tiles: the patient, and columns that were requested.
+
+    It is read when this is made. In a search, this is before the tiles, but after they are pinned: a run records a
+    slide before its tiles, so that the ledger knows every slide of the pinned tiles.
+    """
+
+    def __init__(self, store: Store, columns: Sequence[str]):
+        self._columns = columns
+        self._slides, self._row_of = store.ledger.slide_positions(["slide_id", "patient", *columns])
+
+    def beside(self, tiles: pa.Table) -> pa.Table:
+        """`HIT_COLUMNS` of tiles in the order of their distance, and the columns of their slides."""
+        rows = [self._row_of.get(slide) for slide in tiles["slide_id"].to_pylist()]
+        of_slide = self._slides.take(pa.array(rows, pa.int64()))
+        columns = {name: tiles[name] for name in TILE_COLUMNS} | {
+            "rank": pa.array(np.arange(1, tiles.num_rows + 1)),
+            "distance": pa.array(np.maximum(tiles["distance"].to_numpy(), np.float32(0))),  # rounding below 0
+            "patient": of_slide["patient"],
+        }
+        return pa.table(
+            {name: columns[name] for name in HIT_COLUMNS} | {name: of_slide[name] for name in self._columns}
+        )

@@ -31,6 +31,7 @@ class Ledger:
         self._uri = store_uri
         self._slides = Table(store_uri, "slides")
         self._outcomes = Table(store_uri, "outcomes")
+        self._positions: tuple[pa.Table | None, Mapping[str, int]] = None, {}  # of the table that was asked for last
         self._kept_slides: tuple[int, dict[tuple[str, ...], pa.Table]] = -1, {}  # of a version, by columns
         self._kept_ids: tuple[pa.Table | None, frozenset[str]] = None, frozenset()  # of that table
         self._only: frozenset[str] | None = None  # slides that are read; all when None
@@ -83,13 +84,6 @@ class Ledger:
         except StoreNotFoundError:
             return SLIDES
 
-    def slides_version(self) -> int:
-        """The version of the table of slides; 0 before there is one."""
-        try:
-            return self._slides.open().version
-        except StoreNotFoundError:
-            return 0
-
     def version(self) -> int:
         """A number that changes with the table of slides."""
         return self._slides.open().version if self._slides.exists() else 0
@@ -117,6 +111,14 @@ class Ledger:
         table = dataset.to_table(columns=list(dict.fromkeys(["slide_id", *columns])))
         only = pa.array(sorted(self._only), pa.string())
         return table.filter(pc.is_in(table["slide_id"], value_set=only)).select(columns)
+
+    def slide_positions(self, columns: Sequence[str]) -> tuple[pa.Table, Mapping[str, int]]:
+        """`slide_table` with `slide_id`, and the row of each slide in it."""
+        table = self.slide_table(columns)
+        if self._positions[0] is not table:
+            self._positions = table, {slide: row for row, slide in enumerate(table["slide_id"].to_pylist())}
+        known, positions = self._positions
+        return (table, positions) if known is table else self.slide_positions(columns)
 
     def outcomes(
         self, *, collection: str | None = None, states: Sequence[State] = (), slide_id: str | None = None

@@ -267,6 +267,23 @@ def test_where_nothing_can_be_written(store: Store, tiles, tmp_path: Path):
 # -- slides ---------------------------------------------------------------------------------
 
 
+def test_many_queries_at_once(store: Store, tiles, tmp_path: Path):
+    asked = tmp_path / "asked.csv"
+    asked.write_text("tile_id\n" + "".join(f"{tile['tile_id']}\n" for tile in tiles[:3]))
+    done = search(store, "--queries", asked, "-k", 2, "--exclude-same", "slide", "--table", tmp_path / "found.csv")
+    assert done.exit_code == 0 and "6 neighbours" in done.stderr
+    rows = list(csv.DictReader((tmp_path / "found.csv").read_text().splitlines()))
+    assert [row["query"] for row in rows] == ["0", "0", "1", "1", "2", "2"]
+    others = [tile for tile in tiles if tile["slide_id"] != tiles[0]["slide_id"]]
+    assert [int(row["tile_id"]) for row in rows[:2]] == nearest(others, tiles[0]["vector"], 2)
+    done = search(store, "--queries", asked, "--table", tmp_path / "found.parquet", "--json")
+    assert json.loads(done.stdout) == {
+        "collection": "toy", "rows": 30, "files": [str(tmp_path / "found.parquet")],
+    }  # fmt: skip
+    with pytest.raises(ExportError, match=r"found.xlsx ends in"):
+        search(store, "--queries", asked, "--table", tmp_path / "found.xlsx")
+
+
 def test_slides_like_a_slide(store: Store):
     shown = json.loads(search(store, "--slide", "a.svs", "-k", 3, "--json").stdout)
     assert (shown["collection"], shown["slide"]) == ("toy", "a.svs")
@@ -291,7 +308,7 @@ def test_no_slide_passes(store: Store):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("", "name what to search by: TILE, --at, --region, --image, --vector, --label; or --slide alone"),
+        ("", "name what to search by: TILE, --at, --region, --image, --vector, --label; --slide alone"),
         ("5 --vector v.npy", "search by one of these only; TILE and --vector were given"),
         ("--at 5 5", "--at is a place on a slide; name the slide with --slide"),
         ("--region 5 5 9 9", "--region is a place on a slide"),
@@ -309,6 +326,9 @@ def test_no_slide_passes(store: Store):
         ("5 --diverse 2", "2.0 is not in the range 0<=x<=1"),
         ("5 --per-slide 0", "0 is not in the range x>=1"),
         ("five", "'five' is not a tile id"),
+        ("--queries q.npy", "--queries finds many rows; name a file for them with --table"),
+        ("--queries q.npy --table t.csv 5", "search by --queries or by one tile, not by both"),
+        ("--queries q.npy --table t.csv --montage x.png --per-slide 2", "--queries takes no --per-slide, --montage"),
         ("5 --not five", "'five' is not a tile id"),
         ("--probs 3", "--probes"),
         ("-z", "No such option"),

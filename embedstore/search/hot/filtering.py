@@ -34,7 +34,7 @@ def passing_rows(index: HotIndex, store: Store, collection: Collection, where: s
     """
     if where is None:
         return None
-    versions = store.ledger.slides_version(), store.labels.version()
+    versions = store.ledger.version(), store.labels.version()
     kept = index.kept_filters.get(where)
     if kept is not None and kept.versions == versions:
         return kept.passing

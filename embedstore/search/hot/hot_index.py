@@ -1,5 +1,6 @@
 """The hot index: one version of a collection, searched from memory and from a file of its vectors."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,6 +21,8 @@ CANDIDATES_EACH = 4
 #: Candidates up to here are ranked with NumPy at once; of more, the best by faster inner products.
 RANKED_AT_ONCE = 40
 SPARE = 8
+#: Queries whose candidates are ranked together: 10 MB of float32 at 50 candidates of 768 dimensions.
+RANKED_QUERIES = 64
 #: Where more than 16 neighbours are asked for, or less than this share of the rows pass, more partitions are searched.
 PROBED_NEIGHBOURS, PROBED_SHARE, MOST_PROBES = 16, 0.05, 16
 
@@ -84,7 +87,6 @@ class HotIndex:
         coded_rows: Rows that the codes were trained for.
         effort: How far the codes are searched.
         kept_filters: What passes a filter at this version, by filter.
-        kept_slides: The row of the ledger's table of slides for each slide, and that table.
     """
 
     version: int
@@ -95,7 +97,6 @@ class HotIndex:
     coded_rows: int
     effort: Effort
     kept_filters: dict[str, Any] = field(default_factory=dict)
-    kept_slides: dict[str, Any] = field(default_factory=dict)
 
     @property
     def dim(self) -> int:
@@ -129,6 +130,60 @@ class HotIndex:
             found = self.codes.search(direction[None], n, probes=self.codes.partitions, passing=bits)[0]
             found = found[found >= 0]
         return self.ranked(direction, np.sort(found), k)
+
+    def nearest_of_many(
+        self, directions: NDArray[np.float32], k: int, passing: Passing | None = None, *, threads: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The k rows nearest to each of many unit vectors, and their distances; nearest first.
+
+        Args:
+            directions: (q, dim).
+            k, passing: As of `nearest`.
+            threads: That take part.
+        Returns:
+            (q, k), row -1 and distance NaN where fewer pass.
+        """
+        count = self.everything.count if passing is None else passing.count
+        if passing is not None and passing.few:
+            found = self._among_few(directions, passing.rows, k + SPARE)
+        else:
+            n, share = max(self.effort.candidates, CANDIDATES_EACH * k), count / max(self.everything.count, 1)
+            bits = None if passing is None else passing.bits
+            probes = self.probes_for(k, share)
+            found = self.codes.search(directions, n, probes=probes, passing=bits, threads=threads)
+            short = np.flatnonzero((found >= 0).sum(axis=1) < min(k, count))
+            if len(short):  # the partitions hold too few that pass
+                everywhere = self.codes.partitions
+                found[short] = self.codes.search(directions[short], n, probes=everywhere, passing=bits, threads=threads)
+        blocks = [slice(start, start + RANKED_QUERIES) for start in range(0, len(found), RANKED_QUERIES)]
+        with ThreadPoolExecutor(threads) as pool:
+            ranked = list(pool.map(lambda block: self._ranked_of_many(directions[block], found[block], k), blocks))
+        return np.concatenate([rows for rows, _ in ranked]), np.concatenate([distance for _, distance in ranked])
+
+    def _among_few(self, directions: NDArray[np.float32], rows: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+        """(q, n) the rows nearest to each, as far as float32 tells them apart, -1 where there are no more."""
+        found = np.full((len(directions), n), -1)
+        if len(rows) <= n:
+            found[:, : len(rows)] = rows
+            return found
+        unit = self.vectors[rows].astype(np.float32) / self.rows.norm[rows, None]
+        for start in range(0, len(directions), RANKED_QUERIES):
+            cosine = directions[start : start + RANKED_QUERIES] @ unit.T
+            found[start : start + RANKED_QUERIES] = rows[np.argpartition(-cosine, n - 1, axis=1)[:, :n]]
+        return found
+
+    def _ranked_of_many(
+        self, directions: NDArray[np.float32], found: NDArray[np.int64], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        found = np.sort(found, axis=1)
+        vectors = self.vectors[found].astype(np.float32)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance = 1 - np.einsum("qnd,qd->qn", vectors, directions) / self.rows.norm[found]
+        distance[found < 0] = np.nan
+        order = np.argsort(distance, axis=1, kind="stable")[:, :k]
+        rows, distance = np.take_along_axis(found, order, axis=1), np.take_along_axis(distance, order, axis=1)
+        lacking = ((0, 0), (0, k - order.shape[1]))
+        return np.pad(rows, lacking, constant_values=-1), np.pad(distance, lacking, constant_values=np.nan)
 
     def probes_for(self, k: int, share: float) -> int:
         """Partitions that are searched for k of a share of the rows."""

@@ -1,6 +1,7 @@
 """Queries: a direction among a collection's vectors, from a tile, a place, an image, a file of numbers or labels."""
 
 from embedstore.search.queries.image_query import image_query
+from embedstore.search.queries.many_queries import ManyQueries, many_queries
 from embedstore.search.queries.prototype import prototype_query
 from embedstore.search.queries.query import Query, away_from
 from embedstore.search.queries.tile_query import place_query, region_query, tile_query
@@ -8,9 +9,11 @@ from embedstore.search.queries.to_query import to_query
 from embedstore.search.queries.vector_file import vector_query
 
 __all__ = [
+    "ManyQueries",
     "Query",
     "away_from",
     "image_query",
+    "many_queries",
     "place_query",
     "prototype_query",
     "region_query",

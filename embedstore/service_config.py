@@ -23,6 +23,7 @@ class ServiceConfig(Settings):
         jobs: Fits, predictions and exports that run at once.
         cluster: Address of a Ray cluster: images of queries are embedded, and heads fitted, on its nodes; here when
             None.
+        spool: Folder for exports until they are downloaded, and for temporary files; in the user's cache when None.
         max_json_bytes: Largest body of JSON, bytes.
         max_upload_bytes: Largest body of any other kind, such as an image or a table of queries, bytes.
         body_timeout_s: Longest pause of a client within the body of a request, seconds.
@@ -40,6 +41,7 @@ class ServiceConfig(Settings):
     warm_tiles: int = 20_000
     jobs: int = 1
     cluster: str | None = None
+    spool: str | None = None
     max_json_bytes: int = 4 * MIB
     max_upload_bytes: int = 64 * MIB
     body_timeout_s: float = 30.0

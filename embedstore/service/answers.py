@@ -36,6 +36,11 @@ TABLE: dict[int | str, dict[str, Any]] = {200: {"model": TableAnswer, "content":
 OR_ARROW: dict[int | str, dict[str, Any]] = {200: {"content": {ARROW: {}}}}
 
 
+def content(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """An answer that is no JSON, for the OpenAPI document."""
+    return {200: {"content": {each: {} for each in media_types}}}
+
+
 def wants_arrow(request: Request, format: Literal["json", "arrow"] | None) -> bool:
     return format == "arrow" if format else ARROW in request.headers.get("accept", "")
 
@@ -65,16 +70,18 @@ def table_answer(
     *,
     offset: int = 0,
     limit: int | None = None,
+    total: int | None = None,
     format: Literal["json", "arrow"] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Response:
     """Rows of a table in the format that was asked for.
 
     Args:
+        total: Rows that there are; those of the table when None.
         metadata: Facts about the table: beside the rows in JSON, in the schema's metadata in Arrow.
     """
     arrow = wants_arrow(request, format)
-    total = table.num_rows
+    total = table.num_rows if total is None else total
     table = table.slice(offset, most_rows(request, limit, arrow=arrow))
     if arrow:
         return arrow_answer(table, metadata={**(metadata or {}), "total": str(total)})

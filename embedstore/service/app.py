@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 
+import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
@@ -10,7 +11,18 @@ from fastapi.routing import APIRoute
 from embedstore.service.failures import add_handlers
 from embedstore.service.limits import BoundedBodies
 from embedstore.service.metrics import CountedRequests
-from embedstore.service.routes import collections, pictures, search, slides, store, tiles
+from embedstore.service.routes import (
+    collections,
+    exports,
+    heads,
+    jobs,
+    pictures,
+    predictions,
+    search,
+    slides,
+    store,
+    tiles,
+)
 from embedstore.service.security import rules
 from embedstore.service.security.gate import Gate
 from embedstore.service.service import Service
@@ -19,7 +31,8 @@ from embedstore.version import __version__
 
 #: In this order: the route of one slide takes every path below /api/slides that no route before it takes.
 ROUTERS: tuple[APIRouter, ...] = (
-    store.router, collections.router, search.router, tiles.router, pictures.router, slides.router,
+    store.router, collections.router, search.router, tiles.router, pictures.router, jobs.router, heads.router,
+    predictions.router, exports.router, slides.router,
 )  # fmt: skip
 
 #: What pages of `allow_origin` may send.
@@ -46,9 +59,9 @@ def create_app(store_uri: str, config: ServiceConfig | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.start()
+        await anyio.to_thread.run_sync(service.start)
         yield
-        service.close()
+        await anyio.to_thread.run_sync(service.close)
 
     app = FastAPI(
         title="embedstore",

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 
@@ -28,7 +29,8 @@ def serve(store_uri: str, config: ServiceConfig, *, on_start: Callable[[str], No
     listening = _bound(config.host, config.port)
     if on_start is not None:
         on_start(url_of(listening))
-    server = uvicorn.Server(
+    app.state.service.jobs.prepare()
+    server = _Server(
         uvicorn.Config(
             app,
             http="httptools",
@@ -42,6 +44,14 @@ def serve(store_uri: str, config: ServiceConfig, *, on_start: Callable[[str], No
     )
     with listening:
         server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """A server that lets those go who listen to jobs when it is told to end, before it waits for their connections."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.config.app.state.service.jobs.stop_listening()  # type: ignore[union-attr]
+        super().handle_exit(sig, frame)
 
 
 def _bound(host: str, port: int) -> socket.socket:

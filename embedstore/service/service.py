@@ -10,9 +10,12 @@ from embedstore.api import Collection, Store
 from embedstore.errors import ConfigError, EmbedStoreError
 from embedstore.progress import no_progress
 from embedstore.service.extractors import OwnExtractors
+from embedstore.service.jobs import JobManager
+from embedstore.service.jobs.spool import spool_folder
 from embedstore.service.limits import Limits
 from embedstore.service.metrics import Metrics
 from embedstore.service.pictures import OpenSlides, Pictures, SlideFiles
+from embedstore.service.pictures.byte_cache import ByteCache
 from embedstore.service.security import Authenticator
 from embedstore.service.security.access_recorder import AccessRecorder
 from embedstore.service.security.projects import Projects
@@ -21,6 +24,8 @@ from embedstore.service_config import ServiceConfig
 from embedstore.store import Store as StoreTables
 
 log = logging.getLogger(__name__)
+#: Of rasters and pictures of curves that are kept, bytes.
+DRAWN_BYTES = 64 << 20
 
 
 class Service:
@@ -37,6 +42,8 @@ class Service:
         projects: Knows which slides a project has.
         access_log: Writes who looks at slides, and who changes what.
         pseudonyms: Of slides and patients; None where their names are shown.
+        jobs: What is done in the background.
+        drawn: Rasters and pictures of curves.
     """
 
     def __init__(self, store_uri: str, config: ServiceConfig):
@@ -61,6 +68,13 @@ class Service:
 
             self._joined.enter_context(cluster(config.cluster))
         self.extractors = OwnExtractors(trusted=config.trust_extractor, on_cluster=config.cluster is not None)
+        self.jobs = JobManager(
+            self.tables,
+            spool=spool_folder(config.spool, self.tables.uri),
+            workers=config.jobs,
+            cluster=config.cluster,
+        )
+        self.drawn = ByteCache(DRAWN_BYTES)
         self._collections: dict[str, Collection] = {}
         self._lock = threading.Lock()
 
@@ -89,6 +103,7 @@ class Service:
         for name in self.tables.collection_names():
             self.collection(name)
         self.access_log.start()
+        self.jobs.start()
 
     def close(self) -> None:
         """End what runs beside the requests."""
@@ -98,6 +113,7 @@ class Service:
         with contextlib.suppress(EmbedStoreError, OSError):  # it only tells when tokens were last used
             self.authenticator.record_use(now=True)
         self.pictures.close()
+        self.jobs.close()
         self._joined.close()
 
 

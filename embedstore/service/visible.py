@@ -103,6 +103,18 @@ class Visible:
         if visible is not None and not set(slide_ids) <= visible:
             raise SlideNotInStoreError("there is no such tile in the store")
 
+    def require_names(self, what: str) -> None:
+        """Check that names are shown, for a file that has names of slides and patients in it.
+
+        Raises:
+            NotAllowedError: the service shows pseudonyms.
+        """
+        if self._pseudonyms is not None:
+            raise NotAllowedError(
+                f"{what} holds the names of slides and patients, and this service shows pseudonyms; whoever runs the "
+                "service can make the file with the command line"
+            )
+
     def where(self, where: str | None) -> str | None:
         """A filter of the caller, in real names, and the project's.
 
@@ -215,6 +227,11 @@ class Visible:
         """The id by which the caller knows a slide."""
         return slide_id if self._pseudonyms is None else self._pseudonyms.shown("slide", slide_id)
 
+    def shown_filter(self, where: str | None) -> str | None:
+        """A filter that somebody else gave, as the caller may read it: it may name what they must not see."""
+        hides = where is not None and (self._project is not None or self._pseudonyms is not None)
+        return "a filter on slides" if hides else where
+
     def shown_project(self) -> str | None:
         """The caller's project as they may read it."""
         if self.caller.project is None or self._pseudonyms is None:
@@ -227,7 +244,7 @@ class Visible:
             project = self._project
         except NotAllowedError as error:
             return str(error)
-        text = without_paths(text)
+        text = without_paths(text.replace(self.service.tables.uri, "the store"))
         for written, given in self._filters.items():
             text = text.replace(repr(clipped(written)), repr(clipped(given)))
         if project is None and self._pseudonyms is None:

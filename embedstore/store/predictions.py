@@ -72,6 +72,15 @@ class Predictions:
         """{slide: number of its rows}."""
         return self._table.counts("slide_id") if self.exists() else {}
 
+    def version(self) -> int:
+        """The newest version of the table, which changes with every change of its rows; 0 where there is none."""
+        return self._table.open().version if self.exists() else 0
+
+    def schema(self) -> pa.Schema:
+        """The columns; errors as in `facts`."""
+        self._require()
+        return self._table.open().schema
+
     def written_at(self) -> dt.datetime | None:
         """When the table was last written, UTC; None where there is none."""
         return self._table.written_at() if self.exists() else None

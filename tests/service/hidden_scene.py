@@ -4,9 +4,24 @@ from pathlib import Path
 
 import numpy as np
 
+from embedstore.progress import Progress
+from embedstore.service.jobs.spool import Spool, keep_slides, spool_folder
 from embedstore.service.security.pseudonyms import Pseudonyms
-from embedstore.store import Collection, CollectionWriter, FragmentWriter, Label, Outcome, SlideRow, Store
+from embedstore.store import (
+    Collection,
+    CollectionWriter,
+    FragmentWriter,
+    Job,
+    Label,
+    Outcome,
+    SlideRow,
+    Store,
+    StoredAugmenter,
+    StoredHead,
+)
+from heads.stored_examples import StoredExamples
 from tests.collection_records import collection_record
+from tests.heads.records import head_record
 from tests.slides.drawings import tissue_picture, write_tiff
 from tests.store import predicted
 
@@ -66,9 +81,53 @@ def build(folder: Path) -> Store:
         for slide_id, metadata in SLIDES.items()
         for tile in range(TILES)
     )  # fmt: skip
+    add_models(store)
+    return store
+
+
+def add_models(store: Store) -> None:
+    """A head with predictions and an augmenter, whose cards name slides of the second project."""
     facts = predicted.facts(head="head", task="tumour", classes=("no", "yes"), positive="yes", thresholds={"yes": 0.5})
     predicted.predict(store, facts, {slide_id: predicted.two(np.linspace(0, 1, TILES)) for slide_id in SLIDES})
-    return store
+    tiles = store.collection("toy").tiles(columns=["tile_id"])["tile_id"].to_numpy()
+    ones = np.ones(len(tiles), np.int64)
+    examples = StoredExamples(
+        ids=tiles, tiles=ones, group=ones.astype(np.int32), parts=np.zeros((1, len(tiles)), np.int8),
+        targets=(np.ones((len(tiles), 2), bool),), known=(ones.astype(bool),),
+    )  # fmt: skip
+    record = head_record(where="diagnosis = 'brontoma'", notes=("slide 'bronto 1.svs' of patient Bronte has no label",))
+    store.heads.save(
+        StoredHead(
+            name="head", task="tumour", collection="toy", model="linear", level="tile", digest="sha256:head-1",
+            record=record.as_record(), parameters=b"", examples=examples.to_bytes(),
+        )
+    )  # fmt: skip
+    notes = {"notes": ["slide 'bronto 1.svs' has no view"]}
+    store.augmenters.save(
+        StoredAugmenter(name="augmenter", collection="toy", digest="sha256:1", record=notes, parameters=b"")
+    )
+
+
+def add_jobs(store: Store, spool: Path) -> None:
+    """A job of the first project, with a file, and one of nobody's project, that names slides of the second."""
+    asked = {"format": "csv", "slides": ["bronto 1.svs"], "where": "diagnosis = 'brontoma'"}
+    message = "slide '/data/bronto 1.svs' of patient Bronte cannot be read"
+    file = {"name": "toy-tiles.csv", "bytes": 8, "media_type": "text/csv"}
+    exported = {"file": file, "notes": [message]}
+    progress = Progress(stage="export", message="bronto 2.svs")
+    store.jobs.record(
+        [
+            Job(
+                id="a1", kind="export", caller="ann", project=PROJECT, state="done", result=exported, progress=progress
+            ),
+            Job(
+                id="b2", kind="export", caller="ann", params=asked, state="failed", error="SlideError", message=message
+            ),
+        ]
+    )
+    folder = Spool(spool_folder(str(spool), store.uri), most_bytes=1000, keep_s=1000).make("a1")
+    keep_slides(folder, AMBER)
+    (folder / "toy-tiles.csv").write_text("tile_id\n")
 
 
 def _tiles(collection: Collection, slide_id: str):

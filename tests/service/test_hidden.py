@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -30,10 +31,14 @@ BODIES: dict[str, list[Any]] = {
         {"query": {"vector": [1, 0, 0, 0]}, "where": "patient = 'PATIENT' AND cast(diagnosis as int) > 3", "k": 50},
     ],
     "/api/collections/{collection}/query": [{"slide_id": "SLIDE", "x": 10, "y": 10}],
+    "/api/heads": [{"tasks": ["tumour"], "where": "patient = 'PATIENT'"}],
+    "/api/heads/{head}/predict": [{"slides": ["SLIDE"], "collection": "none"}],
+    "/api/exports": [{"format": "geojson", "head": "head", "slides": ["SLIDE"], "settings": {"merge": 1}}],
 }
 #: {parameter: values that are tried}, beside the names.
 KNOWN: dict[str, list[str]] = {
-    "collection": ["toy"], "head": ["head"], "task": ["tumour"], "name": ["head"], "sort": ["slide_id", "patient"],
+    "collection": ["toy"], "head": ["head"], "augmenter": ["augmenter"], "job_id": ["a1", "b2"],
+    "format": ["csv", "geojson"], "task": ["tumour"], "name": ["head"], "sort": ["slide_id", "patient"],
     "where": ["diagnosis LIKE 'b%'", "path LIKE '%bronto%'", "slide_id > 'b'", "cohort = 'B'", "cast(kind as int) = 1"],
     "columns": ["slide_id", "diagnosis"], "text": ["bront", "amber", "4711"],
     "level": ["8"], "column": ["0"], "row": ["0"],
@@ -43,6 +48,13 @@ KNOWN: dict[str, list[str]] = {
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return scene.build(tmp_path_factory.mktemp("hidden"))
+
+
+@pytest.fixture(scope="module")
+def spool(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("spool")
+    scene.add_jobs(store, folder)
+    return folder
 
 
 def names(store: Store, column: int) -> list[str]:
@@ -59,22 +71,26 @@ def requests_of(client: TestClient, store: Store) -> Iterator[tuple[str, str, di
     document = client.get("/api/openapi.json").json()
     tiles = [str(each) for each in store.collection("toy").tiles(columns=["tile_id"])["tile_id"].to_pylist()[::3]]
     known = KNOWN | {"slide_id": names(store, 0), "patient": names(store, 1), "tile_id": tiles}
-    for path, methods in document["paths"].items():
+    operations = [
+        (path, method, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    for path, method, operation in sorted(operations, key=lambda each: each[1] == "delete"):  # or there is nothing left
         in_path = re.findall(r"\{(\w+)\}", path)
         urls = [
             re.sub(r"\{\w+\}", "{}", path).format(*(quote(value) for value in values))
             for values in product(*(known.get(name, ["1"]) for name in in_path))
         ]
-        for method, operation in methods.items():
-            queries = [{}]
-            for parameter in operation.get("parameters", ()):
-                if parameter["in"] == "query":
-                    queries += [{parameter["name"]: value} for value in known.get(parameter["name"], ())]
-            bodies: list[Any] = [None]
-            if "requestBody" in operation:
-                bodies = [{}, *(filled for body in BODIES.get(path, ()) for filled in _filled(body, store))]
-            for url, query, body in product(urls, queries, bodies):
-                yield method, path, {"url": url, "params": query, "json": body}
+        queries = [{}]
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "query":
+                queries += [{parameter["name"]: value} for value in known.get(parameter["name"], ())]
+        bodies: list[Any] = [None]
+        if "requestBody" in operation:
+            bodies = [{}, *(filled for body in BODIES.get(path, ()) for filled in _filled(body, store))]
+        for url, query, body in product(urls, queries, bodies):
+            yield method, path, {"url": url, "params": query, "json": body}
 
 
 def _filled(body: Any, store: Store) -> Iterator[Any]:
@@ -109,6 +125,7 @@ def _texts_in(value: Any) -> Iterator[str]:
 
 def walk(client: TestClient, store: Store, hidden: tuple[str, ...]) -> dict[str, set[int]]:
     """Ask every route, and look for hidden words; returns the statuses of each."""
+    scene.add_models(store)
     statuses: dict[str, set[int]] = {}
     found = []
     for method, path, sent in requests_of(client, store):
@@ -121,9 +138,9 @@ def walk(client: TestClient, store: Store, hidden: tuple[str, ...]) -> dict[str,
     return statuses
 
 
-def test_no_answer_tells_a_caller_of_another_project(store: Store):
+def test_no_answer_tells_a_caller_of_another_project(store: Store, spool: Path):
     token = store.tokens.create("of-project", role="admin", project=scene.PROJECT)
-    with client_of(store, token=token) as client:
+    with client_of(store, token=token, settings={"spool": str(spool)}) as client:
         statuses = walk(client, store, scene.HIDDEN_OF_PROJECT)
         slides = {row["slide_id"] for row in client.get("/api/slides").json()["rows"]}
         assert slides == set(scene.AMBER)
@@ -133,10 +150,14 @@ def test_no_answer_tells_a_caller_of_another_project(store: Store):
     assert_asked(statuses)
 
 
-def test_no_answer_has_a_name_beside_pseudonyms(store: Store):
+def test_no_answer_has_a_name_beside_pseudonyms(store: Store, spool: Path):
     token = store.tokens.create("boss", role="admin")
-    with client_of(store, token=token, pseudonyms=True, show_columns=("cohort",)) as client:
+    settings = {"spool": str(spool)}
+    with client_of(store, token=token, settings=settings, pseudonyms=True, show_columns=("cohort",)) as client:
         statuses = walk(client, store, scene.HIDDEN_BY_PSEUDONYMS)
+    for of_files in ("/api/jobs/{job_id}/file", "/api/heads/{head}/split.csv"):
+        assert 403 in statuses.pop(f"get {of_files}") - {404}
+    assert 403 in statuses.pop("get /api/heads/{head}/predictions/{slide_id}/export")
     assert_asked(statuses)
 
 

@@ -10,6 +10,7 @@ from embedstore.service.jobs.kinds import (
     Predict,
     SelectExtractor,
     UpdateIndex,
+    Workplace,
     job_kind,
 )
 from embedstore.service.jobs.manager import JobManager
@@ -27,5 +28,6 @@ __all__ = [
     "SelectExtractor",
     "SpooledFile",
     "UpdateIndex",
+    "Workplace",
     "job_kind",
 ]

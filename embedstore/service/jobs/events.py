@@ -34,7 +34,7 @@ async def job_changes(manager: JobManager, job_id: str, *, last: str | None = No
             if mark != last:
                 last = mark
                 yield mark, job
-            if job.is_finished:
+            if job.is_finished or not manager.is_heard:
                 return
             waiting = LOOK_UP_S if job.server != manager.server else None
             try:

@@ -225,6 +225,17 @@ class Export(JobKind):
         return scope
 
     def run(self, at: Workplace) -> dict[str, Any]:
+        path, media_type, result = self.write(at)
+        return {
+            "file": {"name": path.name, "bytes": path.stat().st_size, "media_type": media_type},
+            "slides": result.slides,
+            "rows": sum(file.rows for file in result.files),
+            "unit": result.unit,
+            "notes": list(result.notes),
+        }
+
+    def write(self, at: Workplace) -> tuple[Path, str, ExportResult]:
+        """Write the file; returns its path, its media type, and what is in it."""
         scope = self.scope(at.tables)
         keep_slides(at.folder, scope.slides)
         at.on_progress(Progress(stage="export", message=f"export {len(scope.slides):,} slide(s) as {self.format}"))
@@ -234,17 +245,7 @@ class Export(JobKind):
             slides=self.slides, where=self.where, on_progress=at.on_progress, **self.settings,
         )  # fmt: skip
         path = _one_file(at.folder / name, result)
-        return {
-            "file": {
-                "name": path.name,
-                "bytes": path.stat().st_size,
-                "media_type": _MEDIA_TYPES.get(path.suffix, "application/octet-stream"),
-            },
-            "slides": result.slides,
-            "rows": sum(file.rows for file in result.files),
-            "unit": result.unit,
-            "notes": list(result.notes),
-        }
+        return path, _MEDIA_TYPES[path.suffix], result
 
     def left(self, tables: StoreTables, since: dt.datetime) -> str:
         return "its unfinished file was deleted"

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,10 @@ class JobManager:
         workers: Jobs that run at once.
         most_queued: Jobs that may wait.
         cluster: Address of the Ray cluster where jobs run that want a GPU; on this machine when None.
+
+    Attributes:
+        server: Name of its lease, which it holds while it has jobs that have not ended.
+        is_heard: False once the server is about to end, so that nobody listens to jobs any longer.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class JobManager:
         self._tables = Store(tables.uri)  # an open table is used by one thread at a time: see `_writing`
         self._writing = threading.RLock()
         self._spool = Spool(spool, most_bytes=SPOOL_BYTES, keep_s=SPOOL_KEEP_S)
-        self._scratch = self._spool.scratch()
+        self._scratch = self._spool.scratch
         self._most_queued = most_queued
         self.server = f"jobs-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._lease: Lease | None = None
@@ -91,12 +95,16 @@ class JobManager:
         self._live: dict[str, _Live] = {}
         self._queue: OrderedDict[str, deque[_Live]] = OrderedDict()  # by caller, whose turn is next first
         self._closing = self._prepared = False
+        self.is_heard = True
         self._upkeep_at = time.monotonic() + UPKEEP_S
-        self.recover()
         self._threads = [
             threading.Thread(target=self._work, args=(number,), name=f"jobs-{number}", daemon=True)
             for number in range(workers)
         ]
+
+    def start(self) -> None:
+        """Say what became of the jobs of servers that are gone, and take jobs."""
+        self.recover()
         for thread in self._threads:
             thread.start()
 
@@ -108,9 +116,16 @@ class JobManager:
             self._prepared = True
             self._changed.notify_all()
 
-    def submit(self, kind: JobKind, *, caller: str, project: str | None = None) -> Job:
+    def submit(
+        self, kind: JobKind, *, caller: str, project: str | None = None, asked: Mapping[str, Any] | None = None
+    ) -> Job:
         """Put a job into the queue.
 
+        Args:
+            kind: What to do.
+            caller: Who asks.
+            project: The filter on slides that the caller is bound to.
+            asked: The parameters in the caller's own words, which the job shows; those of `kind` when None.
         Raises:
             JobsFullError: too many wait.
             AccessError: the store cannot be written.
@@ -120,8 +135,8 @@ class JobManager:
         self._tables.require_writable()
         kind.check(Store(self._tables.uri))
         job = Job(
-            id=secrets.token_hex(8), kind=kind.NAME, caller=caller, project=project, params=kind.params(),
-            server=self.server,
+            id=secrets.token_hex(8), kind=kind.NAME, caller=caller, project=project, server=self.server,
+            params=kind.params() if asked is None else asked,
         )  # fmt: skip
         with self._writing:
             if self._lease is None:
@@ -184,9 +199,8 @@ class JobManager:
             self._finish(live, "cancelled", message="it was cancelled before it began; nothing was written")
         return self.get(job_id)
 
-    def file(self, job_id: str) -> SpooledFile:
+    def file(self, job: Job) -> SpooledFile:
         """What an export wrote; errors as in `Spool.file`."""
-        job = self.get(job_id)
         with self._writing:
             return self._spool.file(job, self._tables)
 
@@ -209,6 +223,13 @@ class JobManager:
         with self._changed:
             states = [live.job.state for live in self._live.values()]
         return {state: states.count(state) for state in ("queued", "running")}
+
+    def stop_listening(self) -> None:
+        """Let those who listen to jobs go: the server is about to end, and waits for their connections."""
+        self.is_heard = False
+        with self._changed:
+            wake = [each for live in self._live.values() for each in live.wake]
+        _call(wake)
 
     def close(self) -> None:
         """End what runs, and say of every job what became of it."""
@@ -245,6 +266,7 @@ class JobManager:
         for job in lost:
             self._spool.discard(job.id)
         self._spool.tidy(running=[job.id for job in unfinished if job.server not in gone])
+        self._spool.clear_scratch()
 
     def _interrupted(self, job: Job) -> Job:
         message = "the server ended before it began; nothing was written"
@@ -347,6 +369,8 @@ class JobManager:
                 raise WorkerDiedError("was not begun")
             worker.send(job.kind, live.kind.params(), folder)
             state, answer = self._answer(live, worker)
+            if state == "failed" and (live.cancelled or self._closing):
+                raise WorkerDiedError("was ended")  # what it failed with is how the signal came out of some library
         except WorkerDiedError as error:
             live.worker = None
             self._spool.discard(job.id)
@@ -398,9 +422,7 @@ class JobManager:
             live.job = replace(live.job, **changes)
             live.revision += 1
             wake = list(live.wake)
-        for each in wake:
-            with contextlib.suppress(RuntimeError):  # of an event loop that is closed
-                each()
+        _call(wake)
 
     def _finish(self, live: _Live, state: JobState, **changes: Any) -> None:
         """The end of a job: its row first, so that whoever is told of it finds it there."""
@@ -427,6 +449,12 @@ class JobManager:
                 )
                 return False
         return True
+
+
+def _call(wake: Iterable[Callable[[], None]]) -> None:
+    for each in wake:
+        with contextlib.suppress(RuntimeError):  # of an event loop that is closed
+            each()
 
 
 def _end(worker: Worker, scratch: Path) -> None:

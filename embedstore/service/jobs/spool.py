@@ -1,5 +1,6 @@
 """The spool: a folder outside the store where exports wait to be downloaded, for a time and up to a size."""
 
+import hashlib
 import json
 import logging
 import os
@@ -31,12 +32,14 @@ class SpooledFile:
         name: What it is to be called by those who download it.
         media_type: Of its content.
         bytes: Its size.
+        slides: Ids of the slides in it.
     """
 
     path: Path
     name: str
     media_type: str
     bytes: int
+    slides: tuple[str, ...]
 
 
 class Spool:
@@ -59,13 +62,16 @@ class Spool:
         folder.mkdir(mode=0o700)
         return folder
 
+    @property
     def scratch(self) -> Path:
-        """The folder of this process's temporary files; those that killed servers left are deleted."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """The folder for this process's temporary files."""
+        return self._folder / f"{_SCRATCH}{os.getpid()}"
+
+    def clear_scratch(self) -> None:
+        """Delete the temporary files that killed servers left."""
         for folder in self._folder.glob(f"{_SCRATCH}*"):
             if not psutil.pid_exists(int(folder.name.removeprefix(_SCRATCH))):
                 shutil.rmtree(folder, ignore_errors=True)
-        return self._folder / f"{_SCRATCH}{os.getpid()}"
 
     def discard(self, job_id: str) -> None:
         """Delete what a job has written."""
@@ -98,7 +104,9 @@ class Spool:
             raise JobNotFoundError(
                 f"the file of job {job.id} was deleted: a slide in it has been removed from the store; export again"
             )
-        return SpooledFile(path=path, name=about["name"], media_type=about["media_type"], bytes=size)
+        return SpooledFile(
+            path=path, name=about["name"], media_type=about["media_type"], bytes=size, slides=tuple(slides)
+        )
 
     def bytes(self, job_id: str | None = None) -> int:
         """Size of all files, or of those of one job."""
@@ -120,6 +128,14 @@ class Spool:
             if folder.name not in spared and (now - made > self._keep_s or total > self._most_bytes):
                 log.info("the export of job %s is deleted", folder.name)
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def spool_folder(given: str | None, store_uri: str) -> Path:
+    """The folder of a store's exports: in the one that was given, or in the user's cache."""
+    if given is None:
+        home = os.environ.get("EMBEDSTORE_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        given = str(Path(home) / "embedstore" / "service")
+    return Path(given).absolute() / hashlib.blake2b(store_uri.encode(), digest_size=8).hexdigest()
 
 
 def keep_slides(folder: Path, slide_ids: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,22 +26,10 @@ from tests.heads.scene import make_store
 from tests.service.jobs.conftest import Jobs
 from tests.service.jobs.waiting import until
 
-QUICK = {"bootstrap": 0, "split": {"folds": 3}}
-
 
 def slow_fit(name: str) -> Fit:
     """A fit that takes minutes, unless it is ended."""
     return Fit(tasks=("tissue",), names=(name,), settings={"model": "mlp", "bootstrap": 200_000})
-
-
-@pytest.fixture(scope="session")
-def fitted(jobs: Jobs) -> Job:
-    return jobs.finished(Fit(tasks=("tissue",), names=("cells",), settings=QUICK))
-
-
-@pytest.fixture(scope="session")
-def predicted(jobs: Jobs, fitted: Job) -> Job:
-    return jobs.finished(Predict(head="cells"))
 
 
 def test_fit_saves_a_head_and_tells_its_metrics(jobs: Jobs, fitted: Job):
@@ -56,7 +45,7 @@ def test_predictions_are_stored_and_exported_to_a_file(jobs: Jobs, predicted: Jo
     assert predicted.result["rows"] == 480 and len(jobs.store.predictions("cells")) == 480
     export = jobs.finished(Export(format="csv", head="cells", where="site = 'A'"))
     assert export.state == "done", export.message
-    file = jobs.manager.file(export.id)
+    file = jobs.manager.file(export)
     assert file.name == "cells-tiles.csv" and file.media_type.startswith("text/csv")
     assert file.path.read_text().count("\n") == 1 + 4 * 40
     assert str(jobs.spool) not in json.dumps(export.row(), default=str)  # no path of the server in any answer
@@ -66,7 +55,7 @@ def test_file_for_each_slide_comes_as_a_zip(jobs: Jobs, predicted: Job):
     import zipfile
 
     export = jobs.finished(Export(format="geojson", head="cells", slides=("s00.svs", "s01.svs")))
-    with zipfile.ZipFile(jobs.manager.file(export.id).path) as archive:
+    with zipfile.ZipFile(jobs.manager.file(export).path) as archive:
         assert archive.namelist() == ["s00.svs.geojson", "s01.svs.geojson"]
 
 
@@ -154,13 +143,15 @@ def test_changes_come_as_they_happen_and_not_twice(jobs: Jobs, fitted: Job):
 def test_export_with_a_removed_slide_is_no_longer_handed_out(tmp_path: Path, jobs: Jobs):
     store = make_store(tmp_path, slides=4, tiles=4)
     own = JobManager(store, spool=tmp_path / "spool")
+    own.start()
     try:
-        done = Jobs(own, store, tmp_path / "spool").finished(Export(format="parquet"))
-        named = Jobs(own, store, tmp_path / "spool").finished(Export(format="parquet", slides=("s01.svs",)))
-        assert own.file(done.id).bytes > 0
+        alone = replace(jobs, manager=own, store=store)
+        done = alone.finished(Export(format="parquet"))
+        named = alone.finished(Export(format="parquet", slides=("s01.svs",)))
+        assert own.file(done).bytes > 0
         remove_slides(store, ["s01.svs"])
         with pytest.raises(JobNotFoundError, match="removed from the store"):
-            own.file(done.id)
+            own.file(done)
         with pytest.raises(JobNotFoundError, match="no job"):
             own.get(named.id)
         assert [job.id for job in own.all()] == [done.id]
@@ -178,6 +169,7 @@ def test_jobs_of_a_server_that_is_gone_are_interrupted(tmp_path: Path):
         ]
     )
     own = JobManager(store, spool=tmp_path / "spool")
+    own.start()
     try:
         assert {job.id: job.state for job in own.all()} == {"a": "interrupted", "b": "interrupted"}
         assert own.get("a").message == "the server ended before it began; nothing was written"

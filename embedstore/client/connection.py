@@ -2,6 +2,7 @@
 
 import time
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -60,10 +61,7 @@ class Connection:
             trust_env=not local,  # no proxy stands between this machine and itself
             transport=transport,
         )
-
-    def close(self) -> None:
-        """Close its connections."""
-        self._http.close()
+        self.close = weakref.finalize(self, self._http.close)  # when called, or when nobody has it any more
 
     # -- one answer -------------------------------------------------------------------------
 

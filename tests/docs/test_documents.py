@@ -45,10 +45,14 @@ WITH_BLOCKS = [path for path in DOCUMENTS if BLOCK.search(_text(path))]
 
 
 def _run(path: str, *languages: str) -> None:
-    """Run the blocks of a document, or those of some languages, in the current folder."""
+    """Run the blocks of a document, or those of some languages, in the current folder.
+
+    A block that starts the service is run for every language: the others ask it.
+    """
     try:
         for example in parse_document(path).examples():
-            if languages and example.region.lexemes.get("arguments", languages[0]) not in languages:
+            left_out = languages and example.region.lexemes.get("arguments", languages[0]) not in languages
+            if left_out and "embedstore serve" not in example.parsed:
                 example.region.evaluator = leave_out
             with contextlib.suppress(SkipTest):
                 example.evaluate()

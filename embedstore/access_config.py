@@ -98,8 +98,8 @@ def _is_network(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host to listen on is reached from this machine only."""
+    """Whether a host to listen on, or the file of a Unix socket, is reached from this machine only."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or host.startswith("/") or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

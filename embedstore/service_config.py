@@ -11,7 +11,8 @@ class ServiceConfig(Settings):
     """How a store is served over HTTP.
 
     Attributes:
-        host: Address to listen on; other machines reach the service only on an address beyond the loopback.
+        host: Address to listen on, or the path of a Unix socket; other machines reach the service only on an address
+            beyond the loopback.
         port: Port to listen on; 0 takes a free one.
         searches: Searches that run at once; one a core when None.
         pictures: Pictures of slides that are decoded at once; one a core when None.

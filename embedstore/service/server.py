@@ -1,7 +1,10 @@
 """Run the service: one process, one port."""
 
+import errno
+import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -14,13 +17,13 @@ from embedstore.service_config import ServiceConfig
 GRACE_S = 10
 
 
-def serve(store_uri: str, config: ServiceConfig, *, on_start: Callable[[str], None] | None = None) -> None:
+def serve(store_uri: str, config: ServiceConfig, *, on_start: Callable[[str, str], None] | None = None) -> None:
     """Serve a store until a signal ends the process.
 
     Args:
         store_uri: A directory, or the URI of an object store.
         config: The settings.
-        on_start: Called with the URL once the port is bound.
+        on_start: Called with the URL, and a sentence on who may ask, once the port is bound.
     Raises:
         StoreNotFoundError: nothing there was written by embedstore.
         ConfigError: the address cannot be listened on.
@@ -28,7 +31,7 @@ def serve(store_uri: str, config: ServiceConfig, *, on_start: Callable[[str], No
     app = create_app(store_uri, config)
     listening = _bound(config.host, config.port)
     if on_start is not None:
-        on_start(url_of(listening))
+        on_start(url_of(listening), app.state.service.authenticator.who())
     app.state.service.jobs.prepare()
     server = _Server(
         uvicorn.Config(
@@ -56,6 +59,8 @@ class _Server(uvicorn.Server):
 
 def _bound(host: str, port: int) -> socket.socket:
     try:
+        if host.startswith("/"):
+            return _bound_file(Path(host))
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
         try:
@@ -66,13 +71,37 @@ def _bound(host: str, port: int) -> socket.socket:
             listening.close()
             raise
     except OSError as error:
+        where = host if host.startswith("/") else f"{host}:{port}"
         raise ConfigError(
-            f"address {host}:{port} cannot be listened on: {error.strerror or error}; give another --host or --port"
+            f"address {where} cannot be listened on: {error.strerror or error}; give another --host or --port"
         ) from error
+    return listening
+
+
+def _bound_file(path: Path) -> socket.socket:
+    """A Unix socket that the user and the group of this process reach, such as that of a proxy."""
+    if path.is_socket():
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(path)) == 0:
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        path.unlink()  # of a service that was killed
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        before = os.umask(0o117)
+        try:
+            listening.bind(str(path))
+        finally:
+            os.umask(before)
+        listening.listen(1024)
+    except BaseException:
+        listening.close()
+        raise
     return listening
 
 
 def url_of(listening: socket.socket) -> str:
     """The URL of a bound socket."""
+    if listening.family == socket.AF_UNIX:
+        return f"unix:{listening.getsockname()}"
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

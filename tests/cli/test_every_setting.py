@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import click
 import pytest
 
-from cli import fit_augmenter, fit_head, fit_settings, ingest, ingest_settings, select_extractor
+from cli import fit_augmenter, fit_head, fit_settings, ingest, ingest_settings, select_extractor, serve
 from cli.flags import Flag, Section
 from embedstore.config import TilingConfig
 
@@ -19,10 +19,14 @@ VALUES: dict[tuple[str, str], Any] = {
     ("tiling", "min_tissue"): 0.25, ("views", "jpeg"): 90, ("split", "folds"): 4,
     ("fit", "level"): "patient", ("fit", "augmenter"): "mine",
     ("split", "kind"): "holdout", ("split", "file"): str(SLIDES), ("augment", "dropout"): 0.5,
+    ("access", "trusted_proxy"): ("10.0.0.5", "10.1.0.0/16"), ("access", "trust_header"): "X-Remote-User",
+    ("access", "allow_origin"): ("https://viewer.example",), ("access", "trust_roles"): {"ada": "fit"},
+    ("access", "pseudonym_key"): SLIDES, ("access", "allow_host"): ("lab.example",), ("access", "show_columns"): ("a",),
     ("select", "rank_by"): "knn", ("augmenter", "heads"): 8, ("augmenter", "width"): 68,
 }  # fmt: skip
 WITH: dict[tuple[str, str], str] = {
     ("fit", "level"): 'model = "abmil"\n',
+    ("access", "trust_header"): 'trusted_proxy = ["unix"]\n',
     ("fit", "augmenter"): "[augment]\nlearned = 0.5\n",
 }
 
@@ -46,6 +50,11 @@ def _augmenter(options: dict[str, Any]) -> dict[str, Any]:
     return {"augmenter": fit_augmenter.resolve_augmenter(options)}
 
 
+def _serve(options: dict[str, Any]) -> dict[str, Any]:
+    config = serve.resolve(options)
+    return {"service": config, "access": config.access}
+
+
 VERBS: list[tuple[click.Command, list[str], Callable[[dict[str, Any]], dict[str, Any]], list[Section]]] = [
     (ingest.command, ["slides/", "-s", "store"], _ingest,
      [ingest_settings.TILING, ingest_settings.TISSUE, ingest_settings.READING, ingest_settings.VIEWS,
@@ -55,6 +64,7 @@ VERBS: list[tuple[click.Command, list[str], Callable[[dict[str, Any]], dict[str,
     (select_extractor.command, ["-s", "store", "-t", "tumour", "-e", "colour-12"], _select,
      [select_extractor.SELECT, fit_settings.SPLIT, Section("join", fit_settings.JoinConfig)]),
     (fit_augmenter.command, ["-s", "store"], _augmenter, [fit_augmenter.AUGMENTER]),
+    (serve.command, ["-s", "store"], _serve, [serve.SERVICE, serve.ACCESS]),
 ]  # fmt: skip
 
 
@@ -89,7 +99,9 @@ def _another(section: Section, field: Any) -> Any:
 def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name} = {_toml(each)}' for name, each in value.items())}}}"
+    return str(value).lower() if isinstance(value, bool) else repr(str(value) if isinstance(value, Path) else value)
 
 
 def _argv(flag: Flag, value: Any) -> list[str]:

@@ -66,6 +66,15 @@ class Authenticator:
         config = self._config
         return config.insecure or (self._loopback and not self._tokens and config.trust_header is None)
 
+    def who(self) -> str:
+        """Who may ask, as a sentence for whoever starts the service."""
+        header = self._config.trust_header
+        if self._config.insecure:
+            return f"insecure: {'whoever is on this machine' if self._loopback else 'EVERYBODY'} may do everything"
+        if self.is_open:
+            return "whoever is on this machine may do everything (`embedstore token create` ends that)"
+        return "it asks for a token" + (f", or for {header} of a trusted proxy" if header else "")
+
     async def caller_of(self, request: Request) -> Caller:
         """Who sent a request; found out once for each.
 

@@ -91,7 +91,7 @@ def test_beyond_this_machine_something_must_say_who_may_ask(store):
     for host in ("0.0.0.0", "::", "192.168.1.4", "lab.example"):
         with pytest.raises(errors.ConfigError, match="--insecure"):
             Authenticator(store, AccessConfig(), host=host)
-    for host in ("127.0.0.1", "::1", "localhost", "127.8.8.8"):
+    for host in ("127.0.0.1", "::1", "localhost", "127.8.8.8", "/run/embedstore.sock"):
         assert Authenticator(store, AccessConfig(), host=host).is_open
     assert asked(Authenticator(store, AccessConfig(insecure=True), host="0.0.0.0"), OTHER).name == "anyone"
     assert not Authenticator(store, AccessConfig(**BEHIND_PROXY), host="0.0.0.0").is_open

@@ -28,6 +28,7 @@ class Limits:
     def __init__(self, config: ServiceConfig):
         cores = os.cpu_count() or 2
         self.searches = anyio.CapacityLimiter(config.searches or cores)
+        self.batches = anyio.CapacityLimiter(1)  # of thousands of queries, which take all cores for seconds
         self.pictures = anyio.CapacityLimiter(config.pictures or cores)
         self.reads = anyio.CapacityLimiter(2 * cores)  # of tables: short, and mostly waiting for the disk
         self.writes = anyio.CapacityLimiter(4)

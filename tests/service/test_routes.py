@@ -84,6 +84,28 @@ def test_the_vector_of_a_query_finds_the_same(client: TestClient):
     ]
 
 
+@pytest.mark.parametrize("column", ["tile_id", "vector"])
+def test_many_queries_are_a_table_in_and_a_table_out(client: TestClient, store: Store, column: str):
+    collection = store.collection("toy")
+    queries = collection.tiles(columns=[column], where="slide_id = 'b.svs'").to_arrow()
+    settings = {"k": 2, "where": "cohort = 'A'"}
+    answer = client.post("/api/collections/toy/search-many", content=_stream(queries), params=settings, headers=STREAM)
+    found = pa.ipc.open_stream(answer.content).read_all()
+    assert found.to_pylist() == collection.search_many(queries, **settings).to_pylist() and len(found) == 12
+    broken = client.post("/api/collections/toy/search-many", content=_stream(queries)[:200], headers=STREAM)
+    assert broken.status_code == 400 and "no Arrow stream" in broken.json()["error"]["message"]
+
+
+STREAM = {"Content-Type": ARROW}
+
+
+def _stream(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
 def test_vectors_come_as_arrow(client: TestClient, store: Store):
     answer = client.get("/api/collections/toy/vectors", params={"where": "slide_id = 'b.svs'"})
     table = pa.ipc.open_stream(answer.content).read_all()

@@ -5,15 +5,17 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
+import pyarrow as pa
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from embedstore.api import Collection
-from embedstore.errors import NotAllowedError
+from embedstore.errors import NotAllowedError, QueryError, TooLargeError, one_line
+from embedstore.progress import no_progress
 from embedstore.search import Query as SearchQuery
-from embedstore.search import SearchConfig, away_from, to_query
+from embedstore.search import SearchConfig, away_from, many_queries, to_query
 from embedstore.search_config import AWAY_WEIGHT, IndexSearchConfig
-from embedstore.service.answers import OR_ARROW, arrow_answer, json_answer, json_rows, wants_arrow
+from embedstore.service.answers import ARROW, OR_ARROW, arrow_answer, json_answer, json_rows, wants_arrow
 from embedstore.service.failures import answers
 from embedstore.service.visible import SeenByReader, Visible
 
@@ -22,6 +24,8 @@ router = APIRouter(prefix="/api/collections/{collection}", tags=["search"])
 #: Longest vector that a query may hold, and most tiles that it moves away from.
 MOST_VALUES, MOST_EXAMPLES = 16_384, 100
 MOST_NEIGHBOURS = 10_000
+#: Most rows of an answer to many queries.
+MOST_ROWS = 1_000_000
 
 
 def _tile_id(text: str) -> str:
@@ -173,6 +177,66 @@ async def search(request: Request, seen: SeenByReader, collection: str, body: Se
         return json_answer({"query": title, "note": note, "hits": json_rows(table)})
 
     return await seen.run("searches", request, find)
+
+
+@router.post(
+    "/search-many",
+    response_class=Response,
+    responses=OR_ARROW | answers(408, 413),
+    openapi_extra={
+        "requestBody": {"required": True, "content": {ARROW: {"schema": {"type": "string", "format": "binary"}}}}
+    },
+)
+async def search_for_many(
+    request: Request,
+    seen: SeenByReader,
+    collection: str,
+    k: Annotated[int, Query(ge=1, le=MOST_NEIGHBOURS, description="Neighbours of each query.")] = 10,
+    where: Annotated[str | None, Query(max_length=20_000, description="A filter that every neighbour passes.")] = None,
+    exclude_same: Literal["slide", "patient"] | None = None,
+    columns: Annotated[list[str] | None, Query(max_length=100, description="Columns of slides to show.")] = None,
+) -> Response:
+    """The nearest tiles of each of many queries, in one call: a table in, a table out, both as Arrow streams.
+
+    The body has a column `tile_id` (int64), or `vector` (a list of numbers of the collection's dimension).
+    """
+    body = await request.body()
+
+    def find() -> Response:
+        queries = _table_of(body)
+        if queries.num_rows * k > MOST_ROWS:
+            raise TooLargeError(
+                f"{queries.num_rows:,} queries with {k} neighbours each are more than {MOST_ROWS:,} rows; ask in parts"
+            )
+        chosen = seen.service.collection(collection)
+        if seen.slides() is not None and "tile_id" in queries.column_names:
+            seen.require_slides(many_queries(chosen.table.pinned(), queries).slides or ())
+        found = chosen.search_many(
+            queries,
+            k=k,
+            where=seen.where(where),
+            exclude_same=exclude_same,
+            columns=seen.shown_columns(columns or []),
+            on_progress=no_progress,
+        )
+        return arrow_answer(seen.table(found.to_arrow()))
+
+    return await seen.run("batches", request, find)
+
+
+def _table_of(body: bytes) -> pa.Table:
+    """The table of an Arrow stream.
+
+    Raises:
+        QueryError: it is none.
+    """
+    try:
+        with pa.ipc.open_stream(body) as stream:
+            table = stream.read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise QueryError(f"the body is no Arrow stream ({one_line(str(error))[:100]}); expected a table") from error
+    return table
 
 
 @router.post("/query", response_model=QueryAnswer, responses=answers())

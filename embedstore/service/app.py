@@ -23,8 +23,8 @@ from embedstore.service.routes import (
     store,
     tiles,
 )
-from embedstore.service.security import rules
-from embedstore.service.security.gate import Gate
+from embedstore.service.security import document_rules, rules
+from embedstore.service.security.gate import DOCUMENT, Gate
 from embedstore.service.service import Service
 from embedstore.service_config import ServiceConfig
 from embedstore.version import __version__
@@ -67,7 +67,7 @@ def create_app(store_uri: str, config: ServiceConfig | None = None) -> FastAPI:
         title="embedstore",
         version=__version__,
         description=DESCRIPTION,
-        openapi_url="/api/openapi.json",
+        openapi_url=DOCUMENT,
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
@@ -77,6 +77,7 @@ def create_app(store_uri: str, config: ServiceConfig | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     require_rules(app)
+    document_rules(app)
     add_handlers(app)
     app.add_middleware(BoundedBodies, config=config)
     app.add_middleware(Gate, service=service)
@@ -90,9 +91,7 @@ def create_app(store_uri: str, config: ServiceConfig | None = None) -> FastAPI:
 
 def require_rules(app: FastAPI) -> None:
     """Raise RuntimeError if a route has no rule who may use it: nothing is open by accident."""
-    lacking = [
-        path for _, path, rule in rules(app.routes) if rule is None and path != app.openapi_url
-    ]  # which tells no more than the documents
+    lacking = [path for _, path, rule in rules(app.routes) if rule is None and path != DOCUMENT]
     if lacking:
         raise RuntimeError(f"routes without a rule who may use them: {', '.join(lacking)}")
 

@@ -16,6 +16,8 @@ from embedstore.service.security.headers import SECURITY_HEADERS
 
 #: Methods that change nothing.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+#: The OpenAPI document, which tells no more than the handbook.
+DOCUMENT = "/api/openapi.json"
 #: What a form of a web page can send anywhere without asking.
 OF_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
@@ -44,7 +46,8 @@ class Gate:
         try:
             if not request.headers.get("authorization", "").lower().startswith("bearer "):
                 self._rules.check(request.method, request.headers)
-            if request.url.path.startswith("/api/"):  # before a body is read; the route checks what the caller may do
+            path = scope["path"]
+            if path.startswith("/api/") and path != DOCUMENT:  # before a body is read; the route checks the role
                 await self._service.authenticator.caller_of(request)
         except EmbedStoreError as error:
             if isinstance(error, NotAuthenticatedError | TooManyAttemptsError) and "authorization" in request.headers:

@@ -1,10 +1,11 @@
 """Who may use a route. A route without a rule keeps the service from starting."""
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, Literal
 
-from fastapi import Depends, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.routing import iter_route_contexts
 
 from embedstore.access_config import ROLES, Role
@@ -13,6 +14,7 @@ from embedstore.service.security.caller import Caller
 
 Rule = Role | Literal["public"]
 _RULES: tuple[Rule, ...] = ("public", *ROLES)
+_CONVERTOR = re.compile(r":\w+\}")  # `{slide_id:path}` is `{slide_id}` in the document
 
 
 @cache
@@ -60,6 +62,23 @@ def rules(routes: Iterable[Any]) -> Iterator[tuple[str, str, Rule | None]]:
         rule = rule_of(route)
         for method in sorted(route.methods or {"ANY"}):
             yield method, route.path or "", rule
+
+
+def document_rules(app: FastAPI) -> None:
+    """Make the OpenAPI document of an app tell the role that each route needs, as `x-role`, and how to send a token."""
+    undocumented = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = undocumented()
+        scheme = {"type": "http", "scheme": "bearer", "description": "Of `embedstore token create`."}
+        document.setdefault("components", {})["securitySchemes"] = {"token": scheme}
+        for method, path, rule in rules(app.routes):
+            operation = document["paths"].get(_CONVERTOR.sub("}", path), {}).get(method.lower())
+            if operation is not None:
+                operation |= {"x-role": rule} | ({} if rule == "public" else {"security": [{"token": []}]})
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _rules_in(dependant: Any) -> list[Rule]:

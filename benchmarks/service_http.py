@@ -221,7 +221,7 @@ def slides(demo: Path, seconds: float) -> None:
         measure(served, "deep-zoom tile, first time", tiles, 120.0, once=True)
         measure(served, "deep-zoom tile, again", tiles, seconds)
         head = served.ask(Ask("GET", "/api/heads"))[0]["name"]
-        rasters = [Ask("GET", f"/api/heads/{head}/slides/{row['slide_id']}/raster") for row in rows]
+        rasters = [Ask("GET", f"/api/heads/{head}/predictions/{row['slide_id']}/raster") for row in rows]
         measure(served, "predictions of a slide", rasters, seconds)
 
 

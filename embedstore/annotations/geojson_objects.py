@@ -2,9 +2,11 @@
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import shapely
 
 from embedstore.output_files import atomic_write
 
@@ -19,6 +21,11 @@ def feature(key: str, geometry: Mapping[str, Any], properties: Mapping[str, Any]
     """
     uid = str(uuid.uuid5(uuid.NAMESPACE_URL, f"embedstore:{key}"))
     return {"type": "Feature", "id": uid, "geometry": geometry, "properties": properties}
+
+
+def geometry_objects(areas: Sequence[bytes | None]) -> list[dict[str, Any] | None]:
+    """GeoJSON geometries of areas in WKB."""
+    return [None if text is None else json.loads(text) for text in shapely.to_geojson(shapely.from_wkb(list(areas)))]
 
 
 def write_collection(path: Path, about: Mapping[str, Any], features: Iterable[Mapping[str, Any]]) -> int:

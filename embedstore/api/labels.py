@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from embedstore.labels.exporting import Written as LabelFile
     from embedstore.labels.given import Rows
 
+#: The columns of `Labels.summary`.
+SUMMARY = pa.schema(
+    [
+        *(pa.field(name, pa.string()) for name in ("task", "label", "kind", "author", "source")),
+        *(pa.field(name, pa.int64()) for name in ("labels", "slides")),
+        *(pa.field(name, pa.timestamp("us", tz="UTC")) for name in ("first", "last")),
+    ]
+)
 #: The columns of `Labels.history`.
 HISTORY = pa.schema(
     [
@@ -62,7 +70,7 @@ class Labels:
         if task is not None:
             self._tables.labels.of_task(task)
         rows = self._tables.labels.summary(task=task)
-        return Table(pa.Table.from_pylist(rows), title="labels")
+        return Table(pa.Table.from_pylist(rows, schema=SUMMARY), title="labels")
 
     def table(self, task: str) -> Table:
         """Every label of a task, a row each.

@@ -116,6 +116,8 @@ def _kind(columns: Mapping[str, Sequence[Any]], row: int) -> str:
     if has("geometry"):
         return "area"
     if has("kind"):
+        if columns["kind"][row] == "area":
+            raise LabelFormatError(f"{NAME}, row {row + 1}: is an area and has no geometry")
         return str(columns["kind"][row])
     if has("tile_id") or has("name"):
         return "tile"

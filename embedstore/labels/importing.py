@@ -49,6 +49,7 @@ class ImportConfig(Settings):
         skip_unknown_slides: Leave out the files and rows of slides that the store lacks; an error when False.
         skip_invalid: Leave out files and annotations that are malformed; an error when False.
         collection: Where tile ids are looked up; in all collections when None.
+        source: What labels name as their file, such as the name of one that was sent here; the file's path when None.
     """
 
     task: str
@@ -65,6 +66,11 @@ class ImportConfig(Settings):
     skip_unknown_slides: bool = False
     skip_invalid: bool = False
     collection: str | None = None
+    source: str | None = None
+
+    def source_of(self, path: Path) -> str:
+        """What the labels of a file name as their file."""
+        return str(path.absolute()) if self.source is None else self.source
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,7 +148,7 @@ class LabelImport:
 
     def write(self, store: Store) -> "LabelImport":
         """Replace what the same author had from these files for the task; returns the import as it was written."""
-        sources = [str(file.path.absolute()) for file in self.files]
+        sources = [self.config.source_of(file.path) for file in self.files]
         change = store.labels.replace(self.config.task, self.labels, author=self.config.author, sources=sources)
         return replace(self, replaced=change.withdrawn, change=change.id)
 
@@ -250,7 +256,7 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
     named = {label.label for file in files for label in file.labels}
     notes = (*left_out.notes(), *_notes(files, slides, config), *alike_note({*named, *stored}))
     labels = LabelImport(config=config, files=tuple(files), conflicts=(), notes=notes)
-    sources = [str(file.path.absolute()) for file in files]
+    sources = [config.source_of(file.path) for file in files]
     conflicts = store.labels.conflicts(config.task, labels.labels, author=config.author, sources=sources)
     return replace(labels, conflicts=tuple(conflicts))
 
@@ -297,6 +303,7 @@ def _read_table(store: Store, path: Path, config: ImportConfig, slide: str | Non
         collection=config.collection,
         slide=slide,
         origin=config.origin or "level0",
+        source=config.source_of(path),
     )
     classes.update(table.rows.column("label").unique().to_pylist(), (label.label for label in rows))
     labels = [label for label in rows if not config.only or label.label in config.only]
@@ -317,7 +324,7 @@ def _read_table(store: Store, path: Path, config: ImportConfig, slide: str | Non
 
 def _rest_of_slide(label: str, slide_id: str, config: ImportConfig, path: Path) -> Label:
     """The label of everything on a slide that no other label is about."""
-    source = str(path.absolute())
+    source = config.source_of(path)
     return Label(kind="rest", label=label, slide_id=slide_id, task=config.task, author=config.author, source=source)
 
 
@@ -384,7 +391,7 @@ def _label(annotation: Annotation, slide_id: str, config: ImportConfig, path: Pa
         split=annotation.split,
         patient=annotation.patient,
         author=config.author,
-        source=str(path.absolute()),
+        source=config.source_of(path),
     )
 
 

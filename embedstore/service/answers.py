@@ -8,6 +8,7 @@ from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
+from embedstore.annotations import geometry_objects
 from embedstore.errors import ConfigError
 from embedstore.service.service import service_of
 
@@ -101,8 +102,12 @@ def arrow_answer(table: pa.Table, *, metadata: Mapping[str, str] | None = None) 
 
 
 def json_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """The rows as dictionaries, with the ids of tiles as text."""
+    """The rows as dictionaries, with the ids of tiles as text, and areas as GeoJSON."""
     for position, name in enumerate(table.column_names):
         if name.endswith("tile_id"):
             table = table.set_column(position, name, table[name].cast(pa.string()))
-    return table.to_pylist()
+    rows = table.to_pylist()
+    if "geometry" in table.column_names:
+        for row, geometry in zip(rows, geometry_objects(table["geometry"].to_pylist()), strict=True):
+            row["geometry"] = geometry
+    return rows

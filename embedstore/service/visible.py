@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fastapi import Depends, Request, params
 from fastapi.dependencies.utils import get_flat_params
 
-from embedstore.api import Collection
+from embedstore.api import Collection, Labels
 from embedstore.errors import ConfigError, NotAllowedError, SlideNotInStoreError
 from embedstore.search.filters import select_slides
 from embedstore.service.failures import without_paths
@@ -37,8 +37,8 @@ class Visible:
     """The store as one caller sees it. Routes reach slides, and show what they found, through this alone.
 
     Inside, slides have their own ids; the caller may know them, and their patients, by pseudonyms. What comes in goes
-    through `slide`, `patient`, `where` and `shown_columns`; what goes out through `table`, `slide_table`, `row`,
-    `slide_row`, `shown_id`, `text` and `value`.
+    through `slide`, `patient`, `where`, `labels` and `shown_columns`; what goes out through `table`, `slide_table`,
+    `row`, `slide_row`, `shown_id`, `text` and `value`.
 
     Attributes:
         caller: Who asks.
@@ -92,6 +92,11 @@ class Visible:
         if real is None or (self._project is not None and real not in self._project.patients):
             raise SlideNotInStoreError(f"no slide of patient {patient!r} in the store; GET /api/slides lists slides")
         return real
+
+    def labels(self) -> Labels:
+        """The labels of the slides that the caller sees, to be read and changed."""
+        labels, visible = self.service.store.labels, self.slides()
+        return labels if visible is None else labels.of_slides(visible)
 
     def require_slides(self, slide_ids: Iterable[str]) -> None:
         """Check that the caller sees all of some slides of the store.

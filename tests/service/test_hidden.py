@@ -34,6 +34,19 @@ BODIES: dict[str, list[Any]] = {
     "/api/heads": [{"tasks": ["tumour"], "where": "patient = 'PATIENT'"}],
     "/api/heads/{head}/predict": [{"slides": ["SLIDE"], "collection": "none"}],
     "/api/exports": [{"format": "geojson", "head": "head", "slides": ["SLIDE"], "settings": {"merge": 1}}],
+    "/api/labels/{task}/add": [
+        {"labels": [{"label": "yes", "slide_id": "SLIDE", "x": 10, "y": 10}]},
+        {"labels": [{"label": "yes", "slide_id": "SLIDE", "x": 9000, "y": 10}]},
+        {"labels": [{"label": "yes", "slide_id": "SLIDE", "name": "x.png"}]},
+        {"labels": [{"label": "no", "patient": "PATIENT"}]},
+    ],
+    "/api/labels/{task}/withdraw": [
+        {"places": [{"slide_id": "SLIDE", "x": 10, "y": 10}]},
+        {"places": [{"slide_id": "SLIDE", "x": 10, "y": 10}], "of": "nobody"},
+        {"places": [{"patient": "PATIENT"}], "of": "*"},
+        {"keys": ["0123456789abcdef"], "of": "*"},
+    ],
+    "/api/labels/{task}/undo": [{"change": "0123456789abcdef"}],
 }
 #: {parameter: values that are tried}, beside the names.
 KNOWN: dict[str, list[str]] = {

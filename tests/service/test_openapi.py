@@ -1,5 +1,6 @@
 """Every route keeps to its description in the OpenAPI document; schemathesis makes the requests."""
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,9 +36,11 @@ LEFT_OUT = [positive_data_acceptance, negative_data_rejection]
 
 
 @pytest.fixture(scope="module")
-def document(toy_store: Store) -> Iterator[Any]:
+def document(toy_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Of a copy of the store, as some requests change it."""
+    copied = shutil.copytree(toy_store.uri, tmp_path_factory.mktemp("openapi") / "store")
     access = AccessConfig(insecure=True, allow_host=("testserver",))
-    app = create_app(toy_store.uri, ServiceConfig(access=access))
+    app = create_app(str(copied), ServiceConfig(access=access))
     with TestClient(app):  # its lifespan
         yield schemathesis.openapi.from_asgi("/api/openapi.json", app)
 

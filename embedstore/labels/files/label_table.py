@@ -186,7 +186,7 @@ def table_labels(
     collection: str | None = None,
     slide: str | None = None,
     origin: Origin,
-    source: str | None = None,
+    source: str,
 ) -> list[Label]:
     """The label of each row.
 
@@ -195,14 +195,13 @@ def table_labels(
         collection: Where tile ids are looked up; in all collections when None.
         slide: The slide of rows that name none.
         origin: Where x and y begin.
-        source: What the labels name as their file; the table's when None.
+        source: What the labels name as their file.
     Raises:
         LabelFormatError: a row lacks a value that its kind needs.
         SlideNotInStoreError, TileNotFoundError: the store lacks what rows are about; the message names the first.
         LabelError: a place lies outside its slide.
     """
     places = _resolve_places(table, store, collection, slide, origin)
-    source = str(table.path.absolute()) if source is None else source
     labels = []
     for kind, slide_id, name, x, y, edge_l0, patient, label, split in zip(
         places.kind.tolist(), places.slide_id, places.name, places.x, places.y, places.edge_l0, places.patient,

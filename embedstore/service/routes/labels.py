@@ -1,0 +1,466 @@
+"""Labels that several people give: read, added, withdrawn, undone, compared, sent and fetched as files."""
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as InPath
+from pydantic import BaseModel, ConfigDict, Field
+
+from embedstore.errors import ConfigError, LabelError, LabelFormatError, NotAllowedError, TooLargeError
+from embedstore.labels import write_labels
+from embedstore.service.answers import (
+    TABLE,
+    Format,
+    Limit,
+    Offset,
+    TableAnswer,
+    table_answer,
+)
+from embedstore.service.failures import answers
+from embedstore.service.routes.search import SlideId, TileId
+from embedstore.service.visible import SeenByLabeller, SeenByReader, Visible
+from embedstore.store import Label, LabelChange
+from embedstore.store.label import PLACE, Kind
+
+router = APIRouter(prefix="/api/labels", tags=["labels"])
+
+#: Most labels that one request adds or withdraws; a label file may hold more.
+MOST_LABELS = 20_000
+#: Largest label file that is taken, bytes: it is read into memory.
+MOST_FILE_BYTES = 32 << 20
+#: How files that are packed begin: a small one may hold more than memory.
+PACKED = (
+    b"\x1f\x8b",
+    b"PK",
+    b"PAR1",
+    b"ARROW1",
+    b"FEA1",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"\x28\xb5\x2f\xfd",
+    b"\xff\xff\xff\xff",
+)
+MEDIA_TYPES = {".csv": "text/csv; charset=utf-8", ".geojson": "application/geo+json", ".zip": "application/zip"}
+
+FILES: dict[int | str, dict[str, Any]] = {200: {"content": {each: {} for each in MEDIA_TYPES.values()}}}
+
+Task = Annotated[str, InPath(max_length=200, examples=["tumour"], description="The question that labels answer.")]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Pixels = Annotated[float, Field(ge=-(2.0**31), lt=2.0**31, allow_inf_nan=False)]
+
+
+class PlaceBody(BaseModel):
+    """What a label is about: a tile, a point, a ready-made tile, an area, a whole slide or a patient."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"slide_id": "a.svs", "x": 20480, "y": 10240}}
+    )
+
+    tile_id: TileId | None = Field(None, description="A tile of a collection.")
+    slide_id: SlideId | None = Field(None, description="With x and y a point; alone, the whole slide.")
+    x: Pixels | None = Field(None, description="Level-0 pixel.")
+    y: Pixels | None = None
+    edge_l0: Pixels | None = Field(None, description="Edge of the tile whose corner is at x and y.")
+    name: Name | None = Field(None, description="The file of a ready-made tile.")
+    geometry: dict[str, Any] | None = Field(None, description="A point or polygons of GeoJSON, in level-0 pixels.")
+    patient: Name | None = Field(None, description="Alone: all slides of the patient.")
+    kind: Kind | None = Field(None, description="Where it does not follow from the other fields, such as `rest`.")
+
+
+class LabelBody(PlaceBody):
+    """A label: a class, and what it is about."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"label": "tumour", "slide_id": "a.svs", "x": 20480, "y": 10240}}
+    )
+
+    label: Name = Field(description="The class.")
+    split: Name | None = Field(None, description="The part of a published split.")
+
+
+class AddBody(BaseModel):
+    """Labels to add: all of them, or after an error none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: list[LabelBody] = Field(min_length=1, max_length=MOST_LABELS)
+    collection: Name | None = Field(None, description="Where tile ids are looked up; in all when left out.")
+
+
+class WithdrawBody(BaseModel):
+    """Labels to withdraw, by their keys or by their places."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keys: list[Name] = Field([], max_length=MOST_LABELS, description="`label_key` of the labels; each must stand.")
+    places: list[PlaceBody] | None = Field(None, min_length=1, max_length=MOST_LABELS)
+    of: Name | None = Field(None, description="Whose labels they are, `*` for anybody's; the caller's when left out.")
+    collection: Name | None = Field(None, description="Where tile ids are looked up; in all when left out.")
+
+
+class UndoBody(BaseModel):
+    """A change to undo."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    change: Name | None = Field(None, description="Its id; the caller's last change when left out.")
+
+
+class ChangeAnswer(BaseModel):
+    """A change that was made."""
+
+    change: str | None = Field(description="Its id, to undo it; null where there was nothing to change.")
+    task: str
+    author: str
+    at: str
+    added: int
+    withdrawn: int
+    undoes: str | None
+    notes: list[str] = Field(description="Warnings, such as about classes whose names are nearly the same.")
+
+
+class ImportAnswer(BaseModel):
+    """What a label file held, and the change that it made."""
+
+    change: str | None = Field(description="Its id, to undo it; null where nothing changed, and for a dry run.")
+    labels: int
+    replaced: int = Field(description="Labels that the author had from this file before and that it no longer holds.")
+    counts: dict[str, int] = Field(description="Number of labels of each class.")
+    conflicts: list[str] = Field(description="The first places with labels of two classes.")
+    notes: list[str]
+
+
+SHOWN_CONFLICTS = 100
+
+
+# -- reading ----------------------------------------------------------------------------------
+
+
+@router.get("", response_model=TableAnswer, responses=TABLE | answers())
+async def list_labels(request: Request, seen: SeenByReader, format: Format = None) -> Response:
+    """The number of labels by task, class, kind, author and file, and when they were made."""
+
+    def read() -> Response:
+        return table_answer(request, _shown(seen, seen.labels().summary().to_arrow()), format=format)
+
+    return await seen.run("reads", request, read)
+
+
+@router.get("/{task:path}/history", response_model=TableAnswer, responses=TABLE | answers())
+async def label_history(
+    request: Request, seen: SeenByReader, task: Task, offset: Offset = 0, limit: Limit = None, format: Format = None
+) -> Response:
+    """The changes of a task's labels, from the first to the last: who added and withdrew how many, what is undone."""
+
+    def read() -> Response:
+        changes = seen.labels().history(task).to_arrow()
+        return table_answer(request, changes, offset=offset, limit=limit, format=format)
+
+    return await seen.run("reads", request, read)
+
+
+@router.get("/{task:path}/disagreements", response_model=TableAnswer, responses=TABLE | answers())
+async def label_disagreements(
+    request: Request, seen: SeenByReader, task: Task, offset: Offset = 0, limit: Limit = None, format: Format = None
+) -> Response:
+    """The places that authors give different classes: a column `label_AUTHOR` for each author, null where silent.
+
+    An author who labelled no tile or point there says what an own area says that covers its centre, or else an own
+    label of the rest.
+    """
+
+    def read() -> Response:
+        found = seen.labels().disagreements(task).to_arrow()
+        shown = _shown(seen, found.select(PLACE))
+        for name in found.column_names[len(PLACE) :]:
+            shown = shown.append_column(name, found.column(name))
+        return table_answer(request, shown, offset=offset, limit=limit, format=format)
+
+    return await seen.run("reads", request, read)
+
+
+@router.get("/{task:path}/agreement", response_model=TableAnswer, responses=TABLE | answers())
+async def label_agreement(request: Request, seen: SeenByReader, task: Task, format: Format = None) -> Response:
+    """How well each two authors agree: places in common, share of equal classes, and Cohen's kappa."""
+
+    def read() -> Response:
+        return table_answer(request, seen.labels().agreement(task).to_arrow(), format=format)
+
+    return await seen.run("reads", request, read)
+
+
+@router.get(
+    "/{task:path}/export",
+    response_class=Response,
+    responses=FILES | answers(),
+)
+async def export_labels(
+    request: Request,
+    seen: SeenByReader,
+    task: Task,
+    format: Annotated[
+        Literal["zip", "csv", "geojson"], Query(description="csv holds no areas, geojson one slide, zip all.")
+    ] = "zip",
+    slide_id: Annotated[list[str] | None, Query(max_length=1000, description="Only these slides.")] = None,
+    author: Annotated[str | None, Query(max_length=200, description="Only labels of this author.")] = None,
+    origin: Annotated[
+        Literal["bounds", "level0"], Query(description="Where coordinates of GeoJSON begin; bounds, as in QuPath.")
+    ] = "bounds",
+) -> Response:
+    """The labels of a task as files that QuPath opens and an import takes back."""
+
+    def write() -> Response:
+        slides = {seen.slide(name) for name in slide_id or ()}
+        labels = seen.labels() if slide_id is None else seen.labels().of_slides(slides)
+        rows = _shown(seen, labels.table(task).to_arrow())
+        if author is not None:
+            rows = rows.filter(pc.equal(rows["author"], author))
+        if not len(rows):
+            raise LabelError(f"no label of task {task!r} is of that author; GET /api/labels shows whose there are")
+        frames = {seen.shown_id(row.slide_id): row for row in seen.service.tables.ledger.slides()}
+        with TemporaryDirectory() as folder:
+            out = Path(folder, "labels") if format == "zip" else Path(folder, f"labels.{format}")
+            write_labels(_labels_of(rows), frames, out, task=task, origin=origin)
+            content = _zipped(out) if format == "zip" else out.read_bytes()
+        headers = {"Content-Disposition": f'attachment; filename="labels.{format}"'}
+        return Response(content, media_type=MEDIA_TYPES[f".{format}"], headers=headers)
+
+    return await seen.run("exports", request, write)
+
+
+@router.get("/{task:path}", response_model=TableAnswer, responses=TABLE | answers())
+async def labels_of_task(
+    request: Request,
+    seen: SeenByReader,
+    task: Task,
+    slide_id: Annotated[str | None, Query(description="Only labels on this slide.")] = None,
+    author: Annotated[str | None, Query(max_length=200, description="Only labels of this author.")] = None,
+    label: Annotated[str | None, Query(max_length=200, description="Only labels of this class.")] = None,
+    offset: Offset = 0,
+    limit: Limit = None,
+    format: Format = None,
+) -> Response:
+    """The labels of a task that stand, a row each; areas as GeoJSON, in Arrow as WKB; in level-0 pixels."""
+
+    def read() -> Response:
+        slide = None if slide_id is None else seen.slide(slide_id)
+        rows = seen.labels().table(task).to_arrow()
+        for name, value in (("slide_id", slide), ("author", author), ("label", label)):
+            if value is not None:
+                rows = rows.filter(pc.equal(rows[name], value))
+        return table_answer(request, _shown(seen, rows), offset=offset, limit=limit, format=format)
+
+    return await seen.run("reads", request, read)
+
+
+# -- changing ---------------------------------------------------------------------------------
+
+
+@router.post("/{task:path}/add", responses=answers(408, 409, 413))
+async def add_labels(request: Request, seen: SeenByLabeller, task: Task, body: AddBody) -> ChangeAnswer:
+    """Add labels of the caller; another class that the caller gave the same place before is withdrawn."""
+
+    def add() -> ChangeAnswer:
+        rows = _real_rows(seen, body.labels)
+        seen.changed("add labels", slides=_slides_of(rows), task=task, labels=len(rows))
+        author, collection = seen.caller.name, body.collection
+        return _change_answer(seen.labels().add(task, rows, author=author, collection=collection))
+
+    return await seen.run("writes", request, add)
+
+
+@router.post("/{task:path}/withdraw", responses=answers(408, 409, 413))
+async def withdraw_labels(request: Request, seen: SeenByLabeller, task: Task, body: WithdrawBody) -> ChangeAnswer:
+    """Withdraw labels: they count no more, and the store keeps who withdrew them and when."""
+
+    def withdraw() -> ChangeAnswer:
+        places = None if body.places is None else _real_rows(seen, body.places)
+        seen.changed("withdraw labels", slides=_slides_of(places or ()), task=task, keys=len(body.keys))
+        return _change_answer(
+            seen.labels().withdraw(
+                task, body.keys, places=places, author=seen.caller.name, of=body.of, collection=body.collection
+            )
+        )
+
+    return await seen.run("writes", request, withdraw)
+
+
+@router.post("/{task:path}/undo", responses=answers(408, 409, 413))
+async def undo_labels(request: Request, seen: SeenByLabeller, task: Task, body: UndoBody) -> ChangeAnswer:
+    """Undo a change of labels; an undo is a change, and can be undone."""
+
+    def undo() -> ChangeAnswer:
+        seen.changed("undo labels", task=task, change=body.change)
+        return _change_answer(seen.labels().undo(task, body.change, author=seen.caller.name))
+
+    return await seen.run("writes", request, undo)
+
+
+@router.post(
+    "/{task:path}/import",
+    responses=answers(408, 409, 413),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                kind: {"schema": {"type": "string", "format": "binary"}}
+                for kind in ("text/csv", "application/geo+json", "application/xml", "application/octet-stream")
+            },
+        }
+    },
+)
+async def import_labels(
+    request: Request,
+    seen: SeenByLabeller,
+    task: Task,
+    name: Annotated[str, Query(min_length=1, max_length=200, examples=["a.geojson"], description="The file's name.")],
+    slide_id: Annotated[
+        str | None, Query(description="The slide; the one that is named like the file if left out.")
+    ] = None,
+    format: Literal["auto", "geojson", "asap", "table"] = "auto",
+    origin: Literal["bounds", "level0"] | None = None,
+    class_map: Annotated[list[str] | None, Query(max_length=100, description="OLD=NEW renames a class.")] = None,
+    only: Annotated[list[str] | None, Query(max_length=100)] = None,
+    exclude: Annotated[list[str] | None, Query(max_length=100)] = None,
+    negative: Annotated[str | None, Query(max_length=200)] = None,
+    within: Annotated[str, Query(max_length=200)] = "slide",
+    unclassified: Annotated[str | None, Query(max_length=200)] = None,
+    skip_unknown_slides: bool = False,
+    skip_invalid: bool = False,
+    collection: Annotated[str | None, Query(max_length=200)] = None,
+    dry_run: bool = False,
+) -> ImportAnswer:
+    """Read a label file, which is the body, as `embedstore label import` does: all of it, or after an error nothing.
+
+    GeoJSON of QuPath, XML of ASAP, or a table as CSV. The same name again replaces what the caller had from it.
+    """
+    content = await request.body()
+
+    def read() -> ImportAnswer:
+        if seen.service.pseudonyms is not None:
+            raise NotAllowedError(
+                "label files name slides by their own names, and this service shows pseudonyms; add the labels as rows"
+            )
+        file = _file_name(name)
+        _require_plain(content)
+        slide = None if slide_id is None else seen.slide(slide_id)
+        if not dry_run:
+            seen.changed("import labels", slides=[slide] if slide else [], task=task, file=file)
+        with TemporaryDirectory() as folder:
+            path = Path(folder, file)
+            path.write_bytes(content)
+            read = seen.labels().read(
+                path, task=task, author=seen.caller.name, dry_run=dry_run, source=file, format=format, slide=slide,
+                origin=origin, class_map=_class_map(class_map or ()), only=only or (), exclude=exclude or (),
+                negative=negative, within=within, unclassified=unclassified, skip_unknown_slides=skip_unknown_slides,
+                skip_invalid=skip_invalid, collection=collection,
+            )  # fmt: skip
+        classes = [label.label for label in read.labels]
+        return ImportAnswer(
+            change=read.change,
+            labels=len(classes),
+            replaced=read.replaced,
+            counts={each: classes.count(each) for each in sorted(set(classes))},
+            conflicts=[seen.text(line) for line in read.conflicts[:SHOWN_CONFLICTS]],
+            notes=[seen.text(note) for note in read.notes],
+        )
+
+    return await seen.run("writes", request, read)
+
+
+def _file_name(name: str) -> str:
+    """The last part of a file's name, which is all that is kept of it.
+
+    Raises:
+        LabelFormatError: it cannot name a file.
+    """
+    last = PurePosixPath(PureWindowsPath(name).as_posix()).name
+    if not last.isprintable() or last in ("", ".", "..") or len(last.encode()) > 250:
+        raise LabelFormatError(f"{name!r} cannot name a file; expected one such as a.geojson or labels.csv")
+    return last
+
+
+def _require_plain(content: bytes) -> None:
+    """Raise an error for a file that is empty, too large, or packed."""
+    if not content.strip():
+        raise LabelFormatError("the request has no file; send the label file as its body")
+    if len(content) > MOST_FILE_BYTES:
+        raise TooLargeError(f"the file has {len(content):,} bytes; expected at most {MOST_FILE_BYTES:,}; send parts")
+    if content.startswith(PACKED):
+        raise LabelFormatError("the file is packed, as .gz, .xlsx and .parquet are; send GeoJSON, XML or CSV as it is")
+
+
+def _class_map(pairs: Sequence[str]) -> dict[str, str]:
+    renamed: dict[str, str] = {}
+    for pair in pairs:
+        old, equals, new = pair.rpartition("=")
+        if not (old and equals and new) or renamed.setdefault(old, new) != new:
+            raise ConfigError(f"class_map {pair!r}: expected OLD=NEW, and each OLD once")
+    return renamed
+
+
+# -- in and out -------------------------------------------------------------------------------
+
+
+def _real_rows(seen: Visible, places: Sequence[PlaceBody]) -> list[dict[str, Any]]:
+    """Rows as `Labels.add` takes them, of slides and patients that the caller sees."""
+    slides: dict[str, str] = {}
+    patients: dict[str, str] = {}
+    rows = []
+    for place in places:
+        row = place.model_dump(exclude_none=True)
+        if place.slide_id is not None:
+            if place.slide_id not in slides:
+                slides[place.slide_id] = seen.slide(place.slide_id)
+            row["slide_id"] = slides[place.slide_id]
+        if place.patient is not None:
+            if place.patient not in patients:
+                patients[place.patient] = seen.patient(place.patient)
+            row["patient"] = patients[place.patient]
+        rows.append(row)
+    return rows
+
+
+def _slides_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted({row["slide_id"] for row in rows if "slide_id" in row})
+
+
+def _change_answer(change: LabelChange) -> ChangeAnswer:
+    return ChangeAnswer(
+        change=change.id,
+        task=change.task,
+        author=change.author,
+        at=change.at.isoformat(),
+        added=change.added,
+        withdrawn=change.withdrawn,
+        undoes=change.undoes,
+        notes=list(change.notes),
+    )
+
+
+def _shown(seen: Visible, rows: pa.Table) -> pa.Table:
+    """Rows of labels as the caller sees them: with `label_key`, and files without their folders."""
+    if "source" in rows.column_names:
+        names = [PureWindowsPath(source or "").name for source in rows["source"].to_pylist()]
+        rows = rows.set_column(rows.column_names.index("source"), "source", pa.array(names, pa.string()))
+    return seen.table(rows.rename_columns(["label_key" if name == "key" else name for name in rows.column_names]))
+
+
+def _labels_of(rows: pa.Table) -> list[Label]:
+    """Labels for files; they are not in the store as they are written here."""
+    return Label.from_table(rows.append_column("key", rows["label_key"]))
+
+
+def _zipped(folder: Path) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.write(path, path.relative_to(folder))
+    return packed.getvalue()

@@ -97,14 +97,19 @@ class JobManager:
         self._closing = self._prepared = False
         self.is_heard = True
         self._upkeep_at = time.monotonic() + UPKEEP_S
-        self._threads = [
-            threading.Thread(target=self._work, args=(number,), name=f"jobs-{number}", daemon=True)
-            for number in range(workers)
-        ]
+        self._workers = workers
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Say what became of the jobs of servers that are gone, and take jobs."""
+        """Say what became of the jobs of servers that are gone, and take jobs; does nothing where it has begun."""
+        if self._threads:
+            return
+        self._closing, self.is_heard = False, True
         self.recover()
+        self._threads = [
+            threading.Thread(target=self._work, args=(number,), name=f"jobs-{number}", daemon=True)
+            for number in range(self._workers)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -117,7 +122,13 @@ class JobManager:
             self._changed.notify_all()
 
     def submit(
-        self, kind: JobKind, *, caller: str, project: str | None = None, asked: Mapping[str, Any] | None = None
+        self,
+        kind: JobKind,
+        *,
+        caller: str,
+        project: str | None = None,
+        asked: Mapping[str, Any] | None = None,
+        on_accept: Callable[[], None] = lambda: None,
     ) -> Job:
         """Put a job into the queue.
 
@@ -126,6 +137,7 @@ class JobManager:
             caller: Who asks.
             project: The filter on slides that the caller is bound to.
             asked: The parameters in the caller's own words, which the job shows; those of `kind` when None.
+            on_accept: Called once everything was checked, before the job is in the queue.
         Raises:
             JobsFullError: too many wait.
             AccessError: the store cannot be written.
@@ -134,6 +146,7 @@ class JobManager:
         self._require_room(caller)
         self._tables.require_writable()
         kind.check(Store(self._tables.uri))
+        on_accept()
         job = Job(
             id=secrets.token_hex(8), kind=kind.NAME, caller=caller, project=project, server=self.server,
             params=kind.params() if asked is None else asked,
@@ -245,6 +258,7 @@ class JobManager:
             self._finish(live, "interrupted", message="the server ended before it began; nothing was written")
         for thread in self._threads:
             thread.join()
+        self._threads = []
         with self._writing:
             self._release_lease()
         shutil.rmtree(self._scratch, ignore_errors=True)

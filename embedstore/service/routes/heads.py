@@ -126,7 +126,7 @@ async def remove_head(request: Request, seen: SeenByAdmin, head: str) -> None:
 
     def remove() -> None:
         chosen = seen.service.store.head(head)
-        seen.changed("remove head", head=head)
+        seen.changed("head.remove", head=head)
         chosen.remove()
 
     await seen.run("writes", request, remove)
@@ -225,7 +225,7 @@ async def remove_augmenter(request: Request, seen: SeenByAdmin, augmenter: str) 
 
     def remove() -> None:
         chosen = seen.service.store.augmenter(augmenter)
-        seen.changed("remove augmenter", augmenter=augmenter)
+        seen.changed("augmenter.remove", augmenter=augmenter)
         chosen.remove()
 
     await seen.run("writes", request, remove)

@@ -21,6 +21,7 @@ from embedstore.store import Job, JobState
 router = APIRouter(prefix="/api", tags=["jobs"])
 
 MOST_JOBS = 1000
+FAILURE_SCHEMA = "#/components/schemas/FailureAnswer"
 _SETTINGS = 1000
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{1,32}$", examples=["5f0c2a7d9b1e4c36"])]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -102,13 +103,22 @@ async def start_job(request: Request, seen: Visible, kind: str, body: BaseModel,
             raise NotAllowedError(f"a job {kind!r} is of the whole store; a token of a project cannot start it")
         if "slides" in asked:
             params["slides"] = [seen.slide(slide_id) for slide_id in asked["slides"]]
-        made = job_kind(kind, params)
-        seen.changed(kind, slides=params.get("slides", ()), **names)
-        return seen.service.jobs.submit(made, caller=caller.name, project=caller.project, asked=asked)
+        return seen.service.jobs.submit(
+            job_kind(kind, params),
+            caller=caller.name,
+            project=caller.project,
+            asked=asked,
+            on_accept=lambda: seen.changed("job.start", slides=params.get("slides", ()), kind=kind, **_told(asked)),
+        )
 
     job = await seen.run("exports", request, submit)
     answer = job_answer(seen, job).model_dump(mode="json")
     return json_answer(answer, status=202, headers={"Location": f"/api/jobs/{job.id}"})
+
+
+def _told(asked: dict[str, Any]) -> dict[str, Any]:
+    """What the access log says of a job."""
+    return {name: value for name, value in asked.items() if name not in ("slides", "kind")}
 
 
 #: What a route that starts a job answers, for the OpenAPI document.
@@ -158,7 +168,14 @@ async def show_job(seen: SeenByReader, job: OneJob) -> JobAnswer:
     return job_answer(seen, job)
 
 
-@router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=answers())
+#: FastAPI documents a model in the media type of the route, and a failure is no event.
+_FAILURES: dict[int | str, dict[str, Any]] = {
+    status: {"description": "A failure", "content": {"application/json": {"schema": {"$ref": FAILURE_SCHEMA}}}}
+    for status in answers()
+}
+
+
+@router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=_FAILURES)
 async def follow_job(
     seen: SeenByReader, job: OneJob, last_event_id: Annotated[str | None, Header(max_length=100)] = None
 ) -> AsyncIterable[ServerSentEvent]:
@@ -180,7 +197,7 @@ async def cancel_job(request: Request, seen: SeenByReader, job: OneJob) -> JobAn
     def cancel() -> JobAnswer:
         if job.caller != seen.caller.name and not seen.caller.may("admin"):
             raise NotAllowedError(f"job {job.id} was asked for by {job.caller}; only they and an admin may cancel it")
-        seen.changed("cancel job", job=job.id)
+        seen.changed("job.cancel", job=job.id)
         return job_answer(seen, seen.service.jobs.cancel(job.id))
 
     return await seen.run("writes", request, cancel)

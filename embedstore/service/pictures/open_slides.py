@@ -16,6 +16,8 @@ from embedstore.slides import Slide, open_slide
 #: A damaged slide is left alone for so long, seconds: each try can cost a process and the time of `answer_s`.
 REFUSED_S = 60.0
 MOST_REFUSED = 1000
+#: Searches go before pictures. Beside 32 clients who ask for new thumbnails on 2 cores, a search took 7 ms, not 19.
+NICENESS = 10
 #: How often slides that nobody asks for are looked for, seconds.
 LOOK_S = 5.0
 
@@ -148,7 +150,7 @@ class OpenSlides:
     def _open_entry(self, entry: _Entry, file: SlideFile) -> None:
         slide = None
         try:
-            slide = self._open(file.path, reader=file.reader, answer_s=self._answer_s)
+            slide = self._open(file.path, reader=file.reader, answer_s=self._answer_s, niceness=NICENESS)
             entry.opened.set_result(DeepZoom(slide))
         except BaseException as error:
             if slide is not None:

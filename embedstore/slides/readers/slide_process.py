@@ -72,7 +72,7 @@ def single_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def open_slide(path: str | Path, *, reader: str = "auto", answer_s: float | None = None) -> Slide:
+def open_slide(path: str | Path, *, reader: str = "auto", answer_s: float | None = None, niceness: int = 0) -> Slide:
     """Open a slide, in a process of its own.
 
     `auto` opens the file with OpenSlide and with the reader that decodes its format directly. It takes the direct
@@ -84,12 +84,13 @@ def open_slide(path: str | Path, *, reader: str = "auto", answer_s: float | None
         reader: `auto`, or the name of a reader.
         answer_s: Seconds after which a request without an answer ends the slide; ANSWER_S when None. The first request
             may have to start the process, which takes 0.3 s.
+        niceness: How far other processes go before the one that reads, 0 to 19; it keeps the highest that was asked.
     Raises:
         SlideNotFoundError: there is no file.
         SlideFormatError: no reader opens it, or the named one does not; the message lists what was tried.
         ConfigError: the named reader needs a package that is not installed.
     """
-    return _ProcessSlide(check_file(path), reader, ANSWER_S if answer_s is None else answer_s)
+    return _ProcessSlide(check_file(path), reader, ANSWER_S if answer_s is None else answer_s, niceness)
 
 
 def read_image_apart(
@@ -300,11 +301,11 @@ def _give_back(process: _SlideProcess) -> None:
 class _ProcessSlide(Slide):
     """A slide that is open in another process."""
 
-    def __init__(self, path: str, reader: str, answer_s: float) -> None:
+    def __init__(self, path: str, reader: str, answer_s: float, niceness: int) -> None:
         process = _take()
         process.answer_s = answer_s
         try:
-            opened: OpenedSlide = process.ask("open", path, reader)
+            opened: OpenedSlide = process.ask("open", path, reader, niceness)
         except _ProcessEndedError as error:
             raise SlideFormatError(f"slide {path!r}: the process that opened it {error}; {WHAT_NEXT}") from error
         except BaseException:

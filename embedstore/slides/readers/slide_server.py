@@ -50,7 +50,9 @@ class _Server:
         self._buffer: mmap.mmap | None = None
         self._slide: Slide | None = None
 
-    def open(self, path: str, reader: str) -> OpenedSlide:
+    def open(self, path: str, reader: str, niceness: int) -> OpenedSlide:
+        if niceness > os.getpriority(os.PRIO_PROCESS, 0):
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)
         try:
             slide = self._slide = open_here(path, reader=reader)
         except EmbedStoreError:

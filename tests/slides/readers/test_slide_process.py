@@ -89,6 +89,12 @@ def test_a_process_reads_one_slide_after_another_unless_it_ended(fresh, drawn_sl
         assert one._process is not other._process
 
 
+def test_a_slide_can_be_read_behind_other_work(fresh, drawn_slide):
+    with open_slide(drawn_slide(), niceness=5) as slide, open_slide(drawn_slide()) as other:
+        nice, usual = (os.getpriority(os.PRIO_PROCESS, each._process._process.pid) for each in (slide, other))
+    assert nice == max(5, usual)
+
+
 def test_regions_are_those_of_the_reader_with_and_without_a_buffer(drawn_slide):
     path = drawn_slide()
     with open_slide(path) as slide, open_here(str(path)) as here:

@@ -18,9 +18,10 @@ from sybil.parsers.markdown import CodeBlockParser, SkipParser
 from cli.main import app
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+AT_THE_TOP = ("README.md", "ARCHITECTURE.md", "SECURITY.md")
 DOCUMENTS = sorted(
     path.relative_to(REPOSITORY).as_posix()
-    for path in (REPOSITORY / "README.md", REPOSITORY / "ARCHITECTURE.md", *(REPOSITORY / "docs").rglob("*.md"))
+    for path in (*(REPOSITORY / name for name in AT_THE_TOP), *(REPOSITORY / "docs").rglob("*.md"))
 )
 #: A first line that names the file which the block shows.
 FILE_NAME = re.compile(r"# ([\w.-]+\.(?:py|toml))$", re.MULTILINE)

@@ -1,7 +1,10 @@
 """What one caller sees of a store: the slides of their project, and the columns that are shown."""
 
+import contextlib
+import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
@@ -13,7 +16,7 @@ from fastapi import Depends, Request, params
 from fastapi.dependencies.utils import get_flat_params
 
 from embedstore.api import Collection, Labels
-from embedstore.errors import ConfigError, NotAllowedError, SlideNotInStoreError
+from embedstore.errors import ConfigError, NotAllowedError, SlideNotInStoreError, TileNotFoundError
 from embedstore.search.filters import select_slides
 from embedstore.service.failures import without_paths
 from embedstore.service.security import Caller, Role, needs
@@ -43,10 +46,14 @@ class Visible:
     Attributes:
         caller: Who asks.
         service: What is asked.
+
+    Args:
+        request: What the caller sent; names in it are told back as they are, whether there is such a name or not.
     """
 
-    def __init__(self, service: Service, caller: Caller):
+    def __init__(self, service: Service, caller: Caller, request: Request | None = None):
         self.service, self.caller = service, caller
+        self._request, self._sent = request, ""
         self._pseudonyms = service.pseudonyms
         self._changes: list[tuple[str, str]] = []  # (action, request) of the access log
         self._filters: dict[str, str] = {}  # as they were evaluated: as they were given
@@ -102,11 +109,11 @@ class Visible:
         """Check that the caller sees all of some slides of the store.
 
         Raises:
-            SlideNotInStoreError: one of them is not visible.
+            TileNotFoundError: one of them is not visible.
         """
         visible = self.slides()
         if visible is not None and not set(slide_ids) <= visible:
-            raise SlideNotInStoreError("there is no such tile in the store")
+            raise no_tile()
 
     def require_names(self, what: str) -> None:
         """Check that names are shown, for a file that has names of slides and patients in it.
@@ -198,7 +205,7 @@ class Visible:
         """One row, such as a tile's, as the caller sees it.
 
         Raises:
-            SlideNotInStoreError: it is of a slide that is not visible.
+            TileNotFoundError: it is of a slide that is not visible.
         """
         if row.get("slide_id") is not None:
             self.require_slides([row["slide_id"]])
@@ -255,9 +262,26 @@ class Visible:
         if project is None and self._pseudonyms is None:
             return text
         text = _REASON.sub(r"\1", text)
+        known = self._known_text()
         if project is not None:
-            text = project.others.replaced(text)
-        return text if self._pseudonyms is None else self._pseudonyms.text(text)
+            text = project.others.replaced(text, known)
+        return text if self._pseudonyms is None else self._pseudonyms.text(text, known)
+
+    def knowing(self, *texts: Any) -> "Visible":
+        """The store as the caller sees it who has also written some texts or values of JSON, such as those of a job."""
+        seen = copy(self)
+        seen._sent = " ".join([self._sent, *_texts_in(texts)])
+        return seen
+
+    def _known_text(self) -> str:
+        """All that the caller has written, of which they may be told again."""
+        if self._request is None:
+            return self._sent
+        body = getattr(self._request, "_body", b"")
+        with contextlib.suppress(ValueError):
+            body = json.loads(body)
+        query = self._request.query_params.multi_items()
+        return " ".join([self._sent, self._request.scope["path"], *_texts_in(query), *_texts_in(body)])
 
     def value(self, value: Any) -> Any:
         """A value of JSON, however nested, such as a card or the outcome of a job, with its texts as of `text`."""
@@ -319,6 +343,26 @@ class Visible:
         return self.service.tables.ledger.slide_ids()
 
 
+def no_tile() -> TileNotFoundError:
+    """What a caller of a project hears of a tile of another project, and of one that there is not."""
+    return TileNotFoundError("there is no such tile in the store")
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """All texts of a value of JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, bytes):
+        yield value.decode(errors="replace")
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield name
+            yield from _texts_in(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts_in(each)
+
+
 def _own_name(column: str) -> str:
     """The name of a column of tiles or slides as `is_shown` takes it, of its name in a filter."""
     name = column.casefold()
@@ -332,10 +376,15 @@ def sees(role: Role) -> Any:
 
     async def dependency(request: Request, caller: Annotated[Caller, needs(role)]) -> AsyncIterator[Visible]:
         _require_known_parameters(request)
-        visible = Visible(service_of(request), caller)
+        visible = Visible(service_of(request), caller, request)
         request.state.shown_message = visible.text
         try:
             yield visible
+        except TileNotFoundError as error:
+            await anyio.to_thread.run_sync(visible.failed)
+            if caller.project is not None and str(error).startswith("no tile"):
+                raise no_tile() from error  # of another project's tile, and of none, they hear the same
+            raise
         except Exception:
             await anyio.to_thread.run_sync(visible.failed)
             raise

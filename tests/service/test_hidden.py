@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from starlette.testclient import TestClient
@@ -119,9 +119,14 @@ def words_of(answer: Any) -> str:
     return f"{answer.status_code} {headers} {answer.content.decode('utf-8', 'replace')}"
 
 
+def names_of_store() -> list[str]:
+    return [*scene.SLIDES, *(str(each["patient"]) for each in scene.SLIDES.values())]
+
+
 def without(text: str, sent: dict[str, Any]) -> str:
     """A text without what was sent, which an error may say again."""
-    for value in sorted(_texts_in([sent["params"], sent["json"], sent["url"]]), key=len, reverse=True):
+    known = [name for name in [*names_of_store(), *KNOWN["text"]] if name in _all_of(sent)]
+    for value in sorted([*known, *_texts_in([sent["params"], sent["json"]])], key=len, reverse=True):
         for written in (value, json.dumps(value)[1:-1], repr(value)[1:-1], json.dumps(repr(value))[2:-2]):
             text = text.replace(written, "")
     return text
@@ -151,6 +156,7 @@ def walk(client: TestClient, store: Store, hidden: tuple[str, ...]) -> dict[str,
     return statuses
 
 
+@pytest.mark.slow
 def test_no_answer_tells_a_caller_of_another_project(store: Store, spool: Path):
     token = store.tokens.create("of-project", role="admin", project=scene.PROJECT)
     with client_of(store, token=token, settings={"spool": str(spool)}) as client:
@@ -163,6 +169,7 @@ def test_no_answer_tells_a_caller_of_another_project(store: Store, spool: Path):
     assert_asked(statuses)
 
 
+@pytest.mark.slow
 def test_no_answer_has_a_name_beside_pseudonyms(store: Store, spool: Path):
     token = store.tokens.create("boss", role="admin")
     settings = {"spool": str(spool)}
@@ -179,6 +186,54 @@ def assert_asked(statuses: dict[str, set[int]]) -> None:
     assert not [route for route, codes in statuses.items() if 500 in codes]
     silent = [route for route, codes in statuses.items() if route.startswith("get ") and not codes & {200, 204, 304}]
     assert not silent, silent
+
+
+#: Names that there are not, of as many letters as one that there is.
+GHOSTS = str.maketrans("bronteABRONTE4", "wxyzuvCWXYZUV5")
+
+
+def test_hidden_names_are_told_from_others_by_no_answer(store: Store, spool: Path):
+    """Whoever guesses a name learns nothing: the answer is that for a name that there is not."""
+    token = store.tokens.create("guesser", role="read", project=scene.PROJECT)
+    settings = {"spool": str(spool)}
+    with client_of(store, token=token, settings=settings) as client:
+        assert_alike(client, store, [*scene.BRONTO, "Bronte", "4711"])
+    token = store.tokens.create("another", role="read")
+    with client_of(store, token=token, settings=settings, pseudonyms=True) as client:
+        assert_alike(client, store, names_of_store())
+
+
+def assert_alike(client: TestClient, store: Store, hidden: list[str]) -> None:
+    ghosts = {name: name.translate(GHOSTS) for name in hidden}
+    assert not set(ghosts.values()) & set(hidden)
+    hidden_tiles = store.collection("toy").tiles(where=f"slide_id = '{hidden[0]}'", columns=["tile_id"])
+    tile = str(hidden_tiles["tile_id"][0].as_py())
+    ghosts |= {tile: f"{tile[:-1]}{(int(tile[-1]) + 1) % 10}"} if not client.app.state.service.pseudonyms else {}  # type: ignore[attr-defined]
+    told, count = [], 0
+    filters = ("nothing = '{}'", "slide_id = '{}'", "'{}'", '"{}" = 1')
+    more = [
+        ("get", "/api/slides", {"url": "/api/slides", "params": {"where": text.format(name)}, "json": None})
+        for name in hidden
+        for text in filters
+    ]
+    for method, path, sent in [*requests_of(client, store), *more]:
+        if method != "get" and not path.endswith(("/search", "/query", "/embed")):
+            continue
+        name = next((each for each in ghosts if each in _all_of(sent)), None)
+        if name is None:
+            continue
+        other = json.loads(json.dumps(sent).replace(quote(name), quote(ghosts[name])).replace(name, ghosts[name]))
+        answers = [client.request(method, **each) for each in (sent, other)]
+        first, second = (f"{answer.status_code} {answer.text}" for answer in answers)
+        count += 1
+        if first.replace(name, "…") != second.replace(ghosts[name], "…"):
+            told.append(f"{method} {sent}\n  {first[:500]}\n  {second[:500]}")
+    assert not told, f"{len(told)} of {count}\n" + "\n".join(told[:5])
+    assert count > 50
+
+
+def _all_of(sent: dict[str, Any]) -> str:
+    return " ".join(_texts_in([unquote(sent["url"]), sent["params"], sent["json"]]))
 
 
 def test_pseudonyms_are_what_slides_and_patients_are_known_by(store: Store):

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from embedstore.access_config import AccessConfig
 from embedstore.service import create_app
+from embedstore.service.answers import ARROW
 from embedstore.service.app import ROUTERS
 from embedstore.service_config import ServiceConfig
 from embedstore.store import Store
@@ -30,6 +31,14 @@ ROUTES = sorted(
     for method in route.methods
 )
 load_all_checks()
+
+
+@schemathesis.serializer(ARROW)
+def arrow(context: Any, value: Any) -> bytes:
+    """A body of bytes, as it is: a table that is none."""
+    return value if isinstance(value, bytes) else str(value).encode(errors="replace")
+
+
 #: A filter, a name or a vector may fit the document and not the store: that is a 400 or 404. And what was to be wrong
 #: is right again where it was given the name of something that the store has.
 LEFT_OUT = [positive_data_acceptance, negative_data_rejection]

@@ -91,5 +91,5 @@ def test_document_tells_the_role_of_every_route(client: TestClient):
     }
     assert told == expected
     assert document["paths"]["/health"]["get"].get("security") is None
-    assert document["paths"]["/api"]["get"]["security"] == [{"token": []}]
+    assert document["paths"]["/api"]["get"]["security"] == [{"token": []}, {}]
     assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"

@@ -58,6 +58,8 @@ class JobAnswer(BaseModel):
 
 def job_answer(seen: Visible, job: Job) -> JobAnswer:
     """A job as a caller sees it."""
+    if job.caller == seen.caller.name:
+        seen = seen.knowing(job.params)
     message = None if job.message is None else seen.text(job.message)
     params = seen.value(job.params)
     if "where" in params and job.caller != seen.caller.name:

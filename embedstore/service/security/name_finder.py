@@ -31,13 +31,18 @@ class NameFinder:
                 before = self._shorter[before]
             self._shorter.append(before)
 
-    def replaced(self, text: str) -> str:
-        """A text with every name replaced, the longest where several begin at one place."""
+    def replaced(self, text: str, known: str = "") -> str:
+        """A text with every name replaced, the longest where several begin at one place.
+
+        Args:
+            known: What the reader has written. Names in it stay as they are: if they were replaced, whoever writes a
+                name would learn whether there is one, and what stands for it.
+        """
         parts, end = [], 0
         for found in _START.finditer(text):
             start = found.start()
             if start >= end and (name := self._name_at(text, start)) is not None:
-                parts += [text[end:start], self._stands_for[name]]
+                parts += [text[end:start], name if name in known else self._stands_for[name]]
                 end = start + len(name)
         return "".join([*parts, text[end:]])
 

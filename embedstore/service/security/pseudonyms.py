@@ -81,9 +81,13 @@ class Pseudonyms:
         """A row whose slides, patients and files are in pseudonyms."""
         return {name: self._value(kind_of(name, "slide_id" in row), value) for name, value in row.items()}
 
-    def text(self, text: str) -> str:
-        """A text for people in which names of slides and patients are replaced; of a shortened one, what was cut."""
-        return self._known().finder.replaced(_CUT.sub("…", text))
+    def text(self, text: str, known: str = "") -> str:
+        """A text for people in which names of slides and patients are replaced; of a shortened one, what was cut.
+
+        Args:
+            known: What the reader has written; see `NameFinder.replaced`.
+        """
+        return self._known().finder.replaced(_CUT.sub("…", text), known)
 
     def _value(self, kind: Kind | None, value: Any) -> Any:
         if kind is None or value is None:

@@ -75,7 +75,7 @@ def document_rules(app: FastAPI) -> None:
         for method, path, rule in rules(app.routes):
             operation = document["paths"].get(_CONVERTOR.sub("}", path), {}).get(method.lower())
             if operation is not None:
-                operation |= {"x-role": rule} | ({} if rule == "public" else {"security": [{"token": []}]})
+                operation |= {"x-role": rule} | ({} if rule == "public" else {"security": [{"token": []}, {}]})
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -22,6 +22,8 @@ def build_config(kind: type[Config], value: Config | Mapping[str, Any] | None, *
     """
     if value is not None and not isinstance(value, kind | Mapping):
         raise ConfigError(f"expected a {kind.__name__} or a dictionary of its fields, found a {type(value).__name__}")
+    if value is None and not fields:
+        return _default(kind)  # type: ignore[arg-type]
     given = {**(value if isinstance(value, Mapping) else {}), **fields}
     types = _types(kind)  # type: ignore[arg-type]
     check_settings(kind, given)
@@ -33,6 +35,11 @@ def build_config(kind: type[Config], value: Config | Mapping[str, Any] | None, *
     if value is None or isinstance(value, Mapping):
         return kind(**given)
     return dataclasses.replace(value, **given) if given else value  # type: ignore[type-var]
+
+
+@functools.cache
+def _default(kind: Any) -> Any:
+    return kind()
 
 
 @functools.cache

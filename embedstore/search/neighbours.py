@@ -129,11 +129,12 @@ class NeighbourSearch:
             vectors = unit_rows(matrix(chosen["vector"].combine_chunks(), self._collection.dim))
             order = marginal_relevance(vectors, chosen["distance"].to_numpy(), config.k, weight=config.diverse)
             chosen = chosen.take(order)
-        note = ""
-        if chosen.num_rows < config.k:
-            reason = "no more tiles pass" if exhausted else f"looked at the nearest {fetch}"
-            note = f"{chosen.num_rows} of {config.k} neighbours were found: {reason}"
+        note = self._note(chosen.num_rows, "no more tiles pass" if exhausted else f"looked at the nearest {fetch}")
         return chosen.slice(0, min(config.k, chosen.num_rows)), note
+
+    def _note(self, found: int, reason: str) -> str:
+        k = self._config.k
+        return "" if found >= k else f"{found} of {k} neighbours were found: {reason}"
 
     def _first_fetch(self, wanted: int) -> int:
         fetch = wanted + len(self._excluded)
@@ -192,6 +193,17 @@ class _HotSearch(NeighbourSearch):
         if len(self._excluded) > config.k:
             self._passing = (passing or index.everything).without(index.rows.of_tiles(self._excluded))
             self._excluded = self._excluded[:0]
+
+    def run(self) -> tuple[pa.Table, str]:
+        config = self._config
+        if config.per_slide is not None or config.diverse or config.k + len(self._excluded) > MOST_NEIGHBOURS:
+            return super().run()
+        # The same at once: everything that is found passes, but for the query's own tiles.
+        rows, distance = self._index.nearest(self._query.vector, config.k + len(self._excluded), self._passing)
+        if len(self._excluded):
+            kept = ~np.isin(self._index.rows.tile_id[rows], self._excluded)
+            rows, distance = rows[kept][: config.k], distance[kept][: config.k]
+        return self._index.table(rows, distance), self._note(len(rows), "no more tiles pass")
 
     def _fetch(self, k: int) -> pa.Table:
         if k > MOST_NEIGHBOURS:

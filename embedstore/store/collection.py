@@ -88,7 +88,7 @@ class Collection:
 
     @property
     def dim(self) -> int:
-        return self.schema.field("vector").type.list_size
+        return self.table.opened().schema.field("vector").type.list_size
 
     def record(self) -> CollectionRecord:
         """The configuration and the extractor that made it."""

@@ -93,6 +93,10 @@ class Table:
                 self._open = self._checked(self._open.checkout_version(newest))
         return self._open
 
+    def opened(self) -> lance.LanceDataset:
+        """Any version, for what is the same in all; the one that was opened last, without a look at the store."""
+        return self._open or self.open()
+
     def _checked(self, dataset: lance.LanceDataset) -> lance.LanceDataset:
         """Raise StoreError if Lance would fail on the name of a column: older versions wrote any name."""
         if unusable := unusable_columns(dataset.schema.names):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedstore.errors import ConfigError
-from embedstore.search import SearchConfig, search, tile_query, vector_query
+from embedstore.search import Hits, SearchConfig, search, tile_query, vector_query
 from embedstore.search.hot import Passing, WarmCollection, changes, codes, hot_index
 from embedstore.search.hot.filtering import passing_rows
 from embedstore.search_config import IndexSearchConfig
@@ -51,6 +51,12 @@ def _label(task: str, label: str, slide_id: str, edge: int) -> Label:
     return Label(task=task, label=label, slide_id=slide_id, kind="tile", x=0, y=0, edge_l0=edge, author="a")
 
 
+def told(hits: Hits) -> list[tuple[Any, ...]]:
+    """The rows without ranks; tiles at one distance may come in either order, and the last of them may be another."""
+    rows = [tuple(row.values())[1:] for row in hits]
+    return sorted((row for row in rows if row[0] < rows[-1][0]), key=lambda row: row[:2])
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     tile=st.integers(0, 349),
@@ -72,7 +78,7 @@ def test_the_same_answer_as_without(scene: Scene, tile: int, config: dict[str, A
     cold = search(store, collection, tile_query(store, collection, int(query.tile_ids[0])), SearchConfig(**config))
     assert hot.table.schema == cold.table.schema and hot.note == cold.note
     assert hot.table["distance"].to_pylist() == cold.table["distance"].to_pylist()
-    assert hot.table.equals(cold.table)
+    assert told(hot) == told(cold)
 
 
 def test_searches_go_by_the_codes_and_without_lance(scene: Scene, monkeypatch: pytest.MonkeyPatch):

@@ -15,7 +15,7 @@ class ServiceConfig(Settings):
             beyond the loopback.
         port: Port to listen on; 0 takes a free one.
         searches: Searches that run at once; one a core when None.
-        pictures: Pictures of slides that are decoded at once; one a core when None.
+        pictures: Pictures of slides that are made at once; two a core when None.
         open_slides: Slides that stay open between requests, each in a process of 50 to 150 MB.
         picture_cache_bytes: Memory for pictures that were asked for lately, bytes.
         trust_extractor: Run a user's own function to embed an image, where a collection was made with one.

@@ -1,8 +1,10 @@
 """What a client may take: bodies of bounded size and duration, and a share of the threads for each kind of work."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 import anyio
 import anyio.to_thread
@@ -18,6 +20,9 @@ from embedstore.service_config import ServiceConfig
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: One is decoded while the other is encoded.
+PICTURES_OF_SLIDE = 2
+
 
 class Limits:
     """How many calls of each kind of work run at once; the others wait in the order in which they came.
@@ -29,15 +34,23 @@ class Limits:
         cores = os.cpu_count() or 2
         self.searches = anyio.CapacityLimiter(config.searches or cores)
         self.batches = anyio.CapacityLimiter(1)  # of thousands of queries, which take all cores for seconds
-        self.pictures = anyio.CapacityLimiter(config.pictures or cores)
+        self.pictures = anyio.CapacityLimiter(config.pictures or 2 * cores)  # decoded in other processes
         self.reads = anyio.CapacityLimiter(2 * cores)  # of tables: short, and mostly waiting for the disk
         self.writes = anyio.CapacityLimiter(4)
         self.embeddings = anyio.CapacityLimiter(1 if config.cluster is None else 8)  # there, replicas take turns
         self.exports = anyio.CapacityLimiter(2)
         self._threads = anyio.CapacityLimiter(1000)  # those above decide
+        self._of_slides: WeakValueDictionary[str, anyio.CapacityLimiter] = WeakValueDictionary()
 
     def all(self) -> dict[str, anyio.CapacityLimiter]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def of_slide(self, slide: str) -> anyio.CapacityLimiter:
+        """Pictures of one slide that are made at once: it has one process, and others need not wait where it hangs."""
+        limiter = self._of_slides.get(slide)
+        if limiter is None:
+            limiter = self._of_slides[slide] = anyio.CapacityLimiter(PICTURES_OF_SLIDE)
+        return limiter
 
     async def run(
         self,
@@ -48,13 +61,23 @@ class Limits:
         **kwargs: P.kwargs,
     ) -> T:
         """Call a function in a thread once the limiter lets it; not at all if the client has gone by then."""
+        async with self.turn(limiter, request):
+            return await anyio.to_thread.run_sync(lambda: function(*args, **kwargs), limiter=self._threads)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, limiter: anyio.CapacityLimiter, request: Request) -> AsyncIterator[None]:
+        """Wait until a limiter lets a request; for as long as the `with` lasts.
+
+        Raises:
+            ClientGoneError: the client went before its turn came.
+        """
         borrower = object()
         try:
             limiter.acquire_on_behalf_of_nowait(borrower)
         except anyio.WouldBlock:
             await self._wait(limiter, request, borrower)
         try:
-            return await anyio.to_thread.run_sync(lambda: function(*args, **kwargs), limiter=self._threads)
+            yield
         finally:
             limiter.release_on_behalf_of(borrower)
 

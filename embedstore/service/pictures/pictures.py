@@ -62,11 +62,13 @@ class Picture:
     """A picture that can be made.
 
     Attributes:
+        path: The slide's file.
         tag: Its ETag, which changes with the slide's file and with what is asked for.
         at_hand: Gives it as JPEG if the cache has it; else None.
         make: Gives it as JPEG, made if need be. Raises errors of slides: RegionReadError, SlideFormatError.
     """
 
+    path: str
     tag: str
     at_hand: Callable[[], bytes | None]
     make: Callable[[], bytes]
@@ -141,7 +143,7 @@ class Pictures:
         """A tile of a collection as its extractor saw it."""
         what = ("tile", tile.x, tile.y, tile.edge_l0, tile.name, tiling.tile_px, tiling.mpp)
         if file.kind == "tiles":
-            return self._cached(file.stamp(), what, lambda: _ready_made(file, tile, tiling))
+            return self._cached(file, file.stamp(), what, lambda: _ready_made(file, tile, tiling))
 
         def make(deep_zoom: DeepZoom) -> bytes:
             slide = deep_zoom.slide
@@ -165,12 +167,13 @@ class Pictures:
             with self.open_slides.use(file, stamp) as deep_zoom:
                 return make(deep_zoom)
 
-        return self._cached(stamp, what, open_and_make)
+        return self._cached(file, stamp, what, open_and_make)
 
-    def _cached(self, stamp: str, what: tuple[Any, ...], make: Callable[[], bytes]) -> Picture:
+    def _cached(self, file: SlideFile, stamp: str, what: tuple[Any, ...], make: Callable[[], bytes]) -> Picture:
         key = (stamp, *what)
         text = "\0".join(map(str, (VERSION, *key)))
         return Picture(
+            path=file.path,
             tag=f'"{hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]}"',
             at_hand=lambda: self.cache.get(key),
             make=lambda: self.cache.get_or_make(key, make),

@@ -1,7 +1,7 @@
 """Pictures: deep-zoom tiles, thumbnails and tiles of slides; and images that are sent, to be embedded."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from xml.sax.saxutils import quoteattr
 
 from fastapi import APIRouter, Query, Request, Response
@@ -16,10 +16,13 @@ from embedstore.service.pictures import (
     MOST_UPLOAD_BYTES,
     Picture,
     SlideFile,
+    SlideInfo,
     decode_upload,
 )
 from embedstore.service.visible import SeenByReader, Visible
 from embedstore.store import TileLocation
+
+T = TypeVar("T")
 
 router = APIRouter(tags=["pictures"])
 
@@ -80,8 +83,20 @@ async def _picture(request: Request, seen: Visible, find: Callable[[], Picture])
         return Response(status_code=304, headers=headers)
     body = picture.at_hand()
     if body is None:
-        body = await seen.run("pictures", request, picture.make)
+        body = await _read(request, seen, picture.path, lambda: picture.at_hand() or picture.make())
     return Response(body, media_type=MEDIA_TYPE, headers=headers)
+
+
+async def _read(request: Request, seen: Visible, path: str, function: Callable[[], T]) -> T:
+    """Call a function that reads a slide, once it is the slide's turn, and that of pictures."""
+    limits = seen.service.limits
+    async with limits.turn(limits.of_slide(path), request):
+        return await seen.run("pictures", request, function)
+
+
+async def _info(request: Request, seen: Visible, slide_id: str) -> SlideInfo:
+    file = await seen.run("reads", request, lambda: _file(seen, slide_id, "slide"))
+    return await _read(request, seen, file.path, lambda: seen.service.pictures.info(file))
 
 
 def _file(seen: Visible, slide_id: str, action: str) -> SlideFile:
@@ -94,9 +109,7 @@ def _file(seen: Visible, slide_id: str, action: str) -> SlideFile:
 @router.get("/api/slides/{slide_id:path}/deep-zoom", responses=answers(502))
 async def deep_zoom(request: Request, seen: SeenByReader, slide_id: str) -> DeepZoomAnswer:
     """Size, resolution and deep-zoom levels of a slide, for a viewer."""
-    info = seen.service.pictures.info
-    file = await seen.run("reads", request, lambda: _file(seen, slide_id, "slide"))
-    return DeepZoomAnswer.model_validate(await seen.run("pictures", request, lambda: info(file)), from_attributes=True)
+    return DeepZoomAnswer.model_validate(await _info(request, seen, slide_id), from_attributes=True)
 
 
 @router.get(
@@ -106,8 +119,7 @@ async def deep_zoom(request: Request, seen: SeenByReader, slide_id: str) -> Deep
 )
 async def deep_zoom_image(request: Request, seen: SeenByReader, slide_id: str) -> Response:
     """The same in the Deep Zoom format, as OpenSeadragon and other viewers read it by its address."""
-    file = await seen.run("reads", request, lambda: _file(seen, slide_id, "slide"))
-    info = await seen.run("pictures", request, lambda: seen.service.pictures.info(file))
+    info = await _info(request, seen, slide_id)
     width, height = info.size_l0
     facts = {"overlap": info.overlap_px, "tile": info.tile_px, "width": width, "height": height}
     text = DZI.format_map({name: quoteattr(str(value)) for name, value in facts.items()})

@@ -4,6 +4,7 @@ import io
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -153,13 +154,14 @@ def test_a_wall_of_thumbnails_does_not_hold_a_search_up(scene: Store, monkeypatc
             assert freed.wait(30)
             return b"picture"
 
-        return Picture(tag=picture.tag, at_hand=lambda: None, make=make)
+        return Picture(path=picture.path, tag=picture.tag, at_hand=lambda: None, make=make)
 
     with client_of(scene, settings={"pictures": 2}) as client, ThreadPoolExecutor(24) as pool:
         at_hand = "/api/slides/case 1/a.svs/deep-zoom_files/10/0_0.jpeg"
         assert client.get(at_hand).status_code == 200
         monkeypatch.setattr(Pictures, "thumbnail", slow)
-        wall = [pool.submit(client.get, f"/api/slides/case 1/a.svs/thumbnail?edge={100 + i}") for i in range(24)]
+        slides = ("case 1/a.svs", "damaged.svs")
+        wall = [pool.submit(client.get, f"/api/slides/{slides[i % 2]}/thumbnail?edge={100 + i}") for i in range(24)]
         try:
             assert busy.acquire(timeout=30) and busy.acquire(timeout=30)
             service: Service = client.app.state.service  # type: ignore[attr-defined]
@@ -171,6 +173,31 @@ def test_a_wall_of_thumbnails_does_not_hold_a_search_up(scene: Store, monkeypatc
         finally:
             freed.set()
         assert [each.result().status_code for each in wall] == [200] * 24
+
+
+def test_a_slide_that_hangs_leaves_other_slides_their_turn(scene: Store, monkeypatch: pytest.MonkeyPatch):
+    hanging, freed, thumbnail = threading.Semaphore(0), threading.Event(), Pictures.thumbnail
+
+    def hangs(self: Pictures, file, edge_px: int) -> Picture:
+        picture = thumbnail(self, file, edge_px)
+
+        def make() -> bytes:
+            hanging.release()
+            assert freed.wait(30)
+            return picture.make()
+
+        return replace(picture, make=make) if file.name == "damaged.svs" else picture
+
+    monkeypatch.setattr(Pictures, "thumbnail", hangs)
+    with client_of(scene, settings={"pictures": 4}) as client, ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(client.get, f"/api/slides/damaged.svs/thumbnail?edge={100 + i}") for i in range(8)]
+        try:
+            assert hanging.acquire(timeout=30) and hanging.acquire(timeout=30)
+            assert client.get("/api/slides/case 1/a.svs/thumbnail?edge=70").status_code == 200
+            assert not hanging.acquire(blocking=False)
+        finally:
+            freed.set()
+        assert {each.result().status_code for each in asked} == {200}
 
 
 # -- images that are sent -------------------------------------------------------------------

@@ -18,8 +18,8 @@ def fit_config(config: "FitConfig | None", settings: Mapping[str, Any]) -> "FitC
         fields.setdefault("level", "tile" if fields["model"] in TILE_MODELS else "slide")
     if fields.get("augment") is not None:
         policies = fields["augment"]
-        policies = [policies] if isinstance(policies, str | Mapping | AugmentConfig) else policies
+        policies = list(policies) if isinstance(policies, list | tuple) else [policies]
         fields["augment"] = tuple(
-            AugmentConfig(**policy) if isinstance(policy, Mapping) else policy for policy in policies
+            build_config(AugmentConfig, policy) if isinstance(policy, Mapping) else policy for policy in policies
         )
     return build_config(FitConfig, config, **fields)

@@ -10,6 +10,14 @@ from tests.export.prediction_scene import grid, make_store
 from tests.service.clients import client_of
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a service keeps outside of its store goes into a folder of the tests, not into the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMBEDSTORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Three slides with 12, 6 and 4 tiles in the collection 'toy'; for tests that do not change it."""

@@ -1,5 +1,6 @@
 """The process in which jobs run; `worker.py` starts it and talks to it."""
 
+import ctypes
 import logging
 import os
 import queue
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 #: Shortest time between two counts that are sent, seconds.
 REPORT_S = 0.1
+#: Time until a signal that was lost is sent again, seconds.
+AGAIN_S = 0.02
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 #: Searches and slide tiles of the server come first.
 NICENESS = 10
 
@@ -37,8 +41,10 @@ def serve(connection_fd: int, uri: str, cluster: str | None) -> None:
         uri: The store.
         cluster: Address of the Ray cluster where jobs run that want a GPU; here when None.
     """
+    _end_with_server()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which hangs up
     signal.signal(signal.SIGTERM, _end)
+    sys.unraisablehook = _end_after_all
     os.nice(NICENESS)
     connection = Connection(connection_fd)
     requests: queue.SimpleQueue[tuple[str, dict[str, Any], str]] = queue.SimpleQueue()
@@ -63,6 +69,26 @@ def _end(number: int, frame: FrameType | None) -> None:
     """Unwind, so that leases are released and scratch files removed; a second signal changes nothing."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(128 + number)
+
+
+def _end_after_all(dropped: "sys.UnraisableHookArgs") -> None:
+    """Send a signal again whose exception Python dropped: it came in a callback of the garbage collector, as JAX's."""
+    if not isinstance(dropped.exc_value, SystemExit):
+        sys.__unraisablehook__(dropped)
+        return
+    signal.signal(signal.SIGTERM, _end)
+    again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGTERM))
+    again.daemon = True
+    again.start()
+
+
+def _end_with_server() -> None:
+    """Have Linux kill this process when the thread that started it is gone, with its server.
+
+    Elsewhere, and where the server is gone already, `_receive` ends it, as soon as Python's lock is free.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _receive(connection: Connection, requests: "queue.SimpleQueue[tuple[str, dict[str, Any], str]]") -> None:

@@ -261,7 +261,7 @@ class JobManager:
         self._threads = []
         with self._writing:
             self._release_lease()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._spool.close()
 
     # -- upkeep -----------------------------------------------------------------------------
 

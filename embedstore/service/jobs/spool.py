@@ -1,5 +1,6 @@
 """The spool: a folder outside the store where exports wait to be downloaded, for a time and up to a size."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -14,6 +15,7 @@ import psutil
 
 from embedstore.errors import JobNotFoundError
 from embedstore.store import Job, Store
+from embedstore.store.hot_folder import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,12 @@ class Spool:
         for folder in self._folder.glob(f"{_SCRATCH}*"):
             if not psutil.pid_exists(int(folder.name.removeprefix(_SCRATCH))):
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Delete temporary files, and the folder where nothing is in it."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it holds exports, or was never made
+            self._folder.rmdir()
 
     def discard(self, job_id: str) -> None:
         """Delete what a job has written."""
@@ -132,10 +140,8 @@ class Spool:
 
 def spool_folder(given: str | None, store_uri: str) -> Path:
     """The folder of a store's exports: in the one that was given, or in the user's cache."""
-    if given is None:
-        home = os.environ.get("EMBEDSTORE_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        given = str(Path(home) / "embedstore" / "service")
-    return Path(given).absolute() / hashlib.blake2b(store_uri.encode(), digest_size=8).hexdigest()
+    folder = cache_folder() / "service" if given is None else Path(given).absolute()
+    return folder / hashlib.blake2b(store_uri.encode(), digest_size=8).hexdigest()
 
 
 def keep_slides(folder: Path, slide_ids: Iterable[str]) -> None:

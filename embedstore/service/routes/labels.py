@@ -219,7 +219,10 @@ async def export_labels(
     def write() -> Response:
         slides = {seen.slide(name) for name in slide_id or ()}
         labels = seen.labels() if slide_id is None else seen.labels().of_slides(slides)
-        rows = _shown(seen, labels.table(task).to_arrow())
+        found = labels.table(task).to_arrow()
+        for slide in pc.unique(found["slide_id"]).drop_null().to_pylist():
+            seen.looked(slide, "labels")
+        rows = _shown(seen, found)
         if author is not None:
             rows = rows.filter(pc.equal(rows["author"], author))
         if not len(rows):
@@ -251,6 +254,8 @@ async def labels_of_task(
 
     def read() -> Response:
         slide = None if slide_id is None else seen.slide(slide_id)
+        if slide is not None:
+            seen.looked(slide, "labels")
         rows = seen.labels().table(task).to_arrow()
         for name, value in (("slide_id", slide), ("author", author), ("label", label)):
             if value is not None:
@@ -269,7 +274,7 @@ async def add_labels(request: Request, seen: SeenByLabeller, task: Task, body: A
 
     def add() -> ChangeAnswer:
         rows = _real_rows(seen, body.labels)
-        seen.changed("add labels", slides=_slides_of(rows), task=task, labels=len(rows))
+        seen.changed("labels.add", slides=_slides_of(rows), task=task, labels=len(rows))
         author, collection = seen.caller.name, body.collection
         return _change_answer(seen.labels().add(task, rows, author=author, collection=collection))
 
@@ -282,7 +287,7 @@ async def withdraw_labels(request: Request, seen: SeenByLabeller, task: Task, bo
 
     def withdraw() -> ChangeAnswer:
         places = None if body.places is None else _real_rows(seen, body.places)
-        seen.changed("withdraw labels", slides=_slides_of(places or ()), task=task, keys=len(body.keys))
+        seen.changed("labels.withdraw", slides=_slides_of(places or ()), task=task, keys=len(body.keys))
         return _change_answer(
             seen.labels().withdraw(
                 task, body.keys, places=places, author=seen.caller.name, of=body.of, collection=body.collection
@@ -297,7 +302,7 @@ async def undo_labels(request: Request, seen: SeenByLabeller, task: Task, body: 
     """Undo a change of labels; an undo is a change, and can be undone."""
 
     def undo() -> ChangeAnswer:
-        seen.changed("undo labels", task=task, change=body.change)
+        seen.changed("labels.undo", task=task, change=body.change)
         return _change_answer(seen.labels().undo(task, body.change, author=seen.caller.name))
 
     return await seen.run("writes", request, undo)
@@ -352,7 +357,7 @@ async def import_labels(
         _require_plain(content)
         slide = None if slide_id is None else seen.slide(slide_id)
         if not dry_run:
-            seen.changed("import labels", slides=[slide] if slide else [], task=task, file=file)
+            seen.changed("labels.import", slides=[slide] if slide else [], task=task, file=file)
         with TemporaryDirectory() as folder:
             path = Path(folder, file)
             path.write_bytes(content)

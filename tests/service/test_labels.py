@@ -35,6 +35,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, di
             name: TestClient(client.app, client.base_url, headers={"Authorization": f"Bearer {token}"}, client=LOCAL)
             for name, token in tokens.items()
         }
+        for each in clients.values():
+            each.portal = client.portal  # one event loop: limiters wake only those who wait on their own
         yield store, clients
 
 

@@ -46,7 +46,3 @@ class AccessLog:
         detail = {"before": before.astimezone(dt.UTC).isoformat(), "rows": count}
         self._tables.access_log.append([AccessRow(caller=getpass.getuser(), action="access-log.purge", detail=detail)])
         return count
-
-    def append(self, rows: list[AccessRow]) -> None:
-        """Add rows, in one commit."""
-        self._tables.access_log.append(rows)

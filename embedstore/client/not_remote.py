@@ -7,6 +7,7 @@ from embedstore.errors import OnlyAtStoreError
 
 #: {call of the face of a store: what to do instead}.
 ONLY_AT_STORE = {
+    "AccessLog.purge": "whoever asks a service does not delete what they did",
     "Store.ingest": "run `embedstore ingest` there; the service shows what it commits",
     "Store.estimate_ingest": "run `embedstore ingest --dry-run` there",
     "Store.remove_columns": "run `embedstore rm --column NAME` there",

@@ -4,12 +4,14 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from embedstore.client.access_log import RemoteAccessLog
 from embedstore.client.collection import RemoteCollection
 from embedstore.client.connection import Connection, path
 from embedstore.client.not_remote import only_at_store
 from embedstore.client.tile_pictures import tile_picture
 from embedstore.errors import StoreError
 from embedstore.result_table import Table, card
+from embedstore.settings import as_names
 from embedstore.version import __version__
 
 if TYPE_CHECKING:
@@ -107,6 +109,23 @@ class RemoteStore:
             SlideNotInStoreError: there is no such slide.
         """
         return self._connection.table(path("slides", slide_id)).to_pylist()[0]
+
+    # -- upkeep -----------------------------------------------------------------------------
+
+    @property
+    def access_log(self) -> RemoteAccessLog:
+        """What was asked of it through the service, and by whom; only for an administrator."""
+        return RemoteAccessLog(self._connection)
+
+    def remove(self, *, slides: Sequence[str] = (), patients: Sequence[str] = ()) -> dict[str, int]:
+        """Remove slides, or all slides of patients, from every table; {collection: tiles removed}.
+
+        Raises:
+            SlideNotInStoreError: one of them is not in the store; nothing is removed.
+        """
+        body = {"slides": list(as_names(slides)), "patients": list(as_names(patients))}
+        tiles: dict[str, int] = self._connection.post("/api/remove", body)["tiles"]
+        return tiles
 
     # -- what works only where its files are ------------------------------------------------
 

@@ -12,6 +12,7 @@ from embedstore.service.failures import add_handlers
 from embedstore.service.limits import BoundedBodies
 from embedstore.service.metrics import CountedRequests
 from embedstore.service.routes import (
+    admin,
     collections,
     exports,
     heads,
@@ -33,7 +34,7 @@ from embedstore.version import __version__
 #: In this order: the route of one slide takes every path below /api/slides that no route before it takes.
 ROUTERS: tuple[APIRouter, ...] = (
     store.router, collections.router, search.router, tiles.router, labels.router, pictures.router, jobs.router,
-    heads.router, predictions.router, exports.router, slides.router,
+    heads.router, predictions.router, exports.router, admin.router, slides.router,
 )  # fmt: skip
 
 #: What pages of `allow_origin` may send.

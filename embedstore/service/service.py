@@ -52,7 +52,7 @@ class Service:
         self.config = config
         self.authenticator = Authenticator(self.store, config.access, host=config.host)
         self.access_log = AccessRecorder(
-            self.store, looks=config.access.access_log, every=self.authenticator.record_use
+            self.tables, looks=config.access.access_log, every=self.authenticator.record_use
         )
         self.projects = Projects(self.tables)
         self.pseudonyms: Pseudonyms | None = None

@@ -31,7 +31,7 @@ T = TypeVar("T")
 #: Columns that name files of the server, or tell of them; nobody may ask for them, nor filter by them.
 HIDDEN_COLUMNS = frozenset({"path", "fingerprint", "key", "run_id", "vector"})
 #: Columns of messages for people, which may name files, slides and patients.
-TEXTS = frozenset({"reason", "warnings", "message", "note"})
+TEXTS = frozenset({"reason", "warnings", "message", "note", "subject", "detail"})
 #: What a filter that failed says of a value.
 _REASON = re.compile(r"(cannot be evaluated): .*", re.DOTALL)
 

@@ -6,9 +6,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-import embedstore
 from cli.main import app
-from embedstore.store import AccessRow
+from embedstore.store import AccessRow, Store
 
 OLD = dt.datetime(2020, 5, 6, tzinfo=dt.UTC)
 
@@ -19,7 +18,7 @@ def run(tmp_path):
         AccessRow(at=OLD, caller="ada", action="look", slide_id="a.svs"),
         AccessRow(caller="bob", action="heads.fit"),
     ]
-    embedstore.create(tmp_path).access_log.append(rows)
+    Store.create(tmp_path).access_log.append(rows)
     return lambda *words, **options: CliRunner().invoke(
         app, ["access-log", *words, "--store", str(tmp_path)], **options
     )

@@ -14,6 +14,7 @@ PAIRS = [
     (api.Store, client.RemoteStore),
     (api.Collection, client.RemoteCollection),
     (api.SearchResult, client.RemoteSearchResult),
+    (api.AccessLog, client.RemoteAccessLog),
 ]  # fmt: skip
 #: What a client has beyond the face of a store: its connections are closed.
 ONLY_REMOTE = {"Store.close"}
@@ -21,7 +22,7 @@ ONLY_REMOTE = {"Store.close"}
 NOT_YET = {
     *(f"Store.{name}" for name in (
         "augmenter", "augmenters", "compact", "count_views", "export", "find_slides", "fit_augmenter", "fit_head",
-        "fit_heads", "head", "heads", "labels", "remove", "remove_views", "select_extractor",
+        "fit_heads", "head", "heads", "labels", "remove_views", "select_extractor",
     )),
     *(f"Collection.{name}" for name in (
         "contact_sheet", "export", "find_duplicates", "find_leaks", "find_outliers", "update_index",

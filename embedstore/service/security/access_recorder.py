@@ -4,14 +4,14 @@ import atexit
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
-from embedstore.api import Store
+from embedstore.access_errors import access_error
 from embedstore.errors import AccessError, EmbedStoreError
 from embedstore.service.security.caller import Caller
-from embedstore.store import AccessRow
+from embedstore.store import AccessRow, Store
 from embedstore.store.access_log import Outcome
 from embedstore.store.table import now
 
@@ -31,13 +31,13 @@ class AccessRecorder:
     """Writes who changes the store, and who looks at which slide.
 
     Args:
-        store: Whose log it is.
+        tables: The store whose log it is.
         looks: Write looks, too.
         every: Called with each batch, also where nothing waits to be written.
     """
 
-    def __init__(self, store: Store, *, looks: bool = True, every: Callable[[], None] = lambda: None):
-        self._store, self._looks, self._every = store, looks, every
+    def __init__(self, tables: Store, *, looks: bool = True, every: Callable[[], None] = lambda: None):
+        self._tables, self._looks, self._every = tables, looks, every
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._waiting: list[AccessRow] = []
         self._remembered: set[tuple[object, ...]] = set()
@@ -121,9 +121,8 @@ class AccessRecorder:
                 waiting, self._waiting = self._waiting, []
             if not waiting:
                 return
-            known = self._store.slides["slide_id"] if any(row.slide_id for row in waiting) else []
             try:
-                self._append(_of_slides(waiting, set(known)))
+                self._append(_of_slides(waiting, self._tables.ledger.slide_ids()))
             except BaseException:
                 with self._lock:
                     self._waiting = [*waiting, *self._waiting]
@@ -167,9 +166,10 @@ class AccessRecorder:
 
     def _append(self, rows: list[AccessRow]) -> None:
         try:
-            self._store.access_log.append(rows)
+            self._tables.access_log.append(rows)
         except (EmbedStoreError, OSError, RuntimeError, ValueError) as error:
-            self._failed = AccessError(f"the access log cannot be written, so nothing may be seen or changed: {error}")
+            told = access_error(error) or error
+            self._failed = AccessError(f"the access log cannot be written, so nothing may be seen or changed: {told}")
             raise self._failed from error
         self._failed = None
 
@@ -184,6 +184,6 @@ class AccessRecorder:
                 log.exception("the access log failed")
 
 
-def _of_slides(rows: list[AccessRow], known: set[str]) -> list[AccessRow]:
+def _of_slides(rows: list[AccessRow], known: Set[str]) -> list[AccessRow]:
     """Rows without the names of slides that were removed meanwhile."""
     return [row if row.slide_id is None or row.slide_id in known else replace(row, slide_id="removed") for row in rows]

@@ -28,8 +28,8 @@ def store(tables: StoreTables) -> Store:
 
 
 @pytest.fixture
-def recorder(store: Store) -> AccessRecorder:
-    return AccessRecorder(store)
+def recorder(tables: StoreTables) -> AccessRecorder:
+    return AccessRecorder(tables)
 
 
 def log(store: Store) -> list[tuple]:
@@ -123,7 +123,7 @@ def test_looks_may_go_unwritten_and_changes_may_not(tables, store):
 def test_answer_is_503_where_the_log_cannot_be_written(tables, monkeypatch):
     client = client_of(tables, insecure=True)
     service = client.app.state.service  # type: ignore[attr-defined]
-    monkeypatch.setattr(service.store.access_log, "append", full_disk)
+    monkeypatch.setattr(service.tables.access_log, "append", full_disk)
     client.get("/api/slides/a.svs")
     with pytest.raises(errors.AccessError):
         service.access_log.flush()
@@ -132,8 +132,8 @@ def test_answer_is_503_where_the_log_cannot_be_written(tables, monkeypatch):
     assert client.get("/api/slides").status_code == 200  # a list of slides is no look at one
 
 
-def test_many_slides_of_a_change_are_counted(store, monkeypatch):
+def test_many_slides_of_a_change_are_counted(tables, store, monkeypatch):
     monkeypatch.setattr(module, "MOST_SLIDES", 2)
-    AccessRecorder(store).changed(ADA, "predict", slides=iter("abc"), detail={"head": "h"})
+    AccessRecorder(tables).changed(ADA, "predict", slides=iter("abc"), detail={"head": "h"})
     (row,) = store.access_log.table()
     assert (row["slide_id"], row["subject"], row["detail"]) == (None, "h", '{"slides": 3}')

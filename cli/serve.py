@@ -20,6 +20,7 @@ SERVICE = Section(
     "trust_extractor",
     Flag("warm_tiles", metavar="N", type=click.IntRange(0)),
     Flag("jobs", metavar="N", type=click.IntRange(1)),
+    Flag("spool", metavar="FOLDER"),
     Flag("cluster", metavar="ADDRESS"),
 )
 ACCESS = Section(

@@ -6,13 +6,15 @@ is a single pixel. A pixel covers a whole square of level-0 pixels, so a viewer'
 """
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from embedstore.errors import PictureNotFoundError
+from embedstore.errors import PictureNotFoundError, RegionReadError
 from embedstore.slides import Pixels, Slide
+from embedstore.slides.slide import WHITE
 
 #: Edge of a tile, pixels, and how far neighbouring tiles overlap. benchmarks/service_tiles.py compares them.
 TILE_PX, OVERLAP_PX = 512, 0
@@ -118,11 +120,34 @@ class DeepZoom:
         return _shrink(part, (width * ratio, height * ratio), (width, height))
 
     def overview(self) -> Pixels:
-        """The whole slide at OVERVIEW_LEVEL, made once."""
+        """The whole slide at OVERVIEW_LEVEL, made once; white where it cannot be read.
+
+        Raises:
+            RegionReadError: no part of it can be read, or its process ended.
+        """
         with self._making:
             if self._overview is None:
-                self._overview = self._read(self._overview_level, 0, 0, *self.grid.size(self._overview_level))
+                self._overview = self._read_overview()
             return self._overview
+
+    def _read_overview(self) -> Pixels:
+        level = self._overview_level
+        width, height = self.grid.size(level)
+        pixels = np.full((height, width, 3), WHITE, np.uint8)
+        failed: RegionReadError | None = None
+        readable = False
+        for box in self._blocks(level, 0, 0, width, height):
+            x, y, block_w, block_h = box
+            try:
+                pixels[y : y + block_h, x : x + block_w] = self._read_block(level, *box)
+                readable = True
+            except RegionReadError as error:
+                if not self.slide.usable:
+                    raise
+                failed = failed or error
+        if failed is not None and not readable:
+            raise failed
+        return pixels
 
     def _is_served(self, level: int) -> bool:
         width, height = self.grid.size(level)
@@ -148,15 +173,21 @@ class DeepZoom:
 
     def _read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """A rectangle of a deep-zoom level, block by block."""
-        edge = max(1, int(BLOCK_PX / self._ratio(level)))
-        if width <= edge and height <= edge:
-            return self._read_block(level, x, y, width, height)
+        blocks = list(self._blocks(level, x, y, width, height))
+        if len(blocks) == 1:
+            return self._read_block(level, *blocks[0])
         pixels = np.empty((height, width, 3), np.uint8)
-        for top in range(0, height, edge):
-            for left in range(0, width, edge):
-                size = min(edge, width - left), min(edge, height - top)
-                pixels[top : top + edge, left : left + edge] = self._read_block(level, x + left, y + top, *size)
+        for left, top, block_w, block_h in blocks:
+            block = self._read_block(level, left, top, block_w, block_h)
+            pixels[top - y : top - y + block_h, left - x : left - x + block_w] = block
         return pixels
+
+    def _blocks(self, level: int, x: int, y: int, width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
+        """The parts of a rectangle that are read at once."""
+        edge = max(1, int(BLOCK_PX / self._ratio(level)))
+        for top in range(y, y + height, edge):
+            for left in range(x, x + width, edge):
+                yield left, top, min(edge, x + width - left), min(edge, y + height - top)
 
     def _read_block(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """A rectangle of a deep-zoom level, reduced by the area filter from the next finer level of the slide."""

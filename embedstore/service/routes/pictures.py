@@ -202,13 +202,14 @@ async def embed(
     The body is the image itself: PNG, JPEG, TIFF, WebP, BMP or GIF. An image larger than a tile is cut into tiles, and
     the vector is the mean of theirs.
     """
-    body = await request.body()
-    if len(body) > MOST_UPLOAD_BYTES:
-        raise TooLargeError(f"the image has {len(body):,} bytes; expected at most {MOST_UPLOAD_BYTES:,}; crop it")
-
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_UPLOAD_BYTES:
+            raise TooLargeError(f"the image has more than {MOST_UPLOAD_BYTES:,} bytes, the most that is taken; crop it")
     service = seen.service
     table = await seen.run("reads", request, lambda: service.collection(collection).table)
-    pixels = await seen.run("pictures", request, lambda: decode_upload(body))
+    pixels = await seen.run("pictures", request, lambda: decode_upload(bytes(body)))
 
     def make() -> EmbedAnswer:
         extractor = service.extractors.get(table)

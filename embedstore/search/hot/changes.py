@@ -24,7 +24,7 @@ SAMPLED, NEIGHBOURS = 200, 10
 #: Share of the neighbours that is to be found.
 RECALL = 0.995
 PROBES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-CANDIDATES = (50, 100, 200, 400)
+CANDIDATES = (50, 100, 200, 400, 800, 1600, 3200)
 SEED = 0
 
 
@@ -192,8 +192,12 @@ def _coded(rows: HotRows, vectors: NDArray[np.float16], work: Work) -> Codes:
     findable = np.flatnonzero(rows.findable)
     rng = np.random.default_rng(SEED)
     sample = np.sort(rng.choice(findable, training_rows(len(findable)), replace=False))
-    work.done("training codes", 0, len(findable))
-    codes = Codes.trained(_unit(rows, vectors, sample), rows=len(findable), threads=work.threads)
+
+    def step() -> None:
+        work.done("training codes", 0, len(findable))
+
+    step()
+    codes = Codes.trained(_unit(rows, vectors, sample), rows=len(findable), threads=work.threads, step=step)
     blocks = _unit_blocks(rows, vectors, findable, work, "coding vectors")
     return codes.changed(removed=findable[:0], added=blocks, threads=work.threads)
 

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,16 @@ class Codes:
         self.partitions = 0 if inner is None else int(inner.nlist)
 
     @classmethod
-    def trained(cls, sample: NDArray[np.float32], *, rows: int, threads: int) -> "Codes":
+    def trained(
+        cls, sample: NDArray[np.float32], *, rows: int, threads: int, step: Callable[[], None] = lambda: None
+    ) -> "Codes":
         """Empty codes for vectors like these.
 
         Args:
             sample: (m, dim) unit vectors; `training_rows` says how many, which may be none.
             rows: Number of vectors that are to be added.
             threads: Of faiss.
+            step: Called between the rounds of the training; what it raises ends it.
         """
         faiss, dim = load_faiss(), sample.shape[1]
         if uses_flat_codes(rows):
@@ -67,10 +70,12 @@ class Codes:
         partitions = partitions_for(rows)
         _use_threads(threads)
         means = faiss.Kmeans(
-            dim, partitions, niter=ROUNDS, spherical=True, seed=SEED, min_points_per_centroid=1,
+            dim, partitions, niter=1, spherical=True, seed=SEED, min_points_per_centroid=1,
             max_points_per_centroid=TRAINED_ROWS,
         )  # fmt: skip
-        means.train(sample)
+        for _ in range(ROUNDS):
+            means.train(sample, init_centroids=means.centroids)
+            step()
         coarse = faiss.IndexFlatIP(dim)
         coarse.add(means.centroids)
         index = faiss.IndexIVFPQFastScan(coarse, dim, partitions, _parts(dim), 4, faiss.METRIC_INNER_PRODUCT)

@@ -16,15 +16,16 @@ from embedstore.store.nearest import FEW_ROWS, cosine_distances
 
 #: More neighbours than these are left to Lance.
 MOST_NEIGHBOURS = 1000
-#: So many candidates are ranked by their vectors for each neighbour, where more than 25 are asked for.
-CANDIDATES_EACH = 4
+#: So many candidates are ranked by their vectors for each neighbour at least. Where more than so many neighbours are
+#: asked for, the candidates grow by a power of their number: codes tell apart less well what is further away.
+CANDIDATES_EACH, RANKED_NEIGHBOURS, GROWTH = 4, 10, 0.75
 #: Candidates up to here are ranked with NumPy at once; of more, the best by faster inner products.
 RANKED_AT_ONCE = 40
 SPARE = 8
-#: Queries whose candidates are ranked together: 10 MB of float32 at 50 candidates of 768 dimensions.
-RANKED_QUERIES = 64
+#: Candidates of several queries are ranked together, in so many bytes of float32; and so many queries with few rows.
+RANKED_BYTES, RANKED_QUERIES = 10_000_000, 64
 #: Where more than 16 neighbours are asked for, or less than this share of the rows pass, more partitions are searched.
-PROBED_NEIGHBOURS, PROBED_SHARE, MOST_PROBES = 16, 0.05, 16
+PROBED_NEIGHBOURS, PROBED_SHARE, MOST_PROBES = 16, 0.2, 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class Effort:
 
     Attributes:
         probes: Partitions.
-        candidates: Rows that are ranked by their vectors, where up to 25 neighbours are asked for.
+        candidates: Rows that are ranked by their vectors, where up to 10 neighbours are asked for.
         recall: Share of the 10 nearest that were found then, for a sample of the collection's own tiles.
     """
 
@@ -123,7 +124,7 @@ class HotIndex:
             return self.ranked(direction, passing.rows, k)
         share = 1.0 if passing is None else passing.count / max(self.everything.count, 1)
         bits = None if passing is None else passing.bits
-        n, probes = max(self.effort.candidates, CANDIDATES_EACH * k), self.probes_for(k, share)
+        n, probes = self.candidates_for(k), self.probes_for(k, share)
         found = self.codes.search(direction[None], n, probes=probes, passing=bits)[0]
         found = found[found >= 0]
         if len(found) < min(k, share * self.everything.count):  # the partitions hold too few that pass
@@ -147,7 +148,7 @@ class HotIndex:
         if passing is not None and passing.few:
             found = self._among_few(directions, passing.rows, k + SPARE)
         else:
-            n, share = max(self.effort.candidates, CANDIDATES_EACH * k), count / max(self.everything.count, 1)
+            n, share = self.candidates_for(k), count / max(self.everything.count, 1)
             bits = None if passing is None else passing.bits
             probes = self.probes_for(k, share)
             found = self.codes.search(directions, n, probes=probes, passing=bits, threads=threads)
@@ -155,7 +156,8 @@ class HotIndex:
             if len(short):  # the partitions hold too few that pass
                 everywhere = self.codes.partitions
                 found[short] = self.codes.search(directions[short], n, probes=everywhere, passing=bits, threads=threads)
-        blocks = [slice(start, start + RANKED_QUERIES) for start in range(0, len(found), RANKED_QUERIES)]
+        step = max(RANKED_BYTES // (4 * self.dim * found.shape[1]), 1)
+        blocks = [slice(start, start + step) for start in range(0, len(found), step)]
         with ThreadPoolExecutor(threads) as pool:
             ranked = list(pool.map(lambda block: self._ranked_of_many(directions[block], found[block], k), blocks))
         return np.concatenate([rows for rows, _ in ranked]), np.concatenate([distance for _, distance in ranked])
@@ -184,6 +186,11 @@ class HotIndex:
         rows, distance = np.take_along_axis(found, order, axis=1), np.take_along_axis(distance, order, axis=1)
         lacking = ((0, 0), (0, k - order.shape[1]))
         return np.pad(rows, lacking, constant_values=-1), np.pad(distance, lacking, constant_values=np.nan)
+
+    def candidates_for(self, k: int) -> int:
+        """Rows that are ranked by their vectors for k neighbours."""
+        more = max(k / RANKED_NEIGHBOURS, 1) ** GROWTH
+        return max(round(self.effort.candidates * more), CANDIDATES_EACH * k)
 
     def probes_for(self, k: int, share: float) -> int:
         """Partitions that are searched for k of a share of the rows."""

@@ -152,21 +152,22 @@ class WarmCollection:
             began = time.monotonic()
             try:
                 self._advance()
-                self._error, wait_s = None, pause_s
+                self._error = None
             except CancelledError:
                 break
-            except Exception as error:
-                self._error, wait_s = (
-                    access_error(error) or EmbedStoreError(f"{type(error).__name__}: {error}"),
-                    RETRY_S,
-                )
+            except BaseException as error:  # Lance's panics are no Exceptions
+                self._error = access_error(error) or EmbedStoreError(f"{type(error).__name__}: {error}")
                 log.warning("collection %s could not be kept warm: %s", self.collection.name, self._error)
             self._settled.set()
             self._wipe()
             if self._stop.wait(min(time.monotonic() - began, RETRY_S)):  # at most half of the time is worked
                 break
-            self._wake.wait(wait_s)
+            if self._error is not None:
+                self._stop.wait(RETRY_S)
+                continue
+            self._wake.wait(pause_s)
             self._wake.clear()
+        self._settled.set()
         if self._unsaved_since is not None:
             self._save()
 

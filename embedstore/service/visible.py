@@ -226,9 +226,25 @@ class Visible:
         return {self.shown_id(name): n for name, n in counts.items() if visible is None or name in visible}
 
     def summary(self, collection: Collection) -> dict[str, Any]:
-        """What a collection holds, in numbers; slides and tiles are those that the caller sees."""
-        counts = self.slide_counts(collection)
-        return {**asdict(collection.summary()), "slides": len(counts), "tiles": sum(counts.values())}
+        """What a collection holds, in numbers; slides, tiles and bytes are those that the caller sees."""
+        facts, visible = asdict(collection.summary()), self.slides()
+        if visible is None:
+            return facts
+        counts, views = self.slide_counts(collection), self.service.tables.views(collection.name)
+        tiles = sum(counts.values())
+        seen = {
+            "slides": len(counts),
+            "tiles": tiles,
+            "bytes": facts["bytes"] // max(facts["tiles"], 1) * tiles,
+            "slides_with_views": len(visible & views.slides().keys()) if views.exists() else 0,
+        }
+        return facts | seen
+
+    def of_whole_store(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Facts about all tiles of a collection, such as the size of its index; for a project without their numbers."""
+        if self._project is None:
+            return facts
+        return {name: 0 if type(value) in (int, float) else value for name, value in facts.items()}
 
     def filter_columns(self, collection: Collection) -> dict[str, str]:
         """{column that a filter may name: where it comes from}."""

@@ -273,6 +273,16 @@ def test_pseudonyms_are_what_slides_and_patients_are_known_by(store: Store):
             assert answer.status_code == 400, where
 
 
+def test_numbers_are_those_of_the_project(store: Store):
+    token = store.tokens.create("counter", project=scene.PROJECT)
+    with client_of(store, token=token) as client:
+        facts = client.get("/api/collections/toy").json()
+        tiles = len(scene.AMBER) * scene.TILES
+        assert (facts["slides"], facts["tiles"], facts["bytes"]) == (len(scene.AMBER), tiles, tiles * scene.DIM * 2)
+        assert facts["index"]["rows"] == 0 and facts["index"]["kind"] == "flat"
+        assert client.get("/api").json()["slides"] == len(scene.AMBER)
+
+
 def test_project_is_not_probed_by_filters_that_fail(store: Store):
     token = store.tokens.create("prober", project=scene.PROJECT)
     with client_of(store, token=token) as client:

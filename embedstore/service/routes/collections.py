@@ -59,10 +59,10 @@ async def show_collection(request: Request, seen: SeenByReader, collection: str)
         chosen = seen.service.collection(collection)
         warm = chosen.warm_facts
         facts = {
-            "index": asdict(chosen.index),
+            "index": seen.of_whole_store(asdict(chosen.index)),
             "index_choice": chosen.index_choice,
             "record": _without_folders(chosen.record.as_record()),
-            "warm": None if warm is None else {name: getattr(warm, name) for name in _WARM},
+            "warm": None if warm is None else seen.of_whole_store({name: getattr(warm, name) for name in _WARM}),
         }
         return json_answer({**seen.summary(chosen), **facts})
 

@@ -64,7 +64,7 @@ async def store(request: Request, seen: SeenByReader) -> StoreAnswer:
             version=__version__,
             collections=[collection.name for collection in store.collections],
             slides=len(seen.slide_table(["slide_id"])),
-            tasks=store.labels.tasks,
+            tasks=seen.labels().tasks,
             heads=[head.name for head in store.heads],
             caller=seen.caller.name,
             role=seen.caller.role,

@@ -51,9 +51,11 @@ class Proxies:
 
 
 def parse_address(text: str) -> IPAddress | None:
-    """An IP address, an IPv4 address inside IPv6 as IPv4; None for another text."""
+    """An IP address, with or without a port, an IPv4 address inside IPv6 as IPv4; None for another text."""
+    host = text[1:].partition("]")[0] if text.startswith("[") else text
+    host = host.partition(":")[0] if host.count(":") == 1 else host
     try:
-        address = ipaddress.ip_address(text.strip("[]").partition("%")[0])
+        address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return None
     mapped = getattr(address, "ipv4_mapped", None)

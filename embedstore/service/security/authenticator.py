@@ -145,7 +145,7 @@ class Authenticator:
                 "through the proxy, or with a token"
             )
         given = request.headers.getlist(header)
-        name = given[0].strip()
+        name = _decoded(given[0]).strip()
         if len(given) > 1 or "," in name:  # a proxy may join headers that came twice
             raise NotAuthenticatedError(f"{header} came more than once; the proxy must replace what its client sends")
         if not name or len(name) > LONGEST_NAME or not name.isprintable():
@@ -160,6 +160,14 @@ class Authenticator:
         if version != self._version:
             self._tokens, self._version = self._store.tokens.all(), version
         self._read_at = time.monotonic()
+
+
+def _decoded(value: str) -> str:
+    """The value of a header, which Starlette takes for Latin-1; a name with an umlaut comes as UTF-8, as a rule."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _came_by_proxy(request: Request) -> bool:

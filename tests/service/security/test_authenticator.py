@@ -24,7 +24,7 @@ def store(tmp_path) -> embedstore.Store:
 
 
 def request(peer: str | None = "127.0.0.1", /, *headers: tuple[str, str]) -> Request:
-    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+    raw = [(name.lower().encode(), value.encode("latin-1" if value.isascii() else "utf-8")) for name, value in headers]
     return Request({"type": "http", "headers": raw, "client": None if peer is None else (peer, 1), "state": {}})
 
 
@@ -106,6 +106,10 @@ def test_header_of_a_trusted_proxy_names_the_caller(store, peer):
     caller = asked(authenticator, peer, ("X-Remote-User", "ada"), ("X-Forwarded-For", f"6.6.6.6, 9.9.9.9, {PROXY}"))
     assert (caller.name, caller.role, caller.by, caller.address) == ("ada", "label", "header", "9.9.9.9")
     assert asked(authenticator, peer, ("X-Remote-User", "Boss")).role == "admin"
+    assert asked(authenticator, peer, ("X-Remote-User", "Zoë Müller")).name == "Zoë Müller"
+    for forwarded, address in (("[2001:db8::1]:443", "2001:db8::1"), ("9.9.9.9:5", "9.9.9.9"), ("unknown", peer)):
+        caller = asked(authenticator, peer, ("X-Remote-User", "ada"), ("X-Forwarded-For", f"1.1.1.1, {forwarded}"))
+        assert caller.address == address
     with pytest.raises(errors.NotAuthenticatedError, match="needs a token"):
         asked(authenticator, peer)
 

@@ -180,7 +180,7 @@ def test_whoever_waits_for_a_slide_is_told_when_all_are_closed(drawn_slide: Path
         assert reading.wait(20)
         began = time.monotonic()
         slides.close()
-        with pytest.raises(RegionReadError, match="was killed"):
+        with pytest.raises(RegionReadError, match=r"was killed|is closed"):  # as it comes before or after
             asked.result()
         assert time.monotonic() - began < 10
 

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
+    from embedstore.service.jobs import JobManager
     from embedstore.service.limits import Limits
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -18,7 +19,7 @@ SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30
 class Metrics:
     """What `/metrics` shows; a registry of its own for each application."""
 
-    def __init__(self, limits: "Limits"):
+    def __init__(self, limits: "Limits", jobs: "JobManager"):
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "embedstore_requests", "Requests by route, method and status", ["route", "method", "status"],
@@ -28,18 +29,18 @@ class Metrics:
             "embedstore_request_seconds", "Time to the end of an answer", ["route"], buckets=SECONDS,
             registry=self.registry,
         )  # fmt: skip
-        self.registry.register(_LimitsCollector(limits))
+        self.registry.register(_WorkCollector(limits, jobs))
 
     def text(self) -> bytes:
         """In the text format of Prometheus."""
         return generate_latest(self.registry)
 
 
-class _LimitsCollector(Collector):
-    """How many calls of each kind of work run, and wait."""
+class _WorkCollector(Collector):
+    """How many calls of each kind of work run, and wait; and how many jobs do."""
 
-    def __init__(self, limits: "Limits"):
-        self._limits = limits
+    def __init__(self, limits: "Limits", jobs: "JobManager"):
+        self._limits, self._jobs = limits, jobs
 
     def collect(self) -> Iterable[Metric]:
         running = GaugeMetricFamily("embedstore_running", "Calls that run", labels=["work"])
@@ -48,8 +49,10 @@ class _LimitsCollector(Collector):
             held = limiter.statistics()
             running.add_metric([name], held.borrowed_tokens)
             waiting.add_metric([name], held.tasks_waiting)
-        yield running
-        yield waiting
+        jobs = GaugeMetricFamily("embedstore_jobs", "Jobs of this server that run, and wait", labels=["state"])
+        for state, count in self._jobs.counts().items():
+            jobs.add_metric([state], count)
+        yield from (running, waiting, jobs)
 
 
 class CountedRequests:

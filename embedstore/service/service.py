@@ -59,7 +59,6 @@ class Service:
         if config.access.pseudonyms:
             self.pseudonyms = Pseudonyms(self.tables, read_key(self.tables, config.access.pseudonym_key))
         self.limits = Limits(config)
-        self.metrics = Metrics(self.limits)
         self.slide_files = SlideFiles(self.tables)
         self.pictures = Pictures(open_slides=OpenSlides(config.open_slides), cache_bytes=config.picture_cache_bytes)
         self._joined = contextlib.ExitStack()
@@ -74,6 +73,7 @@ class Service:
             workers=config.jobs,
             cluster=config.cluster,
         )
+        self.metrics = Metrics(self.limits, self.jobs)
         self.drawn = ByteCache(DRAWN_BYTES)
         self._collections: dict[str, Collection] = {}
         self._lock = threading.Lock()

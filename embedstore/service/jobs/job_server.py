@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
 from embedstore.access_errors import access_error
 from embedstore.api import Store
 from embedstore.errors import EmbedStoreError
@@ -36,8 +38,8 @@ def serve(connection_fd: int, uri: str, cluster: str | None) -> None:
     """Run jobs one at a time, until the other side hangs up or a signal ends the one that runs.
 
     Args:
-        connection_fd: Socket of requests, (kind, params, folder), and of answers: ("progress", fields), ("done",
-            result) or ("failed", (type, message)).
+        connection_fd: Socket of requests, (kind, params, folder), and of answers: ("progress", fields, False), ("done",
+            result, whether the process holds memory of a GPU) or ("failed", (type, message), whether …).
         uri: The store.
         cluster: Address of the Ray cluster where jobs run that want a GPU; here when None.
     """
@@ -55,7 +57,8 @@ def serve(connection_fd: int, uri: str, cluster: str | None) -> None:
         if cluster is None and requests.empty():
             _import_heads()
         while True:
-            connection.send(_answer(tables, cluster, connection, *requests.get()))
+            state, answer = _answer(tables, cluster, connection, *requests.get())
+            connection.send((state, answer, _holds_gpu()))
     except Exception:
         code = 1
         log.exception("the worker of jobs ends")
@@ -110,6 +113,12 @@ def _import_heads() -> None:
     jax_devices()
 
 
+def _holds_gpu() -> bool:
+    """Whether JAX has taken memory of a GPU: it gives none back, and torch may want it in another process."""
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.default_backend() != "cpu"
+
+
 def _answer(
     tables: StoreTables, cluster: str | None, connection: Connection, kind: str, params: dict[str, Any], folder: str
 ) -> tuple[str, Any]:
@@ -121,14 +130,16 @@ def _answer(
         is_count = bool(progress.unit) and progress.stage == stage and progress.done != progress.total
         if not is_count or at - sent >= REPORT_S:
             sent, stage = at, progress.stage
-            connection.send(("progress", asdict(progress)))
+            connection.send(("progress", asdict(progress), False))
 
     try:
         chosen = job_kind(kind, params)
         if cluster is not None and chosen.ON_CLUSTER:
-            return "done", _run_on_cluster(cluster, tables.uri, kind, params, report)
-        at = Workplace(tables=tables, store=Store(tables), folder=Path(folder), on_progress=report)
-        return "done", chosen.run(at)
+            result = _run_on_cluster(cluster, tables.uri, kind, params, report)
+        else:
+            at = Workplace(tables=tables, store=Store(tables), folder=Path(folder), on_progress=report)
+            result = chosen.run(at)
+        return "done", from_json(to_json(result, inf_nan_mode="null"))  # what JSON has no word for is null
     except EmbedStoreError as error:
         return "failed", (type(error).__name__, str(error))
     except Exception as error:

@@ -398,7 +398,7 @@ class JobManager:
         else:
             self._spool.discard(job.id)
             self._finish(live, "failed", error=answer[0], message=answer[1])
-        return not live.cancelled and worker.bytes() <= WORKER_BYTES
+        return not live.cancelled and not worker.holds_gpu and worker.bytes() <= WORKER_BYTES
 
     def _answer(self, live: _Live, worker: Worker) -> tuple[str, Any]:
         """What a worker says at the end of a job; its progress is passed on.
@@ -407,6 +407,7 @@ class JobManager:
             WorkerDiedError: it ended, or was ended.
         """
         asked_at: float | None = None
+        look_at = time.monotonic()
         while True:
             answer = worker.receive(LOOK_S)
             if answer is not None and answer[0] != "progress":
@@ -417,7 +418,10 @@ class JobManager:
                 asked_at = asked_at or time.monotonic()
                 if time.monotonic() - asked_at > GRACE_S:
                     worker.end(grace_s=0)
-            elif answer is None and self._spool.is_too_large(live.job.id):
+            elif time.monotonic() >= look_at:
+                look_at = time.monotonic() + LOOK_S
+                if not self._spool.is_too_large(live.job.id):
+                    continue
                 worker.end()
                 return "failed", ("ExportError", "the export is larger than the service keeps; take fewer slides")
 

@@ -20,7 +20,7 @@ from embedstore.service.jobs.job_server import serve
 serve(int(sys.argv[1]), sys.argv[2], sys.argv[3] or None)
 """
 #: A worker that is asked to end takes back what it was about to write; after so long it is killed, seconds.
-GRACE_S = 5.0
+GRACE_S = 2.0
 
 
 class Worker:
@@ -32,6 +32,9 @@ class Worker:
         uri: The store.
         scratch: Where it keeps temporary files.
         cluster: Address of the Ray cluster where jobs run that want a GPU; in the process itself when None.
+
+    Attributes:
+        holds_gpu: Whether it said at the end of its last job that it holds memory of a GPU.
     """
 
     def __init__(self, uri: str, scratch: Path, *, cluster: str | None = None):
@@ -53,6 +56,7 @@ class Worker:
         finally:
             theirs.close()
         self._connection: Connection = ours
+        self.holds_gpu = False
 
     @property
     def pid(self) -> int:
@@ -74,7 +78,7 @@ class Worker:
             raise WorkerDiedError(self._how()) from error
 
     def receive(self, timeout_s: float) -> tuple[str, Any] | None:
-        """The next answer; None where none comes in time.
+        """("progress", fields), ("done", result) or ("failed", (type, message)); None where nothing comes in time.
 
         Raises:
             WorkerDiedError: it has ended.
@@ -82,10 +86,10 @@ class Worker:
         try:
             if not self._connection.poll(timeout_s):
                 return None
-            answer: tuple[str, Any] = self._connection.recv()
+            state, answer, self.holds_gpu = self._connection.recv()
         except (EOFError, OSError) as error:
             raise WorkerDiedError(self._how()) from error
-        return answer
+        return state, answer
 
     def bytes(self) -> int:
         """Memory that it takes; 0 where it has ended."""

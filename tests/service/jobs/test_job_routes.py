@@ -135,6 +135,7 @@ def test_jobs_are_listed_and_cancelled(jobs: Jobs, fitted: Job):
     first = jobs.client.post("/api/heads", json=slow).json()
     second = jobs.client.post("/api/compact", json={}).json()
     waiting = jobs.client.get("/api/jobs", params={"state": "queued"}).json()
+    assert 'embedstore_jobs{state="queued"}' in jobs.client.get("/metrics").text
     assert second["id"] in [job["id"] for job in waiting]
     assert jobs.client.post(f"/api/jobs/{second['id']}/cancel").json()["state"] == "cancelled"
     jobs.client.post(f"/api/jobs/{first['id']}/cancel")

@@ -4,12 +4,16 @@ import asyncio
 import json
 import os
 import signal
+import time
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
 
+import psutil
 import pytest
 
 from embedstore.errors import (
+    AccessError,
     ConfigError,
     HeadExistsError,
     JobNotFoundError,
@@ -17,8 +21,9 @@ from embedstore.errors import (
     SplitError,
     TaskNotFoundError,
 )
-from embedstore.service.jobs import Compact, Export, Fit, JobManager, Predict, job_kind, manager
+from embedstore.service.jobs import Compact, Export, Fit, JobManager, Predict, job_kind, job_server, manager
 from embedstore.service.jobs.events import job_changes
+from embedstore.service.jobs.spool import Spool, keep_slides
 from embedstore.store import Job, Store
 from embedstore.store.removal import remove_slides
 from embedstore.store.table import now
@@ -140,24 +145,66 @@ def test_changes_come_as_they_happen_and_not_twice(jobs: Jobs, fitted: Job):
     assert [change[1].state for change in again] == ["done"] and asyncio.run(listen(again[0][0])) == []
 
 
-def test_export_with_a_removed_slide_is_no_longer_handed_out(tmp_path: Path, jobs: Jobs):
+@pytest.mark.slow
+def test_worker_that_has_grown_is_replaced(jobs: Jobs, fitted: Job, monkeypatch):
+    jobs.finished(Compact())
+    (before,) = psutil.Process().children()
+    monkeypatch.setattr(manager, "WORKER_BYTES", 1)
+    jobs.finished(Compact())
+    until(lambda: not before.is_running() and len(psutil.Process().children()) == 1)
+    assert jobs.finished(Compact()).state == "done"
+
+
+def test_store_that_cannot_be_written_takes_no_job(jobs: Jobs, monkeypatch):
+    def refuse(self: Store) -> None:
+        raise AccessError("the store cannot be written")
+
+    before = len(jobs.manager.all())
+    monkeypatch.setattr(Store, "require_writable", refuse)
+    with pytest.raises(AccessError):
+        jobs.manager.submit(Compact(), caller="ann")
+    assert len(jobs.manager.all()) == before
+
+
+def test_numbers_that_json_has_no_word_for_are_null(jobs: Jobs, monkeypatch, tmp_path: Path):
+    ours, theirs = Pipe()
+    monkeypatch.setattr(Compact, "run", lambda self, at: {"score": float("nan"), "names": ("a",)})
+    state, result = job_server._answer(jobs.store, None, theirs, "compact", {}, str(tmp_path))
+    assert (state, result) == ("done", {"score": None, "names": ["a"]})
+    ours.close()
+
+
+def test_export_with_a_removed_slide_is_no_longer_handed_out(tmp_path: Path):
     store = make_store(tmp_path, slides=4, tiles=4)
-    own = JobManager(store, spool=tmp_path / "spool")
-    own.start()
-    try:
-        alone = replace(jobs, manager=own, store=store)
-        done = alone.finished(Export(format="parquet"))
-        named = alone.finished(Export(format="parquet", slides=("s01.svs",)))
-        assert own.file(done).bytes > 0
-        remove_slides(store, ["s01.svs"])
-        with pytest.raises(JobNotFoundError, match="removed from the store"):
-            own.file(done)
-        with pytest.raises(JobNotFoundError, match="no job"):
-            own.get(named.id)
-        assert [job.id for job in own.all()] == [done.id]
-        assert not list((tmp_path / "spool" / done.id).glob("*"))
-    finally:
-        own.close()
+    spool = Spool(tmp_path / "spool", most_bytes=1000, keep_s=1000)
+    file = {"name": "toy-tiles.csv", "bytes": 2, "media_type": "text/csv"}
+    of_all = Job(id="a", kind="export", caller="ann", state="done", result={"file": file})
+    of_one = replace(of_all, id="b", params={"slides": ["s01.svs"]})
+    by_name = replace(of_all, id="c", params={"where": "patient = 'P00'"})
+    similar = replace(of_all, id="d", params={"where": "patient = 'P001'"})
+    store.jobs.record([of_all, of_one, by_name, similar])
+    for job in (of_all, of_one):
+        folder = spool.make(job.id)
+        keep_slides(folder, ["s00.svs", "s01.svs"])
+        (folder / "toy-tiles.csv").write_text("a\n")
+    assert spool.file(of_all, store).bytes == 2
+    remove_slides(store, ["s00.svs", "s01.svs"])  # all of patient P00
+    with pytest.raises(JobNotFoundError, match="removed from the store"):
+        spool.file(of_all, store)
+    with pytest.raises(JobNotFoundError, match="no longer kept"):
+        spool.file(of_all, store)
+    assert sorted(job.id for job in store.jobs.all()) == ["a", "d"]
+
+
+def test_exports_are_kept_for_a_time_and_up_to_a_size(tmp_path: Path):
+    spool = Spool(tmp_path, most_bytes=25, keep_s=1000)
+    for age, job_id in enumerate(("new", "old", "older", "running", "ancient")):
+        folder = spool.make(job_id)
+        (folder / "file").write_text("0123456789")
+        made = time.time() - (2000 if job_id == "ancient" else age)
+        os.utime(folder, (made, made))
+    spool.tidy(running=["running"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old", "running"]
 
 
 def test_jobs_of_a_server_that_is_gone_are_interrupted(tmp_path: Path):

@@ -266,7 +266,8 @@ class SlideColumns:
     def beside(self, tiles: pa.Table) -> pa.Table:
         """`HIT_COLUMNS` of tiles in the order of their distance, and the columns of their slides."""
         rows = [self._row_of.get(slide) for slide in tiles["slide_id"].to_pylist()]
-        of_slide = self._slides.take(pa.array(rows, pa.int64()))
+        row = pa.array(rows, pa.int64())
+        of_slide = {name: self._slides[name].take(row) for name in ("patient", *self._columns)}
         columns = {name: tiles[name] for name in TILE_COLUMNS} | {
             "rank": pa.array(np.arange(1, tiles.num_rows + 1)),
             "distance": pa.array(np.maximum(tiles["distance"].to_numpy(), np.float32(0))),  # rounding below 0

@@ -19,6 +19,8 @@ from embedstore.store.vectors import matrix
 #: {number of a fragment: its files, and the file that says which of its rows were deleted}; files never change.
 Fragments = Mapping[int, tuple[str, str]]
 GONE = np.int64(-1)
+#: Up to so many values, a list of Python is made into a column faster than Arrow takes them: 4 µs instead of 17 for 10.
+FEW = 50
 _TYPES = {"edge_l0": pa.int32(), "tissue": pa.float32(), "x": pa.int32(), "y": pa.int32(), "tile_id": pa.int64()}
 
 
@@ -131,9 +133,12 @@ class HotRows:
             name: pa.array(getattr(self, name)[rows], kind, from_pandas=name == "tissue")  # NaN where not known
             for name, kind in _TYPES.items()
         }
-        columns["slide_id"] = self._slide_ids.take(pa.array(self.slide[rows]))
+        if len(rows) <= FEW:
+            columns["slide_id"] = pa.array([self.slides[code] for code in self.slide[rows].tolist()], pa.string())
+        else:
+            columns["slide_id"] = self._slide_ids.take(pa.array(self.slide[rows]))
         columns["name"] = pa.nulls(len(rows), pa.string()) if self.name is None else self.name.take(pa.array(rows))
-        return pa.table({name: columns[name] for name in TILE_COLUMNS})
+        return pa.Table.from_arrays([columns[name] for name in TILE_COLUMNS], names=list(TILE_COLUMNS))
 
     # -- changed ----------------------------------------------------------------------------
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from embedstore.errors import RegionReadError, SlideFormatError, SlideNotFoundError
-from embedstore.slides import Slide, find_slides, open_slide
+from embedstore.slides import Slide, find_slides, open_slide, read_image_apart
 from embedstore.slides.readers import slide_process
 from embedstore.slides.readers.opening import open_here
 from embedstore.slides.slide import MOST_EDGE_PX, SlideHeader
@@ -93,6 +94,46 @@ def test_a_slide_can_be_read_behind_other_work(fresh, drawn_slide):
     with open_slide(drawn_slide(), niceness=5) as slide, open_slide(drawn_slide()) as other:
         nice, usual = (os.getpriority(os.PRIO_PROCESS, each._process._process.pid) for each in (slide, other))
     assert nice == max(5, usual)
+
+
+#: How a process begins in which decoding an image does something else.
+WITH_DECODE = """
+import sys, time
+sys.path[:] = sys.argv[3:]
+from embedstore.slides.readers import slide_server
+def decode(self, source, most_px):
+    {deed}
+slide_server._Server.decode = decode
+slide_server.serve(int(sys.argv[1]), int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("deed", "message"),
+    [
+        ("import os; os.abort()", r"the image: the process that decoded it crashed \(Aborted\); save it again"),
+        ("time.sleep(60)", "gave no answer within 0.5 s"),
+        ("raise ValueError", "ended with exit code 1"),
+    ],
+)
+def test_what_an_image_does_to_its_process_is_an_error(fresh, monkeypatch, deed, message):
+    monkeypatch.setattr(slide_process, "CODE", WITH_DECODE.format(deed=deed))
+    process = slide_process._SlideProcess()
+    monkeypatch.setattr(slide_process, "_idle", [process])
+    with pytest.raises(RegionReadError, match=message):
+        read_image_apart(b"image", answer_s=0.5 if "sleep" in deed else 30)
+    assert not process.usable
+
+
+def test_an_image_that_was_sent_ends_its_process_and_a_file_does_not(fresh, tmp_path):
+    pixels = tissue_picture(30, 20)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image_apart(tmp_path / "a.png"), pixels)
+    assert len(slide_process._idle) == 1
+    np.testing.assert_array_equal(read_image_apart((tmp_path / "a.png").read_bytes()), pixels)
+    assert slide_process._idle == []
+    with pytest.raises(RegionReadError, match=r"b.png' cannot be read: No such file"):
+        read_image_apart(tmp_path / "b.png")
 
 
 def test_regions_are_those_of_the_reader_with_and_without_a_buffer(drawn_slide):

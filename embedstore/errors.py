@@ -301,5 +301,9 @@ class ServiceNotReachableError(EmbedStoreError, ConnectionError):
     """No service answers at a URL, or what answers there is none of embedstore."""
 
 
+class JobEndedError(EmbedStoreError, RuntimeError):
+    """A job of a service was cancelled, or its server ended, before it was done."""
+
+
 class OnlyAtStoreError(EmbedStoreError, NotImplementedError):
     """A call that works where the store's files are, and not over HTTP."""

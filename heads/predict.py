@@ -1,7 +1,6 @@
 """`predict`: stored vectors through a head, into the store's table of its predictions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -23,34 +22,10 @@ from embedstore.store import (
 from embedstore.store.vectors import matrix
 from heads.bags import Bags, pool
 from heads.head import Head
+from heads.predicted import Predicted
 from heads.training.abmil import bag_outputs
 
 _TILE_COLUMNS = ["tile_id", "slide_id", "x", "y", "edge_l0", "name"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Predicted:
-    """What a run of `predict` wrote.
-
-    Attributes:
-        head: Name of the head.
-        collection: The collection whose vectors it was given.
-        slides: Number of slides that were predicted.
-        rows: Number of rows written: tiles, or slides.
-        table: Name of the table that they are in.
-        shares: Share of each class among the decisions.
-    """
-
-    head: str
-    collection: str
-    slides: int
-    rows: int
-    table: str
-    shares: dict[str, float]
-
-    def __repr__(self) -> str:
-        shares = ", ".join(f"{name} {share:.1%}" for name, share in self.shares.items())
-        return f"{self.head}: {self.rows:,} rows of {self.slides} slide(s){': ' if shares else ''}{shares}"
 
 
 def predict(

@@ -1,9 +1,9 @@
 """Exports of predictions and embeddings, for `Head.export` and `Collection.export`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from embedstore.errors import ConfigError
+from embedstore.export_format import format_of
 from embedstore.progress import OnProgress
 from embedstore.progress_bar import progress_bar
 from embedstore.settings import build_config
@@ -11,11 +11,6 @@ from embedstore.store import Store as StoreTables
 
 if TYPE_CHECKING:
     from embedstore.export import ExportFormat, ExportResult
-
-#: The format that a file's ending stands for.
-ENDINGS: "dict[str, ExportFormat]" = {
-    ".geojson": "geojson", ".png": "png", ".csv": "csv", ".parquet": "parquet", ".h5ad": "anndata",
-}  # fmt: skip
 
 
 def write_export(
@@ -32,14 +27,11 @@ def write_export(
         ConfigError: there is no such format, or the path's ending stands for none.
         ExportError: there is nothing to export, or the path cannot be written to.
     """
-    from embedstore.export import ExportFormat, ExportRequest, export
+    from embedstore.export import ExportRequest, export
     from embedstore.slides import single_thread
 
     path = Path(path)
-    chosen = format or ENDINGS.get(path.suffix.lower())
-    if chosen is None:
-        formats = ", ".join(get_args(ExportFormat))
-        raise ConfigError(f"the ending of {str(path)!r} does not tell the format; name one of {formats}")
+    chosen = format_of(path, format)
     single_thread()
     request = build_config(ExportRequest, None, format=chosen, path=path, **settings)
     with progress_bar(on_progress) as report:

@@ -28,6 +28,7 @@ from embedstore.api.settings import fit_config
 from embedstore.api.tokens import Tokens
 from embedstore.api.warm import Warm
 from embedstore.config import ExecutionConfig, ReadingConfig, RunConfig, TissueConfig, ViewConfig
+from embedstore.errors import ConfigError
 from embedstore.progress import OnProgress
 from embedstore.progress_bar import progress_bar
 from embedstore.result_table import Table, card
@@ -509,8 +510,9 @@ def open(uri: str | Path) -> Store:
 
     Raises:
         StoreNotFoundError: nothing there was written by embedstore.
+        ConfigError: it is the URL of a service.
     """
-    return Store(StoreTables.open(uri))
+    return Store(StoreTables.open(_not_of_a_service(uri)))
 
 
 @tells_access_errors
@@ -519,5 +521,15 @@ def create(uri: str | Path) -> Store:
 
     Raises:
         StoreError: a file is in the way, or the object store loses commits.
+        ConfigError: it is the URL of a service.
     """
-    return Store(StoreTables.create(uri))
+    return Store(StoreTables.create(_not_of_a_service(uri)))
+
+
+def _not_of_a_service(uri: str | Path) -> str | Path:
+    if str(uri).lower().startswith(("http://", "https://")):
+        raise ConfigError(
+            f"{uri} is the URL of a service, not of a store; in Python, embedstore.connect({str(uri)!r}) asks it; "
+            "commands want the store's folder, where it is"
+        )
+    return uri

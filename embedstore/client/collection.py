@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedstore.client.connection import Connection, path
+from embedstore.client.exports import export_over
+from embedstore.client.jobs import run_job
 from embedstore.client.not_remote import only_at_store
-from embedstore.client.query import RemoteQuery, as_example, image_bytes, vector_example
+from embedstore.client.query import RemoteQuery, as_example, image_bytes, query_columns, vector_example
 from embedstore.client.search_result import RemoteSearchResult
 from embedstore.client.tile_pictures import pictures_of
 from embedstore.collection_summary import CollectionSummary
 from embedstore.config import TilingConfig
+from embedstore.progress import OnProgress, Progress
+from embedstore.progress_bar import progress_bar
 from embedstore.quantities import human_bytes
 from embedstore.query_vector import FORMATS
 from embedstore.result_table import Table, card
@@ -25,7 +30,14 @@ from embedstore.settings import build_config
 if TYPE_CHECKING:
     from PIL import Image
 
+    from embedstore.export import ExportResult
+    from embedstore.export_format import ExportFormat
+    from embedstore.search import Duplicates, Leaks, Outliers
     from embedstore.store import CollectionRecord, IndexFacts
+
+
+#: Queries of one request, rows of its answer, and bytes of its body.
+MOST_QUERIES, MOST_ROWS, MOST_QUERY_BYTES = 10_000, 1_000_000, 32 << 20
 
 
 class RemoteCollection:
@@ -106,6 +118,19 @@ class RemoteCollection:
             self._path("vectors"), most=most, slide_id=slide_id, where=where, columns=list(columns)
         )
 
+    def contact_sheet(self, *, tiles: int = 24, seed: int = 0) -> "Image.Image":
+        """A picture of some tiles of the collection, drawn at random; as `embedstore.Collection.contact_sheet`."""
+        from embedstore.export import contact_sheet
+
+        count = len(self)
+        chosen = np.sort(np.random.default_rng(seed).choice(count, min(tiles, count), replace=False))
+        table = pa.concat_tables(
+            self._connection.table(self._path("tiles"), most=1, start=position) for position in chosen.tolist()
+        )
+        captions = [f"{row['slide_id']}\n{row['name'] or '{x}, {y}'.format(**row)}" for row in table.to_pylist()]
+        pictures = pictures_of(self._connection, self.name, table["tile_id"].to_pylist())
+        return contact_sheet(list(map(np.asarray, pictures)), captions, title=f"{count} tiles in {self.name}")
+
     def pictures(self, rows: Sequence[dict[str, Any]] | Table) -> "list[Image.Image]":
         """Pictures of tiles as the extractor saw them, as JPEG; arguments as of `embedstore.Collection.pictures`."""
         return pictures_of(self._connection, self.name, [row["tile_id"] for row in rows])
@@ -141,6 +166,36 @@ class RemoteCollection:
         rows, facts = self._connection.post_for_table(self._path("search"), body)
         found = RemoteQuery.of_search(facts, picture=_picture_of(query))
         return RemoteSearchResult(self._connection, self.name, found, rows, facts["note"])
+
+    def search_many(
+        self,
+        queries: Any,
+        *,
+        k: int = 10,
+        where: str | None = None,
+        exclude_same: Literal["slide", "patient"] | None = None,
+        columns: Sequence[str] = (),
+        on_progress: OnProgress | None = None,
+    ) -> Table:
+        """Find the tiles that are nearest to each of many queries; as `embedstore.Collection.search_many`.
+
+        They are sent in parts. A file is read on this machine.
+        """
+        config = build_config(SearchConfig, None, k=k, where=where, exclude_same=exclude_same, columns=columns)
+        asked = query_columns(queries)
+        most = max(1, min(MOST_QUERIES, MOST_ROWS // config.k, MOST_QUERY_BYTES // max(asked.nbytes // len(asked), 1)))
+        parts = []
+        with progress_bar(on_progress) as report:
+            for start in range(0, len(asked), most):
+                rows = self._connection.table_for_table(
+                    self._path("search-many"), asked.slice(start, most), k=config.k, where=config.where,
+                    exclude_same=config.exclude_same, columns=list(config.columns),
+                )  # fmt: skip
+                number = rows.column_names.index("query")
+                parts.append(rows.set_column(number, rows.field("query"), pc.add(rows["query"], start)))
+                done = min(start + most, len(asked))
+                report(Progress(stage="search", done=done, total=len(asked), unit="queries"))
+        return Table(pa.concat_tables(parts), title=f"nearest to {len(asked):,} queries")
 
     def query_by_image(
         self, image: str | Path | NDArray[np.uint8], *, mpp: float | None = None, trust_extractor: bool = False
@@ -194,6 +249,69 @@ class RemoteCollection:
         """{column that `where` may name: where it comes from}."""
         return self._get("filter-columns")
 
+    # -- checks -----------------------------------------------------------------------------
+
+    def find_leaks(
+        self,
+        *,
+        head: str | None = None,
+        distance: float | None = None,
+        sample: int = 2000,
+        on_progress: OnProgress | None = None,
+    ) -> "Leaks":
+        """Near-duplicate tiles of different patients, or in different parts of a head's split.
+
+        Arguments and errors as of `embedstore.Collection.find_leaks`; a sample is 1 to 20,000 tiles. The service does
+        it as a job; Ctrl-C cancels that.
+        """
+        from embedstore.search import Leaks
+        from embedstore.search.audits.leaks import PAIRS
+
+        found = self._check("leaks", on_progress, head=head, distance=distance, sample=sample)
+        pairs = [_with_ids(row) for row in found.pop("pairs")]
+        return Leaks(pairs=pa.Table.from_pylist(pairs, schema=PAIRS), **found)
+
+    def find_duplicates(
+        self, *, distance: float | None = None, sample: int = 2000, on_progress: OnProgress | None = None
+    ) -> "Duplicates":
+        """Slides that are in the collection under two names. Arguments as in `find_leaks`."""
+        from embedstore.search import Duplicates, DuplicateSlides
+
+        found = self._check("duplicates", on_progress, distance=distance, sample=sample)
+        return Duplicates(pairs=tuple(DuplicateSlides(**pair) for pair in found.pop("pairs")), **found)
+
+    def find_outliers(self, *, sample: int = 2000, on_progress: OnProgress | None = None) -> "Outliers":
+        """Tiles far from all tiles of other slides, such as artefacts. Arguments as in `find_leaks`."""
+        from embedstore.search import Outliers
+
+        found = self._check("outliers", on_progress, sample=sample)
+        tables = {name: pa.Table.from_pylist(list(map(_with_ids, found.pop(name)))) for name in ("tiles", "slides")}
+        return Outliers(**tables, **found)
+
+    def _check(self, what: str, on_progress: OnProgress | None, **settings: Any) -> dict[str, Any]:
+        body = {name: value for name, value in settings.items() if value is not None}
+        job = self._connection.post(self._path("check"), {"what": what, **body})
+        found = run_job(self._connection, job, on_progress)
+        return {**found, "notes": tuple(found["notes"])}
+
+    # -- export -----------------------------------------------------------------------------
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        format: "ExportFormat | None" = None,
+        slides: Sequence[str] = (),
+        where: str | None = None,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> "ExportResult":
+        """Write its embeddings on this machine; arguments and errors as of `embedstore.Collection.export`."""
+        return export_over(
+            self._connection, path, format=format, collection=self.name, slides=slides, where=where,
+            on_progress=on_progress, **settings,
+        )  # fmt: skip
+
     # -- upkeep -----------------------------------------------------------------------------
 
     @property
@@ -207,6 +325,27 @@ class RemoteCollection:
     def index_choice(self) -> Literal["auto", "ivf_rq", "flat"]:
         """Which kind of index the collection is to have; see `update_index`."""
         return self._get()["index_choice"]
+
+    def update_index(
+        self,
+        *,
+        kind: Literal["auto", "ivf_rq", "flat"] | None = None,
+        partitions: int | None = None,
+        bits: int | None = None,
+        rebuild: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> "IndexFacts":
+        """Bring the search index up to date, or choose another kind, which the collection remembers.
+
+        Arguments and errors as of `embedstore.Collection.update_index`. The service does it as a job.
+        """
+        from embedstore.store import IndexFacts
+
+        body = {"kind": kind, "partitions": partitions, "bits": bits, "rebuild": rebuild or None}
+        job = self._connection.post(
+            self._path("index"), {name: value for name, value in body.items() if value is not None}
+        )
+        return IndexFacts(**run_job(self._connection, job, on_progress))
 
     def _path(self, *parts: str | int) -> str:
         return path("collections", self.name, *parts)
@@ -244,3 +383,8 @@ def _picture_of(query: Any) -> Path | None:
     if isinstance(query, str | Path):
         return Path(query) if Path(query).suffix.lower() not in FORMATS else None
     return getattr(query, "picture", None)
+
+
+def _with_ids(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of JSON with the ids of tiles as numbers."""
+    return {name: int(value) if name.endswith("tile_id") else value for name, value in row.items()}

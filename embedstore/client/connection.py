@@ -1,5 +1,6 @@
 """The connection to a service: requests, answers as JSON, Arrow or bytes, and failures as errors of this library."""
 
+import contextlib
 import time
 import warnings
 import weakref
@@ -90,6 +91,15 @@ class Connection:
         """The table that answers JSON which changes nothing, and facts about it."""
         return _table(self._send("POST", path, json=body, headers={"Accept": ARROW}, repeat=True))
 
+    def table_for_table(self, path: str, table: pa.Table, **params: Any) -> pa.Table:
+        """The table that answers a table which changes nothing."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        headers = {"Content-Type": ARROW, "Accept": ARROW}
+        body = sink.getvalue().to_pybytes()
+        return _table(self._send("POST", path, content=body, headers=headers, params=params, repeat=True))[0]
+
     def delete(self, path: str, **params: Any) -> Any:
         """The JSON of the answer."""
         return _json(self._send("DELETE", path, params=params))
@@ -119,7 +129,7 @@ class Connection:
 
     def _pages(self, path: str, most: int | None, params: Mapping[str, Any]) -> Iterator[pa.Table]:
         first, rows = True, 0
-        version: str | None = None
+        state: tuple[str | None, ...] = ()
         further: dict[str, Any] = {}
         while first or further:
             limit = None if most is None else min(most - rows, 10_000)
@@ -127,15 +137,16 @@ class Connection:
                 "GET", path, params={**params, **further, "limit": limit}, headers={"Accept": ARROW}, repeat=True
             )
             page, facts = _table(answer)
-            if not first and facts.get("version") != version:
+            found = facts.get("version"), facts.get("total")
+            if not first and found != state:
                 raise VersionNotFoundError(f"the table of {path} changes all the time; try again when less is written")
-            version, first = facts.get("version"), False
+            state, first = found, False
             rows += len(page)
             yield page
             if most is not None and rows >= most:
                 return
             if "next" in facts:
-                further = {"version": version, "start": facts["next"]}
+                further = {"version": facts["version"], "start": facts["next"]}
             elif "total" in facts and len(page) and rows < int(facts["total"]):
                 further = {"offset": rows}
             else:
@@ -160,10 +171,33 @@ class Connection:
             time.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
 
-    def stream_events(self, path: str, *, last: str | None) -> Any:
-        """A context manager that gives the server-sent events of a path, after one with the id `last`."""
+    @contextlib.contextmanager
+    def events(self, path: str, *, last: str | None, silence_s: float) -> Iterator[Iterator[httpx2.ServerSentEvent]]:
+        """The server-sent events of a path, from the one after that with the id `last`.
+
+        Raises:
+            httpx2.TransportError: the connection is lost, or nothing comes for `silence_s`.
+            EmbedStoreError: the service refuses it.
+        """
         headers = {} if last is None else {"Last-Event-ID": last}
-        return self._http.sse(path, headers=headers)
+        timeout = httpx2.Timeout(**{**TIMEOUT.as_dict(), "read": silence_s})
+        with self._http.sse(path, headers=headers, timeout=timeout) as source:
+            self.checked(source.response)
+            yield iter(source)
+
+    @contextlib.contextmanager
+    def download(self, path: str) -> Iterator[Iterator[bytes]]:
+        """The body of an answer, piece by piece.
+
+        Raises:
+            ServiceNotReachableError: the connection is lost.
+            EmbedStoreError: the service refuses it.
+        """
+        try:
+            with self._http.stream("GET", path) as answer:
+                yield self.checked(answer).iter_bytes()
+        except httpx2.TransportError as error:
+            raise self.lost(error) from error
 
     def checked(self, answer: httpx2.Response) -> httpx2.Response:
         """An answer that is a success; raises the error that any other one tells of."""

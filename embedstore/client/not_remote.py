@@ -12,6 +12,7 @@ ONLY_AT_STORE = {
     "Store.estimate_ingest": "run `embedstore ingest --dry-run` there",
     "Store.remove_columns": "run `embedstore rm --column NAME` there",
     "Store.tokens": "run `embedstore token` there",
+    "Labels.of_slides": "the project of a token says whose labels it sees",
     "Collection.warm": "whoever serves the store decides whether its collections are kept warm",
     "Collection.warm_facts": "whoever serves the store decides whether its collections are kept warm",
     "Collection.cool": "whoever serves the store decides whether its collections are kept warm",

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedstore.errors import QueryError
 from embedstore.query_vector import FORMATS, given_vector, unit_vector
+from embedstore.tables import given_queries
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,6 +96,23 @@ def vector_example(source: NDArray[Any] | str | Path, *, collection: str) -> dic
     values, title = given_vector(source)
     where = f"collection {collection!r}"
     return {"vector": unit_vector(values, len(values), where=where).astype(np.float64).tolist(), "title": title}
+
+
+def query_columns(queries: Any) -> pa.Table:
+    """Many queries as the table that a service takes, with a column `tile_id` or `vector`.
+
+    Raises:
+        QueryError: they are neither vectors nor ids of tiles.
+    """
+    values, name = given_queries(queries)
+    if values.ndim == 1 and values.dtype.kind in "iu":
+        if values.dtype.kind == "u" and values.max() >= 1 << 63:
+            raise QueryError(f"{name} holds {values.max()}; ids of tiles are signed 64-bit integers")
+        return pa.table({"tile_id": pa.array(values.astype(np.int64))})
+    if values.ndim == 2 and values.dtype.kind in "fiu":
+        flat = pa.array(values.astype(np.float32).reshape(-1))
+        return pa.table({"vector": pa.FixedSizeListArray.from_arrays(flat, values.shape[1])})
+    raise QueryError(f"{name} has shape {values.shape} of {values.dtype}; expected (n, dim) numbers, or n ids of tiles")
 
 
 def image_bytes(image: str | Path | NDArray[np.uint8]) -> bytes:

@@ -2,14 +2,21 @@
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from embedstore.client.access_log import RemoteAccessLog
+from embedstore.client.augmenter import RemoteAugmenter
 from embedstore.client.collection import RemoteCollection
 from embedstore.client.connection import Connection, path
+from embedstore.client.exports import export_over
+from embedstore.client.head import RemoteHead, head_facts
+from embedstore.client.jobs import plain_settings, run_job
+from embedstore.client.labels import RemoteLabels
 from embedstore.client.not_remote import only_at_store
 from embedstore.client.tile_pictures import tile_picture
-from embedstore.errors import StoreError
+from embedstore.errors import AugmenterNotFoundError, ConfigError, StoreError
+from embedstore.progress import OnProgress
 from embedstore.result_table import Table, card
 from embedstore.settings import as_names
 from embedstore.version import __version__
@@ -17,16 +24,26 @@ from embedstore.version import __version__
 if TYPE_CHECKING:
     from PIL import Image
 
+    from embedstore.api import ExtractorSelection
+    from embedstore.export import ExportResult
+    from embedstore.export_format import ExportFormat
+    from embedstore.extractors import ExtractorConfig
+    from heads.config import AugmenterConfig, FitConfig, SelectConfig
+
 
 class RemoteStore:
     """A database of tile embeddings that a service serves.
 
     Methods, arguments and errors are those of `embedstore.Store`. It may be used by many threads at once. `close`, or
     the end of a `with`, closes its connections.
+
+    Attributes:
+        labels: Its labels.
     """
 
     def __init__(self, connection: Connection):
         self._connection = connection
+        self.labels = RemoteLabels(connection)
 
     @property
     def uri(self) -> str:
@@ -102,6 +119,36 @@ class RemoteStore:
         """The picture of a tile as its extractor saw it, as JPEG; `row` is from `tile` or `tile_at`."""
         return tile_picture(self._connection, row["collection"], row["tile_id"])
 
+    @property
+    def heads(self) -> list[RemoteHead]:
+        """Its heads, by name."""
+        return [RemoteHead(self._connection, facts) for facts in self._connection.get("/api/heads")]
+
+    def head(self, name: str) -> RemoteHead:
+        """A head by name.
+
+        Raises:
+            HeadNotFoundError: there is none of that name.
+        """
+        return RemoteHead(self._connection, head_facts(self._connection, name))
+
+    @property
+    def augmenters(self) -> list[RemoteAugmenter]:
+        """Its latent augmenters, by name."""
+        return [RemoteAugmenter(self._connection, facts) for facts in self._connection.get("/api/augmenters")]
+
+    def augmenter(self, name: str) -> RemoteAugmenter:
+        """A latent augmenter by name.
+
+        Raises:
+            AugmenterNotFoundError: there is none of that name.
+        """
+        for augmenter in self.augmenters:
+            if augmenter.name == name:
+                return augmenter
+        self._connection.get(path("augmenters", name))  # its error suggests similar names
+        raise AugmenterNotFoundError(f"the store has no augmenter {name!r} any more")
+
     def slide(self, slide_id: str) -> dict[str, Any]:
         """A slide's row, with the columns that the service shows.
 
@@ -110,12 +157,151 @@ class RemoteStore:
         """
         return self._connection.table(path("slides", slide_id)).to_pylist()[0]
 
+    # -- heads ------------------------------------------------------------------------------
+
+    def fit_head(
+        self,
+        task: str,
+        config: "FitConfig | None" = None,
+        *,
+        name: str | None = None,
+        collection: str | None = None,
+        where: str | None = None,
+        replace: bool = False,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> RemoteHead:
+        """Fit a head for a task from stored vectors; no pixel is read.
+
+        Arguments and errors as of `embedstore.Store.fit_head`. The service does it as a job; Ctrl-C cancels that.
+        """
+        names = None if name is None else [name]
+        return self.fit_heads(
+            [task], config, names=names, collection=collection, where=where, replace=replace,
+            on_progress=on_progress, **settings,
+        )[0]  # fmt: skip
+
+    def fit_heads(
+        self,
+        tasks: Sequence[str],
+        config: "FitConfig | None" = None,
+        *,
+        names: Sequence[str] | None = None,
+        collection: str | None = None,
+        where: str | None = None,
+        replace: bool = False,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> list[RemoteHead]:
+        """Fit a head for each of several tasks in one pass over the vectors. Arguments as in `fit_head`."""
+        result = self._job(
+            "/api/heads", on_progress, tasks=list(tasks), names=list(names or ()), collection=collection, where=where,
+            replace=replace, settings=plain_settings(config, settings),
+        )  # fmt: skip
+        return [self.head(head["name"]) for head in result["heads"]]
+
+    def fit_augmenter(
+        self,
+        config: "AugmenterConfig | None" = None,
+        *,
+        collection: str | None = None,
+        name: str | None = None,
+        where: str | None = None,
+        force: bool = False,
+        replace: bool = False,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> RemoteAugmenter:
+        """Train a small network that predicts the vector of an augmented tile from the vector of the tile.
+
+        Arguments and errors as of `embedstore.Store.fit_augmenter`. The service does it as a job; Ctrl-C cancels that.
+        """
+        result = self._job(
+            "/api/augmenters", on_progress, collection=collection, name=name, where=where, force=force,
+            replace=replace, settings=plain_settings(config, settings),
+        )  # fmt: skip
+        return self.augmenter(result["name"])
+
+    def select_extractor(
+        self,
+        task: str,
+        candidates: "Sequence[str | ExtractorConfig]",
+        config: "SelectConfig | None" = None,
+        *,
+        collection: str | None = None,
+        rank_check: Sequence[str] = (),
+        where: str | None = None,
+        tile_px: int | None = None,
+        mpp: float | None = None,
+        device: str = "auto",
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> "ExtractorSelection":
+        """Compare candidates for an extractor on a sample of a task's labelled tiles.
+
+        Arguments and errors as of `embedstore.Store.select_extractor`, but for `device`, which the service chooses, and
+        for candidates, which are names of its catalogue. The service does it as a job; Ctrl-C cancels that.
+        """
+        if device != "auto" or not all(isinstance(candidate, str) for candidate in candidates):
+            raise ConfigError(
+                "over HTTP, candidates are names of the catalogue, and the service chooses the device; run "
+                "`embedstore select-extractor` where the store is for others"
+            )
+        from embedstore.api import ExtractorSelection
+        from heads.select import SelectionReport
+
+        result = self._job(
+            "/api/select-extractor", on_progress, task=task, candidates=list(candidates), collection=collection,
+            rank_check=list(rank_check), where=where, tile_px=tile_px, mpp=mpp,
+            settings=plain_settings(config, settings),
+        )  # fmt: skip
+        return ExtractorSelection(SelectionReport.from_record(result))
+
+    # -- export -----------------------------------------------------------------------------
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        format: "ExportFormat | None" = None,
+        head: str | None = None,
+        collection: str | None = None,
+        slides: Sequence[str] = (),
+        where: str | None = None,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> "ExportResult":
+        """Write the predictions of a head, or the embeddings of a collection, on this machine.
+
+        Arguments and errors as of `embedstore.Store.export`. The service does it as a job; Ctrl-C cancels that.
+        """
+        return export_over(
+            self._connection, path, format=format, head=head, collection=collection, slides=slides, where=where,
+            on_progress=on_progress, **settings,
+        )  # fmt: skip
+
     # -- upkeep -----------------------------------------------------------------------------
 
     @property
     def access_log(self) -> RemoteAccessLog:
         """What was asked of it through the service, and by whom; only for an administrator."""
         return RemoteAccessLog(self._connection)
+
+    def find_slides(self, *, slides: Sequence[str] = (), patients: Sequence[str] = ()) -> list[str]:
+        """Ids of the given slides and of all slides of the given patients.
+
+        Raises:
+            SlideNotInStoreError: one of them is not in the store.
+        """
+        return self._connection.get("/api/find-slides", slide=list(as_names(slides)), patient=list(as_names(patients)))
+
+    def count_views(self, collection: str) -> int:
+        """Number of stored views of a collection.
+
+        Raises:
+            CollectionNotFoundError, ViewsNotFoundError: there is no such collection, or it has no views.
+        """
+        return self._connection.get(path("collections", collection, "views"))["views"]
 
     def remove(self, *, slides: Sequence[str] = (), patients: Sequence[str] = ()) -> dict[str, int]:
         """Remove slides, or all slides of patients, from every table; {collection: tiles removed}.
@@ -126,6 +312,25 @@ class RemoteStore:
         body = {"slides": list(as_names(slides)), "patients": list(as_names(patients))}
         tiles: dict[str, int] = self._connection.post("/api/remove", body)["tiles"]
         return tiles
+
+    def remove_views(self, collection: str) -> int:
+        """Remove the stored views of a collection; returns their number.
+
+        Raises:
+            ViewsNotFoundError: there are none.
+        """
+        return self._connection.delete(path("collections", collection, "views"))["views"]
+
+    def compact(self, *, keep_hours: float = 1.0, on_progress: OnProgress | None = None) -> dict[str, dict[str, int]]:
+        """Merge small files, purge removed rows and forget old versions.
+
+        Arguments as of `embedstore.Store.compact`. The service does it as a job; Ctrl-C cancels that.
+        """
+        return self._job("/api/compact", on_progress, keep_hours=keep_hours)["collections"]
+
+    def _job(self, route: str, on_progress: OnProgress | None, **body: Any) -> dict[str, Any]:
+        job = self._connection.post(route, {name: value for name, value in body.items() if value not in (None, [], {})})
+        return run_job(self._connection, job, on_progress)
 
     # -- what works only where its files are ------------------------------------------------
 

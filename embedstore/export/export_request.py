@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from embedstore.annotations import Origin
 from embedstore.config import Settings, require
@@ -18,17 +17,10 @@ from embedstore.export.predictions import (
     write_table,
 )
 from embedstore.export.predictions.heat_map_sheet import PICTURE_PX
+from embedstore.export_format import ONE_FILE, SUFFIXES, ExportFormat
 from embedstore.output_files import require_file, require_folder, slide_path
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import Store
-
-ExportFormat = Literal["geojson", "png", "csv", "parquet", "slides", "anndata"]
-#: Formats with one file for each slide, and the ending of these files.
-SUFFIXES: dict[ExportFormat, str] = {"geojson": ".geojson", "png": ".png"}
-#: The others, and a name for their file.
-ONE_FILE: dict[ExportFormat, str] = {
-    "csv": "tiles.csv", "parquet": "tiles.parquet", "slides": "slides.csv", "anndata": "tiles.h5ad",
-}  # fmt: skip
 
 SHOWN_FILES = 6  # of a result that a notebook shows
 

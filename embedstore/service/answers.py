@@ -26,6 +26,7 @@ class TableAnswer(BaseModel):
     """Rows of a table. Ids of tiles are text, as JavaScript's numbers are too short for them."""
 
     total: int = Field(description="Rows that there are, before offset and limit.")
+    version: str | None = Field(None, description="Of the table: pages of the same version are of one state of it.")
     rows: list[dict[str, Any]]
 
 

@@ -24,6 +24,7 @@ from embedstore.service.routes import (
     slides,
     store,
     tiles,
+    upkeep,
 )
 from embedstore.service.security import document_rules, rules
 from embedstore.service.security.gate import DOCUMENT, Gate
@@ -34,7 +35,7 @@ from embedstore.version import __version__
 #: In this order: the route of one slide takes every path below /api/slides that no route before it takes.
 ROUTERS: tuple[APIRouter, ...] = (
     store.router, collections.router, search.router, tiles.router, labels.router, pictures.router, jobs.router,
-    heads.router, predictions.router, exports.router, admin.router, slides.router,
+    heads.router, predictions.router, exports.router, admin.router, upkeep.router, slides.router,
 )  # fmt: skip
 
 #: What pages of `allow_origin` may send.

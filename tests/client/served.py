@@ -14,10 +14,11 @@ from embedstore.service_config import ServiceConfig
 
 
 @contextlib.contextmanager
-def served(store_uri: str, config: ServiceConfig | None = None) -> Iterator[Path]:
-    """Serve a store; gives the socket."""
+def served(store_uri: str, config: ServiceConfig | None = None, *, at: Path | None = None) -> Iterator[Path]:
+    """Serve a store; gives the socket, which is `at` a path or one of its own."""
     with tempfile.TemporaryDirectory(prefix="es-") as folder:  # paths of sockets are short
-        socket = Path(folder, "s")
+        socket = at or Path(folder, "s")
+        socket.parent.mkdir(exist_ok=True)
         app = create_app(store_uri, config)
         server = uvicorn.Server(uvicorn.Config(app, uds=str(socket), log_level="error", lifespan="on", ws="none"))
         thread = threading.Thread(target=server.run, daemon=True)

@@ -60,7 +60,7 @@ def test_every_route_answers_the_roles_of_its_rule_and_nobody_else(client: TestC
 
 def test_who_changes_the_store_may_more_than_read(client: TestClient):
     """What only looks may be asked with POST, where the question is long."""
-    looks = {"search", "search-many", "query", "embed", "cancel", "exports"}
+    looks = {"search", "search-many", "query", "embed", "cancel", "exports", "check"}
     wrong = [
         f"{method} {path}"
         for method, path, rule in routes(client)

@@ -20,7 +20,8 @@ from embedstore.access_errors import access_error
 from embedstore.api import Store
 from embedstore.errors import EmbedStoreError
 from embedstore.progress import OnProgress, Progress
-from embedstore.service.jobs.kinds import Workplace, job_kind
+from embedstore.service.jobs.kind import Workplace
+from embedstore.service.jobs.kinds import job_kind
 from embedstore.store import Store as StoreTables
 
 log = logging.getLogger(__name__)

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from embedstore.api import Store
 from embedstore.api.settings import fit_config
-from embedstore.config import Settings, as_record, require
+from embedstore.config import require
 from embedstore.errors import ConfigError
 from embedstore.export import ExportFormat, ExportRequest, ExportResult
 from embedstore.export.export_request import ONE_FILE, SUFFIXES
 from embedstore.export.predictions import ExportScope, export_scope
 from embedstore.output_files import file_name
-from embedstore.progress import OnProgress, Progress
+from embedstore.progress import Progress
+from embedstore.service.jobs.check_kinds import Check, FitAgain
+from embedstore.service.jobs.kind import JobKind, Workplace
 from embedstore.service.jobs.spool import keep_slides
 from embedstore.settings import build_config, check_settings
 from embedstore.store import Store as StoreTables
@@ -31,49 +32,6 @@ _MEDIA_TYPES = {
     ".csv": "text/csv; charset=utf-8", ".parquet": "application/vnd.apache.parquet", ".json": "application/json",
     ".geojson": "application/geo+json", ".png": "image/png", ".zip": "application/zip", ".h5ad": "application/x-hdf5",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Workplace:
-    """Where a job runs, in the worker.
-
-    Attributes:
-        tables: The tables of the store.
-        store: The store as Python sees it.
-        folder: An empty folder of the job's own, for a file to be downloaded.
-        on_progress: Called with how far it has come.
-    """
-
-    tables: StoreTables
-    store: Store
-    folder: Path
-    on_progress: OnProgress
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobKind(Settings):
-    """What a job is asked for."""
-
-    NAME: ClassVar[str]
-    #: Whether it wants a GPU, and is run on the cluster where the service has one; such a job writes no file.
-    ON_CLUSTER: ClassVar[bool] = False
-
-    def check(self, tables: StoreTables) -> None:
-        """Raise now what can be known now, in the words that the job would fail with."""
-
-    def run(self, at: Workplace) -> dict[str, Any]:
-        """Do it, in the worker; returns the result, as JSON."""
-        raise NotImplementedError
-
-    def left(self, tables: StoreTables, since: dt.datetime) -> str:
-        """What a job that was ended after it began, at `since`, has left in the store."""
-        return "nothing was written"
-
-    def params(self) -> dict[str, Any]:
-        """The fields that differ from their defaults, as JSON."""
-        record = as_record(self)
-        defaults = {each.name: each.default for each in dataclasses.fields(self)}
-        return {name: value for name, value in record.items() if getattr(self, name) not in (defaults[name], (), {})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +186,10 @@ class Export(JobKind):
         path, media_type, result = self.write(at)
         return {
             "file": {"name": path.name, "bytes": path.stat().st_size, "media_type": media_type},
+            "files": [
+                {"name": _name_within(file.path, path), "rows": file.rows, "slide_id": file.slide_id}
+                for file in result.files
+            ],
             "slides": result.slides,
             "rows": sum(file.rows for file in result.files),
             "unit": result.unit,
@@ -429,9 +391,10 @@ class SelectExtractor(JobKind):
         return selection.report.as_record()
 
 
-KINDS: dict[str, type[JobKind]] = {
-    kind.NAME: kind for kind in (Fit, Predict, Export, Compact, UpdateIndex, FitAugmenter, SelectExtractor)
-}
+_KINDS: tuple[type[JobKind], ...] = (
+    Fit, FitAgain, Predict, Export, Check, Compact, UpdateIndex, FitAugmenter, SelectExtractor,
+)  # fmt: skip
+KINDS: dict[str, type[JobKind]] = {kind.NAME: kind for kind in _KINDS}
 
 
 def job_kind(name: str, params: Mapping[str, Any]) -> JobKind:
@@ -464,6 +427,11 @@ def _check_where(tables: StoreTables, collection: str, where: str | None) -> Non
 
     if where is not None:
         slides_where(tables, tables.collection(collection), where)
+
+
+def _name_within(path: Path, file: Path) -> str:
+    """The name of one of the files of an export in the file that is downloaded: in the ZIP, or of the whole."""
+    return path.relative_to(file.with_suffix("")).as_posix() if file.suffix == ".zip" else file.name
 
 
 def _one_file(path: Path, result: ExportResult) -> Path:

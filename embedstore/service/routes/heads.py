@@ -196,6 +196,18 @@ async def predict(request: Request, seen: SeenByFitter, head: str, body: Predict
     return await start_job(request, seen, "predict", body, head=head)
 
 
+class FitAgainBody(BaseModel):
+    """Nothing is to be said: the head's record says all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@router.post("/heads/{head}/fit-again", status_code=202, response_model=JobAnswer, responses=ACCEPTED | answers())
+async def fit_again(request: Request, seen: SeenByFitter, head: str, body: FitAgainBody) -> Response:
+    """Fit a head again from its record, and compare, as a job; nothing is saved."""
+    return await start_job(request, seen, "fit-again", body, head=head)
+
+
 @router.get("/augmenters", response_model=list[dict[str, Any]], responses=answers())
 async def list_augmenters(request: Request, seen: SeenByReader) -> Response:
     """Every latent augmenter: name, collection, digest and time."""

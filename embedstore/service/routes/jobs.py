@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import AsyncIterable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import FileResponse
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from embedstore.errors import JobNotFoundError, NotAllowedError
 from embedstore.service.answers import json_answer
 from embedstore.service.failures import Failure, answers
-from embedstore.service.jobs import KINDS, job_kind
+from embedstore.service.jobs import KINDS, MOST_SAMPLE, job_kind
 from embedstore.service.jobs.events import job_changes
 from embedstore.service.visible import SeenByAdmin, SeenByFitter, SeenByReader, Visible
 from embedstore.store import Job, JobState
@@ -239,6 +239,17 @@ class IndexBody(_Body):
     rebuild: bool = False
 
 
+class CheckBody(_Body):
+    """Look for leaks, duplicate slides or outliers; fields as of `Collection.find_leaks`."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"what": "leaks", "sample": 2000}})
+
+    what: Literal["leaks", "duplicates", "outliers"]
+    head: Name | None = Field(None, description="leaks: between the parts of this head's split, not patients.")
+    distance: float | None = Field(None, ge=0, le=2, description="Up to which two tiles count as the same.")
+    sample: int = Field(2000, ge=1, le=MOST_SAMPLE, description="Tiles to check, spread evenly over slides.")
+
+
 class SelectBody(_Body):
     """Compare candidates for an extractor; fields as of `Store.select_extractor`."""
 
@@ -269,6 +280,14 @@ async def compact(request: Request, seen: SeenByAdmin, body: CompactBody) -> Res
 async def update_index(request: Request, seen: SeenByAdmin, collection: str, body: IndexBody) -> Response:
     """Bring the search index of a collection up to date, as a job."""
     return await start_job(request, seen, "update-index", body, collection=collection)
+
+
+@router.post(
+    "/collections/{collection}/check", status_code=202, response_model=JobAnswer, responses=ACCEPTED | answers()
+)
+async def check(request: Request, seen: SeenByReader, collection: str, body: CheckBody) -> Response:
+    """Look for near-duplicates of other patients, slides that are there twice, or tiles unlike others, as a job."""
+    return await start_job(request, seen, "check", body, collection=collection)
 
 
 @router.post("/select-extractor", status_code=202, response_model=JobAnswer, responses=ACCEPTED | answers())

@@ -25,7 +25,7 @@ from embedstore.service.answers import (
 )
 from embedstore.service.failures import answers
 from embedstore.service.routes.search import SlideId, TileId
-from embedstore.service.visible import SeenByLabeller, SeenByReader, Visible
+from embedstore.service.visible import SeenByAdmin, SeenByLabeller, SeenByReader, Visible
 from embedstore.store import Label, LabelChange
 from embedstore.store.label import PLACE, Kind
 
@@ -111,6 +111,17 @@ class UndoBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     change: Name | None = Field(None, description="Its id; the caller's last change when left out.")
+
+
+class RemoveBody(BaseModel):
+    """Which labels to remove: all of the task, or those that meet every condition given."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"author": "ann"}})
+
+    slide_id: SlideId | None = None
+    label: Name | None = None
+    author: Name | None = None
+    source: Annotated[str, Field(max_length=1000)] | None = Field(None, description="From this file.")
 
 
 class ChangeAnswer(BaseModel):
@@ -238,6 +249,31 @@ async def export_labels(
     return await seen.run("exports", request, write)
 
 
+class CountAnswer(BaseModel):
+    """A number of labels."""
+
+    labels: int
+
+
+@router.get("/{task:path}/count", responses=answers())
+async def count_labels(
+    request: Request,
+    seen: SeenByReader,
+    task: Task,
+    slide_id: Annotated[str | None, Query(description="Only labels on this slide.")] = None,
+    label: Annotated[str | None, Query(max_length=200, description="Only labels of this class.")] = None,
+    author: Annotated[str | None, Query(max_length=200, description="Only labels of this author.")] = None,
+    source: Annotated[str | None, Query(max_length=1000, description="Only labels from this file.")] = None,
+) -> CountAnswer:
+    """The number of labels of a task, those withdrawn as well."""
+
+    def count() -> CountAnswer:
+        slide = None if slide_id is None else seen.slide(slide_id)
+        return CountAnswer(labels=seen.labels().count(task, slide_id=slide, label=label, author=author, source=source))
+
+    return await seen.run("reads", request, count)
+
+
 @router.get("/{task:path}", response_model=TableAnswer, responses=TABLE | answers())
 async def labels_of_task(
     request: Request,
@@ -256,11 +292,14 @@ async def labels_of_task(
         slide = None if slide_id is None else seen.slide(slide_id)
         if slide is not None:
             seen.looked(slide, "labels")
+        version = str(seen.service.tables.labels.version())  # before the rows are read
         rows = seen.labels().table(task).to_arrow()
         for name, value in (("slide_id", slide), ("author", author), ("label", label)):
             if value is not None:
                 rows = rows.filter(pc.equal(rows[name], value))
-        return table_answer(request, _shown(seen, rows), offset=offset, limit=limit, format=format)
+        return table_answer(
+            request, _shown(seen, rows), offset=offset, limit=limit, format=format, metadata={"version": version}
+        )
 
     return await seen.run("reads", request, read)
 
@@ -306,6 +345,23 @@ async def undo_labels(request: Request, seen: SeenByLabeller, task: Task, body: 
         return _change_answer(seen.labels().undo(task, body.change, author=seen.caller.name))
 
     return await seen.run("writes", request, undo)
+
+
+@router.post("/{task:path}/remove", responses=answers(408, 409, 413))
+async def remove_labels(request: Request, seen: SeenByAdmin, task: Task, body: RemoveBody) -> CountAnswer:
+    """Remove labels for good, with those withdrawn, and say how many; files keep them until `compact`."""
+
+    def remove() -> CountAnswer:
+        if seen.caller.project is not None:
+            raise NotAllowedError(
+                "labels are removed for good from all of the store; a token of a project withdraws them"
+            )
+        slide = None if body.slide_id is None else seen.slide(body.slide_id)
+        conditions = {"label": body.label, "author": body.author, "source": body.source}
+        seen.changed("labels.remove", slides=[slide] if slide else [], task=task, **conditions)
+        return CountAnswer(labels=seen.labels().remove(task, slide_id=slide, **conditions))
+
+    return await seen.run("writes", request, remove)
 
 
 @router.post(

@@ -55,6 +55,7 @@ async def list_predictions(
 
     def read() -> Response:
         table = _predictions(seen, head, kind)
+        facts = {"version": str(table.version())}  # before the rows are read
         counts = _seen_counts(seen, table)
         if slide_id is not None:
             chosen = seen.slide(slide_id)
@@ -62,7 +63,8 @@ async def list_predictions(
             counts = {chosen: counts.get(chosen, 0)}
         most = most_rows(request, limit, arrow=wants_arrow(request, format))
         rows = pa.Table.from_batches(_some(table, list(counts), offset, most), table.schema())
-        return table_answer(request, seen.table(rows), total=sum(counts.values()), limit=limit, format=format)
+        total = sum(counts.values())
+        return table_answer(request, seen.table(rows), total=total, limit=limit, format=format, metadata=facts)
 
     return await seen.run("reads", request, read)
 

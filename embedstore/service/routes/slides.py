@@ -47,11 +47,12 @@ async def list_slides(
     """Slides, a row each: its size, resolution, patient, and the columns of the user's list that are shown."""
 
     def read() -> Response:
+        version = str(seen.service.tables.ledger.version())  # before the rows are read
         found = _chosen(seen, text, where, state, collection)
         if sort not in found.column_names:
             raise ConfigError(f"slides have no column {sort!r} to sort by; they have {', '.join(found.column_names)}")
         found = found.take(pc.sort_indices(found, [(sort, order)]))
-        return table_answer(request, found, offset=offset, limit=limit, format=format)
+        return table_answer(request, found, offset=offset, limit=limit, format=format, metadata={"version": version})
 
     return await seen.run("reads", request, read)
 

@@ -11,6 +11,7 @@ import uvicorn
 
 from embedstore.errors import ConfigError
 from embedstore.service.app import create_app
+from embedstore.service.connection import Connection
 from embedstore.service_config import ServiceConfig
 
 #: Seconds that answers in progress have when the service is told to end.
@@ -36,7 +37,8 @@ def serve(store_uri: str, config: ServiceConfig, *, on_start: Callable[[str, str
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=Connection,
+            ws="none",
             lifespan="on",
             log_level="warning",
             access_log=False,

@@ -174,12 +174,16 @@ class AccessRecorder:
         self._failed = None
 
     def _run(self) -> None:
+        told = ""
         while not self._stop.wait(BATCH_S):
             try:
                 self.flush()
                 self._every()
+                told = ""
             except EmbedStoreError as error:  # the next batch tries again, and callers are told
-                log.warning("%s", error)
+                if str(error) != told:
+                    told = str(error)
+                    log.warning("%s", told)
             except Exception:
                 log.exception("the access log failed")
 

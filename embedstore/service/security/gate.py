@@ -18,6 +18,8 @@ from embedstore.service.security.headers import SECURITY_HEADERS
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: The OpenAPI document, which tells no more than the handbook.
 DOCUMENT = "/api/openapi.json"
+#: What anybody may ask under any name, such as a load balancer that gives none.
+OPEN = frozenset({"/health", "/ready", DOCUMENT})
 #: What a form of a web page can send anywhere without asking.
 OF_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
@@ -44,10 +46,10 @@ class Gate:
             return
         request = Request(scope, receive)
         try:
-            if not request.headers.get("authorization", "").lower().startswith("bearer "):
-                self._rules.check(request.method, request.headers)
             path = scope["path"]
-            if path.startswith("/api/") and path != DOCUMENT:  # before a body is read; the route checks the role
+            if path not in OPEN and not request.headers.get("authorization", "").lower().startswith("bearer "):
+                self._rules.check(request.method, request.headers)
+            if path.startswith("/api") and path not in OPEN:  # before a body is read; the route checks the role
                 await self._service.authenticator.caller_of(request)
         except EmbedStoreError as error:
             if isinstance(error, NotAuthenticatedError | TooManyAttemptsError) and "authorization" in request.headers:

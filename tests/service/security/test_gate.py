@@ -33,6 +33,7 @@ def test_service_is_asked_by_its_names_and_by_addresses(lab: TestClient, host: s
 def test_name_that_was_made_to_point_here_is_refused(lab: TestClient, host: str):
     answer = lab.get("/api/slides", headers={"Host": host})
     assert answer.status_code == 403 and "--allow-host" in answer.json()["error"]["message"]
+    assert lab.get("/health", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(

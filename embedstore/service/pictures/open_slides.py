@@ -31,9 +31,14 @@ class _Entry:
     last_used: float = 0.0
 
     @property
+    def failed(self) -> bool:
+        """Whether it could not be opened."""
+        return self.opened.done() and self.opened.exception() is not None
+
+    @property
     def usable(self) -> bool:
         """Whether it is open, and can still be read."""
-        return self.opened.done() and self.opened.exception() is None and self.opened.result().slide.usable
+        return self.opened.done() and not self.failed and self.opened.result().slide.usable
 
 
 class OpenSlides:
@@ -88,15 +93,14 @@ class OpenSlides:
         try:
             if is_new:
                 self._open_entry(entry, file)
-            deep_zoom = entry.opened.result()
-            yield deep_zoom
+            yield entry.opened.result()
         except SlideError as error:
             told = type(error)(file.in_own_words(error))
-            if entry.opened.exception() is not None or not deep_zoom.slide.usable:
+            if not entry.usable:
                 self._drop(key, entry, refused=told)
             raise told from error
         except BaseException:
-            if entry.opened.exception() is not None:
+            if entry.failed:
                 self._drop(key, entry)
             raise
         finally:
@@ -179,5 +183,5 @@ class OpenSlides:
 
 def _close(entries: list[_Entry]) -> None:
     for entry in entries:
-        if entry.opened.done() and entry.opened.exception() is None:
+        if entry.opened.done() and not entry.failed:
             entry.opened.result().slide.close()

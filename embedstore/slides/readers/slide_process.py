@@ -41,6 +41,8 @@ MOST_CPU_S = 60
 MOST_IDLE = 4
 #: No answer for so long is none. Only a file system that hangs is so slow: decoding has a limit of its own.
 ANSWER_S = 600.0
+#: The same for closing a slide, which takes no time.
+CLOSE_S = 5.0
 WHAT_NEXT = "the file is damaged, or a decoder has a bug; copy the file again, or try another --reader"
 #: Libraries start a thread a core otherwise, with address space for each.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -351,6 +353,7 @@ class _ProcessSlide(Slide):
         process, self._process = self._process, None
         if process is None:
             return
+        process.answer_s = CLOSE_S
         try:
             process.ask("close")
         except _ProcessEndedError:

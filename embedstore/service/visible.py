@@ -89,6 +89,17 @@ class Visible:
             raise SlideNotInStoreError(f"no slide {slide_id!r} in the store; GET /api/slides lists them")
         return real
 
+    def slide_list(self, slide_ids: Sequence[str]) -> list[str]:
+        """The ids of slides, as of `slide`; the slides of the store are looked at once."""
+        known = self.slides()
+        known = self._known_slides() if known is None else known
+        pseudonyms = self._pseudonyms
+        real = list(slide_ids) if pseudonyms is None else [pseudonyms.slide(given) or "" for given in slide_ids]
+        for given, name in zip(slide_ids, real, strict=True):
+            if name not in known:
+                self.slide(given)  # raises
+        return real
+
     def patient(self, patient: str) -> str:
         """The name of a patient in the store, given the name that the caller knows them by.
 

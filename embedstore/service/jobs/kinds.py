@@ -28,6 +28,8 @@ from embedstore.typed_values import guess
 
 #: Tiles of a collection up to which a fit's labels are joined and split before it waits; above that, when it runs.
 CHECKED_TILES = 1_000_000
+#: Longer side of a heat map, pixels: one of 67 megapixels has 200 MB, and there are copies of it on the way.
+MOST_PICTURE_PX = 8192
 _MEDIA_TYPES = {
     ".csv": "text/csv; charset=utf-8", ".parquet": "application/vnd.apache.parquet", ".json": "application/json",
     ".geojson": "application/geo+json", ".png": "image/png", ".zip": "application/zip", ".h5ad": "application/x-hdf5",
@@ -169,7 +171,11 @@ class Export(JobKind):
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, tables: StoreTables) -> None:
-        self._request(Path())
+        request = self._request(Path())
+        require(
+            request.picture_px <= MOST_PICTURE_PX,
+            f"picture_px is {request.picture_px}; expected at most {MOST_PICTURE_PX} pixels of a service",
+        )
         self.scope(tables)
 
     def scope(self, tables: StoreTables) -> ExportScope:

@@ -104,7 +104,7 @@ async def start_job(request: Request, seen: Visible, kind: str, body: BaseModel,
         elif caller.project is not None:
             raise NotAllowedError(f"a job {kind!r} is of the whole store; a token of a project cannot start it")
         if "slides" in asked:
-            params["slides"] = [seen.slide(slide_id) for slide_id in asked["slides"]]
+            params["slides"] = seen.slide_list(asked["slides"])
         return seen.service.jobs.submit(
             job_kind(kind, params),
             caller=caller.name,

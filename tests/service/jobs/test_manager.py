@@ -78,6 +78,7 @@ def test_file_for_each_slide_comes_as_a_zip(jobs: Jobs, predicted: Job):
         ("fits", {}, ConfigError, "did you mean fit"),
         ("predict", {"head": "cells", "where": "1 ="}, ConfigError, "1 ="),
         ("export", {"format": "csv", "settings": {"path": "/etc/x"}}, ConfigError, "path"),
+        ("export", {"format": "png", "head": "cells", "settings": {"picture_px": 10**6}}, ConfigError, "at most 8192"),
         ("select-extractor", {"task": "tissue", "candidates": ["os:system"]}, ConfigError, "catalogue"),
     ],
 )

@@ -46,6 +46,7 @@ class Visible:
     Attributes:
         caller: Who asks.
         service: What is asked.
+        changes: (action, request) of the access log, of what the caller changes with this request.
 
     Args:
         request: What the caller sent; names in it are told back as they are, whether there is such a name or not.
@@ -53,9 +54,9 @@ class Visible:
 
     def __init__(self, service: Service, caller: Caller, request: Request | None = None):
         self.service, self.caller = service, caller
-        self._request, self._sent = request, ""
+        self._request = request
         self._pseudonyms = service.pseudonyms
-        self._changes: list[tuple[str, str]] = []  # (action, request) of the access log
+        self.changes: list[tuple[str, str]] = []
         self._filters: dict[str, str] = {}  # as they were evaluated: as they were given
 
     async def run(self, work: str, request: Request, function: Callable[[], T]) -> T:
@@ -289,7 +290,7 @@ class Visible:
         if project is None and self._pseudonyms is None:
             return text
         text = _REASON.sub(r"\1", text)
-        known = self._known_text()
+        known = self._written
         if project is not None:
             text = project.others.replaced(text, known)
         return text if self._pseudonyms is None else self._pseudonyms.text(text, known)
@@ -297,18 +298,19 @@ class Visible:
     def knowing(self, *texts: Any) -> "Visible":
         """The store as the caller sees it who has also written some texts or values of JSON, such as those of a job."""
         seen = copy(self)
-        seen._sent = " ".join([self._sent, *_texts_in(texts)])
+        seen._written = " ".join([self._written, *_texts_in(texts)])
         return seen
 
-    def _known_text(self) -> str:
-        """All that the caller has written, of which they may be told again."""
+    @cached_property
+    def _written(self) -> str:
+        """All that the caller has written, which they may be told again."""
         if self._request is None:
-            return self._sent
-        body = getattr(self._request, "_body", b"")
+            return ""
+        body: Any = getattr(self._request, "_body", b"")  # that FastAPI has read as JSON; others hold no names
         with contextlib.suppress(ValueError):
-            body = json.loads(body)
+            body = json.loads(body) if len(body) <= self.service.config.max_json_bytes else ""
         query = self._request.query_params.multi_items()
-        return " ".join([self._sent, self._request.scope["path"], *_texts_in(query), *_texts_in(body)])
+        return " ".join([self._request.scope["path"], *_texts_in(query), *_texts_in(body)])
 
     def value(self, value: Any) -> Any:
         """A value of JSON, however nested, such as a card or the outcome of a job, with its texts as of `text`."""
@@ -342,11 +344,11 @@ class Visible:
             AccessError: the access log cannot be written; nothing may be changed.
         """
         request = self.service.access_log.changed(self.caller, action, slides=slides, detail=detail)
-        self._changes.append((action, request))
+        self.changes.append((action, request))
 
     def failed(self) -> None:
         """Write that what was to be changed has failed, after all."""
-        for action, request in self._changes:
+        for action, request in self.changes:
             self.service.access_log.changed(self.caller, action, outcome="failed", request=request)
 
     # -- pseudonyms -------------------------------------------------------------------------
@@ -407,13 +409,11 @@ def sees(role: Role) -> Any:
         request.state.shown_message = visible.text
         try:
             yield visible
-        except TileNotFoundError as error:
-            await anyio.to_thread.run_sync(visible.failed)
-            if caller.project is not None and str(error).startswith("no tile"):
+        except Exception as error:
+            if visible.changes:
+                await anyio.to_thread.run_sync(visible.failed)
+            if caller.project is not None and isinstance(error, TileNotFoundError) and str(error).startswith("no tile"):
                 raise no_tile() from error  # of another project's tile, and of none, they hear the same
-            raise
-        except Exception:
-            await anyio.to_thread.run_sync(visible.failed)
             raise
 
     return Depends(dependency)

@@ -127,6 +127,9 @@ class AccessRecorder:
                 with self._lock:
                     self._waiting = [*waiting, *self._waiting]
                 raise
+            named = {row.slide_id for row in waiting if row.slide_id is not None}
+            if removed := named - self._tables.ledger.slide_ids():  # while they were written
+                self._tables.access_log.forget(sorted(removed))
 
     # -- how --------------------------------------------------------------------------------
 

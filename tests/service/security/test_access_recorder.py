@@ -73,6 +73,20 @@ def test_slide_that_is_removed_before_its_look_is_written_leaves_no_name(tables,
     assert log(store) == [("ada", "look", "removed", "allowed")]
 
 
+def test_slide_that_is_removed_while_its_look_is_written_leaves_no_name(tables, store, recorder, monkeypatch):
+    append = tables.access_log.append
+
+    def slowly(rows: list) -> None:
+        remove_slides(tables, ["a.svs"])
+        append(rows)
+
+    monkeypatch.setattr(tables.access_log, "append", slowly)
+    recorder.looked(ADA, "a.svs", "picture")
+    recorder.flush()
+    ((_, action, name, _),) = log(store)
+    assert action == "look" and name.startswith("removed-")
+
+
 def test_nothing_is_seen_or_changed_while_the_log_cannot_be_written(store, recorder, monkeypatch):
     recorder.looked(ADA, "a.svs", "picture")
     with monkeypatch.context() as patched:

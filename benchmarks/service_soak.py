@@ -155,7 +155,7 @@ class Soak:
                 tiles = collection.tiles(slide_id=rng.choice(list(self.present)), limit=5).to_pylist()
                 marks = [{"tile_id": row["tile_id"], "label": rng.choice(["yes", "no"])} for row in tiles]
                 change = store.labels.add("marks", marks)
-                store.labels.undo(change.id, task="marks")
+                store.labels.undo("marks", change.id)
                 time.sleep(0.5)
 
             self.repeat("label changes", mark)

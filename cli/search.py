@@ -77,6 +77,11 @@ ONE_ONLY = (
     type=click.Path(path_type=Path),
     help="Search for many at once: vectors in .npy or .parquet, or a table with a column tile_id. With --table.",
 )
+@click.option(
+    "--warm",
+    is_flag=True,
+    help="With --queries: keep a copy of the vectors in the user's folder for caches, which pays for thousands.",
+)
 @click.option("--task", metavar="TASK", help="The task that --label belongs to.")
 @click.option("--label", metavar="CLASS", help="Search by the mean of the tiles that are labelled with this class.")
 @click.option(
@@ -113,6 +118,8 @@ def command(tile: int | None, store: str, collection: str | None, as_json: bool,
         _print_columns(chosen.filter_columns(), as_json)
     elif options["queries"] is not None:
         _search_many(chosen, tile, as_json, options)
+    elif options["warm"]:
+        raise click.UsageError("--warm goes with --queries; give both")
     elif _is_slide_search(tile, options):
         _search_slides(chosen, as_json, options)
     else:
@@ -130,6 +137,8 @@ def _search_many(collection: "Collection", tile: int | None, as_json: bool, opti
         raise click.UsageError("--queries finds many rows; name a file for them with --table")
     path = rows_path(options["table"], what="neighbours")
     config = SearchConfig(**SEARCH.given(options))
+    if options["warm"]:
+        collection.warm()
     found = collection.search_many(
         options["queries"], k=config.k, where=config.where, exclude_same=config.exclude_same, columns=config.columns
     )

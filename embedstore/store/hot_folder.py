@@ -27,6 +27,7 @@ except ImportError:  # Windows
 
 #: Folders that nobody used for so long are deleted, seconds: 30 days.
 KEPT_S = 30 * 86400.0
+NO_LOCK = -1
 _LOCK, _ABOUT, _VECTORS = "lock", "about.json", "vectors.f16"
 
 
@@ -94,6 +95,8 @@ class HotFolder:
         while True:
             path = above / uuid.uuid4().hex
             path.mkdir(mode=0o700)
+            if fcntl is None:
+                return cls(path, NO_LOCK)
             if folder := _lock(path):  # else another process tidied up at this moment
                 return folder
 
@@ -155,10 +158,12 @@ class HotFolder:
         return size
 
     def release(self) -> None:
-        """Leave the folder to other processes."""
-        if self._lock >= 0:
+        """Leave the folder to other processes; without locks, none could tell that it is free."""
+        if fcntl is None:
+            shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock != NO_LOCK:
             os.close(self._lock)
-            self._lock = -1
+            self._lock = NO_LOCK
 
     def delete(self) -> None:
         """Delete the folder; what is mapped from it stays readable."""
@@ -179,12 +184,12 @@ def _folders(root: Path, store_uri: str, collection: str) -> list[Path]:
 
 def _lock(path: Path) -> HotFolder | None:
     """The folder, if no process uses it."""
+    if fcntl is None:
+        return None
     try:
         lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError:  # deleted meanwhile
         return None
-    if fcntl is None:
-        return HotFolder(path, lock)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

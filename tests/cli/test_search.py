@@ -267,7 +267,7 @@ def test_where_nothing_can_be_written(store: Store, tiles, tmp_path: Path):
 # -- slides ---------------------------------------------------------------------------------
 
 
-def test_many_queries_at_once(store: Store, tiles, tmp_path: Path):
+def test_many_queries_at_once(store: Store, tiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked = tmp_path / "asked.csv"
     asked.write_text("tile_id\n" + "".join(f"{tile['tile_id']}\n" for tile in tiles[:3]))
     done = search(store, "--queries", asked, "-k", 2, "--exclude-same", "slide", "--table", tmp_path / "found.csv")
@@ -276,7 +276,9 @@ def test_many_queries_at_once(store: Store, tiles, tmp_path: Path):
     assert [row["query"] for row in rows] == ["0", "0", "1", "1", "2", "2"]
     others = [tile for tile in tiles if tile["slide_id"] != tiles[0]["slide_id"]]
     assert [int(row["tile_id"]) for row in rows[:2]] == nearest(others, tiles[0]["vector"], 2)
-    done = search(store, "--queries", asked, "--table", tmp_path / "found.parquet", "--json")
+    monkeypatch.setenv("EMBEDSTORE_CACHE", str(tmp_path / "cache"))
+    done = search(store, "--queries", asked, "--table", tmp_path / "found.parquet", "--json", "--warm")
+    assert list((tmp_path / "cache").glob("hot/*/*/vectors.f16"))
     assert json.loads(done.stdout) == {
         "collection": "toy", "rows": 30, "files": [str(tmp_path / "found.parquet")],
     }  # fmt: skip
@@ -327,6 +329,7 @@ def test_no_slide_passes(store: Store):
         ("5 --per-slide 0", "0 is not in the range x>=1"),
         ("five", "'five' is not a tile id"),
         ("--queries q.npy", "--queries finds many rows; name a file for them with --table"),
+        ("5 --warm", "--warm goes with --queries; give both"),
         ("--queries q.npy --table t.csv 5", "search by --queries or by one tile, not by both"),
         ("--queries q.npy --table t.csv --montage x.png --per-slide 2", "--queries takes no --per-slide, --montage"),
         ("5 --not five", "'five' is not a tile id"),

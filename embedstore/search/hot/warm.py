@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 #: How often a thread looks for a new version by itself, seconds; a search that finds one wakes it.
 LOOKED_S, LOOKED_REMOTE_S = 1.0, 10.0
+#: After a change, it rests as long as the change took, up to so many seconds.
+LONGEST_PAUSE_S = 5.0
 #: After a failure, seconds until the next try.
 RETRY_S = 30.0
 #: The files of a changed index are written at most so often, unless something was removed, seconds.
@@ -160,11 +162,10 @@ class WarmCollection:
                 log.warning("collection %s could not be kept warm: %s", self.collection.name, self._error)
             self._settled.set()
             self._wipe()
-            if self._stop.wait(min(time.monotonic() - began, RETRY_S)):  # at most half of the time is worked
-                break
             if self._error is not None:
                 self._stop.wait(RETRY_S)
                 continue
+            self._stop.wait(min(time.monotonic() - began, LONGEST_PAUSE_S))  # others want the processors too
             self._wake.wait(pause_s)
             self._wake.clear()
         self._settled.set()

@@ -1,5 +1,6 @@
 """Queries by what a label's tiles are like on average."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,7 @@ def test_labels_that_hit_nothing(scene):
 
 def test_labels_that_contradict_each_other_leave_nothing(scene):
     store, collection = scene
-    store.labels.record([area(label, "a.svs", 1, 1, task="clash") for label in ("x", "y")])
+    of_ann = [area(label, "a.svs", 1, 1, task="clash") for label in ("x", "y")]
+    store.labels.record([of_ann[0], dataclasses.replace(of_ann[1], author="ben")])
     with pytest.raises(LabelError, match="no class answers anything without a conflict; found x 0, y 0, and 1 whose"):
         prototype_query(store, collection, "clash", "x")

@@ -59,8 +59,8 @@ class Service:
         if config.access.pseudonyms:
             self.pseudonyms = Pseudonyms(self.tables, read_key(self.tables, config.access.pseudonym_key))
         self.limits = Limits(config)
-        self.slide_files = SlideFiles(self.tables)
         self.pictures = Pictures(open_slides=OpenSlides(config.open_slides), cache_bytes=config.picture_cache_bytes)
+        self.slide_files = SlideFiles(self.tables, on_change=self.pictures.forget_others)
         self._joined = contextlib.ExitStack()
         if config.cluster is not None:
             from actors.cluster import cluster

@@ -53,6 +53,12 @@ class ByteCache:
         making.set_result(made)
         return made
 
+    def drop(self, unwanted: Callable[[Hashable], bool]) -> None:
+        """Drop what it holds under keys that are unwanted."""
+        with self._lock:
+            for key in [key for key in self._held if unwanted(key)]:
+                self.held_bytes -= len(self._held.pop(key))
+
     def _keep(self, key: Hashable, made: bytes) -> None:
         if len(made) > self.most_bytes:
             return

@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -109,9 +109,17 @@ class OpenSlides:
     def close_idle(self) -> None:
         """Close the slides that nobody asked for lately."""
         oldest = self._clock() - self._idle_s
+        self._close_those(lambda path, entry: entry.last_used < oldest)
+
+    def close_others(self, paths: Container[str]) -> None:
+        """Close the slides that are not at one of some paths."""
+        self._close_those(lambda path, entry: path not in paths)
+
+    def _close_those(self, unwanted: Callable[[str, _Entry], bool]) -> None:
+        """Close the slides that are unwanted and not in use."""
         with self._lock:
-            idle = [key for key, entry in self._entries.items() if not entry.users and entry.last_used < oldest]
-            closing = [self._entries.pop(key) for key in idle]
+            keys = [key for key, entry in self._entries.items() if not entry.users and unwanted(key[0], entry)]
+            closing = [self._entries.pop(key) for key in keys]
         _close(closing)
 
     def close(self) -> None:

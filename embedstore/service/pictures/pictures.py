@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,11 @@ class Pictures:
 
         return self._picture(file, what, make)
 
+    def forget_others(self, paths: Container[str]) -> None:
+        """Drop every picture of slides that are not at one of some paths, and close these slides."""
+        self.cache.drop(lambda key: key[0] not in paths)  # type: ignore[index]
+        self.open_slides.close_others(paths)
+
     def close(self) -> None:
         """Close all slides."""
         self.open_slides.close()
@@ -170,7 +175,7 @@ class Pictures:
         return self._cached(file, stamp, what, open_and_make)
 
     def _cached(self, file: SlideFile, stamp: str, what: tuple[Any, ...], make: Callable[[], bytes]) -> Picture:
-        key = (stamp, *what)
+        key = (file.path, stamp, *what)
         text = "\0".join(map(str, (VERSION, *key)))
         return Picture(
             path=file.path,

@@ -112,10 +112,14 @@ def test_a_slide_that_was_removed_is_not_shown_from_any_cache(tmp_path: Path):
     ] + [f"/api/collections/toy/tiles/{tile}/picture"]
     with client_of(store) as client:
         tags = [client.get(address).headers.get("etag", "") for address in addresses]
+        pictures: Pictures = client.app.state.service.pictures  # type: ignore[attr-defined]
+        assert pictures.cache.held_bytes > 0 and len(pictures.open_slides) == 1
         remove_slides(Store.open(store.uri), ["case 1/a.svs"])
         for address, tag in zip(addresses, tags, strict=True):
             for headers in ({}, {"If-None-Match": tag}):
                 assert client.get(address, headers=headers).status_code == 404, address
+        client.get("/api/slides/gone.svs/thumbnail")  # the next who asks for any picture
+        assert pictures.cache.held_bytes == 0 and len(pictures.open_slides) == 0
 
 
 @pytest.mark.parametrize(

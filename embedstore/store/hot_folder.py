@@ -143,6 +143,19 @@ class HotFolder:
         mapped = np.memmap(self.path / _VECTORS, np.float16, "r", shape=(rows, dim))
         return np.asarray(mapped)  # every slice of a memmap costs 5 µs more
 
+    def cut(self, rows: int, dim: int) -> None:
+        """Drop what was written after the first rows.
+
+        Raises:
+            ValueError: there are fewer.
+        """
+        path = self.path / _VECTORS
+        there = path.stat().st_size if path.exists() else 0
+        if there < 2 * rows * dim:
+            raise ValueError(f"{path} has {there} bytes; expected {rows} vectors of {dim} values")
+        if there > 2 * rows * dim:
+            os.truncate(path, 2 * rows * dim)
+
     def wipe(self, rows: NDArray[np.int64], dim: int) -> None:
         """Overwrite vectors by zeros: of slides that were taken out, nothing stays."""
         if len(rows):

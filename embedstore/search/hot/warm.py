@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from embedstore.access_errors import access_error
 from embedstore.errors import EmbedStoreError
 from embedstore.progress import Progress, no_progress
 from embedstore.search.hot.changes import Work, brought_to, is_worn
 from embedstore.search.hot.codes import Codes, load_faiss
 from embedstore.search.hot.hot_index import Effort, HotIndex
-from embedstore.search.hot.rows import HotRows
+from embedstore.search.hot.rows import GONE, HotRows
 from embedstore.store import Collection, StoredTile
 from embedstore.store.hot_folder import HotFolder, cache_folder
 
@@ -137,7 +139,7 @@ class WarmCollection:
         self._wake.set()
         if threading.current_thread() is not self._thread:
             self._thread.join(LAST_STEP_S)
-        if self._index is not None and not self._thread.is_alive():
+        if not self._thread.is_alive():
             self._index = None
             self._wipe(at_once=True)
             self._folder.release()
@@ -170,7 +172,10 @@ class WarmCollection:
             self._wake.clear()
         self._settled.set()
         if self._unsaved_since is not None:
-            self._save()
+            try:
+                self._save()
+            except OSError as error:  # the next process reads again what this one had not saved
+                log.warning("what was kept warm of collection %s could not be saved: %s", self.collection.name, error)
 
     def _advance(self) -> None:
         collection = self.collection.pinned()
@@ -229,8 +234,7 @@ class WarmCollection:
         index.codes.save(self._folder.path / files["codes"])
         facts = {
             "format": FORMAT, "dim": index.dim, "version": index.version, "fragments": list(index.fragments.items()),
-            "slides": index.rows.slides, "rows": len(index.rows), "coded_rows": index.coded_rows,
-            "effort": vars(index.effort), "files": files,
+            "slides": index.rows.slides, "coded_rows": index.coded_rows, "effort": vars(index.effort), "files": files,
         }  # fmt: skip
         self._folder.save(facts, keep=set(files.values()))
         self._unsaved_since = None
@@ -242,11 +246,14 @@ class WarmCollection:
             return None
         try:
             files = facts["files"]
+            rows = HotRows.load(self._folder.path / files["rows"], slides=tuple(facts["slides"]))
+            self._folder.cut(len(rows), dim)  # a process that was killed may have written more, and not wiped all
+            self._folder.wipe(np.flatnonzero(rows.address == GONE), dim)
             return HotIndex(
                 version=facts["version"],
                 fragments={number: (data, deleted) for number, (data, deleted) in facts["fragments"]},
-                rows=HotRows.load(self._folder.path / files["rows"], slides=tuple(facts["slides"])),
-                vectors=self._folder.vectors(facts["rows"], dim),
+                rows=rows,
+                vectors=self._folder.vectors(len(rows), dim),
                 codes=Codes.load(self._folder.path / files["codes"]),
                 coded_rows=facts["coded_rows"],
                 effort=Effort(**facts["effort"]),
@@ -273,6 +280,10 @@ class WarmCollections:
             ConfigError: faiss is not installed, or the folder cannot be written to.
         """
         with self._lock:
+            known = self._warm.get(collection.name)
+            if known is not None and known.facts().state == "failed":
+                known.close()
+                del self._warm[collection.name]
             if collection.name not in self._warm:
                 made = self._warm[collection.name] = WarmCollection(collection, root=root, threads=threads)
                 weakref.finalize(self, made.close)  # also at the end of the process, before Python takes threads apart

@@ -144,6 +144,21 @@ def test_a_folder_that_was_left_half_made_or_damaged_is_made_anew(planted, tmp_p
     kept.cool("toy")
 
 
+def test_what_a_killed_process_had_not_wiped_or_saved_is_wiped_by_the_next(planted, tmp_path: Path):
+    kept = warm.WarmCollections()
+    kept.warm(planted[1]).wait(lambda progress: None)
+    CollectionWriter(planted[1]).remove(["s1"])
+    kept.cool("toy")
+    vectors = folders(tmp_path)[0] / "vectors.f16"
+    row_bytes, there = 2 * DIM, bytearray(vectors.read_bytes())
+    there[20 * row_bytes : 40 * row_bytes] = bytes([1]) * 20 * row_bytes
+    vectors.write_bytes(bytes(there) + bytes([1]) * 7 * row_bytes)
+    kept.warm(planted[1]).wait(lambda progress: None)
+    kept.cool("toy")
+    left = vectors.read_bytes()
+    assert len(left) == 80 * row_bytes and not any(left[20 * row_bytes : 40 * row_bytes])
+
+
 def test_so_much_was_removed_that_all_is_made_anew(planted, tmp_path: Path):
     kept = warm.WarmCollections()
     one = kept.warm(planted[1])
@@ -197,7 +212,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(planted, tmp_path: Path):
         embedstore.open(planted[0].uri).collection().warm(folder=tmp_path / "file")
 
 
-def test_a_failure_is_told_and_searches_go_on(planted, monkeypatch):
+def test_a_failure_is_told_and_searches_go_on(planted, monkeypatch, tmp_path: Path):
     def fails(*args: Any) -> Any:
         raise ConfigError("no room")
 
@@ -207,7 +222,10 @@ def test_a_failure_is_told_and_searches_go_on(planted, monkeypatch):
         collection.warm()
     assert collection.warm_facts.state == "failed" and "no room" in collection.warm_facts.error
     assert found(collection) == {"s0", "s1", "s2", "s3"}
+    monkeypatch.undo()
+    assert collection.warm(folder=tmp_path).state == "ready"
     collection.cool()
+    assert len(list(tmp_path.glob("cache/hot/*/*"))) == 1  # half made, and left to the next
 
 
 def test_a_store_that_nobody_holds_any_more_keeps_nothing_warm(planted):

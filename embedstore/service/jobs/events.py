@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+from embedstore.errors import JobNotFoundError
 from embedstore.service.jobs.manager import JobManager
 from embedstore.store import Job
 
@@ -30,7 +31,12 @@ async def job_changes(manager: JobManager, job_id: str, *, last: str | None = No
     with manager.watched(job_id, wake):
         while True:
             changed.clear()
-            job, mark = await asyncio.to_thread(manager.snapshot, job_id)
+            try:
+                job, mark = await asyncio.to_thread(manager.snapshot, job_id)
+            except JobNotFoundError:
+                if last is None:
+                    raise
+                return  # its row named a slide that was removed
             if mark != last:
                 last = mark
                 yield mark, job

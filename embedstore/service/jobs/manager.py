@@ -45,6 +45,7 @@ class _Live:
     Attributes:
         job: As it is now.
         kind: What is to be done.
+        names: Slides and patients that the store had when it was asked for.
         revision: Counts the changes.
         worker: The process that runs it.
         cancelled: Whether it is to end.
@@ -53,6 +54,7 @@ class _Live:
 
     job: Job
     kind: JobKind
+    names: frozenset[str]
     revision: int = 0
     worker: Worker | None = None
     cancelled: bool = False
@@ -154,9 +156,10 @@ class JobManager:
         with self._writing:
             if self._lease is None:
                 self._lease = Lease(self._tables.uri, self.server, wait_s=0)
+            names = self._names()
             self._tables.jobs.record([job])
             with self._changed:
-                live = self._live[job.id] = _Live(job, kind)
+                live = self._live[job.id] = _Live(job, kind, names)
                 self._queue.setdefault(caller, deque()).append(live)
                 self._changed.notify_all()
         return job
@@ -210,7 +213,7 @@ class JobManager:
             return job
         if waiting:
             self._finish(live, "cancelled", message="it was cancelled before it began; nothing was written")
-        return self.get(job_id)
+        return live.job
 
     def file(self, job: Job) -> SpooledFile:
         """What an export wrote; errors as in `Spool.file`."""
@@ -446,6 +449,9 @@ class JobManager:
         """The end of a job: its row first, so that whoever is told of it finds it there."""
         ended = replace(live.job, state=state, ended_at=now(), **changes)
         kept = self._record(ended)
+        with self._writing, contextlib.suppress(EmbedStoreError, OSError):
+            if removed := live.names - self._names():  # the removal has left the row, as it had not ended
+                self._tables.jobs.forget(sorted(removed))
         self._change(live, state=state, ended_at=ended.ended_at, **changes)
         with self._changed:
             if kept:
@@ -455,6 +461,11 @@ class JobManager:
             with self._writing:
                 if all(each.job.is_finished for each in list(self._live.values())):
                     self._release_lease()
+
+    def _names(self) -> frozenset[str]:
+        """Of slides and patients of the store."""
+        patients = self._tables.ledger.patients()
+        return frozenset(patients) | {patient for patient in patients.values() if patient is not None}
 
     def _record(self, job: Job) -> bool:
         """Write a job's row; whether that worked. A full disk costs the row, not the service."""

@@ -197,6 +197,18 @@ def test_export_with_a_removed_slide_is_no_longer_handed_out(tmp_path: Path):
     assert sorted(job.id for job in store.jobs.all()) == ["a", "d"]
 
 
+def test_job_that_names_a_slide_which_is_removed_meanwhile_is_forgotten(tmp_path: Path):
+    store = make_store(tmp_path, slides=4, tiles=4)
+    own = JobManager(store, spool=tmp_path / "spool")  # not started: its jobs wait
+    named = own.submit(Export(format="csv", slides=("s01.svs",)), caller="ann")
+    other = own.submit(Export(format="csv", slides=("s02.svs",)), caller="ann")
+    remove_slides(store, ["s01.svs"])
+    own.cancel(named.id)
+    own.cancel(other.id)
+    assert [job.id for job in own.all()] == [other.id]
+    own.close()
+
+
 def test_exports_are_kept_for_a_time_and_up_to_a_size(tmp_path: Path):
     spool = Spool(tmp_path, most_bytes=25, keep_s=1000)
     for age, job_id in enumerate(("new", "old", "older", "running", "ancient")):

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import openslide
 import pytest
+from openslide.deepzoom import DeepZoomGenerator
 
 from embedstore.errors import PictureNotFoundError
 from embedstore.service.pictures import deep_zoom as module
@@ -84,6 +86,20 @@ def test_the_grid_is_that_of_the_format(size):
                 grid.tile(*beyond)
     with pytest.raises(PictureNotFoundError, match=f"no deep-zoom level {grid.max_level + 1}; expected 0 to"):
         grid.tile(grid.max_level + 1, 0, 0)
+
+
+@pytest.mark.parametrize("edge", [64, 256])
+def test_the_grid_is_openslides(drawn_slide, edge: int):
+    with openslide.OpenSlide(drawn_slide()) as slide:
+        known, grid = (
+            DeepZoomGenerator(slide, tile_size=edge, overlap=0),
+            DeepZoomGrid(size_l0=slide.dimensions, tile_px=edge),
+        )
+        assert known.level_count == grid.max_level + 1
+        assert known.level_dimensions == tuple(map(grid.size, range(grid.max_level + 1)))
+        assert known.level_tiles == tuple(map(grid.tiles, range(grid.max_level + 1)))
+        last = tuple(count - 1 for count in grid.tiles(8))
+        assert known.get_tile(8, last).size == grid.tile(8, *last)[2:]
 
 
 @pytest.mark.parametrize(

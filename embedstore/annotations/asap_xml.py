@@ -54,6 +54,7 @@ def read_asap(path: str | Path, *, skip_invalid: bool = False) -> AnnotationFile
         try:
             points, with_commas = _points(node)
             shape, reason = _shape(kind, points)
+            parts, reasons = ([], []) if shape is None else usable_parts(shape)
         except ValueError as problem:
             if not skip_invalid:
                 raise LabelFormatError(f"{path}, {name}: {problem}; correct it in ASAP and save again") from None
@@ -64,7 +65,6 @@ def read_asap(path: str | Path, *, skip_invalid: bool = False) -> AnnotationFile
         if shape is None:
             skipped[reason] += 1
             continue
-        parts, reasons = usable_parts(shape)
         skipped.update(reasons)
         annotations += [Annotation(label=label, groups=_groups(label, parents), geometry=part) for part in parts]
     notes = [f"{path.name}: {text}" for text in odd[:SHOWN]]

@@ -276,10 +276,14 @@ def _usable_parts(feature: Any, shape: shapely.Geometry | None) -> tuple[list[sh
     geometry = _geometry(feature)
     if geometry is None:
         raise _NoPlace("without a geometry")
+    if shape is None:
+        shape = _shape(geometry)
     try:
-        return usable_parts(_shape(geometry) if shape is None else shape)
+        return usable_parts(shape)
     except shapely.errors.ShapelyError as error:
         raise _Malformed("expected rings that can be repaired, found some that cannot") from error
+    except ValueError as error:
+        raise _Malformed(str(error)) from error
 
 
 def _geometry(feature: Any) -> Any:

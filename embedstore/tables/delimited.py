@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 
 from embedstore.errors import TableError
@@ -9,6 +10,8 @@ from embedstore.tables.raw_table import RawTable
 from embedstore.text_files import split_mark
 
 DELIMITERS = ",;\t|"  # of those that divide the header into equally many names, the first
+
+MOST_COLUMNS = 100_000  # vectors have a column a value; more are of no table
 
 
 def read_delimited(content: bytes) -> RawTable:
@@ -33,6 +36,8 @@ def read_delimited(content: bytes) -> RawTable:
     if not records:
         raise TableError("is empty; expected a header with the names of the columns")
     header, body = records[0], records[1:]
+    if len(header) > MOST_COLUMNS:
+        raise TableError(f"has {len(header):,} columns; expected at most {MOST_COLUMNS:,}")
     if all(len(record) == len(header) + 1 and record[-1].strip() for record in body) and (
         delimiter in "\t " or [record[0] for record in body] == [str(i + 1) for i in range(len(body))]
     ):
@@ -78,11 +83,21 @@ def _decode(content: bytes) -> tuple[str, list[str]]:
 
 
 def _delimiter(text: str) -> str:
-    header = re.search(r"[^\r\n]*[^\s,;|][^\r\n]*", text)
-    lines = [header[0]] if header else []
-    if header and re.fullmatch(r'\s*"[^"]+"( "[^"]+")+\s*', header[0]):  # write.table of R, as it is by default
+    lines = [line[0] for line in itertools.islice(filter(_has_name, re.finditer(r"[^\r\n]+", text)), 1)]
+    if lines and re.fullmatch(r'\s*"[^"]+"( "[^"]+")+\s*', lines[0]):  # write.table of R, as it is by default
         return " "
-    return max(DELIMITERS, key=lambda delimiter: len(next(csv.reader(lines, delimiter=delimiter), [])))
+
+    def names(delimiter: str) -> int:
+        try:
+            return len(next(csv.reader(lines, delimiter=delimiter), []))
+        except csv.Error:  # one name that is longer than any
+            return 0
+
+    return max(DELIMITERS, key=names)
+
+
+def _has_name(line: re.Match[str]) -> bool:
+    return re.search(r"[^\s,;|]", line[0]) is not None
 
 
 def _records(text: str, delimiter: str, start: int) -> tuple[list[list[str]], list[int]]:
@@ -96,6 +111,11 @@ def _records(text: str, delimiter: str, start: int) -> tuple[list[list[str]], li
                 numbers.append(line)
             line = start + reader.line_num
     except csv.Error as error:
+        if "field limit" in str(error):
+            raise TableError(
+                f"has a value of more than {csv.field_size_limit():,} characters in line {line}; expected text of "
+                f"values that commas, semicolons, tabs or bars divide"
+            ) from error
         raise TableError(
             f"has a double quote in line {line} that is not closed, or that text follows; a quote within quotes is "
             "written twice"

@@ -289,3 +289,20 @@ def test_a_large_file_is_read_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(geojson, "_shape", lambda geometry: pytest.fail("value by value"))
     squares = [feature(polygon(square(x, 0, 9)), "cell") for x in range(0, 500, 10)]
     assert shapely.union_all([d.geometry for d in read(tmp_path, *squares).annotations]).area == 50 * 81
+
+
+def test_an_outline_that_crosses_itself_endlessly_is_refused_at_once(tmp_path):
+    star = [[(7 * i * i) % 1009, (13 * i * i + 5 * i) % 1013] for i in range(1500)]
+    with pytest.raises(LabelFormatError, match="feature 1: expected outlines that cross themselves at most 50,000"):
+        read(tmp_path, feature(polygon([*star, star[0]]), "x"))
+    file = read_geojson(
+        write_geojson(tmp_path / "a.geojson", feature(polygon([*star, star[0]]), "x")), skip_invalid=True
+    )
+    assert file.skipped["malformed"] == 1
+    long = [[i, 100 + i % 2] for i in range(5_000)] + [
+        [10, 0],
+        [5, 0],
+        [7, 200],
+    ]  # of many points, and a few crossings
+    (drawn,) = read(tmp_path, feature(polygon([*long, long[0]]), "x")).annotations
+    assert drawn.geometry.is_valid

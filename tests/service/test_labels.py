@@ -184,8 +184,10 @@ def test_a_project_sees_and_changes_labels_of_its_slides(store: Store, people: d
 # -- files ----------------------------------------------------------------------------------
 
 
-def send(client: TestClient, content: str | bytes, name: str = "b.geojson", **query: object) -> Any:
-    return client.post(f"{T}/import", params={"name": name, **query}, content=content)
+def send(
+    client: TestClient, content: str | bytes, name: str = "b.geojson", *, type: str = "text/plain", **query: object
+) -> Any:
+    return client.post(f"{T}/import", params={"name": name, **query}, content=content, headers={"Content-Type": type})
 
 
 def test_a_file_that_is_sent_again_replaces_what_it_held(people: dict[str, TestClient]):
@@ -200,6 +202,15 @@ def test_a_file_that_is_sent_again_replaces_what_it_held(people: dict[str, TestC
     assert (row["source"], row["author"], row["label"]) == ("b.geojson", "anna", "x")
     told = send(people["ben"], file, class_map="x=z").json()["conflicts"]
     assert told == ["area of slide b.svs: x (anna, b.geojson) and z (ben, b.geojson)"]
+
+
+def test_a_large_geojson_is_a_file(people: dict[str, TestClient]):
+    file = json.dumps({"type": "FeatureCollection", "features": [feature(polygon(square(0, 0, 300)), "x")]})
+    large = file + " " * (5 << 20)
+    assert send(people["anna"], large, type="application/geo+json").json()["labels"] == 1
+    headers = {"Content-Type": "application/geo+json"}
+    assert people["anna"].post(f"{T}/add", content=large, headers=headers).status_code == 413
+    assert "expected at most 33,554,432" in refused(send(people["anna"], b"x" * ((32 << 20) + 1)), 413)
 
 
 @pytest.mark.parametrize(

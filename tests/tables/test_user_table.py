@@ -275,3 +275,12 @@ def test_names_of_folders_add_no_columns(tmp_path: Path):
     folder.mkdir()
     pa.parquet.write_table(pa.table({"path": ["a"]}), folder / "list.parquet")
     assert read_table(folder / "list.parquet", error=SlideListError).names == ("path",)
+
+
+def test_separators_alone_and_endless_columns_are_no_table(tmp_path: Path):
+    with pytest.raises(SlideListError, match="is empty"):
+        read(tmp_path / "a.csv", "," * 300_000)
+    with pytest.raises(SlideListError, match="has 100,001 columns; expected at most 100,000"):
+        read(tmp_path / "a.csv", "a" + ",a" * 100_000)
+    with pytest.raises(SlideListError, match="has a value of more than 131,072 characters in line 1"):
+        read(tmp_path / "a.csv", "a" * 200_000 + "\n1\n")

@@ -11,6 +11,7 @@ import pytest
 import embedstore
 from embedstore.client import RemoteStore
 from embedstore.errors import EmbedStoreError
+from embedstore.progress import no_progress
 
 #: Columns that tell of the server's files.
 HIDDEN = {"path", "fingerprint", "run_id"}
@@ -58,6 +59,10 @@ def read_everything(store: Any, folder: Path) -> dict[str, Any]:
         "no vectors": collection.vectors(where="x < 0").shape,
         "similar": rows(collection.similar_slides("a.svs", k=2)),
         "region": (region.title, region.slides, region.tile_ids.tolist(), region.vector.round(6).tolist()),
+        "many": [
+            rows(collection.search_many(asked, k=2, where="cohort = 'A'", columns=["cohort"], on_progress=no_progress))
+            for asked in (collection.tiles(limit=3), [tile], np.array([vector, vector], np.float32))
+        ],
         "found": {name: (result.title, result.note, rows(result)) for name, result in found.items()},
     }
 
@@ -100,6 +105,10 @@ def test_both_faces_read_the_same(local: embedstore.Store, remote: RemoteStore, 
         lambda store: store.collection().query_by_label("grade", "1"),
         lambda store: store.collection().query_by_region("a.svs", (9000, 9000, 1, 1)),
         lambda store: store.collection().similar_slides("d.svs"),
+        lambda store: store.collection().search_many([7]),
+        lambda store: store.collection().search_many("none.npy"),
+        lambda store: store.collection().search_many(np.zeros((2, 4))),
+        lambda store: store.collection().search_many([]),
     ],
 )
 def test_both_faces_refuse_the_same(ask, local: embedstore.Store, remote: RemoteStore):

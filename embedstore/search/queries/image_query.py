@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,7 @@ def image_query(
     name = "the image" if path is None else str(path)
     record = collection.record()
     tiling = record.tiling
-    pixels = _read(path) if path is not None else np.asarray(image)
+    pixels = _read(path) if path is not None else _rgb_pixels(image)
     if mpp is None and _ready_made(collection):
         tiles = fit_square(pixels, tiling.tile_px)[None]
     else:
@@ -78,6 +78,18 @@ def image_query(
     vectors = unit_rows(_embed(extractor, tiles))
     vector = mean_direction(vectors.sum(axis=0, dtype=np.float64), len(vectors), what=title)
     return Query(vector=vector, title=title, picture=path)
+
+
+def _rgb_pixels(image: Any) -> Pixels:
+    """An array that is given as an image.
+
+    Raises:
+        QueryError: it is not (height, width, 3) uint8.
+    """
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise QueryError(f"the image is {pixels.dtype} {pixels.shape}; expected uint8 (height, width, 3)")
+    return pixels
 
 
 def _read(path: Path) -> Pixels:

@@ -38,6 +38,7 @@ class Limits:
         self.searches = anyio.CapacityLimiter(config.searches or cores)
         self.batches = anyio.CapacityLimiter(1)  # of thousands of queries, which take all cores for seconds
         self.pictures = anyio.CapacityLimiter(config.pictures or 2 * cores)  # decoded in other processes
+        self.files = anyio.CapacityLimiter(2 * cores)  # looked for: a file system of slides may hang, tables go on
         self.reads = anyio.CapacityLimiter(2 * cores)  # of tables: short, and mostly waiting for the disk
         self.writes = anyio.CapacityLimiter(4)
         self.embeddings = anyio.CapacityLimiter(1 if config.cluster is None else 8)  # there, replicas take turns

@@ -76,7 +76,7 @@ async def _picture(request: Request, seen: Visible, find: Callable[[], Picture])
 
     Only what has to be made waits for its turn among pictures.
     """
-    picture = await seen.run("reads", request, find)
+    picture = await seen.run("files", request, find)
     headers = {"ETag": picture.tag, "Cache-Control": f"private, max-age={MAX_AGE_S}, must-revalidate"}
     known = request.headers.get("if-none-match", "")
     if picture.tag in (each.strip().removeprefix("W/") for each in known.split(",")):
@@ -95,7 +95,7 @@ async def _read(request: Request, seen: Visible, path: str, function: Callable[[
 
 
 async def _info(request: Request, seen: Visible, slide_id: str) -> SlideInfo:
-    file = await seen.run("reads", request, lambda: _file(seen, slide_id, "slide"))
+    file = await seen.run("files", request, lambda: _file(seen, slide_id, "slide"))
     return await _read(request, seen, file.path, lambda: seen.service.pictures.info(file))
 
 

@@ -1,6 +1,7 @@
 """The routes of pictures: what they show, to whom, and what they answer where there is nothing to show."""
 
 import io
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from starlette.testclient import TestClient
 
 from embedstore.extractors import ExtractorConfig, load_extractor
 from embedstore.search import image_query
-from embedstore.service.pictures import Picture, Pictures
+from embedstore.service.pictures import Picture, Pictures, SlideFile
 from embedstore.service.service import Service
 from embedstore.slides import open_slide
 from embedstore.store import SlideRow, Store
@@ -202,6 +203,27 @@ def test_a_slide_that_hangs_leaves_other_slides_their_turn(scene: Store, monkeyp
         finally:
             freed.set()
         assert {each.result().status_code for each in asked} == {200}
+
+
+def test_a_file_system_that_hangs_does_not_hold_the_tables_up(scene: Store, monkeypatch: pytest.MonkeyPatch):
+    asked, freed, stamp = threading.Semaphore(0), threading.Event(), SlideFile.stamp
+
+    def hangs(self: SlideFile) -> str:
+        asked.release()
+        assert freed.wait(30)
+        return stamp(self)
+
+    monkeypatch.setattr(SlideFile, "stamp", hangs)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    with client_of(scene) as client, ThreadPoolExecutor(9) as pool:
+        lookups = client.app.state.service.limits.files.total_tokens  # type: ignore[attr-defined]
+        wall = [pool.submit(client.get, "/api/slides/case 1/a.svs/thumbnail") for _ in range(lookups + 5)]
+        try:
+            assert all(asked.acquire(timeout=30) for _ in range(lookups))
+            assert client.get("/api/slides").json()["total"] == 4
+        finally:
+            freed.set()
+        assert {each.result().status_code for each in wall} == {200}
 
 
 # -- images that are sent -------------------------------------------------------------------

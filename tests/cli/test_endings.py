@@ -91,6 +91,7 @@ def test_a_question_that_nobody_answers_says_what_to_add(answer: str, code: int,
 
 #: {command: arguments that print JSON}; STORE, OUT and LABELS are filled in.
 JSON = {
+    "access-log": "-s STORE",
     "audit": "-s STORE --sample 5",
     "augmenters": "-s STORE",
     "compact": "-s STORE",
@@ -101,12 +102,19 @@ JSON = {
     "index": "-s STORE",
     "label import": "LABELS -s STORE --task t",
     "label ls": "-s STORE",
+    "label add": "-s STORE --task t --class z --slide a.svs --author ann",
+    "label disagreements": "-s STORE --task t",
+    "label history": "-s STORE --task t",
+    "label undo": "-s STORE --task t --author ann",
+    "label withdraw": "-s STORE --task t --slide b.svs --of *",
     "label export": "-s STORE --task t --out OUT/labels",
     "label rm": "-s STORE --task t --yes",
     "ls": "-s STORE --tiles 2",
     "rm": "-s STORE --slide b.svs --yes",
     "search": "-s STORE --slide a.svs",
     "status": "-s STORE",
+    "token create": "-s STORE --name ann",
+    "token ls": "-s STORE",
 }
 #: Commands whose JSON is read by tests of whole ways.
 ELSEWHERE = {

@@ -403,6 +403,7 @@ class Mean(Extractor):
 """
 
 
+@pytest.mark.slow
 def test_a_function_that_the_store_names_is_run_only_where_it_is_trusted(tmp_path: Path):
     code = tmp_path / "toy_cli.py"
     code.write_text(CUSTOM)

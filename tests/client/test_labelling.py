@@ -81,6 +81,7 @@ def without_own(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in OWN and not name.endswith("_at")}
 
 
+@pytest.mark.slow
 def test_both_faces_label_alike(stores, tmp_path: Path):
     results = []
     for number, store in enumerate(stores):

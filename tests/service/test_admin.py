@@ -55,6 +55,7 @@ def test_administrator_of_a_project_removes_what_is_in_it_alone(store: Store):
     assert {row.slide_id for row in store.ledger.slides()} == {"b.svs", "c.svs"}
 
 
+@pytest.mark.slow
 def test_pseudonyms_hold_for_removal_and_for_the_log(store: Store):
     with client_of(store, insecure=True, pseudonyms=True) as client:
         shown = Pseudonyms(store, store.secrets.get("pseudonyms")).shown

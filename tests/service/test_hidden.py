@@ -204,6 +204,7 @@ def assert_asked(statuses: dict[str, set[int]]) -> None:
 GHOSTS = str.maketrans("bronteABRONTE4", "wxyzuvCWXYZUV5")
 
 
+@pytest.mark.slow
 def test_hidden_names_are_told_from_others_by_no_answer(store: Store, spool: Path):
     """Whoever guesses a name learns nothing: the answer is that for a name that there is not."""
     token = store.tokens.create("guesser", role="read", project=scene.PROJECT)
@@ -293,6 +294,7 @@ def test_project_is_not_probed_by_filters_that_fail(store: Store):
             assert client.get("/api/slides", params={"where": "cast(grade as int) = 1"}).json()["total"] == 2
 
 
+@pytest.mark.slow
 def test_project_whose_column_is_gone_sees_nothing(tmp_path):
     store = scene.build(tmp_path)
     token = store.tokens.create("of-project", project=scene.PROJECT)

@@ -159,6 +159,7 @@ def test_what_a_killed_process_had_not_wiped_or_saved_is_wiped_by_the_next(plant
     assert len(left) == 80 * row_bytes and not any(left[20 * row_bytes : 40 * row_bytes])
 
 
+@pytest.mark.slow
 def test_so_much_was_removed_that_all_is_made_anew(planted, tmp_path: Path):
     kept = warm.WarmCollections()
     one = kept.warm(planted[1])

@@ -159,6 +159,7 @@ def custom_collection(folder: Path) -> tuple[Store, Collection, Path]:
     return store, collection, code
 
 
+@pytest.mark.slow
 def test_a_users_own_extractor(tmp_path: Path):
     store, collection, _ = custom_collection(tmp_path)
     pixels = picture(32, 32)
@@ -213,6 +214,7 @@ def test_no_way_to_name_code_gets_by(tmp_path: Path, monkeypatch, asked: dict):
         image_query(store, collection, saved(tmp_path / "a.png", picture(32, 32)))
 
 
+@pytest.mark.slow
 def test_weights_that_are_gone_are_said_to_be_for_searching_by_image(tmp_path: Path):
     request = {"extractor": {"ref": "resnet18", "weights": str(tmp_path / "w.pt"), "tile_px": TILE}}
     record = collection_record(DIM, tiling={"tile_px": TILE}, request=request)

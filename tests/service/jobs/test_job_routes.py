@@ -14,6 +14,8 @@ from embedstore.store import Job
 from tests.service.jobs.conftest import QUICK, Jobs
 from tests.service.jobs.waiting import until
 
+pytestmark = pytest.mark.slow  # they share a worker, whose start takes seconds
+
 
 def run(jobs: Jobs, path: str, body: dict) -> dict:
     """Start a job and follow it to its end."""

@@ -31,6 +31,8 @@ from tests.heads.scene import make_store
 from tests.service.jobs.conftest import Jobs
 from tests.service.jobs.waiting import until
 
+pytestmark = pytest.mark.slow  # they share a worker, whose start takes seconds
+
 
 def slow_fit(name: str) -> Fit:
     """A fit that takes minutes, unless it is ended."""

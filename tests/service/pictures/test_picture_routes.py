@@ -180,6 +180,7 @@ def test_a_wall_of_thumbnails_does_not_hold_a_search_up(scene: Store, monkeypatc
         assert [each.result().status_code for each in wall] == [200] * 24
 
 
+@pytest.mark.slow
 def test_a_slide_that_hangs_leaves_other_slides_their_turn(scene: Store, monkeypatch: pytest.MonkeyPatch):
     hanging, freed, thumbnail = threading.Semaphore(0), threading.Event(), Pictures.thumbnail
 
@@ -266,6 +267,7 @@ def test_an_image_that_cannot_be_embedded_is_refused(
     assert answer.status_code == status and words in answer.json()["error"]["message"], answer.text
 
 
+@pytest.mark.slow
 def test_the_function_of_a_stranger_is_run_only_if_the_service_trusts_it(tmp_path: Path):
     code = tmp_path / "toy_embed.py"
     code.write_text(

@@ -24,8 +24,8 @@ from embedstore.service_config import ServiceConfig
 from heads import config as heads_config
 
 ROOT = Path(__file__).parents[1]
-#: Of pip, of vips, and of a module run as a script.
-NO_FLAGS = {"force-reinstall", "quiet", "tile", "pyramid", "compression", "constants"}
+#: Of pip, of vips, of a module run as a script; and what only the command line has.
+NO_FLAGS = {"json", "force-reinstall", "quiet", "tile", "pyramid", "compression", "constants"}
 CSS = {"accent", "card", "ink", "line", "paper"}
 
 
@@ -90,4 +90,4 @@ def test_every_command_of_a_message_has_a_call():
         for text in _texts()
         for found in re.findall(r"`embedstore ([a-z-]+(?: (?:import|ls|history|undo|create|revoke)\b)?)", text)
     }
-    assert commands and commands <= CALLS.keys() | {"doctor"}, commands - CALLS.keys()
+    assert commands and commands <= CALLS.keys() | {"doctor", "serve"}, commands - CALLS.keys()

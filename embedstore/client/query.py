@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embedstore.errors import QueryError
 from embedstore.query_vector import FORMATS, given_vector, unit_vector
-from embedstore.tables import given_queries
+from embedstore.tables.query_table import given_queries
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,6 +1,5 @@
 """Tables that people write: CSV, Excel, Parquet and Arrow, read in one way wherever one is given."""
 
-from embedstore.tables.query_table import given_queries
 from embedstore.tables.user_table import PATIENT_COLUMNS, TABLE_SUFFIXES, UserTable, Value, read_table, table_of
 
-__all__ = ["PATIENT_COLUMNS", "TABLE_SUFFIXES", "UserTable", "Value", "given_queries", "read_table", "table_of"]
+__all__ = ["PATIENT_COLUMNS", "TABLE_SUFFIXES", "UserTable", "Value", "read_table", "table_of"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from embedstore.errors import QueryError, TileNotFoundError, VectorError
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Collection, read_vectors
-from embedstore.tables import given_queries
+from embedstore.tables.query_table import given_queries
 
 BLOCK_ROWS = 8192
 SHOWN = 3  # tiles and rows that a message names

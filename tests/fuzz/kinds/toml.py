@@ -22,12 +22,18 @@ def _file(sections: list[Any]) -> dict[str, Any]:
     """Every field of the tables that a command reads, with a value that it may have."""
     tables: dict[str, Any] = {
         section.table: {
-            name: list(value) if isinstance(value, tuple) else value
+            name: _plain(value)
             for name, value in ((field.name, _another(section, field)) for field in _fields(section, sections))
         }
         for section in sections
     }
     return {**tables, "extractor": [EXTRACTOR]} if {"tiling", "select"} & {*tables} else tables
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _fields(section: Any, sections: list[Any]) -> list[Any]:

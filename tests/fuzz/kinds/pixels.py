@@ -15,7 +15,10 @@ from safetensors.torch import save
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.extractors.networks.weights import fit_weights
 from embedstore.extractors.networks.weights_file import read_weights
+from embedstore.service.pictures import Pictures, SlideFile
+from embedstore.service.pictures.uploads import MOST_UPLOAD_PX
 from embedstore.slides import SlideSource, TileReader, find_slides, plan_slide, read_image
+from embedstore.slides.image_file import decode_image
 from tests.fuzz.kind import Kind
 from tests.fuzz.mutations import changed_bytes
 from tests.slides.drawings import tissue_picture, write_dicom, write_tiff
@@ -98,6 +101,27 @@ def _read_image(folder: Path) -> Callable[[bytes], object]:
     return read
 
 
+def _decode_sent(folder: Path) -> Callable[[bytes], object]:
+    return lambda data: decode_image(data, most_px=MOST_UPLOAD_PX)
+
+
+def _show_slide(folder: Path) -> Callable[[bytes], object]:
+    def show(data: bytes) -> object:
+        path = folder / ("slide.dcm" if data[128:132] == b"DICM" else "slide.tif")
+        path.write_bytes(data)
+        pictures = Pictures(cache_bytes=0)
+        file = SlideFile(name="slide", path=str(path))
+        try:
+            info = pictures.info(file)
+            pictures.deep_zoom_tile(file, 0, 0, 0).make()
+            return pictures.deep_zoom_tile(file, info.max_level, 0, 0).make(), pictures.thumbnail(file, 64).make()
+        finally:
+            pictures.close()
+            path.unlink()
+
+    return show
+
+
 def _read_weights(folder: Path) -> Callable[[bytes], object]:
     def read(data: bytes) -> object:
         (folder / "weights").write_bytes(data)
@@ -115,5 +139,7 @@ def _changed(seeds: Callable[[], list[bytes]]) -> st.SearchStrategy[bytes]:
 KINDS = [
     Kind(name="slides", inputs=_changed(_slides), reader=_read_slide, sample=60),
     Kind(name="images", inputs=_changed(_images), reader=_read_image),
+    Kind(name="sent images", inputs=_changed(_images), reader=_decode_sent),
+    Kind(name="shown slides", inputs=_changed(_slides), reader=_show_slide, sample=40),
     Kind(name="weights", inputs=_changed(_weights), reader=_read_weights),
 ]

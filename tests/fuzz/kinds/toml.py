@@ -46,6 +46,8 @@ def _toml(value: Any) -> str:
     """A value as TOML has it; what TOML lacks becomes a date."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Path):
+        return _toml(str(value))
     if isinstance(value, str):
         return '"' + "".join(f"\\U{ord(letter):08x}" if ord(letter) in (*range(32), 34, 92, 127) else letter
                              for letter in value) + '"'  # fmt: skip

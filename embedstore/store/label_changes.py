@@ -95,10 +95,7 @@ def written_rows(rows: pa.Table, plan: Plan, change: LabelChange) -> tuple[pa.Ta
     if not len(plan.add) and not len(plan.withdraw):
         return LABEL_ROWS.empty_table(), replace(change, id=None)
     change = replace(change, at=_time_after(rows), added=len(plan.add), withdrawn=len(plan.withdraw))
-    added = with_all_columns(
-        label_rows([replace(label, created_at=label.created_at or change.at) for label in plan.add])
-    )
-    added = _noted(added, "added", change)
+    added = _noted(with_all_columns(_dated(plan.add, change.at)), "added", change)
     taken = pc.is_in(rows.column("key"), value_set=added.column("key").combine_chunks()).to_numpy()
     withdrawn = np.zeros(len(rows), bool)
     withdrawn[plan.withdraw] = True
@@ -113,14 +110,20 @@ def written_rows(rows: pa.Table, plan: Plan, change: LabelChange) -> tuple[pa.Ta
     ), change
 
 
+def _dated(labels: Sequence[Label], at: dt.datetime) -> pa.Table:
+    """Labels as rows of LABELS; those that were never written begin at a time."""
+    rows = label_rows(labels)
+    column = LABEL_ROWS.get_field_index("created_at")
+    return rows.set_column(column, rows.schema.field(column), pc.fill_null(rows.column(column), at))
+
+
 def recorded_rows(withdrawn: pa.Table, labels: Sequence[Label]) -> pa.Table:
     """The rows to be written for labels that no change adds.
 
     Args:
         withdrawn: Rows of LABEL_ROWS that are withdrawn, among them those with the keys of the labels.
     """
-    at = now()
-    new = with_all_columns(label_rows([replace(label, created_at=at) for label in labels]))
+    new = with_all_columns(_dated(labels, now()))
     taken = pc.is_in(withdrawn.column("key"), value_set=new.column("key").combine_chunks())
     return pa.concat_tables([_under_other_keys(withdrawn.filter(taken)), new])
 
@@ -308,7 +311,7 @@ def plan_undo(change: str) -> Planner:
         about = np.unique(np.stack([places, authors]), axis=1, return_inverse=True)[1].ravel()
         touched = np.isin(about, about[added | withdrawn])
         _refuse_later(rows.filter(pa.array(touched)), change)
-        statements = list(zip(about.tolist(), _said(rows), strict=True))
+        statements = list(zip(about.tolist(), *(rows.column(name).to_pylist() for name in CONTENT), strict=True))
         left = {statements[i] for i in np.flatnonzero(added)}
         standing = {statements[i]: int(i) for i in np.flatnonzero(stands(rows) & touched)}
         add = {label.key: label for label in Label.from_table(rows.filter(pa.array(withdrawn)))}

@@ -14,7 +14,7 @@ PACKAGES = (
     "embedstore", "lancedb", "pylance", "pyarrow", "ray", "torch", "torchvision", "timm", "jax", "flax", "optax",
     "openslide-python", "openslide-bin", "tifffile", "imagecodecs", "pydicom", "numpy",
 )  # fmt: skip
-EXTRAS = ("anndata", "fastslide", "openpyxl")  # listed if installed; never reported as missing
+EXTRAS = ("anndata", "faiss-cpu", "fastslide", "openpyxl")  # listed if installed; never reported as missing
 HUB = "huggingface.co"
 TIMM_HINT = (
     "install torch and torchvision from one package index, both for the CPU or both for CUDA: `pip install "

@@ -35,6 +35,11 @@ def load_faiss() -> Any:
             "a warm collection needs the package faiss-cpu, which is not installed; "
             'pip install "embedstore[fast-search]", or search without, as before'
         ) from error
+    if not hasattr(faiss, "ZeroCopyIOReader"):
+        raise ConfigError(
+            f"faiss {faiss.__version__} is too old for a warm collection; expected 1.12 or newer: "
+            'pip install --upgrade "embedstore[fast-search]"'
+        )
     return faiss
 
 

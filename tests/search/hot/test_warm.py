@@ -207,6 +207,14 @@ def test_without_faiss_the_next_step_is_told(planted, monkeypatch):
     assert store.collection().warm_facts is None and found(store.collection()) == {"s0", "s1", "s2", "s3"}
 
 
+def test_an_old_faiss_is_refused(planted, monkeypatch):
+    import faiss
+
+    monkeypatch.delattr(faiss, "ZeroCopyIOReader")
+    with pytest.raises(ConfigError, match=r"is too old for a warm collection; expected 1\.12 or newer"):
+        embedstore.open(planted[0].uri).collection().warm()
+
+
 def test_a_folder_that_cannot_be_written_to_is_told(planted, tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"cannot be written to: .*; pass folder=, or set EMBEDSTORE_CACHE"):

@@ -5,6 +5,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -13,7 +14,13 @@ import pyarrow as pa
 
 from embedstore import errors
 from embedstore.access_config import is_loopback
-from embedstore.errors import ConfigError, EmbedStoreError, ServiceNotReachableError, VersionNotFoundError
+from embedstore.errors import (
+    ConfigError,
+    EmbedStoreError,
+    NotAuthenticatedError,
+    ServiceNotReachableError,
+    VersionNotFoundError,
+)
 from embedstore.version import __version__
 
 ARROW = "application/vnd.apache.arrow.stream"
@@ -185,19 +192,22 @@ class Connection:
             self.checked(source.response)
             yield iter(source)
 
-    @contextlib.contextmanager
-    def download(self, path: str) -> Iterator[Iterator[bytes]]:
-        """The body of an answer, piece by piece.
+    def download(self, path: str, file: Path) -> None:
+        """Write the body of an answer to a file, from its beginning again where the connection is lost.
 
         Raises:
-            ServiceNotReachableError: the connection is lost.
+            ServiceNotReachableError: nothing answers, or the connection is lost each time.
             EmbedStoreError: the service refuses it.
         """
-        try:
-            with self._http.stream("GET", path) as answer:
-                yield self.checked(answer).iter_bytes()
-        except httpx2.TransportError as error:
-            raise self.lost(error) from error
+        for pause_s in (*PAUSES_S, None):
+            try:
+                with self._http.stream("GET", path) as answer, file.open("wb") as out:
+                    out.writelines(self.checked(answer).iter_bytes())
+                return
+            except httpx2.TransportError as error:
+                if pause_s is None:
+                    raise self.lost(error) from error
+            time.sleep(pause_s)
 
     def checked(self, answer: httpx2.Response) -> httpx2.Response:
         """An answer that is a success; raises the error that any other one tells of."""
@@ -217,7 +227,10 @@ class Connection:
                 f"the service at {self.url} does not know {answer.request.method} {answer.request.url.path}; it may be "
                 f"of another version than this embedstore {__version__}; install the same on both sides"
             )
-        raise _error_class(kind)(message)
+        refused = _error_class(kind)(message)
+        if isinstance(refused, NotAuthenticatedError):
+            refused.add_note(f"In Python: embedstore.connect({self.url!r}, token='embedstore_…')")
+        raise refused
 
     def lost(self, error: Exception) -> ServiceNotReachableError:
         """The error of a connection that failed."""

@@ -1,5 +1,6 @@
 """Exports over HTTP: a job writes the file, which is then fetched."""
 
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -45,28 +46,38 @@ def export_over(
     }  # fmt: skip
     job = connection.post("/api/exports", {name: value for name, value in body.items() if value})
     result = run_job(connection, job, on_progress)
+    fetched = path("jobs", job["id"], "file")
+    if result["file"]["name"].endswith(".zip"):
+        return _of_zip(connection, fetched, out, chosen, result)
+    (only,) = result["files"]
+    target = out
+    if chosen in SUFFIXES:
+        target = slide_path(out, only["slide_id"], SUFFIXES[chosen], single=True)
+    with atomic_write(target) as part:
+        connection.download(fetched, part)
+    return _result(result, [target])
+
+
+def _of_zip(
+    connection: Connection, fetched: str, out: Path, chosen: ExportFormat, result: dict[str, Any]
+) -> "ExportResult":
+    """Fetch a file for each slide, which come as one ZIP."""
+    targets = [slide_path(out, entry["slide_id"], SUFFIXES[chosen], single=False) for entry in result["files"]]
     with tempfile.TemporaryDirectory() as folder:
-        fetched = Path(folder, "file")
-        with connection.download(path("jobs", job["id"], "file")) as pieces, fetched.open("wb") as file:
-            file.writelines(pieces)
-        return _placed(fetched, out, chosen, result)
+        packed = Path(folder, "files.zip")
+        connection.download(fetched, packed)
+        with zipfile.ZipFile(packed) as archive:
+            for entry, target in zip(result["files"], targets, strict=True):
+                with atomic_write(target) as part, archive.open(entry["name"]) as source, part.open("wb") as file:
+                    shutil.copyfileobj(source, file)
+    return _result(result, targets)
 
 
-def _placed(fetched: Path, out: Path, chosen: ExportFormat, result: dict[str, Any]) -> "ExportResult":
-    """Put what was fetched where it is wanted: a file for each slide comes as a ZIP where there are several."""
+def _result(result: dict[str, Any], targets: Sequence[Path]) -> "ExportResult":
     from embedstore.export import ExportedFile, ExportResult
 
-    files = []
-    packed = result["file"]["name"].endswith(".zip")
-    for entry in result["files"]:
-        target = out
-        if chosen in SUFFIXES:
-            target = slide_path(out, entry["slide_id"], SUFFIXES[chosen], single=len(result["files"]) == 1)
-        with atomic_write(target) as part:
-            if packed:
-                with zipfile.ZipFile(fetched) as archive:
-                    part.write_bytes(archive.read(entry["name"]))
-            else:
-                part.write_bytes(fetched.read_bytes())
-        files.append(ExportedFile(path=target, rows=entry["rows"], slide_id=entry["slide_id"]))
-    return ExportResult(slides=result["slides"], files=tuple(files), unit=result["unit"], notes=tuple(result["notes"]))
+    files = tuple(
+        ExportedFile(path=target, rows=entry["rows"], slide_id=entry["slide_id"])
+        for entry, target in zip(result["files"], targets, strict=True)
+    )
+    return ExportResult(slides=result["slides"], files=files, unit=result["unit"], notes=tuple(result["notes"]))

@@ -8,19 +8,20 @@ import shutil
 import socket
 import threading
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from embedstore.access_errors import access_error
-from embedstore.errors import ConfigError, EmbedStoreError, JobsFullError, WorkerDiedError
+from embedstore.errors import ConfigError, EmbedStoreError, JobsFullError, RunError, WorkerDiedError
 from embedstore.progress import Progress
-from embedstore.service.jobs.kinds import JobKind, job_kind
+from embedstore.service.jobs.fair_queue import FairQueue
+from embedstore.service.jobs.kind import JobKind
+from embedstore.service.jobs.recovery import interrupt_lost_jobs, left_by
 from embedstore.service.jobs.spool import Spool, SpooledFile
 from embedstore.service.jobs.worker import GRACE_S, Worker
-from embedstore.store import Job, JobState, Lease, Store, is_held
+from embedstore.store import Job, JobState, Lease, Store
 from embedstore.store.table import now
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class JobManager:
         self._lease: Lease | None = None
         self._changed = threading.Condition()
         self._live: dict[str, _Live] = {}
-        self._queue: OrderedDict[str, deque[_Live]] = OrderedDict()  # by caller, whose turn is next first
+        self._queue: FairQueue[_Live] = FairQueue()
         self._closing = self._prepared = False
         self.is_heard = True
         self._upkeep_at = time.monotonic() + UPKEEP_S
@@ -160,7 +161,7 @@ class JobManager:
             self._tables.jobs.record([job])
             with self._changed:
                 live = self._live[job.id] = _Live(job, kind, names)
-                self._queue.setdefault(caller, deque()).append(live)
+                self._queue.push(caller, live)
                 self._changed.notify_all()
         return job
 
@@ -203,7 +204,7 @@ class JobManager:
             live = self._live.get(job_id)
             if live is not None:
                 live.cancelled = True
-                waiting = self._drop(live)
+                waiting = self._queue.drop(live.job.caller, live)
                 if live.worker is not None:
                     live.worker.ask_to_end()
         if live is None:
@@ -251,8 +252,7 @@ class JobManager:
         """End what runs, and say of every job what became of it."""
         with self._changed:
             self._closing = True
-            waiting = [live for queue in self._queue.values() for live in queue]
-            self._queue.clear()
+            waiting = self._queue.clear()
             for live in self._live.values():
                 if live.worker is not None:
                     live.worker.ask_to_end()
@@ -269,71 +269,32 @@ class JobManager:
     # -- upkeep -----------------------------------------------------------------------------
 
     def recover(self) -> None:
-        """Say of each job whose server is gone that it was interrupted, and what it left; remove old jobs and files."""
+        """Say of each job whose server is gone what became of it; remove old jobs and files. It never fails."""
         with self._writing:
-            unfinished = self._tables.jobs.unfinished()
-            servers = {job.server for job in unfinished} - {self.server}
-            gone = {server for server in servers if not is_held(self._tables.uri, server)}
-            lost = [job for job in unfinished if job.server in gone]
             try:
-                self._tables.jobs.record([self._interrupted(job) for job in lost])
+                lost, others = interrupt_lost_jobs(self._tables, server=self.server)
                 self._tables.jobs.remove_old()
             except (EmbedStoreError, OSError, RuntimeError, ValueError) as error:  # a store that is read only, say
                 log.info("jobs of earlier servers stay as they are: %s", access_error(error) or error)
+                return
         for job in lost:
             self._spool.discard(job.id)
-        self._spool.tidy(running=[job.id for job in unfinished if job.server not in gone])
+        self._spool.tidy(running=[*(job.id for job in others), *list(self._live)])
         self._spool.clear_scratch()
-
-    def _interrupted(self, job: Job) -> Job:
-        message = "the server ended before it began; nothing was written"
-        if job.started_at is not None:
-            message = f"the server ended while it ran: {self._left(job)}"
-        return replace(job, state="interrupted", message=message, ended_at=now())
-
-    def _left(self, job: Job) -> str:
-        try:
-            assert job.started_at is not None
-            return job_kind(job.kind, job.params).left(Store(self._tables.uri), job.started_at)
-        except EmbedStoreError as error:  # of a later version, or about what is gone by now
-            return f"what it left is not known ({error})"
 
     def _release_lease(self) -> None:
         if self._lease is not None:
             self._lease.release()
             self._lease = None
 
-    # -- the queue --------------------------------------------------------------------------
-
     def _require_room(self, caller: str) -> None:
         with self._changed:
             if self._closing:
                 raise JobsFullError("the server is about to end and takes no more jobs; send it again when it is back")
-            queued = sum(map(len, self._queue.values()))
-            own = len(self._queue.get(caller, ()))
+            queued, own = len(self._queue), self._queue.count(caller)
         if queued >= self._most_queued or own >= MOST_QUEUED_EACH:
             whose = f"{queued} jobs" if queued >= self._most_queued else f"{own} of your jobs"
             raise JobsFullError(f"{whose} wait already, and no more may; try again when some are done, or cancel some")
-
-    def _next(self) -> _Live | None:
-        """The next job, of the caller whose turn it is; None where there is none."""
-        if not self._queue:
-            return None
-        caller, queue = self._queue.popitem(last=False)
-        live = queue.popleft()
-        if queue:
-            self._queue[caller] = queue  # behind the others
-        return live
-
-    def _drop(self, live: _Live) -> bool:
-        """Take a job out of the queue; whether it was there."""
-        queue = self._queue.get(live.job.caller)
-        if queue is None or live not in queue:
-            return False
-        queue.remove(live)
-        if not queue:
-            del self._queue[live.job.caller]
-        return True
 
     # -- running ----------------------------------------------------------------------------
 
@@ -343,10 +304,10 @@ class JobManager:
         scratch = self._scratch / str(number)
         while True:
             with self._changed:
-                live = self._next()
+                live = self._queue.pop()
                 if live is None and not self._closing and (worker is not None or not self._prepared):
                     self._changed.wait(UPKEEP_S)
-                    live = self._next()
+                    live = self._queue.pop()
                 if live is not None:
                     live.job = replace(live.job, state="running", started_at=now())
                     live.revision += 1
@@ -366,7 +327,8 @@ class JobManager:
                 log.exception("a job could not be run")
                 self._prepared = False  # or it would be tried again at once
                 if live is not None:
-                    self._finish(live, "failed", error=type(error).__name__, message=str(error))
+                    told = access_error(error) or RunError("the job could not be run; the server's log tells more")
+                    self._finish(live, "failed", error=type(told).__name__, message=str(told))
             if number == 0 and time.monotonic() >= self._upkeep_at:
                 self._upkeep_at = time.monotonic() + UPKEEP_S
                 self.recover()
@@ -379,11 +341,12 @@ class JobManager:
         self._record(job)
         folder = self._spool.make(job.id)
         with self._changed:
-            live.worker = worker
-            ended_already = live.cancelled or self._closing
+            live.worker = None if live.cancelled or self._closing else worker
+        if live.worker is None:
+            self._spool.discard(job.id)
+            self._finish_ended(live, "was not begun")
+            return True
         try:
-            if ended_already:
-                raise WorkerDiedError("was not begun")
             worker.send(job.kind, live.kind.params(), folder)
             state, answer = self._answer(live, worker)
             if state == "failed" and (live.cancelled or self._closing):
@@ -430,7 +393,7 @@ class JobManager:
 
     def _finish_ended(self, live: _Live, how: str) -> None:
         """A job whose worker has ended: it was cancelled, the server closes, or it crashed."""
-        left = self._left(live.job)
+        left = left_by(self._tables, live.job)
         if live.cancelled:
             self._finish(live, "cancelled", message=f"it was cancelled: {left}")
         elif self._closing:

@@ -142,7 +142,10 @@ class WarmCollection:
         if not self._thread.is_alive():
             self._index = None
             self._wipe(at_once=True)
-            self._folder.release()
+            if self._folder.facts() is None:  # half made
+                self._folder.delete()
+            else:
+                self._folder.release()
 
     # -- its thread -------------------------------------------------------------------------
 

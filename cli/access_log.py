@@ -1,32 +1,13 @@
 """`embedstore access-log`."""
 
 import datetime as dt
-import re
 from typing import Any
 
 import click
 
 from cli.options import confirm, json_option, print_json, print_table
+from cli.times import Time
 from embedstore.errors import ConfigError
-
-_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
-
-
-class Time(click.ParamType[dt.datetime]):
-    """A date, a time, or how long ago."""
-
-    name = "DATE|7d|12h"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dt.datetime:
-        if isinstance(value, dt.datetime):
-            return value
-        ago = re.fullmatch(r"([1-9]\d{0,5})([dhm])", value)
-        try:
-            if ago:
-                return dt.datetime.now(dt.UTC) - dt.timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-            return dt.datetime.fromisoformat(value).astimezone(dt.UTC)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r}; expected a date such as 2026-01-31, a time, or how long ago: 7d, 12h", param, ctx)
 
 
 @click.group(invoke_without_command=True, epilog="Example:  embedstore access-log --store my-store --since 7d")

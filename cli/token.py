@@ -1,29 +1,13 @@
 """`embedstore token`."""
 
 import datetime as dt
-import re
 from typing import Any
 
 import click
 
 from cli.options import confirm, json_option, print_json, print_table, store_option
+from cli.times import Duration
 from embedstore.access_config import ROLES, Role
-
-_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
-
-
-class Duration(click.ParamType[dt.timedelta]):
-    """A time such as 90d, 12h or 30m."""
-
-    name = "90d|12h|30m"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dt.timedelta:
-        if isinstance(value, dt.timedelta):
-            return value
-        found = re.fullmatch(r"([1-9]\d{0,5})([dhm])", value)
-        if not found:
-            self.fail(f"{value!r}; expected a number of days, hours or minutes, such as 90d, 12h or 30m", param, ctx)
-        return dt.timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 @click.group(epilog="Example:  embedstore token create --store my-store --name ada --role label")

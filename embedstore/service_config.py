@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from embedstore.access_config import AccessConfig, is_loopback
+from embedstore.access_config import AccessConfig
 from embedstore.config import MIB, Settings, require
 
 
@@ -58,8 +58,3 @@ class ServiceConfig(Settings):
         require(self.warm_tiles >= 0, f"warm_tiles is {self.warm_tiles}; expected 0 or more tiles")
         require(self.picture_cache_bytes >= 0, f"picture_cache_bytes is {self.picture_cache_bytes}; expected 0 or more")
         require(self.body_timeout_s > 0, f"body_timeout_s is {self.body_timeout_s}; expected more than 0 s")
-
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine reaches the service."""
-        return is_loopback(self.host)

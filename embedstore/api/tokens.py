@@ -55,7 +55,10 @@ class Tokens:
             project_slides(self._tables, project)
         if expires_in is not None and expires_in <= dt.timedelta(0):
             raise ConfigError(f"a token that expires in {expires_in} never holds; expected a time in the future")
-        expires_at = None if expires_in is None else dt.datetime.now(dt.UTC) + expires_in
+        try:
+            expires_at = None if expires_in is None else dt.datetime.now(dt.UTC) + expires_in
+        except OverflowError:
+            raise ConfigError(f"a token that expires in {expires_in} is beyond the calendar; leave it out") from None
         return self._tables.tokens.create(name, role=role, project=project, expires_at=expires_at)
 
     def all(self) -> list[Token]:

@@ -50,6 +50,7 @@ def test_token_expires(store: embedstore.Store):
         ({"name": "x", "project": "cohort = 'A'"}, "no column 'cohort'"),
         ({"name": "x", "project": "tile_id = 1"}, "no column 'tile_id'"),
         ({"name": "x", "expires_in": dt.timedelta(0)}, "never holds"),
+        ({"name": "x", "expires_in": dt.timedelta(days=9_999_999)}, "beyond the calendar"),
     ],
 )
 def test_what_cannot_be_a_token_is_refused(store: embedstore.Store, asked: dict, message: str):

@@ -95,6 +95,7 @@ def test_what_a_camera_or_a_program_adds_is_heeded_or_ignored():
         (saved(kind="WEBP", save_all=True, append_images=[Image.new("RGB", (60, 40))]), "has 2 pictures or pages"),
         (saved(Image.fromarray(np.zeros((9, 9), np.float32)), "TIFF"), "what is black and white is not known"),
     ],
+    ids=["nothing", "PDF", "SVG", "EPS", "torn", "heavy", "bomb", "large", "TIFF bomb", "GIF", "TIFF", "WebP", "float"],
 )
 def test_what_is_refused(body: bytes, words: str, monkeypatch):
     monkeypatch.setattr(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 
 from embedstore.access_errors import tells_access_errors
-from embedstore.errors import ConfigError, LabelError
+from embedstore.errors import ConfigError, LabelError, SlideNotInStoreError
+from embedstore.quantities import first_few
 from embedstore.result_table import Table
 from embedstore.settings import as_names
 from embedstore.store import Label, LabelChange
@@ -114,7 +115,11 @@ class Labels:
             self._tables.require_writable()
         paths = [files] if isinstance(files, str | Path) else list(files)
         labels = read_labels(self._tables, [Path(path) for path in paths], config)
-        return labels if dry_run else labels.write(self._tables)
+        if dry_run:
+            return labels
+        written = labels.write(self._tables)
+        self._require_not_removed(written.labels)
+        return written
 
     def add(
         self, task: str, labels: "Rows", *, author: str | None = None, collection: str | None = None
@@ -147,7 +152,24 @@ class Labels:
         self._tables.require_writable()
         classes = self._tables.labels.table(task=task, columns=["label"]).column("label").unique().to_pylist()
         change = self._tables.labels.add(task, given, author=author)
+        self._require_not_removed(given)
         return replace(change, notes=alike_note({*classes, *(label.label for label in given)}))
+
+    def _require_not_removed(self, labels: Sequence[Label]) -> None:
+        """Remove labels again whose slides or patients were removed from the store while they were written.
+
+        Raises:
+            SlideNotInStoreError: there were such.
+        """
+        known = self._tables.ledger.patients()
+        slides = {label.slide_id for label in labels if label.slide_id is not None} - known.keys()
+        patients = {label.patient for label in labels if label.kind == "patient"} - set(known.values())
+        if slides or patients:
+            gone = sorted(slides), sorted(filter(None, patients))
+            StoreTables(self._tables.uri).labels.forget(gone[0], patients=gone[1])
+            raise SlideNotInStoreError(
+                f"{first_few([*gone[0], *gone[1]])} left the store while it was labelled, and so did these labels"
+            )
 
     def withdraw(
         self,

@@ -41,6 +41,7 @@ def remove_slides(store: Store, slide_ids: Sequence[str]) -> dict[str, int]:
         store.jobs.forget([*slide_ids, *patients])
         store.access_log.forget([*slide_ids, *patients])
         store.ledger.forget(list(slide_ids))
+        store.labels.forget(list(slide_ids), patients=patients)  # of who labelled them meanwhile
         store.access_log.forget([*slide_ids, *patients])  # of who looked at them meanwhile
     return removed
 

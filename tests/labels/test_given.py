@@ -9,8 +9,15 @@ import pytest
 import shapely
 
 import embedstore
-from embedstore.errors import ConfigError, EmbedStoreError, LabelError, LabelFormatError, TaskNotFoundError
-from embedstore.store import read_tile_locations
+from embedstore.errors import (
+    ConfigError,
+    EmbedStoreError,
+    LabelError,
+    LabelFormatError,
+    SlideNotInStoreError,
+    TaskNotFoundError,
+)
+from embedstore.store import Label, read_tile_locations
 from tests.labels.annotated import CORNER, SIZE, make_store, polygon, square
 
 
@@ -201,3 +208,30 @@ def test_a_file_read_again_by_who_sees_some_slides_leaves_the_others_alone(store
     file.write_text("slide_id,x,y,label\nb.svs,1,1,y\n")
     assert seen.read(file, task="t", author="anna").replaced == 1
     assert sorted(row["label"] for row in store.labels.table("t")) == ["x", "y"]
+
+
+def test_a_slide_that_is_removed_while_it_is_labelled_leaves_no_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = embedstore.open(make_store(tmp_path / "store").uri)
+    rows = [{"label": "x", "slide_id": "sub/a.mrxs"}, {"label": "x", "patient": "007"}, POINT]
+    store.labels.add("t", rows, author="anna")
+    tables, forget = store._tables, store._tables.ledger.forget
+
+    def labelled_meanwhile(slides: list[str]) -> None:  # by somebody who looked at the slide before
+        given = [Label(task="t", label="y", kind="slide", slide_id=slides[0], author="ben")]
+        tables.labels.add("t", given, author="ben")
+        forget(slides)
+
+    monkeypatch.setattr(tables.ledger, "forget", labelled_meanwhile)
+    store.remove(slides=["sub/a.mrxs"])
+    assert [row["slide_id"] for row in store.labels.table("t")] == ["b.svs"]
+
+    add = tables.labels.add
+
+    def removed_meanwhile(*args: Any, **named: Any) -> Any:
+        forget(["b.svs"])
+        return add(*args, **named)
+
+    monkeypatch.setattr(tables.labels, "add", removed_meanwhile)
+    with pytest.raises(SlideNotInStoreError, match="left the store while it was labelled"):
+        store.labels.add("t", [{**POINT, "label": "y"}, {"label": "x", "slide_id": "old.svs"}], author="ben")
+    assert {row["slide_id"] for row in store.labels.table("t")} == {"old.svs"}

@@ -670,3 +670,14 @@ def test_every_tile_has_what_a_plain_reading_of_the_rules_gives_it(
     for patient, e in zip(patients, good, strict=True):
         if e:
             assert patient == next(iter(e[3]), e[4])
+
+
+def test_two_authors_contradict_each_other_as_one_would():
+    tile = {"x": 0, "y": 0, "edge_l0": 100}
+    said = [label("tumour", author="anna", **tile), area("normal", box(100, 0, 300, 100), author="anna")]
+    for other in (label("normal", author="ben", **tile), area("normal", box(0, 0, 100, 100), author="ben")):
+        targets = join(locations({"a": row(3)}), [*said, other], min_classes=1)
+        assert classes_of(targets) == [None, "normal", "normal"] and targets.conflicts == 1
+        assert targets.conflict_examples == ("slide a at 0, 0: normal and tumour",)
+    agreed = join(locations({"a": row(3)}), [*said, label("tumour", author="ben", **tile)])
+    assert classes_of(agreed) == ["tumour", "normal", "normal"] and agreed.conflicts == 0

@@ -210,7 +210,7 @@ class JobManager:
         if live is None:
             job = self.get(job_id)
             if not job.is_finished:
-                raise ConfigError(f"job {job_id} runs on another server, {job.server}; cancel it there")
+                raise ConfigError(f"job {job_id} is of another server of this store; cancel it there")
             return job
         if waiting:
             self._finish(live, "cancelled", message="it was cancelled before it began; nothing was written")

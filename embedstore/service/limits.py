@@ -13,13 +13,15 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from embedstore.errors import ClientGoneError, SlowClientError, TooLargeError
+from embedstore.errors import AccessError, ClientGoneError, SlowClientError, TooLargeError
 from embedstore.service.failures import failure
 from embedstore.service_config import ServiceConfig
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: Bodies of the largest size that are held in memory at once.
+BODIES_AT_ONCE = 8
 #: One is decoded while the other is encoded.
 PICTURES_OF_SLIDE = 2
 
@@ -103,10 +105,11 @@ class Limits:
 
 
 class BoundedBodies:
-    """Middleware: refuses bodies that are too large, and clients that stop in the middle of one."""
+    """Middleware: refuses bodies that are too large, clients that stop in the middle of one, and too many at once."""
 
     def __init__(self, app: ASGIApp, config: ServiceConfig):
         self._app, self._config = app, config
+        self._held = 0  # bytes of bodies whose requests are not answered yet
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -131,13 +134,20 @@ class BoundedBodies:
             if waited.cancelled_caught:
                 pause = f"no byte of the body came for {self._config.body_timeout_s:g} s; send it again"
                 raise HTTPException(408) from SlowClientError(pause)
-            taken += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            taken += size
+            self._held += size
+            if self._held > BODIES_AT_ONCE * self._config.max_upload_bytes:
+                raise HTTPException(503) from AccessError("too much is being sent at once; send it again in a while")
             if taken > most:
                 raise HTTPException(413) from TooLargeError(_too_large(most))
             ended = not message.get("more_body", False)
             return message
 
-        await self._app(scope, bounded, send)
+        try:
+            await self._app(scope, bounded, send)
+        finally:
+            self._held -= taken
 
 
 def _too_large(most: int) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
+from starlette.exceptions import HTTPException
 
 from embedstore.errors import ClientGoneError
 from embedstore.service.limits import BoundedBodies, Limits
@@ -117,3 +118,29 @@ async def test_a_stated_length_is_refused_before_a_byte_is_read():
     await BoundedBodies(never, ServiceConfig())({"type": "http", "headers": headers}, never, send)  # type: ignore[arg-type]
     assert sent[0]["status"] == 413
     assert json.loads(sent[1]["body"])["error"]["type"] == "TooLargeError"
+
+
+async def test_bodies_that_are_held_are_bounded_together():
+    refused, held, go_on = [], [], anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            held.append(await receive())
+        except HTTPException as error:
+            refused.append((error.status_code, str(error.__cause__)))
+            return
+        await go_on.wait()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": bytes(100)}
+
+    bounded = BoundedBodies(app, ServiceConfig(max_upload_bytes=100))
+    scope = {"type": "http", "headers": [(b"content-type", b"image/png")]}
+    async with anyio.create_task_group() as group:
+        for _ in range(12):
+            group.start_soon(bounded, scope, receive, receive)
+        await anyio.wait_all_tasks_blocked()
+        assert len(held) == 8 and refused == [(503, "too much is being sent at once; send it again in a while")] * 4
+        go_on.set()
+    await bounded(scope, receive, receive)  # type: ignore[arg-type]
+    assert len(held) == 9

@@ -25,6 +25,7 @@ from embedstore.service.answers import (
 )
 from embedstore.service.failures import answers
 from embedstore.service.routes.search import SlideId, TileId
+from embedstore.service.security.pseudonyms import mapped
 from embedstore.service.visible import SeenByAdmin, SeenByLabeller, SeenByReader, Visible
 from embedstore.store import Label, LabelChange
 from embedstore.store.label import PLACE, Kind
@@ -509,8 +510,8 @@ def _change_answer(change: LabelChange) -> ChangeAnswer:
 def _shown(seen: Visible, rows: pa.Table) -> pa.Table:
     """Rows of labels as the caller sees them: with `label_key`, and files without their folders."""
     if "source" in rows.column_names:
-        names = [PureWindowsPath(source or "").name for source in rows["source"].to_pylist()]
-        rows = rows.set_column(rows.column_names.index("source"), "source", pa.array(names, pa.string()))
+        names = mapped(rows["source"], lambda source: PureWindowsPath(source or "").name)
+        rows = rows.set_column(rows.column_names.index("source"), "source", names)
     return seen.table(rows.rename_columns(["label_key" if name == "key" else name for name in rows.column_names]))
 
 

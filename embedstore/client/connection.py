@@ -1,6 +1,7 @@
 """The connection to a service: requests, answers as JSON, Arrow or bytes, and failures as errors of this library."""
 
 import contextlib
+import json
 import time
 import warnings
 import weakref
@@ -87,7 +88,7 @@ class Connection:
         Args:
             reads: It changes nothing, so that it may be sent twice.
         """
-        return _json(self._send("POST", path, json=body, params=params, repeat=reads))
+        return _json(self._send("POST", path, **_json_body(body), params=params, repeat=reads))
 
     def post_bytes(self, path: str, body: bytes, *, kind: str, reads: bool = False, **params: Any) -> Any:
         """The JSON of the answer to a body of some media type; `reads` as in `post`."""
@@ -96,7 +97,9 @@ class Connection:
 
     def post_for_table(self, path: str, body: Any) -> tuple[pa.Table, dict[str, str]]:
         """The table that answers JSON which changes nothing, and facts about it."""
-        return _table(self._send("POST", path, json=body, headers={"Accept": ARROW}, repeat=True))
+        sent = _json_body(body)
+        sent["headers"]["Accept"] = ARROW
+        return _table(self._send("POST", path, **sent, repeat=True))
 
     def table_for_table(self, path: str, table: pa.Table, **params: Any) -> pa.Table:
         """The table that answers a table which changes nothing."""
@@ -172,7 +175,11 @@ class Connection:
         for pause_s in (*(PAUSES_S if repeat else ()), None):
             try:
                 return self.checked(self._http.request(method, path, **request))
-            except httpx2.TransportError as error:
+            except (httpx2.InvalidURL, UnicodeError) as error:
+                raise ConfigError(
+                    f"{method} {path} cannot be asked with these arguments: {error}; a filter may have 20,000 letters"
+                ) from error
+            except httpx2.RequestError as error:
                 if pause_s is None or isinstance(error, httpx2.TimeoutException):
                     raise self.lost(error) from error
             time.sleep(pause_s)
@@ -247,11 +254,31 @@ class Connection:
 
 def path(*parts: str | int) -> str:
     """A path below /api; each part is quoted, whatever it holds."""
-    return "/".join(["/api", *(quote(str(part), safe="") for part in parts)])
+    return "/".join(["/api", *(quote(str(part), safe="", errors="replace") for part in parts)])
 
 
 def _error_class(kind: str) -> type[EmbedStoreError]:
     return ConfigError if kind == "ValidationError" else ERRORS.get(kind, EmbedStoreError)
+
+
+def _json_body(body: Any) -> dict[str, Any]:
+    """A body of JSON, and the header that says so.
+
+    Raises:
+        ConfigError: it holds what JSON has not.
+    """
+    try:
+        content = json.dumps(body, allow_nan=False, default=_plain_value).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"the arguments cannot be sent as JSON: {error}; expected numbers, text and lists") from error
+    return {"content": content, "headers": {"Content-Type": "application/json"}}
+
+
+def _plain_value(value: Any) -> Any:
+    """A number or an array of NumPy as JSON has it."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
 
 
 def _json(answer: httpx2.Response) -> Any:

@@ -3,6 +3,7 @@
 import threading
 
 import httpx2
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -100,6 +101,20 @@ def test_a_failure_becomes_the_error_that_it_names(answer: httpx2.Response, kind
     with pytest.raises(EmbedStoreError, match=words) as raised:
         asked.get("/api/x")
     assert type(raised.value) is kind
+
+
+def test_what_cannot_be_sent_is_told_in_a_sentence():
+    asked, requests = answering(*[httpx2.Response(200, json={})] * 3)
+    for arguments in ({"where": "x" * 70_000}, {"where": "\ud800"}):
+        with pytest.raises(ConfigError, match="GET /api/x cannot be asked with these arguments"):
+            asked.get("/api/x", **arguments)
+    for body in (float("nan"), object(), {"a": {1, 2}}):
+        with pytest.raises(ConfigError, match="cannot be sent as JSON"):
+            asked.post("/api/x", body)
+    assert not requests
+    asked.post("/api/x", {"a": np.float32(0.5), "b": np.arange(2)})
+    assert requests[0].content == b'{"a": 0.5, "b": [0, 1]}'
+    assert path("a", "\ud800") == "/api/a/%3F"
 
 
 def test_each_part_of_a_path_is_quoted():

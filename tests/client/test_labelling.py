@@ -27,14 +27,14 @@ ME = getpass.getuser()
 OWN = ("change", "undoes", "undone_by", "at", "key", "created_at", "since", "first", "last", "added_at")
 
 
-@pytest.fixture
-def stores(tmp_path: Path):
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory):
     """Two stores with the same slides, opened in its folder and by a service."""
+    folder = tmp_path_factory.mktemp("labelling")
     for name in ("here", "there"):
-        store = make_store(tmp_path / name, {"a.svs": grid(4, 3), "sub/b.svs": grid(3, 2)})
-        store.labels.record([])
-    with served(str(tmp_path / "there" / "store")) as socket, connect_by(socket) as remote:
-        yield embedstore.open(tmp_path / "here" / "store"), remote
+        make_store(folder / name, {"a.svs": grid(4, 3), "sub/b.svs": grid(3, 2)})
+    with served(str(folder / "there" / "store")) as socket, connect_by(socket) as remote:
+        yield embedstore.open(folder / "here" / "store"), remote
 
 
 def label(store: Any, folder: Path) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class RemoteLabelImport:
     def __repr__(self) -> str:
         lines = [f"{sum(self.counts.values())} labels of {len(self.files)} file(s)"]
         lines += [f"  {name}: {count}" for name, count in sorted(self.counts.items())]
-        lines += [f"  {self.replaced} older labels removed"] if self.replaced else []
+        lines += [f"  {self.replaced} older labels withdrawn"] if self.replaced else []
         lines += [f"  {len(self.conflicts)} place(s) have two classes; see .conflicts"] if self.conflicts else []
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 

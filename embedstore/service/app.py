@@ -17,6 +17,7 @@ from embedstore.service.routes import (
     exports,
     heads,
     jobs,
+    label_files,
     labels,
     pictures,
     predictions,
@@ -34,8 +35,8 @@ from embedstore.version import __version__
 
 #: In this order: the route of one slide takes every path below /api/slides that no route before it takes.
 ROUTERS: tuple[APIRouter, ...] = (
-    store.router, collections.router, search.router, tiles.router, labels.router, pictures.router, jobs.router,
-    heads.router, predictions.router, exports.router, admin.router, upkeep.router, slides.router,
+    store.router, collections.router, search.router, tiles.router, label_files.router, labels.router, pictures.router,
+    jobs.router, heads.router, predictions.router, exports.router, admin.router, upkeep.router, slides.router,
 )  # fmt: skip
 
 #: What pages of `allow_origin` may send.

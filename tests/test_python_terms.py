@@ -25,7 +25,7 @@ from heads import config as heads_config
 
 ROOT = Path(__file__).parents[1]
 #: Of pip, of vips, of a module run as a script; and what only the command line has.
-NO_FLAGS = {"json", "force-reinstall", "quiet", "tile", "pyramid", "compression", "constants"}
+NO_FLAGS = {"json", "force-reinstall", "quiet", "tile", "pyramid", "compression", "constants", "upgrade"}
 CSS = {"accent", "card", "ink", "line", "paper"}
 
 

@@ -95,7 +95,7 @@ async def export_labels(
 
 @router.post(
     "/{task:path}/import",
-    responses=answers(408, 409, 413),
+    responses=answers(409),
     openapi_extra={
         "requestBody": {
             "required": True,

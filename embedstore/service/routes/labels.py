@@ -232,7 +232,7 @@ async def labels_of_task(
 # -- changing ---------------------------------------------------------------------------------
 
 
-@router.post("/{task:path}/add", responses=answers(408, 409, 413))
+@router.post("/{task:path}/add", responses=answers(409))
 async def add_labels(request: Request, seen: SeenByLabeller, task: Task, body: AddBody) -> ChangeAnswer:
     """Add labels of the caller; another class that the caller gave the same place before is withdrawn."""
 
@@ -245,7 +245,7 @@ async def add_labels(request: Request, seen: SeenByLabeller, task: Task, body: A
     return await seen.run("writes", request, add)
 
 
-@router.post("/{task:path}/withdraw", responses=answers(408, 409, 413))
+@router.post("/{task:path}/withdraw", responses=answers(409))
 async def withdraw_labels(request: Request, seen: SeenByLabeller, task: Task, body: WithdrawBody) -> ChangeAnswer:
     """Withdraw labels: they count no more, and the store keeps who withdrew them and when."""
 
@@ -261,7 +261,7 @@ async def withdraw_labels(request: Request, seen: SeenByLabeller, task: Task, bo
     return await seen.run("writes", request, withdraw)
 
 
-@router.post("/{task:path}/undo", responses=answers(408, 409, 413))
+@router.post("/{task:path}/undo", responses=answers(409))
 async def undo_labels(request: Request, seen: SeenByLabeller, task: Task, body: UndoBody) -> ChangeAnswer:
     """Undo a change of labels; an undo is a change, and can be undone."""
 
@@ -272,7 +272,7 @@ async def undo_labels(request: Request, seen: SeenByLabeller, task: Task, body: 
     return await seen.run("writes", request, undo)
 
 
-@router.post("/{task:path}/remove", responses=answers(408, 409, 413))
+@router.post("/{task:path}/remove", responses=answers(409))
 async def remove_labels(request: Request, seen: SeenByAdmin, task: Task, body: RemoveBody) -> CountAnswer:
     """Remove labels for good, with those withdrawn, and say how many; files keep them until `compact`."""
 

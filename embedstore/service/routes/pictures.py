@@ -177,7 +177,7 @@ async def tile_picture(
 
 @router.post(
     "/api/collections/{collection}/embed",
-    responses=answers(408, 413),
+    responses=answers(),
     openapi_extra={
         "requestBody": {
             "required": True,

@@ -157,7 +157,7 @@ async def show_raster(
 @router.get(
     "/{slide_id:path}/export",
     response_class=FileResponse,
-    responses=content("application/geo+json", "image/png", "text/csv", "application/vnd.apache.parquet") | answers(413),
+    responses=content("application/geo+json", "image/png", "text/csv", "application/vnd.apache.parquet") | answers(),
 )
 async def export_slide(
     request: Request,

@@ -182,7 +182,7 @@ async def search(request: Request, seen: SeenByReader, collection: str, body: Se
 @router.post(
     "/search-many",
     response_class=Response,
-    responses=OR_ARROW | answers(408, 413),
+    responses=OR_ARROW | answers(),
     openapi_extra={
         "requestBody": {"required": True, "content": {ARROW: {"schema": {"type": "string", "format": "binary"}}}}
     },

@@ -22,8 +22,21 @@ def build_config(kind: type[Config], value: Config | Mapping[str, Any] | None, *
     """
     if value is not None and not isinstance(value, kind | Mapping):
         raise ConfigError(f"expected a {kind.__name__} or a dictionary of its fields, found a {type(value).__name__}")
-    if value is None and not fields:
-        return _default(kind)  # type: ignore[arg-type]
+    if value is None:
+        try:
+            return _of_fields(kind, **fields)  # type: ignore[no-any-return,arg-type]
+        except TypeError:  # a list or dictionary among them
+            pass
+    return _built(kind, value, fields)
+
+
+@functools.lru_cache(maxsize=64, typed=True)
+def _of_fields(kind: type, **fields: Any) -> Any:
+    """The same of fields alone, made once: a fast search would notice the checks."""
+    return _built(kind, None, fields)
+
+
+def _built(kind: type[Config], value: Config | Mapping[str, Any] | None, fields: Mapping[str, Any]) -> Config:
     given = {**(value if isinstance(value, Mapping) else {}), **fields}
     types = _types(kind)  # type: ignore[arg-type]
     check_settings(kind, given)
@@ -35,11 +48,6 @@ def build_config(kind: type[Config], value: Config | Mapping[str, Any] | None, *
     if value is None or isinstance(value, Mapping):
         return kind(**given)
     return dataclasses.replace(value, **given) if given else value  # type: ignore[type-var]
-
-
-@functools.cache
-def _default(kind: Any) -> Any:
-    return kind()
 
 
 @functools.cache

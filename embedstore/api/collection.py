@@ -1,5 +1,6 @@
 """A collection: the embeddings of one extractor under one tiling, to be searched, checked and exported."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -198,10 +199,11 @@ class Collection:
         config = build_config(SearchConfig, config, **settings)
         warm = self._warm.get(self.name)
         tile_of = None if warm is None else warm.tile
-        positive = to_query(self._tables, self._table, query, tile_of=tile_of)
-        if negatives := [to_query(self._tables, self._table, negative, tile_of=tile_of) for negative in away_from]:
-            positive = move_away(positive, negatives, weight=away_weight)
-        return SearchResult(search(self._tables, self._table, positive, config, warm=warm))
+        with contextlib.nullcontext() if warm is None else warm.turns:
+            positive = to_query(self._tables, self._table, query, tile_of=tile_of)
+            if negatives := [to_query(self._tables, self._table, negative, tile_of=tile_of) for negative in away_from]:
+                positive = move_away(positive, negatives, weight=away_weight)
+            return SearchResult(search(self._tables, self._table, positive, config, warm=warm))
 
     def search_many(
         self,

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 import lance
 import pyarrow as pa
@@ -86,9 +87,10 @@ class Collection:
     def schema(self) -> pa.Schema:
         return self.dataset().schema
 
-    @property
+    @cached_property
     def dim(self) -> int:
-        return self.table.opened().schema.field("vector").type.list_size
+        """Length of an embedding; it never changes, and Lance takes a while to tell it: a tenth of a fast search."""
+        return int(self.table.opened().schema.field("vector").type.list_size)
 
     def record(self) -> CollectionRecord:
         """The configuration and the extractor that made it."""

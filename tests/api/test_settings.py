@@ -58,3 +58,10 @@ def test_policies_of_augmentation_in_every_form():
 def test_what_cannot_be_is_refused(kind: type, value: object, message: str):
     with pytest.raises(ConfigError, match=message):
         build_config(kind, value)
+
+
+def test_values_that_are_equal_and_of_other_types_are_told_apart():
+    """Settings by name are made once, and looked up by their values."""
+    assert build_config(SearchConfig, None, k=1) is build_config(SearchConfig, None, k=1)
+    with pytest.raises(ConfigError, match="k is True"):
+        build_config(SearchConfig, None, k=True)

@@ -45,7 +45,7 @@ def test_a_head_is_fitted_on_the_cluster(address: str, tmp_path: Path):
     jobs = JobManager(tables, spool=tmp_path / "spool", cluster=address)
     try:
         job = jobs.submit(Fit(tasks=("tissue",), names=("there",)), caller="ann")
-        until(lambda: jobs.get(job.id).is_finished)
+        until(lambda: jobs.get(job.id).is_finished, timeout_s=180)
         done = jobs.get(job.id)
         assert done.state == "done", done.message
         assert done.progress is not None and done.progress.stage == "fit"

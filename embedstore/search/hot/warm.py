@@ -17,7 +17,7 @@ from embedstore.access_errors import access_error
 from embedstore.errors import EmbedStoreError
 from embedstore.progress import Progress, no_progress
 from embedstore.search.hot.changes import Work, brought_to, is_worn
-from embedstore.search.hot.codes import Codes, load_faiss
+from embedstore.search.hot.codes import Codes, cores, load_faiss
 from embedstore.search.hot.hot_index import Effort, HotIndex
 from embedstore.search.hot.rows import GONE, HotRows
 from embedstore.store import Collection, StoredTile
@@ -73,12 +73,17 @@ class WarmCollection:
         collection: Not pinned.
         root: Folder for its files; `cache_folder()` when None.
         threads: That the first index is made with.
+
+    Attributes:
+        turns: Held during a search. More threads than cores would hinder each other: a search takes Python's lock back
+            a dozen times, and eight threads answered a third fewer queries a second than two.
     Raises:
         ConfigError: faiss is not installed, or the folder cannot be written to.
     """
 
     def __init__(self, collection: Collection, *, root: Path | None = None, threads: int = 1):
         load_faiss()
+        self.turns = threading.BoundedSemaphore(cores())
         self._threads = threads
         self.collection = collection
         self._root = root or cache_folder()

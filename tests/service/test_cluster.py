@@ -43,6 +43,7 @@ def test_an_extractor_embeds_on_the_cluster(address: str, tmp_path: Path):
 def test_a_head_is_fitted_on_the_cluster(address: str, tmp_path: Path):
     tables = make_store(tmp_path)
     jobs = JobManager(tables, spool=tmp_path / "spool", cluster=address)
+    jobs.start()
     try:
         job = jobs.submit(Fit(tasks=("tissue",), names=("there",)), caller="ann")
         until(lambda: jobs.get(job.id).is_finished, timeout_s=180)

@@ -22,6 +22,8 @@ from embedstore.store.table import Table
 from embedstore.store.tile import StoredTile
 
 PREFIX = "tiles-"
+#: Ids of tiles are smaller: they are signed integers of 64 bits, and Lance's SQL has no literal for the smallest.
+LARGEST_TILE_ID = 1 << 63
 
 
 class Collection:
@@ -136,6 +138,8 @@ class Collection:
 
     def tile(self, tile_id: int) -> StoredTile | None:
         """A tile by its id; None if it is not in the collection."""
+        if abs(tile_id) >= LARGEST_TILE_ID:
+            return None
         return next(iter(self._stored_tiles(f"tile_id = {int(tile_id)}", limit=1)), None)
 
     def first_tile(self, slide_id: str) -> StoredTile | None:

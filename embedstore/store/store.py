@@ -6,7 +6,7 @@ from pathlib import Path
 
 from embedstore.errors import StoreError, StoreNotFoundError, TileNotFoundError
 from embedstore.store.access_log import AccessLog
-from embedstore.store.collection import PREFIX, Collection, collection_names
+from embedstore.store.collection import LARGEST_TILE_ID, PREFIX, Collection, collection_names
 from embedstore.store.jobs import Jobs
 from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease
@@ -160,8 +160,9 @@ class Store:
             tile = self.collection(name).tile(tile_id)
             if tile is not None:
                 return tile
+        hint = ": ids of tiles have 64 bits" if abs(tile_id) >= LARGEST_TILE_ID else ""
         raise TileNotFoundError(
-            f"no tile {tile_id} in {', '.join(names) or 'a store without collections'}; "
+            f"no tile {tile_id} in {', '.join(names) or 'a store without collections'}{hint}; "
             "`embedstore ls --tiles` and every export show tile ids"
         )
 

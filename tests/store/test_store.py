@@ -187,6 +187,9 @@ def test_a_tile_is_found_by_its_id(store: Store, collection: Collection, deliver
     assert store.tile(tile_id).location.x == 512
     with pytest.raises(TileNotFoundError, match="no tile 5 in toy"):
         store.tile(5)
+    for tile_id in (1 << 64, -(1 << 63)):  # of which Lance's SQL has no literal
+        with pytest.raises(TileNotFoundError, match=f"no tile {tile_id} in toy: ids of tiles have 64 bits"):
+            store.tile(tile_id)
 
 
 def test_a_tile_is_found_by_a_pixel_that_it_holds(store: Store, collection: Collection, deliver: Deliver):

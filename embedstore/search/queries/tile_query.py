@@ -13,6 +13,7 @@ from embedstore.errors import SlideNotInStoreError, TileNotFoundError
 from embedstore.query_vector import unit_vector
 from embedstore.search.queries.query import SHOWN_TILES, Query, mean_direction, unit_rows
 from embedstore.store import Collection, Store, StoredTile, TileLocation
+from embedstore.store.collection import LARGEST_TILE_ID
 from embedstore.store.sql import sql_string
 from embedstore.store.vectors import matrix
 
@@ -34,7 +35,7 @@ def tile_query(
         TileNotFoundError: the collection does not have it; the message says which one does.
         VectorError: its vector is zero, or not finite.
     """
-    if abs(tile_id) >= 1 << 63:  # Lance's SQL has no literal for it
+    if abs(tile_id) >= LARGEST_TILE_ID:
         raise TileNotFoundError(
             f"no tile {tile_id} in collection {collection.name!r}: ids are signed 64-bit integers, as "
             "`embedstore ls --tiles` shows them"

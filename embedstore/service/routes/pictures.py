@@ -20,7 +20,6 @@ from embedstore.service.pictures import (
     decode_upload,
 )
 from embedstore.service.visible import SeenByReader, Visible
-from embedstore.store import TileLocation
 
 T = TypeVar("T")
 
@@ -160,13 +159,13 @@ async def tile_picture(
     """A tile as its extractor saw it."""
 
     def find() -> Picture:
-        if not -(1 << 63) <= tile_id < 1 << 63:
-            raise TileNotFoundError(f"no tile {tile_id}: ids of tiles have 64 bits")
         table = seen.service.collection(collection).table
-        rows = table.tiles(where=f"tile_id = {tile_id}", columns=list(TileLocation._fields), limit=1)
-        if not len(rows):
-            raise TileNotFoundError(f"no tile {tile_id} in collection {collection!r}; a search tells ids of tiles")
-        location = TileLocation.from_table(rows)[0]
+        tile = table.tile(tile_id)
+        if tile is None:
+            raise TileNotFoundError(
+                f"no tile {tile_id} in collection {collection!r}; a search tells ids of tiles, which have 64 bits"
+            )
+        location = tile.location
         seen.require_slides([location.slide_id])
         seen.looked(location.slide_id, "tile")
         file = seen.service.slide_files.get(location.slide_id, shown_id=seen.shown_id(location.slide_id))

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from embedstore import errors
 from embedstore.access_config import is_loopback
+from embedstore.arrow_stream import ARROW, stream_of
 from embedstore.errors import (
     ConfigError,
     EmbedStoreError,
@@ -24,7 +25,6 @@ from embedstore.errors import (
 )
 from embedstore.version import __version__
 
-ARROW = "application/vnd.apache.arrow.stream"
 #: A search may wait for its turn, and a table takes a while to come; seconds.
 TIMEOUT = httpx2.Timeout(connect=10, read=300, write=60, pool=300)
 #: Pauses before a request that may be sent again is sent again, seconds.
@@ -103,11 +103,8 @@ class Connection:
 
     def table_for_table(self, path: str, table: pa.Table, **params: Any) -> pa.Table:
         """The table that answers a table which changes nothing."""
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
         headers = {"Content-Type": ARROW, "Accept": ARROW}
-        body = sink.getvalue().to_pybytes()
+        body = stream_of(table).to_pybytes()
         return _table(self._send("POST", path, content=body, headers=headers, params=params, repeat=True))[0]
 
     def delete(self, path: str, **params: Any) -> Any:

@@ -9,10 +9,9 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from embedstore.annotations import geometry_objects
+from embedstore.arrow_stream import ARROW, stream_of
 from embedstore.errors import ConfigError
 from embedstore.service.service import service_of
-
-ARROW = "application/vnd.apache.arrow.stream"
 
 #: Query parameters of every route that answers with a table.
 Offset = Annotated[int, Query(ge=0, le=2**31, description="Rows to leave out at the beginning.")]
@@ -95,11 +94,7 @@ def arrow_answer(table: pa.Table, *, metadata: Mapping[str, str] | None = None) 
         **(table.schema.metadata or {}),
         **{key.encode(): value.encode() for key, value in (metadata or {}).items()},
     }
-    table = table.replace_schema_metadata(kept)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return Response(memoryview(sink.getvalue()), media_type=ARROW)
+    return Response(memoryview(stream_of(table.replace_schema_metadata(kept))), media_type=ARROW)
 
 
 def json_rows(table: pa.Table) -> list[dict[str, Any]]:

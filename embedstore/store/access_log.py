@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import pyarrow as pa
 from embedstore.store.schema import ACCESS_LOG
 from embedstore.store.sql import sql_in, sql_string
 from embedstore.store.table import Table, now, until_committed
+from embedstore.store.written_names import written_names
 
 #: `allowed`: it was about to happen; `failed`: it came to nothing, after all; `refused`: the caller may not.
 Outcome = Literal["allowed", "failed", "refused"]
@@ -107,13 +107,11 @@ class AccessLog:
         if not names or not self._table.exists():
             return
         stand_ins = {name: f"removed-{uuid.uuid4().hex[:8]}" for name in names}
-        spelled = {_in_json(name): stand_in for name, stand_in in stand_ins.items()} | stand_ins
-        alternatives = "|".join(map(re.escape, sorted(spelled, key=len, reverse=True)))
-        named = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)")
+        named, spelled = written_names(names)
 
         def without(row: dict[str, Any]) -> dict[str, Any]:
             texts = {
-                name: row[name] and named.sub(lambda found: spelled[found[0]], row[name])
+                name: row[name] and named.sub(lambda found: stand_ins[spelled[found[0]]], row[name])
                 for name in ("subject", "detail")
             }
             return row | texts | {"slide_id": stand_ins.get(row["slide_id"], row["slide_id"])}
@@ -133,10 +131,6 @@ def _record(row: AccessRow) -> dict[str, Any]:
     record = {name: getattr(row, name) for name in ACCESS_LOG.names if name != "key"}
     detail = json.dumps(row.detail, default=str, ensure_ascii=False) if row.detail else None
     return {**record, "key": uuid.uuid4().hex, "detail": detail}
-
-
-def _in_json(name: str) -> str:
-    return json.dumps(name, ensure_ascii=False)[1:-1]
 
 
 def _timestamp(at: dt.datetime) -> str:

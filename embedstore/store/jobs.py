@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from embedstore.progress import Progress
 from embedstore.store.schema import JOBS
 from embedstore.store.sql import sql_in, sql_string
 from embedstore.store.table import Table, now
+from embedstore.store.written_names import written_names
 
 #: `interrupted`: the server ended before the job did.
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
@@ -134,8 +134,7 @@ class Jobs:
         """Remove finished jobs whose row names one of these slides or patients. Files keep them until `tidy`."""
         if not names:
             return
-        spelled = {json.dumps(name, ensure_ascii=False)[1:-1] for name in names} | set(names)
-        named = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, spelled))})(?!\w)")
+        named, _ = written_names(names)
         self._remove(
             row["id"]
             for row in self._table.rows(columns=["id", "state", *_TEXTS])

@@ -5,6 +5,7 @@ import json
 import re
 import tokenize
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,22 @@ def unit_vector(vector: NDArray[np.floating], dim: int, *, where: str) -> NDArra
             f"a query of norm {length} for {where} has no direction; expected finite values that are not all 0"
         )
     return (given / length).astype(np.float32)
+
+
+def whole_number(value: Any, name: str) -> int:
+    """A number that a user gave, as part of a query; raises QueryError where it is none."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise QueryError(f"{name} is {value!r}; expected a whole number") from error
+
+
+def numbers_of(values: NDArray[Any] | Sequence[Any]) -> NDArray[Any]:
+    """A list of numbers that a user gave as a query; raises QueryError where its rows have several lengths."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise QueryError(f"the list to search by is no vector: {error}; expected one list of numbers") from error
 
 
 def _one_row(values: NDArray[Any], name: str) -> NDArray[np.floating]:

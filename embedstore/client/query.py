@@ -12,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedstore.errors import QueryError
-from embedstore.query_vector import FORMATS, given_vector, unit_vector
-from embedstore.tables.query_table import given_queries
+from embedstore.query_vector import FORMATS, given_vector, numbers_of, unit_vector, whole_number
+from embedstore.tables.query_table import given_queries, signed_ids
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,14 +77,14 @@ def as_example(given: Any, *, collection: str) -> dict[str, Any] | Path:
     if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
         return {"tile_id": str(int(given))}
     if isinstance(given, Mapping) and "tile_id" in given:
-        return {"tile_id": str(_integer(given["tile_id"], "the row's tile_id"))}
+        return {"tile_id": str(whole_number(given["tile_id"], "the row's tile_id"))}
     if isinstance(given, str | Path):
         path = Path(given)
         return vector_example(path, collection=collection) if path.suffix.lower() in FORMATS else path
     if isinstance(given, tuple) and len(given) == 3 and isinstance(given[0], str):
-        return {"slide_id": given[0], "x": _integer(given[1], "x"), "y": _integer(given[2], "y")}
+        return {"slide_id": given[0], "x": whole_number(given[1], "x"), "y": whole_number(given[2], "y")}
     if isinstance(given, np.ndarray | Sequence):
-        return vector_example(_numbers(given), collection=collection)
+        return vector_example(numbers_of(given), collection=collection)
     raise QueryError(
         f"a {type(given).__name__} cannot be searched by; expected a tile's id, (slide, x, y), a vector, the path of "
         "an image or a vector, or a Query"
@@ -106,9 +106,7 @@ def query_columns(queries: Any) -> pa.Table:
     """
     values, name = given_queries(queries)
     if values.ndim == 1 and values.dtype.kind in "iu":
-        if values.dtype.kind == "u" and values.max() >= 1 << 63:
-            raise QueryError(f"{name} holds {values.max()}; ids of tiles are signed 64-bit integers")
-        return pa.table({"tile_id": pa.array(values.astype(np.int64))})
+        return pa.table({"tile_id": pa.array(signed_ids(values, name))})
     if values.ndim == 2 and values.dtype.kind in "fiu":
         flat = pa.array(values.astype(np.float32).reshape(-1))
         return pa.table({"vector": pa.FixedSizeListArray.from_arrays(flat, values.shape[1])})
@@ -134,17 +132,3 @@ def image_bytes(image: str | Path | NDArray[np.uint8]) -> bytes:
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "PNG", compress_level=1)
     return data.getvalue()
-
-
-def _integer(value: Any, name: str) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise QueryError(f"{name} is {value!r}; expected a whole number") from error
-
-
-def _numbers(values: NDArray[Any] | Sequence[Any]) -> NDArray[Any]:
-    try:
-        return np.asarray(values)
-    except ValueError as error:  # rows of several lengths
-        raise QueryError(f"the list to search by is no vector: {error}; expected one list of numbers") from error

@@ -36,6 +36,13 @@ def given_queries(source: Any) -> tuple[NDArray[Any], str]:
     return values, name
 
 
+def signed_ids(values: NDArray[Any], name: str) -> NDArray[np.int64]:
+    """Whole numbers as ids of tiles; raises QueryError where one is none."""
+    if values.dtype.kind == "u" and len(values) and values.max() >= 1 << 63:
+        raise QueryError(f"{name} holds {values.max()}; ids of tiles are signed 64-bit integers")
+    return values.astype(np.int64)
+
+
 def _read(path: Path) -> Any:
     try:
         if path.suffix.lower() == ".npy":

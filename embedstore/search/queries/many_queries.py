@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from embedstore.errors import QueryError, TileNotFoundError, VectorError
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Collection, read_vectors
-from embedstore.tables.query_table import given_queries
+from embedstore.tables.query_table import given_queries, signed_ids
 
 BLOCK_ROWS = 8192
 SHOWN = 3  # tiles and rows that a message names
@@ -49,18 +49,12 @@ def many_queries(collection: Collection, source: Any) -> ManyQueries:
     """
     values, name = given_queries(source)
     if values.ndim == 1 and values.dtype.kind in "iu":
-        return _by_tiles(collection, _ids(values, name))
+        return _by_tiles(collection, signed_ids(values, name))
     if values.ndim == 2 and values.dtype.kind in "fiu":
         return ManyQueries(vectors=_directions(values, collection, name))
     raise QueryError(
         f"{name} has shape {values.shape} of {values.dtype}; expected (n, {collection.dim}) numbers, or n ids of tiles"
     )
-
-
-def _ids(values: NDArray[Any], name: str) -> NDArray[np.int64]:
-    if values.dtype.kind == "u" and len(values) and values.max() >= 1 << 63:
-        raise QueryError(f"{name} holds {values.max()}; ids of tiles are signed 64-bit integers")
-    return values.astype(np.int64)
 
 
 def _by_tiles(collection: Collection, tile_ids: NDArray[np.int64]) -> ManyQueries:

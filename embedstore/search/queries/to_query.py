@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embedstore.errors import QueryError
-from embedstore.query_vector import FORMATS
+from embedstore.query_vector import FORMATS, numbers_of, whole_number
 from embedstore.search.queries.image_query import image_query
 from embedstore.search.queries.query import Query
 from embedstore.search.queries.tile_query import place_query, tile_query
@@ -37,31 +37,19 @@ def to_query(
     if isinstance(example, (int, np.integer)) and not isinstance(example, bool):
         return tile_query(store, collection, int(example), tile_of=tile_of)
     if isinstance(example, Mapping) and "tile_id" in example:
-        return tile_query(store, collection, _integer(example["tile_id"], "the row's tile_id"), tile_of=tile_of)
+        return tile_query(store, collection, whole_number(example["tile_id"], "the row's tile_id"), tile_of=tile_of)
     if isinstance(example, (str, Path)):
         path = Path(example)
         if path.suffix.lower() in FORMATS:
             return vector_query(collection, path)
         return image_query(store, collection, path)
     if isinstance(example, tuple) and len(example) == 3 and isinstance(example[0], str):
-        return place_query(store, collection, example[0], (_integer(example[1], "x"), _integer(example[2], "y")))
+        return place_query(
+            store, collection, example[0], (whole_number(example[1], "x"), whole_number(example[2], "y"))
+        )
     if isinstance(example, (np.ndarray, Sequence)):
-        return vector_query(collection, _numbers(example))
+        return vector_query(collection, numbers_of(example))
     raise QueryError(
         f"a {type(example).__name__} cannot be searched by; expected a tile's id, (slide, x, y), a vector, the path of "
         "an image or a vector, or a Query"
     )
-
-
-def _integer(value: Any, name: str) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise QueryError(f"{name} is {value!r}; expected a whole number") from error
-
-
-def _numbers(values: np.ndarray | Sequence[Any]) -> np.ndarray:
-    try:
-        return np.asarray(values)
-    except ValueError as error:  # rows of several lengths
-        raise QueryError(f"the list to search by is no vector: {error}; expected one list of numbers") from error

@@ -37,6 +37,7 @@ STATUSES: dict[type[Exception], int] = {
     LookupError: 404,
     errors.EmbedStoreError: 400,
 }
+#: Statuses that every route may answer.
 _EVERYWHERE = (400, 401, 403, 404, 408, 413, 422, 429, 503)
 #: Seconds after which a request that met a busy table may be sent again.
 RETRY_S = 5
@@ -67,9 +68,7 @@ class FailureAnswer(BaseModel):
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The failures that a route may answer, for the OpenAPI document; those that every route has are among them."""
-    return {
-        status: {"model": FailureAnswer} for status in sorted({400, 401, 403, 404, 408, 413, 422, 429, 503, *statuses})
-    }
+    return {status: {"model": FailureAnswer} for status in sorted({*_EVERYWHERE, *statuses})}
 
 
 def status_of(error: Exception) -> int:

@@ -1,6 +1,5 @@
 """Embed a stream of tiles in batches of one fixed shape, first in, first out."""
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ from embedstore.errors import ConfigError
 from embedstore.extractors.extractor import Extractor
 
 if TYPE_CHECKING:
-    from embedstore.extractors.torch_extractor import TorchExtractor
+    from embedstore.extractors.cuda_pipeline import CudaPipeline
 
 Pixels = NDArray[np.uint8]
 Rows = NDArray[np.float16]
@@ -23,11 +22,11 @@ class BatchStream:
     an embedding depends neither on how many tiles were pushed at once nor on which tiles share its batch. (Kernels are
     chosen by shape; a smaller last batch would use others.)
 
-    On CUDA two pinned staging buffers take turns: while the caller's thread fills one, the other is copied to the
-    device on a stream of its own, during the forward pass of the batch before. Rows come back by an asynchronous copy
-    into pinned memory, and are returned by a later `push`, or by `flush`.
+    On CUDA three pinned staging buffers take turns: while one is filled, the next is copied to the device on a stream
+    of its own, during the forward pass of the batch before. Rows come back by an asynchronous copy into pinned memory,
+    and are returned by a later `push`, or by `flush`.
 
-    Memory is bounded: two batches of pixels in staging, two on the device, and the rows of three.
+    Memory is bounded: three batches of pixels in staging, three on the device, and their rows.
     """
 
     def __init__(self, extractor: Extractor, batch_tiles: int | None = None) -> None:
@@ -53,7 +52,7 @@ class BatchStream:
             if self._staging is None:
                 self._staging = self._pipeline.staging(self._shape)
             taken = min(len(pixels) - start, self.batch_tiles - self._filled)
-            self._staging[self._filled : self._filled + taken] = pixels[start : start + taken]
+            self._pipeline.fill(self._staging[self._filled : self._filled + taken], pixels[start : start + taken])
             self._filled += taken
             start += taken
             if self._filled == self.batch_tiles:
@@ -78,12 +77,13 @@ class BatchStream:
         return self.extractor.check_embeddings(ready[0] if len(ready) == 1 else np.concatenate(ready))
 
 
-def _make_pipeline(extractor: Extractor, batch_tiles: int) -> "_HostPipeline | _CudaPipeline":
+def _make_pipeline(extractor: Extractor, batch_tiles: int) -> "_HostPipeline | CudaPipeline":
     if extractor.device.startswith("cuda"):  # then torch is already imported
+        from embedstore.extractors.cuda_pipeline import CudaPipeline
         from embedstore.extractors.torch_extractor import TorchExtractor
 
         if isinstance(extractor, TorchExtractor):
-            return _CudaPipeline(extractor, batch_tiles)
+            return CudaPipeline(extractor, batch_tiles)
     return _HostPipeline(extractor)
 
 
@@ -99,57 +99,11 @@ class _HostPipeline:
             self._buffer = np.empty(shape, np.uint8)
         return self._buffer
 
+    def fill(self, target: Pixels, pixels: Pixels) -> None:
+        target[:] = pixels
+
     def submit(self, batch: Pixels, filled: int) -> list[Rows]:
         return [self._extractor.embed(batch)[:filled]]
 
     def drain(self) -> list[Rows]:
         return []
-
-
-class _CudaPipeline:
-    """Overlaps filling, copying and computing, with two of each buffer, used in turn."""
-
-    SLOTS = 2
-
-    def __init__(self, extractor: "TorchExtractor", batch_tiles: int) -> None:
-        import torch
-
-        self._torch = torch
-        self._extractor = extractor
-        self._device = extractor.torch_device
-        self._copy_stream = torch.cuda.Stream(self._device)
-        shape = (batch_tiles, extractor.tile_px, extractor.tile_px, 3)
-        slots = range(self.SLOTS)
-        self._pinned = [torch.empty(shape, dtype=torch.uint8, pin_memory=True) for _ in slots]
-        self._tiles = [torch.empty(shape, dtype=torch.uint8, device=self._device) for _ in slots]
-        rows_shape = (batch_tiles, extractor.dim)
-        self._rows = [torch.empty(rows_shape, dtype=torch.float16, pin_memory=True) for _ in slots]
-        self._computed = [torch.cuda.Event() for _ in slots]
-        self._running: deque[tuple[int, int]] = deque()  # (slot, filled), oldest first
-        self._next = 0
-
-    def staging(self, shape: tuple[int, ...]) -> Pixels:
-        return self._pinned[self._next].numpy()
-
-    def submit(self, batch: Pixels, filled: int) -> list[Rows]:
-        torch, slot = self._torch, self._next
-        compute = torch.cuda.current_stream(self._device)
-        with torch.cuda.stream(self._copy_stream):
-            # The slot's earlier forward pass has ended: its rows were collected before the slot is used again.
-            self._tiles[slot].copy_(self._pinned[slot], non_blocking=True)
-        compute.wait_stream(self._copy_stream)
-        with torch.cuda.device(self._device):
-            self._rows[slot].copy_(self._extractor.forward(self._tiles[slot]), non_blocking=True)
-        self._computed[slot].record(compute)
-        self._running.append((slot, filled))
-        self._next = (slot + 1) % self.SLOTS
-        # One batch stays in flight while the caller fills the other slot; that slot must be free by then.
-        return [self._collect()] if len(self._running) == self.SLOTS else []
-
-    def drain(self) -> list[Rows]:
-        return [self._collect() for _ in range(len(self._running))]
-
-    def _collect(self) -> Rows:
-        slot, filled = self._running.popleft()
-        self._computed[slot].synchronize()
-        return self._rows[slot][:filled].numpy().copy()

@@ -1,19 +1,49 @@
 """Extractors that compute with torch, on the CPU or on a GPU."""
 
 import hashlib
+import logging
 from abc import abstractmethod
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from embedstore.errors import DeviceError
 from embedstore.extractors.extractor import Extractor
+
+log = logging.getLogger(__name__)
 
 
 class TorchExtractor(Extractor):
     """An extractor whose work is one function of a batch of tiles on its device."""
 
     torch_device: torch.device = torch.device("cpu")
+    _parts: int = 1  # of a batch, where the device's memory does not hold all of it
+
+    def forward_in_parts(self, tiles: torch.Tensor) -> torch.Tensor:
+        """`forward`; where the device's memory is too small, in halves, quarters and so on, from then on.
+
+        Raises:
+            DeviceError: the memory does not hold a single tile.
+        """
+        while True:
+            try:
+                parts = [self.forward(part) for part in tiles.chunk(self._parts)]
+                return parts[0] if len(parts) == 1 else torch.cat(parts)
+            except torch.cuda.OutOfMemoryError as error:
+                reason = str(error).split(". ")[0]
+            if self._parts >= len(tiles):
+                raise DeviceError(
+                    f"the memory of {self.device} does not hold one tile of {self.tile_px} px in extractor "
+                    f"{self.name!r}: {reason}; free it from other programs, or choose a smaller network"
+                )
+            # Outside of the handler, whose error keeps the tensors of the failed pass alive.
+            torch.cuda.empty_cache()
+            self._parts *= 2
+            log.warning(
+                "%s: a batch of %d tiles does not fit into the memory of %s; it is computed in %d parts",
+                self.name, len(tiles), self.device, self._parts,
+            )  # fmt: skip
 
     @abstractmethod
     def forward(self, tiles: torch.Tensor) -> torch.Tensor:
@@ -24,7 +54,7 @@ class TorchExtractor(Extractor):
         rows = np.empty((len(pixels), self.dim), np.float16)
         for start in range(0, len(pixels), self.batch_tiles):
             tiles = torch.from_numpy(np.ascontiguousarray(pixels[start : start + self.batch_tiles]))
-            rows[start : start + len(tiles)] = self.forward(tiles.to(self.torch_device)).cpu().numpy()
+            rows[start : start + len(tiles)] = self.forward_in_parts(tiles.to(self.torch_device)).cpu().numpy()
         return self.check_embeddings(rows)
 
 

@@ -21,7 +21,7 @@ MAY_BE_NONE := $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast fuzz lint format bench docs notebooks constraints clean
+.PHONY: help setup demo test test-fast fuzz lint format bench docs notebooks viewer viewer-check constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,13 @@ notebooks: $(SET_UP_DEV)  ## Run the notebooks of docs/notebooks again and keep 
 docs: $(SET_UP_DEV)  ## Build the documentation into site/ (open site/index.html)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+viewer: $(SET_UP_DEV) viewer/node_modules  ## Build the page of viewer/ into embedstore/service/page (needs Node 20)
+	$(BIN)/python tools/page.py build
+
+viewer-check: $(SET_UP_DEV) viewer/node_modules  ## Check format and types of the page, and run its unit tests
+	$(BIN)/python tools/page.py client
+	cd viewer && npm run --silent check && npm run --silent test
+
 constraints: $(SET_UP_DEV)  ## Write what is installed in .venv to constraints.txt
 	{ sed -n '/^#/p' constraints.txt; \
 	  $(BIN)/python -m pip freeze --exclude-editable --exclude embedstore \
@@ -91,3 +98,7 @@ $(SET_UP_DEV): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) hatchling -e '.[dev,docs$(if $(EXTRAS),$(comma)$(EXTRAS))]'
 	$(BIN)/python tools/mend_torchvision.py
 	@touch $(SET_UP) $@
+
+viewer/node_modules: viewer/package.json viewer/package-lock.json
+	cd viewer && npm ci
+	@touch $@

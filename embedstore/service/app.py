@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
@@ -19,6 +20,7 @@ from embedstore.service.routes import (
     jobs,
     label_files,
     labels,
+    page,
     pictures,
     predictions,
     search,
@@ -35,8 +37,9 @@ from embedstore.version import __version__
 
 #: In this order: the route of one slide takes every path below /api/slides that no route before it takes.
 ROUTERS: tuple[APIRouter, ...] = (
-    store.router, collections.router, search.router, tiles.router, label_files.router, labels.router, pictures.router,
-    jobs.router, heads.router, predictions.router, exports.router, admin.router, upkeep.router, slides.router,
+    page.router, store.router, collections.router, search.router, tiles.router, label_files.router, labels.router,
+    pictures.router, jobs.router, heads.router, predictions.router, exports.router, admin.router, upkeep.router,
+    slides.router,
 )  # fmt: skip
 
 #: What pages of `allow_origin` may send.
@@ -60,6 +63,7 @@ def create_app(store_uri: str, config: ServiceConfig | None = None) -> FastAPI:
     """
     config = config or ServiceConfig()
     service = Service(store_uri, config)
+    files = page.read_page()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -67,21 +71,8 @@ def create_app(store_uri: str, config: ServiceConfig | None = None) -> FastAPI:
         yield
         await anyio.to_thread.run_sync(service.close)
 
-    app = FastAPI(
-        title="embedstore",
-        version=__version__,
-        description=DESCRIPTION,
-        openapi_url=DOCUMENT,
-        docs_url=None,  # its page loads scripts from elsewhere
-        redoc_url=None,
-        lifespan=lifespan,
-        generate_unique_id_function=_operation_id,
-    )
-    app.state.service = service
-    for router in ROUTERS:
-        app.include_router(router)
-    require_rules(app)
-    document_rules(app)
+    app = _app(lifespan=lifespan)
+    app.state.service, app.state.page = service, files
     add_handlers(app)
     app.add_middleware(BoundedBodies, config=config)
     app.add_middleware(Gate, service=service)
@@ -90,6 +81,34 @@ def create_app(store_uri: str, config: ServiceConfig | None = None) -> FastAPI:
             CORSMiddleware, allow_origins=origins, allow_methods=METHODS, allow_headers=REQUEST_HEADERS, max_age=600
         )
     app.add_middleware(CountedRequests, metrics=service.metrics)
+    return app
+
+
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI document of every service, whatever its store."""
+    return _app().openapi()
+
+
+def _app(**settings: Any) -> FastAPI:
+    """The routes and their document, without a store.
+
+    Raises:
+        RuntimeError: a route has no rule who may use it.
+    """
+    app = FastAPI(
+        title="embedstore",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_url=DOCUMENT,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        **settings,
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    require_rules(app)
+    document_rules(app)
     return app
 
 

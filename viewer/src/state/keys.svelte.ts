@@ -1,0 +1,50 @@
+/** Keyboard: whoever has a key registers it, and the `?` sheet lists what is registered. */
+import { untrack } from "svelte";
+
+export interface Key {
+  /** As `KeyboardEvent.key` names it, with `Ctrl+` (or ⌘) or `Shift+` before it where that is meant. */
+  key: string;
+  /** What it does, for the sheet. */
+  does: string;
+  /** Heading in the sheet. */
+  group: string;
+  act: (event: KeyboardEvent) => void;
+}
+
+class Keys {
+  #registered: Key[] = $state.raw([]);
+
+  /** Register keys for as long as a component lives: `$effect(() => keys.register([...]))`. */
+  register(added: Key[]): () => void {
+    untrack(() => (this.#registered = [...this.#registered, ...added]));
+    return () => (this.#registered = this.#registered.filter((key) => !added.includes(key)));
+  }
+
+  get groups(): Map<string, Key[]> {
+    return Map.groupBy(this.#registered, ({ group }) => group);
+  }
+
+  handle(event: KeyboardEvent): void {
+    if (event.defaultPrevented || (isTyping(event) && !(event.ctrlKey || event.metaKey))) return;
+    const found = this.#registered.findLast(({ key }) => key === nameOf(event));
+    if (found) {
+      event.preventDefault();
+      found.act(event);
+    }
+  }
+}
+
+/** "Ctrl+z", "Shift+ArrowUp", "?", "1". A letter with Shift is its capital, or the character that it makes. */
+export function nameOf(event: Pick<KeyboardEvent, "key" | "ctrlKey" | "metaKey" | "shiftKey">): string {
+  const shift = event.shiftKey && event.key.length > 1 ? "Shift+" : "";
+  return (event.ctrlKey || event.metaKey ? "Ctrl+" : "") + shift + event.key;
+}
+
+function isTyping(event: KeyboardEvent): boolean {
+  const { target } = event;
+  if (!(target instanceof HTMLElement)) return false;
+  if (target instanceof HTMLInputElement) return !["checkbox", "radio", "range", "button"].includes(target.type);
+  return target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement || target.isContentEditable;
+}
+
+export const keys = new Keys();

@@ -13,11 +13,12 @@ import argparse
 import contextlib
 import http.client
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,9 +48,9 @@ class Served:
         address: Host and port.
     """
 
-    def __init__(self, store: Path, *options: str):
+    def __init__(self, store: Path, *options: str, env: Mapping[str, str] | None = None):
         command = [sys.executable, "-m", "cli.main", "serve", "--store", str(store), "--port", "0", *options]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
         assert self.process.stderr is not None
         line = self.process.stderr.readline()
         if "http://" not in line:
@@ -67,6 +68,10 @@ class Served:
             if answer.status >= 400:
                 raise SystemExit(f"{request.method} {request.path}: {answer.status} {text[:300]!r}")
             return json.loads(text)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """The JSON of the answer to a POST."""
+        return self.ask(Ask("POST", path, json.dumps(body)))
 
     def processes(self) -> list[psutil.Process]:
         """The service and what it started."""

@@ -31,7 +31,8 @@ class SplitConfig(Settings):
         test_share: With `holdout`: share of the tiles to test on.
         column: With `column`, the name of the column of the slides.
         file: With `file`, a CSV with a column split (train, valid, test) or fold, and a column patient or slide_id.
-        group_by: What is never divided: `patient`, `slide_id`, `tile`, or another column of the slides.
+        group_by: What is never divided: `patient`, `slide_id`, `tile`, or another column of the slides; `auto` takes
+            the first three in turn, where patients or slides are too few, and a note says what metrics are worth then.
         seed: Breaks ties.
     """
 

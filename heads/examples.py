@@ -19,6 +19,13 @@ from heads.config import FitConfig, SplitConfig
 from heads.splitting.split_file import read_split_file
 from heads.splitting.splits import Split, make_split
 
+#: What `auto` keeps together, the best first, and what metrics then are.
+AUTO_GROUPS = {
+    "patient": "metrics are those on new patients",
+    "slide_id": "metrics are measured on other slides of the same patients, and are better than on new patients",
+    "tile": "metrics are measured on other tiles of the same slides, and are better than on new slides",
+}
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Examples:
@@ -32,6 +39,7 @@ class Examples:
         targets: For each task (n, classes) bool.
         known: For each task (n,) bool: whether the task labels the example.
         group: (n,) int32 index into `group_names`; a split keeps examples of a group together.
+        group_by: What groups are: `SplitConfig.group_by`, but never `auto`.
         split: Which part each example is in, fold by fold.
         notes: What the user should know.
     """
@@ -46,6 +54,7 @@ class Examples:
     group: NDArray[np.int32]
     group_names: tuple[str, ...]
     split: Split
+    group_by: str = "patient"
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -101,14 +110,9 @@ def gather_examples(
         ]  # fmt: skip
         labelled = _labelled_bags(bag_targets, locations, slide_columns)
 
-    group, group_names, group_notes = labelled.groups(config.split.group_by)
-    values, value_names, value_notes = labelled.split_values(config.split)
     targets = tuple(task.targets[labelled.rows] for task in labelled.tasks)
-    columns = [f"{t.task}: {label}" if len(tasks) > 1 else label for t in labelled.tasks for label in t.classes]
-    split = make_split(
-        config.split, groups=group, strata=np.concatenate(targets, axis=1), classes=columns,
-        values=values, value_names=value_names, group_names=group_names,
-    )  # fmt: skip
+    grouped = _split_finely(labelled, targets, config.split) if config.split.group_by == "auto" else None
+    grouped = grouped or _split(labelled, targets, config.split)
     join_notes = (note for task in labelled.tasks for note in _join_notes(task))
     return Examples(
         version=locations.version,
@@ -118,11 +122,63 @@ def gather_examples(
         classes=tuple(task.classes for task in labelled.tasks),
         targets=targets,
         known=tuple(task.labelled[labelled.rows] for task in labelled.tasks),
-        group=group,
-        group_names=group_names,
-        split=split,
-        notes=(*join_notes, *group_notes, *value_notes, *split.notes),
+        group=grouped.group,
+        group_names=grouped.names,
+        group_by=grouped.by,
+        split=grouped.split,
+        notes=(*join_notes, *grouped.notes),
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Grouped:
+    """A split of what is labelled, and the groups that it keeps together.
+
+    Attributes:
+        by: As `SplitConfig.group_by`, but never `auto`.
+        group, names: As in `Examples`.
+    """
+
+    by: str
+    group: NDArray[np.int32]
+    names: tuple[str, ...]
+    split: Split
+    notes: tuple[str, ...]
+
+
+def _split(labelled: "_Labelled", targets: Sequence[NDArray[np.bool_]], config: SplitConfig) -> _Grouped:
+    group, names, group_notes = labelled.groups(config.group_by)
+    values, value_names, value_notes = labelled.split_values(config)
+    several = len(labelled.tasks) > 1
+    columns = [f"{t.task}: {label}" if several else label for t in labelled.tasks for label in t.classes]
+    split = make_split(
+        config, groups=group, strata=np.concatenate(targets, axis=1), classes=columns,
+        values=values, value_names=value_names, group_names=names,
+    )  # fmt: skip
+    notes = (*group_notes, *value_notes, *split.notes)
+    return _Grouped(by=config.group_by, group=group, names=names, split=split, notes=notes)
+
+
+def _split_finely(labelled: "_Labelled", targets: Sequence[NDArray[np.bool_]], config: SplitConfig) -> _Grouped:
+    """Split by patients; where they cannot be divided, by slides, or else by tiles, with a note that says so.
+
+    Raises:
+        SplitError: not even tiles can be divided.
+    """
+    too_few: list[str] = []
+    for by, consequence in AUTO_GROUPS.items():
+        try:
+            grouped = _split(labelled, targets, replace(config, group_by=by))
+        except SplitError as error:
+            if by == [*AUTO_GROUPS][-1]:
+                raise
+            too_few.append(str(error))
+            continue
+        if not too_few:
+            return grouped
+        note = f"{consequence}; patients cannot be kept apart yet: {too_few[0]}"
+        return replace(grouped, notes=(note, *grouped.notes))
+    raise AssertionError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

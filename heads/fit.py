@@ -69,6 +69,7 @@ def fit_heads(
     on_progress(Progress(stage="fit", message=f"join the labels of {', '.join(tasks)} with {collection.name}"))
     with _timed(seconds, "join"):
         examples = gather_examples(store, collection, tasks, config, where)
+    config = replace(config, split=replace(config.split, group_by=examples.group_by))
     if config.positive is not None and any(config.positive not in classes for classes in examples.classes):
         raise LabelError(
             f"positive class {config.positive!r} is none of {', '.join(examples.classes[0])}; name one of them"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from embedstore.api import Head
 from embedstore.api.settings import fit_config
 from embedstore.config import require
 from embedstore.errors import ConfigError
@@ -38,7 +39,7 @@ _MEDIA_TYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fit(JobKind):
-    """Fit a head for each task, all in one pass over the vectors.
+    """Fit a head for each task, all in one pass over the vectors, and predict with them if asked to.
 
     Attributes:
         tasks: Tasks that have labels in the store.
@@ -46,6 +47,8 @@ class Fit(JobKind):
         collection: Collection whose vectors are used; the only one when None.
         where: Only slides that fulfil this SQL.
         replace: Replace heads of the same names.
+        predict: Predict all slides of the collection with each head once it is saved.
+        slides: Predict these first, in a step of their own, as somebody looks at them; one without tiles is left out.
         settings: Fields of `FitConfig` that differ from their defaults.
     """
 
@@ -57,6 +60,8 @@ class Fit(JobKind):
     collection: str | None = None
     where: str | None = None
     replace: bool = False
+    predict: bool = False
+    slides: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, tables: StoreTables) -> None:
@@ -68,6 +73,8 @@ class Fit(JobKind):
             tables.heads.require_free(name, replace=self.replace)
         for task in self.tasks:
             tables.labels.of_task(task)
+        require(self.predict or not self.slides, "slides to predict first go with predict, which is not asked for")
+        tables.ledger.resolve_slides(slides=self.slides)
         if len(collection) <= CHECKED_TILES:
             from heads.examples import gather_examples
 
@@ -78,6 +85,9 @@ class Fit(JobKind):
             self.tasks, names=list(self.names) or None, collection=self.collection, where=self.where,
             replace=self.replace, on_progress=at.on_progress, **self.settings,
         )  # fmt: skip
+        if self.predict:
+            for head in heads:
+                self._predict(head, at)
         return {
             "heads": [
                 {
@@ -99,6 +109,15 @@ class Fit(JobKind):
             return super().left(tables, since)
         rest = f", and {', '.join(lacking)} not" if lacking else ""
         return f"head {', '.join(made)} was saved before that, whole{rest}"
+
+    def _predict(self, head: Head, at: Workplace) -> None:
+        def first(progress: Progress) -> None:
+            at.on_progress(dataclasses.replace(progress, stage="predict-first"))
+
+        stored = at.tables.collection(head.collection).slides()
+        if slides := [name for name in self.slides if name in stored]:
+            head.predict(slides=slides, on_progress=first)
+        head.predict(where=self.where, on_progress=at.on_progress)
 
     def _head_names(self) -> list[str]:
         from heads.config import default_head_name

@@ -40,8 +40,41 @@ class HeadAnswer(BaseModel):
     has_predicted: bool
 
 
+class ReportAnswer(BaseModel):
+    """How good a head is on examples that it was not fitted on; more in `embedstore heads show`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    rows: int
+    groups: int = Field(description="Patients, or what the split keeps together: intervals rest on them.")
+    metrics: dict[str, MetricAnswer]
+    per_class: dict[str, dict[str, MetricAnswer]]
+    support: dict[str, int] = Field(description="Rows of each class.")
+    no_skill: dict[str, float] = Field(description="What guessing reaches, by metric.")
+    notes: list[str]
+
+
+class CardAnswer(BaseModel):
+    """A head's card, as `embedstore heads show --json` prints it; the fields that pages show are named here."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    task: str
+    digest: str
+    classes: list[str]
+    positive: str | None
+    thresholds: dict[str, float]
+    config: dict[str, Any] = Field(description="`FitConfig` as it was resolved; `split.group_by` says what groups are.")
+    examples: int
+    groups: int
+    report: ReportAnswer
+    notes: list[str] = Field(description="What one should know, such as patients that are too few.")
+    seconds: dict[str, float] = Field(description="Duration of each stage.")
+
+
 class FitBody(BaseModel):
-    """What to fit; fields as of `Store.fit_heads`."""
+    """What to fit; fields as of `Store.fit_heads`, and whether to predict with it."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -53,6 +86,8 @@ class FitBody(BaseModel):
     collection: Name | None = None
     where: Filter | None = None
     replace: bool = False
+    predict: bool = Field(False, description="Predict all slides with the head, too, those of `slides` first.")
+    slides: SlideNames = Field([], description="Slides that somebody looks at; their predictions are there first.")
     settings: dict[str, Any] = Field({}, max_length=100, description="Fields of `FitConfig`; see docs/configuration.")
 
 
@@ -110,11 +145,15 @@ def _answer(head: Head) -> HeadAnswer:
 
 @router.post("/heads", status_code=202, response_model=JobAnswer, responses=ACCEPTED | answers(409))
 async def fit_heads(request: Request, seen: SeenByFitter, body: FitBody) -> Response:
-    """Fit a head for each task, all in one pass over the vectors, as a job."""
+    """Fit a head for each task, all in one pass over the vectors, as a job; and predict with it, if asked to.
+
+    Its progress has the stages `fit`, `predict-first` and `predict`. A head of the same name keeps its URL with
+    `replace`, and those of its predictions.
+    """
     return await start_job(request, seen, "fit", body)
 
 
-@router.get("/heads/{head}", response_model=dict[str, Any], responses=answers())
+@router.get("/heads/{head}", response_model=CardAnswer, responses=answers())
 async def show_head(request: Request, seen: SeenByReader, head: str) -> Response:
     """A head's card: how it was fitted and how good it is, as `embedstore heads show --json` prints it."""
     return await seen.run("reads", request, lambda: json_answer(_card(seen, seen.service.store.head(head))))

@@ -44,6 +44,28 @@ def test_a_head_is_fitted_shown_and_removed(jobs: Jobs):
     assert gone.status_code == 404 and gone.json()["error"]["type"] == "HeadNotFoundError"
 
 
+def test_one_job_fits_and_predicts_the_slide_that_is_looked_at_first(jobs: Jobs):
+    body = {"tasks": ["tissue"], "names": ["looped"], "replace": True, "predict": True, "slides": ["s03.svs"]}
+    started = jobs.client.post("/api/heads", json=body | {"settings": QUICK}).headers["location"]
+    events = jobs.client.get(f"{started}/events").text
+    assert '"state":"done"' in events and '"stage":"predict"' in events
+    path = "/api/heads/looped/predictions"
+    assert set(jobs.client.get(f"{path}/slides").json().values()) == {40}
+    first = jobs.client.get(f"{path}/s03.svs/raster")
+    label = {"label": "normal", "slide_id": "s03.svs", "x": 0, "y": 0, "edge_l0": 512}
+    other = {**label, "label": "tumour", "x": 512}
+    assert jobs.client.post("/api/labels/tissue/add", json={"labels": [label, other]}).status_code == 200
+    assert run(jobs, "/api/heads", body | {"settings": QUICK})["state"] == "done"
+    again = jobs.client.get(f"{path}/s03.svs/raster")
+    assert again.status_code == 200 and again.headers["etag"] != first.headers["etag"]
+    assert jobs.client.post("/api/labels/tissue/undo", json={}).status_code == 200
+
+
+def test_slides_to_show_first_go_with_predict(jobs: Jobs):
+    refused = jobs.client.post("/api/heads", json={"tasks": ["tissue"], "names": ["x"], "slides": ["s03.svs"]})
+    assert refused.status_code == 400 and "predict" in refused.json()["error"]["message"]
+
+
 def test_curves_and_split_of_a_head(jobs: Jobs, fitted: Job):
     assert jobs.client.get("/api/heads/cells/curves.png").content.startswith(b"\x89PNG")
     curves = jobs.client.get("/api/heads/cells/curves").json()

@@ -18,6 +18,9 @@ PYTEST := $(BIN)/python -m pytest
 SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # Arguments may choose tests of one of the two kinds alone; pytest ends with 5 where there is none.
 MAY_BE_NONE := $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
+# The page's own checks want Node and its packages; without them the page that is built is tested all the same.
+PAGE_CHECKS := if $(MAKE) --silent viewer/node_modules; then $(MAKE) --silent viewer-check; \
+  else echo "no Node, or its packages cannot be fetched: make viewer-check is left out"; fi
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
@@ -37,6 +40,7 @@ test: $(SET_UP_DEV)  ## Run every test: on every core, then those that start Ray
 	status=0; \
 	$(PYTEST) -m "not ray" $(SIDE_BY_SIDE) $(PYTEST_ARGS) $(MAY_BE_NONE) || status=1; \
 	$(PYTEST) -m ray $(PYTEST_ARGS) $(MAY_BE_NONE) || status=1; \
+	$(if $(PYTEST_ARGS),,$(PAGE_CHECKS) || status=1;) \
 	exit $$status
 
 test-fast: $(SET_UP_DEV)  ## Run the tests that take seconds, on every core
@@ -100,5 +104,5 @@ $(SET_UP_DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $(SET_UP) $@
 
 viewer/node_modules: viewer/package.json viewer/package-lock.json
-	cd viewer && npm ci
+	cd viewer && npm ci --silent
 	@touch $@

@@ -10,6 +10,7 @@ export default defineConfig({
   build: {
     outDir: "../embedstore/service/page",
     emptyOutDir: true,
+    license: { fileName: "licenses.md" }, // of what is bundled
     assetsInlineLimit: 0, // the content security policy allows no script or style inside of HTML
     modulePreload: { polyfill: false },
     target: "es2022",

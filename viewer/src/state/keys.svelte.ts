@@ -9,6 +9,8 @@ export interface Key {
   /** Heading in the sheet. */
   group: string;
   act: (event: KeyboardEvent) => void;
+  /** Whether it does so now; always where it is left out. The sheet lists it all the same. */
+  when?: () => boolean;
 }
 
 class Keys {
@@ -26,7 +28,7 @@ class Keys {
 
   handle(event: KeyboardEvent): void {
     if (event.defaultPrevented || (isTyping(event) && !(event.ctrlKey || event.metaKey))) return;
-    const found = this.#registered.findLast(({ key }) => key === nameOf(event));
+    const found = this.#registered.findLast(({ key, when }) => key === nameOf(event) && (when?.() ?? true));
     if (found) {
       event.preventDefault();
       found.act(event);

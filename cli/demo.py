@@ -83,7 +83,8 @@ def command(
         _print_head(head)
     for picture in pictures:
         click.echo(f"look at {picture}")
-    click.echo(f"next: embedstore search --store {store.uri} --slide SLIDE --at X Y --montage like.png")
+    click.echo(f"search: embedstore search --store {store.uri} --slide SLIDE --at X Y --montage like.png")
+    click.echo(f"the page: embedstore serve --store {store.uri}, and open the address that it prints in a browser")
 
 
 class _Steps:

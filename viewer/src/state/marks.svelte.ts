@@ -1,0 +1,287 @@
+/** The task that is taught: its classes, one's own marks, and what others say. The viewer, strips and the map use it. */
+import { untrack } from "svelte";
+
+import { body, client, ServiceError } from "../api/client";
+import { classLooks, type ClassLook } from "../design/classes";
+import { connection } from "./connection.svelte";
+import { MarkSteps, placeKey, type Change, type MarkTile, type TilePlace } from "./mark_steps";
+import { place } from "./place.svelte";
+import { store } from "./store.svelte";
+
+/** A label that stands, of anybody. */
+export interface LabelRow extends TilePlace {
+  label_key: string;
+  label: string;
+  kind: "tile" | "point" | "area" | "rest" | "slide" | "patient";
+  author: string;
+  /** Of an area, level-0 pixels. */
+  geometry: { type: string; coordinates: unknown } | null;
+}
+
+/** Labels of one task, class, kind, author and file, counted. */
+interface SummaryRow {
+  task: string;
+  label: string;
+  kind: LabelRow["kind"];
+  author: string;
+  labels: number;
+  first: string;
+}
+
+export interface ChangeRow {
+  change: string;
+  author: string;
+  at: string;
+  added: number;
+  withdrawn: number;
+  undoes: string | null;
+  undone_by: string | null;
+}
+
+const CLASSES_KEY = "embedstore-classes";
+
+class Marks {
+  #summary: SummaryRow[] = $state.raw([]);
+  /** Classes that were named here and have no label yet, by task. */
+  #named: Record<string, string[]> = $state.raw(JSON.parse(globalThis.localStorage?.getItem(CLASSES_KEY) ?? "{}"));
+  #own: ReadonlyMap<string, string> = $state.raw(new Map());
+  #chosen: string | null = $state(null);
+  #steps = this.#newSteps();
+  #loaded = "";
+
+  status: "none" | "loading" | "ready" | "failed" = $state("none");
+  /** Why labels could not be read. */
+  error: Error | null = $state.raw(null);
+  /** Why the last step was taken back. */
+  problem: Error | null = $state.raw(null);
+  notes: string[] = $state.raw([]);
+  /** Steps that are not saved yet. */
+  waiting: number = $state(0);
+  canUndo: boolean = $state(false);
+  canRedo: boolean = $state(false);
+  history: ChangeRow[] = $state.raw([]);
+  /** Counts what the service has saved, so that whoever shows labels of others reads them again. */
+  saved: number = $state(0);
+
+  // -- the task -----------------------------------------------------------------------------
+
+  get tasks(): string[] {
+    return [...new Set([...this.#summary.map(({ task }) => task), ...Object.keys(this.#named)])].sort();
+  }
+
+  /** The task that marks are of: of the link, else the only one. */
+  get task(): string | null {
+    return place.query.task || (this.tasks.length === 1 ? this.tasks[0]! : null);
+  }
+
+  get classes(): ClassLook[] {
+    const task = this.task;
+    const rows = this.#summary.filter((row) => row.task === task).sort((a, b) => a.first.localeCompare(b.first));
+    return classLooks([...new Set([...rows.map(({ label }) => label), ...(this.#named[task ?? ""] ?? [])])]);
+  }
+
+  lookOf(label: string): ClassLook | null {
+    return this.classes.find((each) => each.label === label) ?? null;
+  }
+
+  /** The class that is painted with. */
+  get current(): ClassLook | null {
+    return this.classes.find(({ label }) => label === this.#chosen) ?? this.classes[0] ?? null;
+  }
+
+  choose(label: string): void {
+    this.#chosen = label;
+  }
+
+  openTask(task: string): void {
+    place.set({ task });
+  }
+
+  /** Add a class, also of a task that does not exist yet; it is kept in this browser until a label of it is saved. */
+  addClass(task: string, label: string): void {
+    const named = this.#named[task] ?? [];
+    if (!named.includes(label)) this.#named = { ...this.#named, [task]: [...named, label] };
+    localStorage.setItem(CLASSES_KEY, JSON.stringify(this.#named));
+    this.#chosen = label;
+  }
+
+  /** Labels of a class: one's own marks as they are drawn, and those of others. */
+  count(label: string): { own: number; others: number } {
+    const me = store.facts?.caller;
+    let own = 0;
+    for (const each of this.#own.values()) if (each === label) own += 1;
+    const others = this.#summary
+      .filter((row) => row.task === this.task && row.label === label && !(row.author === me && row.kind === "tile"))
+      .reduce((sum, row) => sum + row.labels, 0);
+    return { own, others };
+  }
+
+  // -- marking ------------------------------------------------------------------------------
+
+  /** Why nothing can be marked here; null where it can. */
+  get refusal(): string | null {
+    if (!store.may("label")) return "Your token may look and search. Marking needs the role “label”.";
+    if (!this.task) return "Choose a task first, or make one.";
+    if (this.classes.length === 0) return "Add a class first.";
+    return null;
+  }
+
+  /** What one has marked a tile as oneself. */
+  labelOf(tile: TilePlace): string | null {
+    return this.#own.get(placeKey(tile)) ?? null;
+  }
+
+  /** The same with its look, as strips show it. */
+  markOf(tile: TilePlace): ClassLook | null {
+    const label = this.labelOf(tile);
+    return label === null ? null : this.lookOf(label);
+  }
+
+  /** Mark tiles of the chosen collection; null takes the marks away. It is one step, which `undo` takes back. */
+  mark(tiles: readonly MarkTile[], label: string | null): void {
+    if (this.refusal === null) void this.#steps.mark(tiles, label);
+  }
+
+  /** Keys that mark the chosen tiles of a strip or of the map. */
+  get stripKeys(): { key: string; does: string; act: (tiles: readonly MarkTile[]) => void }[] {
+    if (this.refusal !== null) return [];
+    return [
+      ...this.classes
+        .filter(({ key }) => key)
+        .map(({ key, label }) => ({
+          key,
+          does: `Mark as ${label}`,
+          act: (tiles: readonly MarkTile[]) => this.mark(tiles, label),
+        })),
+      { key: "0", does: "Take the mark away", act: (tiles: readonly MarkTile[]) => this.mark(tiles, null) },
+    ];
+  }
+
+  /** Undo the last step made here; else one's last change that the service knows of. */
+  undo(): void {
+    if (!this.#steps.undo() && this.task) void this.undoChange(null);
+  }
+
+  redo(): void {
+    this.#steps.redo();
+  }
+
+  async undoChange(change: string | null): Promise<void> {
+    await this.#steps.undoChange(change);
+    await this.load();
+  }
+
+  // -- reading ------------------------------------------------------------------------------
+
+  /** Read tasks, classes and one's own marks again. */
+  async load(): Promise<void> {
+    const [task, author] = [this.task, store.facts?.caller];
+    const asked = JSON.stringify([task, author, store.collection?.name]);
+    if (asked !== this.#loaded) {
+      this.#loaded = asked;
+      this.#steps = this.#newSteps();
+      this.#own = new Map();
+      this.history = [];
+      this.status = "loading";
+      this.#show();
+    }
+    try {
+      const summary = await body(client.GET("/api/labels"));
+      this.#summary = summary.rows as unknown as SummaryRow[];
+      if (this.task !== task) return void this.load(); // the only task is the one that is meant
+      const known = task !== null && this.#summary.some((row) => row.task === task);
+      const [own, history] = known ? await Promise.all([labelsOf(task, { author }), historyOf(task)]) : [[], []];
+      if (asked !== this.#loaded) return;
+      const marks = own.filter(({ kind }) => kind === "tile").map((row) => [placeKey(row), row.label] as const);
+      this.#steps.begin(new Map(marks));
+      this.history = history.reverse();
+      this.status = "ready";
+      this.error = null;
+    } catch (error) {
+      if (asked !== this.#loaded) return;
+      this.error = error as Error;
+      if (this.status === "loading") this.status = "failed";
+    }
+  }
+
+  #newSteps(): MarkSteps {
+    const at = { task: untrack(() => this.task) ?? "", collection: untrack(() => store.collection?.name) };
+    const path = { params: { path: { task: at.task } } };
+    const send = async (made: Promise<Change>): Promise<Change> => {
+      const change = await made;
+      this.saved += 1;
+      queueMicrotask(() => void this.#follow());
+      return change;
+    };
+    return new MarkSteps(
+      {
+        add: (label, tiles) => {
+          const labels = tiles.map(({ tile_id }) => ({ label, tile_id }));
+          const given = { labels, collection: at.collection };
+          return send(body(client.POST("/api/labels/{task}/add", { ...path, body: given })));
+        },
+        withdraw: (tiles) => {
+          const places = tiles.map(({ tile_id }) => ({ tile_id }));
+          const given = { keys: [], places, collection: at.collection };
+          return send(body(client.POST("/api/labels/{task}/withdraw", { ...path, body: given })));
+        },
+        undo: (change) => send(body(client.POST("/api/labels/{task}/undo", { ...path, body: { change } }))),
+      },
+      () => this.#show(),
+    );
+  }
+
+  #show(): void {
+    this.#own = this.#steps.marks;
+    this.waiting = this.#steps.waiting;
+    this.canUndo = this.#steps.canUndo;
+    this.canRedo = this.#steps.canRedo;
+    this.problem = this.#steps.problem;
+    this.notes = this.#steps.notes;
+  }
+
+  /** After a step was saved: what the service counts by now. */
+  async #follow(): Promise<void> {
+    const task = this.task;
+    if (task === null || this.#steps.waiting > 0) return;
+    try {
+      const [summary, history] = await Promise.all([body(client.GET("/api/labels")), historyOf(task)]);
+      if (task !== this.task) return;
+      this.#summary = summary.rows as unknown as SummaryRow[];
+      this.history = history.reverse();
+    } catch {
+      // it is read again when the service is back
+    }
+  }
+}
+
+/** Labels of a task that stand; none of a task that has none. */
+export async function labelsOf(task: string, query: { author?: string; slide_id?: string }): Promise<LabelRow[]> {
+  try {
+    const answer = await body(client.GET("/api/labels/{task}", { params: { path: { task }, query } }));
+    return answer.rows as unknown as LabelRow[];
+  } catch (error) {
+    if (error instanceof ServiceError && error.status === 404) return [];
+    throw error;
+  }
+}
+
+async function historyOf(task: string): Promise<ChangeRow[]> {
+  const answer = await body(client.GET("/api/labels/{task}/history", { params: { path: { task } } }));
+  return answer.rows as unknown as ChangeRow[];
+}
+
+export const marks = new Marks();
+
+// Whoever shows marks has them read: again with another task, caller or collection, and when the service is back.
+if (globalThis.document) {
+  $effect.root(() => {
+    $effect(() => {
+      void [place.query.task, connection.returned, store.collection?.name];
+      if (store.facts) untrack(() => void marks.load());
+    });
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && store.facts) void marks.load(); // others have labelled meanwhile
+  });
+}

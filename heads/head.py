@@ -45,13 +45,13 @@ class Head:
     thresholds: NDArray[np.float32]
     ensemble: Ensemble
 
-    def probabilities(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
-        """(n, classes) of tiles (n, dim) as they are stored."""
-        return self.calibrate(self.ensemble.logits(vectors))
+    def probabilities(self, vectors: NDArray[Any], members: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+        """(n, classes) of tiles (n, dim) as they are stored; by those `members` (M, n) that count, or by all."""
+        return self.calibrate(self.ensemble.logits(vectors), members)
 
-    def calibrate(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    def calibrate(self, logits: NDArray[np.float32], members: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
         """Probabilities (n, classes) from the members' logits (M, n, columns)."""
-        return self.ensemble.probabilities(logits, len(self.classes), self.multi_label)
+        return self.ensemble.probabilities(logits, len(self.classes), self.multi_label, members)
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which classes (n, classes) are decided on, from probabilities (n, classes)."""

@@ -7,16 +7,18 @@ from embedstore.labels.given import given_labels
 from embedstore.labels.importing import ImportConfig, LabelImport, read_labels
 from embedstore.labels.slide_targets import SlideTargets, slide_targets
 from embedstore.labels.targets import Targets
-from embedstore.labels.tile_targets import TileTargets, join_labels
+from embedstore.labels.tile_targets import LabelledTiles, TileTargets, join_labels, labelled_tiles
 
 __all__ = [
     "ImportConfig",
     "LabelImport",
+    "LabelledTiles",
     "SlideTargets",
     "Targets",
     "TileTargets",
     "given_labels",
     "join_labels",
+    "labelled_tiles",
     "read_asap",
     "read_geojson",
     "read_labels",

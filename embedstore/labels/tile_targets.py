@@ -1,6 +1,7 @@
 """The targets of tiles: the classes that the labels of a task give to each tile of a collection."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -119,6 +120,37 @@ def join_labels(
         ignored=int(np.isin(np.flatnonzero(code < 0), rest, invert=True).sum()),
         missed=tuple(name for name in candidates if name not in kept),
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelledTiles:
+    """Which labels of places are about which tiles of a collection, p pairs.
+
+    Attributes:
+        tile: (p,) index into the `TileLocations`.
+        row: (p,) row of `table`, a label that is about the tile.
+        table: The labels of the task.
+    """
+
+    tile: NDArray[np.int64]
+    row: NDArray[np.int64]
+    table: pa.Table
+
+
+def labelled_tiles(
+    locations: TileLocations, labels: pa.Table, patients: Mapping[str, str | None], *, task: str, config: JoinConfig
+) -> LabelledTiles:
+    """The tiles that labels of a task are about, also where these contradict each other.
+
+    Labels of whole slides and patients do not count: a tile of theirs may still be labelled itself. Arguments as of
+    `join_labels`.
+
+    Raises:
+        TaskNotFoundError: no label is of the task.
+    """
+    of_task = task_labels(labels, task)
+    (tile, row), _, _ = match_labels(locations, of_task, config, *_patients(locations, of_task, patients))
+    return LabelledTiles(tile=tile, row=row, table=of_task.table)
 
 
 def _patients(

@@ -43,6 +43,84 @@ class TileSample:
         return (f"{self.left_out:,} tile(s) of the sample have a vector of zeros, NaN or infinity; left out",)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DrawnRows:
+    """Rows of a collection that were drawn.
+
+    Attributes:
+        collection: The collection at the version whose rows they are.
+        rows: (n,) positions in the table, ascending.
+        candidates, slides: Tiles and slides that they were drawn from.
+    """
+
+    collection: Collection
+    rows: NDArray[np.int64]
+    candidates: int
+    slides: int
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """Columns of the rows."""
+        dataset, step = self.collection.dataset(), batch_rows(self.collection.dim)
+        parts = [
+            dataset.take(self.rows[start : start + step].tolist(), columns=list(columns))
+            for start in range(0, len(self.rows), step)
+        ]
+        return pa.concat_tables(parts) if parts else dataset.to_table(columns=list(columns), filter="false")
+
+
+def draw_rows(
+    collection: Collection,
+    n: int,
+    *,
+    slides: Sequence[str] | None = None,
+    tile_ids: NDArray[np.int64] | None = None,
+    exclude: NDArray[np.int64] | None = None,
+    seed: int = 0,
+) -> DrawnRows:
+    """Draw the same number of tiles from each slide, and all tiles of a slide that has fewer.
+
+    The slide of every candidate is read: 4 bytes of memory each, 8 more where slides are given, and 1 where ids are.
+
+    Args:
+        n: Tiles to draw; 0 for all.
+        slides: Draw from these slides only.
+        tile_ids: Draw from these tiles only.
+        exclude: Do not draw these tiles.
+    Raises:
+        ConfigError: n is negative.
+    """
+    require(n >= 0, f"the sample has {n} tiles; expected 1 or more, or 0 for all")
+    collection = collection.pinned()  # row numbers are those of one version
+    by_id = tile_ids is not None or exclude is not None
+    columns = ["slide_id", *(["tile_id"] if by_id else []), *(["_rowoffset"] if slides is not None else [])]
+    codes, keep, offsets, names = [], [], [], dict[str, int]()
+    for batch in collection.batches(slides=slides, columns=columns, batch_size=1 << 20):
+        slide = batch.column("slide_id").dictionary_encode()
+        batch_codes = np.array([names.setdefault(name, len(names)) for name in slide.dictionary.to_pylist()], np.int32)
+        codes.append(batch_codes[slide.indices.to_numpy()] if len(batch_codes) else np.empty(0, np.int32))
+        if by_id:
+            keep.append(_allowed(batch.column("tile_id").to_numpy(), tile_ids, exclude))
+        if slides is not None:
+            offsets.append(batch.column("_rowoffset").to_numpy())
+    code = np.concatenate(codes) if codes else np.empty(0, np.int32)
+    allowed = np.concatenate([*keep, np.empty(0, bool)]) if by_id else np.ones(len(code), bool)
+    candidates = np.flatnonzero(allowed)
+    rows = candidates[_drawn(code[candidates], n or len(candidates), np.random.default_rng(seed))]
+    return DrawnRows(
+        collection=collection,
+        rows=np.concatenate(offsets)[rows] if offsets else rows,
+        candidates=len(candidates),
+        slides=len(np.unique(code[candidates])),
+    )
+
+
+def _allowed(
+    ids: NDArray[np.int64], tile_ids: NDArray[np.int64] | None, exclude: NDArray[np.int64] | None
+) -> NDArray[np.bool_]:
+    allowed = np.ones(len(ids), bool) if tile_ids is None else np.isin(ids, tile_ids)
+    return allowed if exclude is None else allowed & ~np.isin(ids, exclude)
+
+
 def sample_tiles(
     collection: Collection,
     n: int,
@@ -51,51 +129,15 @@ def sample_tiles(
     tile_ids: NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> TileSample:
-    """Draw the same number of tiles from each slide, and all tiles of a slide that has fewer.
-
-    The slide of every candidate is read (4 bytes of memory each, 12 where slides are given), but only the vectors of
-    the tiles that are drawn.
-
-    Args:
-        n: Tiles to draw; 0 for all.
-        slides: Draw from these slides only.
-        tile_ids: Draw from these tiles only.
-    Raises:
-        ConfigError: n is negative.
-    """
-    require(n >= 0, f"the sample has {n} tiles; expected 1 or more, or 0 for all")
-    collection = collection.pinned()  # row numbers are those of one version
-    columns = [
-        "slide_id",
-        *(["tile_id"] if tile_ids is not None else []),
-        *(["_rowoffset"] if slides is not None else []),
-    ]
-    codes, keep, offsets, names = [], [], [], dict[str, int]()
-    for batch in collection.batches(slides=slides, columns=columns, batch_size=1 << 20):
-        slide = batch.column("slide_id").dictionary_encode()
-        batch_codes = np.array([names.setdefault(name, len(names)) for name in slide.dictionary.to_pylist()], np.int32)
-        codes.append(batch_codes[slide.indices.to_numpy()] if len(batch_codes) else np.empty(0, np.int32))
-        if tile_ids is not None:
-            keep.append(np.isin(batch.column("tile_id").to_numpy(), tile_ids))
-        if slides is not None:
-            offsets.append(batch.column("_rowoffset").to_numpy())
-    code = np.concatenate(codes) if codes else np.empty(0, np.int32)
-    allowed = np.ones(len(code), bool) if tile_ids is None else np.concatenate([*keep, np.empty(0, bool)])
-    candidates = np.flatnonzero(allowed)
-    rows = candidates[_drawn(code[candidates], n or len(candidates), np.random.default_rng(seed))]
-    rows = np.concatenate(offsets)[rows] if offsets else rows
-    dataset, step = collection.dataset(), batch_rows(collection.dim)
-    parts = [
-        dataset.take(rows[start : start + step].tolist(), columns=[*TILE_COLUMNS, "vector"])
-        for start in range(0, len(rows), step)
-    ]
-    table = pa.concat_tables(parts) if parts else dataset.to_table(columns=[*TILE_COLUMNS, "vector"], filter="false")
+    """Draw tiles as `draw_rows` does, and read the vectors of those that are drawn. Arguments and errors as there."""
+    sample = draw_rows(collection, n, slides=slides, tile_ids=tile_ids, seed=seed)
+    table = sample.read([*TILE_COLUMNS, "vector"])
     vectors, valid = directions(matrix(table.column("vector").combine_chunks(), collection.dim))
     return TileSample(
         tiles=table.drop_columns(["vector"]).filter(pa.array(valid)),
         vectors=vectors,
-        candidates=len(candidates),
-        slides=len(np.unique(code[candidates])),
+        candidates=sample.candidates,
+        slides=sample.slides,
         left_out=int((~valid).sum()),
     )
 

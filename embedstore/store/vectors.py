@@ -31,7 +31,7 @@ def read_vectors(
     """
     out = room_for((len(rows), collection.dim), memory_map)
     done = 0
-    for block in _blocks(collection, rows, version):
+    for block in vector_blocks(collection, rows, version):
         out[done : done + len(block)] = block
         bad = bad_rows(block)
         if len(bad):
@@ -48,7 +48,8 @@ def room_for(shape: tuple[int, ...], memory_map: Path | None) -> NDArray[np.floa
     return np.lib.format.open_memmap(memory_map, mode="w+", dtype=np.float16, shape=shape)
 
 
-def _blocks(collection: Collection, rows: NDArray[np.int64], version: int) -> Iterator[NDArray[np.float16]]:
+def vector_blocks(collection: Collection, rows: NDArray[np.int64], version: int) -> Iterator[NDArray[np.float16]]:
+    """The same a block of about 8 MB at a time, whatever they hold. Arguments as of `read_vectors`."""
     dataset = collection.dataset(version)
     dim = collection.dim
     if len(rows) < TAKE_SHARE * dataset.count_rows():

@@ -68,11 +68,21 @@ class Ensemble:
         empty = np.zeros((len(self), 0, self.offset.shape[1]), np.float32)
         return np.concatenate([empty, *parts], axis=1)[:, :n]
 
-    def probabilities(self, logits: NDArray[np.float32], classes: int, multi_label: bool) -> NDArray[np.float32]:
-        """(n, classes): the mean over members of their calibrated probabilities, from logits (M, n, columns)."""
+    def probabilities(
+        self, logits: NDArray[np.float32], classes: int, multi_label: bool, members: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """(n, classes): the mean over members of their calibrated probabilities, from logits (M, n, columns).
+
+        Args:
+            members: (M, n) whether each member counts for each row, one at least; all when None.
+        """
         calibrated = (logits + self.offset[:, None]) / self.temperature[:, None, None]
         columns = softmax(calibrated, axis=-1) if is_softmax(classes, multi_label) else expit(calibrated)
-        mean = columns.mean(axis=0)
+        if members is None:
+            mean = columns.mean(axis=0)
+        else:
+            mean = np.where(members[:, :, None], columns, 0).sum(axis=0) / members.sum(axis=0)[:, None]
+            mean = mean.astype(columns.dtype)
         return np.concatenate([1 - mean, mean], axis=1) if is_binary(classes, multi_label) else mean
 
 

@@ -28,6 +28,8 @@ COMMANDS = {
     "augmenters": ("cli.augmenters", "List, show and remove latent augmenters."),
     "heads": ("cli.heads", "List, show and remove heads."),
     "predict": ("cli.predict", "Run a head over a collection and store its predictions."),
+    "suggest": ("cli.suggest", "Propose the tiles whose labels would teach most."),
+    "mistakes": ("cli.mistakes", "List labelled tiles that a head takes for another class."),
     "serve": ("cli.serve", "Serve a store over HTTP, for programs, notebooks and a page."),
     "audit": ("cli.audit", "Find leaks, outliers and duplicate slides."),
     "index": ("cli.index", "Bring the search index up to date, or choose another index."),

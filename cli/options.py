@@ -3,9 +3,15 @@
 import datetime as dt
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from embedstore.result_table import NotedTable
 
 store_option = click.option(
     "--store",
@@ -94,6 +100,30 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return str(value)
+
+
+def save_picture(picture: "Image.Image", path: Path, *, option: str) -> None:
+    """Write a picture that the user named by an option, in the format of its ending, whole or not at all."""
+    from embedstore.output_files import atomic_write
+
+    with atomic_write(path) as part:
+        try:
+            picture.save(part)
+        except ValueError as error:  # PIL chooses the format by the name
+            raise click.UsageError(f"{option} {path}: {error}; name a .png or .jpg") from error
+
+
+def print_found(found: "NotedTable", *, collection: str, as_json: bool) -> None:
+    """Tiles with their notes: a line each, without the columns that have no value."""
+    if as_json:
+        print_json({"collection": collection, "title": found.title, "notes": found.notes, "tiles": found.to_pylist()})
+        return
+    click.echo(f"{len(found):,} {found.title}", err=True)
+    rows = found.to_pylist()
+    names = [name for name in found.column_names if any(row[name] is not None for row in rows)]
+    if rows:
+        print_table([[row[name] for name in names] for row in rows], names)
+    print_notes(found.notes)
 
 
 def print_facts(*facts: tuple[str, object]) -> None:

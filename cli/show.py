@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cli.options import TileId, collection_option, json_option, print_json, store_option
+from cli.options import TileId, collection_option, json_option, print_json, save_picture, store_option
 
 
 @click.command(
@@ -36,7 +36,6 @@ def command(
     """
     from embedstore import api
     from embedstore.errors import SlideNotInStoreError
-    from embedstore.output_files import atomic_write
 
     if (tile is None) == (slide is None):
         raise click.UsageError("name a tile by its id, or a slide with --slide")
@@ -55,11 +54,7 @@ def command(
     if not no_picture:
         path = Path(out or f"{tile}.png")
         picture = opened.tile_picture(row)
-        with atomic_write(path) as part:
-            try:
-                picture.save(part)
-            except ValueError as error:  # PIL chooses the format by the name
-                raise click.UsageError(f"--out {path}: {error}; name a .png or .jpg") from error
+        save_picture(picture, path, option="--out")
         shown["picture"] = str(path)
     if as_json:
         print_json({**shown, "vector": vector})

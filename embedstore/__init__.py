@@ -37,7 +37,15 @@ if TYPE_CHECKING:
     )
     from embedstore.extractors import ExtractorConfig
     from embedstore.search_config import SearchConfig
-    from heads.config import AugmentConfig, AugmenterConfig, FitConfig, SelectConfig, SplitConfig
+    from heads.config import (
+        AugmentConfig,
+        AugmenterConfig,
+        FitConfig,
+        MistakesConfig,
+        SelectConfig,
+        SplitConfig,
+        SuggestConfig,
+    )
 
 __all__ = [
     "AccessLog",
@@ -53,6 +61,7 @@ __all__ = [
     "IngestResult",
     "JoinConfig",
     "Labels",
+    "MistakesConfig",
     "ReadingConfig",
     "RemoteStore",
     "RunConfig",
@@ -61,6 +70,7 @@ __all__ = [
     "SelectConfig",
     "SplitConfig",
     "Store",
+    "SuggestConfig",
     "Table",
     "TilingConfig",
     "TissueConfig",
@@ -88,11 +98,13 @@ _ELSEWHERE = {
     "ExtractorConfig": "embedstore.extractors",
     "FitConfig": "heads.config",
     "JoinConfig": "embedstore.config",
+    "MistakesConfig": "heads.config",
     "ReadingConfig": "embedstore.config",
     "RunConfig": "embedstore.config",
     "SearchConfig": "embedstore.search_config",
     "SelectConfig": "heads.config",
     "SplitConfig": "heads.config",
+    "SuggestConfig": "heads.config",
     "TilingConfig": "embedstore.config",
     "TissueConfig": "embedstore.config",
     "ViewConfig": "embedstore.config",

@@ -110,6 +110,21 @@ class Table:
         return f"{self.title}: {rows}{shown}" if self.title else f"{rows}{shown}"
 
 
+class NotedTable(Table):
+    """Rows, and what the user should know of them.
+
+    Attributes:
+        notes: Sentences.
+    """
+
+    def __init__(self, table: pa.Table, *, title: str = "", notes: tuple[str, ...] = ()):
+        super().__init__(table, title=title)
+        self.notes = notes
+
+    def _heading(self) -> str:
+        return "\n".join([super()._heading(), *(f"note: {note}" for note in self.notes)])
+
+
 def card(title: str, facts: Mapping[str, object]) -> str:
     """HTML of a title and named facts, as notebooks show what is not a table."""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items())

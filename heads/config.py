@@ -14,6 +14,10 @@ from embedstore.config import JoinConfig, Settings, require
 Model = Literal["linear", "mlp", "mean", "max", "abmil"]
 #: Models that look at one tile; the others look at all tiles of a slide or patient.
 TILE_MODELS = ("linear", "mlp")
+#: Most tiles of one proposal.
+MOST_SUGGESTED = 1_000
+#: Most tiles of one list of mistakes.
+MOST_MISTAKES = 10_000
 #: Models that L-BFGS fits: they are linear in what it optimises.
 LBFGS_MODELS = ("linear", "mean", "max")
 
@@ -382,6 +386,77 @@ class SelectConfig(Settings):
             optimizer="lbfgs", c=self.c, classes=self.classes, split=self.split, join=self.join, bootstrap=0,
             seed=self.seed,
         )  # fmt: skip
+
+
+#: How tiles are chosen for labelling; the first is the default of a head, the second without one.
+Strategy = Literal["uncertain-diverse", "typical", "uncertainty", "diverse", "nearest-to-marks", "random"]
+#: Those that need a head.
+UNCERTAIN: tuple[Strategy, ...] = ("uncertain-diverse", "uncertainty")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuggestConfig(Settings):
+    """Which tiles are proposed to be labelled next.
+
+    Attributes:
+        n: Number of tiles.
+        strategy: How they are chosen: `uncertain-diverse`, different ones among those that the head is least certain
+            of; `uncertainty`, these alone; `typical`, the middles of groups without a label; `diverse`, the farthest
+            from all that is labelled; `nearest-to-marks`, the most similar to the labelled tiles of a class; or
+            `random`; uncertain-diverse with a head, typical without when None.
+        where: SQL that a tile must satisfy, as of a search.
+        per_slide: Largest number of tiles from one slide; twice an even share of a slide or patient when None.
+        pool: Tiles that are drawn, the same number from each slide, and chosen among; 0 takes all.
+        label: With `nearest-to-marks`, the class; the one with the fewest labelled tiles when None.
+        seed: The same seed proposes the same tiles.
+    """
+
+    n: int = 20
+    strategy: Strategy | None = None
+    where: str | None = None
+    per_slide: int | None = None
+    pool: int = 20_000
+    label: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1 <= self.n <= MOST_SUGGESTED, f"n is {self.n}; expected 1 to {MOST_SUGGESTED:,} tiles")
+        require(self.per_slide is None or self.per_slide >= 1, f"per_slide is {self.per_slide}; expected 1 or more")
+        require(self.pool >= 0, f"pool is {self.pool}; expected 1 or more tiles, or 0 for all")
+        require(self.seed >= 0, f"seed is {self.seed}; expected 0 or more")
+        require(
+            self.label is None or self.strategy == "nearest-to-marks",
+            "label goes with the strategy nearest-to-marks; give both, or leave it out",
+        )
+
+
+#: Where a labelled tile was when a head was fitted; `new`: it had no label then.
+Part = Literal["train", "valid", "test", "new"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MistakesConfig(Settings):
+    """Which of the tiles are listed whose labels a head disagrees with.
+
+    Attributes:
+        n: Largest number of tiles.
+        where: SQL that a tile must satisfy, as of a search.
+        label: Only tiles that are labelled with this class.
+        predicted: Only tiles that the head takes for this class.
+        part: Only tiles of this part of the head's split: `train`, `valid`, `test`, or `new`, labelled since it was
+            fitted.
+    """
+
+    n: int = 100
+    where: str | None = None
+    label: str | None = None
+    predicted: str | None = None
+    part: Part | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1 <= self.n <= MOST_MISTAKES, f"n is {self.n}; expected 1 to {MOST_MISTAKES:,} tiles")
 
 
 def few_shot_name(shot: int) -> str:

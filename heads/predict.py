@@ -57,7 +57,7 @@ def predict(
     """
     head = Head.from_stored(store.heads.get(name))
     source = store.collection(collection or head.collection)
-    _require_extractor(head, source)
+    require_extractor(head, source)
     chosen = _choose_slides(store, source, slides, where)
     counts = np.zeros(len(head.classes), np.int64)  # decisions for each class
     table = store.predictions(name)
@@ -72,7 +72,8 @@ def predict(
     )  # fmt: skip
 
 
-def _require_extractor(head: Head, collection: Collection) -> None:
+def require_extractor(head: Head, collection: Collection) -> None:
+    """Raise HeadMismatchError unless a collection's vectors are of the extractor that a head was fitted on."""
     extractor = collection.extractor()
     if extractor.digest != head.extractor_digest:
         raise HeadMismatchError(

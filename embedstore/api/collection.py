@@ -19,7 +19,7 @@ from embedstore.errors import ConfigError
 from embedstore.progress import OnProgress
 from embedstore.progress_bar import progress_bar
 from embedstore.quantities import human_bytes
-from embedstore.result_table import Table, card
+from embedstore.result_table import NotedTable, Table, card
 from embedstore.search_config import AWAY_WEIGHT, SearchConfig
 from embedstore.settings import as_names, build_config
 from embedstore.store import Collection as CollectionTable
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from embedstore.search import Duplicates, Leaks, Outliers, Query
     from embedstore.search.hot import WarmFacts
     from embedstore.store import CollectionRecord, IndexFacts
+    from heads.config import SuggestConfig
 
 
 @tells_access_errors
@@ -145,23 +146,28 @@ class Collection:
 
         return [Image.fromarray(pixels) for pixels in tile_pictures(self._tables, self.name, list(rows))]
 
-    def contact_sheet(self, *, tiles: int = 24, seed: int = 0) -> "Image.Image":
-        """A picture of some tiles of the collection, drawn at random.
+    def contact_sheet(
+        self, rows: Sequence[dict[str, Any]] | Table | None = None, *, tiles: int = 24, seed: int = 0
+    ) -> "Image.Image":
+        """A picture of some tiles of the collection.
 
         Args:
-            tiles: Number of tiles.
+            rows: Rows of `tiles`, of a search, of what is suggested; tiles drawn at random when None.
+            tiles: Number of tiles to draw.
             seed: The same seed draws the same tiles.
         Raises:
             SlideNotFoundError: a slide is no longer where it was ingested from.
         """
-        from embedstore.export import contact_sheet, tile_pictures
+        from embedstore.export import contact_sheet, tile_captions, tile_pictures
 
-        table = self._table.tiles(columns=TILE_COLUMNS)
-        chosen = np.sort(np.random.default_rng(seed).choice(len(table), min(tiles, len(table)), replace=False))
-        rows = table.take(chosen).to_pylist()
-        captions = [f"{row['slide_id']}\n{row['name'] or '{x}, {y}'.format(**row)}" for row in rows]
-        pictures = tile_pictures(self._tables, self.name, rows)
-        return contact_sheet(pictures, captions, title=f"{len(table)} tiles in {self.name}")
+        title = f"tiles in {self.name}" if not isinstance(rows, Table) or not rows.title else rows.title
+        if rows is None:
+            table = self._table.tiles(columns=TILE_COLUMNS)
+            title = f"{len(table)} {title}"
+            chosen = np.sort(np.random.default_rng(seed).choice(len(table), min(tiles, len(table)), replace=False))
+            rows = table.take(chosen).to_pylist()
+        pictures = tile_pictures(self._tables, self.name, list(rows))
+        return contact_sheet(pictures, tile_captions(rows), title=title)
 
     # -- search -----------------------------------------------------------------------------
 
@@ -350,6 +356,30 @@ class Collection:
         from embedstore.search import filter_columns
 
         return filter_columns(self._tables, self._table)
+
+    def suggest(self, config: "SuggestConfig | None" = None, *, task: str | None = None, **settings: Any) -> NotedTable:
+        """Propose tiles to be labelled first, where there is no head yet: typical ones, spread over slides.
+
+        With a head, `Head.suggest` knows what it is uncertain of.
+
+        Args:
+            config: How they are chosen; the defaults when None.
+            task: Tiles that its labels are about already are left out; it may have none.
+            settings: Fields of `SuggestConfig`, such as n=20, strategy="diverse" or where="cohort = 'A'".
+        Returns:
+            A row a tile, as of `Head.suggest`; what only a head knows is null.
+        Raises:
+            ConfigError: the strategy needs a head or a task, `where` is not a valid condition, or a setting that does
+                not exist.
+            LabelError: tiles near to labelled ones are asked for, and there are none.
+            QueryError: the collection is empty.
+        """
+        from heads.active import suggest_tiles
+        from heads.config import SuggestConfig
+
+        config = build_config(SuggestConfig, config, **settings)
+        found = suggest_tiles(self._tables, self._table, config, task=task)
+        return NotedTable(found.table, title=found.title, notes=found.notes)
 
     # -- checks -----------------------------------------------------------------------------
 

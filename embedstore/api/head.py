@@ -10,8 +10,8 @@ from embedstore.access_errors import tells_access_errors
 from embedstore.api.exporting import write_export
 from embedstore.progress import OnProgress, no_progress
 from embedstore.progress_bar import progress_bar
-from embedstore.result_table import Table, card
-from embedstore.settings import as_names
+from embedstore.result_table import NotedTable, Table, card
+from embedstore.settings import as_names, build_config
 from embedstore.store import Store as StoreTables
 from embedstore.store import StoredHead
 from embedstore.store.removal import remove_head
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from embedstore.export import ExportFormat, ExportResult, PredictionRaster
+    from heads.config import MistakesConfig, SuggestConfig
     from heads.evaluation.report import Metric, Report
     from heads.predict import Predicted
     from heads.record import HeadRecord
@@ -177,6 +178,66 @@ class Head:
         from embedstore.export import export_scope, prediction_raster
 
         return prediction_raster(export_scope(self._tables, head=self.name, slides=[slide_id]), slide_id)
+
+    # -- what to label ----------------------------------------------------------------------
+
+    def suggest(self, config: "SuggestConfig | None" = None, **settings: Any) -> NotedTable:
+        """Propose tiles of its collection that would teach it most, to be labelled next.
+
+        Tiles that labels of its task are about already are left out, and no slide or patient has many. It predicts a
+        sample of the tiles itself, so that stored predictions need not be there.
+
+        Args:
+            config: How they are chosen; the defaults when None.
+            settings: Fields of `SuggestConfig`, such as n=20, strategy="uncertain-diverse", where="cohort = 'A'",
+                per_slide=2 or pool=50_000.
+        Returns:
+            A row a tile, in the order in which to label them: the tile and its place, the class that the head takes it
+            for (`predicted`), its `probability`, the `uncertainty` (0 to 1), and the `reason` for people.
+        Raises:
+            HeadMismatchError: it classifies slides or patients, or the collection's vectors are of another extractor.
+            ConfigError: `where` is not a valid condition, or a setting that does not exist.
+            LabelError: tiles near to labelled ones are asked for, and there are none.
+        """
+        from heads.config import SuggestConfig
+        from heads.devices import prepare_jax
+
+        config = build_config(SuggestConfig, config, **settings)
+        prepare_jax()
+        from heads.active import suggest_tiles
+        from heads.head import Head as FittedHead
+
+        head = FittedHead.from_stored(self._stored)
+        found = suggest_tiles(self._tables, self._tables.collection(head.collection), config, head=head)
+        return NotedTable(found.table, title=found.title, notes=found.notes)
+
+    def mistakes(self, config: "MistakesConfig | None" = None, **settings: Any) -> NotedTable:
+        """Labelled tiles that it takes for another class, the most certain first.
+
+        A tile that the head was tested on in one of its folds is predicted by the networks of that fold alone, which
+        have not seen its label. Labels of whole slides and patients do not count.
+
+        Args:
+            config: Which tiles are listed; the defaults when None.
+            settings: Fields of `MistakesConfig`, such as n=50, label="tumour", predicted="normal" or part="test".
+        Returns:
+            A row a tile: the tile and its place, the `label` and the probability that the head gives to it
+            (`label_probability`), the class that it takes the tile for (`predicted`) and its `probability`, the `part`
+            of its split (train, valid, test, or new to it), and the `authors` of the labels.
+        Raises:
+            HeadMismatchError: it classifies slides or patients.
+            TaskNotFoundError, LabelError: its task has no labels of tiles any more, or it knows no such class.
+            ConfigError: `where` is not a valid condition, or a setting that does not exist.
+        """
+        from heads.config import MistakesConfig
+        from heads.devices import prepare_jax
+
+        config = build_config(MistakesConfig, config, **settings)
+        prepare_jax()
+        from heads.active import find_mistakes
+
+        found = find_mistakes(self._tables, self._stored, config)
+        return NotedTable(found.table, title=found.title, notes=found.notes)
 
     # -- export -----------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embedstore.client.connection import Connection, path
+from embedstore.client.connection import Connection, noted_table, path
 from embedstore.client.exports import export_over
 from embedstore.client.jobs import run_job
 from embedstore.client.not_remote import only_at_store
@@ -23,7 +23,7 @@ from embedstore.progress import OnProgress, Progress
 from embedstore.progress_bar import progress_bar
 from embedstore.quantities import human_bytes
 from embedstore.query_vector import FORMATS
-from embedstore.result_table import Table, card
+from embedstore.result_table import NotedTable, Table, card
 from embedstore.search_config import AWAY_WEIGHT, SearchConfig
 from embedstore.settings import build_config
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from embedstore.export_format import ExportFormat
     from embedstore.search import Duplicates, Leaks, Outliers
     from embedstore.store import CollectionRecord, IndexFacts
+    from heads.config import SuggestConfig
 
 
 #: Queries of one request, rows of its answer, and bytes of its body.
@@ -118,18 +119,21 @@ class RemoteCollection:
             self._path("vectors"), most=most, slide_id=slide_id, where=where, columns=list(columns)
         )
 
-    def contact_sheet(self, *, tiles: int = 24, seed: int = 0) -> "Image.Image":
-        """A picture of some tiles of the collection, drawn at random; as `embedstore.Collection.contact_sheet`."""
-        from embedstore.export import contact_sheet
+    def contact_sheet(
+        self, rows: Sequence[dict[str, Any]] | Table | None = None, *, tiles: int = 24, seed: int = 0
+    ) -> "Image.Image":
+        """A picture of some tiles of the collection; arguments as of `embedstore.Collection.contact_sheet`."""
+        from embedstore.export import contact_sheet, tile_captions
 
-        count = len(self)
-        chosen = np.sort(np.random.default_rng(seed).choice(count, min(tiles, count), replace=False))
-        table = pa.concat_tables(
-            self._connection.table(self._path("tiles"), most=1, start=position) for position in chosen.tolist()
-        )
-        captions = [f"{row['slide_id']}\n{row['name'] or '{x}, {y}'.format(**row)}" for row in table.to_pylist()]
-        pictures = pictures_of(self._connection, self.name, table["tile_id"].to_pylist())
-        return contact_sheet(list(map(np.asarray, pictures)), captions, title=f"{count} tiles in {self.name}")
+        title = f"tiles in {self.name}" if not isinstance(rows, Table) or not rows.title else rows.title
+        if rows is None:
+            count = len(self)
+            title = f"{count} {title}"
+            chosen = np.sort(np.random.default_rng(seed).choice(count, min(tiles, count), replace=False))
+            rows = pa.concat_tables(
+                self._connection.table(self._path("tiles"), most=1, start=position) for position in chosen.tolist()
+            ).to_pylist()
+        return contact_sheet(list(map(np.asarray, self.pictures(rows))), tile_captions(rows), title=title)
 
     def pictures(self, rows: Sequence[dict[str, Any]] | Table) -> "list[Image.Image]":
         """Pictures of tiles as the extractor saw them, as JPEG; arguments as of `embedstore.Collection.pictures`."""
@@ -248,6 +252,16 @@ class RemoteCollection:
     def filter_columns(self) -> dict[str, str]:
         """{column that `where` may name: where it comes from}."""
         return self._get("filter-columns")
+
+    def suggest(self, config: "SuggestConfig | None" = None, *, task: str | None = None, **settings: Any) -> NotedTable:
+        """Propose tiles to be labelled first, where there is no head yet; as `embedstore.Collection.suggest`.
+
+        A pool is 1 to 100,000 tiles.
+        """
+        from heads.config import SuggestConfig
+
+        config = build_config(SuggestConfig, config, **settings)
+        return noted_table(self._connection, self._path("suggest"), {**vars(config), "task": task})
 
     # -- checks -----------------------------------------------------------------------------
 

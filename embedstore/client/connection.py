@@ -23,6 +23,7 @@ from embedstore.errors import (
     ServiceNotReachableError,
     VersionNotFoundError,
 )
+from embedstore.result_table import NotedTable
 from embedstore.version import __version__
 
 #: A search may wait for its turn, and a table takes a while to come; seconds.
@@ -252,6 +253,12 @@ class Connection:
 def path(*parts: str | int) -> str:
     """A path below /api; each part is quoted, whatever it holds."""
     return "/".join(["/api", *(quote(str(part), safe="", errors="replace") for part in parts)])
+
+
+def noted_table(connection: Connection, path: str, body: Mapping[str, Any]) -> NotedTable:
+    """The table with notes that answers JSON which changes nothing; what is None is not sent."""
+    rows, facts = connection.post_for_table(path, {name: value for name, value in body.items() if value is not None})
+    return NotedTable(rows, title=facts["title"], notes=tuple(json.loads(facts["notes"])))
 
 
 def _error_class(kind: str) -> type[EmbedStoreError]:

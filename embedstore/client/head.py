@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from embedstore.client.connection import Connection, path
+from embedstore.client.connection import Connection, noted_table, path
 from embedstore.client.exports import export_over
 from embedstore.client.jobs import run_job
 from embedstore.errors import HeadNotFoundError, TooLargeError
 from embedstore.progress import OnProgress, no_progress
-from embedstore.result_table import Table, card
-from embedstore.settings import as_names
+from embedstore.result_table import NotedTable, Table, card
+from embedstore.settings import as_names, build_config
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from embedstore.api.head import FitAgain
     from embedstore.export import ExportResult, PredictionRaster
     from embedstore.export_format import ExportFormat
+    from heads.config import MistakesConfig, SuggestConfig
     from heads.evaluation.report import Metric, Report
     from heads.predicted import Predicted
     from heads.record import HeadRecord
@@ -140,6 +141,25 @@ class RemoteHead:
                 self._path("predictions", slide_id, "raster"), accept="application/vnd.safetensors", type="float16"
             )
         )
+
+    # -- what to label ----------------------------------------------------------------------
+
+    def suggest(self, config: "SuggestConfig | None" = None, **settings: Any) -> NotedTable:
+        """Propose tiles that would teach it most, to be labelled next; as `embedstore.Head.suggest`.
+
+        A pool is 1 to 100,000 tiles.
+        """
+        from heads.config import SuggestConfig
+
+        config = build_config(SuggestConfig, config, **settings)
+        return noted_table(self._connection, self._path("suggest"), vars(config))
+
+    def mistakes(self, config: "MistakesConfig | None" = None, **settings: Any) -> NotedTable:
+        """Labelled tiles that it takes for another class, the most certain first; as `embedstore.Head.mistakes`."""
+        from heads.config import MistakesConfig
+
+        config = build_config(MistakesConfig, config, **settings)
+        return noted_table(self._connection, self._path("mistakes"), vars(config))
 
     # -- export -----------------------------------------------------------------------------
 

@@ -13,7 +13,14 @@ from embedstore.export.hits import (
     write_montage,
     write_page,
 )
-from embedstore.export.pictures import contact_sheet, draw_class_map, draw_heat_map, pictures_at_hand, tile_pictures
+from embedstore.export.pictures import (
+    contact_sheet,
+    draw_class_map,
+    draw_heat_map,
+    pictures_at_hand,
+    tile_captions,
+    tile_pictures,
+)
 from embedstore.export.predictions import (
     ExportScope,
     PredictionRaster,
@@ -49,6 +56,7 @@ __all__ = [
     "pictures_at_hand",
     "prediction_raster",
     "slide_scores",
+    "tile_captions",
     "tile_pictures",
     "write_anndata",
     "write_geojson",

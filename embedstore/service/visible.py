@@ -23,6 +23,7 @@ from embedstore.service.security import Caller, Role, needs
 from embedstore.service.security.projects import ProjectSlides
 from embedstore.service.security.pseudonyms import NOBODY, mapped
 from embedstore.service.service import Service, service_of
+from embedstore.store import Store as Tables
 from embedstore.store.schema import SLIDES
 from embedstore.store.sql import clipped
 
@@ -116,6 +117,11 @@ class Visible:
         """The labels of the slides that the caller sees, to be read and changed."""
         labels, visible = self.service.store.labels, self.slides()
         return labels if visible is None else labels.of_slides(visible)
+
+    def labels_of(self) -> Tables:
+        """The store whose labels are those of the slides that the caller sees; collections and all else are whole."""
+        tables, visible = self.service.tables, self.slides()
+        return tables if visible is None else tables.of_slides(visible)
 
     def require_slides(self, slide_ids: Iterable[str]) -> None:
         """Check that the caller sees all of some slides of the store.

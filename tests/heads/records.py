@@ -1,13 +1,17 @@
-"""A head's record without a fit."""
+"""A head and its record without a fit."""
 
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embedstore.extractor_ref import ExtractorRef
 from heads.config import FitConfig
 from heads.evaluation.metrics import evaluate
+from heads.head import Head
+from heads.networks.ensemble import Ensemble
+from heads.networks.models import from_arrays, make_network
 from heads.record import AugmenterUsed, CellScore, HeadRecord, MemberRecord
 from heads.splitting.splits import FoldCounts, PartCounts
 
@@ -29,3 +33,24 @@ def head_record(folds: int = 1, **changes: Any) -> HeadRecord:
         seconds={"fit": 1.0},
     )  # fmt: skip
     return replace(record, **changes)
+
+
+def linear_head(
+    name: str, task: str, kernels: NDArray[np.floating], biases: NDArray[np.floating], **changes: Any
+) -> Head:
+    """A linear head of two classes on the collection `toy`.
+
+    Args:
+        kernels: (M, dim) of its networks: logits of the second class.
+        biases: (M,).
+        changes: Other fields of `Head`.
+    """
+    ones = np.ones(kernels.shape, np.float32)
+    ensemble = Ensemble(
+        network=make_network("linear", dim=kernels.shape[1], classes=1, hidden=1, dropout=0),
+        parameters=from_arrays({"kernel": kernels[:, :, None].astype(np.float32), "bias": biases[:, None]}),
+        mean=0 * ones[0], std=ones[0], shift=0 * ones, scale=ones, offset=0 * ones[:, :1], temperature=ones[:, 0],
+    )  # fmt: skip
+    fields: dict[str, Any] = {"extractor_digest": "sha256:1", "model": "linear", "level": "tile", "classes": ("a", "b")}
+    fields |= {"multi_label": False, "positive": "b", "thresholds": np.full(2, 0.5, np.float32), **changes}
+    return Head(name=name, task=task, collection="toy", ensemble=ensemble, **fields)

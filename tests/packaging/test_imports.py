@@ -46,6 +46,7 @@ LAYERS = (
     ("heads.augmentation",),
     ("heads.training",),
     ("heads",),
+    ("heads.active",),
     ("heads.select",),
     ("actors",),
     ("embedstore.api",),

@@ -21,7 +21,7 @@ from embedstore.store import (
 )
 from heads.stored_examples import StoredExamples
 from tests.collection_records import collection_record
-from tests.heads.records import head_record
+from tests.heads.records import head_record, linear_head
 from tests.slides.drawings import tissue_picture, write_tiff
 from tests.store import predicted
 
@@ -95,11 +95,16 @@ def add_models(store: Store) -> None:
         ids=tiles, tiles=ones, group=ones.astype(np.int32), parts=np.zeros((1, len(tiles)), np.int8),
         targets=(np.ones((len(tiles), 2), bool),), known=(ones.astype(bool),),
     )  # fmt: skip
-    record = head_record(where="diagnosis = 'brontoma'", notes=("slide 'bronto 1.svs' of patient Bronte has no label",))
+    head = linear_head("head", "tumour", np.eye(1, DIM), np.zeros(1), classes=("no", "yes"), positive="yes")
+    record = head_record(
+        where="diagnosis = 'brontoma'", notes=("slide 'bronto 1.svs' of patient Bronte has no label",),
+        task_classes=(head.classes,), classes=head.classes, positive="yes",
+        extractor=store.collection("toy").extractor(),
+    )  # fmt: skip
     store.heads.save(
         StoredHead(
             name="head", task="tumour", collection="toy", model="linear", level="tile", digest="sha256:head-1",
-            record=record.as_record(), parameters=b"", examples=examples.to_bytes(),
+            record=record.as_record(), parameters=head.to_bytes(), examples=examples.to_bytes(),
         )
     )  # fmt: skip
     notes = {"notes": ["slide 'bronto 1.svs' has no view"]}

@@ -32,6 +32,16 @@ BODIES: dict[str, list[Any]] = {
         {"query": {"vector": [1, 0, 0, 0]}, "where": "patient = 'PATIENT' AND cast(diagnosis as int) > 3", "k": 50},
     ],
     "/api/collections/{collection}/query": [{"slide_id": "SLIDE", "x": 10, "y": 10}],
+    "/api/collections/{collection}/suggest": [
+        {"n": 50, "task": "tumour", "per_slide": 50},
+        {"n": 50, "task": "tumour", "strategy": "nearest-to-marks"},
+        {"n": 50, "strategy": "diverse", "where": "patient = 'PATIENT' OR slide_id = 'SLIDE'"},
+    ],
+    "/api/heads/{head}/suggest": [
+        {"n": 50, "strategy": "nearest-to-marks", "label": "yes"},
+        {"where": "patient = 'PATIENT' AND cast(diagnosis as int) > 3"},
+    ],
+    "/api/heads/{head}/mistakes": [{"n": 1000}, {"where": "patient = 'PATIENT' OR slide_id = 'SLIDE'"}],
     "/api/heads": [{"tasks": ["tumour"], "where": "patient = 'PATIENT'"}],
     "/api/heads/{head}/predict": [{"slides": ["SLIDE"], "collection": "none"}],
     "/api/exports": [{"format": "geojson", "head": "head", "slides": ["SLIDE"], "settings": {"merge": 1}}],
@@ -50,7 +60,7 @@ BODIES: dict[str, list[Any]] = {
     "/api/labels/{task}/undo": [{"change": "0123456789abcdef"}],
 }
 #: Routes that ask with POST, as the question is long, and change nothing.
-ASKS = ("/search", "/search-many", "/query", "/embed")
+ASKS = ("/search", "/search-many", "/query", "/embed", "/suggest", "/mistakes")
 #: {parameter: values that are tried}, beside the names.
 KNOWN: dict[str, list[str]] = {
     "collection": ["toy"], "head": ["head"], "augmenter": ["augmenter"], "job_id": ["a1", "b2"],

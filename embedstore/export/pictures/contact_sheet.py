@@ -2,7 +2,8 @@
 
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -23,6 +24,20 @@ ELLIPSIS = "…"
 SUBSTITUTES = str.maketrans(
     {"µ": "u", "μ": "u", "×": "x", "²": "2", "³": "3", "–": "-", "—": "-", "ß": "ss", "ø": "o", "ł": "l"}
 )
+
+
+def tile_captions(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Slide and place of each row of a table of tiles; and what it is labelled and taken for, where the row says."""
+    return ["\n".join(_caption(row)) for row in rows]
+
+
+def _caption(row: Mapping[str, Any]) -> Iterator[str]:
+    yield row["slide_id"]
+    yield row["name"] or "{x}, {y}".format(**row)
+    if "label" in row:
+        yield f"labelled {row['label']}"
+    if row.get("probability") is not None:
+        yield f"{row['predicted']} {row['probability']:.2f}"
 
 
 def contact_sheet(

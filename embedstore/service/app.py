@@ -27,6 +27,7 @@ from embedstore.service.routes import (
     slides,
     store,
     suggestions,
+    tile_grid,
     tiles,
     upkeep,
 )
@@ -38,9 +39,9 @@ from embedstore.version import __version__
 
 #: In this order: the route of one slide takes every path below /api/slides that no route before it takes.
 ROUTERS: tuple[APIRouter, ...] = (
-    page.router, store.router, collections.router, search.router, suggestions.router, tiles.router, label_files.router,
-    labels.router, pictures.router, jobs.router, heads.router, predictions.router, exports.router, admin.router,
-    upkeep.router, slides.router,
+    page.router, store.router, collections.router, search.router, suggestions.router, tiles.router, tile_grid.router,
+    label_files.router, labels.router, pictures.router, jobs.router, heads.router, predictions.router, exports.router,
+    admin.router, upkeep.router, slides.router,
 )  # fmt: skip
 
 #: What pages of `allow_origin` may send.

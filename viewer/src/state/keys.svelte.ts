@@ -28,7 +28,8 @@ class Keys {
 
   handle(event: KeyboardEvent): void {
     if (event.defaultPrevented || (isTyping(event) && !(event.ctrlKey || event.metaKey))) return;
-    const found = this.#registered.findLast(({ key, when }) => key === nameOf(event) && (when?.() ?? true));
+    const of = (name: string) => this.#registered.findLast(({ key, when }) => key === name && (when?.() ?? true));
+    const found = of(nameOf(event)) ?? of(digitOf(event));
     if (found) {
       event.preventDefault();
       found.act(event);
@@ -40,6 +41,11 @@ class Keys {
 export function nameOf(event: Pick<KeyboardEvent, "key" | "ctrlKey" | "metaKey" | "shiftKey">): string {
   const shift = event.shiftKey && event.key.length > 1 ? "Shift+" : "";
   return (event.ctrlKey || event.metaKey ? "Ctrl+" : "") + shift + event.key;
+}
+
+/** "Shift+1", whatever character Shift makes of it; "" for other keys. */
+function digitOf({ code = "", shiftKey, ctrlKey, metaKey, altKey }: KeyboardEvent): string {
+  return shiftKey && !ctrlKey && !metaKey && !altKey && code.startsWith("Digit") ? `Shift+${code.at(-1)}` : "";
 }
 
 function isTyping(event: KeyboardEvent): boolean {

@@ -31,18 +31,15 @@ export function hashOf({ view, slide, query }: Place): string {
 }
 
 class CurrentPlace {
-  #place: Place = $state(placeOf(globalThis.location?.hash ?? ""));
+  #place: Place = $state.raw(placeOf(globalThis.location?.hash ?? ""));
+  // whoever reads these hears of another view or slide, not of each change to the query
+  readonly view: ViewName = $derived(this.#place.view);
+  readonly slide: string | null = $derived(this.#place.slide);
 
   constructor() {
     globalThis.addEventListener?.("hashchange", () => (this.#place = placeOf(location.hash)));
   }
 
-  get view(): ViewName {
-    return this.#place.view;
-  }
-  get slide(): string | null {
-    return this.#place.slide;
-  }
   get query(): Record<string, string> {
     return this.#place.query;
   }

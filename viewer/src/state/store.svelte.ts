@@ -20,10 +20,10 @@ class StoreState {
   error: Error | null = $state(null);
 
   /** The collection that is looked at: of the link, else the one with most tiles. */
-  get collection(): Collection | null {
+  readonly collection: Collection | null = $derived.by(() => {
     const largest = () => this.collections.toSorted((a, b) => b.tiles - a.tiles)[0] ?? null;
     return this.collections.find(({ name }) => name === place.query.collection) ?? largest();
-  }
+  });
 
   may(role: Role): boolean {
     return this.facts !== null && ROLES.indexOf(this.facts.role) >= ROLES.indexOf(role);

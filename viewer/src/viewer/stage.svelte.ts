@@ -2,6 +2,7 @@
 import { untrack } from "svelte";
 
 import type { Schemas } from "../api/client";
+import type { SlideTiles } from "./tiles.svelte";
 
 export type SlideFacts = Schemas["DeepZoomAnswer"];
 
@@ -17,22 +18,28 @@ export interface Viewport {
   height: number;
 }
 
-/** Something that is drawn over the slide; `draw` is called on each frame while the view moves. */
+/** Something that is drawn over the slide. */
 export interface Layer {
   name: string;
   /** Lower ones are drawn first. */
   order: number;
+  /** Called on each frame while the view moves: in CSS pixels, with the viewport to place things by. */
   draw(context: CanvasRenderingContext2D, viewport: Viewport): void;
+  /** What is under the pointer, for the status line: `dense nuclei 0.87`. */
+  tell?(position: Point, tile: number): string | null;
 }
 
-/** What the pointer does on the slide. */
+/** What the pointer does on the slide. Space lets it pan all the same, Escape cancels, and puts the tool down. */
 export interface Tool {
   name: string;
   cursor: string;
-  /** Positions are level-0 pixels. A tool that returns true from `down` has the pointer until it is up: no panning. */
+  /** Positions are level-0 pixels. A tool that returns true from `down` has the pointer until `up`: no panning. */
   down?(position: Point, event: PointerEvent): boolean;
   move?(position: Point, event: PointerEvent): void;
   up?(position: Point, event: PointerEvent): void;
+  /** What was begun by `down` shall not be done. */
+  cancel?(): void;
+  /** A press and release at one place, unless `down` took the pointer. */
   click?(position: Point, event: PointerEvent): void;
 }
 
@@ -47,15 +54,33 @@ export class Stage {
   pointer: Point | null = $state.raw(null);
   layers: Layer[] = $state.raw([]);
   tool: Tool | null = $state.raw(null);
+  /** The tiles of the slide in the collection that is looked at; null while they are loaded. */
+  tiles: SlideTiles | null = $state.raw(null);
+  tilesError: Error | null = $state.raw(null);
   /** Set by the viewer: fly to a level-0 position, with `scale` CSS pixels per level-0 pixel. */
   goTo: (position: Point, scale?: number) => void = () => {};
-  /** Set by the viewer: draw the layers again. */
+  /** Set by the viewer: show the whole slide. */
+  goHome: () => void = () => {};
+  /** Set by the viewer: draw the layers again with the next frame. */
   redraw: () => void = () => {};
+  /** Set by the viewer: what is on the screen, slide and layers, as a picture. */
+  picture: () => Promise<Blob> = () => Promise.reject(new Error("The slide is not shown."));
 
   constructor(
     readonly slide: string,
     readonly facts: SlideFacts,
   ) {}
+
+  /** The middle of the screen, level-0 pixels. */
+  get centre(): Point {
+    const { x, y, width, height, scale } = this.viewport;
+    return { x: x + width / scale / 2, y: y + height / scale / 2 };
+  }
+
+  /** The number of the tile under the pointer; -1 for none. */
+  get tileAtPointer(): number {
+    return this.pointer && this.tiles ? this.tiles.at(this.pointer) : -1;
+  }
 
   /** Draw a layer until what is returned is called: `$effect(() => stage.add(layer))`. */
   add(layer: Layer): () => void {
@@ -66,4 +91,17 @@ export class Stage {
       this.redraw();
     };
   }
+
+  /** Give the pointer to a tool until what is returned is called, or another takes it. */
+  take(tool: Tool): () => void {
+    this.tool = tool;
+    return () => {
+      if (this.tool === tool) this.tool = null;
+    };
+  }
+}
+
+/** Where a level-0 position is on the screen, CSS pixels from the corner of the slide's view. */
+export function onScreen({ x, y }: Point, viewport: Viewport): Point {
+  return { x: (x - viewport.x) * viewport.scale, y: (y - viewport.y) * viewport.scale };
 }

@@ -1,0 +1,55 @@
+/** OpenSeadragon, set up for the slides of the service. */
+import OpenSeadragon from "openseadragon";
+
+import { address } from "../api/client";
+import { connection } from "../state/connection.svelte";
+import type { Stage } from "./stage.svelte";
+
+/** Of the overview's longer side, CSS pixels. */
+const OVERVIEW = 160;
+
+// OpenSeadragon adds a style sheet, which the content security policy forbids, unless it finds its own: this element of
+// no language passes for it.
+const FOUND = "data-openseadragon-mobile-css";
+function foundStyle(): void {
+  if (document.querySelector(`style[${FOUND}]`)) return;
+  const style = document.createElementNS("embedstore", "style");
+  style.setAttribute(FOUND, "true");
+  document.head.append(style);
+}
+
+export function openSlide(element: HTMLElement, { slide, facts }: Stage): OpenSeadragon.Viewer {
+  foundStyle();
+  const [width, height] = facts.size_l0;
+  const overview = OVERVIEW / Math.max(width, height);
+  const token = connection.token;
+  return OpenSeadragon({
+    element,
+    drawer: "canvas",
+    showNavigationControl: false,
+    keyboardNavEnabled: false, // our keys do
+    animationTime: 0.4,
+    maxZoomPixelRatio: 8,
+    visibilityRatio: 0.2,
+    gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
+    showNavigator: true,
+    navigatorPosition: "TOP_RIGHT",
+    navigatorWidth: Math.max(48, width * overview),
+    navigatorHeight: Math.max(48, height * overview),
+    navigatorBackground: "var(--surface)",
+    navigatorBorderColor: "var(--line-strong)",
+    navigatorDisplayRegionColor: "var(--accent)",
+    loadTilesWithAjax: token !== "",
+    ajaxHeaders: token ? { Authorization: `Bearer ${token}` } : {},
+    tileSources: {
+      width,
+      height,
+      tileSize: facts.tile_px,
+      tileOverlap: facts.overlap_px,
+      minLevel: facts.min_level,
+      maxLevel: facts.max_level,
+      getTileUrl: (level: number, x: number, y: number) =>
+        address`/api/slides/${slide}/deep-zoom_files/${level}/${x}_${y}.jpeg`,
+    } as unknown as OpenSeadragon.TileSourceOptions,
+  });
+}

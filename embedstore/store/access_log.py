@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from embedstore.store.schema import ACCESS_LOG
 from embedstore.store.sql import sql_in, sql_string
-from embedstore.store.table import Table, now, until_committed
+from embedstore.store.table import Caches, Table, now, until_committed
 from embedstore.store.written_names import written_names
 
 #: `allowed`: it was about to happen; `failed`: it came to nothing, after all; `refused`: the caller may not.
@@ -54,8 +54,8 @@ class AccessRow:
 class AccessLog:
     """The table `access_log` of a store."""
 
-    def __init__(self, store_uri: str):
-        self._table = Table(store_uri, "access_log")
+    def __init__(self, store_uri: str, caches: Caches | None = None):
+        self._table = Table(store_uri, "access_log", caches)
         self._made, self._appended = False, 0
 
     def append(self, rows: Iterable[AccessRow]) -> None:

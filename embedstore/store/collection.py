@@ -18,7 +18,7 @@ from embedstore.extractor_ref import ExtractorRef
 from embedstore.store.collection_record import CollectionRecord
 from embedstore.store.schema import check_collection_name, tiles_schema
 from embedstore.store.sql import sql_in, sql_string
-from embedstore.store.table import Table
+from embedstore.store.table import Caches, Table
 from embedstore.store.tile import StoredTile
 
 PREFIX = "tiles-"
@@ -29,9 +29,9 @@ LARGEST_TILE_ID = 1 << 63
 class Collection:
     """One table of embeddings, for reading; `CollectionWriter` writes to it."""
 
-    def __init__(self, store_uri: str, name: str):
+    def __init__(self, store_uri: str, name: str, caches: Caches | None = None):
         self.name, self.store_uri = check_collection_name(name), store_uri
-        self.table = Table(store_uri, PREFIX + name)
+        self.table = Table(store_uri, PREFIX + name, caches)
 
     @classmethod
     def create(cls, store_uri: str, name: str, record: CollectionRecord) -> "Collection":

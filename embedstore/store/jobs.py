@@ -10,7 +10,7 @@ from embedstore.errors import JobNotFoundError
 from embedstore.progress import Progress
 from embedstore.store.schema import JOBS
 from embedstore.store.sql import sql_in, sql_string
-from embedstore.store.table import Table, now
+from embedstore.store.table import Caches, Table, now
 from embedstore.store.written_names import written_names
 
 #: `interrupted`: the server ended before the job did.
@@ -84,9 +84,9 @@ class Job:
 class Jobs:
     """The table `jobs` of a store."""
 
-    def __init__(self, store_uri: str):
+    def __init__(self, store_uri: str, caches: Caches | None = None):
         self._uri = store_uri
-        self._table = Table(store_uri, "jobs")
+        self._table = Table(store_uri, "jobs", caches)
         self._writes = 0
 
     def record(self, jobs: Sequence[Job]) -> None:

@@ -27,7 +27,7 @@ from embedstore.store.label_changes import (
 )
 from embedstore.store.schema import LABEL_CHANGES, LABEL_ROWS, LABELS
 from embedstore.store.sql import sql_in, sql_string
-from embedstore.store.table import Table
+from embedstore.store.table import Caches, Table
 
 #: Slides and keys that a filter names; for more, all labels of the task are read.
 MOST_NAMED = 500
@@ -40,8 +40,8 @@ TIDY_KEEP_S = 3600.0
 class Labels:
     """The table `labels` of a store."""
 
-    def __init__(self, store_uri: str):
-        self._table = Table(store_uri, "labels")
+    def __init__(self, store_uri: str, caches: Caches | None = None):
+        self._table = Table(store_uri, "labels", caches)
         self._only: tuple[pa.Array, pa.Array] | None = None  # slides and patients; all when None
 
     def of_slides(self, slides: Set[str], patients: Set[str]) -> "Labels":

@@ -16,7 +16,7 @@ from embedstore.errors import SlideListError, SlideNotInStoreError, StoreError, 
 from embedstore.store.ledger_rows import Outcome, Scalar, SlideRow, State
 from embedstore.store.schema import LANCE_COLUMNS, OUTCOMES, SLIDES, unusable_columns
 from embedstore.store.sql import sql_in, sql_string
-from embedstore.store.table import Table, now
+from embedstore.store.table import Caches, Table, now
 
 #: Selections of slides' columns that are cached between searches: those of filters, and those that are shown.
 KEPT_TABLES = 4
@@ -27,10 +27,10 @@ NO_VIEWS = "without views: "
 class Ledger:
     """The two tables `slides` and `outcomes` of a store."""
 
-    def __init__(self, store_uri: str):
+    def __init__(self, store_uri: str, caches: Caches | None = None):
         self._uri = store_uri
-        self._slides = Table(store_uri, "slides")
-        self._outcomes = Table(store_uri, "outcomes")
+        self._slides = Table(store_uri, "slides", caches)
+        self._outcomes = Table(store_uri, "outcomes", caches)
         self._positions: tuple[pa.Table | None, Mapping[str, int]] = None, {}  # of the table that was asked for last
         self._kept_slides: tuple[int, dict[tuple[str, ...], pa.Table]] = -1, {}  # of a version, by columns
         self._kept_ids: tuple[pa.Table | None, frozenset[str]] = None, frozenset()  # of that table

@@ -4,7 +4,7 @@ import secrets
 
 from embedstore.store.schema import SECRETS
 from embedstore.store.sql import sql_string
-from embedstore.store.table import Table, now
+from embedstore.store.table import Caches, Table, now
 
 BYTES = 32
 
@@ -12,8 +12,8 @@ BYTES = 32
 class Secrets:
     """The table `secrets` of a store. Whoever can read the store's files can read it."""
 
-    def __init__(self, store_uri: str):
-        self._table = Table(store_uri, "secrets")
+    def __init__(self, store_uri: str, caches: Caches | None = None):
+        self._table = Table(store_uri, "secrets", caches)
 
     def get(self, name: str) -> bytes:
         """The secret of a name, 256 random bits; made where there is none."""

@@ -15,6 +15,7 @@ from embedstore.store.location import local_path, require_put_if_absent, require
 from embedstore.store.predictions import KINDS, PredictionKind, Predictions, predicted_heads
 from embedstore.store.secrets import Secrets
 from embedstore.store.stored_models import Augmenters, Heads
+from embedstore.store.table import Caches, new_caches
 from embedstore.store.tile import StoredTile
 from embedstore.store.tokens import Tokens
 from embedstore.store.views import Views
@@ -25,19 +26,21 @@ class Store:
 
     Args:
         uri: A directory, or a URI of an object store that LanceDB opens.
+        caches: What Lance keeps of its tables; its own when None.
     """
 
-    def __init__(self, uri: str | Path):
+    def __init__(self, uri: str | Path, caches: Caches | None = None):
         local = local_path(str(uri))
         self.uri = str(local) if local is not None else str(uri).rstrip("/")
-        self.ledger = Ledger(self.uri)
-        self.labels = Labels(self.uri)
-        self.heads = Heads(self.uri)
-        self.augmenters = Augmenters(self.uri)
-        self.tokens = Tokens(self.uri)
-        self.secrets = Secrets(self.uri)
-        self.access_log = AccessLog(self.uri)
-        self.jobs = Jobs(self.uri)
+        self._caches = caches or new_caches()
+        self.ledger = Ledger(self.uri, self._caches)
+        self.labels = Labels(self.uri, self._caches)
+        self.heads = Heads(self.uri, self._caches)
+        self.augmenters = Augmenters(self.uri, self._caches)
+        self.tokens = Tokens(self.uri, self._caches)
+        self.secrets = Secrets(self.uri, self._caches)
+        self.access_log = AccessLog(self.uri, self._caches)
+        self.jobs = Jobs(self.uri, self._caches)
 
     @classmethod
     def open(cls, uri: str | Path) -> "Store":
@@ -68,6 +71,10 @@ class Store:
                 require_put_if_absent(store.uri)
         store.ledger.create()
         return store
+
+    def again(self) -> "Store":
+        """The store with tables that are opened anew, for other threads; what Lance keeps of them is shared."""
+        return Store(self.uri, self._caches)
 
     def of_slides(self, slides: Set[str]) -> "Store":
         """The store as somebody sees it who sees only some slides: its ledger and its labels.
@@ -117,7 +124,7 @@ class Store:
                     f"{self.uri} has {len(names)} collections ({', '.join(names)}); name one with --collection"
                 )
             name = names[0]
-        collection = Collection(self.uri, name)
+        collection = Collection(self.uri, name, self._caches)
         collection.dataset()
         return collection
 

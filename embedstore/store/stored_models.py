@@ -16,7 +16,7 @@ from embedstore.errors import (
 )
 from embedstore.store.schema import AUGMENTERS, HEADS, check_collection_name
 from embedstore.store.sql import sql_string
-from embedstore.store.table import Table, now
+from embedstore.store.table import Caches, Table, now
 
 Row = TypeVar("Row")
 
@@ -43,9 +43,9 @@ class NamedTable(Generic[Row]):
     exists: type[StoreError]
     make: str
 
-    def __init__(self, store_uri: str):
+    def __init__(self, store_uri: str, caches: Caches | None = None):
         self._uri = store_uri
-        self._table = Table(store_uri, f"{self.noun}s")
+        self._table = Table(store_uri, f"{self.noun}s", caches)
 
     def names(self) -> list[str]:
         return sorted(row["name"] for row in self._table.rows(columns=["name"]))

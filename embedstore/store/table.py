@@ -8,7 +8,7 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import lance
 import pyarrow as pa
@@ -19,10 +19,13 @@ from embedstore.store.schema import LANCE_COLUMNS, unusable_columns
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+#: What Lance keeps in memory of the tables that share it.
+Caches: TypeAlias = lance.Session
 
-#: By default, Lance caches up to 6 GiB of index per dataset; many actors share a machine.
+#: Of all tables of a store; by default, Lance caches up to 6 GiB of index, and many actors share a machine.
 INDEX_CACHE_BYTES = 256 << 20
-METADATA_CACHE_BYTES = 64 << 20
+#: Each commit leaves its manifest here until newer ones push it out: 0.1 MB where a table has some hundred fragments.
+METADATA_CACHE_BYTES = 32 << 20
 #: Compaction merges files up to this many rows. If a column has one value in a whole file, such as the edge of tiles,
 #: Lance unpacks all of it to read one row: 1.8 ms at 1,000,000 rows and 0.4 ms at 250,000, in a search of 6 ms.
 FRAGMENT_ROWS = 250_000
@@ -48,15 +51,25 @@ def until_committed(commit: Callable[[], T]) -> T:
     raise AssertionError("the last attempt returns or raises")
 
 
+def new_caches() -> Caches:
+    """Caches for the tables of a store."""
+    return lance.Session(index_cache_size_bytes=INDEX_CACHE_BYTES, metadata_cache_size_bytes=METADATA_CACHE_BYTES)
+
+
 def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
 class Table:
-    """A table of a store, by name; it may not exist yet."""
+    """A table of a store, by name; it may not exist yet.
 
-    def __init__(self, store_uri: str, name: str):
-        self.name, self._store_uri = name, store_uri
+    Args:
+        caches: What Lance keeps of it; its own when None. A table that is dropped and made again needs its own: Lance
+            knows some of what it keeps by the number of a version alone.
+    """
+
+    def __init__(self, store_uri: str, name: str, caches: Caches | None = None):
+        self.name, self._store_uri, self._caches = name, store_uri, caches
         self.uri = f"{store_uri.rstrip('/')}/{name}.lance"
         self._open: lance.LanceDataset | None = None
         self._pinned = False
@@ -74,11 +87,7 @@ class Table:
         """The newest version; for a pinned table, the pinned version."""
         if self._open is None:
             try:
-                dataset = lance.dataset(
-                    self.uri,
-                    index_cache_size_bytes=INDEX_CACHE_BYTES,
-                    metadata_cache_size_bytes=METADATA_CACHE_BYTES,
-                )
+                dataset = lance.dataset(self.uri, session=self._caches or new_caches())
             except (ValueError, OSError) as error:
                 if "not found" not in str(error).lower():
                     raise

@@ -12,7 +12,7 @@ from embedstore.access_config import Role
 from embedstore.errors import TokenExistsError, TokenNotFoundError
 from embedstore.store.schema import TOKENS
 from embedstore.store.sql import sql_string
-from embedstore.store.table import Table, now
+from embedstore.store.table import Caches, Table, now
 
 #: Scanners of secrets know a leaked token by it: embedstore_[0-9a-f]{64}.
 PREFIX = "embedstore_"
@@ -66,9 +66,9 @@ def matching(token: str, tokens: Iterable[Token]) -> Token | None:
 class Tokens:
     """The table `tokens` of a store."""
 
-    def __init__(self, store_uri: str):
+    def __init__(self, store_uri: str, caches: Caches | None = None):
         self._uri = store_uri
-        self._table = Table(store_uri, "tokens")
+        self._table = Table(store_uri, "tokens", caches)
 
     def create(
         self, name: str, *, role: Role = "read", project: str | None = None, expires_at: dt.datetime | None = None

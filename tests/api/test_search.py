@@ -36,7 +36,7 @@ def first_tile(tables: Collection) -> int:
 
 def test_the_ledger_is_read_once(scene: tuple[Store, Collection], monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Ledger] = []
-    monkeypatch.setattr("embedstore.store.store.Ledger", lambda uri: opened.append(Ledger(uri)) or opened[-1])
+    monkeypatch.setattr("embedstore.store.store.Ledger", lambda *store: opened.append(Ledger(*store)) or opened[-1])
     collection = embedstore.open(scene[0].uri).collection()
     first = collection.search(first_tile(scene[1]), k=3)
     assert collection.search(first_tile(scene[1]), k=3).to_arrow().equals(first.to_arrow())

@@ -352,3 +352,21 @@ def test_the_ledger_is_read_again_where_it_has_changed(store: Store) -> None:
     assert store.ledger.slide_table(["slide_id"]) is kept
     Store.open(store.uri).ledger.record([SlideRow(slide_id="b", path="/b", kind="wsi")], [])
     assert store.ledger.slide_table(["slide_id"])["slide_id"].to_pylist() == ["a", "b"]
+
+
+def test_what_lance_keeps_of_a_store_is_bounded_however_many_versions_are_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    keeps_all, bound = Store(store.uri), 100_000
+    monkeypatch.setattr("embedstore.store.table.METADATA_CACHE_BYTES", bound)
+    bounded = Store(store.uri)
+    readers = keeps_all, bounded, bounded.again()
+    for number in range(8):
+        store.labels.record([Label(task="t", label="yes", slide_id=f"{number}.svs", author="ann", source="a.csv")])
+        store.ledger.record([fact(f"{number}.svs")], [])
+        for reader in readers:
+            assert len(reader.labels.of_task("t")) == len(reader.ledger.slides()) == number + 1
+    tables = [table for reader in readers for table in (reader.labels._table, reader.ledger._slides)]
+    _, unbounded, kept, *same = (table.open().session() for table in tables)
+    assert unbounded.size_bytes() > 1.5 * bound > bound >= kept.size_bytes()
+    assert all(session.is_same_as(kept) for session in same)

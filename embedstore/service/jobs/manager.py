@@ -87,7 +87,7 @@ class JobManager:
         cluster: str | None = None,
     ):
         self._cluster = cluster
-        self._tables = Store(tables.uri)  # an open table is used by one thread at a time: see `_writing`
+        self._tables = tables.again()  # an open table is used by one thread at a time: see `_writing`
         self._writing = threading.RLock()
         self._spool = Spool(spool, most_bytes=SPOOL_BYTES, keep_s=SPOOL_KEEP_S)
         self._scratch = self._spool.scratch
@@ -148,7 +148,7 @@ class JobManager:
         """
         self._require_room(caller)
         self._tables.require_writable()
-        kind.check(Store(self._tables.uri))
+        kind.check(self._tables.again())
         on_accept()
         job = Job(
             id=secrets.token_hex(8), kind=kind.NAME, caller=caller, project=project, server=self.server,

@@ -34,6 +34,6 @@ def left_by(tables: Store, job: Job) -> str:
     """What a job that had begun, and was ended, has left in the store."""
     try:
         assert job.started_at is not None
-        return job_kind(job.kind, job.params).left(Store(tables.uri), job.started_at)
+        return job_kind(job.kind, job.params).left(tables.again(), job.started_at)
     except EmbedStoreError as error:  # of a later version, or about what is gone by now
         return f"what it left is not known ({error})"

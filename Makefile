@@ -24,7 +24,7 @@ PAGE_CHECKS := if $(MAKE) --silent viewer/node_modules; then $(MAKE) --silent vi
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast fuzz lint format bench docs notebooks viewer viewer-check constraints clean
+.PHONY: help setup demo test test-fast fuzz lint format bench gpu-check docs notebooks viewer viewer-check constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ format: $(SET_UP_DEV)  ## Format, and fix what can be fixed
 
 bench: $(SET_UP_DEV)  ## Measure what ingest costs on slides: make bench SLIDES="a.svs b.svs"
 	$(BIN)/python benchmarks/ingest.py cost $(SLIDES)
+
+gpu-check: $(SET_UP_DEV)  ## Measure and check on a GPU, in four minutes; a second call goes on: make gpu-check OUT=gpu-check
+	$(BIN)/python benchmarks/gpu_check --out $(or $(OUT),gpu-check) --seconds 230
 
 notebooks: $(SET_UP_DEV)  ## Run the notebooks of docs/notebooks again and keep what they show
 	$(BIN)/python docs/notebooks/run.py

@@ -57,12 +57,27 @@ def jpeg_tiles(number: int, tile_px: int) -> list[bytes]:
 
 
 class ReaderThreads:
-    """Decodes chunks of tiles in threads (OpenCV lets go of the interpreter lock), at most two chunks ahead each."""
+    """Decodes chunks of tiles in threads (OpenCV lets go of the interpreter lock), at most two chunks ahead each.
 
-    def __init__(self, jpegs: list[bytes], *, tiles: int, readers: int) -> None:
-        self._jpegs = jpegs
-        starts = range(0, tiles, CHUNK_TILES)
-        self._todo: Iterator[tuple[int, int]] = iter([(s, min(s + CHUNK_TILES, tiles)) for s in starts])
+    Args:
+        tiles: Tiles in all.
+        readers: Threads.
+        room: Arrays of a chunk each, which go back when the next chunk is asked for; without it every chunk is a new
+            array. At most three a reader and one more are out at a time.
+    """
+
+    def __init__(
+        self,
+        jpegs: list[bytes],
+        *,
+        tiles: int,
+        readers: int,
+        chunk_tiles: int = CHUNK_TILES,
+        room: "queue.Queue[np.ndarray] | None" = None,
+    ) -> None:
+        self._jpegs, self._room = jpegs, room
+        starts = range(0, tiles, chunk_tiles)
+        self._todo: Iterator[tuple[int, int]] = iter([(s, min(s + chunk_tiles, tiles)) for s in starts])
         self._chunks = len(starts)
         self._lock = threading.Lock()
         self._ready: queue.Queue[np.ndarray | Exception] = queue.Queue(maxsize=2 * readers)
@@ -76,9 +91,17 @@ class ReaderThreads:
                     span = next(self._todo, None)
                 if span is None:
                     return
-                self._ready.put(np.stack([self._decode(index) for index in range(*span)]))
+                self._ready.put(self._read(range(*span)))
         except Exception as error:  # handed to the main thread, which raises it
             self._ready.put(error)
+
+    def _read(self, indices: range) -> np.ndarray:
+        if self._room is None:
+            return np.stack([self._decode(index) for index in indices])
+        chunk = self._room.get()[: len(indices)]
+        for tile, index in zip(chunk, indices, strict=True):
+            tile[:] = self._decode(index)
+        return chunk
 
     def _decode(self, index: int) -> np.ndarray:
         encoded = np.frombuffer(self._jpegs[index % len(self._jpegs)], np.uint8)
@@ -90,6 +113,8 @@ class ReaderThreads:
             if isinstance(chunk, Exception):
                 raise chunk
             yield chunk
+            if self._room is not None:
+                self._room.put(chunk if chunk.base is None else chunk.base)
 
 
 class Bench:

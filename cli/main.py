@@ -18,6 +18,7 @@ COMMANDS = {
     "status": ("cli.status", "Show the outcome for each slide."),
     "show": ("cli.show", "Show a tile: its picture and its row."),
     "search": ("cli.search", "Find the nearest tiles of a collection, or similar slides."),
+    "map": ("cli.map", "Lay the tiles of a collection out in two dimensions, and draw them."),
     "label": ("cli.label", "Import, list, export and remove labels."),
     "tissue": ("cli.tissue", "Show the tissue that ingest would find on a slide."),
     "extractors": ("cli.extractors", "List the extractors that embedstore knows."),

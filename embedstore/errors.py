@@ -216,6 +216,10 @@ class PredictionsNotFoundError(StoreError, LookupError):
     """The store has no predictions of that head."""
 
 
+class MapNotFoundError(StoreError, LookupError):
+    """The collection has no map."""
+
+
 class JobNotFoundError(StoreError, LookupError):
     """There is no such job, or what it wrote is no longer kept."""
 

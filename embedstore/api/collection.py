@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from embedstore.export import ExportFormat, ExportResult
+    from embedstore.map_config import MapConfig
+    from embedstore.map_record import MapFacts
+    from embedstore.maps import MapColours
     from embedstore.search import Duplicates, Leaks, Outliers, Query
     from embedstore.search.hot import WarmFacts
     from embedstore.store import CollectionRecord, IndexFacts
@@ -380,6 +383,90 @@ class Collection:
         config = build_config(SuggestConfig, config, **settings)
         found = suggest_tiles(self._tables, self._table, config, task=task)
         return NotedTable(found.table, title=found.title, notes=found.notes)
+
+    # -- map --------------------------------------------------------------------------------
+
+    def make_map(
+        self,
+        config: "MapConfig | None" = None,
+        *,
+        rebuild: bool = False,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> "MapFacts":
+        """Lay its tiles out in two dimensions, and keep the map in the store: tiles that look alike lie together.
+
+        Where there is a map, only what came after it is placed, beside the tiles that it resembles; nothing else moves.
+        Slides that are removed are gone from it at once. Of more than 100,000 tiles a sample is on the map, drawn
+        evenly over the slides. 100,000 tiles take a few minutes on two cores.
+
+        Args:
+            config: How it is made; the defaults when None.
+            rebuild: Make it anew where there is one.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+            settings: Fields of `MapConfig`, such as tiles=20_000, seed=1 or method="pca".
+        Returns:
+            How it was made, and what is on it.
+        Raises:
+            ConfigError: too few tiles; pacmap is not installed; a setting that does not exist, or that differs from
+                those of the map that there is.
+            StoreBusyError: another process is writing to the map.
+        """
+        from embedstore.map_config import MapConfig
+        from embedstore.maps import make_map
+
+        self._tables.require_writable()
+        given = build_config(MapConfig, config, **settings) if config is not None or settings else None
+        with progress_bar(on_progress) as report:
+            return make_map(self._tables, self._table, given, rebuild=rebuild, on_progress=report)
+
+    def map(self) -> Table:
+        """The tiles on its map, a row each: tile_id, slide_id, and map_x and map_y, about -1 to 1.
+
+        Raises:
+            MapNotFoundError: there is none; `make_map` makes it.
+        """
+        from embedstore.maps import COLUMNS, read_map
+
+        return Table(read_map(self._tables, self._table).rows.select(COLUMNS), title=f"map of {self.name}")
+
+    @property
+    def map_facts(self) -> "MapFacts | None":
+        """How its map was made, and what is on it; None where there is none."""
+        from embedstore.maps import read_map
+
+        return read_map(self._tables, self._table).facts if self._tables.map(self.name).exists() else None
+
+    def map_colours(self, by: str) -> "MapColours":
+        """A value or class for each tile of `map`, in the same order.
+
+        Args:
+            by: `slide`; `patient`; `label:TASK`; `head:NAME`: the probability of the class that is looked for, of a
+                head of more classes the class, of a head for slides the attention; or any column of `filter_columns`.
+        Raises:
+            MapNotFoundError: there is no map.
+            ConfigError: there is no such column.
+            TaskNotFoundError, HeadNotFoundError, PredictionsNotFoundError: no such task or head, or it has predicted
+                nothing.
+        """
+        from embedstore.maps import map_colours, read_map
+
+        return map_colours(self._tables, self._table, read_map(self._tables, self._table), by)
+
+    def map_picture(self, *, color_by: str | None = None, picture_px: int = 1200) -> "Image.Image":
+        """Its map as a picture, a point for each tile, with a key to the colours.
+
+        Args:
+            color_by: As `by` of `map_colours`; all points alike when None.
+            picture_px: Edge of the square with the points, pixels.
+        Raises:
+            As `map_colours`.
+        """
+        from embedstore.maps import map_colours, map_picture, read_map
+
+        tiles = read_map(self._tables, self._table)
+        colours = None if color_by is None else map_colours(self._tables, self._table, tiles, color_by)
+        return map_picture(tiles, colours, title=f"map of {self.name}", picture_px=picture_px)
 
     # -- checks -----------------------------------------------------------------------------
 

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from embedstore.client.connection import Connection, noted_table, path
 from embedstore.client.exports import export_over
-from embedstore.client.jobs import run_job
+from embedstore.client.jobs import plain_settings, run_job
 from embedstore.client.not_remote import only_at_store
 from embedstore.client.query import RemoteQuery, as_example, image_bytes, query_columns, vector_example
 from embedstore.client.search_result import RemoteSearchResult
 from embedstore.client.tile_pictures import pictures_of
 from embedstore.collection_summary import CollectionSummary
 from embedstore.config import TilingConfig
+from embedstore.errors import MapNotFoundError
 from embedstore.progress import OnProgress, Progress
 from embedstore.progress_bar import progress_bar
 from embedstore.quantities import human_bytes
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
     from embedstore.export import ExportResult
     from embedstore.export_format import ExportFormat
+    from embedstore.map_config import MapConfig
+    from embedstore.map_record import MapFacts
+    from embedstore.maps import MapColours, TileMap
     from embedstore.search import Duplicates, Leaks, Outliers
     from embedstore.store import CollectionRecord, IndexFacts
     from heads.config import SuggestConfig
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
 
 #: Queries of one request, rows of its answer, and bytes of its body.
 MOST_QUERIES, MOST_ROWS, MOST_QUERY_BYTES = 10_000, 1_000_000, 32 << 20
+
+SAFETENSORS = "application/vnd.safetensors"
 
 
 class RemoteCollection:
@@ -262,6 +268,61 @@ class RemoteCollection:
 
         config = build_config(SuggestConfig, config, **settings)
         return noted_table(self._connection, self._path("suggest"), {**vars(config), "task": task})
+
+    # -- map --------------------------------------------------------------------------------
+
+    def make_map(
+        self,
+        config: "MapConfig | None" = None,
+        *,
+        rebuild: bool = False,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> "MapFacts":
+        """Lay its tiles out in two dimensions; arguments and errors as of `embedstore.Collection.make_map`.
+
+        The service does it as a job; Ctrl-C cancels that.
+        """
+        from embedstore.map_record import MapFacts
+
+        body = {"rebuild": rebuild, **plain_settings(config, settings)}
+        return MapFacts.from_record(
+            run_job(self._connection, self._connection.post(self._path("map"), body), on_progress)
+        )
+
+    def map(self) -> Table:
+        """The tiles on its map, a row each; as `embedstore.Collection.map`."""
+        from embedstore.maps import COLUMNS
+
+        return Table(self._map().rows.select(COLUMNS), title=f"map of {self.name}")
+
+    @property
+    def map_facts(self) -> "MapFacts | None":
+        """How its map was made, and what is on it; None where there is none."""
+        try:
+            return self._map().facts
+        except MapNotFoundError:
+            return None
+
+    def map_colours(self, by: str) -> "MapColours":
+        """A value or class for each tile of `map`; arguments and errors as of `embedstore.Collection.map_colours`."""
+        from embedstore.maps import colours_from_bytes
+
+        return colours_from_bytes(
+            self._connection.get_bytes(self._path("map", "colours"), accept=SAFETENSORS, by=by)
+        )  # fmt: skip
+
+    def map_picture(self, *, color_by: str | None = None, picture_px: int = 1200) -> "Image.Image":
+        """Its map as a picture; arguments and errors as of `embedstore.Collection.map_picture`."""
+        from embedstore.maps import map_picture
+
+        colours = None if color_by is None else self.map_colours(color_by)
+        return map_picture(self._map(), colours, title=f"map of {self.name}", picture_px=picture_px)
+
+    def _map(self) -> "TileMap":
+        from embedstore.maps import map_from_bytes
+
+        return map_from_bytes(self._connection.get_bytes(self._path("map"), accept=SAFETENSORS))
 
     # -- checks -----------------------------------------------------------------------------
 

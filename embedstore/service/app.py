@@ -20,6 +20,7 @@ from embedstore.service.routes import (
     jobs,
     label_files,
     labels,
+    maps,
     page,
     pictures,
     predictions,
@@ -39,9 +40,9 @@ from embedstore.version import __version__
 
 #: In this order: the route of one slide takes every path below /api/slides that no route before it takes.
 ROUTERS: tuple[APIRouter, ...] = (
-    page.router, store.router, collections.router, search.router, suggestions.router, tiles.router, tile_grid.router,
-    label_files.router, labels.router, pictures.router, jobs.router, heads.router, predictions.router, exports.router,
-    admin.router, upkeep.router, slides.router,
+    page.router, store.router, collections.router, maps.router, search.router, suggestions.router, tiles.router,
+    tile_grid.router, label_files.router, labels.router, pictures.router, jobs.router, heads.router, predictions.router,
+    exports.router, admin.router, upkeep.router, slides.router,
 )  # fmt: skip
 
 #: What pages of `allow_origin` may send.

@@ -3,6 +3,7 @@
 from embedstore.search_config import IndexConfig, IndexSearchConfig
 from embedstore.store.access_log import AccessLog, AccessRow
 from embedstore.store.collection import Collection
+from embedstore.store.collection_map import CollectionMap
 from embedstore.store.collection_record import CollectionRecord
 from embedstore.store.fragments import FragmentWriter, SlideFragments, ViewRows
 from embedstore.store.index import (
@@ -45,6 +46,7 @@ __all__ = [
     "AccessRow",
     "Augmenters",
     "Collection",
+    "CollectionMap",
     "CollectionRecord",
     "CollectionWriter",
     "SlideFragments",

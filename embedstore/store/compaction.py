@@ -55,7 +55,7 @@ def compact(store: Store, *, keep_s: float = 3600.0, on_progress: OnProgress = n
             if (views := store.views(name)).exists():
                 ViewsWriter(views).compact(keep_s=keep_s, purge=True)
             report[name] = Compaction(before=before, after=_size(collection))
-    for table in store.prediction_tables():
+    for table in store.derived_tables():
         table.tidy(keep_s=keep_s)
     of_service = (store.tokens, store.secrets, store.jobs, store.access_log)
     for own in (store.ledger, store.labels, store.heads, store.augmenters, *of_service):

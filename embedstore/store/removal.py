@@ -9,7 +9,7 @@ from embedstore.store.writer import CollectionWriter, ViewsWriter
 
 
 def remove_slides(store: Store, slide_ids: Sequence[str]) -> dict[str, int]:
-    """Remove slides from every collection, the predictions, the labels and the ledger.
+    """Remove slides from every collection, the maps, the predictions, the labels and the ledger.
 
     Reads and searches no longer find them; files keep their rows until `compact`.
 
@@ -23,8 +23,8 @@ def remove_slides(store: Store, slide_ids: Sequence[str]) -> dict[str, int]:
         names = store.collection_names()
         for name in names:
             leases.enter_context(store.lease(name, wait_s=0))
-        predictions = store.prediction_tables()
-        for table in predictions:
+        derived = store.derived_tables()
+        for table in derived:
             leases.enter_context(table.lease())
         for name in names:
             collection = store.collection(name)
@@ -34,7 +34,7 @@ def remove_slides(store: Store, slide_ids: Sequence[str]) -> dict[str, int]:
             CollectionWriter(collection).remove(slide_ids)
             removed[name] = before - len(collection)
             forget_copies(store.uri, name)
-        for table in predictions:
+        for table in derived:
             table.forget(list(slide_ids))
         patients = _patients_only_of(store, slide_ids)
         store.labels.forget(list(slide_ids), patients=patients)

@@ -7,6 +7,7 @@ from pathlib import Path
 from embedstore.errors import StoreError, StoreNotFoundError, TileNotFoundError
 from embedstore.store.access_log import AccessLog
 from embedstore.store.collection import LARGEST_TILE_ID, PREFIX, Collection, collection_names
+from embedstore.store.collection_map import CollectionMap, mapped_collections
 from embedstore.store.jobs import Jobs
 from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease
@@ -139,6 +140,14 @@ class Store:
         """The table of a collection's stored views; there may be none yet."""
         return Views(self.uri, collection)
 
+    def map(self, collection: str) -> CollectionMap:
+        """The table of a collection's map; it may not exist yet."""
+        return CollectionMap(self.uri, collection)
+
+    def maps(self) -> list[CollectionMap]:
+        """The tables of the maps of all collections that have one."""
+        return [self.map(name) for name in mapped_collections(self.tables())]
+
     # -- predictions ------------------------------------------------------------------------
 
     def predictions(self, head: str, kind: PredictionKind = "predictions") -> Predictions:
@@ -153,6 +162,10 @@ class Store:
         """The tables of predictions and of attention, of every head."""
         names = self.tables()
         return [self.predictions(head, kind) for kind in KINDS for head in predicted_heads(names, kind)]
+
+    def derived_tables(self) -> list[Predictions | CollectionMap]:
+        """The tables that have rows of tiles beside those of the collections: of predictions, attention and maps."""
+        return [*self.prediction_tables(), *self.maps()]
 
     # -- one tile ---------------------------------------------------------------------------
 

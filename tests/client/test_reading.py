@@ -1,5 +1,6 @@
 """One scenario on both faces: a store read in its folder and through its service gives the same."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,14 @@ def read_everything(store: Any, folder: Path) -> dict[str, Any]:
         "types": collection.tiles().to_arrow().schema,
         "vectors": collection.vectors(where="slide_id <> 'b.svs'").tolist(),
         "no vectors": collection.vectors(where="x < 0").shape,
+        "map": rows(collection.map()),
+        "types of the map": collection.map().to_arrow().schema,
+        "map facts": dataclasses.replace(collection.map_facts, version=""),
+        "map colours": [
+            (colours.kind, colours.classes, colours.counts, colours.range, colours.values.tolist())
+            for colours in map(collection.map_colours, ("patient", "label:tumour", "tissue"))
+        ],
+        "map picture": collection.map_picture(color_by="slide", picture_px=100).tobytes(),
         "similar": rows(collection.similar_slides("a.svs", k=2)),
         "region": (region.title, region.slides, region.tile_ids.tolist(), region.vector.round(6).tolist()),
         "many": [

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
+from embedstore.map_config import MapConfig
+from embedstore.maps import make_map
 from embedstore.store import Label, Outcome, Store
 from tests.export.prediction_scene import grid, make_store
 from tests.service.clients import client_of
@@ -35,6 +37,7 @@ def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
             Label(task="tumour", label="no", slide_id="b.svs", x=0, y=0, edge_l0=128, author="ann", source="a.csv"),
         ]
     )
+    make_map(store, store.collection("toy"), MapConfig(method="pca"))
     return store
 
 

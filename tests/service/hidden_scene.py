@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from embedstore.map_config import MapConfig
+from embedstore.maps import make_map
 from embedstore.progress import Progress
 from embedstore.service.jobs.spool import Spool, keep_slides, spool_folder
 from embedstore.service.security.pseudonyms import Pseudonyms
@@ -82,6 +84,7 @@ def build(folder: Path) -> Store:
         for tile in range(TILES)
     )  # fmt: skip
     add_models(store)
+    make_map(store, store.collection("toy"), MapConfig(method="pca"))
     return store
 
 

@@ -67,6 +67,7 @@ KNOWN: dict[str, list[str]] = {
     "format": ["csv", "geojson"], "task": ["tumour"], "name": ["head"], "sort": ["slide_id", "patient"],
     "where": ["diagnosis LIKE 'b%'", "path LIKE '%bronto%'", "slide_id > 'b'", "cohort = 'B'", "cast(kind as int) = 1"],
     "columns": ["slide_id", "diagnosis"], "text": ["bront", "amber", "4711"],
+    "by": ["slide", "patient", "diagnosis", "path", "grade", "label:tumour", "head:head", "bronto"],
     "level": ["8"], "column": ["0"], "row": ["0"],
 }  # fmt: skip
 

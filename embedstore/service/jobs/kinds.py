@@ -18,6 +18,7 @@ from embedstore.errors import ConfigError
 from embedstore.export import ExportFormat, ExportRequest, ExportResult
 from embedstore.export.export_request import ONE_FILE, SUFFIXES
 from embedstore.export.predictions import ExportScope, export_scope
+from embedstore.map_config import MapConfig
 from embedstore.output_files import file_name
 from embedstore.progress import Progress
 from embedstore.service.jobs.check_kinds import Check, FitAgain
@@ -416,8 +417,48 @@ class SelectExtractor(JobKind):
         return selection.report.as_record()
 
 
+@dataclass(frozen=True, kw_only=True)
+class MakeMap(JobKind):
+    """Lay the tiles of a collection out in two dimensions; where there is a map, place new slides into it.
+
+    Attributes:
+        collection: The collection; the only one when None.
+        rebuild: Make it anew where there is one.
+        method, tiles, neighbours, seed: As of `MapConfig`; where none is given, those of the map that there is, or the
+            defaults.
+    """
+
+    NAME: ClassVar[str] = "map"
+
+    collection: str | None = None
+    rebuild: bool = False
+    method: Literal["pacmap", "pca"] | None = None
+    tiles: int | None = None
+    neighbours: int | None = None
+    seed: int | None = None
+
+    def check(self, tables: StoreTables) -> None:
+        from embedstore.maps import check_map
+
+        check_map(tables, tables.collection(self.collection), self._config(), rebuild=self.rebuild)
+
+    def run(self, at: Workplace) -> dict[str, Any]:
+        facts = at.store.collection(self.collection).make_map(
+            self._config(), rebuild=self.rebuild, on_progress=at.on_progress
+        )
+        return {**facts.as_record(), "note": facts.note}
+
+    def left(self, tables: StoreTables, since: dt.datetime) -> str:
+        return "the map is as before or the new one, and whole"
+
+    def _config(self) -> MapConfig | None:
+        names = [each.name for each in dataclasses.fields(MapConfig)]
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return MapConfig(**given) if given else None
+
+
 _KINDS: tuple[type[JobKind], ...] = (
-    Fit, FitAgain, Predict, Export, Check, Compact, UpdateIndex, FitAugmenter, SelectExtractor,
+    Fit, FitAgain, Predict, Export, Check, Compact, UpdateIndex, FitAugmenter, SelectExtractor, MakeMap,
 )  # fmt: skip
 KINDS: dict[str, type[JobKind]] = {kind.NAME: kind for kind in _KINDS}
 

@@ -4,6 +4,7 @@ import { untrack } from "svelte";
 import { body, client, ServiceError } from "../api/client";
 import { classLooks, type ClassLook } from "../design/classes";
 import { connection } from "./connection.svelte";
+import { keys } from "./keys.svelte";
 import { MarkSteps, placeKey, type Change, type MarkTile, type TilePlace } from "./mark_steps";
 import { place } from "./place.svelte";
 import { store } from "./store.svelte";
@@ -116,6 +117,17 @@ class Marks {
     return { own, others };
   }
 
+  /** One's own marks on a slide, with their looks. */
+  squares(slide: string): { x: number; y: number; edge: number; look: ClassLook }[] {
+    const looks = new Map(this.classes.map((look) => [look.label, look]));
+    return [...this.#own].flatMap(([key, label]) => {
+      const [of, place = ""] = key.split("\n");
+      const [x, y, edge] = place.split(" ").map(Number);
+      const look = looks.get(label);
+      return of === slide && edge && look ? [{ x: x!, y: y!, edge, look }] : [];
+    });
+  }
+
   // -- marking ------------------------------------------------------------------------------
 
   /** Why nothing can be marked here; null where it can. */
@@ -210,7 +222,6 @@ class Marks {
     const send = async (made: Promise<Change>): Promise<Change> => {
       const change = await made;
       this.saved += 1;
-      queueMicrotask(() => void this.#follow());
       return change;
     };
     return new MarkSteps(
@@ -233,17 +244,19 @@ class Marks {
 
   #show(): void {
     this.#own = this.#steps.marks;
+    const settled = this.waiting > 0 && this.#steps.waiting === 0;
     this.waiting = this.#steps.waiting;
+    if (settled) void this.#follow();
     this.canUndo = this.#steps.canUndo;
     this.canRedo = this.#steps.canRedo;
     this.problem = this.#steps.problem;
     this.notes = this.#steps.notes;
   }
 
-  /** After a step was saved: what the service counts by now. */
+  /** After steps were saved: what the service counts by now. */
   async #follow(): Promise<void> {
     const task = this.task;
-    if (task === null || this.#steps.waiting > 0) return;
+    if (task === null) return;
     try {
       const [summary, history] = await Promise.all([body(client.GET("/api/labels")), historyOf(task)]);
       if (task !== this.task) return;
@@ -275,6 +288,11 @@ export const marks = new Marks();
 
 // Whoever shows marks has them read: again with another task, caller or collection, and when the service is back.
 if (globalThis.document) {
+  const when = () => marks.task !== null && store.may("label");
+  keys.register([
+    { key: "Ctrl+z", does: "Undo your last marks", group: "Teach", when, act: () => marks.undo() },
+    { key: "Ctrl+Z", does: "Redo them", group: "Teach", when, act: () => marks.redo() },
+  ]);
   $effect.root(() => {
     $effect(() => {
       void [place.query.task, connection.returned, store.collection?.name];

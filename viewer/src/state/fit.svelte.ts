@@ -1,0 +1,152 @@
+/** The head that the marks of a task teach: fitted in a job, with its heat maps over all slides. */
+import { untrack } from "svelte";
+
+import { body, client, type Schemas } from "../api/client";
+import { openSlide } from "../viewer/open_slide.svelte";
+import { connection } from "./connection.svelte";
+import { followJob, hasEnded, type Job } from "./job_events";
+import { marks } from "./marks.svelte";
+import { place } from "./place.svelte";
+import { store } from "./store.svelte";
+
+export type Card = Schemas["CardAnswer"];
+
+/** Names that people give to what they do not look for. */
+const NEGATIVE = /^(no|none|non|not|normal|other|others|background|benign|negative|healthy|rest|stroma)\b/i;
+
+/** The name of the page's own head of a task, which each fit replaces; heads of the command line have other names. */
+export function headName(task: string): string {
+  const letters = task.replace(/[^A-Za-z0-9._-]/g, "-").replace(/^[._-]+/, "");
+  return `${letters || "task"}-marks`;
+}
+
+/** Of two classes, the one that the heat map is of: not the one that is named as a negative. */
+export function positiveOf(labels: readonly string[]): string | null {
+  if (labels.length !== 2) return null;
+  return labels.find((label) => !NEGATIVE.test(label)) ?? labels[1]!;
+}
+
+class Fit {
+  /** The last fit of this page, as it is now. */
+  job: Job | null = $state.raw(null);
+  card: Card | null = $state.raw(null);
+  /** Why the fit was refused or failed. */
+  error: Error | null = $state.raw(null);
+  /** Counts new heat maps: whoever shows rasters of `head` fetches them again. */
+  revision: number = $state(0);
+  #stop: AbortController | null = null;
+  #task: string | null = null;
+
+  get head(): string | null {
+    return marks.task === null ? null : headName(marks.task);
+  }
+  get isRunning(): boolean {
+    return this.job !== null && !hasEnded(this.job);
+  }
+
+  /** Why nothing can be fitted; null where it can. */
+  get refusal(): string | null {
+    if (!store.may("fit")) return "Your token may not fit. Fitting needs the role “fit”.";
+    if (!marks.task) return "Choose a task first, or make one.";
+    const labelled = marks.classes.filter(({ label }) => {
+      const { own, others } = marks.count(label);
+      return own + others > 0;
+    });
+    if (labelled.length < 2) return "Mark tiles of at least two classes.";
+    if (marks.waiting > 0) return "Marks are being saved.";
+    return null;
+  }
+
+  /** Fit from the marks of everybody, and predict all slides, the open one first. */
+  async start(): Promise<void> {
+    const [task, head] = [marks.task, this.head];
+    if (this.refusal !== null || this.isRunning || task === null || head === null) return;
+    const positive = positiveOf(marks.classes.map(({ label }) => label));
+    this.error = null;
+    try {
+      const job = await body(
+        client.POST("/api/heads", {
+          body: {
+            tasks: [task],
+            names: [head],
+            collection: store.collection?.name,
+            replace: true,
+            predict: true,
+            slides: openSlide.stage ? [openSlide.stage.slide] : [],
+            settings: { split: { group_by: "auto" }, ...(positive ? { positive } : {}) },
+          },
+        }),
+      );
+      await this.#follow(job as Job, head);
+    } catch (error) {
+      this.error = error as Error;
+    }
+  }
+
+  async cancel(): Promise<void> {
+    if (!this.job) return;
+    try {
+      await body(client.POST("/api/jobs/{job_id}/cancel", { params: { path: { job_id: this.job.id } } }));
+    } catch (error) {
+      this.error = error as Error;
+    }
+  }
+
+  async #follow(begun: Job, head: string): Promise<void> {
+    this.#stop?.abort();
+    const stop = (this.#stop = new AbortController());
+    this.job = begun;
+    let shown = false;
+    await followJob(
+      begun.id,
+      (job) => {
+        const stage = job.progress?.stage;
+        // once all slides are being predicted, the open one is there
+        if (!shown && job.state === "running" && stage === "predict") {
+          shown = true;
+          this.#show(head);
+        }
+        this.job = job;
+      },
+      stop.signal,
+    );
+    if (stop.signal.aborted) return;
+    if (this.job.state === "failed") this.error = new Error(this.job.error?.message ?? "The fit failed.");
+    else if (this.job.state !== "done") this.error = new Error(this.job.message ?? "The fit was ended.");
+    else this.#show(head);
+    await this.loadCard();
+  }
+
+  /** Have the new heat map shown. */
+  #show(head: string): void {
+    this.revision += 1;
+    if (headName(marks.task ?? "") === head) place.set({ head });
+  }
+
+  /** The card of the task's head, where it has been fitted. */
+  async loadCard(): Promise<void> {
+    const head = this.head;
+    if (marks.task !== this.#task) {
+      this.#task = marks.task;
+      this.card = null;
+      this.error = null;
+      if (!this.isRunning) this.job = null;
+    }
+    if (head === null) return;
+    const heads = await body(client.GET("/api/heads"));
+    if (!heads.some(({ name }) => name === head)) return;
+    const card = (await body(client.GET("/api/heads/{head}", { params: { path: { head } } }))) as Card;
+    if (head === this.head) this.card = card;
+  }
+}
+
+export const fit = new Fit();
+
+if (globalThis.document) {
+  $effect.root(() => {
+    $effect(() => {
+      void connection.returned;
+      if (store.facts && marks.task) untrack(() => void fit.loadCard().catch(() => {}));
+    });
+  });
+}

@@ -32,13 +32,13 @@ INDEX_SEARCH = Section("index", IndexSearchConfig, Flag("nprobes", "--probes", t
 
 #: Options that do not apply to a search for slides.
 TILES_ONLY = (
-    "image", "mpp", "trust_extractor", "vector", "task", "label", "negatives", "not_weight", "per_slide", "diverse",
-    "columns", "probes", "exact", "montage", "html", "geojson", "table",
+    "image", "mpp", "trust_extractor", "vector", "task", "label", "more_like", "negatives", "not_weight", "per_slide",
+    "diverse", "columns", "probes", "exact", "montage", "html", "geojson", "table",
 )  # fmt: skip
 #: Options that do not apply to a search for many queries.
 ONE_ONLY = (
-    "slide", "at", "region", "image", "mpp", "trust_extractor", "vector", "task", "label", "negatives", "not_weight",
-    "per_slide", "diverse", "probes", "exact", "montage", "html", "geojson",
+    "slide", "at", "region", "image", "mpp", "trust_extractor", "vector", "task", "label", "more_like", "negatives",
+    "not_weight", "per_slide", "diverse", "probes", "exact", "montage", "html", "geojson",
 )  # fmt: skip
 
 
@@ -84,6 +84,13 @@ ONE_ONLY = (
 )
 @click.option("--task", metavar="TASK", help="The task that --label belongs to.")
 @click.option("--label", metavar="CLASS", help="Search by the mean of the tiles that are labelled with this class.")
+@click.option(
+    "--more-like",
+    type=TileId(),
+    multiple=True,
+    metavar="TILE",
+    help="Move the query to the mean of itself and this tile; repeatable.",
+)
 @click.option(
     "--not",
     "negatives",
@@ -161,7 +168,7 @@ def _search_tiles(collection: "Collection", tile: int | None, as_json: bool, opt
     config = SearchConfig(**SEARCH.given(options), index_search=IndexSearchConfig(**INDEX_SEARCH.given(options)))
     query = _query(collection, tile, options)
     weight = {} if options["not_weight"] is None else {"away_weight": options["not_weight"]}
-    result = collection.search(query, config, away_from=options["negatives"], **weight)
+    result = collection.search(query, config, more_like=options["more_like"], away_from=options["negatives"], **weight)
     hits = result.hits
     written = _write(result, options)
     if as_json:

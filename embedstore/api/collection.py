@@ -179,6 +179,7 @@ class Collection:
         query: Any,
         config: SearchConfig | None = None,
         *,
+        more_like: Sequence[Any] = (),
         away_from: Sequence[Any] = (),
         away_weight: float = AWAY_WEIGHT,
         **settings: Any,
@@ -192,6 +193,7 @@ class Collection:
             query: A tile's id, a row of a table, (slide, x, y) in level-0 pixels, a vector, the path of an image or of
                 a file with a vector, or a `Query` from `query_by_image`, `query_by_region` or `query_by_label`.
             config: Which neighbours to return; the defaults when None.
+            more_like: Queries of the same kinds, to whose mean with it the query is moved.
             away_from: Queries of the same kinds, from which the query is moved away.
             away_weight: How far, 0 or more.
             settings: Fields of `SearchConfig`, such as k=20, where="cohort = 'A'" (`filter_columns` lists what it may
@@ -203,16 +205,19 @@ class Collection:
             VectorError: a vector of another length.
         """
         from embedstore.search import away_from as move_away
+        from embedstore.search import more_like as move_to_mean
         from embedstore.search import search, to_query
 
         config = build_config(SearchConfig, config, **settings)
         warm = self._warm.get(self.name)
         tile_of = None if warm is None else warm.tile
         with contextlib.nullcontext() if warm is None else warm.turns:
-            positive = to_query(self._tables, self._table, query, tile_of=tile_of)
-            if negatives := [to_query(self._tables, self._table, negative, tile_of=tile_of) for negative in away_from]:
-                positive = move_away(positive, negatives, weight=away_weight)
-            return SearchResult(search(self._tables, self._table, positive, config, warm=warm))
+            asked, positives, negatives = (
+                [to_query(self._tables, self._table, example, tile_of=tile_of) for example in examples]
+                for examples in ([query], more_like, away_from)
+            )
+            moved = move_away(move_to_mean(asked[0], positives), negatives, weight=away_weight)
+            return SearchResult(search(self._tables, self._table, moved, config, warm=warm))
 
     def search_many(
         self,

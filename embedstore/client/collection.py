@@ -152,6 +152,7 @@ class RemoteCollection:
         query: Any,
         config: SearchConfig | None = None,
         *,
+        more_like: Sequence[Any] = (),
         away_from: Sequence[Any] = (),
         away_weight: float = AWAY_WEIGHT,
         **settings: Any,
@@ -163,6 +164,7 @@ class RemoteCollection:
         config = build_config(SearchConfig, config, **settings)
         body = {
             "query": self._example(query),
+            "more_like": [self._example(positive) for positive in more_like],
             "away_from": [self._example(negative) for negative in away_from],
             "away_weight": away_weight,
             "k": config.k,

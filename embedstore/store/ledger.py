@@ -140,6 +140,14 @@ class Ledger:
         rows = self._outcomes.rows(where=" AND ".join(clauses) or None)
         return [Outcome.from_record(row) for row in sorted(rows, key=lambda row: (row["collection"], row["slide_id"]))]
 
+    def outcome_table(self, collection: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the outcomes of a collection, a row a slide, in no order."""
+        try:
+            dataset = self._outcomes.open()
+        except StoreNotFoundError:
+            return OUTCOMES.empty_table().select(list(columns))
+        return dataset.to_table(columns=list(columns), filter=f"collection = {sql_string(collection)}")
+
     def slides_of_patient(self, patient: str) -> list[str]:
         rows = self._slides.rows(where=f"patient = {sql_string(patient)}")
         return [row["slide_id"] for row in rows if self._has(row["slide_id"])]

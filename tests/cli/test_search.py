@@ -151,6 +151,13 @@ def test_negatives_of_either_sign_are_left_out_and_moved_away_from(store: Store,
     assert ids(found(store, query["tile_id"], *nots, "--not-weight", 0.8)) == nearest(rest, vector, 10)
 
 
+def test_the_query_moves_to_the_mean_of_further_tiles(store: Store, tiles):
+    like = (tiles[0], tiles[7], tiles[9])
+    mean = sum(np.float64(t["vector"]) / np.linalg.norm(np.float64(t["vector"])) for t in like)
+    more = [word for t in like[1:] for word in ("--more-like", t["tile_id"])]
+    assert ids(found(store, like[0]["tile_id"], *more)) == nearest([t for t in tiles if t not in like], mean, 10)
+
+
 # -- what is left out -----------------------------------------------------------------------
 
 

@@ -36,6 +36,7 @@ def read_everything(store: Any, folder: Path) -> dict[str, Any]:
     }
     found = {name: collection.search(query, k=4) for name, query in queries.items()}
     found["filtered"] = collection.search(tile, k=3, where="cohort = 'A'", columns="cohort", exclude_same="slide")
+    found["more like"] = collection.search(tile, more_like=[region, ("b.svs", 0, 0)], k=3)
     found["away"] = collection.search(region, away_from=[("b.svs", 0, 0), vector], away_weight=0.2, per_slide=2)
     found["object"] = collection.search(tile, embedstore.SearchConfig(k=2, diverse=0.5))
     return {

@@ -3,7 +3,7 @@
 from embedstore.search.queries.image_query import image_query
 from embedstore.search.queries.many_queries import ManyQueries, many_queries
 from embedstore.search.queries.prototype import prototype_query
-from embedstore.search.queries.query import Query, away_from
+from embedstore.search.queries.query import Query, away_from, more_like
 from embedstore.search.queries.tile_query import place_query, region_query, tile_query
 from embedstore.search.queries.to_query import to_query
 from embedstore.search.queries.vector_file import vector_query
@@ -14,6 +14,7 @@ __all__ = [
     "away_from",
     "image_query",
     "many_queries",
+    "more_like",
     "place_query",
     "prototype_query",
     "region_query",

@@ -15,7 +15,7 @@ from embedstore.store import TileLocation
 SHOWN_TILES = 6  # of a query of many tiles
 #: Stored vectors are float16, right to one part in 2,048: a shorter difference is a rounding error.
 SHORTEST = 1e-3
-NAMED_NEGATIVES = 2  # in a title
+NAMED_EXAMPLES = 2  # in a title
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,12 +42,39 @@ class Query:
         return f"<Query: {self.title}, {len(self.vector)} dimensions>"
 
 
+def more_like(query: Query, positives: Sequence[Query]) -> Query:
+    """Move a query to the mean of itself and further positive examples, all at length 1.
+
+    With `away_from` after it, this is Rocchio's feedback (in Salton, The SMART Retrieval System, 1971). A search leaves
+    out the tiles of all of them.
+
+    Args:
+        positives: Queries of the same collection; with none, the query stays as it is.
+    Raises:
+        VectorError: a positive has another dimension; or they have no direction in common.
+    """
+    if not positives:
+        return query
+    _require_one_length(query, positives, "further example")
+    every = [query, *positives]
+    title = f"{query.title}, and {_named(positives)}"
+    return replace(
+        query,
+        vector=mean_direction(
+            np.sum([each.vector for each in every], axis=0, dtype=np.float64), len(every), what=title
+        ),
+        title=title,
+        slides=tuple(dict.fromkeys(slide for each in every for slide in each.slides)),
+        tile_ids=_all_tiles(every),
+        tiles=tuple(tile for each in every for tile in each.tiles)[:SHOWN_TILES],
+    )
+
+
 def away_from(query: Query, negatives: Sequence[Query], *, weight: float = AWAY_WEIGHT) -> Query:
     """Move a query away from negative examples.
 
-    Rocchio's feedback (in Salton, The SMART Retrieval System, 1971) with the query as the only positive: the query
-    minus `weight` times the mean of the negatives, all at length 1, and the difference brought to length 1. A search
-    leaves out the tiles of the negatives, as it does the query's own.
+    Rocchio's feedback: the query minus `weight` times the mean of the negatives, all at length 1, and the difference
+    brought to length 1. A search leaves out the tiles of the negatives, as it does the query's own.
 
     Args:
         negatives: Queries of the same collection; with none, the query stays as it is.
@@ -59,12 +86,7 @@ def away_from(query: Query, negatives: Sequence[Query], *, weight: float = AWAY_
     require(np.isfinite(weight) and weight >= 0, f"the weight of negatives is {weight}; expected 0 or more")
     if not negatives:
         return query
-    for negative in negatives:
-        if negative.vector.shape != query.vector.shape:
-            raise VectorError(
-                f"{query.title} has {query.vector.size} values, and the negative {negative.title} has "
-                f"{negative.vector.size}; expected queries of one collection"
-            )
+    _require_one_length(query, negatives, "negative")
     mean = np.mean([negative.vector for negative in negatives], axis=0, dtype=np.float64)
     difference = query.vector - weight * mean
     length = float(np.linalg.norm(difference))
@@ -77,14 +99,27 @@ def away_from(query: Query, negatives: Sequence[Query], *, weight: float = AWAY_
         query,
         vector=(difference / length).astype(np.float32),
         title=f"{query.title}, not {_named(negatives)}",
-        tile_ids=np.unique(np.concatenate([query.tile_ids, *(negative.tile_ids for negative in negatives)])),
+        tile_ids=_all_tiles([query, *negatives]),
     )
 
 
-def _named(negatives: Sequence[Query]) -> str:
-    if len(negatives) > NAMED_NEGATIVES:
-        return f"{len(negatives)} others"
-    return " and ".join(negative.title for negative in negatives)
+def _require_one_length(query: Query, examples: Sequence[Query], what: str) -> None:
+    for example in examples:
+        if example.vector.shape != query.vector.shape:
+            raise VectorError(
+                f"{query.title} has {query.vector.size} values, and the {what} {example.title} has "
+                f"{example.vector.size}; expected queries of one collection"
+            )
+
+
+def _all_tiles(queries: Sequence[Query]) -> NDArray[np.int64]:
+    return np.unique(np.concatenate([query.tile_ids for query in queries]))
+
+
+def _named(examples: Sequence[Query]) -> str:
+    if len(examples) > NAMED_EXAMPLES:
+        return f"{len(examples)} others"
+    return " and ".join(example.title for example in examples)
 
 
 def mean_direction(total: NDArray[np.floating], count: int, *, what: str) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from embedstore.api import Collection
 from embedstore.errors import NotAllowedError, QueryError, TooLargeError, one_line
 from embedstore.progress import no_progress
 from embedstore.search import Query as SearchQuery
-from embedstore.search import SearchConfig, away_from, many_queries, to_query
+from embedstore.search import SearchConfig, away_from, many_queries, more_like, to_query
 from embedstore.search_config import AWAY_WEIGHT, IndexSearchConfig
 from embedstore.service.answers import ARROW, OR_ARROW, arrow_answer, json_answer, json_rows, wants_arrow
 from embedstore.service.failures import answers
@@ -21,7 +21,7 @@ from embedstore.service.visible import SeenByReader, Visible
 
 router = APIRouter(prefix="/api/collections/{collection}", tags=["search"])
 
-#: Longest vector that a query may hold, and most tiles that it moves away from.
+#: Longest vector that a query may hold, and most examples that it moves to, or away from.
 MOST_VALUES, MOST_EXAMPLES = 16_384, 100
 MOST_NEIGHBOURS = 10_000
 #: Most rows of an answer to many queries.
@@ -104,6 +104,9 @@ class SearchBody(BaseModel):
     )
 
     query: Example
+    more_like: list[Example] = Field(
+        [], max_length=MOST_EXAMPLES, description="The query is moved to the mean of itself and these."
+    )
     away_from: list[Example] = Field([], max_length=MOST_EXAMPLES, description="The query is moved away from these.")
     away_weight: float = Field(AWAY_WEIGHT, ge=0, le=1000, allow_inf_nan=False)
     k: int = Field(10, ge=1, le=MOST_NEIGHBOURS, description="Number of neighbours.")
@@ -156,10 +159,11 @@ async def search(request: Request, seen: SeenByReader, collection: str, body: Se
 
     def find() -> Response:
         chosen = seen.service.collection(collection)
-        query = as_query(seen, chosen, body.query)
-        if body.away_from:
-            negatives = [as_query(seen, chosen, example) for example in body.away_from]
-            query = away_from(query, negatives, weight=body.away_weight)
+        query, positives, negatives = (
+            [as_query(seen, chosen, example) for example in examples]
+            for examples in ([body.query], body.more_like, body.away_from)
+        )
+        moved = away_from(more_like(query[0], positives), negatives, weight=body.away_weight)
         config = SearchConfig(
             k=body.k,
             where=seen.where(body.where),
@@ -169,7 +173,7 @@ async def search(request: Request, seen: SeenByReader, collection: str, body: Se
             columns=tuple(seen.shown_columns(body.columns)),
             index_search=IndexSearchConfig(**body.index_search.model_dump()),
         )
-        hits = chosen.search(query, config).hits
+        hits = chosen.search(moved, config).hits
         table, title, note = seen.table(hits.table), seen.text(hits.query.title), seen.text(hits.note)
         if wants_arrow(request, None):
             made_of = {"slides": _shown_slides(seen, hits.query), "tiles": _shown_tiles(seen, hits.query)}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from embedstore.errors import ConfigError, VectorError
-from embedstore.search.queries.query import Query, away_from, mean_direction, unit_rows
+from embedstore.search.queries.query import Query, away_from, mean_direction, more_like, unit_rows
 from tests.search.queries.query_scene import unit
 
 E = np.eye(4, dtype=np.float32)
@@ -53,9 +53,28 @@ def test_negatives_are_left_out_of_what_is_found_but_their_slides_are_not_the_qu
     assert away_from(first, [query(E[1])] * 3).title == "tile 1, not 3 others"
 
 
-def test_no_negatives_change_nothing():
+def test_no_examples_change_nothing():
     first = query(E[0])
     assert away_from(first, []) is first
+    assert more_like(first, []) is first
+
+
+def test_feedback_is_the_mean_of_the_positives_minus_a_share_of_the_mean_of_the_negatives():
+    moved = away_from(more_like(query(E[0]), [query(E[1])]), [query(E[2])], weight=0.5)
+    np.testing.assert_allclose(moved.vector, np.array([2**0.5, 2**0.5, -1, 0]) / 5**0.5, atol=1e-6)
+
+
+def test_further_positives_are_left_out_with_the_query_and_their_slides_are_its():
+    first = query(E[0], "tile 1", tile_ids=(5, 1), slides=("a",), tiles=({"tile_id": 1},))
+    more = [query(E[1], "tile 2", tile_ids=(2,), slides=("b", "a"), tiles=({"tile_id": 2},)), query(E[2], "an image")]
+    moved = more_like(first, more)
+    assert (moved.tile_ids.tolist(), moved.slides) == ([1, 2, 5], ("a", "b"))
+    assert moved.tiles == ({"tile_id": 1}, {"tile_id": 2})
+    assert moved.title == "tile 1, and tile 2 and an image"
+    with pytest.raises(VectorError, match="the further example short has 3; expected queries of one collection"):
+        more_like(first, [query(E[0, :3], "short")])
+    with pytest.raises(VectorError, match="tile 1, and w: its vectors have no direction in common"):
+        more_like(first, [query(-E[0], "w")])
 
 
 def test_weight_0_keeps_the_direction():

@@ -60,6 +60,6 @@ class CurrentPlace {
 }
 
 /** What one chose stays chosen from view to view. */
-const KEPT = ["collection", "head", "task"];
+const KEPT = ["collection", "head", "task", "find", "filters", "panel"];
 
 export const place = new CurrentPlace();

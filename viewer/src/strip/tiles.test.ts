@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { between, boxOf, moved, numberOf, overlap, tileTitle, toggled } from "./tiles";
+import { between, boxOf, moved, numberOf, overlap, samePart, tileTitle, toggled } from "./tiles";
 
 const TILE = { tile_id: "-4611686018427387904", slide_id: "a.svs", x: 512, y: 0, edge_l0: 512 };
 
@@ -37,6 +37,13 @@ test("a box drawn to the upper left holds what it overlaps", () => {
   expect(box).toEqual({ left: 0, top: 5, right: 10, bottom: 10 });
   expect(overlap(box, { left: 9, top: 9, right: 20, bottom: 20 })).toBe(true);
   expect(overlap(box, { left: 10, top: 0, right: 20, bottom: 20 })).toBe(false);
+});
+
+test("what all names begin with is left out, unless they are one name", () => {
+  expect(samePart(["case-01.svs", "case-02.svs", "case-1.svs"])).toBe(5);
+  expect(samePart(["a", "a"])).toBe(0);
+  expect(samePart(["a", "ab"])).toBe(1);
+  expect(samePart([])).toBe(0);
 });
 
 test("a tile is told in words, with its number and mark", () => {

@@ -65,6 +65,15 @@ export function numberOf({ probability, score, distance }: TileItem): string {
   return distance === undefined ? "" : distance.toFixed(3);
 }
 
+/** How much of the beginning of all names is the same, and need not be shown. */
+export function samePart(names: readonly string[]): number {
+  const [first = ""] = names;
+  if (new Set(names).size < 2) return 0;
+  let length = 0;
+  while (names.every((name) => name[length] === first[length])) length += 1;
+  return length;
+}
+
 /** A tile in words, for those who hear the page. */
 export function tileTitle(tile: TileItem, rank: number, caption: string, mark?: Mark | null): string {
   const place = tile.edge_l0 ? `${tile.x}, ${tile.y}` : (tile.name ?? tile.tile_id);

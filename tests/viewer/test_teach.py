@@ -1,0 +1,118 @@
+"""Teaching on the page: marks on the slide and in a strip, undone and done again, a fit, and what a viewer may see."""
+
+import pytest
+
+from embedstore import api
+from tests.viewer.conftest import TASK
+
+pytestmark = pytest.mark.slow
+
+SLIDE = "synthetic-02-tumour.svs"
+#: Places within the slide on the screen, as shares of its width and height: left and right piece of tissue.
+LEFT, RIGHT = (0.2, 0.35), (0.62, 0.35)
+
+
+def standing(store: api.Store, task: str) -> dict[str, int]:
+    """{class: labels that stand}."""
+    counts: dict[str, int] = {}
+    if task in store.labels.tasks:
+        for label in store.labels.table(task).to_arrow()["label"].to_pylist():
+            counts[label] = counts.get(label, 0) + 1
+    return counts
+
+
+def drag(page, at: tuple[float, float], by: tuple[float, float] = (0.2, 0.3)) -> None:
+    """Drag over the slide from a place, by shares of its size."""
+    box = page.get_by_role("application").bounding_box()
+    x, y = box["x"] + at[0] * box["width"], box["y"] + at[1] * box["height"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + by[0] * box["width"], y + by[1] * box["height"], steps=4)
+    page.mouse.up()
+
+
+def saved(page) -> None:
+    page.get_by_text("Saving …").wait_for(state="detached")
+
+
+def test_marks_fit_heat_map_suggestions_and_back(own_store: api.Store, serve_store, open_page, screenshot):
+    page = open_page(f"{serve_store(own_store).url}/#/slides/{SLIDE}?panel=teach&task=cells")
+    page.get_by_role("button", name="New …").click()
+    page.get_by_label("What is to be told apart?").fill("cells")
+    page.get_by_label("First class").fill("other")
+    page.get_by_label("Second class").fill("dense")
+    page.get_by_role("button", name="Make the task").click()
+    page.get_by_role("button", name="Box").click()
+    drag(page, RIGHT)
+    page.get_by_role("radio", name="dense").check(force=True)
+    drag(page, LEFT)
+    saved(page)
+    marked = standing(own_store, "cells")
+    assert marked["other"] >= 2 and marked["dense"] >= 3
+    page.get_by_role("button", name="Erase").click()
+    drag(page, LEFT, (0.1, 0.1))
+    saved(page)
+    assert standing(own_store, "cells")["dense"] < marked["dense"]
+    page.keyboard.press("Control+z")
+    saved(page)
+    assert standing(own_store, "cells") == marked
+
+    with page.expect_response(lambda answer: answer.url.endswith("/api/heads/cells-marks") and answer.ok):
+        page.get_by_role("button", name="Fit", exact=True).click()
+    page.get_by_role("button", name="Fit again").wait_for()
+    page.get_by_text("These numbers are too good").wait_for()
+    page.get_by_role("row", name="AUROC").wait_for()
+    assert len(own_store.head("cells-marks").predictions.to_arrow()["slide_id"].unique()) == 6
+    assert "head=cells-marks" in page.url
+    screenshot(page, "teach-fitted")
+
+    page.get_by_role("button", name="Suggest", exact=True).click()
+    strip = page.get_by_role("listbox", name="Suggested")
+    strip.get_by_role("option").first.focus()
+    page.keyboard.press("2")
+    strip.get_by_role("option", name="marked dense").wait_for()
+    saved(page)
+    assert standing(own_store, "cells")["dense"] == marked["dense"] + 1
+    page.keyboard.press("Control+z")
+    strip.get_by_role("option", name="marked dense").wait_for(state="detached")
+    saved(page)
+    assert standing(own_store, "cells") == marked
+    screenshot(page, "teach-suggested")
+
+    page.get_by_text("History").click()
+    page.get_by_role("list", name="Changes of labels").get_by_role("button").last.click()
+    page.get_by_text("Mark tiles of at least two classes.").wait_for()
+    assert "other" not in standing(own_store, "cells")
+
+
+def test_who_may_only_look_sees_labels_and_is_told_why_there_is_no_marking(
+    own_store, serve_store, open_page, screenshot
+):
+    token = own_store.tokens.create("eve", role="read")
+    own_store.tokens.create("boss", role="admin")
+    address = f"{serve_store(own_store).url}/#/slides/{SLIDE}?panel=teach&task={TASK}"
+    page = open_page(address, may_fail="401")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Open").click()
+    page.get_by_text("Marking needs the role “label”").wait_for()
+    page.get_by_text("dense nuclei").first.wait_for()
+    assert page.get_by_role("button", name="Paint").count() == 0
+    assert page.get_by_role("button", name="Fit", exact=True).is_disabled()
+    screenshot(page, "teach-viewer")
+
+
+def test_what_cannot_be_saved_is_taken_back_and_said(own_store: api.Store, serve_store, open_page):
+    server = serve_store(own_store)
+    page = open_page(f"{server.url}/#/slides/{SLIDE}?panel=teach&task={TASK}", may_fail="ERR_|502|Failed to load")
+    page.get_by_role("button", name="Box").click()
+    before = standing(own_store, TASK)
+    server.stop()
+    drag(page, LEFT)
+    page.get_by_role("tabpanel").get_by_role("alert").filter(has_text="does not answer").wait_for()
+    server.start()
+    page.locator(".offline").wait_for(state="detached")
+    assert standing(own_store, TASK) == before
+    drag(page, LEFT)
+    page.get_by_role("tabpanel").get_by_role("alert").wait_for(state="detached")
+    saved(page)
+    assert sum(standing(own_store, TASK).values()) > sum(before.values())

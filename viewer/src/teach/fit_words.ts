@@ -5,7 +5,7 @@ import type { Job } from "../state/job_events";
 /** Metrics that the panel shows; the card has more. */
 export const METRICS = [
   { name: "auroc", title: "AUROC" },
-  { name: "balanced_accuracy", title: "Balanced accuracy" },
+  { name: "balanced_accuracy", title: "Balanced acc." },
   { name: "f1", title: "F1" },
 ] as const;
 

@@ -30,12 +30,10 @@ def command(context: click.Context, store: str | None, as_json: bool) -> None:
     if not augmenters:
         click.echo(f"{opened.uri} has no augmenter yet; `embedstore fit-augmenter --store {store}` makes one")
         return
-    from heads.augmentation.augmenter_report import ALL
-
     rows = []
     for augmenter in augmenters:
         record = augmenter.record
-        scores = record.report.scores[ALL]
+        scores = record.report.overall
         cosines = (f"{metric.value:.4f}" for metric in (scores.original, scores.predicted))
         better = "yes" if record.beats_original else "NO"
         rows.append([augmenter.name, record.extractor.name, augmenter.collection, record.tiles, *cosines, better])

@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from embedstore.access_errors import tells_access_errors
-from embedstore.result_table import card
+from embedstore.shown_models import ShownAugmenter
 from embedstore.store import Store as StoreTables
 from embedstore.store import StoredAugmenter
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @tells_access_errors
-class Augmenter:
+class Augmenter(ShownAugmenter):
     """A small network that predicts the vector of an augmented tile from the vector of the tile.
 
     Attributes:
@@ -48,20 +48,3 @@ class Augmenter:
     def remove(self) -> None:
         """Remove it from the store; heads that were fitted with it stay, but can no longer be fitted again."""
         self._tables.augmenters.remove(self.name)
-
-    def __repr__(self) -> str:
-        return f"<Augmenter {self.name!r} of views of {self.collection!r}>"
-
-    def _repr_html_(self) -> str:
-        from heads.augmentation.augmenter_report import ALL
-
-        scores = self.report.scores[ALL]
-        return card(
-            f"Augmenter {self.name}",
-            {
-                "extractor": self.record.extractor.name,
-                "views of": self.collection,
-                "cosine to the true view, tile's own vector": scores.original,
-                "cosine to the true view, predicted": scores.predicted,
-            },
-        )

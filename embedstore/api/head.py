@@ -10,8 +10,9 @@ from embedstore.access_errors import tells_access_errors
 from embedstore.api.exporting import write_export
 from embedstore.progress import OnProgress, no_progress
 from embedstore.progress_bar import progress_bar
-from embedstore.result_table import NotedTable, Table, card
+from embedstore.result_table import NotedTable, Table
 from embedstore.settings import as_names, build_config
+from embedstore.shown_models import ShownHead
 from embedstore.store import Store as StoreTables
 from embedstore.store import StoredHead
 from embedstore.store.removal import remove_head
@@ -45,7 +46,7 @@ class FitAgain:
 
 
 @tells_access_errors
-class Head:
+class Head(ShownHead):
     """A classifier for one task on the embeddings of one extractor.
 
     Attributes:
@@ -313,15 +314,3 @@ class Head:
     def remove(self) -> None:
         """Remove the head and its predictions from the store."""
         remove_head(self._tables, self.name)
-
-    def __repr__(self) -> str:
-        return f"<Head {self.name!r}: {self.model} for {self.task!r}, {self._headline()}>"
-
-    def _repr_html_(self) -> str:
-        facts = {"task": self.task, "classes": ", ".join(self.classes), "model": f"{self.model} on a {self.level}"}
-        facts |= {name: str(metric) for name, metric in self.metrics.items() if metric.value is not None}
-        return card(f"Head {self.name}", {**facts, "measured on": f"{self.report.rows:,} test examples"})
-
-    def _headline(self) -> str:
-        name = next((name for name in ("auroc", "balanced_accuracy") if name in self.metrics), "")
-        return f"{name} {self.metrics[name]}" if name else "no metric"

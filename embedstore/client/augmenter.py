@@ -6,14 +6,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from embedstore.client.connection import Connection, path
-from embedstore.result_table import card
+from embedstore.shown_models import ShownAugmenter
 
 if TYPE_CHECKING:
     from heads.augmentation.augmenter_record import AugmenterRecord
     from heads.augmentation.augmenter_report import AugmenterReport
 
 
-class RemoteAugmenter:
+class RemoteAugmenter(ShownAugmenter):
     """A small network that predicts the vector of an augmented tile from the vector of the tile, over HTTP.
 
     Attributes:
@@ -51,20 +51,3 @@ class RemoteAugmenter:
     def remove(self) -> None:
         """Remove it from the store; heads that were fitted with it stay, but can no longer be fitted again."""
         self._connection.delete(path("augmenters", self.name))
-
-    def __repr__(self) -> str:
-        return f"<Augmenter {self.name!r} of views of {self.collection!r}>"
-
-    def _repr_html_(self) -> str:
-        from heads.augmentation.augmenter_report import ALL
-
-        scores = self.report.scores[ALL]
-        return card(
-            f"Augmenter {self.name}",
-            {
-                "extractor": self.record.extractor.name,
-                "views of": self.collection,
-                "cosine to the true view, tile's own vector": scores.original,
-                "cosine to the true view, predicted": scores.predicted,
-            },
-        )

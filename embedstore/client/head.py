@@ -12,8 +12,9 @@ from embedstore.client.exports import export_over
 from embedstore.client.jobs import run_job
 from embedstore.errors import HeadNotFoundError, TooLargeError
 from embedstore.progress import OnProgress, no_progress
-from embedstore.result_table import NotedTable, Table, card
+from embedstore.result_table import NotedTable, Table
 from embedstore.settings import as_names, build_config
+from embedstore.shown_models import ShownHead
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from heads.record import HeadRecord
 
 
-class RemoteHead:
+class RemoteHead(ShownHead):
     """A classifier for one task on the embeddings of one extractor, over HTTP.
 
     Methods, arguments and errors are those of `embedstore.Head`.
@@ -219,18 +220,6 @@ class RemoteHead:
 
     def _get(self, *parts: str) -> Any:
         return self._connection.get(self._path(*parts))
-
-    def __repr__(self) -> str:
-        return f"<Head {self.name!r}: {self.model} for {self.task!r}, {self._headline()}>"
-
-    def _repr_html_(self) -> str:
-        facts = {"task": self.task, "classes": ", ".join(self.classes), "model": f"{self.model} on a {self.level}"}
-        facts |= {name: str(metric) for name, metric in self.metrics.items() if metric.value is not None}
-        return card(f"Head {self.name}", {**facts, "measured on": f"{self.report.rows:,} test examples"})
-
-    def _headline(self) -> str:
-        name = next((name for name in ("auroc", "balanced_accuracy") if name in self.metrics), "")
-        return f"{name} {self.metrics[name]}" if name else "no metric"
 
 
 def head_facts(connection: Connection, name: str) -> dict[str, Any]:

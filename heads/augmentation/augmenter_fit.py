@@ -14,7 +14,7 @@ from embedstore.views import PARAMETERS, draw_parameters
 from heads.augmentation.augmenter import Augmenter
 from heads.augmentation.augmenter_evaluation import evaluate_augmenter
 from heads.augmentation.augmenter_record import AugmenterRecord
-from heads.augmentation.augmenter_report import ALL, AugmenterReport
+from heads.augmentation.augmenter_report import AugmenterReport
 from heads.augmentation.augmenter_training import train_augmenter
 from heads.augmentation.view_pairs import ViewPairs, gather_view_pairs
 from heads.config import AugmenterConfig, default_augmenter_name
@@ -139,7 +139,7 @@ def augmenter_inputs(pairs: ViewPairs, views: ViewConfig) -> AugmenterArrays:
 
 
 def _figures(report: AugmenterReport) -> str:
-    scores = report.scores[ALL]
+    scores = report.overall
     return (
         f"on {scores.views:,} views of {report.tiles:,} tiles of {report.groups:,} unseen patients the cosine to the "
         f"true vector is {scores.predicted} predicted and {scores.original} for the tile's own vector, a difference of "
@@ -161,7 +161,7 @@ def _why_refused(report: AugmenterReport, collection: str) -> str:
 
 
 def _notes(report: AugmenterReport) -> list[str]:
-    gain = report.scores[ALL].transform_gain
+    gain = report.overall.transform_gain
     least = gain.value if gain.low is None else gain.low
     if least is not None and least > 0:
         return []

@@ -60,9 +60,14 @@ class AugmenterReport:
     scores: Mapping[str, ViewScores]
 
     @property
+    def overall(self) -> ViewScores:
+        """Scores on all views."""
+        return self.scores[ALL]
+
+    @property
     def beats_original(self) -> bool:
         """Whether the whole interval of the gain is above 0; without an interval, whether its value is."""
-        gain = self.scores[ALL].gain
+        gain = self.overall.gain
         least = gain.value if gain.low is None else gain.low
         return least is not None and least > 0
 

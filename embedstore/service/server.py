@@ -1,7 +1,9 @@
 """Run the service: one process, one port."""
 
+import asyncio
 import ctypes
 import errno
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -58,9 +60,18 @@ def serve(store_uri: str, config: ServiceConfig, *, on_start: Callable[[str, str
 class _Server(uvicorn.Server):
     """A server that lets those go who listen to jobs when it is told to end, before it waits for their connections."""
 
+    def __init__(self, config: uvicorn.Config):
+        super().__init__(config)
+        logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.config.app.state.service.jobs.stop_listening()  # type: ignore[union-attr]
         super().handle_exit(sig, frame)
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """False of the traceback of an answer that the server broke off as it ended; uvicorn says in a line how many."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
 def _bound(host: str, port: int) -> socket.socket:

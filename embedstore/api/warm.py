@@ -24,7 +24,8 @@ class Warm:
         self, collection: CollectionTable, *, folder: str | Path | None, wait: bool, on_progress: OnProgress
     ) -> "WarmFacts":
         """See `Collection.warm`."""
-        from embedstore.search.hot import WarmCollections, cores
+        from embedstore.cores import cores
+        from embedstore.search.hot import WarmCollections
 
         if self._collections is None:
             self._collections = WarmCollections()

@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from embedstore.cores import cores
 from embedstore.errors import QueryError
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.search.filters import select_tiles
-from embedstore.search.hot import MOST_NEIGHBOURS, HotIndex, Passing, WarmCollection, cores
+from embedstore.search.hot import MOST_NEIGHBOURS, HotIndex, Passing, WarmCollection
 from embedstore.search.hot.filtering import passing_rows, without_slides
 from embedstore.search.neighbours import (
     NeighbourSearch,

@@ -1,9 +1,9 @@
 """The extractors of collections, which stay loaded to embed the images that clients send."""
 
-import os
 import threading
 from collections import OrderedDict
 
+from embedstore.cores import cores
 from embedstore.extractors import Extractor, release_memory
 from embedstore.extractors.torch_runtime import set_threads
 from embedstore.search.queries.image_query import load_own_extractor
@@ -46,7 +46,7 @@ class OwnExtractors:
 
             return ClusterExtractor(collection, trusted=self._trusted)
         extractor = load_own_extractor(collection.name, collection.record(), trusted=self._trusted)
-        set_threads(max(1, (os.cpu_count() or 2) // 2))  # the other cores are for searches and pictures
+        set_threads(max(1, cores() // 2))  # the other cores are for searches and pictures
         return extractor
 
 

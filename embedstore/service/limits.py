@@ -1,7 +1,6 @@
 """What a client may take: bodies of bounded size and duration, and a share of the threads for each kind of work."""
 
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable
 from typing import ParamSpec, TypeVar
 from weakref import WeakValueDictionary
@@ -13,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from embedstore.cores import cores
 from embedstore.errors import AccessError, ClientGoneError, SlowClientError, TooLargeError
 from embedstore.service.failures import failure
 from embedstore.service_config import ServiceConfig
@@ -36,12 +36,12 @@ class Limits:
     """
 
     def __init__(self, config: ServiceConfig):
-        cores = os.cpu_count() or 2
-        self.searches = anyio.CapacityLimiter(config.searches or cores)
+        there = cores()
+        self.searches = anyio.CapacityLimiter(config.searches or there)
         self.batches = anyio.CapacityLimiter(1)  # of thousands of queries, which take all cores for seconds
-        self.pictures = anyio.CapacityLimiter(config.pictures or 2 * cores)  # decoded in other processes
-        self.files = anyio.CapacityLimiter(2 * cores)  # looked for: a file system of slides may hang, tables go on
-        self.reads = anyio.CapacityLimiter(2 * cores)  # of tables: short, and mostly waiting for the disk
+        self.pictures = anyio.CapacityLimiter(config.pictures or 2 * there)  # decoded in other processes
+        self.files = anyio.CapacityLimiter(2 * there)  # looked for: a file system of slides may hang, tables go on
+        self.reads = anyio.CapacityLimiter(2 * there)  # of tables: short, and mostly waiting for the disk
         self.writes = anyio.CapacityLimiter(4)
         self.embeddings = anyio.CapacityLimiter(1 if config.cluster is None else 8)  # there, replicas take turns
         self.exports = anyio.CapacityLimiter(2)

@@ -3,7 +3,6 @@
 It is derived from the collection and answers only for its newest version. The only home of faiss.
 """
 
-from embedstore.search.hot.codes import cores
 from embedstore.search.hot.hot_index import MOST_NEIGHBOURS, HotIndex, Passing
 from embedstore.search.hot.warm import WarmCollection, WarmCollections, WarmFacts
 
@@ -14,5 +13,4 @@ __all__ = [
     "WarmCollection",
     "WarmCollections",
     "WarmFacts",
-    "cores",
 ]

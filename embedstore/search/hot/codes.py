@@ -1,6 +1,5 @@
 """Short codes of vectors in memory, searched by faiss: which rows may be nearest to a query."""
 
-import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -41,11 +40,6 @@ def load_faiss() -> Any:
             'pip install --upgrade "embedstore[fast-search]"'
         )
     return faiss
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Codes:

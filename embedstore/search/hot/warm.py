@@ -14,10 +14,11 @@ from typing import Any, Literal
 import numpy as np
 
 from embedstore.access_errors import access_error
+from embedstore.cores import cores
 from embedstore.errors import EmbedStoreError
 from embedstore.progress import Progress, no_progress
 from embedstore.search.hot.changes import Work, brought_to, is_worn
-from embedstore.search.hot.codes import Codes, cores, load_faiss
+from embedstore.search.hot.codes import Codes, load_faiss
 from embedstore.search.hot.hot_index import Effort, HotIndex
 from embedstore.search.hot.rows import GONE, HotRows
 from embedstore.store import Collection, StoredTile

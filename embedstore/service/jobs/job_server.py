@@ -56,7 +56,7 @@ def serve(connection_fd: int, uri: str, cluster: str | None) -> None:
     try:
         tables = StoreTables.open(uri)
         if cluster is None and requests.empty():
-            _import_heads()
+            _prepare_to_fit(tables, requests)
         while True:
             state, answer = _answer(tables, cluster, connection, *requests.get())
             connection.send((state, answer, _holds_gpu()))
@@ -103,15 +103,22 @@ def _receive(connection: Connection, requests: "queue.SimpleQueue[tuple[str, dic
             os._exit(1)  # the server is gone: end at once, as it would by a kill; the store takes that
 
 
-def _import_heads() -> None:
-    """What the first fit would wait for."""
+def _prepare_to_fit(tables: StoreTables, requests: "queue.SimpleQueue[Any]") -> None:
+    """Do what the first fit would wait for: imports, and, unless a job comes meanwhile, the compilation of programs."""
     from heads.devices import jax_devices, prepare_jax
 
     prepare_jax()
     import heads.fit
     import heads.predict  # noqa: F401
+    from heads.warm_up import warm_up
 
     jax_devices()
+    try:
+        collections = [tables.collection(name) for name in tables.collection_names()]
+        if collections and requests.empty():
+            warm_up(max(collections, key=len).dim)
+    except Exception:  # a fit that fails for the same reason will say so
+        log.info("nothing was compiled ahead of the first fit", exc_info=True)
 
 
 def _holds_gpu() -> bool:

@@ -17,13 +17,26 @@ const NEGATIVE = /^(no|none|non|not|normal|other|others|background|benign|negati
 /** The name of the page's own head of a task, which each fit replaces; heads of the command line have other names. */
 export function headName(task: string): string {
   const letters = task.replace(/[^A-Za-z0-9._-]/g, "-").replace(/^[._-]+/, "");
-  return `${letters || "task"}-marks`;
+  return `${letters.slice(0, 90) || "task"}-marks`;
 }
 
 /** Of two classes, the one that the heat map is of: not the one that is named as a negative. */
 export function positiveOf(labels: readonly string[]): string | null {
   if (labels.length !== 2) return null;
-  return labels.find((label) => !NEGATIVE.test(label)) ?? labels[1]!;
+  const sought = labels.filter((label) => !NEGATIVE.test(label));
+  return sought.length === 1 ? sought[0]! : labels[1]!;
+}
+
+/** Marks of a class from which on some are left to test on, some to validate on and some to train on. */
+const LEAST_MARKS = 3;
+
+/** What is missing before a head can be fitted; others may have labelled areas, which are many tiles each. */
+export function fewMarks(classes: readonly { label: string; own: number; others: number }[]): string | null {
+  const labelled = classes.filter(({ own, others }) => own + others > 0);
+  if (labelled.length < 2) return "Mark tiles of at least two classes.";
+  const few = labelled.filter(({ own, others }) => others === 0 && own < LEAST_MARKS);
+  const counts = few.map(({ label, own }) => `${label} has ${own}`).join(", ");
+  return few.length ? `Mark at least ${LEAST_MARKS} tiles of each class: ${counts}.` : null;
 }
 
 class Fit {
@@ -48,11 +61,8 @@ class Fit {
   get refusal(): string | null {
     if (!store.may("fit")) return "Your token may not fit. Fitting needs the role “fit”.";
     if (!marks.task) return "Choose a task first, or make one.";
-    const labelled = marks.classes.filter(({ label }) => {
-      const { own, others } = marks.count(label);
-      return own + others > 0;
-    });
-    if (labelled.length < 2) return "Mark tiles of at least two classes.";
+    const few = fewMarks(marks.classes.map(({ label }) => ({ label, ...marks.count(label) })));
+    if (few !== null) return few;
     if (marks.waiting > 0) return "Marks are being saved.";
     return null;
   }
@@ -90,6 +100,14 @@ class Fit {
     } catch (error) {
       this.error = error as Error;
     }
+  }
+
+  /** Follow a fit that was begun before this page was opened. */
+  async #takeUp(head: string): Promise<void> {
+    const query = { kind: "fit", state: ["queued" as const, "running" as const] };
+    const jobs = (await body(client.GET("/api/jobs", { params: { query } }))) as Job[];
+    const running = jobs.find((job) => (job.params.names as string[] | undefined)?.includes(head));
+    if (running && !this.isRunning && head === this.head) await this.#follow(running, head);
   }
 
   async #follow(begun: Job, head: string): Promise<void> {
@@ -133,6 +151,7 @@ class Fit {
       if (!this.isRunning) this.job = null;
     }
     if (head === null) return;
+    if (!this.isRunning) void this.#takeUp(head);
     const heads = await body(client.GET("/api/heads"));
     if (!heads.some(({ name }) => name === head)) return;
     const card = (await body(client.GET("/api/heads/{head}", { params: { path: { head } } }))) as Card;

@@ -1,0 +1,44 @@
+import { expect, test } from "vitest";
+
+import { fewMarks, headName, positiveOf } from "./fit.svelte";
+
+test.each([
+  [[["a", 5, 0]], "Mark tiles of at least two classes."],
+  [
+    [
+      ["a", 5, 0],
+      ["b", 0, 0],
+    ],
+    "Mark tiles of at least two classes.",
+  ],
+  [
+    [
+      ["a", 2, 0],
+      ["b", 1, 0],
+      ["c", 9, 0],
+    ],
+    "Mark at least 3 tiles of each class: a has 2, b has 1.",
+  ],
+  [
+    [
+      ["a", 0, 1],
+      ["b", 3, 0],
+      ["c", 0, 0],
+    ],
+    null,
+  ],
+] as const)("%j can be fitted, or it is said what is missing", (classes, said) => {
+  expect(fewMarks(classes.map(([label, own, others]) => ({ label, own, others })))).toBe(said);
+});
+
+test("a heat map is of the class that one looks for", () => {
+  expect(positiveOf(["normal", "tumour"])).toBe("tumour");
+  expect(positiveOf(["tumour", "other"])).toBe("tumour");
+  expect(positiveOf(["adipose", "mucosa"])).toBe("mucosa");
+  expect(positiveOf(["a", "b", "c"])).toBe(null);
+});
+
+test("names of heads are letters, digits, dots, lines", () => {
+  expect(headName("dense nuclei")).toBe("dense-nuclei-marks");
+  expect(headName("..µ")).toBe("task-marks");
+});

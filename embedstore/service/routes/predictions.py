@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
-from embedstore.errors import TooLargeError
+from embedstore.errors import PredictionsNotFoundError, TooLargeError
 from embedstore.export import RasterType, export_scope, prediction_raster
 from embedstore.progress import no_progress
 from embedstore.service.answers import (
@@ -130,7 +130,8 @@ async def show_raster(
     then the arrays. `values` is (planes, rows, columns): uint8, 0 to 254 for a probability of 0 to 1, and 255 where no
     tile is; `decided` (rows, columns) int16: the class decided on, -1 for none. `__metadata__.raster` of the header is
     JSON with `planes` (the classes; or attention, as ranks), `origin_l0` (x, y), `step_l0` and `edge_l0` (level-0
-    pixels), `thresholds`, and the head. The square of the tile in a cell begins at the cell's top-left corner.
+    pixels), `thresholds`, and the head. The square of the tile in a cell begins at the cell's top-left corner. A slide
+    that the head has not predicted is not found.
     """
 
     def read() -> Response:
@@ -146,6 +147,10 @@ async def show_raster(
             return Response(status_code=304, headers=headers)
 
         def make() -> bytes:
+            if slide not in table.slides():
+                raise PredictionsNotFoundError(
+                    f"head {head!r} has not predicted slide {slide_id!r}; POST /api/heads/{head}/predict does"
+                )
             raster = prediction_raster(export_scope(tables, head=head, slides=[slide]), slide)
             return replace(raster, slide_id=seen.shown_id(slide)).to_bytes(type)
 

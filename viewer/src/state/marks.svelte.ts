@@ -271,8 +271,13 @@ class Marks {
 /** Labels of a task that stand; none of a task that has none. */
 export async function labelsOf(task: string, query: { author?: string; slide_id?: string }): Promise<LabelRow[]> {
   try {
-    const answer = await body(client.GET("/api/labels/{task}", { params: { path: { task }, query } }));
-    return answer.rows as unknown as LabelRow[];
+    const rows: LabelRow[] = [];
+    for (;;) {
+      const asked = { ...query, offset: rows.length };
+      const answer = await body(client.GET("/api/labels/{task}", { params: { path: { task }, query: asked } }));
+      rows.push(...(answer.rows as unknown as LabelRow[]));
+      if (rows.length >= answer.total || answer.rows.length === 0) return rows;
+    }
   } catch (error) {
     if (error instanceof ServiceError && error.status === 404) return [];
     throw error;

@@ -3,6 +3,8 @@
  * `#/slides` · `#/slides/<slide_id>?x=…&y=…&zoom=…&head=…` · `#/map?…` · `#/heads`
  */
 
+import { untrack } from "svelte";
+
 export type ViewName = "slides" | "map" | "heads";
 const VIEWS: readonly string[] = ["slides", "map", "heads"];
 
@@ -31,35 +33,55 @@ export function hashOf({ view, slide, query }: Place): string {
 }
 
 class CurrentPlace {
-  #place: Place = $state.raw(placeOf(globalThis.location?.hash ?? ""));
-  // whoever reads these hears of another view or slide, not of each change to the query
-  readonly view: ViewName = $derived(this.#place.view);
-  readonly slide: string | null = $derived(this.#place.slide);
+  // each part by itself: whoever reads one hears of its changes alone
+  #view: ViewName = $state("slides");
+  #slide: string | null = $state(null);
+  #query: Record<string, string> = $state({});
 
   constructor() {
-    globalThis.addEventListener?.("hashchange", () => (this.#place = placeOf(location.hash)));
+    this.#become(placeOf(globalThis.location?.hash ?? ""));
+    globalThis.addEventListener?.("hashchange", () => this.#become(placeOf(location.hash)));
   }
 
-  get query(): Record<string, string> {
-    return this.#place.query;
+  get view(): ViewName {
+    return this.#view;
+  }
+  get slide(): string | null {
+    return this.#slide;
+  }
+  get query(): Readonly<Record<string, string>> {
+    return this.#query;
   }
 
   /** Go somewhere else; the browser's Back leads here again. What is in KEPT goes along. */
   go(view: ViewName, slide: string | null = null, query: Record<string, string> = {}): void {
-    const kept = Object.fromEntries(KEPT.flatMap((name) => (this.query[name] ? [[name, this.query[name]]] : [])));
-    location.hash = hashOf({ view, slide, query: { ...kept, ...query } });
+    const kept = untrack(() => KEPT.flatMap((name) => (this.#query[name] ? [[name, this.#query[name]]] : [])));
+    location.hash = hashOf({ view, slide, query: { ...Object.fromEntries(kept), ...query } });
   }
 
   /** Change parts of the query where one stands; an empty text removes one. No step for Back. */
   set(changes: Record<string, string>): void {
-    const query = { ...this.#place.query, ...changes };
-    for (const [name, value] of Object.entries(query)) if (value === "") delete query[name];
-    this.#place = { ...this.#place, query };
-    history.replaceState(null, "", hashOf(this.#place));
+    untrack(() => {
+      for (const [name, value] of Object.entries(changes)) this.#change(name, value);
+      history.replaceState(null, "", hashOf({ view: this.#view, slide: this.#slide, query: this.#query }));
+    });
+  }
+
+  #become({ view, slide, query }: Place): void {
+    [this.#view, this.#slide] = [view, slide];
+    for (const name of Object.keys({ ...this.#query, ...query })) this.#change(name, query[name] ?? "");
+  }
+
+  #change(name: string, value: string): void {
+    if (value === "") delete this.#query[name];
+    else this.#query[name] = value;
   }
 }
 
 /** What one chose stays chosen from view to view. */
-const KEPT = ["collection", "head", "task", "find", "filters", "panel"];
+const KEPT = [
+  ...["collection", "head", "task", "find", "filters", "panel"],
+  ...["class", "beside", "besideclass", "opacity", "threshold", "divide", "show", "without"],
+];
 
 export const place = new CurrentPlace();

@@ -2,6 +2,7 @@
 import { untrack } from "svelte";
 
 import type { Schemas } from "../api/client";
+import { Look } from "./look.svelte";
 import type { SlideTiles } from "./tiles.svelte";
 
 export type SlideFacts = Schemas["DeepZoomAnswer"];
@@ -57,6 +58,8 @@ export class Stage {
   /** The tiles of the slide in the collection that is looked at; null while they are loaded. */
   tiles: SlideTiles | null = $state.raw(null);
   tilesError: Error | null = $state.raw(null);
+  /** Which layers are shown, and how. */
+  readonly look = new Look(this);
   /** Set by the viewer: fly to a level-0 position, with `scale` CSS pixels per level-0 pixel. */
   goTo: (position: Point, scale?: number) => void = () => {};
   /** Set by the viewer: show the whole slide. */

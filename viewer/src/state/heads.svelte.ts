@@ -1,0 +1,48 @@
+/** The heads of the store, read again after a fit and when the service is back. */
+import { untrack } from "svelte";
+
+import { body, client, type Schemas } from "../api/client";
+import { connection } from "./connection.svelte";
+import { fit } from "./fit.svelte";
+import { store } from "./store.svelte";
+
+export type Head = Schemas["HeadAnswer"];
+
+class Heads {
+  /** Null until they are read. */
+  all: Head[] | null = $state.raw(null);
+  error: Error | null = $state.raw(null);
+  /** Counts readings after the first: whoever shows predictions asks for them again. */
+  revision: number = $state(0);
+
+  /** Those whose tiles are of the collection that is looked at. */
+  readonly ofCollection: Head[] = $derived(
+    (this.all ?? []).filter((head) => head.collection === store.collection?.name),
+  );
+
+  find(name: string | undefined): Head | null {
+    return this.all?.find((head) => head.name === name) ?? null;
+  }
+
+  async load(): Promise<void> {
+    try {
+      const isFirst = this.all === null;
+      this.all = await body(client.GET("/api/heads"));
+      this.error = null;
+      if (!isFirst) this.revision += 1;
+    } catch (error) {
+      this.error = error as Error;
+    }
+  }
+}
+
+export const heads = new Heads();
+
+if (globalThis.document) {
+  $effect.root(() => {
+    $effect(() => {
+      void [connection.returned, fit.revision];
+      if (store.facts) untrack(() => void heads.load());
+    });
+  });
+}

@@ -1,0 +1,186 @@
+/** How a slide is looked at: which layers are shown and how. What a link should open again is in the address. */
+import { ServiceError } from "../api/client";
+import { classLooks } from "../design/classes";
+import { heads } from "../state/heads.svelte";
+import { place } from "../state/place.svelte";
+import { rgbOf } from "./colours";
+import { showCells } from "./cell_layers.svelte";
+import { heatMap, type HeatMap } from "./heat_map";
+import { showLabels, SlideLabels } from "./label_layer.svelte";
+import type { Stage } from "./stage.svelte";
+
+/** In the place of a class: each tile in the colour of the class that is decided on. */
+export const DECIDED = "*";
+export const SHOWN = ["tissue", "grid", "labels"] as const;
+export type ShownName = (typeof SHOWN)[number];
+/** Time after which a slider that rests is written into the address. */
+const WRITE_MS = 250;
+const OPACITY = 0.6;
+
+const percent = (text: string | undefined, otherwise: number) =>
+  text === undefined || !Number.isFinite(Number(text)) ? otherwise : Math.min(100, Math.max(0, Number(text))) / 100;
+
+/** One head on the slide; of two, each has a side. */
+export class HeatView {
+  map: HeatMap | null = $state.raw(null);
+  /** The head has not predicted this slide. */
+  isAbsent: boolean = $state(false);
+  error: Error | null = $state.raw(null);
+
+  constructor(
+    readonly headKey: "head" | "beside",
+    readonly classKey: "class" | "besideclass",
+  ) {}
+
+  get head(): string {
+    return place.query[this.headKey] ?? "";
+  }
+  /** What can be shown of the head: its classes, and what it decides on. */
+  get choices(): string[] {
+    if (!this.map) return [];
+    const { planes, level } = this.map.facts;
+    return planes.length > 1 && level === "tile" ? [...planes, DECIDED] : planes;
+  }
+  get shown(): string {
+    const asked = place.query[this.classKey];
+    return asked && this.choices.includes(asked) ? asked : (this.map?.facts.planes[this.map.plane(asked)] ?? "");
+  }
+
+  choose(head: string): void {
+    place.set({ [this.headKey]: head, [this.classKey]: "" });
+  }
+  chooseClass(name: string): void {
+    place.set({ [this.classKey]: name });
+  }
+
+  /** What the head says of a place: [what, value], or null where no tile is. */
+  at(point: { x: number; y: number }): { text: string; value: number } | null {
+    const map = this.map;
+    if (!map) return null;
+    const cell = map.cell(point);
+    const plane = this.shown === DECIDED ? map.decision(cell) : map.plane(this.shown);
+    const value = plane === null ? null : map.value(plane, cell);
+    if (value === null || plane === null) return null;
+    const name = map.facts.planes[plane]!;
+    return { text: map.facts.level === "tile" ? name : "attention, as rank", value };
+  }
+
+  async load(slide: string, revision: string): Promise<void> {
+    const head = this.head;
+    if (this.map?.facts.head !== head) this.map = null;
+    [this.isAbsent, this.error] = [false, null];
+    if (!head) return;
+    try {
+      const map = await heatMap(head, slide, revision);
+      if (head === this.head) this.map = map;
+    } catch (error) {
+      if (head !== this.head) return;
+      this.map = null;
+      this.isAbsent = error instanceof ServiceError && error.kind === "PredictionsNotFoundError";
+      if (!this.isAbsent) this.error = error as Error;
+    }
+  }
+}
+
+export class Look {
+  readonly left = new HeatView("head", "class");
+  readonly right = new HeatView("beside", "besideclass");
+  readonly labels = new SlideLabels();
+  /** Of the heat map, 0 to 1. */
+  opacity: number = $state(OPACITY);
+  /** Tiles below are not coloured, 0 to 1. */
+  threshold: number = $state(0);
+  /** Where the second head begins, as a share of the width. */
+  divide: number = $state(0.5);
+  #writing: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(readonly stage: Stage) {}
+
+  get shown(): Set<string> {
+    return new Set((place.query.show ?? "labels").split(","));
+  }
+  isShown(name: ShownName): boolean {
+    return this.shown.has(name);
+  }
+  toggle(name: ShownName): void {
+    const shown = SHOWN.filter((each) => this.isShown(each) !== (each === name));
+    place.set({ show: shown.join(",") || "none" });
+  }
+
+  get isDivided(): boolean {
+    return this.right.head !== "";
+  }
+
+  /** Follow the hand: drawn at once, and in the address when the hand rests. */
+  slide(change: Partial<Pick<Look, "opacity" | "threshold" | "divide">>): void {
+    Object.assign(this, change);
+    clearTimeout(this.#writing);
+    this.#writing = setTimeout(() => {
+      this.#writing = undefined;
+      const text = (share: number) => String(Math.round(share * 100));
+      place.set({ opacity: text(this.opacity), threshold: text(this.threshold) });
+      if (this.isDivided) place.set({ divide: text(this.divide) });
+    }, WRITE_MS);
+  }
+
+  /** To be called by a component as it is made: loads what the address names, and draws it. */
+  show(): void {
+    $effect(() => {
+      const { opacity, threshold, divide } = place.query;
+      if (this.#writing !== undefined) return;
+      this.opacity = percent(opacity, OPACITY);
+      this.threshold = percent(threshold, 0);
+      this.divide = percent(divide, 0.5);
+    });
+    showCells(this.stage, this);
+    showLabels(this.stage, this);
+    this.#showHeads();
+  }
+
+  #showHeads(): void {
+    const { stage } = this;
+    for (const view of [this.left, this.right]) {
+      let head = $derived(view.head);
+      $effect(() => {
+        void head;
+        void view.load(stage.slide, String(heads.revision));
+      });
+      $effect(() => {
+        const { map, shown } = view;
+        if (!map) return;
+        const looks = classLooks(map.facts.planes).map(({ color }) => rgbOf(color));
+        map.paint(shown === DECIDED ? looks : map.plane(shown), this.threshold);
+        stage.redraw();
+      });
+      const isRight = view === this.right;
+      $effect(() => {
+        const { map } = view;
+        if (!map) return;
+        return stage.add({
+          name: `heat map ${view.headKey}`,
+          order: 10,
+          draw: (context, viewport) => {
+            const middle = this.isDivided ? viewport.width * this.divide : isRight ? 0 : viewport.width;
+            context.beginPath();
+            if (isRight) context.rect(middle, 0, viewport.width - middle, viewport.height);
+            else context.rect(0, 0, middle, viewport.height);
+            context.clip();
+            context.globalAlpha = this.opacity;
+            map.draw(context, viewport);
+          },
+          tell: (point) => {
+            const { viewport } = stage;
+            const isHere =
+              !this.isDivided || (point.x - viewport.x) * viewport.scale > viewport.width * this.divide === isRight;
+            const said = isHere ? view.at(point) : null;
+            return said && `${said.text} ${said.value.toFixed(2)}`;
+          },
+        });
+      });
+    }
+    $effect(() => {
+      void [this.opacity, this.divide, this.isDivided];
+      stage.redraw();
+    });
+  }
+}

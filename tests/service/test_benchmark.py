@@ -11,16 +11,27 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.slow
-@pytest.mark.benchmark
-def test_each_filter_and_number_of_clients_has_a_row(tmp_path: Path):
-    folders = {"EMBEDSTORE_RESULTS": str(tmp_path / "results"), "EMBEDSTORE_CACHE": str(tmp_path / "cache")}
-    script = [str(REPOSITORY / "benchmarks" / "service_http.py"), "search", "--work", str(tmp_path)]
+pytestmark = [pytest.mark.slow, pytest.mark.benchmark]
+
+
+def rows_of(script: str, folder: Path, *arguments: str) -> list[dict[str, str]]:
+    """The rows that a benchmark writes."""
+    folders = {"EMBEDSTORE_RESULTS": str(folder / "results"), "EMBEDSTORE_CACHE": str(folder / "cache")}
     done = subprocess.run(
-        [sys.executable, *script, "--rows", "2000", "--dim", "32", "--seconds", "0.3"],
+        [sys.executable, str(REPOSITORY / "benchmarks" / f"{script}.py"), *arguments, "--work", str(folder)],
         capture_output=True, text=True, timeout=300, check=False,
         env={**os.environ, **folders, "PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader((tmp_path / "results" / "service_http.csv").read_text().splitlines()))
+    return list(csv.DictReader((folder / "results" / f"{script}.csv").read_text().splitlines()))
+
+
+def test_each_filter_and_number_of_clients_has_a_row(tmp_path: Path):
+    rows = rows_of("service_http", tmp_path, "search", "--rows", "2000", "--dim", "32", "--seconds", "0.3")
     assert len(rows) == 9 and all(row["failed"] == "0" and int(row["requests"]) > 0 for row in rows)
+
+
+def test_each_turn_of_the_page_has_a_row(tmp_path: Path):
+    rows = rows_of("page_loop", tmp_path, "--tiles", "1000", "--dim", "32", "--rounds", "2")
+    assert [row["marks"] for row in rows] == ["60", "70", "60", "70"]
+    assert all(float(row["heat_map_s"]) <= float(row["all_s"]) for row in rows)

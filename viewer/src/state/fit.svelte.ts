@@ -47,11 +47,16 @@ class Fit {
   error: Error | null = $state.raw(null);
   /** Counts new heat maps: whoever shows rasters of `head` fetches them again. */
   revision: number = $state(0);
+  #isAsked: boolean = $state(false);
   #stop: AbortController | null = null;
   #task: string | null = null;
 
   get head(): string | null {
     return marks.task === null ? null : headName(marks.task);
+  }
+  /** A fit is asked for, waits or runs. */
+  get isBusy(): boolean {
+    return this.#isAsked || this.isRunning;
   }
   get isRunning(): boolean {
     return this.job !== null && !hasEnded(this.job);
@@ -61,19 +66,19 @@ class Fit {
   get refusal(): string | null {
     if (!store.may("fit")) return "Your token may not fit. Fitting needs the role “fit”.";
     if (!marks.task) return "Choose a task first, or make one.";
-    const few = fewMarks(marks.classes.map(({ label }) => ({ label, ...marks.count(label) })));
-    if (few !== null) return few;
-    if (marks.waiting > 0) return "Marks are being saved.";
-    return null;
+    return fewMarks(marks.classes.map(({ label }) => ({ label, ...marks.count(label) })));
   }
 
   /** Fit from the marks of everybody, and predict all slides, the open one first. */
   async start(): Promise<void> {
     const [task, head] = [marks.task, this.head];
-    if (this.refusal !== null || this.isRunning || task === null || head === null) return;
-    const positive = positiveOf(marks.classes.map(({ label }) => label));
+    if (this.refusal !== null || this.isBusy || task === null || head === null) return;
+    this.#isAsked = true;
+    const labelled = marks.classes.map(({ label }) => label).filter((label) => marks.total(label) > 0);
+    const positive = positiveOf(labelled);
     this.error = null;
     try {
+      await marks.settled;
       const job = await body(
         client.POST("/api/heads", {
           body: {
@@ -87,9 +92,12 @@ class Fit {
           },
         }),
       );
+      this.#isAsked = false;
       await this.#follow(job as Job, head);
     } catch (error) {
       this.error = error as Error;
+    } finally {
+      this.#isAsked = false;
     }
   }
 

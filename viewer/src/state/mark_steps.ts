@@ -61,6 +61,10 @@ export class MarkSteps {
     readonly onchange: () => void = () => {},
   ) {}
 
+  /** Until all steps are saved, or taken back. */
+  get settled(): Promise<void> {
+    return this.#last;
+  }
   get canUndo(): boolean {
     return this.#done.length > 0;
   }

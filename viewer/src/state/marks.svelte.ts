@@ -117,6 +117,11 @@ class Marks {
     return { own, others };
   }
 
+  total(label: string): number {
+    const { own, others } = this.count(label);
+    return own + others;
+  }
+
   /** One's own marks on a slide, with their looks. */
   squares(slide: string): { x: number; y: number; edge: number; look: ClassLook }[] {
     const looks = new Map(this.classes.map((look) => [look.label, look]));
@@ -167,6 +172,11 @@ class Marks {
         })),
       { key: "0", does: "Take the mark away", act: (tiles: readonly MarkTile[]) => this.mark(tiles, null) },
     ];
+  }
+
+  /** Until all marks are saved, or taken back. */
+  get settled(): Promise<void> {
+    return this.#steps.settled;
   }
 
   /** Undo the last step made here; else one's last change that the service knows of. */

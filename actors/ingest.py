@@ -17,6 +17,7 @@ from actors.summary import IngestSummary, StageSeconds
 from embedstore.config import IngestConfig, ViewConfig, as_record
 from embedstore.errors import ConfigError
 from embedstore.extractor_ref import ExtractorRecord
+from embedstore.extractors.config import with_precision_of
 from embedstore.progress import OnProgress, no_progress
 from embedstore.store import Collection, CollectionRecord, Store
 
@@ -75,7 +76,8 @@ def _ingest_group(
         if not pending.jobs:  # no worker needs to start
             return _summary(run_id, group, store, pending)
     store.require_writable()
-    with start_workers(WorkerFactories.of(request, group, store.uri), request.run, request.execution) as workers:
+    factories = WorkerFactories.of(request, _with_stored_precision(store, group), store.uri)
+    with start_workers(factories, request.run, request.execution) as workers:
         _create_collections(store, group, config, workers)
         pending = pending_slides(
             request,
@@ -143,6 +145,26 @@ def _same_request(store: Store, group: TilingGroup, config: IngestConfig) -> boo
         and (config.views is None or _same_views(store, target, config.views))
         for target in group.targets
     )
+
+
+def _with_stored_precision(store: Store, group: TilingGroup) -> TilingGroup:
+    """The group with each extractor in the precision that its collection was made with.
+
+    A precision that the user asks for is taken; that it differs is said.
+    """
+    targets, existing = [], set(store.collection_names())
+    for target in group.targets:
+        extractor = target.extractor
+        if target.collection in existing:
+            details = store.collection(target.collection).record().extractor.details
+            extractor = with_precision_of(extractor, details)
+            if extractor.precision != details.get("precision", extractor.precision):
+                log.warning(
+                    "collection %r was made with precision %s; the slides of this run are embedded in %s",
+                    target.collection, details["precision"], extractor.precision,
+                )  # fmt: skip
+        targets.append(replace(target, extractor=extractor))
+    return replace(group, targets=tuple(targets))
 
 
 def _same_views(store: Store, target: Target, config: ViewConfig) -> bool:

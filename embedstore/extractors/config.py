@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from embedstore.config import Settings, require
 
 POOLINGS = ("network", "cls", "mean", "cls+mean")
 PRECISIONS = ("fp32", "fp16", "bf16")
+#: On CUDA, where neither the user nor the extractor states one; `docs/decisions/half-precision.md` has the figures.
+DEFAULT_PRECISION = "fp16"
 RGB = tuple[float, float, float]
 RANDOM_WEIGHTS = re.compile(r"random(?::(\d+))?")
 
@@ -32,7 +34,8 @@ class ExtractorConfig(Settings):
         input_px: Edge that the network sees, pixels; tiles of another edge are resized on the device.
         mean, std: Normalisation of RGB values on 0..1: subtracted, and divided by.
         pooling: `network` (its own), `cls`, `mean` (of patch tokens) or `cls+mean` (concatenated).
-        precision: `fp32`, `fp16` or `bf16`, for the forward pass on CUDA; on the CPU it is always fp32.
+        precision: `fp32`, `fp16` or `bf16`, for the forward pass on CUDA; on the CPU it is always fp32. In fp16, a tile
+            whose embedding overflows is computed again in fp32. A collection keeps the one that it was made with.
     """
 
     ref: str
@@ -71,6 +74,16 @@ class ExtractorConfig(Settings):
         """The seed of random weights; None for trained weights."""
         match = RANDOM_WEIGHTS.fullmatch(self.weights or "")
         return int(match.group(1) or 0) if match else None
+
+
+def with_precision_of(config: ExtractorConfig, details: Mapping[str, Any]) -> ExtractorConfig:
+    """The extractor in the precision that a collection was made with, unless the user asks for one.
+
+    Args:
+        details: What the collection's record says of its extractor.
+    """
+    made_with = details.get("precision")
+    return config if config.precision or made_with not in PRECISIONS else replace(config, precision=made_with)
 
 
 def checked_rgb(values: Sequence[float], name: str) -> RGB:

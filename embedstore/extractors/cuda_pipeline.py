@@ -1,6 +1,8 @@
 """Batches on a CUDA device: filling, copying and computing at the same time. Imported only where torch is."""
 
+import logging
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -10,6 +12,9 @@ from numpy.typing import NDArray
 
 from embedstore.extractors.torch_extractor import TorchExtractor
 
+log = logging.getLogger(__name__)
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
 Pixels = NDArray[np.uint8]
 Rows = NDArray[np.float16]
 
@@ -73,7 +78,8 @@ class CudaPipeline:
         batch_tiles: Tiles in every batch.
         slots: Batches in flight, 2 or more.
         copy_threads: Threads that fill a slot together; 1 leaves it to the caller's.
-        graph: Whether the forward pass is recorded once and started as a whole from then on.
+        graph: Whether the forward pass is recorded once and started as a whole from then on; where the extractor allows
+            it when None.
     """
 
     def __init__(
@@ -83,7 +89,7 @@ class CudaPipeline:
         *,
         slots: int = SLOTS,
         copy_threads: int = COPY_THREADS,
-        graph: bool = False,
+        graph: bool | None = None,
     ) -> None:
         self._device = extractor.torch_device
         self._copy_stream = torch.cuda.Stream(self._device)
@@ -99,7 +105,8 @@ class CudaPipeline:
         ]
         # The allocator may have handed out memory that work of the current stream, not yet done, still uses.
         self._copy_stream.wait_stream(torch.cuda.current_stream(self._device))
-        self._forward = RecordedForward(extractor, shape) if graph else extractor.forward_in_parts
+        self._extractor = extractor
+        self._forward = _make_forward(extractor, shape, extractor.recordable if graph is None else graph)
         self._running: deque[tuple[_Slot, int]] = deque()  # with the number of its tiles; oldest first
         self._next = 0
         self._copy_threads = copy_threads
@@ -140,4 +147,15 @@ class CudaPipeline:
     def _collect(self) -> Rows:
         slot, filled = self._running.popleft()
         slot.done.synchronize()
-        return slot.rows[:filled].numpy().copy()
+        # The tiles of the slot stay as they are until it is filled again.
+        return self._extractor.finite(slot.rows.numpy(), slot.tiles)[:filled].copy()
+
+
+def _make_forward(extractor: TorchExtractor, shape: tuple[int, ...], graph: bool) -> Forward:
+    """The forward pass as a graph, or kernel by kernel where it is not to be recorded or cannot be."""
+    if graph:
+        try:
+            return RecordedForward(extractor, shape)
+        except RuntimeError as error:  # of a full memory too, which `forward_in_parts` goes on with
+            log.info("%s: its forward pass is not recorded as a CUDA graph: %s", extractor.name, error)
+    return extractor.forward_in_parts

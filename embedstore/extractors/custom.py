@@ -21,6 +21,7 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from embedstore.errors import ConfigError, UnknownExtractorError
+from embedstore.extractors.config import DEFAULT_PRECISION
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,7 +52,7 @@ class CustomNetwork:
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     pooling: str = "network"
-    precision: str = "fp32"
+    precision: str = DEFAULT_PRECISION
     licence: str | None = None
 
 

@@ -196,7 +196,10 @@ def _checked(extractor: Extractor, config: ExtractorConfig) -> Extractor:
     overrides = [
         field.name
         for field in dataclasses.fields(config)
-        if field.name not in ("ref", "name", "arch_args") and getattr(config, field.name) is not None
+        if field.name not in ("ref", "name", "arch_args")
+        and getattr(config, field.name) is not None
+        # What a collection's record says of it is no override.
+        and not (field.name == "precision" and config.precision == extractor.record().get("precision"))
     ]
     if overrides:
         raise ConfigError(

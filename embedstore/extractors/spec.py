@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from embedstore.errors import ConfigError
-from embedstore.extractors.config import POOLINGS, PRECISIONS, RGB, ExtractorConfig, checked_rgb
+from embedstore.extractors.config import DEFAULT_PRECISION, POOLINGS, PRECISIONS, RGB, ExtractorConfig, checked_rgb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class ExtractorSpec:
     mean: RGB = (0.0, 0.0, 0.0)
     std: RGB = (1.0, 1.0, 1.0)
     pooling: str = "network"
-    precision: str = "fp32"
+    precision: str = DEFAULT_PRECISION
     licence: str | None = None
     gated: bool | None = None
 

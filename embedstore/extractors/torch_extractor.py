@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from abc import abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,17 +19,25 @@ class TorchExtractor(Extractor):
     """An extractor whose work is one function of a batch of tiles on its device."""
 
     torch_device: torch.device = torch.device("cpu")
+    #: Whether `forward` may be recorded as a CUDA graph: it never asks for a value on the device.
+    recordable: bool = False
     _parts: int = 1  # of a batch, where the device's memory does not hold all of it
 
-    def forward_in_parts(self, tiles: torch.Tensor) -> torch.Tensor:
+    def forward_in_parts(
+        self, tiles: torch.Tensor, forward: Callable[[torch.Tensor], torch.Tensor] | None = None
+    ) -> torch.Tensor:
         """`forward`; where the device's memory is too small, in halves, quarters and so on, from then on.
+
+        Args:
+            forward: Another function of the tiles than `forward`.
 
         Raises:
             DeviceError: the memory does not hold a single tile.
         """
+        forward = forward or self.forward
         while True:
             try:
-                parts = [self.forward(part) for part in tiles.chunk(self._parts)]
+                parts = [forward(part) for part in tiles.chunk(self._parts)]
                 return parts[0] if len(parts) == 1 else torch.cat(parts)
             except torch.cuda.OutOfMemoryError as error:
                 reason = str(error).split(". ")[0]
@@ -45,6 +54,10 @@ class TorchExtractor(Extractor):
                 self.name, len(tiles), self.device, self._parts,
             )  # fmt: skip
 
+    def finite(self, rows: NDArray[np.float16], tiles: torch.Tensor) -> NDArray[np.float16]:
+        """The rows; those that are not finite are computed again from their tiles, where that can help."""
+        return rows
+
     @abstractmethod
     def forward(self, tiles: torch.Tensor) -> torch.Tensor:
         """Embed tiles on the device: (n, tile_px, tile_px, 3) uint8 to (n, dim) float16, with n above 0."""
@@ -54,7 +67,8 @@ class TorchExtractor(Extractor):
         rows = np.empty((len(pixels), self.dim), np.float16)
         for start in range(0, len(pixels), self.batch_tiles):
             tiles = torch.from_numpy(np.ascontiguousarray(pixels[start : start + self.batch_tiles]))
-            rows[start : start + len(tiles)] = self.forward_in_parts(tiles.to(self.torch_device)).cpu().numpy()
+            tiles = tiles.to(self.torch_device)
+            rows[start : start + len(tiles)] = self.finite(self.forward_in_parts(tiles).cpu().numpy(), tiles)
         return self.check_embeddings(rows)
 
 

@@ -107,3 +107,37 @@ def test_a_tile_too_large_for_the_memory(cuda, monkeypatch):
         DeviceError, match=r"does not hold one tile of 4 px in extractor 'sums': CUDA out of memory; free"
     ):
         BatchStream(Sums(room=0)).push(pixels(8))
+
+
+@pytest.mark.parametrize("asked", [None, True])
+def test_a_forward_pass_that_cannot_be_recorded_is_started_kernel_by_kernel(cuda, monkeypatch, caplog, asked):
+    def refused():
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", refused, raising=False)
+    extractor, tiles = Sums(), pixels(20)
+    extractor.recordable, extractor.torch_device = asked is None, torch.device("cpu")
+    with caplog.at_level("INFO"):
+        pipeline = cuda_pipeline.CudaPipeline(extractor, 8, graph=asked)
+    assert "not recorded as a CUDA graph: operation not permitted" in caplog.text
+    stream = BatchStream(extractor)
+    stream._pipeline = pipeline
+    np.testing.assert_array_equal(np.concatenate([stream.push(tiles), stream.flush()]), expected(tiles))
+
+
+def test_rows_that_are_not_finite_are_computed_again_from_their_own_tiles(cuda):
+    class Mended(Sums):
+        def finite(self, rows, tiles):
+            bad = ~np.isfinite(rows).all(axis=1)
+            rows = rows.copy()
+            rows[bad] = Sums.forward(self, tiles).numpy()[bad]
+            return rows
+
+        def forward(self, tiles):
+            rows = super().forward(tiles)
+            rows[rows[:, 0] > 128] = torch.inf
+            return rows
+
+    stream, tiles = BatchStream(Mended()), pixels(45)
+    rows = np.concatenate([stream.push(tiles[:30]), stream.push(tiles[30:]), stream.flush()])
+    np.testing.assert_array_equal(rows, expected(tiles))

@@ -1,15 +1,22 @@
 """A frozen torch network as an extractor: normalisation, resizing, precision and pooling on its device."""
 
 import contextlib
+import copy
+import logging
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from embedstore.errors import ExtractorError
+from embedstore.errors import EmbedStoreError, ExtractorError
 from embedstore.extractors.spec import ExtractorSpec
 from embedstore.extractors.torch_extractor import TorchExtractor, sha256_of_tensors
+
+log = logging.getLogger(__name__)
 
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": None}
 # Enough to fill a GPU with tiles of 224 px; a CPU gains nothing beyond a few tiles, and memory grows with the batch.
@@ -18,6 +25,9 @@ BATCH_TILES = {"cuda": 256, "cpu": 32}
 
 class NetworkExtractor(TorchExtractor):
     """A network with weights, in evaluation mode, on one device.
+
+    On CUDA, fp16 is the type of weights and activations of timm's networks; a user's own network is computed under
+    autocast, as its code may make tensors of another type. bf16 is autocast, which loses less than weights in bf16.
 
     Args:
         spec: Its facts.
@@ -43,14 +53,29 @@ class NetworkExtractor(TorchExtractor):
         self._embed = embed or self._network
         self.torch_device, self.device = device, str(device)
         self.batch_tiles = BATCH_TILES[device.type]
-        self._autocast = AUTOCAST[spec.precision] if device.type == "cuda" else None
-        if device.type == "cuda":
+        on_cuda = device.type == "cuda"
+        self.recordable = on_cuda and spec.kind == "timm"
+        self._dtype = torch.float32
+        if self.recordable and spec.precision == "fp16" and _fits_half(self._network):
+            self._dtype = torch.float16
+            self._network.half()
+        self._autocast = AUTOCAST[spec.precision] if on_cuda and self._dtype == torch.float32 else None
+        self._overflowed = False
+        if on_cuda:
             # Embeddings are kept as float16, whose 11 bits of significand TF32 has too; sums stay in float32.
             torch.set_float32_matmul_precision("high")
         self._offset = (torch.tensor(spec.mean) * 255).to(device).view(1, 3, 1, 1)
         self._scale = (1 / (torch.tensor(spec.std) * 255)).to(device).view(1, 3, 1, 1)
         self._prefix_tokens = int(getattr(network, "num_prefix_tokens", 0))
-        self.dim = self._measured_dim()
+        try:
+            self.dim = self._measured_dim()
+        except RuntimeError as error:
+            if self._dtype == torch.float32 or isinstance(error, EmbedStoreError):
+                raise
+            # Its code makes tensors of another type.
+            self._dtype, self._autocast = torch.float32, torch.float16
+            self._network.float()
+            self.dim = self._measured_dim()
 
     def record(self) -> dict[str, Any]:
         """All facts of the network, as JSON values."""
@@ -73,7 +98,34 @@ class NetworkExtractor(TorchExtractor):
 
     def forward(self, tiles: Tensor) -> Tensor:
         with torch.inference_mode(), self._precision():
-            return self._pooled(self._normalised(tiles)).to(torch.float16)
+            return self._pooled(self._embed(self._normalised(tiles).to(self._dtype))).to(torch.float16)
+
+    def finite(self, rows: NDArray[np.float16], tiles: Tensor) -> NDArray[np.float16]:
+        """The rows; those that overflowed in half precision are computed again in fp32."""
+        if self._dtype == torch.float32 and self._autocast != torch.float16:
+            return rows
+        bad = ~np.isfinite(rows).all(axis=1)
+        if not bad.any():
+            return rows
+        if not self._overflowed:
+            self._overflowed = True
+            log.warning(
+                "%s: embeddings of some tiles overflow fp16; these tiles are computed again in fp32. Where they are "
+                "many, --precision bf16 is faster, and coarser", self.name,
+            )  # fmt: skip
+        rows = rows.copy()
+        rows[bad] = self.forward_in_parts(tiles, self._wide_forward).cpu().numpy()[bad]
+        return rows
+
+    def _wide_forward(self, tiles: Tensor) -> Tensor:
+        embed = self._wide_network if self._dtype == torch.float16 else self._embed
+        with torch.inference_mode():
+            return self._pooled(embed(self._normalised(tiles))).to(torch.float16)
+
+    @cached_property
+    def _wide_network(self) -> nn.Module:
+        """The network in fp32, from its weights in fp16."""
+        return copy.deepcopy(self._network).float()
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         if self._autocast is None:
@@ -88,8 +140,8 @@ class NetworkExtractor(TorchExtractor):
             images = images.clamp_(0, 255)  # bicubic overshoots at edges
         return images.sub_(self._offset).mul_(self._scale)
 
-    def _pooled(self, images: Tensor) -> Tensor:
-        features = pool(self._embed(images), self.spec.pooling, prefix_tokens=self._prefix_tokens)
+    def _pooled(self, output: Tensor) -> Tensor:
+        features = pool(output, self.spec.pooling, prefix_tokens=self._prefix_tokens)
         if features.ndim != 2:
             raise ExtractorError(
                 f"extractor {self.name!r} gives an output of shape {tuple(features.shape)}; expected (n, dim). "
@@ -104,6 +156,14 @@ class NetworkExtractor(TorchExtractor):
         if stated is not None and dim != stated:
             raise ExtractorError(f"extractor {self.name!r} gives {dim} values a tile; its entry states {stated}")
         return dim
+
+
+def _fits_half(network: nn.Module) -> bool:
+    """Whether fp16 holds every weight."""
+    most = torch.finfo(torch.float16).max
+    return all(
+        bool((tensor.abs() <= most).all()) for tensor in network.state_dict().values() if tensor.is_floating_point()
+    )
 
 
 def pool(output: Tensor, pooling: str, *, prefix_tokens: int) -> Tensor:

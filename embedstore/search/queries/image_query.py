@@ -165,13 +165,14 @@ class _StoredExtractor:
 
     @classmethod
     def from_record(cls, record: CollectionRecord) -> "_StoredExtractor":
-        from embedstore.extractors import ExtractorConfig
+        from embedstore.extractors.config import ExtractorConfig, with_precision_of
 
         extractor, config = record.extractor.ref, (record.request or {}).get("extractor")
+        details = record.extractor.details
         return cls(
             name=extractor.name,
             digest=extractor.digest,
-            config=None if config is None else ExtractorConfig(**config),
+            config=None if config is None else with_precision_of(ExtractorConfig(**config), details),
         )
 
 

@@ -1,14 +1,16 @@
-"""Tiles/s through reader threads and an extractor, beside the same network's bare forward pass.
+"""Tiles/s through readers and an extractor, beside the same network's bare forward pass.
 
 Plain classes, no Ray, and no slide: it needs torch, timm, numpy, cv2 and this source, so that it runs on a bare GPU
 machine. The tiles are JPEG images in memory (smooth blobs of colour with grain, at the size that H&E tiles have under
-JPEG quality 80); reader threads decode them, one decoder thread each, into chunks, and the main thread pushes the
-chunks through `BatchStream`. Networks have random weights, which take as long as trained ones.
+JPEG quality 80); readers decode them into chunks, in processes as in a run (`--threads`: in threads of this one), and
+the main thread pushes the chunks through `BatchStream`. Networks have random weights, which take as long as trained
+ones.
 
-`bare` is the extractor's own forward pass on a batch that lies on the device already: normalisation, network, pooling,
-float16. `pipeline` is everything: decoding, staging, copying, computing, rows back on the host. Both run in turn,
-`--rounds` times; the row has the medians, the spread and the share of the bare speed that the pipeline keeps. `readers`
-is what the threads decode when nothing waits for them: where that is less than `bare`, they are the bottleneck.
+`bare` is the extractor's own forward pass on a batch that lies on the device already, recorded as in the pipeline:
+normalisation, network, pooling, float16. `pipeline` is everything: decoding, staging, copying, computing, rows back on
+the host. Both run in turn, `--rounds` times; the row has the medians, the spread and the share of the bare speed that
+the pipeline keeps. `readers` is what they decode when nothing waits for them: where that is less than `bare`, they are
+the bottleneck.
 
     python benchmarks/gpu_extract.py                                         # ResNet-50, ViT-S/16 and ViT-L/16
     python benchmarks/gpu_extract.py --device cpu --model resnet18 --tiles 256 --batch 16 --readers 1   # a small check
@@ -21,16 +23,15 @@ import itertools
 import json
 import os
 import platform
-import queue
 import statistics
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
+from gpu_readers import ReaderProcesses, ReaderThreads, jpeg_tiles
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -39,93 +40,33 @@ from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor  
 
 MODELS = ("resnet50", "vit_small_patch16_224", "vit_large_patch16_224")
 TILE_PX = 224
-CHUNK_TILES = 64
 DISTINCT_TILES = 256
 RESULTS = ROOT / "benchmarks" / "results" / "gpu_extract.csv"
-
-
-def jpeg_tiles(number: int, tile_px: int) -> list[bytes]:
-    """Distinct JPEG tiles of about 15-25 kB."""
-    rng = np.random.default_rng(0)
-    tiles = []
-    for _ in range(number):
-        blobs = cv2.resize(rng.integers(90, 255, (14, 14, 3), dtype=np.uint8), (tile_px, tile_px), interpolation=3)
-        grain = cv2.GaussianBlur(rng.normal(0, 40, (tile_px, tile_px, 3)).astype(np.float32), (0, 0), 0.8)
-        tile = np.clip(blobs + grain, 0, 255).astype(np.uint8)
-        tiles.append(cv2.imencode(".jpg", tile, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes())
-    return tiles
-
-
-class ReaderThreads:
-    """Decodes chunks of tiles in threads (OpenCV lets go of the interpreter lock), at most two chunks ahead each.
-
-    Args:
-        tiles: Tiles in all.
-        readers: Threads.
-        room: Arrays of a chunk each, which go back when the next chunk is asked for; without it every chunk is a new
-            array. At most three a reader and one more are out at a time.
-    """
-
-    def __init__(
-        self,
-        jpegs: list[bytes],
-        *,
-        tiles: int,
-        readers: int,
-        chunk_tiles: int = CHUNK_TILES,
-        room: "queue.Queue[np.ndarray] | None" = None,
-    ) -> None:
-        self._jpegs, self._room = jpegs, room
-        starts = range(0, tiles, chunk_tiles)
-        self._todo: Iterator[tuple[int, int]] = iter([(s, min(s + chunk_tiles, tiles)) for s in starts])
-        self._chunks = len(starts)
-        self._lock = threading.Lock()
-        self._ready: queue.Queue[np.ndarray | Exception] = queue.Queue(maxsize=2 * readers)
-        for _ in range(readers):
-            threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            while True:
-                with self._lock:
-                    span = next(self._todo, None)
-                if span is None:
-                    return
-                self._ready.put(self._read(range(*span)))
-        except Exception as error:  # handed to the main thread, which raises it
-            self._ready.put(error)
-
-    def _read(self, indices: range) -> np.ndarray:
-        if self._room is None:
-            return np.stack([self._decode(index) for index in indices])
-        chunk = self._room.get()[: len(indices)]
-        for tile, index in zip(chunk, indices, strict=True):
-            tile[:] = self._decode(index)
-        return chunk
-
-    def _decode(self, index: int) -> np.ndarray:
-        encoded = np.frombuffer(self._jpegs[index % len(self._jpegs)], np.uint8)
-        return cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for _ in range(self._chunks):
-            chunk = self._ready.get()
-            if isinstance(chunk, Exception):
-                raise chunk
-            yield chunk
-            if self._room is not None:
-                self._room.put(chunk if chunk.base is None else chunk.base)
 
 
 class Bench:
     """One network on one device, with its tiles."""
 
-    def __init__(self, model: str, *, device: str, batch: int | None, precision: str, readers: int) -> None:
+    def __init__(
+        self, model: str, *, device: str, batch: int | None, precision: str | None, readers: int, threads: bool
+    ) -> None:
         config = ExtractorConfig(ref=model, weights="random", precision=precision, tile_px=TILE_PX)
         self.extractor = load_extractor(config, device=device)
         self.batch = batch or self.extractor.batch_tiles
         self.readers = readers
         self.jpegs = jpeg_tiles(DISTINCT_TILES, TILE_PX)
+        self.processes = None if threads else ReaderProcesses(self.jpegs, tile_px=TILE_PX, readers=readers)
+
+    def chunks(self, tiles: int) -> Iterable[np.ndarray]:
+        """Decoded tiles."""
+        if self.processes is None:
+            return ReaderThreads(self.jpegs, tiles=tiles, readers=self.readers)
+        return self.processes.chunks(tiles)
+
+    def close(self) -> None:
+        """Stop the readers."""
+        if self.processes is not None:
+            self.processes.close()
 
     def bare(self, tiles: int) -> float:
         """Tiles/s of the forward pass alone, on tiles that lie on the device."""
@@ -133,11 +74,15 @@ class Bench:
 
         batch = torch.randint(0, 255, (self.batch, TILE_PX, TILE_PX, 3), dtype=torch.uint8)
         batch = batch.to(self.extractor.torch_device)  # type: ignore[attr-defined]
-        passes = max(1, tiles // self.batch)
+        passes, forward = max(1, tiles // self.batch), self.extractor.forward  # type: ignore[attr-defined]
+        if self.extractor.recordable:  # type: ignore[attr-defined]
+            from embedstore.extractors.cuda_pipeline import RecordedForward
+
+            forward = RecordedForward(self.extractor, tuple(batch.shape))  # type: ignore[arg-type]
         self._synchronize()
         began = time.perf_counter()
         for _ in range(passes):
-            rows = self.extractor.forward(batch)  # type: ignore[attr-defined]
+            rows = forward(batch)
         rows.cpu()
         self._synchronize()
         return passes * self.batch / (time.perf_counter() - began)
@@ -147,7 +92,7 @@ class Bench:
         stream = BatchStream(self.extractor, self.batch)
         began = time.perf_counter()
         rows = 0
-        for chunk in ReaderThreads(self.jpegs, tiles=tiles, readers=self.readers):
+        for chunk in self.chunks(tiles):
             rows += len(stream.push(chunk))
         rows += len(stream.flush())
         if rows != tiles:
@@ -155,9 +100,9 @@ class Bench:
         return tiles / (time.perf_counter() - began)
 
     def reading(self, tiles: int) -> float:
-        """Tiles/s of the reader threads alone."""
+        """Tiles/s of the readers alone."""
         began = time.perf_counter()
-        for _ in ReaderThreads(self.jpegs, tiles=tiles, readers=self.readers):
+        for _ in self.chunks(tiles):
             pass
         return tiles / (time.perf_counter() - began)
 
@@ -191,7 +136,7 @@ def measure(bench: Bench, model: str, tiles: int, rounds: int) -> dict[str, obje
         "tile_px": TILE_PX,
         "batch": bench.batch,
         "tiles": tiles,
-        "reader_threads": bench.readers,
+        "readers": f"{bench.readers} {'threads' if bench.processes is None else 'processes'}",
         "bare_tiles_per_s": round(statistics.median(bare), 1),
         "pipeline_tiles_per_s": round(statistics.median(pipeline), 1),
         "bare_spread": round((max(bare) - min(bare)) / statistics.median(bare), 3),
@@ -205,20 +150,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--model", action="append", help=f"timm name, may be repeated; default {', '.join(MODELS)}")
-    parser.add_argument("--precision", action="append", choices=["fp32", "fp16", "bf16"], help="default bf16")
+    parser.add_argument("--precision", action="append", choices=["fp32", "fp16", "bf16"], help="the default one")
     parser.add_argument("--tiles", type=int, default=16384, help="tiles a round")
     parser.add_argument("--batch", type=int, help="tiles a forward pass; the extractor's default")
-    parser.add_argument("--readers", type=int, default=max(1, len(os.sched_getaffinity(0)) - 2), help="threads")
+    parser.add_argument("--readers", type=int, default=max(1, len(os.sched_getaffinity(0)) - 2))
+    parser.add_argument("--threads", action="store_true", help="readers are threads of this process")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS, help="CSV to append to")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)  # a decoder thread each; more would only fight over the cores
     rows = []
-    for model, precision in itertools.product(arguments.model or MODELS, arguments.precision or ["bf16"]):
+    for model, precision in itertools.product(arguments.model or MODELS, arguments.precision or [None]):
         bench = Bench(
-            model, device=arguments.device, batch=arguments.batch, precision=precision, readers=arguments.readers
+            model,
+            device=arguments.device,
+            batch=arguments.batch,
+            precision=precision,
+            readers=arguments.readers,
+            threads=arguments.threads,
         )
         rows.append(measure(bench, model, arguments.tiles, arguments.rounds))
+        bench.close()
         print(json.dumps(rows[-1]), flush=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     is_new = not arguments.out.exists()

@@ -10,6 +10,7 @@ with the same folder goes on where the first was cut off, and at the end it is s
 """
 
 import argparse
+import datetime
 import faulthandler
 import os
 import sys
@@ -20,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
 #: Time for what follows a step that took longer than it should.
 GRACE_S = 60
-PARTS = ("pipeline", "forward", "races", "precision", "compiled", "huge")
+PARTS = ("pipeline", "heads", "tuning", "augmenter", "precision", "races", "forward", "compiled", "huge")
 
 
 def main() -> int:
@@ -50,6 +51,7 @@ def main() -> int:
     torch.set_float32_matmul_precision("high")
     device = resolve_device(arguments.device)
     facts = {
+        "date": datetime.date.today().isoformat(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "cores": len(os.sched_getaffinity(0)),
         "torch": torch.__version__,

@@ -86,7 +86,7 @@ def make_forward(
             if way.attention:
                 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-                stack.enter_context(sdpa_kernel(SDPBackend[way.attention]))
+                stack.enter_context(sdpa_kernel(getattr(SDPBackend, way.attention)))
             torch.backends.cudnn.benchmark = way.tuned
             images = tiles.permute(0, 3, 1, 2).float().sub_(offset).mul_(scale)
             return network(images if casting else images.to(dtype)).to(torch.float16)

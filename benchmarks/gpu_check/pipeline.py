@@ -1,6 +1,6 @@
-"""Part a: reader threads, staging and extractor together, and what each of them takes."""
+"""Part a: readers, staging and extractor together, beside the best bare forward pass, and what each of them takes."""
 
-import queue
+import atexit
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,32 +8,35 @@ from typing import Any
 import numpy as np
 import torch
 from forward import forward_of, free, pass_s, synchronize
-from gpu_extract import CHUNK_TILES, ReaderThreads, jpeg_tiles
+from gpu_readers import CHUNK_TILES, ReaderProcesses, ReaderThreads, jpeg_tiles
 from networks import Forward, Way, at_shape
 from report import Row, Step
 from sizes import Sizes
 
-from embedstore.extractors import BatchStream
+from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor
 from embedstore.extractors.cuda_pipeline import CudaPipeline
 from embedstore.extractors.torch_extractor import TorchExtractor
 
 _jpegs: dict[int, list[bytes]] = {}
-_rooms: "dict[tuple[int, int], queue.Queue[np.ndarray]]" = {}
+_processes: dict[int, ReaderProcesses] = {}
 
-BEST = Way(weights="all", graph=True)
-#: Settings of `CudaPipeline` and of the readers, from what was there first to what should be best.
+#: Ways whose fastest is the best bare forward pass.
+BARE = (Way(dtype="fp16", weights="all", graph=True), Way(weights="all", graph=True))
+#: Settings of readers and of `CudaPipeline`; what is not there is as an ingest has it.
 SETTINGS: tuple[dict[str, Any], ...] = (
-    {"way": Way(), "slots": 2, "copy_threads": 1},
-    {"way": Way(), "slots": 3, "copy_threads": 1},
-    {"way": Way(), "slots": 3, "copy_threads": 4},
-    {"way": BEST, "slots": 3, "copy_threads": 4},
-    {"way": BEST, "slots": 3, "copy_threads": 4, "reuse": True},
-    {"way": BEST, "slots": 3, "copy_threads": 4, "reuse": True, "chunk": 256},
-    {"way": BEST, "slots": 3, "copy_threads": 2, "reuse": True},
-    {"way": BEST, "slots": 3, "copy_threads": 1, "reuse": True},
-    {"way": BEST, "slots": 3, "copy_threads": 4, "readers": 0},
-    {"way": BEST, "slots": 3, "copy_threads": 1, "readers": 0},
+    {},
+    {"copy_threads": 1},
+    {"copy_threads": 2},
+    {"slots": 5},
+    {"readers": 12},
+    {"readers": 8},
+    {"readers": 4},
+    {"readers": 0},
+    {"threads": True},
+    {"precision": "bf16"},
+    {"precision": "fp32"},
 )
+OF_LARGE = ({}, {"readers": 4}, {"readers": 2}, {"readers": 0})
 
 
 class ForwardExtractor(TorchExtractor):
@@ -58,35 +61,23 @@ def free_forward(tiles: torch.Tensor) -> torch.Tensor:
 
 
 def steps(sizes: Sizes, device: torch.device) -> list[Step]:
-    on_cpu, small = device.type == "cpu", sizes.models[:2]
-
-    def about(seconds: float) -> float:
-        return 1 if on_cpu else seconds
-
+    on_cpu = device.type == "cpu"
+    networks = [
+        Step(
+            part="pipeline",
+            name=model,
+            about_s=1 if on_cpu else 25 if number < 2 else 15,
+            run=lambda model=model, number=number: with_network(  # type: ignore[misc]
+                sizes, device, model, SETTINGS if number < 2 else OF_LARGE
+            ),
+        )
+        for number, model in enumerate(sizes.models)
+    ]
+    about_s = 1 if on_cpu else 6
     return [
-        Step(part="pipeline", name="readers alone", about_s=about(10), run=lambda: readers_alone(sizes)),
-        Step(part="pipeline", name="copies", about_s=about(4), run=lambda: copies(sizes, device)),
-        Step(part="pipeline", name="free network", about_s=about(6), run=lambda: with_free_network(sizes, device)),
-        *(
-            Step(
-                part="pipeline",
-                name=model,
-                about_s=about(24),
-                run=lambda model=model: with_network(sizes, device, model, SETTINGS),  # type: ignore[misc]
-            )
-            for model in small
-        ),
-        *(
-            Step(
-                part="pipeline",
-                name=model,
-                about_s=about(12),
-                run=lambda model=model: with_network(
-                    sizes, device, model, [{**SETTINGS[3], "tiles": sizes.tiles // 4}]
-                ),  # type: ignore[misc]
-            )
-            for model in sizes.models[2:]
-        ),
+        Step(part="pipeline", name="readers alone", about_s=about_s, run=lambda: readers_alone(sizes)),
+        *networks,
+        Step(part="pipeline", name="free network", about_s=about_s, run=lambda: with_free_network(sizes, device)),
     ]
 
 
@@ -96,114 +87,94 @@ def jpegs_of(sizes: Sizes) -> list[bytes]:
     return _jpegs[sizes.tile_px]
 
 
-def room_of(sizes: Sizes, readers: int, chunk: int) -> "queue.Queue[np.ndarray]":
-    """Arrays for the chunks of so many readers, whose pages are there already."""
-    if (readers, chunk) not in _rooms:
-        room: queue.Queue[np.ndarray] = queue.Queue()
-        for _ in range(3 * readers + 1):
-            room.put(np.full((chunk, sizes.tile_px, sizes.tile_px, 3), 1, np.uint8))
-        _rooms[readers, chunk] = room
-    return _rooms[readers, chunk]
+def processes_of(sizes: Sizes) -> ReaderProcesses:
+    """As many readers as there ever are, which are started once."""
+    readers = max(sizes.readers)
+    if readers not in _processes:
+        _processes[readers] = ReaderProcesses(jpegs_of(sizes), tile_px=sizes.tile_px, readers=readers)
+        atexit.register(_processes[readers].close)
+    return _processes[readers]
 
 
 def readers_alone(sizes: Sizes) -> Iterator[Row]:
-    """What the threads decode when nothing waits for them, into new arrays and into arrays that are used again."""
-    jpegs, tiles = jpegs_of(sizes), sizes.tiles // 2
+    """What readers decode when nothing waits for them."""
+    tiles, processes = sizes.tiles // 2, processes_of(sizes)
     for readers in sizes.readers:
-        for reuse in (False, True):
-            room = room_of(sizes, readers, CHUNK_TILES) if reuse else None
+        for threads in (False, True):
             began, cpu_began = time.perf_counter(), time.process_time()
-            for _ in ReaderThreads(jpegs, tiles=tiles, readers=readers, room=room):
+            for _ in chunks(sizes, tiles, readers, threads):
                 pass
             took, cpu = time.perf_counter() - began, time.process_time() - cpu_began
             yield {
                 "readers": readers,
-                "reuse": reuse,
+                "threads": threads,
                 "tiles_per_s": round(tiles / took, 1),
-                "cpu_us_per_tile": round(cpu / tiles * 1e6, 1),
+                "cpu_us_per_tile": round((cpu if threads else processes.cpu_s) / tiles * 1e6, 1),
             }
-
-
-def copies(sizes: Sizes, device: torch.device) -> Iterator[Row]:
-    """GB/s of filling a pinned batch from pageable memory, and of the copy from there to the device."""
-    shape = (sizes.batches[0], sizes.tile_px, sizes.tile_px, 3)
-    pinned = torch.zeros(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
-    source = np.random.default_rng(0).integers(0, 255, (4, *shape), np.uint8)
-    gigabytes = pinned.nbytes / 1e9
-    if device.type == "cuda":
-        extractor = ForwardExtractor(free_forward, tile_px=sizes.tile_px, batch=shape[0], device=device)
-        for threads in (1, 2, 4, 8):
-            fill = CudaPipeline(extractor, 1, copy_threads=threads).fill
-            turns = iter(range(10**9))
-
-            def run(fill=fill, turns=turns) -> None:  # type: ignore[no-untyped-def]
-                fill(pinned.numpy(), source[next(turns) % len(source)])
-
-            run()
-            yield {"copy": "fill", "threads": threads, "gb_per_s": round(gigabytes / pass_s(run, 0.2, device), 2)}
-    tiles = torch.zeros(shape, dtype=torch.uint8, device=device)
-    seconds = pass_s(lambda: tiles.copy_(pinned, non_blocking=True), 0.1, device)
-    yield {"copy": "to device", "gb_per_s": round(gigabytes / seconds, 2)}
 
 
 def with_free_network(sizes: Sizes, device: torch.device) -> Iterator[Row]:
     extractor = ForwardExtractor(free_forward, tile_px=sizes.tile_px, batch=sizes.batches[0], device=device)
-    for setting in (
-        {"copy_threads": 1},
-        {"copy_threads": 4},
-        {"copy_threads": 4, "reuse": True},
-        {"copy_threads": 4, "reuse": True, "chunk": 256},
-        {"copy_threads": 4, "readers": 0},
-    ):
-        yield {"model": "free", **run_pipeline(sizes, device, extractor, {"slots": 3, **setting})}
+    for setting in ({}, {"copy_threads": 1}, {"readers": 0}):
+        yield {"model": "free", **run_pipeline(sizes, device, extractor, setting)}
 
 
 def with_network(sizes: Sizes, device: torch.device, model: str, settings: Sequence[dict[str, Any]]) -> Iterator[Row]:
-    shape = (sizes.batches[0], sizes.tile_px, sizes.tile_px, 3)
-    bare: dict[str, float] = {}
-    extractors: dict[str, ForwardExtractor] = {}
+    """The extractor as an ingest loads it."""
+    best = 0.0
+    for way in BARE:
+        for batch in sizes.batches[:2]:
+            shape = (batch, sizes.tile_px, sizes.tile_px, 3)
+            tiles = torch.randint(0, 255, shape, dtype=torch.uint8, device=device)
+            forward = at_shape(forward_of(device, model, way), way, shape, device)
+            forward(tiles)
+            speed = batch / pass_s(lambda forward=forward, tiles=tiles: forward(tiles), sizes.measure_s, device)  # type: ignore[misc]
+            best = max(best, speed)
+            yield {"model": model, "bare": str(way), "batch": batch, "tiles_per_s": round(speed, 1)}
+            del forward, tiles
+    free()
+    extractors: dict[str | None, TorchExtractor] = {}
     for setting in settings:
-        way = setting["way"]
-        if str(way) not in bare:
+        precision = setting.get("precision")
+        if precision not in extractors:
             extractors.clear()
             free()
-            forward = forward_of(device, model, way)
-            extractors[str(way)] = ForwardExtractor(forward, tile_px=shape[1], batch=shape[0], device=device)
-            tiles = torch.randint(0, 255, shape, dtype=torch.uint8, device=device)
-            shaped = at_shape(forward, way, shape, device)
-            shaped(tiles)
-            seconds = pass_s(lambda shaped=shaped, tiles=tiles: shaped(tiles), sizes.measure_s, device)
-            bare[str(way)] = shape[0] / seconds
-            del shaped, tiles
-        share = {key: value for key, value in setting.items() if key != "way"}
-        row = run_pipeline(sizes, device, extractors[str(way)], {**share, "graph": way.graph})
+            config = ExtractorConfig(ref=model, weights="random", precision=precision, tile_px=sizes.tile_px)
+            extractors[precision] = loaded = load_extractor(config, device=str(device))  # type: ignore[assignment]
+            loaded.batch_tiles = sizes.batches[0]
+        row = run_pipeline(sizes, device, extractors[precision], setting, tiles=tiles_for(sizes, best))
         yield {
             "model": model,
-            "way": str(way),
-            "bare_tiles_per_s": round(bare[str(way)], 1),
-            "share_of_bare": round(row["tiles_per_s"] / bare[str(way)], 3),
+            "best_bare_tiles_per_s": round(best, 1),
+            "share_of_best_bare": round(row["tiles_per_s"] / best, 3),
             **row,
         }
 
 
-def run_pipeline(sizes: Sizes, device: torch.device, extractor: TorchExtractor, setting: dict[str, Any]) -> Row:
+def tiles_for(sizes: Sizes, speed: float) -> int:
+    """Tiles of a run: a slow network needs fewer for as many seconds."""
+    batch = sizes.batches[0]
+    return min(sizes.tiles, max(8 * batch, int(speed) // batch * batch)) if sizes.tiles > 100 else sizes.tiles
+
+
+def run_pipeline(
+    sizes: Sizes, device: torch.device, extractor: TorchExtractor, setting: dict[str, Any], tiles: int = 0
+) -> Row:
     """Tiles/s from JPEG in memory to float16 rows on the host, and the microseconds a tile of the main thread."""
-    stream = BatchStream(extractor)
-    names = ("slots", "copy_threads", "graph")
-    if device.type == "cuda":
-        stream._pipeline = CudaPipeline(
-            extractor, stream.batch_tiles, **{name: setting[name] for name in names if name in setting}
-        )
+    stream, tiles = BatchStream(extractor), tiles or sizes.tiles
+    given = {name: setting[name] for name in ("slots", "copy_threads") if name in setting}
+    if given and device.type == "cuda":
+        stream._pipeline = CudaPipeline(extractor, stream.batch_tiles, **given)
     clock = Clock(stream._pipeline)
-    readers, chunk = setting.get("readers", sizes.readers[-1]), setting.get("chunk", 64)
-    tiles = setting.get("tiles", sizes.tiles)
+    readers, threads = setting.get("readers", sizes.readers[-1]), setting.get("threads", False)
     speeds, parts, cpu_us = [], {}, 0.0
     for turn in range(1 + sizes.rounds):  # the first warms up
         count = min(tiles, 8 * stream.batch_tiles) if turn == 0 else tiles
         clock.seconds.clear()
         synchronize(device)
+        source = chunks(sizes, count, readers, threads)
         began, cpu_began, rows = time.perf_counter(), time.process_time(), 0
-        for pixels in clock.waiting(chunks(sizes, count, readers, chunk, setting.get("reuse", False))):
+        for pixels in clock.waiting(source):
             rows += len(stream.push(pixels))
         rows += len(stream.flush())
         took, cpu = time.perf_counter() - began, time.process_time() - cpu_began
@@ -217,23 +188,28 @@ def run_pipeline(sizes: Sizes, device: torch.device, extractor: TorchExtractor, 
     return {
         **setting,
         "readers": readers,
+        "batch": stream.batch_tiles,
+        "tiles": tiles,
         "tiles_per_s": round(speed, 1),
         "spread": round((max(speeds) - min(speeds)) / speed, 3),
-        "us_per_tile": round(1e6 / speed, 1),
         **parts,
-        "cpu_us_per_tile": round(cpu_us, 1),
+        "main_cpu_us": round(cpu_us, 1),
     }
 
 
-def chunks(sizes: Sizes, tiles: int, readers: int, chunk: int, reuse: bool) -> Iterator[np.ndarray]:
+_same: dict[int, np.ndarray] = {}
+
+
+def chunks(sizes: Sizes, tiles: int, readers: int, threads: bool = False) -> Iterator[np.ndarray]:
     """Decoded chunks, or with no readers the same chunk again and again."""
+    if threads and readers:
+        return iter(ReaderThreads(jpegs_of(sizes), tiles=tiles, readers=readers))
     if readers:
-        room = room_of(sizes, readers, chunk) if reuse else None
-        yield from ReaderThreads(jpegs_of(sizes), tiles=tiles, readers=readers, chunk_tiles=chunk, room=room)
-        return
-    same = np.random.default_rng(0).integers(0, 255, (chunk, sizes.tile_px, sizes.tile_px, 3), np.uint8)
-    for start in range(0, tiles, chunk):
-        yield same[: tiles - start]
+        return processes_of(sizes).chunks(tiles, readers)
+    if sizes.tile_px not in _same:
+        shape = (CHUNK_TILES, sizes.tile_px, sizes.tile_px, 3)
+        _same[sizes.tile_px] = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    return (_same[sizes.tile_px][: tiles - start] for start in range(0, tiles, CHUNK_TILES))
 
 
 class Clock:

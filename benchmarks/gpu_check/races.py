@@ -10,9 +10,12 @@ from networks import Way
 from pipeline import ForwardExtractor, free_forward
 from report import Row, Step
 from sizes import Sizes
+from torch import nn
 
-from embedstore.extractors import BatchStream
+from embedstore.extractors import BatchStream, ExtractorConfig, load_extractor
 from embedstore.extractors.cuda_pipeline import CudaPipeline
+from embedstore.extractors.networks.network import NetworkExtractor
+from embedstore.extractors.spec import ExtractorSpec
 
 BANK = 1024
 BATCH = 64
@@ -21,7 +24,7 @@ WAYS = {"free": None, "bf16 autocast": Way(), "bf16 all": Way(weights="all")}
 
 def steps(sizes: Sizes, device: torch.device) -> list[Step]:
     on_cpu = device.type == "cpu"
-    tests = {"races": races, "two extractors": two_extractors, "memory": memory, "halving": halving}
+    tests = {"own": own, "races": races, "two extractors": two_extractors, "memory": memory, "halving": halving}
     return [
         Step(part="races", name=name, about_s=1 if on_cpu else 6, run=lambda run=run: run(sizes, device))  # type: ignore[misc]
         for name, run in tests.items()
@@ -100,6 +103,49 @@ def races(sizes: Sizes, device: torch.device) -> Iterator[Row]:
                 scratch[: len(pixels)] = 77  # the caller may reuse it
             rows.append(stream.flush())
             yield {"network": name, "setting": str(setting), **compared(np.concatenate(rows), expected)}
+
+
+def own(sizes: Sizes, device: torch.device) -> Iterator[Row]:
+    """The project's own extractor as a run has it: with resizing, recorded, and with tiles that overflow fp16."""
+    config = ExtractorConfig(ref=sizes.models[0], weights="random", tile_px=sizes.tile_px + 32)
+    loaded: Any = load_extractor(config, device=str(device))
+    batch = loaded.batch_tiles = min(BATCH, 4 * sizes.batches[0])
+    overflowing = NetworkExtractor(OVERFLOW, Overflowing(), device=device)
+    for name, extractor in {"resized": loaded, "overflowing": overflowing}.items():
+        rng = np.random.default_rng(4)
+        shape = (5 * batch + 3, extractor.tile_px, extractor.tile_px, 3)
+        # Of any brightness, so that in each batch some overflow.
+        pixels = rng.integers(0, 256, (shape[0], 1, 1, 1), np.uint8) // 2 + rng.integers(0, 128, shape, np.uint8)
+        extractor.batch_tiles = batch
+        stream = BatchStream(extractor)
+        rows = np.concatenate([stream.push(pixels), stream.flush()])
+        expected = np.concatenate([_whole(extractor, pixels[at : at + batch]) for at in range(0, len(pixels), batch)])
+        kind = type(getattr(stream._pipeline, "_forward", None)).__name__
+        yield {
+            "network": name, "forward": kind, "weights": str(extractor._dtype), "overflowed": extractor._overflowed,
+            **compared(rows, expected),
+        }  # fmt: skip
+
+
+class Overflowing(nn.Module):
+    """The mean of each colour, by way of values that fp16 does not hold for bright tiles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((3,), 60000.0))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(2, 3)) * 2 * self.weight / self.weight
+
+
+OVERFLOW = ExtractorSpec(name="overflowing", kind="timm", source="here", arch="none", tile_px=32)
+
+
+def _whole(extractor: Any, pixels: np.ndarray) -> np.ndarray:
+    """Rows of a batch that is filled up with blank tiles, as those of a stream are."""
+    full = np.zeros((extractor.batch_tiles, *pixels.shape[1:]), np.uint8)
+    full[: len(pixels)] = pixels
+    return extractor.embed(full)[: len(pixels)]
 
 
 def two_extractors(sizes: Sizes, device: torch.device) -> Iterator[Row]:

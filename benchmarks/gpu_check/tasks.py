@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import forward
+import heads_check
 import pipeline
 import precision
 import races
 import torch
+import tuning
 from report import Step
 from sizes import Sizes
 
@@ -21,6 +23,12 @@ def steps_of(part: str, sizes: Sizes, device: torch.device, tiles: Path | None) 
         return pipeline.steps(sizes, device)
     if part == "forward":
         return [step for model in sizes.models for step in forward.plain_steps(sizes, device, model)]
+    if part == "heads":
+        return heads_check.head_steps(sizes, device)
+    if part == "tuning":
+        return tuning.steps(sizes, device, tiles)
+    if part == "augmenter":
+        return heads_check.augmenter_steps(sizes, device)
     if part == "races":
         return races.steps(sizes, device)
     if part == "precision":

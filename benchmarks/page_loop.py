@@ -165,10 +165,10 @@ class Loop:
 
 
 def _until_idle(served: Served) -> float:
-    """Wait until the service has been idle for two seconds; returns the CPU seconds that its start took."""
+    """Wait until the service has been idle for five seconds; returns the CPU seconds that its start took."""
     while True:
         before = served.cpu_s()
-        time.sleep(2)
+        time.sleep(5)
         if served.cpu_s() - before < 0.05:
             return before
 

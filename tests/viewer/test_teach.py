@@ -69,7 +69,7 @@ def test_marks_fit_heat_map_suggestions_and_back(own_store: api.Store, serve_sto
     page.get_by_role("button", name="Suggest", exact=True).click()
     strip = page.get_by_role("listbox", name="Suggested")
     strip.get_by_role("option").first.focus()
-    page.keyboard.press("2")
+    page.keyboard.press("2")  # the second class that was named, whichever has labels first
     strip.get_by_role("option", name="marked dense").wait_for()
     saved(page)
     assert standing(own_store, "cells")["dense"] == marked["dense"] + 1

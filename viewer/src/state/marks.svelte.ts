@@ -41,9 +41,15 @@ export interface ChangeRow {
 
 const CLASSES_KEY = "embedstore-classes";
 
+/** Classes as they were named here, then in the order of their first labels: a new one changes the look of no other. */
+export function classOrder(named: readonly string[], rows: readonly Pick<SummaryRow, "label" | "first">[]): string[] {
+  const labelled = rows.toSorted((a, b) => a.first.localeCompare(b.first)).map(({ label }) => label);
+  return [...new Set([...named, ...labelled])];
+}
+
 class Marks {
   #summary: SummaryRow[] = $state.raw([]);
-  /** Classes that were named here and have no label yet, by task. */
+  /** Classes that were named in this browser, by task. */
   #named: Record<string, string[]> = $state.raw(JSON.parse(globalThis.localStorage?.getItem(CLASSES_KEY) ?? "{}"));
   #own: ReadonlyMap<string, string> = $state.raw(new Map());
   #chosen: string | null = $state(null);
@@ -76,9 +82,13 @@ class Marks {
   }
 
   get classes(): ClassLook[] {
-    const task = this.task;
-    const rows = this.#summary.filter((row) => row.task === task).sort((a, b) => a.first.localeCompare(b.first));
-    return classLooks([...new Set([...rows.map(({ label }) => label), ...(this.#named[task ?? ""] ?? [])])]);
+    const task = this.task ?? "";
+    return classLooks(
+      classOrder(
+        this.#named[task] ?? [],
+        this.#summary.filter((row) => row.task === task),
+      ),
+    );
   }
 
   lookOf(label: string): ClassLook | null {
@@ -98,12 +108,23 @@ class Marks {
     place.set({ task });
   }
 
-  /** Add a class, also of a task that does not exist yet; it is kept in this browser until a label of it is saved. */
+  /** Add a class, also of a task that does not exist yet. Those that are there keep their places. */
   addClass(task: string, label: string): void {
-    const named = this.#named[task] ?? [];
+    const named = task === this.task ? this.classes.map((look) => look.label) : (this.#named[task] ?? []);
     if (!named.includes(label)) this.#named = { ...this.#named, [task]: [...named, label] };
     localStorage.setItem(CLASSES_KEY, JSON.stringify(this.#named));
     this.#chosen = label;
+  }
+
+  /** Take a class away that has no labels; of a task without labels, the last one takes the task with it. */
+  removeClass(label: string): void {
+    const task = this.task;
+    if (task === null || this.total(label) > 0) return;
+    const left = this.classes.map((look) => look.label).filter((each) => each !== label);
+    const { [task]: _, ...others } = this.#named;
+    this.#named = left.length ? { ...others, [task]: left } : others;
+    localStorage.setItem(CLASSES_KEY, JSON.stringify(this.#named));
+    if (left.length === 0) place.set({ task: "" });
   }
 
   /** Labels of a class: one's own marks as they are drawn, and those of others. */

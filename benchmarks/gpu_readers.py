@@ -7,6 +7,7 @@ memory. Threads of the process that feeds the card are the worst case: they and 
 import ctypes
 import multiprocessing
 import queue
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 CHUNK_TILES = 64
 #: Chunks of a reader that are decoded ahead.
 AHEAD = 3
+_PR_SET_PDEATHSIG = 1
 
 Pixels = NDArray[np.uint8]
 
@@ -95,6 +97,7 @@ class ReaderProcesses:
 
 def _read(number, jpegs, memory, shape, following, go, free, ready) -> None:  # type: ignore[no-untyped-def]
     """A reader: for each number of tiles, chunks of them as long as there are any, then a word that it has ended."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # it does not outlive who reads from it
     cv2.setNumThreads(1)
     own = np.frombuffer(memory, np.uint8).reshape(shape)[number]
     chunk_tiles, turn = shape[2], 0

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
 #: Time for what follows a step that took longer than it should.
 GRACE_S = 60
-PARTS = ("pipeline", "heads", "tuning", "augmenter", "precision", "races", "forward", "compiled", "huge")
+PARTS = ("own", "pipeline", "heads", "tuning", "augmenter", "precision", "races", "forward", "compiled", "huge")
 
 
 def main() -> int:

@@ -31,7 +31,7 @@ COMPILED = (Way(weights="all", compiled=True, graph=True), Way(weights="matmul",
 def plain_steps(sizes: Sizes, device: torch.device, model: str) -> list[Step]:
     special = OF_ATTENTION if model.startswith("vit") else OF_CONVOLUTIONS
     large = GFLOP.get(model, 0) > LARGE_GFLOP
-    ways = (PLAIN[0], PLAIN[2], PLAIN[4], *special) if large else (*PLAIN, *special)
+    ways = (PLAIN[0], PLAIN[5], PLAIN[4], *special) if large else (*PLAIN, *special)
     about_s = 1 if device.type == "cpu" else 15
     return [Step(part="forward", name=model, about_s=about_s, run=lambda: measure(sizes, device, model, ways))]
 

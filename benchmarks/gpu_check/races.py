@@ -1,6 +1,7 @@
 """Part c: rows are the same bits whatever overlaps, a small memory halves batches, and memory stays flat."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from forward import forward_of, free, synchronize
 from networks import Way
 from pipeline import ForwardExtractor, free_forward
+from precision import cosines
 from report import Row, Step
 from sizes import Sizes
 from torch import nn
@@ -24,11 +26,16 @@ WAYS = {"free": None, "bf16 autocast": Way(), "bf16 all": Way(weights="all")}
 
 def steps(sizes: Sizes, device: torch.device) -> list[Step]:
     on_cpu = device.type == "cpu"
-    tests = {"own": own, "races": races, "two extractors": two_extractors, "memory": memory, "halving": halving}
+    tests = {"races": races, "two extractors": two_extractors, "memory": memory, "halving": halving}
     return [
         Step(part="races", name=name, about_s=1 if on_cpu else 6, run=lambda run=run: run(sizes, device))  # type: ignore[misc]
         for name, run in tests.items()
     ]
+
+
+def own_steps(sizes: Sizes, device: torch.device) -> list[Step]:
+    about_s = 1 if device.type == "cpu" else 10
+    return [Step(part="own", name="own extractor", about_s=about_s, run=lambda: own(sizes, device))]
 
 
 def extractor_of(sizes: Sizes, device: torch.device, name: str, batch: int) -> ForwardExtractor:
@@ -121,9 +128,13 @@ def own(sizes: Sizes, device: torch.device) -> Iterator[Row]:
         rows = np.concatenate([stream.push(pixels), stream.flush()])
         expected = np.concatenate([_whole(extractor, pixels[at : at + batch]) for at in range(0, len(pixels), batch)])
         kind = type(getattr(stream._pipeline, "_forward", None)).__name__
+        beside = {}
+        if name == "resized":
+            wide: Any = load_extractor(replace(config, precision="fp32"), device=str(device))
+            beside = cosines(rows.astype(np.float32), wide.embed(pixels).astype(np.float32))
         yield {
             "network": name, "forward": kind, "weights": str(extractor._dtype), "overflowed": extractor._overflowed,
-            **compared(rows, expected),
+            **compared(rows, expected), **beside,
         }  # fmt: skip
 
 

@@ -19,6 +19,8 @@ def steps_of(part: str, sizes: Sizes, device: torch.device, tiles: Path | None) 
     Args:
         tiles: Folder of labelled tiles and weights; random ones without it.
     """
+    if part == "own":
+        return races.own_steps(sizes, device)
     if part == "pipeline":
         return pipeline.steps(sizes, device)
     if part == "forward":

@@ -35,7 +35,7 @@ def steps(sizes: Sizes, device: torch.device, folder: Path | None) -> list[Step]
         Step(
             part="tuning",
             name="to the same F1",
-            about_s=3 if on_cpu else 45,
+            about_s=3 if on_cpu else 60,
             run=lambda: to_the_same_f1(sizes, device, folder),
         ),
         *(

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from heads.config import Strategy
 
-#: `uncertain-diverse` chooses among so many times n of the most uncertain tiles.
-UNCERTAIN_AMONG = 10
+#: `uncertain-diverse` chooses among so many times n of the most uncertain tiles, and this share of the pool at most: the
+#: others are not uncertain.
+UNCERTAIN_AMONG, UNCERTAIN_SHARE = 10, 0.25
 #: `typical` clusters so many tiles of the pool at most, and into so many clusters: 500 clusters of 5,000 tiles of 1,024
 #: dimensions take a second.
 CLUSTERED, CLUSTERS = 5_000, 500
@@ -139,7 +140,8 @@ def _diverse(pool: Pool, n: int, shares: _Shares, rng: np.random.Generator) -> l
 def _uncertain_diverse(pool: Pool, n: int, shares: _Shares, rng: np.random.Generator) -> list[int]:
     """The tiles that best stand for groups of the most uncertain ones, weighted by uncertainty (Zhdanov 2019)."""
     assert pool.uncertainty is not None
-    among = np.argsort(-pool.uncertainty, kind="stable")[: UNCERTAIN_AMONG * n]
+    most = min(UNCERTAIN_AMONG * n, max(n, round(UNCERTAIN_SHARE * len(pool))))
+    among = np.argsort(-pool.uncertainty, kind="stable")[:most]
     chosen = _seeds(pool.vectors[among], pool.uncertainty[among], n, shares.of(among), rng)
     return [int(among[row]) for row in chosen]
 

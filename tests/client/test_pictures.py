@@ -36,6 +36,9 @@ def test_pictures_are_those_of_the_store(stores):
         assert alike(one, other)
     assert alike(*(store.tile_picture(store.tile(rows[0]["tile_id"])) for store in stores))
     assert alike(local.contact_sheet(tiles=5, seed=3), remote.contact_sheet(tiles=5, seed=3))
+    proposed = [collection.suggest(n=3) for collection in (local, remote)]
+    sheets = [each.contact_sheet(found) for each, found in zip((local, remote), proposed, strict=True)]
+    assert alike(*sheets) and sheets[0].size == local.contact_sheet(tiles=3).size
 
 
 def test_neighbours_are_shown_and_written_as_by_the_store(stores, tmp_path: Path):

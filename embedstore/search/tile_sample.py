@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedstore.config import require
+from embedstore.sorted_ids import positions_in
 from embedstore.store import Collection
 from embedstore.store.nearest import TILE_COLUMNS
 from embedstore.store.schema import batch_rows
@@ -92,6 +93,7 @@ def draw_rows(
     require(n >= 0, f"the sample has {n} tiles; expected 1 or more, or 0 for all")
     collection = collection.pinned()  # row numbers are those of one version
     by_id = tile_ids is not None or exclude is not None
+    among, without = (None if ids is None else np.unique(ids) for ids in (tile_ids, exclude))
     columns = ["slide_id", *(["tile_id"] if by_id else []), *(["_rowoffset"] if slides is not None else [])]
     codes, keep, offsets, names = [], [], [], dict[str, int]()
     for batch in collection.batches(slides=slides, columns=columns, batch_size=1 << 20):
@@ -99,7 +101,7 @@ def draw_rows(
         batch_codes = np.array([names.setdefault(name, len(names)) for name in slide.dictionary.to_pylist()], np.int32)
         codes.append(batch_codes[slide.indices.to_numpy()] if len(batch_codes) else np.empty(0, np.int32))
         if by_id:
-            keep.append(_allowed(batch.column("tile_id").to_numpy(), tile_ids, exclude))
+            keep.append(_allowed(batch.column("tile_id").to_numpy(), among, without))
         if slides is not None:
             offsets.append(batch.column("_rowoffset").to_numpy())
     code = np.concatenate(codes) if codes else np.empty(0, np.int32)
@@ -115,10 +117,11 @@ def draw_rows(
 
 
 def _allowed(
-    ids: NDArray[np.int64], tile_ids: NDArray[np.int64] | None, exclude: NDArray[np.int64] | None
+    ids: NDArray[np.int64], among: NDArray[np.int64] | None, exclude: NDArray[np.int64] | None
 ) -> NDArray[np.bool_]:
-    allowed = np.ones(len(ids), bool) if tile_ids is None else np.isin(ids, tile_ids)
-    return allowed if exclude is None else allowed & ~np.isin(ids, exclude)
+    """(n,) whether each id may be drawn; `among` and `exclude` are ascending, as this is asked fragment by fragment."""
+    allowed = np.ones(len(ids), bool) if among is None else positions_in(among, ids) >= 0
+    return allowed if exclude is None else allowed & (positions_in(exclude, ids) < 0)
 
 
 def sample_tiles(

@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 
 from heads.config import Strategy
 
-#: `uncertain-diverse` chooses among so many times n of the most uncertain tiles, and this share of the pool at most: the
-#: others are not uncertain.
+#: `uncertain-diverse` chooses among so many times n of the most uncertain tiles, and this share of the pool at most:
+#: the others are not uncertain.
 UNCERTAIN_AMONG, UNCERTAIN_SHARE = 10, 0.25
-#: `typical` clusters so many tiles of the pool at most, and into so many clusters: 500 clusters of 5,000 tiles of 1,024
-#: dimensions take a second.
-CLUSTERED, CLUSTERS = 5_000, 500
+#: `typical` clusters so many tiles of the pool at most, and into so many clusters: in a third of a second.
+CLUSTERED, CLUSTERS = 2_000, 200
 ROUNDS = 5  # of k-means
 #: Labelled tiles that are compared with the pool at once: their similarities take 20 MB.
 MARKED_AT_ONCE = 256

@@ -42,10 +42,39 @@ def test_slides_are_filtered_sorted_and_paged(client: TestClient):
     assert row["total"] == 3 and not {"path", "fingerprint"} & row["rows"][0].keys()
 
 
+def test_a_search_takes_further_examples(client: TestClient, store: Store):
+    collection = store.collection("toy")
+    first, second, third = (str(row["tile_id"]) for row in collection.tiles(limit=3))
+    body = {"query": {"tile_id": first}, "more_like": [{"tile_id": second}], "away_from": [{"tile_id": third}], "k": 4}
+    found = collection.search(int(first), more_like=[int(second)], away_from=[int(third)], k=4)
+    hits = client.post(SEARCH, json=body).json()["hits"]
+    assert [{**row, "tile_id": int(row["tile_id"])} for row in hits] == found.to_pylist()
+    assert not {first, second, third} & {row["tile_id"] for row in hits}
+
+
 def test_a_slide_whose_id_has_a_slash(client: TestClient):
     answer = client.get("/api/slides/sub/c.svs").json()
     assert answer["slide_id"] == "sub/c.svs" and answer["outcomes"][0]["tiles"] == 4
     assert client.get("/api/slides/sub%2Fc.svs").json() == answer
+
+
+def test_slides_of_a_wall_tell_what_became_of_them(client: TestClient, store: Store):
+    cards = "/api/collections/toy/slide-cards"
+    everything = client.get(cards, params={"sort": "tiles", "order": "descending"}).json()
+    outcomes = {row["slide_id"]: row for row in store.outcomes(collection="toy")}
+    slides = {row["slide_id"]: row for row in client.get("/api/slides").json()["rows"]}
+    assert {row["slide_id"] for row in everything["rows"]} == set(slides)
+    for row in everything["rows"]:
+        outcome = outcomes.get(row["slide_id"], {"state": None, "tiles": None, "reason": None})
+        assert row == slides[row["slide_id"]] | {name: outcome[name] for name in ("state", "tiles", "reason")}
+    counted = [row["tiles"] for row in everything["rows"] if row["tiles"] is not None]
+    assert counted == sorted(counted, reverse=True) and everything["tiles"] == sum(counted)
+    states = [outcomes[slide]["state"] if slide in outcomes else "none" for slide in slides]
+    assert everything["states"] == {state: states.count(state) for state in set(states)}
+    done = client.get(cards, params={"state": "done", "text": "c.sv", "limit": 1}).json()
+    assert (done["total"], [row["slide_id"] for row in done["rows"]]) == (1, ["sub/c.svs"])
+    assert client.get(cards, params={"state": "failed"}).json()["total"] == 0
+    assert client.get(cards, params={"sort": "x"}).json()["error"]["type"] == "ConfigError"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,15 @@
 """The wall of slides, and a slide that is opened from it."""
 
+import re
+
 import pytest
 
+from embedstore import api
+from embedstore.store import Outcome, Store
+
 pytestmark = pytest.mark.slow
+
+REASON = "the file ends in the middle of a directory"
 
 
 def test_a_slide_is_found_and_opened_and_its_link_leads_there_again(url: str, open_page, screenshot):
@@ -10,7 +17,8 @@ def test_a_slide_is_found_and_opened_and_its_link_leads_there_again(url: str, op
     wall = page.get_by_role("list", name="Slides")
     wall.get_by_role("listitem").nth(5).wait_for()
     screenshot(page, "slides")
-    page.get_by_label("Find slides").fill("02-tum")
+    page.keyboard.press("/")
+    page.keyboard.type("02-tum")
     wall.get_by_role("listitem").nth(1).wait_for(state="detached")
     with page.expect_response(lambda answer: "deep-zoom_files" in answer.url and answer.ok):
         wall.get_by_role("link").click()
@@ -18,6 +26,57 @@ def test_a_slide_is_found_and_opened_and_its_link_leads_there_again(url: str, op
     screenshot(page, "slide")
     again = open_page(page.url)
     again.get_by_role("application", name="Slide synthetic-02-tumour.svs").wait_for()
+    page.go_back()
+    wall.get_by_role("listitem").first.wait_for()
+    assert page.get_by_label("Find slides").input_value() == "02-tum"
+
+
+def test_what_failed_is_told_with_its_reason_and_the_keyboard_alone_leads_there(
+    own_store: api.Store, serve_store, open_page, screenshot
+):
+    name = own_store.collection().name
+    ledger = Store.open(own_store.uri).ledger
+    broken, fat = "synthetic-03-ihc.svs", "synthetic-04-fat.svs"
+    ledger.record(
+        [],
+        [
+            Outcome(collection=name, slide_id=broken, path="", state="failed", tiles=0, error="X", reason=REASON),
+            Outcome(collection=name, slide_id=fat, path="", state="empty", tiles=0, reason="no tile has tissue"),
+        ],
+    )
+    page = open_page(serve_store(own_store).url, size=(1920, 1080), dark=True)
+    wall = page.get_by_role("list", name="Slides")
+    wall.get_by_text(REASON).wait_for()
+    page.keyboard.press("/")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("i")
+    sheet = page.get_by_label("About the slide")
+    sheet.get_by_text("--retry-failed").wait_for()
+    assert REASON in sheet.inner_text()
+    screenshot(page, "slides-failed")
+    page.keyboard.press("ArrowRight")  # the sheet follows
+    sheet.get_by_text("no tile has tissue").wait_for()
+    page.keyboard.press("Escape")
+    sheet.wait_for(state="detached")
+    page.get_by_role("button", name="failed").click()
+    wall.get_by_role("listitem").nth(1).wait_for(state="detached")
+    assert wall.get_by_role("link").get_attribute("aria-label").startswith(broken)
+    page.get_by_role("button", name="All").click()
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_label("Where").fill("stain = ")
+    page.keyboard.press("Enter")
+    page.get_by_role("alert").wait_for()
+    assert wall.get_by_role("listitem").count() == 6  # those before stay
+    page.get_by_label("Where").fill("slide_id LIKE '%colon%'")
+    page.keyboard.press("Enter")
+    wall.get_by_role("listitem").nth(2).wait_for(state="detached")
+    page.get_by_label("Sort by").select_option("tiles")
+    page.wait_for_url(re.compile("sort=tiles"))
+    again = open_page(page.url)
+    again.get_by_role("list", name="Slides").get_by_role("listitem").nth(1).wait_for()
+    assert again.get_by_label("Sort by").input_value() == "tiles"
 
 
 def test_nothing_is_asked_of_anybody_else(url: str, open_page):

@@ -44,7 +44,7 @@ def test_what_failed_is_told_with_its_reason_and_the_keyboard_alone_leads_there(
             Outcome(collection=name, slide_id=fat, path="", state="empty", tiles=0, reason="no tile has tissue"),
         ],
     )
-    page = open_page(serve_store(own_store).url, size=(1920, 1080), dark=True)
+    page = open_page(serve_store(own_store).url, size=(1920, 1080), dark=True, may_fail="400")
     wall = page.get_by_role("list", name="Slides")
     wall.get_by_text(REASON).wait_for()
     page.keyboard.press("/")

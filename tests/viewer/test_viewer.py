@@ -111,3 +111,13 @@ def test_files_of_what_is_seen(url: str, open_page):
     with page.expect_download() as saved:
         page.get_by_role("button", name="Labels for QuPath").click()
     assert json.loads(saved.value.path().read_text())["features"]
+
+
+def test_the_card_of_a_head_leads_to_its_heat_map(url: str, open_page, screenshot):
+    page = open_page(f"{url}/#/heads")
+    page.get_by_text("Only 3 patients").wait_for()
+    page.get_by_role("row", name="AUROC").wait_for()
+    page.get_by_text("stain-texture, 294 dimensions").wait_for()
+    screenshot(page, "heads")
+    page.get_by_role("button", name=SLIDE).click()
+    page.get_by_text(f"probability of {CLASS}").wait_for()

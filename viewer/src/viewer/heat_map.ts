@@ -39,6 +39,11 @@ export class HeatMap {
     return new HeatMap(facts, tensors.array("values", "U8"), tensors.array("decided", "I16"));
   }
 
+  /** The same values, to be coloured in another way. */
+  copy(): HeatMap {
+    return new HeatMap(this.facts, this.values, this.decided);
+  }
+
   /** The plane of a class; of the positive one, or the first, where there is none of that name. */
   plane(name: string | undefined): number {
     const { planes, positive } = this.facts;

@@ -72,7 +72,7 @@ export class HeatView {
     if (!head) return;
     try {
       const map = await heatMap(head, slide, revision);
-      if (head === this.head) this.map = map;
+      if (head === this.head) this.map = map.copy();
     } catch (error) {
       if (head !== this.head) return;
       this.map = null;

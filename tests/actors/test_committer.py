@@ -19,6 +19,7 @@ from embedstore.store import (
     ViewsWriter,
 )
 from tests.collection_records import collection_record
+from tests.marks import slow
 
 from .toys import DIM, expected, plan, source
 
@@ -78,7 +79,7 @@ def dies_in(monkeypatch: pytest.MonkeyPatch, writer: type, *, after: bool) -> No
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("writer", [ViewsWriter, CollectionWriter])
-@pytest.mark.parametrize("forced", [False, True])
+@pytest.mark.parametrize("forced", [slow(False), True])
 def test_a_commit_cut_short_anywhere_is_finished_by_the_next(viewed: Store, monkeypatch, writer, after, forced):
     once = dataclasses.replace(batch(viewed, views=1.0), replacing=frozenset({"a:3"} if forced else ()))
     if forced:

@@ -80,7 +80,7 @@ def test_a_copy_of_a_slide_and_what_is_not_read_of_a_file_are_told(tmp_path: Pat
     assert len(told) == 3  # pen marks stand in the outcomes alone: many slides have them
 
 
-@pytest.mark.parametrize("seed", [*range(4), *map(slow, range(4, 12))])
+@pytest.mark.parametrize("seed", [0, *map(slow, range(1, 12))])
 def test_workers_killed_at_random_lose_nothing_and_double_nothing(tmp_path: Path, seed: int):
     scene = Scene(tmp_path, ("c", "d"))
     config = RunConfig(**{**vars(FAST), "max_strikes": 1000, "max_restarts": 10_000})
@@ -89,7 +89,7 @@ def test_workers_killed_at_random_lose_nothing_and_double_nothing(tmp_path: Path
     assert_complete(scene, SLIDES)
 
 
-@pytest.mark.parametrize("seed", [*range(2), *map(slow, range(2, 6))])
+@pytest.mark.parametrize("seed", [0, *map(slow, range(1, 6))])
 def test_a_driver_killed_at_random_resumes_to_the_undisturbed_result(tmp_path: Path, seed: int):
     scene = Scene(tmp_path, ("c", "d"))
     rng = np.random.default_rng(seed)
@@ -222,7 +222,7 @@ def test_finished_slides_are_committed_when_the_run_ends_with_an_error(tmp_path:
     assert scene.store.collection("c").slides() == {"a:8": 8, "b:8": 8}
 
 
-@pytest.mark.parametrize("failures", [1, 1000])
+@pytest.mark.parametrize("failures", [1, slow(1000)])
 def test_a_commit_that_fails_while_others_wait_ends_the_run(tmp_path: Path, monkeypatch, failures: int):
     """What is finished is tried once more, and the error says how much is committed."""
     full = OSError(errno.ENOSPC, "No space left on device", "tiles-c.lance")

@@ -11,6 +11,7 @@ import pytest
 import embedstore
 from embedstore.errors import ConfigError, QueryError, TileNotFoundError, VectorError
 from embedstore.search.hot import changes, codes, hot_index
+from tests.marks import slow
 from tests.search.planted import DIM, noise, plant
 
 PATIENTS = {f"s{i}": f"P{i // 2}" for i in range(5)}
@@ -39,9 +40,9 @@ def collection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"k": 200}, {"exclude_same": "slide"}, {"exclude_same": "patient", "where": "patient IS NOT NULL"},
-     {"where": "slide_id IN ('s1', 's2')", "k": 7}, {"where": "slide_id <> 's1' AND x < 2000"}, {"where": "x < 0"},
-     {"columns": ["kind"]}],
+    [{}, slow({"k": 200}), slow({"exclude_same": "slide"}),
+     {"exclude_same": "patient", "where": "patient IS NOT NULL"}, {"where": "slide_id IN ('s1', 's2')", "k": 7},
+     slow({"where": "slide_id <> 's1' AND x < 2000"}), {"where": "x < 0"}, slow({"columns": ["kind"]})],
 )  # fmt: skip
 def test_of_tiles_as_of_each(collection: embedstore.Collection, settings: dict[str, Any]):
     tiles = collection.tiles(where="slide_id <> 's5'")["tile_id"][::11]
@@ -57,7 +58,7 @@ def test_of_tiles_as_of_each(collection: embedstore.Collection, settings: dict[s
         assert mine.schema == each.schema
 
 
-@pytest.mark.parametrize("form", ["array", "float64", "lists", "arrow", "npy", "parquet", "pandas"])
+@pytest.mark.parametrize("form", ["array", *map(slow, ("float64", "lists", "arrow", "npy", "parquet", "pandas"))])
 def test_vectors_come_in_many_forms(collection: embedstore.Collection, form: str, tmp_path: Path):
     vectors = np.random.default_rng(0).normal(size=(9, DIM)).astype(np.float32)
     table = pa.table({"vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), DIM)})
@@ -76,7 +77,7 @@ def test_vectors_come_in_many_forms(collection: embedstore.Collection, form: str
     assert found["tile_id"] == [tile for vector in vectors for tile in collection.search(vector, k=3)["tile_id"]]
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet", "npy", "tiles", "numpy"])
+@pytest.mark.parametrize("form", ["csv", "tiles", *map(slow, ("parquet", "npy", "numpy"))])
 def test_tiles_come_in_many_forms(collection: embedstore.Collection, form: str, tmp_path: Path):
     rows = collection.tiles(slide_id="s1", limit=4)
     ids = rows["tile_id"]

@@ -10,6 +10,7 @@ from embedstore.progress import Progress
 from embedstore.search import slide_search
 from embedstore.search.slide_search import choose_representatives, similar_slides
 from embedstore.search.tile_sample import directions
+from tests.marks import slow
 from tests.search.planted import DIM, noise, plant
 
 KINDS = np.linalg.qr(np.random.default_rng(1).normal(size=(DIM, DIM)))[0][:6] * 12
@@ -49,7 +50,7 @@ def test_the_same_slide_under_another_name_is_at_zero_and_not_below(tmp_path):
     assert 0 <= distance < 1e-6
 
 
-@pytest.mark.parametrize(("k", "n"), [(1, 24), (5, 7), (50, 24)])
+@pytest.mark.parametrize(("k", "n"), [slow(1, 24), (5, 7), slow(50, 24)])
 def test_ranks_as_comparing_all_tiles_of_all_slides(scene, k, n):
     store, collection, slides = scene
     expected = brute_force(slides, "q", n)[:k]

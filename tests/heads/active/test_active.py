@@ -15,6 +15,7 @@ from heads.head import Head
 from tests.collection_records import collection_record
 from tests.heads.active.scene import CARELESS, SLIDES, TILES, make_active_store, number
 from tests.heads.scene import COLLECTION, DIM, EDGE
+from tests.marks import slow
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def labelled_ids(store: Store) -> set[int]:
     return {row["tile_id"] for row in tiles if number(row["x"], row["y"]) < TILES // 2}
 
 
-@pytest.mark.parametrize("strategy", ["uncertain-diverse", "typical", "uncertainty", "diverse", "random"])
+@pytest.mark.parametrize("strategy", ["uncertain-diverse", *map(slow, ("typical", "uncertainty", "diverse", "random"))])
 def test_what_is_labelled_is_not_suggested_and_slides_have_an_even_share(store: Store, strategy):
     found = suggest(store, n=16, strategy=strategy)
     rows = found.table.to_pylist()

@@ -14,6 +14,7 @@ from embedstore.slides import Slide, find_slides, open_slide, read_image_apart
 from embedstore.slides.readers import slide_process
 from embedstore.slides.readers.opening import open_here
 from embedstore.slides.slide import MOST_EDGE_PX, SlideHeader
+from tests.marks import slow
 from tests.slides.drawings import tissue_picture, write_dicom
 
 #: How a process begins in which opening a slide does something else.
@@ -42,9 +43,9 @@ def fresh(monkeypatch):
             "import os; os.abort()",
             r"the process that opened it crashed \(Aborted\); the file is damaged, or a decoder has a bug",
         ),
-        ("import os; os._exit(7)", "ended with exit code 7"),
-        pytest.param("while True: pass", "took more than 60 s of CPU time", marks=pytest.mark.slow),
-        ("bytes(32 << 30)", "cannot be opened: MemoryError"),
+        slow("import os; os._exit(7)", "ended with exit code 7"),
+        slow("while True: pass", "took more than 60 s of CPU time"),
+        slow("bytes(32 << 30)", "cannot be opened: MemoryError"),
         ("raise ZeroDivisionError('deep inside')", "cannot be opened: ZeroDivisionError: deep inside"),
     ],
 )
@@ -113,7 +114,7 @@ slide_server.serve(int(sys.argv[1]), int(sys.argv[2]))
     [
         ("import os; os.abort()", r"the image: the process that decoded it crashed \(Aborted\); save it again"),
         ("time.sleep(60)", "gave no answer within 0.5 s"),
-        ("raise ValueError", "ended with exit code 1"),
+        slow("raise ValueError", "ended with exit code 1"),
     ],
 )
 def test_what_an_image_does_to_its_process_is_an_error(fresh, monkeypatch, deed, message):

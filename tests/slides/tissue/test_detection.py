@@ -73,7 +73,7 @@ def fibres(pixels: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], s
     pixels[mask] = np.clip(stroma, 0, 255).astype(np.uint8)[mask]
 
 
-@pytest.mark.parametrize("mpp", [4.0, 8.0, 16.0])
+@pytest.mark.parametrize("mpp", [slow(4.0), 8.0, slow(16.0)])
 @pytest.mark.parametrize("colour", [(224, 222, 227), (216, 217, 220)], ids=["faint", "grey"])
 def test_pale_stroma_is_found_beside_dense_tissue(colour, mpp):
     pixels, expected = disc_of(DAB, radius=110)
@@ -177,7 +177,7 @@ def test_a_mark_on_an_empty_slide_is_no_tissue(ink):
 
 @pytest.mark.parametrize("mpp", [8.0, 22.0])  # 22: of the thumbnail of a slide of 25×20 mm
 @pytest.mark.parametrize("width_um", [300, 1000])  # the thinnest and the widest felt-tip
-@pytest.mark.parametrize("colour", ["blue", "green", "black"])
+@pytest.mark.parametrize("colour", ["blue", slow("green"), slow("black")])
 def test_a_felt_tips_line_is_left_out_to_its_blurred_edges(colour, width_um, mpp):
     pixels, _ = disc_of(EOSIN)
     fibres(pixels, np.ones((300, 300), bool) & (pixels[..., 1] == EOSIN[1]), EOSIN)

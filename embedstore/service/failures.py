@@ -1,6 +1,7 @@
 """How the service says that something went wrong: one shape, with the sentence that the command line shows."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from embedstore import errors
 from embedstore.access_errors import access_error
 from embedstore.service.security.headers import SECURITY_HEADERS
+from embedstore.store.sql import clipped
 
 #: Status of an error of this library, by the first class that it is of.
 STATUSES: dict[type[Exception], int] = {
@@ -102,18 +104,14 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def of_schema(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        more = "" if len(error.errors()) == 1 else f"; and {len(error.errors()) - 1} more"
-        return failure(
-            422, "ValidationError", f"{where}: {first['msg']}{more}; /api/openapi.json tells what is expected"
-        )
+        said = f"{_what_does_not_fit(error.errors())}; /api/openapi.json tells what is expected"
+        return failure(422, "ValidationError", said)
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, errors.EmbedStoreError):  # of reading a body
             return failure_of(request, error.__cause__)
-        return failure(error.status_code, "HTTPError", str(error.detail), dict(error.headers or {}) or None)
+        return failure(error.status_code, "HTTPError", _told(request, error), dict(error.headers or {}) or None)
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
@@ -121,6 +119,37 @@ def add_handlers(app: FastAPI) -> None:
         if foreseen is not None:
             return failure_of(request, foreseen)
         return failure(500, "InternalError", "the service failed; its log tells more", SECURITY_HEADERS)
+
+
+def _what_does_not_fit(found: Sequence[Mapping[str, Any]]) -> str:
+    """What is wrong with a request, in one sentence; of alternatives, with the one that it is nearest to."""
+    fields: list[tuple[str, Mapping[str, Any]]] = []
+    nearest: dict[tuple[Any, ...], dict[str, list[tuple[str, Mapping[str, Any]]]]] = {}
+    for each in found:
+        at = tuple(map(str, each["loc"]))
+        name = ".".join(part for part in at if not part[:1].isupper())
+        model = next((number for number, part in enumerate(at) if part[:1].isupper()), None)
+        if model is None:
+            fields.append((name, each))
+        else:
+            nearest.setdefault(at[:model], {}).setdefault(at[model], []).append((name, each))
+    fields += [each for models in nearest.values() for each in min(models.values(), key=len)]
+    name, first = min(fields, key=lambda each: each[1]["type"] != "extra_forbidden")  # mistyped, and so another lacks
+    more = f"; and {len(fields) - 1} more" if len(fields) > 1 else ""
+    if first["type"] == "json_invalid":
+        return f"the body is not JSON, from character {first['loc'][-1]} on"
+    return f"{clipped(name)}: {'there is no such field' if first['type'] == 'extra_forbidden' else first['msg']}{more}"
+
+
+def _told(request: Request, error: HTTPException) -> str:
+    """An error of HTTP in the words of this service."""
+    path, allowed = clipped(request.url.path), (error.headers or {}).get("Allow")
+    if error.status_code == 404 and error.detail == "Not Found":
+        return f"there is no route {request.method} {path}; /api/openapi.json lists them"
+    if error.status_code == 405:
+        takes = f"; it takes {allowed}" if allowed else ""
+        return f"the route {path} does not take {request.method}{takes}"
+    return str(error.detail)
 
 
 def shown_message(request: Request, message: str) -> str:

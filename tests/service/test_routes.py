@@ -157,7 +157,12 @@ def test_vectors_come_as_arrow(client: TestClient, store: Store):
         ("POST", SEARCH, {"query": {"vector": [1, 2]}}, 400, "VectorError", "vectors of 4 values"),
         ("POST", SEARCH, {"query": {"tile_id": "7"}, "kk": 3}, 422, "ValidationError", "kk"),
         ("POST", SEARCH, {"query": {"vector": [1, 0, 0, 0]}, "columns": ["path"]}, 400, "ConfigError", "'path'"),
-        ("GET", "/api/nothing", None, 404, "HTTPError", "Not Found"),
+        ("POST", SEARCH, {"query": {"slide_id": "a.svs"}, "kk": 3}, 422, "ValidationError", "body.kk: there is no"),
+        ("POST", SEARCH, {"query": {"tile": "7"}, "k": 3}, 422, "ValidationError", "query.tile: there is no"),
+        ("POST", SEARCH, {"query": {"slide_id": "a.svs", "x": 1}}, 422, "ValidationError", "query.y: Field required"),
+        ("POST", SEARCH, {"query": {"slide_id": "a.svs", "x": 1, "y": "z"}}, 422, "ValidationError", "body.query.y: "),
+        ("GET", "/api/nothing", None, 404, "HTTPError", "there is no route GET /api/nothing; /api/openapi.json lists"),
+        ("PATCH", "/api/slides", None, 405, "HTTPError", "the route /api/slides does not take PATCH"),
     ],
 )  # fmt: skip
 def test_a_refusal_is_a_sentence_without_paths(client: TestClient, toy_store, method, path, body, status, kind, words):
@@ -165,6 +170,12 @@ def test_a_refusal_is_a_sentence_without_paths(client: TestClient, toy_store, me
     error = answer.json()["error"]
     assert (answer.status_code, error["type"]) == (status, kind) and words in error["message"], error
     assert toy_store.uri not in answer.text and "/tmp" not in answer.text
+
+
+def test_what_is_no_json_is_told(client: TestClient):
+    sent = client.post(SEARCH, content=b'{"query": ', headers={"Content-Type": "application/json"})
+    assert sent.status_code == 422
+    assert sent.json()["error"]["message"].startswith("the body is not JSON, from character 10 on;")
 
 
 def test_bodies_are_bounded(client: TestClient):

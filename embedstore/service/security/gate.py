@@ -84,7 +84,9 @@ class _Origins:
             )
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if method not in SAFE and kind in OF_FORMS:
-            raise NotAllowedError(f"the body is of type {kind}, as a form's; send application/json, or a token")
+            raise NotAllowedError(
+                f"the body is of type {kind}, as a form's; send the header 'Content-Type: application/json', or a token"
+            )
 
     def _is_ours(self, host: str) -> bool:
         """Whether it is a name of this service, or an address: nobody can make an address point elsewhere."""

@@ -65,13 +65,13 @@ export function numberOf({ probability, score, distance }: TileItem): string {
   return distance === undefined ? "" : distance.toFixed(3);
 }
 
-/** How much of the beginning of all names is the same, and need not be shown. */
+/** How much of the beginning of all names is the same word by word, and need not be shown. */
 export function samePart(names: readonly string[]): number {
   const [first = ""] = names;
   if (new Set(names).size < 2) return 0;
   let length = 0;
   while (names.every((name) => name[length] === first[length])) length += 1;
-  return length;
+  return first.slice(0, length).search(/[^\p{L}\p{N}][\p{L}\p{N}]*$/u) + 1;
 }
 
 /** A tile in words, for those who hear the page. */

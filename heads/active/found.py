@@ -1,6 +1,7 @@
 """Tiles that were found for whoever labels, as a table with notes."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,9 @@ from numpy.typing import NDArray
 
 from embedstore.errors import HeadMismatchError
 from embedstore.store.prediction_schema import decided_labels
-from heads.head import Head
+
+if TYPE_CHECKING:
+    from heads.head import Head
 
 #: What every table begins with.
 PLACE_COLUMNS = ("rank", "tile_id", "slide_id", "patient", "x", "y", "edge_l0", "name")
@@ -29,7 +32,7 @@ class FoundTiles:
     notes: tuple[str, ...] = ()
 
 
-def decisions(head: Head, probabilities: NDArray[np.float32]) -> tuple[pa.Array, pa.Array]:
+def decisions(head: "Head", probabilities: NDArray[np.float32]) -> tuple[pa.Array, pa.Array]:
     """The class that a head decides on, as text, from probabilities (n, classes); and its probability.
 
     Of several classes the largest probability; null where a head of several classes at once decides on none.
@@ -39,7 +42,7 @@ def decisions(head: Head, probabilities: NDArray[np.float32]) -> tuple[pa.Array,
     return decided_labels(head.classes, decided), pa.array(largest, mask=largest < 0)
 
 
-def require_tile_head(head: Head) -> None:
+def require_tile_head(head: "Head") -> None:
     """Raise HeadMismatchError if a head classifies slides or patients."""
     if head.level != "tile":
         raise HeadMismatchError(

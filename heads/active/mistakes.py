@@ -1,6 +1,7 @@
 """`mistakes`: the labelled tiles where a head and the labels disagree."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,12 @@ from embedstore.store.prediction_schema import decided_labels
 from embedstore.store.vectors import vector_blocks
 from heads.active.found import FoundTiles, decisions, require_tile_head
 from heads.config import MistakesConfig
-from heads.head import Head
-from heads.predict import require_extractor
 from heads.record import HeadRecord
 from heads.splitting.splits import PART_NAMES, TEST, UNUSED
 from heads.stored_examples import StoredExamples
+
+if TYPE_CHECKING:
+    from heads.head import Head
 
 #: Where a labelled tile was when the head was fitted; one without a label then, or in no part, is new to it.
 _PART_NAMES = {**PART_NAMES, UNUSED: "new"}
@@ -47,6 +49,9 @@ def find_mistakes(
         HeadMismatchError: the head classifies slides.
         ConfigError: `where` is not valid.
     """
+    from heads.head import Head
+    from heads.predict import require_extractor
+
     head, record = Head.from_stored(stored), HeadRecord.from_record(stored.record)
     require_tile_head(head)
     for name in filter(None, (config.label, config.predicted)):
@@ -118,7 +123,7 @@ class _Labelled:
 
 
 def _labelled(
-    store: Store, labels_of: Store, collection: Collection, head: Head, record: HeadRecord, where: str | None
+    store: Store, labels_of: Store, collection: Collection, head: "Head", record: HeadRecord, where: str | None
 ) -> _Labelled:
     labels, patients = labels_of.labels.of_task(head.task), labels_of.ledger.patients()
     slides = set(labels["slide_id"].unique().to_pylist()) - {None}
@@ -177,7 +182,7 @@ class _Memory:
 
 
 def _predict(
-    head: Head, collection: Collection, labelled: _Labelled, memory: _Memory
+    head: "Head", collection: Collection, labelled: _Labelled, memory: _Memory
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(m, classes) probabilities, and (m,) whether the vector is finite; memory holds a block of vectors."""
     parts, finite, done = [], [], 0

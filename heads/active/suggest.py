@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +24,9 @@ from embedstore.store.vectors import matrix
 from heads.active.found import PLACE_COLUMNS, FoundTiles, decisions, require_tile_head
 from heads.active.strategies import Pool, choose_first, choose_tiles, uncertainty_of
 from heads.config import UNCERTAIN, Strategy, SuggestConfig
-from heads.head import Head
-from heads.predict import require_extractor
+
+if TYPE_CHECKING:
+    from heads.head import Head
 
 #: Labelled tiles that `diverse` and `typical` know of: a sample of more tells the same.
 MOST_MARKED = 1_000
@@ -49,7 +50,7 @@ def suggest_tiles(
     config: SuggestConfig,
     *,
     task: str | None = None,
-    head: Head | None = None,
+    head: "Head | None" = None,
     labels_of: Store | None = None,
 ) -> FoundTiles:
     """Propose tiles to be labelled next; tiles that labels of places are about already are left out.
@@ -83,12 +84,14 @@ class _Proposal:
         config: SuggestConfig,
         *,
         task: str | None,
-        head: Head | None,
+        head: "Head | None",
         labels_of: Store,
     ):
         collection = collection.pinned()
         require_tiles(collection)
         if head is not None:
+            from heads.predict import require_extractor
+
             require_tile_head(head)
             require_extractor(head, collection)
             task = head.task

@@ -95,6 +95,7 @@ PURE = {
     "embedstore.errors": EVERYTHING_HEAVY,
     "embedstore.slides": RAY | JAX | TORCH | LANCE,
     "synthetic_slides": RAY | JAX | TORCH | LANCE,
+    "heads.active": RAY | JAX | TORCH,  # a service that proposes tiles before there is a head needs none
     "heads.select": RAY | TORCH,
     "embedstore.export": RAY | JAX | TORCH,
     "embedstore.extractors": RAY | JAX | TORCH | LANCE,

@@ -101,6 +101,10 @@ class Authenticator:
             return self._by_token(text.strip(), address)
         if self._config.trust_header is not None and request.headers.getlist(self._config.trust_header):
             return self._by_header(request, self._config.trust_header, address)
+        if scheme and not text:  # a token alone, perhaps, which no message may repeat
+            raise NotAuthenticatedError(
+                "Authorization is one word; expected `Bearer` before the token: `Authorization: Bearer embedstore_…`"
+            )
         if scheme:
             raise NotAuthenticatedError(f"Authorization is of the scheme {scheme!r}; expected `Bearer` and a token")
         if not self.is_open:

@@ -79,6 +79,7 @@ def test_what_a_proxy_sends_on_is_not_this_machine(store, headers):
         ([bearer("")], "unknown"),
         ([bearer("\xff\xfe")], "unknown"),
         ([("Authorization", "Basic YTpi")], "scheme 'Basic'"),
+        ([("Authorization", "embedstore_0123")], "Authorization is one word; expected `Bearer` before the token"),
         ([bearer("a"), bearer("b")], "several"),
     ],
 )

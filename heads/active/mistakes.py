@@ -73,10 +73,9 @@ def find_mistakes(
         wrong & _equals(given, config.label) & _equals(taken, config.predicted) & _equals(examples.part, config.part)
     )
     order = np.flatnonzero(shown)[np.argsort(support[shown], kind="stable")][: config.n]
-    notes = [
-        f"the head disagrees with {int(wrong.sum()):,} of {int(finite.sum()):,} labelled tiles; "
-        f"{int(shown.sum()):,} of these are of what was asked for"
-    ]
+    notes = [f"the head disagrees with {int(wrong.sum()):,} of {int(finite.sum()):,} labelled tiles"]
+    if int(shown.sum()) < int(wrong.sum()):
+        notes[0] += f"; {int(shown.sum()):,} of these are of what was asked for"
     remembered = pc.is_in(examples.part, value_set=pa.array(["train", "valid"])).to_numpy(zero_copy_only=False)
     if seen := int((remembered & finite).sum()):
         notes.append(

@@ -10,6 +10,7 @@ import pytest
 from embedstore.errors import ConfigError, HeadMismatchError, LabelError, QueryError
 from embedstore.store import Collection, Label, Store
 from heads.active import find_mistakes, suggest_tiles
+from heads.active.found import decisions
 from heads.config import MistakesConfig, SuggestConfig
 from heads.head import Head
 from tests.collection_records import collection_record
@@ -115,7 +116,11 @@ def test_mistakes_are_found_by_networks_that_have_not_seen_the_label(store: Stor
     support = [row["label_probability"] for row in rows]
     assert support == sorted(support) and support[0] < 0.1
     assert all(row["label"] != row["predicted"] for row in rows)
-    assert f"of {SLIDES * TILES // 2} labelled tiles" in found.notes[0] and len(found.notes) == 1
+    assert (
+        f"of {SLIDES * TILES // 2} labelled tiles" in found.notes[0]
+        and len(found.notes) == 1
+        and "asked for" not in found.notes[0]
+    )
 
 
 def test_an_ensemble_that_has_seen_a_label_is_surer_of_it(store: Store):
@@ -131,6 +136,7 @@ def test_an_ensemble_that_has_seen_a_label_is_surer_of_it(store: Store):
 def test_parts_and_classes_narrow_the_list(store: Store):
     assert {row["label"] for row in mistakes(store, label="tumour").table.to_pylist()} == {"tumour"}
     assert {row["predicted"] for row in mistakes(store, predicted="tumour").table.to_pylist()} == {"tumour"}
+    assert "are of what was asked for" in mistakes(store, predicted="tumour").notes[0]
     assert len(mistakes(store, n=3).table) == 3
     assert len(mistakes(store, where="slide_id = 's03.svs'", n=1).table) == 1
     assert {row["part"] for row in mistakes(store, "holdout", part="test").table.to_pylist()} == {"test"}
@@ -162,3 +168,10 @@ def test_what_has_no_mistakes_is_told(store: Store):
     head = replace(Head.from_stored(stored), level="patient")
     with pytest.raises(HeadMismatchError, match="'folds' classifies a patient, not tiles"):
         suggest_tiles(store, store.collection(COLLECTION), SuggestConfig(), head=head)
+
+
+def test_of_several_classes_at_once_all_are_named_or_none(store: Store):
+    head = replace(Head.from_stored(store.heads.get("folds")), multi_label=True, positive=None)
+    labels, probability = decisions(head, np.array([[0.2, 0.3], [0.9, 0.8], [0.1, 0.6]], np.float32))
+    assert labels.to_pylist() == ["", "normal; tumour", "tumour"]
+    assert probability.to_pylist() == [None, pytest.approx(0.9), pytest.approx(0.6)]

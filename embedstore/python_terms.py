@@ -17,6 +17,7 @@ CALLS = {
     "label undo": "store.labels.undo({})",
     "ls": "store.collections",
     "ls --tiles": "collection.tiles()",
+    "map": "collection.make_map({})",
     "predict": "head.predict({})",
     "rm": "store.remove({})",
     "rm --views": "store.remove_views(collection)",

@@ -118,8 +118,8 @@ JSON = {
 }
 #: Commands whose JSON is read by tests of whole ways.
 ELSEWHERE = {
-    "augmenters show", "demo", "fit-augmenter", "fit-head", "heads show", "ingest", "predict", "select-extractor",
-    "show", "synthesize", "tissue",
+    "augmenters show", "demo", "fit-augmenter", "fit-head", "heads show", "ingest", "map", "mistakes", "predict",
+    "select-extractor", "show", "suggest", "synthesize", "tissue",
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import get_context
 from pathlib import Path
@@ -46,6 +47,7 @@ class Served:
 
     Attributes:
         address: Host and port.
+        log: The last lines that it wrote to stderr.
     """
 
     def __init__(self, store: Path, *options: str, env: Mapping[str, str] | None = None):
@@ -56,7 +58,8 @@ class Served:
         if "http://" not in line:
             raise SystemExit(line + self.process.stderr.read())
         self.address = line.partition("http://")[2].split()[0]
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        self.log: deque[str] = deque(maxlen=1000)
+        threading.Thread(target=self.log.extend, args=(self.process.stderr,), daemon=True).start()
 
     def ask(self, request: Ask) -> Any:
         """The JSON of one answer."""

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from embedstore.errors import EmbedStoreError, LabelError, SlideNotInStoreError,
 from embedstore.progress import no_progress
 
 SLIDES, SIZE_PX = 6, (2400, 2000)
-#: Small, so that it is full within the first minute: memory that grows later is no cache.
+#: Small, so that it is full within some minutes: memory that grows later is no cache.
 PICTURE_CACHE_BYTES = 32 << 20
 #: Slides that are kept: beyond them the oldest is removed.
 KEPT = 10
@@ -210,9 +210,9 @@ class Soak:
             self.stop.set()
             for thread in threads:
                 thread.join(timeout=120)
-            self.write(seconds, len(served.processes()) - 1)
+            self.write(seconds, len(served.processes()) - 1, served.log)
 
-    def write(self, seconds: float, processes: int) -> None:
+    def write(self, seconds: float, processes: int, log: Iterable[str]) -> None:
         times, memory = np.array(self.memory).T
         first = times < max(60, seconds / 10)
         last = times > seconds - max(60, seconds / 10)
@@ -235,6 +235,8 @@ class Soak:
         write_row("service_soak", row)
         for error, times_seen in self.errors.most_common(10):
             print(f"{times_seen} × {error}", flush=True)
+        if self.errors:
+            print("".join(log), flush=True)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from embedstore.progress import no_progress
 from embedstore.service.extractors import OwnExtractors
 from embedstore.service.jobs import JobManager
 from embedstore.service.jobs.spool import spool_folder
+from embedstore.service.known_tiles import KnownTiles
 from embedstore.service.limits import Limits
 from embedstore.service.metrics import Metrics
 from embedstore.service.pictures import OpenSlides, Pictures, SlideFiles
@@ -37,6 +38,7 @@ class Service:
         config: The settings.
         slide_files: Where its slides lie.
         pictures: Pictures of its slides.
+        known_tiles: Where tiles lie that were found lately.
         extractors: The extractors of its collections.
         authenticator: Finds out who asks.
         projects: Knows which slides a project has.
@@ -61,6 +63,7 @@ class Service:
         self.limits = Limits(config)
         self.pictures = Pictures(open_slides=OpenSlides(config.open_slides), cache_bytes=config.picture_cache_bytes)
         self.slide_files = SlideFiles(self.tables, on_change=self.pictures.forget_others)
+        self.known_tiles = KnownTiles()
         self._joined = contextlib.ExitStack()
         if config.cluster is not None:
             from actors.cluster import cluster

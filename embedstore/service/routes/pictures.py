@@ -160,12 +160,11 @@ async def tile_picture(
 
     def find() -> Picture:
         table = seen.service.collection(collection).table
-        tile = table.tile(tile_id)
-        if tile is None:
+        location = seen.service.known_tiles.location(table, tile_id)
+        if location is None:
             raise TileNotFoundError(
                 f"no tile {tile_id} in collection {collection!r}; a search tells ids of tiles, which have 64 bits"
             )
-        location = tile.location
         seen.require_slides([location.slide_id])
         seen.looked(location.slide_id, "tile")
         file = seen.service.slide_files.get(location.slide_id, shown_id=seen.shown_id(location.slide_id))

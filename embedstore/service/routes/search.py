@@ -18,6 +18,7 @@ from embedstore.search_config import AWAY_WEIGHT, IndexSearchConfig
 from embedstore.service.answers import ARROW, OR_ARROW, arrow_answer, json_answer, json_rows, wants_arrow
 from embedstore.service.failures import answers
 from embedstore.service.visible import SeenByReader, Visible
+from embedstore.store import TileLocation
 
 router = APIRouter(prefix="/api/collections/{collection}", tags=["search"])
 
@@ -173,7 +174,9 @@ async def search(request: Request, seen: SeenByReader, collection: str, body: Se
             columns=tuple(seen.shown_columns(body.columns)),
             index_search=IndexSearchConfig(**body.index_search.model_dump()),
         )
+        version = chosen.table.dataset().version
         hits = chosen.search(moved, config).hits
+        seen.service.known_tiles.keep(chosen.table, version, TileLocation.from_table(hits.table))
         table, title, note = seen.table(hits.table), seen.text(hits.query.title), seen.text(hits.note)
         if wants_arrow(request, None):
             made_of = {"slides": _shown_slides(seen, hits.query), "tiles": _shown_tiles(seen, hits.query)}

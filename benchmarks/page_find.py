@@ -3,9 +3,9 @@
     python benchmarks/page_find.py STORE [--searches 40] [--collection NAME]
 
 Each search is of another tile, drawn at random. Server: CPU time of the service with all its processes, for the search
-and for its pictures, which six connections fetch as a browser does; first, when they are read from slides that are open, and
-again, from its cache. Browser: wall time in Chromium on the same machine, from the change of the address until the strip has its
-tiles, and until it has their pictures.
+and for its pictures, which six connections fetch as a browser does; first, when they are read from slides that are
+open, and again, from its cache. Browser: wall time in Chromium on the same machine, from the change of the address
+until the strip has its tiles, and until it has their pictures.
 """
 
 import argparse
@@ -125,7 +125,7 @@ def main() -> None:
     with Served(Path(options.store)) as served:
         row = _server(served, collection.name, chosen[:half])
         row |= _browser(served, collection.name, chosen[half:])
-    write_row("page_find", {"store": options.store.name, "tiles": len(ids), "searches": half, **row})
+    write_row("page_find", {"store": options.store.parent.name, "tiles": len(ids), "searches": half, **row})
 
 
 if __name__ == "__main__":

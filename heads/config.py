@@ -15,7 +15,7 @@ Model = Literal["linear", "mlp", "mean", "max", "abmil"]
 #: Models that look at one tile; the others look at all tiles of a slide or patient.
 TILE_MODELS = ("linear", "mlp")
 #: Most tiles of one proposal.
-MOST_SUGGESTED = 1_000
+MOST_SUGGESTED = 500
 #: Most tiles of one list of mistakes.
 MOST_MISTAKES = 10_000
 #: Models that L-BFGS fits: they are linear in what it optimises.

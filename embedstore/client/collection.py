@@ -264,7 +264,7 @@ class RemoteCollection:
     def suggest(self, config: "SuggestConfig | None" = None, *, task: str | None = None, **settings: Any) -> NotedTable:
         """Propose tiles to be labelled first, where there is no head yet; as `embedstore.Collection.suggest`.
 
-        A pool is 1 to 100,000 tiles.
+        A pool is 1 to 50,000 tiles.
         """
         from heads.config import SuggestConfig
 

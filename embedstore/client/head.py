@@ -148,7 +148,7 @@ class RemoteHead(ShownHead):
     def suggest(self, config: "SuggestConfig | None" = None, **settings: Any) -> NotedTable:
         """Propose tiles that would teach it most, to be labelled next; as `embedstore.Head.suggest`.
 
-        A pool is 1 to 100,000 tiles.
+        A pool is 1 to 50,000 tiles.
         """
         from heads.config import SuggestConfig
 

@@ -14,8 +14,8 @@ from heads.config import MOST_MISTAKES, MOST_SUGGESTED, MistakesConfig, Part, St
 
 router = APIRouter(prefix="/api", tags=["suggestions"])
 
-#: Most tiles of a pool: they take about 6 kB each.
-MOST_POOL = 100_000
+#: Most tiles of a pool: 300 MB of vectors of 1,024 dimensions, as they are stored and at length 1.
+MOST_POOL = 50_000
 
 Where = Annotated[str | None, Field(max_length=20_000, description="A filter that every tile passes.")]
 Class = Annotated[str | None, Field(max_length=200)]

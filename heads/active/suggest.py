@@ -130,9 +130,8 @@ class _Proposal:
             pool, n, self._strategy, rng=np.random.default_rng(self._config.seed),
             per_slide=given or _share(n, pool.slide), per_patient=n if given else _share(n, pool.patient),
         )  # fmt: skip
-        notes = [
-            f"{drawn.candidates:,} tiles of {drawn.slides:,} slides have no label yet; {len(pool):,} were looked at"
-        ]
+        seen = f"{drawn.candidates:,} tiles of {drawn.slides:,} slides have no label yet; {len(pool):,} were looked at"
+        notes = [seen] if drawn.candidates else []
         notes += self._few(len(chosen), len(pool))
         names_of_chosen = [names[code] if code < len(names) else None for code in patient[chosen]]
         table = tiles.take(chosen).append_column("patient", pa.array(names_of_chosen, pa.string()))

@@ -64,7 +64,9 @@ def test_a_filter_and_limits_hold_and_a_short_answer_says_why(store: Store):
     assert "6 of 20 tiles were found, with at most 3 a slide" in found.notes[1]
     few = suggest(store, n=20, where=f"slide_id = 's01.svs' AND x = 0 AND y = {2 * EDGE}")
     assert len(few.table) == 1 and "1 of 20 tiles were found: no more that pass" in few.notes[1]
-    assert len(suggest(store, n=20, where="x < 0").table) == 0
+    none = suggest(store, n=20, where="x < 0")
+    assert not len(none.table)
+    assert none.notes == ("0 of 20 tiles were found: no more that pass are without a label",)
     small = suggest(store, n=4, pool=16)
     assert "96 tiles of 8 slides have no label yet; 16 were looked at" in small.notes[0]
 

@@ -90,12 +90,6 @@ def fit_tsne(x: Points, seed: int) -> tuple[Points, Callable[[Points], Points]]:
     return np.asarray(fitted, np.float32), lambda new: np.asarray(fitted.transform(new), np.float32)
 
 
-def fit_embedstore(x: Points, seed: int) -> tuple[Points, Callable[[Points], Points]]:
-    from embedstore.search.layout import lay_out
-
-    return lay_out(x, seed=seed), lambda new: place(x, lay_out(x, seed=seed), new)
-
-
 METHODS: dict[str, tuple[str, Callable[..., Any], dict[str, Any]]] = {
     "pacmap": ("pacmap", fit_pacmap, {}),
     "umap": ("umap", fit_umap, {}),
@@ -169,15 +163,15 @@ def measure(name: str, of: str, vectors: Points, labels: NDArray[np.str_], *, tr
     }  # fmt: skip
     again, _ = fit(x, **{"seed": 0} | settings)
     row["same_again"] = bool(np.array_equal(again, xy))
-    np.save(f"/tmp/map-{of}-{name}.npy", xy) if False else None
     # tiles that come later
     out = rng.random(len(x)) < HELD_OUT
     fitted, transform = fit(x[~out], **{"seed": 0} | settings)
     asked = rng.choice(np.flatnonzero(out), min(ASKED, int(out.sum())), replace=False)
-    ways = {"neighbours": lambda: place(x[~out], fitted, x[out])}
-    if transforms:
-        ways["transform"] = lambda: transform(x[out])
+    ways = {"neighbours": lambda: place(x[~out], fitted, x[out]), "transform": lambda: transform(x[out])}
     for way, placed in ways.items():
+        if way == "transform" and not transforms:
+            row |= {f"placed_{what}_{way}": "" for what in ("s", "kept", "label")}
+            continue
         began = time.perf_counter()
         whole = np.empty((len(x), 2), np.float32)
         whole[~out], whole[out] = fitted, placed()

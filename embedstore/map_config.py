@@ -36,4 +36,4 @@ class MapConfig(Settings):
             self.neighbours is None or 2 <= self.neighbours <= 200,
             f"neighbours is {self.neighbours}; expected 2 to 200",
         )
-        require(0 <= self.seed < 1 << 32, f"seed is {self.seed}; expected 0 to {(1 << 32) - 1}")
+        require(0 <= self.seed < 1 << 31, f"seed is {self.seed}; expected 0 to {(1 << 31) - 1}")

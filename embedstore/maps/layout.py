@@ -86,10 +86,14 @@ def _pacmap(components: NDArray[np.float32], config: MapConfig) -> NDArray[np.fl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("pacmap").setLevel(logging.ERROR)  # it warns of every seed
-        import pacmap
+        from pacmap.pacmap import PaCMAP, faiss
 
-        model = pacmap.PaCMAP(
+        model = PaCMAP(
             n_components=2, n_neighbors=config.neighbours, random_state=config.seed, apply_pca=False, save_tree=False
         )
-        places: NDArray[np.float32] = model.fit_transform(components, init="pca", save_pairs=False)
+        threads = faiss.omp_get_max_threads()
+        try:
+            places: NDArray[np.float32] = model.fit_transform(components, init="pca", save_pairs=False)
+        finally:
+            faiss.omp_set_num_threads(threads)  # with a seed it takes one, and would leave one to the searches
         return places

@@ -41,7 +41,7 @@ def make_map(
     """Make the map of a collection; where there is one, place the slides that are not on it yet.
 
     Args:
-        config: How it is made; that of the map that there is, or the defaults, when None.
+        config: How it is made; the defaults when None. A map that there is, and is not made anew, keeps its own.
         rebuild: Make it anew where there is one.
     Raises:
         ConfigError: the collection has too few tiles; the method is not installed; or the map that there is was made

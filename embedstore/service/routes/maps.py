@@ -30,7 +30,7 @@ class MapBody(BaseModel):
     method: Literal["pacmap", "pca"] | None = None
     tiles: int | None = Field(None, ge=0, le=1_000_000, description="Tiles on the map, evenly over slides; 0 for all.")
     neighbours: int | None = Field(None, ge=2, le=200)
-    seed: int | None = Field(None, ge=0, lt=1 << 32)
+    seed: int | None = Field(None, ge=0, lt=1 << 31)
 
 
 @router.post(

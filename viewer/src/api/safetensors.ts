@@ -5,6 +5,7 @@ const TYPES = {
   I16: Int16Array,
   U16: Uint16Array,
   I32: Int32Array,
+  U32: Uint32Array,
   I64: BigInt64Array,
   F32: Float32Array,
   F64: Float64Array,

@@ -294,11 +294,16 @@ def _refuse_others(authors: set[str], *, author: str, of: str) -> None:
 # -- undoing --------------------------------------------------------------------------------
 
 
-def plan_undo(change: str) -> Planner:
+def no_change(task: str, change: str) -> LabelError:
+    """What somebody hears who undoes a change that there is not, perhaps since its slides were removed a moment ago."""
+    return LabelError(f"no change {change!r} of task {task!r}; `embedstore label history --task {task}` lists them")
+
+
+def plan_undo(task: str, change: str) -> Planner:
     """Withdraw what a change added, and add again what it withdrew; `rows` are all rows of its slides and authors.
 
     Raises:
-        LabelError: the change is undone, or a later one is about the same places.
+        LabelError: there is no such change, it is undone, or a later one is about the same places.
     """
 
     def plan(rows: pa.Table) -> Plan:
@@ -306,6 +311,8 @@ def plan_undo(change: str) -> Planner:
             pc.fill_null(pc.equal(rows.column(f"{how}_change"), change), False).to_numpy()
             for how in ("added", "withdrawn")
         )
+        if not (added | withdrawn).any():
+            raise no_change(task, change)
         authors = rows.column("author").combine_chunks().dictionary_encode().indices.to_numpy()
         (places,) = place_codes(rows)
         about = np.unique(np.stack([places, authors]), axis=1, return_inverse=True)[1].ravel()

@@ -15,6 +15,7 @@ from embedstore.store.label_changes import (
     Planner,
     changes_of,
     new_change,
+    no_change,
     plan_addition,
     plan_replacement,
     plan_undo,
@@ -162,19 +163,19 @@ class Labels:
                 raise LabelError(f"{author!r} has made no change of task {task!r} that could be undone")
             change = last
         if change not in changes:
-            raise LabelError(
-                f"no change {change!r} of task {task!r}; `embedstore label history --task {task}` lists them"
-            )
+            raise no_change(task, change)
         made = sql_string(change)
         of_change = f"{_where(task=task)} AND (added_change = {made} OR withdrawn_change = {made})"
         own_rows = self._stored(of_change)
+        if not len(own_rows):
+            raise no_change(task, change)
         if self._only is not None and len(own_rows) < self._table.open().count_rows(of_change):
             raise LabelError(f"change {change} is also about slides that are not among yours, and stays as it is")
         authors = sorted(set(own_rows.column("author").to_pylist()))
         where = (
             f"{_where(task=task)} AND {sql_in('author', authors)}{_on_slides(own_rows.column('slide_id').to_pylist())}"
         )
-        return self._change(where, plan_undo(change), new_change(task, author, undoes=change))
+        return self._change(where, plan_undo(task, change), new_change(task, author, undoes=change))
 
     def _change(self, where: str, plan: Planner, change: LabelChange) -> LabelChange:
         """Make a change in one commit, planned again after a conflict with another writer.

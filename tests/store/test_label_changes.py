@@ -160,6 +160,21 @@ def test_what_came_later_stops_an_undo(store: Store):
         store.labels.undo(TASK, "nothing", author="anna")
 
 
+@pytest.mark.parametrize("step", ["_stored", "_change"])
+def test_an_undo_of_what_is_removed_meanwhile_finds_no_change(store: Store, monkeypatch, step: str):
+    change = add(store, label("x", 0)).id
+    other = Store(store.uri)
+
+    def removed_before(*given, **named):
+        if step == "_change" or len(given) == 1:  # not while the history is read
+            other.labels.remove(TASK)
+        return getattr(module.Labels, step)(store.labels, *given, **named)
+
+    monkeypatch.setattr(store.labels, step, removed_before)
+    with pytest.raises(LabelError, match=f"no change '{change}' of task 't'"):
+        store.labels.undo(TASK, change, author="anna")
+
+
 def test_an_import_is_a_change_that_can_be_undone(store: Store):
     old, new = [label(name, x, source="/f") for name, x in (("x", 0), ("y", 1))], [label("z", 1, source="/f")]
     store.labels.replace(TASK, old, author="anna", sources=["/f"])

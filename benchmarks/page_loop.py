@@ -5,11 +5,13 @@
 A collection of slides with one patient each; a third of their tiles lie in round patches and are of a class of their
 own. Rounds follow each other as on the page: marks are added (60, then 10 more each time), the head is fitted and
 predicts all slides, and the raster of the open slide is fetched, then those of the others. The first round begins with
-an empty folder of compiled programs, as on the day of installation. `cpu_s` is of the service and its processes.
+an empty folder of compiled programs, as on the day of installation. `cpu_s` is of the service and its processes; where
+others use the machine, too (`load`, the average of a minute), only that is told.
 """
 
 import argparse
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -194,6 +196,7 @@ def main() -> None:
                 marks_ms = loop.mark(FIRST_MARKS if number == 0 else MORE_MARKS)
                 row = {"tiles": given.tiles, "dim": given.dim, "slides": len(loop.slides), "programs": programs}
                 row |= {"round": number + 1, "marks": loop.given, "start_cpu_s": round(ready_cpu, 1)}
+                row |= {"load": round(os.getloadavg()[0], 1)}
                 write_row("page_loop", row | {"marks_ms": round(marks_ms)} | loop.round())
 
 

@@ -55,6 +55,8 @@ class Marks {
   #chosen: string | null = $state(null);
   #steps = this.#newSteps();
   #loaded = "";
+  /** Tasks that have had their first label here, and are not in the summary yet. */
+  #begun = new Set<string>();
 
   status: "none" | "loading" | "ready" | "failed" = $state("none");
   /** Why labels could not be read. */
@@ -91,8 +93,19 @@ class Marks {
     );
   }
 
+  /** Whether the service knows a task: it does once a label of it was saved. */
+  isStored(task: string): boolean {
+    return this.#begun.has(task) || this.#summary.some((row) => row.task === task);
+  }
+
   lookOf(label: string): ClassLook | null {
     return this.classes.find((each) => each.label === label) ?? null;
+  }
+
+  /** The looks of the classes of a head: those of the task that is taught, where it has them all. */
+  looksOf(labels: readonly string[]): ClassLook[] {
+    const known = labels.map((label) => this.lookOf(label)).filter((look) => look !== null);
+    return known.length === labels.length ? known : classLooks(labels);
   }
 
   /** The class that is painted with. */
@@ -232,7 +245,7 @@ class Marks {
       const summary = await body(client.GET("/api/labels"));
       this.#summary = summary.rows as unknown as SummaryRow[];
       if (this.task !== task) return void this.load(); // the only task is the one that is meant
-      const known = task !== null && this.#summary.some((row) => row.task === task);
+      const known = task !== null && this.isStored(task);
       const [own, history] = known ? await Promise.all([labelsOf(task, { author }), historyOf(task)]) : [[], []];
       if (asked !== this.#loaded) return;
       const marks = own.filter(({ kind }) => kind === "tile").map((row) => [placeKey(row), row.label] as const);
@@ -252,6 +265,7 @@ class Marks {
     const path = { params: { path: { task: at.task } } };
     const send = async (made: Promise<Change>): Promise<Change> => {
       const change = await made;
+      this.#begun.add(at.task);
       this.saved += 1;
       return change;
     };
@@ -301,6 +315,7 @@ class Marks {
 
 /** Labels of a task that stand; none of a task that has none. */
 export async function labelsOf(task: string, query: { author?: string; slide_id?: string }): Promise<LabelRow[]> {
+  if (!marks.isStored(task)) return [];
   try {
     const rows: LabelRow[] = [];
     for (;;) {

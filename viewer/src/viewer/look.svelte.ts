@@ -1,7 +1,7 @@
 /** How a slide is looked at: which layers are shown and how. What a link should open again is in the address. */
 import { ServiceError } from "../api/client";
-import { classLooks } from "../design/classes";
 import { heads } from "../state/heads.svelte";
+import { marks } from "../state/marks.svelte";
 import { place } from "../state/place.svelte";
 import { rgbOf } from "./colours";
 import { showCells } from "./cell_layers.svelte";
@@ -148,7 +148,7 @@ export class Look {
       $effect(() => {
         const { map, shown } = view;
         if (!map) return;
-        const looks = classLooks(map.facts.planes).map(({ color }) => rgbOf(color));
+        const looks = marks.looksOf(map.facts.planes).map(({ color }) => rgbOf(color));
         map.paint(shown === DECIDED ? looks : map.plane(shown), this.threshold);
         stage.redraw();
       });

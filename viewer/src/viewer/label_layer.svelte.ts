@@ -1,4 +1,6 @@
 /** The labels of a task on a slide, of every author, in the colours of their classes. */
+import { untrack } from "svelte";
+
 import { classLooks, type ClassLook } from "../design/classes";
 import { connection } from "../state/connection.svelte";
 import { labelsOf, marks, type LabelRow } from "../state/marks.svelte";
@@ -109,7 +111,8 @@ export function showLabels(stage: Stage, look: Look): void {
   const classes = $derived(marks.classes.map(({ label }) => label).join("\n"));
   $effect(() => {
     void [connection.returned, marks.saved, classes];
-    if (look.isShown("labels")) void labels.load(task, stage.slide);
+    const asked = look.isShown("labels") ? task : null;
+    untrack(() => void labels.load(asked, stage.slide));
   });
   $effect(() => {
     if (!look.isShown("labels")) return;

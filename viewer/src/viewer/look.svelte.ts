@@ -1,4 +1,6 @@
 /** How a slide is looked at: which layers are shown and how. What a link should open again is in the address. */
+import { untrack } from "svelte";
+
 import { ServiceError } from "../api/client";
 import { heads } from "../state/heads.svelte";
 import { marks } from "../state/marks.svelte";
@@ -142,8 +144,9 @@ export class Look {
     for (const view of [this.left, this.right]) {
       let head = $derived(view.head);
       $effect(() => {
+        const revision = String(heads.revision);
         void head;
-        void view.load(stage.slide, String(heads.revision));
+        untrack(() => void view.load(stage.slide, revision));
       });
       $effect(() => {
         const { map, shown } = view;

@@ -97,10 +97,10 @@ def _browser(served: Served, collection: str, tile_ids: Sequence[str]) -> dict[s
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.goto(f"http://{served.address}/#/map?collection={collection}")
+        page.goto(f"http://{served.address}/#/heads?collection={collection}")
         page.get_by_role("navigation", name="Views").wait_for()
         page.wait_for_timeout(1000)
-        took = [page.evaluate(SHOWN_MS, f"#/map?collection={collection}&find=tile%3A{tile}") for tile in tile_ids]
+        took = [page.evaluate(SHOWN_MS, f"#/heads?collection={collection}&find=tile%3A{tile}") for tile in tile_ids]
         browser.close()
     strip, shown = ([each[i] for each in took] for i in (0, 1))
     return {

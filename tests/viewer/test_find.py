@@ -117,9 +117,9 @@ def test_a_region_and_a_class_are_searched_by(url: str, page_store: api.Store, o
     assert len(_found(page)) == 24
 
 
-def test_a_link_to_a_search_opens_it_beside_the_map_and_its_keys_are_listed(url: str, page_store: api.Store, open_page):
+def test_a_link_to_a_search_opens_it_below_any_view_and_its_keys_are_listed(url: str, page_store: api.Store, open_page):
     tile = page_store.collection().tiles(slide_id=SLIDE).to_pylist()[0]["tile_id"]
-    page = open_page(f"{url}/#/map?find=tile%3A{tile}")
+    page = open_page(f"{url}/#/heads?find=tile%3A{tile}")
     _found(page)
     page.keyboard.press("?")
     sheet = page.get_by_role("dialog", name="Keys")

@@ -3,6 +3,7 @@ import { untrack } from "svelte";
 
 import { address, body, client, request, type Schemas } from "../api/client";
 import { connection } from "../state/connection.svelte";
+import { marks } from "../state/marks.svelte";
 import { place } from "../state/place.svelte";
 import { store } from "../state/store.svelte";
 import { dock } from "../strip/dock.svelte";
@@ -26,8 +27,6 @@ interface SearchedImage {
   vector: number[];
 }
 
-const MORE: Mark = { label: "more like this", letter: "+", color: "var(--good)" };
-
 class Find implements StripContent {
   readonly name = "find";
   readonly Bar = FindBar;
@@ -44,7 +43,7 @@ class Find implements StripContent {
   #abort: AbortController | null = null;
   #asked = "";
 
-  readonly keys: StripKey[] = [
+  readonly #own: StripKey[] = [
     { key: "m", does: "Find more like this", act: (tiles) => this.judge(tiles, "more") },
     { key: "l", does: "Find less like this", act: (tiles) => this.judge(tiles, "less") },
     { key: "n", does: "Find from this tile anew", act: ([tile]) => tile && this.byTile(tile.tile_id) },
@@ -53,6 +52,10 @@ class Find implements StripContent {
   ];
   readonly empty = "No tile passes the filters. Loosen them in the panel Find.";
 
+  /** Its own, and those that mark tiles with the classes of the task that is taught. */
+  get keys(): StripKey[] {
+    return store.may("label") ? [...this.#own, ...marks.stripKeys] : this.#own;
+  }
   get query(): FindQuery | null {
     return queryOf(place.query.find ?? "");
   }
@@ -67,7 +70,7 @@ class Find implements StripContent {
   }
 
   markOf(tile: TileItem): Mark | null {
-    return this.query?.more.includes(tile.tile_id) ? MORE : null;
+    return marks.markOf(tile);
   }
 
   onclose(): void {

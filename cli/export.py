@@ -19,7 +19,15 @@ from cli.options import (
 if TYPE_CHECKING:
     from embedstore.export import ExportFormat
 
-FORMATS = ("geojson", "png", "csv", "parquet", "slides", "anndata")  # of ExportFormat, whose module is slow to import
+FORMATS = (
+    "geojson",
+    "png",
+    "csv",
+    "parquet",
+    "slides",
+    "anndata",
+    "dicom",
+)  # of ExportFormat, whose module is slow to import
 
 
 @click.command(
@@ -36,10 +44,14 @@ FORMATS = ("geojson", "png", "csv", "parquet", "slides", "anndata")  # of Export
     "--format",
     type=click.Choice(FORMATS),
     required=True,
-    help="geojson: for QuPath; png: heat maps; csv, parquet: all rows; slides: one row per slide; anndata: .h5ad.",
+    help="geojson: for QuPath; png: heat maps; csv, parquet: all rows; slides: one row per slide; anndata: .h5ad; "
+    "dicom: a parametric map and annotations of DICOM slides.",
 )
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="A file; for geojson and png also a folder."
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A file; for geojson and png also a folder; for dicom a folder.",
 )
 @origin_option
 @click.option("--merge", is_flag=True, help="geojson: merge neighbouring tiles of one class into annotations.")
@@ -48,7 +60,7 @@ FORMATS = ("geojson", "png", "csv", "parquet", "slides", "anndata")  # of Export
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="geojson: leave out tiles whose class is less probable than this.",
+    help="geojson, dicom: leave out tiles whose class is less probable than this.",
 )
 @click.option("--class", "of_class", metavar="NAME", help="png: show the probability of this class.")
 @click.option(
@@ -70,7 +82,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Write predictions and embeddings for QuPath, pandas, AnnData and people.
+    """Write predictions and embeddings for QuPath, DICOM viewers, pandas, AnnData and people.
 
     The paths of the files are printed, one per line.
     """

@@ -5,9 +5,14 @@ from typing import Literal, get_args
 
 from embedstore.errors import ConfigError
 
-ExportFormat = Literal["geojson", "png", "csv", "parquet", "slides", "anndata"]
-#: Formats with one file for each slide, and the ending of these files.
-SUFFIXES: dict[ExportFormat, str] = {"geojson": ".geojson", "png": ".png"}
+#: What a service exports.
+ServedFormat = Literal["geojson", "png", "csv", "parquet", "slides", "anndata"]
+#: DICOM only where the store is: it copies the patient from the slide's file, which a service does not show.
+ExportFormat = Literal[ServedFormat, "dicom"]
+#: Formats with files for each slide, and the ending of these files.
+SUFFIXES: dict[ExportFormat, str] = {"geojson": ".geojson", "png": ".png", "dicom": ".dcm"}
+#: The two files of a slide in DICOM: the parametric map, and the annotations.
+DICOM_SUFFIXES = (".map.dcm", ".ann.dcm")
 #: The others, and a name for their file.
 ONE_FILE: dict[ExportFormat, str] = {
     "csv": "tiles.csv", "parquet": "tiles.parquet", "slides": "slides.csv", "anndata": "tiles.h5ad",

@@ -255,9 +255,9 @@ class Head(ShownHead):
         """Write its predictions for QuPath, pandas, AnnData and people.
 
         Args:
-            path: A file; of geojson and png also a folder, which gets a file for each slide.
-            format: geojson, png (heat maps), csv, parquet, slides (a row for each slide) or anndata; from the file's
-                ending when None.
+            path: A file; of geojson and png also a folder, which gets a file for each slide; of dicom a folder.
+            format: geojson, png (heat maps), csv, parquet, slides (a row for each slide), anndata or dicom; from the
+                file's ending when None.
             slides: Only these.
             where: SQL over the slides' columns; only slides that it holds for.
             on_progress: See `embedstore.progress`; a progress bar when None.

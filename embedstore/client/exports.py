@@ -5,12 +5,12 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from embedstore.client.connection import Connection, path
 from embedstore.client.jobs import run_job
 from embedstore.errors import ExportError
-from embedstore.export_format import ONE_FILE, SUFFIXES, ExportFormat, format_of
+from embedstore.export_format import ONE_FILE, SUFFIXES, ExportFormat, ServedFormat, format_of
 from embedstore.output_files import atomic_write, require_file, require_folder, slide_path
 from embedstore.progress import OnProgress
 from embedstore.settings import as_names
@@ -34,6 +34,11 @@ def export_over(
     """Have a service export, and write the files on this machine; arguments and errors as of `Store.export`."""
     out = Path(out)
     chosen = format_of(out, format)
+    if chosen not in get_args(ServedFormat):
+        raise ExportError(
+            f"{chosen} copies the patient from the slide's file, which a service does not show; export it where the "
+            "store is"
+        )
     if chosen in SUFFIXES and out.suffix.lower() != SUFFIXES[chosen]:
         require_folder(out)
     elif out.is_dir():

@@ -10,14 +10,16 @@ from embedstore.errors import ExportError
 from embedstore.export.predictions import (
     ExportScope,
     export_scope,
+    has_dicom,
     write_anndata,
+    write_dicom,
     write_geojson,
     write_heat_map,
     write_slide_scores,
     write_table,
 )
 from embedstore.export.predictions.heat_map_sheet import PICTURE_PX
-from embedstore.export_format import ONE_FILE, SUFFIXES, ExportFormat
+from embedstore.export_format import DICOM_SUFFIXES, ONE_FILE, SUFFIXES, ExportFormat
 from embedstore.output_files import require_file, require_folder, slide_path
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import Store
@@ -31,15 +33,16 @@ class ExportRequest(Settings):
 
     Attributes:
         format: geojson (for QuPath), png (heat maps), csv or parquet (all rows), slides (a row for each slide, as .csv,
-            .parquet or .json), or anndata (.h5ad).
-        path: A file; of geojson and png also a folder, which gets a file for each slide.
+            .parquet or .json), anndata (.h5ad), or dicom (a parametric map and annotations; see `write_dicom`).
+        path: A file; of geojson and png also a folder, which gets a file for each slide; of dicom a folder, which gets
+            SLIDE.map.dcm and SLIDE.ann.dcm.
         head: Export the predictions of this head; without one, the embeddings of a collection.
         collection: Collection to export where no head is named; may be left out where there is only one.
         slides: Only these slides.
         where: Only slides whose row fulfils this SQL, such as "cohort = 'A'".
         origin: geojson: coordinates from the corner of the slide's image, as QuPath shows it, or of level 0.
         merge: geojson: unite neighbouring tiles of one class to annotations.
-        min_probability: geojson: leave out tiles whose class is less probable.
+        min_probability: geojson, annotations of dicom: leave out tiles whose class is less probable.
         of_class: png: show the probability of this class.
         picture_px: png: longer side of the slide's picture, pixels.
     """
@@ -61,6 +64,10 @@ class ExportRequest(Settings):
         require(
             self.head is None or self.collection is None,
             f"head {self.head!r} and collection {self.collection!r} are both named; a head knows its collection",
+        )
+        require(
+            self.format != "dicom" or self.path.suffix.lower() != SUFFIXES["dicom"],
+            f"path is {str(self.path)!r}; dicom writes two files for each slide: expected a folder",
         )
         require(0 <= self.min_probability <= 1, f"min_probability is {self.min_probability}; expected 0 to 1")
         require(self.picture_px >= 1, f"picture_px is {self.picture_px}; expected 1 or more pixels")
@@ -88,7 +95,7 @@ class ExportResult:
     Attributes:
         slides: How many slides were chosen.
         files: The files, in the order of the slides.
-        unit: What `rows` of a file counts: "objects", "pictures" or "rows".
+        unit: What `rows` of a file counts: "objects", "pictures", "tiles" or "rows".
         notes: What the user should know, such as folders of ready-made tiles that were left out.
     """
 
@@ -128,22 +135,52 @@ def export(store: Store, request: ExportRequest, *, on_progress: OnProgress = no
 
 
 def _export_by_slide(scope: ExportScope, request: ExportRequest, on_progress: OnProgress) -> ExportResult:
+    scope.tile_values(request.format)  # raises before anything is written
     located, folders = scope.located_slides(request.format, named=bool(request.slides))
     notes = [f"{name!r} is a folder of ready-made tiles, which {request.format} cannot show" for name in folders]
-    files = []
-    for file, note in _write_slides(scope, request, located):
-        files.append(file)
-        notes += [note] if note else []
-        on_progress(Progress(stage="export", done=len(files), total=len(located), unit="slides"))
-    unit = "objects" if request.format == "geojson" else "pictures"
+    if request.format == "dicom":
+        located, others = _dicom_slides(scope, located, named=bool(request.slides))
+        notes += others
+    files: list[ExportedFile] = []
+    for done, (written, of_slide) in enumerate(_write_slides(scope, request, located), start=1):
+        files += written
+        notes += of_slide
+        on_progress(Progress(stage="export", done=done, total=len(located), unit="slides"))
+    unit = {"geojson": "objects", "dicom": "tiles"}.get(request.format, "pictures")
     return ExportResult(slides=len(scope.slides), files=tuple(files), unit=unit, notes=tuple(notes))
+
+
+def _dicom_slides(scope: ExportScope, slides: list[str], *, named: bool) -> tuple[list[str], list[str]]:
+    """The slides that are DICOM, and a note about each of the others.
+
+    Raises:
+        ExportError: none is, or one that is not was named.
+    """
+    are = {slide_id: has_dicom(scope.slides[slide_id]) for slide_id in slides}
+    notes = [f"{name!r} is no DICOM file, on whose image a DICOM map must lie" for name in slides if not are[name]]
+    if notes and (named or not any(are.values())):
+        raise ExportError(
+            f"{notes[0]}; convert the slide, for example with wsidicomizer, and ingest what it writes, or export "
+            "geojson"
+        )
+    return [slide_id for slide_id in slides if are[slide_id]], notes
 
 
 def _write_slides(
     scope: ExportScope, request: ExportRequest, slides: list[str]
-) -> Iterator[tuple[ExportedFile, str | None]]:
-    """Each slide's file, with a note for the user or None."""
+) -> Iterator[tuple[list[ExportedFile], list[str]]]:
+    """Each slide's files, with notes for the user."""
     for slide_id in slides:
+        if request.format == "dicom":
+            pair = [slide_path(request.path, slide_id, suffix, single=False) for suffix in DICOM_SUFFIXES]
+            *counts, notes = write_dicom(scope, slide_id, *pair, min_probability=request.min_probability)
+            written = [
+                ExportedFile(path=path, rows=rows, slide_id=slide_id)
+                for path, rows in zip(pair, counts, strict=True)
+                if rows
+            ]
+            yield written, notes
+            continue
         path = slide_path(request.path, slide_id, SUFFIXES[request.format], single=len(slides) == 1)
         rows, note = 1, None
         if request.format == "geojson":
@@ -157,7 +194,7 @@ def _write_slides(
             )
         else:
             note = write_heat_map(scope, slide_id, path, of_class=request.of_class, picture_px=request.picture_px)
-        yield ExportedFile(path=path, rows=rows, slide_id=slide_id), note
+        yield [ExportedFile(path=path, rows=rows, slide_id=slide_id)], [note] if note else []
 
 
 def _write_rows(scope: ExportScope, request: ExportRequest) -> int:

@@ -1,7 +1,14 @@
 """Slides: open one, find its tissue, lay the grid, read tiles."""
 
 from embedstore.slides.image_file import read_image
-from embedstore.slides.readers import check_reader, open_slide, read_image_apart, single_thread
+from embedstore.slides.readers import (
+    check_reader,
+    is_dicom,
+    open_slide,
+    read_image_apart,
+    series_levels,
+    single_thread,
+)
 from embedstore.slides.slide import Pixels, Slide
 from embedstore.slides.sources import (
     FoundSlides,
@@ -76,6 +83,8 @@ __all__ = [
     "nested_folders",
     "real_paths",
     "find_tissue",
+    "is_dicom",
+    "series_levels",
     "fingerprint",
     "fingerprint_of",
     "fit_square",

@@ -136,6 +136,7 @@ def refusals(store: Any, folder: Path) -> list[tuple[type, str]]:
         (SlideNotInStoreError, lambda: store.remove(slides=["s99.svs"])),
         (ConfigError, lambda: store.export(folder / "a.doc")),
         (ExportError, lambda: store.collection().export(folder / "full", format="csv")),
+        (ExportError, lambda: store.export(folder / "map", format="dicom")),
         (ConfigError, lambda: store.collection().export(folder / "a.csv", where="colour = 1")),
         (ConfigError, lambda: store.collection().find_leaks(head="taken", distance=-1.0)),
     ]

@@ -1,6 +1,8 @@
 """A head's predictions, or a collection's embeddings: as tables, GeoJSON, heat maps, slide scores and AnnData."""
 
 from embedstore.export.predictions.anndata_export import write_anndata
+from embedstore.export.predictions.dicom_objects import write_dicom
+from embedstore.export.predictions.dicom_source import has_dicom
 from embedstore.export.predictions.export_scope import ExportScope, export_scope
 from embedstore.export.predictions.heat_map_sheet import write_heat_map
 from embedstore.export.predictions.prediction_raster import PredictionRaster, RasterType, prediction_raster
@@ -13,9 +15,11 @@ __all__ = [
     "PredictionRaster",
     "RasterType",
     "export_scope",
+    "has_dicom",
     "prediction_raster",
     "slide_scores",
     "write_anndata",
+    "write_dicom",
     "write_geojson",
     "write_heat_map",
     "write_slide_scores",

@@ -15,9 +15,9 @@ from embedstore.api import Head
 from embedstore.api.settings import fit_config
 from embedstore.config import require
 from embedstore.errors import ConfigError
-from embedstore.export import ExportFormat, ExportRequest, ExportResult
-from embedstore.export.export_request import ONE_FILE, SUFFIXES
+from embedstore.export import ExportRequest, ExportResult
 from embedstore.export.predictions import ExportScope, export_scope
+from embedstore.export_format import ONE_FILE, SUFFIXES, ServedFormat
 from embedstore.map_config import MapConfig
 from embedstore.output_files import file_name
 from embedstore.progress import Progress
@@ -183,7 +183,7 @@ class Export(JobKind):
 
     NAME: ClassVar[str] = "export"
 
-    format: ExportFormat
+    format: ServedFormat
     head: str | None = None
     collection: str | None = None
     slides: tuple[str, ...] = ()

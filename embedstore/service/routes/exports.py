@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from embedstore.export import ExportFormat
+from embedstore.export_format import ServedFormat
 from embedstore.service.failures import answers
 from embedstore.service.routes.jobs import ACCEPTED, Filter, JobAnswer, Name, SlideNames, start_job
 from embedstore.service.visible import SeenByReader
@@ -21,7 +21,7 @@ class ExportBody(BaseModel):
         json_schema_extra={"example": {"format": "parquet", "head": "tissue-linear", "where": "cohort = 'A'"}},
     )
 
-    format: ExportFormat = Field(
+    format: ServedFormat = Field(
         description="geojson and png: a file a slide, as a ZIP where there are several; slides: a row for each slide."
     )
     head: Name | None = Field(None, description="Its predictions; without one, the embeddings of a collection.")

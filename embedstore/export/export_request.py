@@ -10,7 +10,7 @@ from embedstore.errors import ExportError
 from embedstore.export.predictions import (
     ExportScope,
     export_scope,
-    has_dicom,
+    why_not_dicom,
     write_anndata,
     write_dicom,
     write_geojson,
@@ -95,7 +95,7 @@ class ExportResult:
     Attributes:
         slides: How many slides were chosen.
         files: The files, in the order of the slides.
-        unit: What `rows` of a file counts: "objects", "pictures", "tiles" or "rows".
+        unit: What `rows` of a file counts: "objects", "pictures", "tile values" or "rows".
         notes: What the user should know, such as folders of ready-made tiles that were left out.
     """
 
@@ -146,24 +146,24 @@ def _export_by_slide(scope: ExportScope, request: ExportRequest, on_progress: On
         files += written
         notes += of_slide
         on_progress(Progress(stage="export", done=done, total=len(located), unit="slides"))
-    unit = {"geojson": "objects", "dicom": "tiles"}.get(request.format, "pictures")
+    unit = {"geojson": "objects", "dicom": "tile values"}.get(request.format, "pictures")
     return ExportResult(slides=len(scope.slides), files=tuple(files), unit=unit, notes=tuple(notes))
 
 
 def _dicom_slides(scope: ExportScope, slides: list[str], *, named: bool) -> tuple[list[str], list[str]]:
-    """The slides that are DICOM, and a note about each of the others.
+    """The slides that are DICOM, and a note about the others.
 
     Raises:
         ExportError: none is, or one that is not was named.
     """
-    are = {slide_id: has_dicom(scope.slides[slide_id]) for slide_id in slides}
-    notes = [f"{name!r} is no DICOM file, on whose image a DICOM map must lie" for name in slides if not are[name]]
-    if notes and (named or not any(are.values())):
-        raise ExportError(
-            f"{notes[0]}; convert the slide, for example with wsidicomizer, and ingest what it writes, or export "
-            "geojson"
-        )
-    return [slide_id for slide_id in slides if are[slide_id]], notes
+    reasons = {slide_id: why_not_dicom(scope.slides[slide_id]) for slide_id in slides}
+    others = [reason for reason in reasons.values() if reason]
+    if others and (named or len(others) == len(slides)):
+        raise ExportError(others[0])
+    more = f" ({len(others)} such slides)" if len(others) > 1 else ""
+    return [slide_id for slide_id in slides if not reasons[slide_id]], [
+        f"left out: {others[0]}{more}"
+    ] if others else []
 
 
 def _write_slides(

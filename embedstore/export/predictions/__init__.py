@@ -2,7 +2,7 @@
 
 from embedstore.export.predictions.anndata_export import write_anndata
 from embedstore.export.predictions.dicom_objects import write_dicom
-from embedstore.export.predictions.dicom_source import has_dicom
+from embedstore.export.predictions.dicom_source import why_not_dicom
 from embedstore.export.predictions.export_scope import ExportScope, export_scope
 from embedstore.export.predictions.heat_map_sheet import write_heat_map
 from embedstore.export.predictions.prediction_raster import PredictionRaster, RasterType, prediction_raster
@@ -15,9 +15,9 @@ __all__ = [
     "PredictionRaster",
     "RasterType",
     "export_scope",
-    "has_dicom",
     "prediction_raster",
     "slide_scores",
+    "why_not_dicom",
     "write_anndata",
     "write_dicom",
     "write_geojson",

@@ -103,6 +103,7 @@ def _parametric_map(source: DicomSource, raster: PredictionRaster) -> Any:
         )
         for name, label in zip(raster.planes, _labels(raster.planes), strict=True)
     ]
+    content = (np.array([*raster.origin_l0, step, edge]), raster.values, *map(str.encode, raster.planes))
     pixels = np.ascontiguousarray(np.moveaxis(raster.values, 0, -1)[None])  # (1, rows, columns, classes)
     mapped = hd.pm.ParametricMap(
         source_images=[source.header],
@@ -120,7 +121,7 @@ def _parametric_map(source: DicomSource, raster: PredictionRaster) -> Any:
         plane_positions=[hd.PlanePositionSequence("SLIDE", first.tolist(), (1, 1))],
         tile_pixel_array=True,
         tile_size=(min(rows, FRAME_PX), min(columns, FRAME_PX)),
-        **_identity(source, raster.head, raster.head_digest, "map", (raster.values, *map(str.encode, raster.planes))),
+        **_identity(source, raster.head, raster.head_digest, "map", content),
     )
     mapped.FloatPixelPaddingValue = float("nan")
     return mapped

@@ -48,19 +48,20 @@ class DicomSource:
         return np.array(self.origin_mm) + (pixels * self.spacing_mm[::-1]) @ along
 
 
-def has_dicom(slide: SlideRow) -> bool:
-    """Whether a slide's file is DICOM.
-
-    Raises:
-        ExportError: it is not where the slide was ingested from.
-    """
+def why_not_dicom(slide: SlideRow) -> str | None:
+    """Why nothing in DICOM can refer to a slide, with the next step; None if its file is DICOM."""
     try:
-        return is_dicom(slide.path)
-    except OSError as error:
-        raise ExportError(
-            f"slide {slide.slide_id!r} cannot be read at {slide.path or 'a known path'}, and a DICOM export takes the "
-            "study and the place on the glass from its file; bring it back there, or export another format"
-        ) from error
+        if is_dicom(slide.path):
+            return None
+    except OSError:
+        return (
+            f"{slide.slide_id!r} cannot be read at {slide.path or 'a known path'}, and study and place on the glass "
+            "come from its file; bring it back there, or export geojson"
+        )
+    return (
+        f"{slide.slide_id!r} is no DICOM file, so it has no study and no place that a viewer could lay a map over; "
+        "convert it, for example with wsidicomizer, and ingest what that writes, or export geojson"
+    )
 
 
 def dicom_source(slide: SlideRow) -> DicomSource:

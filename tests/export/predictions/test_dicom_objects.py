@@ -11,6 +11,7 @@ from pydicom.uid import generate_uid
 
 from embedstore.errors import ConfigError, ExportError
 from embedstore.export import ExportRequest, export
+from embedstore.export.predictions import dicom_objects
 from embedstore.store import Store
 from tests.export.prediction_scene import EDGE, make_store
 from tests.slides.drawings import tissue_picture, write_dicom
@@ -83,6 +84,20 @@ def test_a_map_of_overlapping_tiles_has_a_pixel_at_each_centre(tmp_path: Path):
     np.testing.assert_allclose(in_map(np.array([[2, 1]])), on_slide(np.array([[128 + 64, 64 + 64]])), atol=1e-9)
 
 
+def test_a_large_map_is_cut_into_frames_that_say_where_they_lie(store: Store, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(dicom_objects, "FRAME_PX", 1)
+    dicom_slide(tmp_path / "a.dcm")
+    mapped, _ = exported(store, tmp_path / "out")
+    found = {}
+    for group, frame in zip(mapped.PerFrameFunctionalGroupsSequence, mapped.pixel_array, strict=True):
+        at = group.PlanePositionSlideSequence[0]
+        place = at.ColumnPositionInTotalImagePixelMatrix, at.RowPositionInTotalImagePixelMatrix
+        found[(group.RealWorldValueMappingSequence[0].LUTLabel, *place)] = frame.item()
+    tumour = {(1, 1): 0.9, (2, 1): 0.25, (1, 2): 0.75, (2, 2): np.nan}
+    expected = {("tumour", *at): p for at, p in tumour.items()} | {("normal", *at): 1 - p for at, p in tumour.items()}
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
 def test_annotations_are_squares_in_groups_of_a_class_with_its_probability(store: Store, tmp_path: Path):
     slide = dicom_slide(tmp_path / "a.dcm")
     _, annotated = exported(store, tmp_path / "out")
@@ -139,7 +154,7 @@ def test_attention_of_a_head_for_slides_is_a_map_of_ranks(tmp_path: Path):
     predict_slides(store, made, {"a.dcm": np.float32([0.2, 0.8])}, {"a.dcm": np.float32([0.5, 0.1, 0.3])})
     dicom_slide(tmp_path / "a.dcm")
     result = export(store, ExportRequest(format="dicom", path=tmp_path / "out", head="grade"))
-    assert (result.unit, [file.rows for file in result.files]) == ("tiles", [3, 3])
+    assert (result.unit, [file.rows for file in result.files]) == ("tile values", [3, 3])
     mapped = hd.imread(tmp_path / "out" / "a.dcm.map.dcm")
     np.testing.assert_allclose(mapped.pixel_array, [[1, 0], [0.5, np.nan]])
     (group,) = hd.ann.annread(tmp_path / "out" / "a.dcm.ann.dcm").get_annotation_groups()
@@ -158,7 +173,7 @@ def test_what_cannot_be_placed_is_refused_and_nothing_is_written(store: Store, t
     with pytest.raises(ExportError, match=r"'a\.dcm' cannot be read at .*bring it back there"):
         export(store, request)
     (tmp_path / "a.dcm").write_bytes(bytes(200))
-    with pytest.raises(ExportError, match=r"'a\.dcm' is no DICOM file, .*convert the slide, .* or export geojson"):
+    with pytest.raises(ExportError, match=r"'a\.dcm' is no DICOM file, .*convert it, .* or export geojson"):
         export(store, request)
     dicom_slide(tmp_path / "a.dcm", without=("FrameOfReferenceUID", "ImageOrientationSlide"))
     with pytest.raises(ExportError, match=r"a\.dcm has no FrameOfReferenceUID, ImageOrientationSlide, without which"):
@@ -180,12 +195,13 @@ def test_what_cannot_be_placed_is_refused_and_nothing_is_written(store: Store, t
 
 
 def test_slides_that_are_no_dicom_are_left_out_with_a_note_unless_named(tmp_path: Path):
-    store = make_store(tmp_path, {"a.dcm": CORNERS, "b.svs": CORNERS})
-    predict(store, facts(), {"a.dcm": two(PROBABILITIES), "b.svs": two(PROBABILITIES)})
+    store = make_store(tmp_path, {"a.dcm": CORNERS, "b.svs": CORNERS, "gone.svs": CORNERS})
+    predict(store, facts(), dict.fromkeys(("a.dcm", "b.svs", "gone.svs"), two(PROBABILITIES)))
     dicom_slide(tmp_path / "a.dcm")
     (tmp_path / "b.svs").write_bytes(bytes(200))
     result = export(store, ExportRequest(format="dicom", path=tmp_path / "out", head="lesion"))
     assert [file.path.name for file in result.files] == ["a.dcm.map.dcm", "a.dcm.ann.dcm"]
-    assert result.notes == ("'b.svs' is no DICOM file, on whose image a DICOM map must lie",)
+    (note,) = result.notes
+    assert note.startswith("left out: 'b.svs' is no DICOM file") and note.endswith("(2 such slides)")
     with pytest.raises(ExportError, match=r"'b\.svs' is no DICOM file"):
         export(store, ExportRequest(format="dicom", path=tmp_path / "out", head="lesion", slides=("b.svs",)))

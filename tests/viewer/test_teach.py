@@ -4,21 +4,13 @@ import pytest
 
 from embedstore import api
 from tests.viewer.conftest import TASK
+from tests.viewer.standing import standing
 
 pytestmark = pytest.mark.slow
 
 SLIDE = "synthetic-02-tumour.svs"
 #: Places within the slide on the screen, as shares of its width and height: left and right piece of tissue.
 LEFT, RIGHT = (0.2, 0.35), (0.62, 0.35)
-
-
-def standing(store: api.Store, task: str) -> dict[str, int]:
-    """{class: labels that stand}."""
-    counts: dict[str, int] = {}
-    if task in store.labels.tasks:
-        for label in store.labels.table(task).to_arrow()["label"].to_pylist():
-            counts[label] = counts.get(label, 0) + 1
-    return counts
 
 
 def drag(page, at: tuple[float, float], by: tuple[float, float] = (0.2, 0.3)) -> None:

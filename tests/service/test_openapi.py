@@ -27,7 +27,7 @@ ROUTES = sorted(
     (route.path, method.lower())
     for router in ROUTERS
     for route in router.routes
-    if isinstance(route, APIRoute)
+    if isinstance(route, APIRoute) and route.include_in_schema
     for method in route.methods
 )
 load_all_checks()

@@ -42,5 +42,5 @@ def test_page_says_that_the_service_is_away_and_goes_on_when_it_is_back(own_stor
     away.wait_for()
     server.start()
     away.wait_for(state="detached")
-    wall.nth(0).wait_for()
+    wall.nth(1).wait_for(state="detached")
     assert "02-tum" in wall.nth(0).inner_text() and wall.count() == 1

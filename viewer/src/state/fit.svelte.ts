@@ -159,7 +159,7 @@ class Fit {
       if (!this.isRunning) this.job = null;
     }
     if (head === null) return;
-    if (!this.isRunning) void this.#takeUp(head);
+    if (!this.isRunning) this.#takeUp(head).catch(() => {}); // asked again once the service is back
     const heads = await body(client.GET("/api/heads"));
     if (!heads.some(({ name }) => name === head)) return;
     const card = (await body(client.GET("/api/heads/{head}", { params: { path: { head } } }))) as Card;

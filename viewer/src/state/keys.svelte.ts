@@ -1,5 +1,5 @@
 /** Keyboard: whoever has a key registers it, and the `?` sheet lists what is registered. */
-import { untrack } from "svelte";
+import { Registry } from "./registry.svelte";
 
 export interface Key {
   /** As `KeyboardEvent.key` names it, with `Ctrl+` (or ⌘) or `Shift+` before it where that is meant. */
@@ -14,21 +14,20 @@ export interface Key {
 }
 
 class Keys {
-  #registered: Key[] = $state.raw([]);
+  #registered = new Registry<Key>();
 
   /** Register keys for as long as a component lives: `$effect(() => keys.register([...]))`. */
   register(added: Key[]): () => void {
-    untrack(() => (this.#registered = [...this.#registered, ...added]));
-    return () => (this.#registered = this.#registered.filter((key) => !added.includes(key)));
+    return this.#registered.add(...added);
   }
 
   get groups(): Map<string, Key[]> {
-    return Map.groupBy(this.#registered, ({ group }) => group);
+    return Map.groupBy(this.#registered.all, ({ group }) => group);
   }
 
   handle(event: KeyboardEvent): void {
     if (event.defaultPrevented || (isTyping(event) && !(event.ctrlKey || event.metaKey))) return;
-    const of = (name: string) => this.#registered.findLast(({ key, when }) => key === name && (when?.() ?? true));
+    const of = (name: string) => this.#registered.all.findLast(({ key, when }) => key === name && (when?.() ?? true));
     const found = of(nameOf(event)) ?? of(digitOf(event));
     if (found) {
       event.preventDefault();

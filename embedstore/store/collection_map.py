@@ -9,10 +9,8 @@ from lance.fragment import write_fragments
 
 from embedstore.errors import MapNotFoundError, StoreError
 from embedstore.map_record import MapRecord
-from embedstore.store.lease import Lease
+from embedstore.store.derived_table import DerivedTable
 from embedstore.store.schema import FORMAT_VERSION, check_collection_name
-from embedstore.store.sql import sql_in
-from embedstore.store.table import Table
 
 PREFIX = "map-"
 RECORD_KEY = b"embedstore.map"
@@ -28,20 +26,12 @@ MAP = pa.schema(
 )
 
 
-class CollectionMap:
+class CollectionMap(DerivedTable):
     """The table of a collection's map; it may not exist yet."""
 
     def __init__(self, store_uri: str, collection: str):
         self.collection = check_collection_name(collection)
-        self._store_uri = store_uri
-        self._table = Table(store_uri, PREFIX + collection)
-
-    def lease(self, *, wait_s: float = 0.0) -> Lease:
-        """The lease that writing to the table needs."""
-        return Lease(self._store_uri, self._table.name, wait_s=wait_s)
-
-    def exists(self) -> bool:
-        return self._table.exists()
+        super().__init__(store_uri, PREFIX + collection)
 
     def pinned(self) -> "CollectionMap":
         """The map at its present version, for several reads that must agree.
@@ -53,10 +43,6 @@ class CollectionMap:
         pinned = CollectionMap(self._store_uri, self.collection)
         pinned._table = self._table.pinned()
         return pinned
-
-    def version(self) -> int:
-        """The version of the table, which changes with every change of its rows; 0 where there is none."""
-        return self._table.open().version if self.exists() else 0
 
     def record(self) -> MapRecord:
         """How it was made.
@@ -78,10 +64,6 @@ class CollectionMap:
         """All rows; errors as in `record`."""
         self._require()
         return self._table.open().to_table(columns=None if columns is None else list(columns))
-
-    def slides(self) -> dict[str, int]:
-        """{slide: number of its tiles on the map}."""
-        return self._table.counts("slide_id") if self.exists() else {}
 
     def _require(self) -> None:
         if not self.exists():
@@ -107,26 +89,6 @@ class CollectionMap:
 
     def _fragments(self, rows: pa.Table, schema: pa.Schema, mode: str) -> list[lance.FragmentMetadata]:
         return write_fragments(rows.cast(MAP).replace_schema_metadata(schema.metadata), self._table.uri, mode=mode)
-
-    def forget(self, slide_ids: Iterable[str]) -> None:
-        """Delete rows of slides. Files keep the rows until `tidy`."""
-        if (names := sorted(slide_ids)) and self.exists():
-            self._table.delete(sql_in("slide_id", names))
-
-    def tidy(self, *, keep_s: float) -> None:
-        """Merge small files, remove deleted rows from them and delete versions older than `keep_s` seconds."""
-        if self.exists():
-            self._table.tidy(keep_s=keep_s, purge=True)
-
-    def drop(self) -> None:
-        """Delete the table, if it exists.
-
-        Raises:
-            StoreBusyError: another process is writing to it.
-        """
-        if self.exists():
-            with self.lease():
-                self._table.drop()
 
 
 def mapped_collections(table_names: Iterable[str]) -> list[str]:

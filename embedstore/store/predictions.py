@@ -11,11 +11,10 @@ from lance import FragmentMetadata
 from lance.fragment import write_fragments
 
 from embedstore.errors import CommitError, ConfigError, PredictionsNotFoundError
-from embedstore.store.lease import Lease
+from embedstore.store.derived_table import DerivedTable
 from embedstore.store.prediction_schema import PredictionFacts, predictions_schema, read_facts
 from embedstore.store.schema import check_collection_name
 from embedstore.store.sql import sql_in
-from embedstore.store.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ TIDY_FRAGMENTS = 64
 TIDY_KEEP_S = 3600.0
 
 
-class Predictions:
+class Predictions(DerivedTable):
     """The table of what a head predicted for tiles, slides or patients, or of its attention; it may not exist yet.
 
     Args:
@@ -40,20 +39,7 @@ class Predictions:
 
     def __init__(self, store_uri: str, head: str, *, kind: PredictionKind = "predictions"):
         self.head, self.kind = check_collection_name(head, noun="head"), kind
-        self._store_uri = store_uri
-        self._table = Table(store_uri, f"{kind}-{head}")
-
-    @property
-    def name(self) -> str:
-        """The table's name."""
-        return self._table.name
-
-    def lease(self, *, wait_s: float = 0.0) -> Lease:
-        """The lease that writing to the table and deleting from it need."""
-        return Lease(self._store_uri, self.name, wait_s=wait_s)
-
-    def exists(self) -> bool:
-        return self._table.exists()
+        super().__init__(store_uri, f"{kind}-{head}")
 
     def __len__(self) -> int:
         self._require()
@@ -67,14 +53,6 @@ class Predictions:
         """
         self._require()
         return read_facts(self._table.open().schema, self.name)
-
-    def slides(self) -> dict[str, int]:
-        """{slide: number of its rows}."""
-        return self._table.counts("slide_id") if self.exists() else {}
-
-    def version(self) -> int:
-        """The newest version of the table, which changes with every change of its rows; 0 where there is none."""
-        return self._table.open().version if self.exists() else 0
 
     def schema(self) -> pa.Schema:
         """The columns; errors as in `facts`."""
@@ -223,28 +201,6 @@ class Predictions:
                 f"given, such as {unexpected[0]!r}; expected only rows of the {len(slides)} slide(s) given; nothing "
                 "was committed"
             )
-
-    # -- upkeep -----------------------------------------------------------------------------
-
-    def forget(self, slide_ids: Sequence[str]) -> None:
-        """Delete rows of slides; the caller holds the lease. Files keep the rows until `tidy`."""
-        if slide_ids and self.exists():
-            self._table.delete(sql_in("slide_id", slide_ids))
-
-    def tidy(self, *, keep_s: float) -> None:
-        """Merge small files, remove deleted rows from them and delete versions older than `keep_s` seconds."""
-        if self.exists():
-            self._table.tidy(keep_s=keep_s, purge=True)
-
-    def drop(self) -> None:
-        """Delete the table, if it exists.
-
-        Raises:
-            StoreBusyError: another process is writing to it.
-        """
-        if self.exists():
-            with self.lease():
-                self._table.drop()
 
 
 def predicted_heads(table_names: Iterable[str], kind: PredictionKind = "predictions") -> list[str]:

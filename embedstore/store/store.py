@@ -8,6 +8,7 @@ from embedstore.errors import StoreError, StoreNotFoundError, TileNotFoundError
 from embedstore.store.access_log import AccessLog
 from embedstore.store.collection import LARGEST_TILE_ID, PREFIX, Collection, collection_names
 from embedstore.store.collection_map import CollectionMap, mapped_collections
+from embedstore.store.derived_table import DerivedTable
 from embedstore.store.jobs import Jobs
 from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease
@@ -163,7 +164,7 @@ class Store:
         names = self.tables()
         return [self.predictions(head, kind) for kind in KINDS for head in predicted_heads(names, kind)]
 
-    def derived_tables(self) -> list[Predictions | CollectionMap]:
+    def derived_tables(self) -> list[DerivedTable]:
         """The tables that have rows of tiles beside those of the collections: of predictions, attention and maps."""
         return [*self.prediction_tables(), *self.maps()]
 

@@ -104,8 +104,9 @@ def url(page_store: api.Store, serve_store: Callable[..., Server]) -> str:
     return serve_store(page_store).url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["sync_api.Browser"]:
+    """Ends with the tests of a file: while it runs, this thread has an event loop, in which no other can be started."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip(f"no browser: expected one of {', '.join(BROWSERS)}")

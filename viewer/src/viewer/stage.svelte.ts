@@ -97,14 +97,6 @@ export class Stage {
   get layers(): readonly Layer[] {
     return this.#layers.all.toSorted((a, b) => a.order - b.order);
   }
-
-  /** Give the pointer to a tool until what is returned is called, or another takes it. */
-  take(tool: Tool): () => void {
-    this.tool = tool;
-    return () => {
-      if (this.tool === tool) this.tool = null;
-    };
-  }
 }
 
 /** Where a level-0 position is on the screen, CSS pixels from the corner of the slide's view. */

@@ -2,7 +2,9 @@
 
 import ctypes
 import gc
+import importlib.util
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 import pytest_socket
+
+from tests.object_store import ObjectStore
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: Programs that JAX compiled, for every process of the tests and for the next run; read when JAX is imported.
@@ -32,6 +36,29 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder}: set EMBEDSTORE_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def _object_store() -> Iterator[ObjectStore]:
+    if missing := [name for name in ("moto", "flask", "flask_cors") if importlib.util.find_spec(name) is None]:
+        pytest.skip(f"no object store without {', '.join(missing)}: pip install 'embedstore[dev]'")
+    with ObjectStore() as server:
+        yield server
+
+
+@pytest.fixture
+def object_store(_object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """An S3 server on the loopback (tests/object_store.py), with the environment that leads to it."""
+    for name, value in _object_store.environment.items():
+        monkeypatch.setenv(name, value)
+    yield _object_store
+    _object_store.fail()
+
+
+@pytest.fixture
+def bucket(object_store: ObjectStore) -> str:
+    """The URI of a new bucket of the object store."""
+    return object_store.make_bucket(f"bucket-{secrets.token_hex(4)}")
 
 
 #: Memory of this process above which compiled programs are dropped, bytes; raised where they are not what fills it.

@@ -93,8 +93,13 @@ def test_an_image_that_is_dropped_is_searched_by(url: str, page_store: api.Store
     page.get_by_role("dialog").get_by_role("button", name="Find").click()
     assert f"{SLIDE} at {tile['x']}, {tile['y']}" in _found(page)[0]
     page.get_by_role("heading", name="Like crop.png").wait_for()
-    page.reload()  # the image is gone, and the page says so
-    page.get_by_role("alert").get_by_text("Drop it here again").wait_for()
+    found = _found(page)
+    page.reload()
+    page.get_by_role("heading", name="Like crop.png").wait_for()
+    assert _found(page) == found
+    other = open_page(page.url)  # a link finds the same, and does not tell what the file was called
+    other.get_by_role("heading", name="Like an image").wait_for()
+    assert _found(other) == found
 
 
 def test_a_region_and_a_class_are_searched_by(url: str, page_store: api.Store, open_page):

@@ -9,6 +9,7 @@ import { store } from "../state/store.svelte";
 import { dock } from "../strip/dock.svelte";
 import type { Mark, StripContent, StripKey, TileItem } from "../strip/tiles";
 import FindBar from "./FindBar.svelte";
+import { keepName, nameOf, packed, unpacked } from "./image_vector";
 import {
   bodyOf,
   filtersOf,
@@ -21,11 +22,9 @@ import {
   type Start,
 } from "./query";
 
-/** An image that was searched by: it stays in this tab. */
-interface SearchedImage {
-  name: string;
-  vector: number[];
-}
+/** Of an extractor's digest, so much is in an address. */
+const DIGEST_LETTERS = 8;
+const digestOf = () => store.collection?.digest.slice(0, DIGEST_LETTERS) ?? "";
 
 class Find implements StripContent {
   readonly name = "find";
@@ -39,7 +38,6 @@ class Find implements StripContent {
   /** Queries of this visit in their order, as texts; `#at` is where one stands. */
   #trail: string[] = $state.raw([]);
   #at = $state(-1);
-  #images: SearchedImage[] = [];
   #abort: AbortController | null = null;
   #asked = "";
 
@@ -101,8 +99,9 @@ class Find implements StripContent {
     const route = address`/api/collections/${store.collection?.name ?? ""}/embed` + (mpp === null ? "" : `?mpp=${mpp}`);
     const headers = { "Content-Type": "application/octet-stream" };
     const answer = await request(route, { method: "POST", body: image, headers });
-    this.#images.push({ name, vector: (await answer.json()).vector });
-    this.#begin({ kind: "image", number: this.#images.length - 1 });
+    const vector = packed((await answer.json()).vector);
+    keepName(vector, name);
+    this.#begin({ kind: "image", digest: digestOf(), vector });
   }
 
   judge(tiles: readonly TileItem[], as: "more" | "less"): void {
@@ -176,7 +175,7 @@ class Find implements StripContent {
       const hits = found.hits as unknown as TileItem[];
       this.tiles = hits;
       this.note = found.note;
-      this.title = titleOf(query, this.#images);
+      this.title = titleOf(query);
       this.status = "ready";
     } catch (error) {
       if (abort.signal.aborted) return;
@@ -194,15 +193,16 @@ class Find implements StripContent {
       case "class":
         return { task: start.task, label: start.label };
       case "image": {
-        const image = this.#images[start.number];
-        if (!image) throw new Error("The image of this search was open in another tab or visit. Drop it here again.");
-        return { vector: image.vector, title: `image ${image.name}` } as Schemas["SearchBody"]["query"];
+        if (start.digest !== digestOf())
+          throw new Error("The image was embedded by the extractor of another collection. Drop it here again.");
+        const title = `image ${nameOf(start.vector) ?? "of a link"}`;
+        return { vector: unpacked(start.vector), title } as Schemas["SearchBody"]["query"];
       }
     }
   }
 }
 
-function titleOf({ start }: FindQuery, images: SearchedImage[]): string {
+function titleOf({ start }: FindQuery): string {
   switch (start.kind) {
     case "tile":
       return "Like the tile";
@@ -211,7 +211,7 @@ function titleOf({ start }: FindQuery, images: SearchedImage[]): string {
     case "class":
       return `Like ${start.label} of ${start.task}`;
     case "image":
-      return `Like ${images[start.number]?.name ?? "the image"}`;
+      return `Like ${nameOf(start.vector) ?? "an image"}`;
   }
 }
 

@@ -11,17 +11,25 @@ test.each<FindQuery>([
   { ...TILE, more: [B], less: ["-3", "4"] },
   { start: { kind: "region", slide_id: "a;b/c,ü.svs", box: [0, -5, 512, 256] }, more: [B], less: [] },
   { start: { kind: "class", task: "t,1", label: "a:b" }, more: [], less: [] },
-  { start: { kind: "image", number: 2 }, more: [], less: [B] },
+  { start: { kind: "image", digest: "0a1b2c3d", vector: "f4GA_-x" }, more: [], less: [B] },
 ])("a link finds the same again: %o", (query) => {
   expect(queryOf(textOf(query))).toEqual(query);
 });
 
-test.each(["", "tile:", "tile:1.5", "tile:1;2", "tile:1;+x", "region:1,2,3,a", "region:1,2,3,4,%", "image:-1", "x:1"])(
-  "what is no query is none: %s",
-  (text) => {
-    expect(queryOf(text)).toBeNull();
-  },
-);
+test.each([
+  "",
+  "tile:",
+  "tile:1.5",
+  "tile:1;2",
+  "tile:1;+x",
+  "region:1,2,3,a",
+  "region:1,2,3,4,%",
+  "image:0",
+  "image:0a,b+",
+  "x:1",
+])("what is no query is none: %s", (text) => {
+  expect(queryOf(text)).toBeNull();
+});
 
 test("a tile is judged one way at a time, and let go by the same key again", () => {
   const more = judged(TILE, [B], "more");

@@ -6,8 +6,8 @@ export type Start =
   | { kind: "tile"; tile_id: string }
   | { kind: "region"; slide_id: string; box: [number, number, number, number] }
   | { kind: "class"; task: string; label: string }
-  /** An image of this visit, by its number. */
-  | { kind: "image"; number: number };
+  /** An image by its vector, packed, and the beginning of the digest of the extractor that made it. */
+  | { kind: "image"; digest: string; vector: string };
 
 /** With the tiles that were judged since, "more like this" and "less like that". */
 export interface FindQuery {
@@ -42,7 +42,7 @@ export function textOf({ start, more, less }: FindQuery): string {
     case "class":
       return `class:${quoted(start.task)},${quoted(start.label)}${judged}`;
     case "image":
-      return `image:${start.number}${judged}`;
+      return `image:${start.digest},${start.vector}${judged}`;
   }
 }
 
@@ -75,8 +75,10 @@ function startOf(text: string): Start | null {
         const [task, label] = value.split(",").map(decodeURIComponent);
         return task && label ? { kind, task, label } : null;
       }
-      case "image":
-        return /^\d+$/.test(value) ? { kind, number: Number(value) } : null;
+      case "image": {
+        const [digest = "", vector = ""] = value.split(",");
+        return digest && /^[\w-]+$/.test(vector) ? { kind, digest, vector } : null;
+      }
     }
   } catch {
     return null; // a quoted name that is none

@@ -4,6 +4,7 @@ import { untrack } from "svelte";
 import { body, client, type Schemas } from "../api/client";
 import { openSlide } from "../viewer/open_slide.svelte";
 import { connection } from "./connection.svelte";
+import { heads } from "./heads.svelte";
 import { followJob, hasEnded, type Job } from "./job_events";
 import { marks } from "./marks.svelte";
 import { place } from "./place.svelte";
@@ -45,8 +46,6 @@ class Fit {
   card: Card | null = $state.raw(null);
   /** Why the fit was refused or failed. */
   error: Error | null = $state.raw(null);
-  /** Counts new heat maps: whoever shows rasters of `head` fetches them again. */
-  revision: number = $state(0);
   #isAsked: boolean = $state(false);
   #stop: AbortController | null = null;
   #task: string | null = null;
@@ -145,7 +144,7 @@ class Fit {
 
   /** Have the new heat map shown. */
   #show(head: string): void {
-    this.revision += 1;
+    void heads.load(); // whoever shows its heat maps fetches them again
     if (headName(marks.task ?? "") === head) place.set({ head });
   }
 
@@ -160,8 +159,7 @@ class Fit {
     }
     if (head === null) return;
     if (!this.isRunning) this.#takeUp(head).catch(() => {}); // asked again once the service is back
-    const heads = await body(client.GET("/api/heads"));
-    if (!heads.some(({ name }) => name === head)) return;
+    if (!(await heads.known()).some(({ name }) => name === head)) return;
     const card = (await body(client.GET("/api/heads/{head}", { params: { path: { head } } }))) as Card;
     if (head === this.head) this.card = card;
   }

@@ -1,9 +1,8 @@
-/** The heads of the store, read again after a fit and when the service is back. */
+/** The heads of the store: read once, after a fit or a prediction, and when the service is back. */
 import { untrack } from "svelte";
 
 import { body, client, type Schemas } from "../api/client";
 import { connection } from "./connection.svelte";
-import { fit } from "./fit.svelte";
 import { store } from "./store.svelte";
 
 export type Head = Schemas["HeadAnswer"];
@@ -14,6 +13,7 @@ class Heads {
   error: Error | null = $state.raw(null);
   /** Counts readings after the first: whoever shows predictions asks for them again. */
   revision: number = $state(0);
+  #reading: Promise<void> | null = null;
 
   /** Those whose tiles are of the collection that is looked at. */
   readonly ofCollection: Head[] = $derived(
@@ -24,7 +24,21 @@ class Heads {
     return this.all?.find((head) => head.name === name) ?? null;
   }
 
-  async load(): Promise<void> {
+  /** Until they are read for the first time, or as they are being read now. */
+  async known(): Promise<readonly Head[]> {
+    await (this.#reading ?? (this.all === null ? this.load() : null));
+    if (this.all === null) throw this.error!;
+    return this.all;
+  }
+
+  load(): Promise<void> {
+    const reading = this.#read().finally(() => {
+      if (this.#reading === reading) this.#reading = null;
+    });
+    return (this.#reading = reading);
+  }
+
+  async #read(): Promise<void> {
     try {
       const isFirst = this.all === null;
       this.all = await body(client.GET("/api/heads"));
@@ -41,7 +55,7 @@ export const heads = new Heads();
 if (globalThis.document) {
   $effect.root(() => {
     $effect(() => {
-      void [connection.returned, fit.revision];
+      void connection.returned;
       if (store.facts) untrack(() => void heads.load());
     });
   });

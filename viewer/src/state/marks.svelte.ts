@@ -93,6 +93,12 @@ class Marks {
     );
   }
 
+  /** Classes that have labels, of all tasks. */
+  get labelled(): { task: string; label: string }[] {
+    const named = this.#summary.filter(({ label }) => label !== null);
+    return [...new Map(named.map(({ task, label }) => [JSON.stringify([task, label]), { task, label }])).values()];
+  }
+
   /** Whether the service knows a task: it does once a label of it was saved. */
   isStored(task: string): boolean {
     return this.#begun.has(task) || this.#summary.some((row) => row.task === task);

@@ -5,6 +5,8 @@ import { place } from "./place.svelte";
 export interface Collection {
   name: string;
   extractor: string;
+  /** Of the extractor's weights and preprocessing. */
+  digest: string;
   dim: number;
   tile_px: number;
   mpp: number;

@@ -1,4 +1,4 @@
-"""Ray: starting or joining a cluster, and workers as actors. Only `replicas.py` imports Ray too."""
+"""Ray: starting or joining a cluster, and workers as actors. `nodes.py` and `replicas.py` import Ray too."""
 
 import contextlib
 import logging
@@ -10,7 +10,6 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,8 @@ from ray.exceptions import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from embedstore.errors import ClusterError, EmbedStoreError, UnknownKeyError, WorkerDiedError
+from embedstore.config import require_cluster_address
+from embedstore.errors import ClusterError, ConfigError, EmbedStoreError, UnknownKeyError, WorkerDiedError
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,10 @@ def cluster(address: str | None) -> Iterator[None]:
 
     Raises:
         ClusterError: there is no cluster at the address.
+        ConfigError: the address is one of Ray's client.
     """
+    if address is not None:
+        require_cluster_address(address)
     if ray.is_initialized():  # by the caller, who also shuts it down
         yield
         return
@@ -78,14 +81,17 @@ def _require_reachable(address: str) -> None:
     'auto' and 'local' are looked up as Ray does: the address that it noted may be of a cluster that was killed.
     """
     try:
-        found = address if "://" in address else canonicalize_bootstrap_address(address)
+        found = canonicalize_bootstrap_address(address)
         if found is None:  # 'local'
             return
-        host, _, port = found.rpartition("://")[2].rpartition(":")
+        require_cluster_address(found)
+        host, _, port = found.rpartition(":")
         with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S) as connection:
             connection.sendall(_HELLO)
             if not connection.recv(1):
                 raise ConnectionError(f"what listens at {found} closes the connection")
+    except ConfigError:
+        raise
     except (OSError, ValueError) as error:
         raise _no_cluster(address, error) from error
 
@@ -241,21 +247,3 @@ def _other_installation(node: str, said: object) -> ClusterError:
 def driver_node() -> str:
     """Id of the node where this process is."""
     return ray.get_runtime_context().get_node_id()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterNode:
-    """A live node of the cluster, and how many CPUs and GPUs it offers."""
-
-    node_id: str
-    cpus: int
-    gpus: int
-
-
-def nodes() -> list[ClusterNode]:
-    """Live nodes, in a stable order."""
-    live = [(node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
-    return [
-        ClusterNode(node_id=node_id, cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)))
-        for node_id, resources in sorted(live, key=lambda node: node[0])
-    ]

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from actors.committer import Committer
@@ -95,6 +96,8 @@ class WorkerFactories:
     reader: Callable[[], Reader]
     extractor: MakeExtractor
     committer: Callable[[], Committer]
+    store_uri: str
+    files: tuple[str, ...]  # of slides and weights, absolute paths
 
     @classmethod
     def of(cls, request: IngestRequest, group: TilingGroup, store_uri: str) -> "WorkerFactories":
@@ -102,6 +105,7 @@ class WorkerFactories:
         config, run, execution = request.config_for(group), request.run, request.execution
         # Ray shows an actor its own GPU only, as the first one.
         device = "cuda" if execution.device.startswith("cuda") and not execution.in_process else execution.device
+        slides = [source.path for source in request.sources]
         return cls(
             reader=functools.partial(Reader, config),
             extractor=functools.partial(
@@ -115,7 +119,15 @@ class WorkerFactories:
             committer=functools.partial(
                 Committer, store_uri, sorted(group.collections), compact_every=run.compact_every
             ),
+            store_uri=store_uri,
+            files=tuple(path for path in (*_weights(group), *slides) if Path(path).is_absolute()),
         )
+
+
+def _weights(group: TilingGroup) -> list[str]:
+    """Files of the extractors: weights, and functions of the user's own."""
+    refs = [(target.extractor.ref.rpartition(":")[0], target.extractor.weights) for target in group.targets]
+    return [path for pair in refs for path in pair if path and Path(path).is_absolute() and Path(path).exists()]
 
 
 #: Starts the workers of a tiling group for a `with` block; at its end their leases are released and they are stopped.
@@ -132,11 +144,23 @@ def start_workers(factories: WorkerFactories, run: RunConfig, execution: Executi
             from actors.cluster import cluster
 
             stack.enter_context(cluster(execution.address))
+            if execution.address is not None:
+                _require_nodes(factories)
             workers = _ray_workers(factories, run, execution)
         for handle in workers.handles:
             stack.callback(handle.worker.stop)
         stack.callback(workers.release)
         yield workers
+
+
+def _require_nodes(factories: WorkerFactories) -> None:
+    """Raise why a node of the cluster cannot take part: each that has CPUs or GPUs is asked, all at once."""
+    from actors.nodes import RunInputs, inspect_nodes, nodes
+
+    workers = [node for node in nodes() if node.cpus or node.gpus]
+    for report in inspect_nodes(workers, RunInputs(store_uri=factories.store_uri, files=factories.files)):
+        if report.error is not None:
+            raise report.error
 
 
 def _local_workers(factories: WorkerFactories, run: RunConfig) -> IngestWorkers:
@@ -156,7 +180,8 @@ def _local_workers(factories: WorkerFactories, run: RunConfig) -> IngestWorkers:
 
 def _ray_workers(factories: WorkerFactories, run: RunConfig, execution: ExecutionConfig) -> IngestWorkers:
     """One worker group for each GPU, or for each node where there is none; readers on the node of their extractor."""
-    from actors.cluster import RayPool, RayWorker, driver_node, nodes
+    from actors.cluster import RayPool, RayWorker, driver_node
+    from actors.nodes import nodes
 
     def start(make: Callable[[], Any], name: str, **options: Any) -> WorkerHandle:
         return WorkerHandle(worker=RayWorker(make, name=name, max_restarts=run.max_restarts, **options))

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import ray
 
-from actors.cluster import RayPool, RayWorker, nodes
+from actors.cluster import RayPool, RayWorker
+from actors.nodes import nodes
 from embedstore.errors import WorkerDiedError
 from embedstore.progress import OnProgress, Progress
 

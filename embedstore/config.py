@@ -19,6 +19,23 @@ def require(holds: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def require_cluster_address(address: str) -> None:
+    """Refuse addresses of Ray's client (`ray://`), and all others that no driver on the cluster has.
+
+    Raises:
+        ConfigError: it is neither `auto`, `local` nor `host:port`.
+    """
+    scheme, separator, rest = address.rpartition("://")
+    host = rest.rpartition(":")[0] or rest
+    why = "a run over Ray's client ends 30 s after its connection is lost" if scheme == "ray" else "it is no driver's"
+    require(
+        not separator,
+        f"the cluster's address is {address!r}: {why}; expected auto or host:port, on a node of the cluster; from "
+        f"elsewhere, submit the command to it: `ray job submit --address http://{host or 'HEAD'}:8265 -- embedstore "
+        "ingest SLIDES --store STORE --address auto`",
+    )
+
+
 class Settings:
     """Base of the configuration classes, which are frozen dataclasses: each value is of the type of its field."""
 
@@ -144,13 +161,18 @@ class ExecutionConfig(Settings):
 
     Attributes:
         in_process: Use threads of this process, not Ray: for laptops and debugging.
-        address: The Ray cluster to join (`auto`, `ray://…`, `host:port`); one that is started here when None.
+        address: The Ray cluster to join (`auto`, or `host:port` on a node of it); one that is started here when None.
         device: Device of the extractors: `auto`, `cpu`, `cuda` or `cuda:N`.
     """
 
     in_process: bool = False
     address: str | None = None
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.address is not None:
+            require_cluster_address(self.address)
 
 
 @dataclass(frozen=True, kw_only=True)

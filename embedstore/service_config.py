@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from embedstore.access_config import AccessConfig
-from embedstore.config import MIB, Settings, require
+from embedstore.config import MIB, Settings, require, require_cluster_address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,4 +57,6 @@ class ServiceConfig(Settings):
             require(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
         require(self.warm_tiles >= 0, f"warm_tiles is {self.warm_tiles}; expected 0 or more tiles")
         require(self.picture_cache_bytes >= 0, f"picture_cache_bytes is {self.picture_cache_bytes}; expected 0 or more")
+        if self.cluster is not None:
+            require_cluster_address(self.cluster)
         require(self.body_timeout_s > 0, f"body_timeout_s is {self.body_timeout_s}; expected more than 0 s")

@@ -7,8 +7,13 @@ import shutil
 import socket
 import sys
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from embedstore.quantities import human_bytes
+
+if TYPE_CHECKING:
+    from actors.nodes import NodeReport, RunInputs
 
 PACKAGES = (
     "embedstore", "lancedb", "pylance", "pyarrow", "ray", "torch", "torchvision", "timm", "jax", "flax", "optax",
@@ -51,7 +56,7 @@ def check_environment(store: str | None = None, *, address: str | None = None) -
     if store is not None:
         checks.append(_store(store))
     if address is not None:
-        checks.append(_cluster(address))
+        checks += _cluster(address, store)
     return checks
 
 
@@ -144,13 +149,47 @@ def _store(uri: str) -> Check:
     return Check(name="store", ok=True, found=f"{tables.uri}: {found}")
 
 
-def _cluster(address: str) -> Check:
-    from actors.cluster import cluster, nodes
-    from embedstore.errors import ClusterError
+def _cluster(address: str, store: str | None) -> list[Check]:
+    """The cluster, and each of its nodes: its embedstore, and whether it reaches the store and the slides in it."""
+    from actors.cluster import cluster
+    from actors.nodes import inspect_nodes, nodes
+    from embedstore.errors import EmbedStoreError
 
     try:
         with cluster(address):
-            found = "; ".join(f"{node.cpus} CPUs, {node.gpus} GPUs" for node in nodes())
-    except ClusterError as error:
-        return Check(name="cluster", ok=False, found=str(error))
-    return Check(name="cluster", ok=True, found=found)
+            live = nodes()
+            reports = inspect_nodes(live, _inputs(store), open_store=store is not None)
+    except EmbedStoreError as error:
+        return [Check(name="cluster", ok=False, found=str(error))]
+    total = f"{len(live)} node(s), {sum(node.cpus for node in live)} CPUs, {sum(node.gpus for node in live)} GPUs"
+    return [Check(name="cluster", ok=True, found=total), *(_node(report, store) for report in reports)]
+
+
+def _inputs(store: str | None) -> "RunInputs":
+    """What the nodes should reach: a store, and the slides that it knows."""
+    from actors.nodes import RunInputs
+    from embedstore.errors import EmbedStoreError
+    from embedstore.store import Store
+
+    if store is None:
+        return RunInputs()
+    try:
+        tables = Store.open(store)
+        return RunInputs(
+            store_uri=tables.uri,
+            files=tuple(row.path for row in tables.ledger.slides() if Path(row.path).is_absolute()),
+        )
+    except (EmbedStoreError, OSError):
+        return RunInputs()  # the check of the store says why
+
+
+def _node(report: "NodeReport", store: str | None) -> Check:
+    node = report.node
+    found = f"{node.cpus} CPUs, {node.gpus} GPUs"
+    if report.version is not None:
+        found += f", embedstore {report.version}, Python {report.python}"
+    if report.error is not None:
+        return Check(name=report.name, ok=False, found=f"{found}; {report.error}")
+    if store is not None:
+        found += f", reaches the store, sees {report.files} of {report.files} slides that were tried"
+    return Check(name=report.name, ok=True, found=found)

@@ -6,7 +6,9 @@ import pytest
 
 from actors import cluster
 from actors.dispatch import Dispatch, WorkerHandle
-from embedstore.errors import ClusterError, WorkerDiedError
+from embedstore.config import ExecutionConfig
+from embedstore.errors import ClusterError, ConfigError, WorkerDiedError
+from embedstore.service_config import ServiceConfig
 
 from .simulation import SimPool, SimWorker
 
@@ -18,7 +20,7 @@ _IMPORT_FAILED = (
 
 
 @pytest.mark.parametrize("answer", [None, b"", b"\0\0\6\4\0\0\0\0\0"])
-@pytest.mark.parametrize("address", ["auto", "10.0.0.1:6379", "ray://head:10001"])
+@pytest.mark.parametrize("address", ["auto", "10.0.0.1:6379"])
 def test_a_cluster_is_asked_before_ray_is(monkeypatch: pytest.MonkeyPatch, address: str, answer: bytes | None):
     """Ray notes the address of a cluster for 'auto', and would try for minutes to reach one that was killed."""
     ours, theirs = socket.socketpair()
@@ -39,7 +41,7 @@ def test_a_cluster_is_asked_before_ray_is(monkeypatch: pytest.MonkeyPatch, addre
             theirs.shutdown(socket.SHUT_WR)
         with pytest.raises(ClusterError, match=rf"^no Ray cluster at {address}: .*; start one"):
             cluster._require_reachable(address)
-    assert asked == [("head", 10001) if "head" in address else ("10.0.0.1", 6379)]
+    assert asked == [("10.0.0.1", 6379)]
     assert theirs.recv(9) == b"PRI * HTT"
     theirs.close()
 
@@ -65,3 +67,21 @@ def test_it_ends_the_run_and_is_no_fault_of_a_slide():
     dispatch.call(handle, "plan", failed=lambda error: pytest.fail("the slide was blamed"))
     with pytest.raises(ClusterError, match="cannot load"):
         dispatch.settle()
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "ray://head", "http://head:8265"])
+def test_addresses_of_others_than_drivers_are_refused_with_the_way_to_go(address: str):
+    with pytest.raises(
+        ConfigError, match=r"expected auto or host:port.*`ray job submit --address http://head:8265 -- "
+    ):
+        ExecutionConfig(address=address)
+    with pytest.raises(ConfigError), cluster.cluster(address):
+        pass
+    with pytest.raises(ConfigError):
+        ServiceConfig(cluster=address)
+
+
+def test_an_address_of_the_environment_is_refused_as_well(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster, "canonicalize_bootstrap_address", lambda _: "ray://head:10001")
+    with pytest.raises(ConfigError, match="Ray's client"):
+        cluster._require_reachable("auto")

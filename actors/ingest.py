@@ -120,6 +120,7 @@ def _summary(run_id: str, group: TilingGroup, store: Store, pending: PendingSlid
         already=pending.already,
         left_failed=pending.left_failed,
         without_views=_without_views(store, group),
+        off_map=_off_map(store, group),
     )
 
 
@@ -130,6 +131,12 @@ def _without_views(store: Store, group: TilingGroup) -> dict[str, int]:
         for name in group.collections
         if store.views(name).exists()
     }
+    return {name: slides for name, slides in counts.items() if slides}
+
+
+def _off_map(store: Store, group: TilingGroup) -> dict[str, int]:
+    """Number of slides that are not on its map yet, for each collection that has one."""
+    counts = {name: store.map(name).coverage(store.collection(name).slides())[1] for name in group.collections}
     return {name: slides for name, slides in counts.items() if slides}
 
 

@@ -39,6 +39,7 @@ class IngestSummary:
         tiles: Tiles embedded, each counted once however many extractors saw it.
         tiles_per_s: From the first tile embedded to the last; of the last tiling where there are several.
         without_views: Number of slides without views, for each collection that has stored views.
+        off_map: Number of slides that are not on its map yet, for each collection that has one.
         stopped: The run was stopped before its last slide.
     """
 
@@ -57,6 +58,7 @@ class IngestSummary:
     seconds: float = 0.0
     stage_s: StageSeconds = field(default_factory=StageSeconds)
     without_views: dict[str, int] = field(default_factory=dict)
+    off_map: dict[str, int] = field(default_factory=dict)
     stopped: bool = False
 
     def __add__(self, later: "IngestSummary") -> "IngestSummary":
@@ -76,6 +78,7 @@ class IngestSummary:
             seconds=self.seconds + later.seconds,
             stage_s=self.stage_s + later.stage_s,
             without_views=self.without_views | later.without_views,
+            off_map=self.off_map | later.off_map,
             stopped=self.stopped or later.stopped,
         )
 

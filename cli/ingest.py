@@ -7,7 +7,7 @@ import click
 
 from cli.extractor_flags import DEFAULT_EXTRACTOR, extractor_flags
 from cli.ingest_settings import EXECUTION, READING, RUN, TILING, TISSUE, VIEWS, resolve
-from cli.options import config_option, json_option, print_json, print_table, store_option
+from cli.options import config_option, json_option, print_json, print_off_map, print_table, store_option
 from embedstore.quantities import human_bytes, human_time
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def _print_summary(summary: "IngestSummary", store: str) -> None:
     click.echo(f"collections in {store}: {', '.join(summary.collections)}")
     for name, slides in summary.without_views.items():
         click.echo(f"{name} has stored views, but not of {slides} slide(s); --views makes them", err=True)
+    for name, slides in summary.off_map.items():
+        print_off_map(name, slides)
 
 
 def _print_estimate(estimate: "IngestEstimate", as_json: bool) -> None:

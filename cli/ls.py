@@ -1,6 +1,6 @@
 """`embedstore ls`."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,8 +35,13 @@ def command(store: str, collection: str | None, tiles: int | None, slide: str | 
         click.echo(f"{opened.uri} has no collection yet; `embedstore ingest SLIDES --store {store}` makes one")
     else:
         columns = ("name", "extractor", "dim", "tile_px", "mpp", "slides", "tiles", "views")
-        cells = [[*(row[column] for column in columns), human_bytes(row["bytes"])] for row in rows]
-        print_table(cells, ["collection", *columns[1:], "vectors"])
+        cells = [[*(row[column] for column in columns), human_bytes(row["bytes"]), _map_of(row)] for row in rows]
+        print_table(cells, ["collection", *columns[1:], "vectors", "map"])
+
+
+def _map_of(row: dict[str, Any]) -> str:
+    tiles, lacking = row["map_tiles"], row["slides_off_map"]
+    return "" if not tiles else f"{tiles:,} tiles" + (f", lacks {lacking:,} slides" if lacking else "")
 
 
 def _print_tiles(opened: "Store", name: str | None, n: int, slide: str | None, as_json: bool) -> None:

@@ -126,6 +126,12 @@ def print_found(found: "NotedTable", *, collection: str, as_json: bool) -> None:
     print_notes(found.notes)
 
 
+def print_off_map(collection: str, slides: int) -> None:
+    """Say that slides of a collection are not on its map."""
+    lacking = f"{slides:,} slide(s) of {collection} are not on its map"
+    click.echo(f"{lacking}; `embedstore map --collection {collection}` places them", err=True)
+
+
 def print_facts(*facts: tuple[str, object]) -> None:
     """A line of a card for each (name, value)."""
     for name, value in facts:

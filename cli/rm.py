@@ -20,6 +20,9 @@ from cli.options import confirm, json_option, print_json, store_option
     help="Remove the stored views of this collection; repeatable.",
 )
 @click.option(
+    "--map", "maps", multiple=True, metavar="COLLECTION", help="Remove the map of this collection; repeatable."
+)
+@click.option(
     "--column",
     "columns",
     multiple=True,
@@ -33,39 +36,54 @@ def command(
     slides: tuple[str, ...],
     patients: tuple[str, ...],
     views: tuple[str, ...],
+    maps: tuple[str, ...],
     columns: tuple[str, ...],
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove slides or patients from a store: rows, views, labels and records; or views of a collection, or a column.
+    """Remove slides or patients from a store: rows, views, labels and records; or views, a map, a column.
 
     They are gone from reads and searches at once, and from the files after `embedstore compact --keep-hours 0`.
     """
     from embedstore import api
 
-    if not (slides or patients or views or columns):
-        raise click.UsageError("name what to remove with --slide, --patient, --views or --column")
+    if not (slides or patients or views or maps or columns):
+        raise click.UsageError("name what to remove with --slide, --patient, --views, --map or --column")
     opened = api.open(store)
     chosen = opened.find_slides(slides=slides, patients=patients) if slides or patients else []
     stored_views = {name: opened.count_views(name) for name in views}
+    mapped = {name: opened.collection(name) for name in maps}
+    map_tiles = {name: len(collection.map()) for name, collection in mapped.items()}
     if not yes:
         lines = [*chosen, *(f"{count:,} views of {name}" for name, count in stored_views.items())]
+        lines += [f"the map of {name}, {count:,} tiles" for name, count in map_tiles.items()]
         lines += [f"column {name!r} of all slides" for name in columns]
         click.echo("\n".join(lines), err=True)
-        kinds = {f"these {len(chosen)} slide(s)": chosen, "these views": views, "these columns": columns}
+        kinds = {
+            f"these {len(chosen)} slide(s)": chosen,
+            "these views": views,
+            "these maps": maps,
+            "these columns": columns,
+        }
         what = " and ".join(kind for kind, named in kinds.items() if named)
         confirm(f"Remove {what} from {opened.uri}?")
     if columns:
         opened.remove_columns(columns)
     removed_views = {name: opened.remove_views(name) for name in stored_views}
+    for collection in mapped.values():
+        collection.remove_map()
     removed = opened.remove(slides=chosen) if chosen else {}
     if as_json:
-        print_json({"slides": chosen, "rows": removed, "views": removed_views, "columns": list(columns)})
+        print_json(
+            {"slides": chosen, "rows": removed, "views": removed_views, "maps": list(maps), "columns": list(columns)}
+        )
         return
     for name in columns:
         click.echo(f"column {name!r} removed")
     for name, count in removed_views.items():
         click.echo(f"{name}: {count:,} views removed")
+    for name in maps:
+        click.echo(f"{name}: map removed; `embedstore map` makes another")
     if chosen:
         for name, rows in removed.items():
             click.echo(f"{name}: {rows} tiles removed")

@@ -4,7 +4,7 @@ from typing import Literal
 
 import click
 
-from cli.options import collection_option, json_option, print_json, print_table, store_option
+from cli.options import collection_option, json_option, print_json, print_off_map, print_table, store_option
 
 
 @click.command(epilog="Example:  embedstore status --store my-store --state failed")
@@ -29,7 +29,8 @@ def command(
     """Show the outcome for each slide: state, tiles, reader, seconds, and the reason of a failure."""
     from embedstore import api
 
-    rows = api.open(store).outcomes(collection=collection, states=states, slide_id=slide).to_pylist()
+    opened = api.open(store)
+    rows = opened.outcomes(collection=collection, states=states, slide_id=slide).to_pylist()
     if as_json:
         print_json(rows)
         return
@@ -54,3 +55,6 @@ def command(
     )
     counts = {state: sum(row["state"] == state for row in rows) for state in ("done", "empty", "failed")}
     click.echo(", ".join(f"{n} {state}" for state, n in counts.items()), err=True)
+    for chosen in opened.collections if collection is None else [opened.collection(collection)]:
+        if lacking := chosen.summary().slides_off_map:
+            print_off_map(chosen.name, lacking)

@@ -22,6 +22,8 @@ class CollectionSummary:
         tiles: Tiles.
         views: Stored views of each tile.
         slides_with_views: Slides whose views are stored.
+        map_tiles: Tiles on its map; 0 where it has none.
+        slides_off_map: Slides that came after its map was made and were not placed into it yet.
         bytes: Size of the vectors.
         version: Of the table.
     """
@@ -37,5 +39,7 @@ class CollectionSummary:
     tiles: int
     views: int
     slides_with_views: int
+    map_tiles: int
+    slides_off_map: int
     bytes: int
     version: int

@@ -74,7 +74,8 @@ def python_terms(message: str) -> str:
         command += next((f" --{what}" for what in ("views", "column") if command == "rm" and f"--{what}" in rest), "")
         call = CALLS.get(command)
         if call is not None:
-            keywords = [_keyword(*flag) for flag in re.findall(_FLAG, rest) if flag[0] not in IMPLIED]
+            implied = (*IMPLIED, *["collection"] * call.startswith("collection."))
+            keywords = [_keyword(*flag) for flag in re.findall(_FLAG, rest) if flag[0] not in implied]
             if "--store" in rest:
                 call = call.replace("store.", "embedstore.create(path).")
             terms.append(call.format(", ".join([*filter(None, [POSITIONAL.get(command)]), *keywords])))

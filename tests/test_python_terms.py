@@ -40,6 +40,7 @@ CSS = {"accent", "card", "ink", "line", "paper"}
         ("`embedstore predict --head h --slide a` makes them", "head.predict(slides=[…])"),
         ("`embedstore ingest … --views 4` makes them", "store.ingest(slides, views=4)"),
         ("`embedstore ingest SLIDES --store PATH` makes one", "embedstore.create(path).ingest(slides)"),
+        ("`embedstore map --collection c` makes it", "collection.make_map()"),
         ("`embedstore status` lists them; `embedstore status` too", "store.status"),
         ("`ray start --head`, or leave --address out", "execution={'address': …}"),
         ("pass a file with --weights FILE", "ExtractorConfig(ref=…, weights=…)"),

@@ -84,7 +84,8 @@ class Collection:
 
     def summary(self) -> CollectionSummary:
         """What it holds, in numbers."""
-        record, views = self._table.record(), self._tables.views(self.name)
+        record, views, slides = self._table.record(), self._tables.views(self.name), self.slides
+        map_tiles, slides_off_map = self._tables.map(self.name).coverage(slides)
         return CollectionSummary(
             name=self.name,
             table=self._tables.table_name(self.name),
@@ -93,10 +94,12 @@ class Collection:
             dim=self.dim,
             tile_px=record.tiling.tile_px,
             mpp=record.tiling.mpp,
-            slides=len(self.slides),
+            slides=len(slides),
             tiles=len(self),
             views=views.config().count if views.exists() else 0,
             slides_with_views=len(views.slides()),
+            map_tiles=map_tiles,
+            slides_off_map=slides_off_map,
             bytes=self._table.vectors_bytes(),
             version=self._table.dataset().version,
         )
@@ -424,6 +427,17 @@ class Collection:
         given = build_config(MapConfig, config, **settings) if config is not None or settings else None
         with progress_bar(on_progress) as report:
             return make_map(self._tables, self._table, given, rebuild=rebuild, on_progress=report)
+
+    def remove_map(self) -> None:
+        """Remove its map; `make_map` makes another.
+
+        Raises:
+            MapNotFoundError: there is none.
+            StoreBusyError: another process is writing to the map.
+        """
+        held = self._tables.map(self.name)
+        held.record()
+        held.drop()
 
     def map(self) -> Table:
         """The tiles on its map, a row each: tile_id, slide_id, and map_x and map_y, about -1 to 1.

@@ -292,6 +292,10 @@ class RemoteCollection:
             run_job(self._connection, self._connection.post(self._path("map"), body), on_progress)
         )
 
+    def remove_map(self) -> None:
+        """Remove its map; errors as of `embedstore.Collection.remove_map`."""
+        self._connection.delete(self._path("map"))
+
     def map(self) -> Table:
         """The tiles on its map, a row each; as `embedstore.Collection.map`."""
         from embedstore.maps import COLUMNS

@@ -250,11 +250,15 @@ class Visible:
             return facts
         counts, views = self.slide_counts(collection), self.service.tables.views(collection.name)
         tiles = sum(counts.values())
+        held = self.service.tables.map(collection.name)
+        map_tiles, slides_off_map = held.coverage(visible & collection.slides.keys())
         seen = {
             "slides": len(counts),
             "tiles": tiles,
             "bytes": facts["bytes"] // max(facts["tiles"], 1) * tiles,
             "slides_with_views": len(visible & views.slides().keys()) if views.exists() else 0,
+            "map_tiles": map_tiles,
+            "slides_off_map": slides_off_map,
         }
         return facts | seen
 

@@ -60,6 +60,13 @@ class CollectionMap(DerivedTable):
             )
         return MapRecord.from_record(record)
 
+    def coverage(self, slides: Iterable[str]) -> tuple[int, int]:
+        """Tiles of some slides that are on the map, and how many of the slides it lacks; (0, 0) without a map."""
+        if not self.exists():
+            return 0, 0
+        known, on_map = set(slides), self.slides()
+        return sum(count for name, count in on_map.items() if name in known), len(known - on_map.keys())
+
     def rows(self, *, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows; errors as in `record`."""
         self._require()

@@ -8,8 +8,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from cli.main import app
-from embedstore.store import Store
-from tests.export.prediction_scene import grid, make_store
+from embedstore.errors import MapNotFoundError
+from embedstore.store import Outcome, Store
+from tests.export.prediction_scene import add_folder, grid, make_store
 
 
 @pytest.fixture
@@ -17,8 +18,8 @@ def store(tmp_path: Path) -> Store:
     return make_store(tmp_path, {"a.svs": grid(4, 3), "b.svs": grid(3, 2)})
 
 
-def run(store: Store, *args: object) -> Result:
-    result = CliRunner().invoke(app, ["map", *map(str, args), "--store", store.uri])
+def run(store: Store, *args: object, command: str = "map") -> Result:
+    result = CliRunner().invoke(app, [command, *map(str, args), "--store", store.uri])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -40,3 +41,19 @@ def test_a_picture_needs_a_file_that_pil_knows(store: Store, tmp_path: Path):
     wrong = run(store, "--method", "pca", "--out", tmp_path / "map.xyz")
     assert wrong.exit_code == 2 and "name a .png or .jpg" in wrong.stderr
     assert not (tmp_path / "map.xyz").exists()
+
+
+def test_what_is_not_on_the_map_is_told_and_the_map_can_be_removed(store: Store):
+    run(store, "--method", "pca")
+    add_folder(store, "c", ("x.png", "y.png"))
+    done = Outcome(collection="toy", slide_id="c", path="c", state="done", tiles=2)
+    store.ledger.record([], [done])
+    assert "18 tiles, lacks 1 slides" in run(store, command="ls").stdout
+    assert "1 slide(s) of toy are not on its map" in run(store, command="status").stderr
+    run(store)
+    assert "20 tiles" in run(store, command="ls").stdout and "map" not in run(store, command="status").stderr
+    removed = json.loads(run(store, "--map", "toy", "--yes", "--json", command="rm").stdout)
+    assert removed["maps"] == ["toy"]
+    assert not store.map("toy").exists()
+    with pytest.raises(MapNotFoundError):
+        run(store, "--map", "toy", "--yes", command="rm")

@@ -27,3 +27,15 @@ def test_slides_are_removed_and_the_log_tells_of_it(tmp_path):
         assert len(remote.access_log.table(since=dt.datetime(2999, 1, 1, tzinfo=dt.UTC))) == 0
         with pytest.raises(errors.OnlyAtStoreError, match="delete what they did"):
             remote.access_log.purge(dt.datetime.now(dt.UTC))
+
+
+def test_a_map_is_removed(tmp_path):
+    tables = make_store(tmp_path, {"a.svs": grid(4, 3)})
+    local = embedstore.open(tables.uri).collection()
+    local.make_map(method="pca")
+    with served(tables.uri) as socket, connect_by(socket) as remote:
+        assert remote.collection().summary() == local.summary() and local.summary().map_tiles == 12
+        remote.collection().remove_map()
+        assert local.map_facts is None
+        with pytest.raises(errors.MapNotFoundError):
+            remote.collection().remove_map()

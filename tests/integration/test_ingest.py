@@ -123,7 +123,9 @@ def test_force_embeds_a_slide_again(ingested: Path, slides: Path, tmp_path: Path
     store = shutil.copytree(ingested, tmp_path / "store")
     run = ("ingest", slides / "s0.svs", "-s", store, "-e", "colour-12", "--in-process", "--json")
     version = lance.dataset(f"{store}/tiles-{COLLECTION}.lance").version
-    assert embedstore(*run, "--force", "s0.svs").json()["done"] == 1
+    assert embedstore("map", "-s", store, "--method", "pca").code == 0
+    forced = embedstore(*run, "--force", "s0.svs").json()
+    assert (forced["done"], forced["off_map"]) == (1, {COLLECTION: 1})
     assert table(store).equals(table(ingested))
     assert lance.dataset(f"{store}/tiles-{COLLECTION}.lance").version > version
 

@@ -109,3 +109,21 @@ def _ask_for_a_map(store: Store, client: TestClient) -> None:
     assert result["note"] == "9 of 22 tiles, drawn evenly over the slides"
     places = map_from_bytes(client.get(MAP).content).places
     assert places.shape == (9, 2) and np.isfinite(places).all()
+
+
+def test_an_administrator_removes_it_and_collections_tell_of_it(tmp_path: Path):
+    store = make_store(tmp_path, {"a": grid(4, 3), "b": grid(3, 2), "c": grid(2, 2)})
+    make_map(store, store.collection("toy"), MapConfig(method="pca"))
+    project = store.tokens.create("of-project", role="admin", project="cohort = 'A'")
+    with client_of(store, token=project) as client:
+        facts = client.get("/api/collections/toy").json()
+        assert (facts["map_tiles"], facts["slides_off_map"]) == (16, 0)
+        assert client.delete(MAP).status_code == 403
+    with client_of(store, token=store.tokens.create("all", role="admin")) as client:
+        assert client.get("/api/collections/toy").json()["map_tiles"] == 22
+        assert client.delete(MAP).status_code == 204
+        assert client.get(MAP).status_code == 404 and client.delete(MAP).status_code == 404
+        assert client.get("/api/collections/toy").json()["map_tiles"] == 0
+    with client_of(store, token=store.tokens.create("last", role="admin")) as client:
+        actions = [row["action"] for row in client.get("/api/access-log").json()["rows"]]
+        assert actions.count("map.remove") == 1

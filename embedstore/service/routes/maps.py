@@ -8,13 +8,13 @@ import pyarrow as pa
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from embedstore.errors import ConfigError
+from embedstore.errors import ConfigError, NotAllowedError
 from embedstore.maps import MapColours, TileMap, colours_to_bytes, column_of, map_colours, map_to_bytes, read_map
 from embedstore.search.filters.columns import Column
 from embedstore.service.answers import content
 from embedstore.service.failures import answers
 from embedstore.service.routes.jobs import ACCEPTED, JobAnswer, start_job
-from embedstore.service.visible import SeenByFitter, SeenByReader, Visible
+from embedstore.service.visible import SeenByAdmin, SeenByFitter, SeenByReader, Visible
 
 router = APIRouter(prefix="/api/collections", tags=["maps"])
 
@@ -71,6 +71,21 @@ async def show_map(request: Request, seen: SeenByReader, collection: str) -> Res
         return Response(data, media_type=SAFETENSORS, headers=headers)
 
     return await seen.run("reads", request, read)
+
+
+@router.delete("/{collection}/map", status_code=204, response_class=Response, responses=answers(409))
+async def remove_map(request: Request, seen: SeenByAdmin, collection: str) -> None:
+    """Remove the map of a collection."""
+
+    def remove() -> None:
+        if seen.caller.project is not None:
+            raise NotAllowedError("a map is of the whole store; a token of a project cannot remove it")
+        chosen = seen.service.collection(collection)
+        seen.service.tables.map(collection).record()  # raises before the log says that it is removed
+        seen.changed("map.remove", collection=collection)
+        chosen.remove_map()
+
+    await seen.run("writes", request, remove)
 
 
 @router.get("/{collection}/map/colours", response_class=Response, responses=content(SAFETENSORS) | answers())

@@ -63,6 +63,10 @@ class SlideFormatError(SlideError, ValueError):
     """No reader opens the file, or what it holds is not a slide."""
 
 
+class SlideChangedError(SlideError, OSError):
+    """A slide's file was written to, or replaced, between its planning and the last of its tiles."""
+
+
 class ResolutionError(SlideError, ValueError):
     """A slide does not state its resolution, or is coarser than the requested mpp."""
 

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.config import TilingConfig
-from embedstore.errors import RegionReadError
+from embedstore.errors import RegionReadError, SlideChangedError
 from embedstore.slides.image_file import read_image
 from embedstore.slides.readers import open_slide
 from embedstore.slides.slide import Pixels, Slide
 from embedstore.slides.tiling.resize import fit_square
 from embedstore.slides.tiling.slide_grid import edge_and_stride
-from embedstore.slides.tiling.slide_plan import SlidePlan
+from embedstore.slides.tiling.slide_plan import SlidePlan, fingerprint_of
 
 
 def read_square(slide: Slide, xy_l0: tuple[int, int], level: int, *, region: Pixels, out: Pixels) -> None:
@@ -49,13 +49,21 @@ class TileReader:
 
         Raises:
             SlideNotFoundError, SlideFormatError: it is gone, or does not open.
+            SlideChangedError: it is another file than the one that was planned.
         """
         self._plan, self._tile_px = plan, tiling.tile_px
         self.first_error: str | None = None
         self._slide: Slide | None = None
         if plan.names is not None:
             return
+        self._state = _file_state(plan.source.path)
         self._slide = open_slide(plan.source.path, reader=plan.reader)
+        try:
+            if fingerprint_of(plan.source) != plan.fingerprint:
+                raise self._changed()
+        except BaseException:
+            self._slide.close()
+            raise
         downsample = self._slide.level_downsamples[plan.level]
         edge_px = max(1, round(plan.edge_l0 / downsample))
         self._region = self._slide.region_buffer(edge_px, edge_px)
@@ -66,6 +74,8 @@ class TileReader:
 
         Returns:
             Pixels, (n, tile_px, tile_px, 3) uint8 RGB, and (n,) bool: which tiles could be read; the others are zeros.
+        Raises:
+            SlideChangedError: its file was written to since it was opened, so that tiles may be of two contents.
         """
         count, edge = stop - start, self._tile_px
         pixels, readable = np.empty((count, edge, edge, 3), np.uint8), np.ones(count, bool)
@@ -75,7 +85,15 @@ class TileReader:
             except RegionReadError as error:
                 pixels[i], readable[i] = 0, False
                 self.first_error = self.first_error or str(error)
+        if self._slide is not None and _file_state(self._plan.source.path) not in (None, self._state):
+            raise self._changed()
         return pixels, readable
+
+    def _changed(self) -> SlideChangedError:
+        return SlideChangedError(
+            f"slide {self._plan.slide_id!r}: its file {self._plan.source.path} changed while it was read; no tile of "
+            "it is kept; wait until it is copied completely, and run again with --retry-failed"
+        )
 
     def _read_tile(self, index: int, out: Pixels) -> None:
         plan = self._plan
@@ -100,6 +118,15 @@ class TileReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _file_state(path: str) -> tuple[int, int, int] | None:
+    """What changes when a file is written to or replaced; None for one that is gone: who has it open reads on."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def read_tile(path: str | Path, tile_px: int) -> Pixels:

@@ -9,7 +9,14 @@ import openslide
 import pytest
 
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
-from embedstore.errors import NoTileError, RegionReadError, ResolutionError, SlideNotFoundError, TissueError
+from embedstore.errors import (
+    NoTileError,
+    RegionReadError,
+    ResolutionError,
+    SlideChangedError,
+    SlideNotFoundError,
+    TissueError,
+)
 from embedstore.slides import SlidePlan, SlideSource, TileReader, fingerprint, plan_slide
 from tests.slides.drawings import GLASS, damage_tile, tissue_picture, write_dicom, write_tiff
 
@@ -88,8 +95,8 @@ def test_any_run_of_tiles_is_the_same_tiles(slide_path):
 
 def test_a_damaged_tile_is_marked_and_the_others_are_read(tmp_path):
     path = write_tiff(tmp_path / "s.svs", tissue_picture(1024, 1024), factors=(1, 4))
-    made = plan(path)
     damage_tile(path, page=0, index=8 * 4 + 4)
+    made = plan(path)
     with TileReader(made, TILING) as reader:
         assert reader.first_error is None
         pixels, readable = reader.read(0, len(made))
@@ -111,6 +118,24 @@ def test_a_slide_that_went_away_says_so(tmp_path):
     path.unlink()
     with pytest.raises(SlideNotFoundError, match=r"s\.svs"):
         TileReader(made, TILING)
+
+
+def test_a_slide_that_changes_is_not_read_on(tmp_path):
+    path, other = (
+        write_tiff(tmp_path / f"{shade}.svs", tissue_picture(512, 512) - shade, factors=(1,)) for shade in (0, 9)
+    )
+    made, content = plan(path), path.read_bytes()
+    with TileReader(made, TILING) as reader:
+        reader.read(0, 1)
+        path.write_bytes(other.read_bytes())
+        with pytest.raises(SlideChangedError, match=r"slide 's': .* changed while it was read"):
+            reader.read(1, 2)
+    with pytest.raises(SlideChangedError):
+        TileReader(made, TILING)
+    path.write_bytes(content)
+    with TileReader(made, TILING) as reader:
+        path.unlink()  # whoever has it open reads on
+        assert reader.read(0, 1)[1].all()
 
 
 # -- reasons --------------------------------------------------------------------------------

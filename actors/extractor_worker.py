@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from actors.reader import Chunk, PlannedSlide
 from actors.request import Target
 from embedstore.config import ViewConfig
-from embedstore.errors import UnknownKeyError
+from embedstore.errors import ExtractorError, UnknownKeyError
 from embedstore.extractors import BatchStream, load_extractor
 from embedstore.extractors.torch_runtime import set_threads
 from embedstore.store import Collection, FragmentWriter, SlideFragments, ViewRows, Views
@@ -37,6 +37,14 @@ class FinishedSlide:
     stored_tiles: int
     extract_s: float
     write_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedSlide:
+    """A slide of which an embedding is no number, in a run whose other embeddings are."""
+
+    key: str
+    error: ExtractorError
 
 
 class ExtractorWorker:
@@ -84,18 +92,20 @@ class ExtractorWorker:
             if (name := branch.collection.name) in collections:
                 branch.open(key, slide_id, planned, tiles=name not in views_only)
 
-    def feed(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> list[FinishedSlide]:
+    def feed(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> list[FinishedSlide | FailedSlide]:
         """Add tiles to the batches, and embed each batch that is full.
 
         Returns:
-            The slides that are finished with this.
+            The slides that are finished with this, or have failed.
+        Raises:
+            ExtractorError: not one embedding so far is finite in float16.
         """
         branches = [branch for branch in self._branches if chunk.key in branch.slides]
         if not branches:
             raise UnknownKeyError(f"this extractor has not opened {chunk.key!r}")
         return [finished for branch in branches for finished in branch.feed(chunk, pixels)]
 
-    def flush(self) -> list[FinishedSlide]:
+    def flush(self) -> list[FinishedSlide | FailedSlide]:
         """Embed what is left in half-filled batches."""
         return [finished for branch in self._branches for finished in branch.flush()]
 
@@ -110,6 +120,7 @@ class _Slide:
     """A slide that is being embedded.
 
     Attributes:
+        is_finite: Whether all of its embeddings are, so far.
         first_copy: Number of the first copy of each tile to embed: 0, the tile itself, or 1 where only views are added.
         stored_tiles: Number of its tiles that the collection had before, where only views are added.
     """
@@ -117,6 +128,7 @@ class _Slide:
     writer: FragmentWriter
     first_copy: int
     stored_tiles: int
+    is_finite: bool = True
     extract_s: float = 0.0
     write_s: float = 0.0
 
@@ -145,7 +157,8 @@ class _Branch:
         self._view_table, self._view_config = Views(store_uri, target.collection), views
         self._copies = 1 + (views.count if views is not None else 0)
         self.extractor = load_extractor(target.extractor, device=device)
-        self._stream = BatchStream(self.extractor, batch_tiles)
+        self._stream = BatchStream(self.extractor, batch_tiles, checked=False)
+        self._proved = False  # it gave an embedding that is finite: its weights are sound
         self._waiting: deque[_Waiting] = deque()
         self.slides: dict[str, _Slide] = {}
 
@@ -182,7 +195,7 @@ class _Branch:
             stored_tiles=0 if stored is None else len(stored),
         )
 
-    def feed(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> list[FinishedSlide]:
+    def feed(self, chunk: Chunk, pixels: NDArray[np.uint8]) -> list[FinishedSlide | FailedSlide]:
         rows, first = chunk.start + np.arange(len(chunk.readable)), self.slides[chunk.key].first_copy
         copies = rows[:, None] * self._copies + np.arange(first, self._copies)
         readable, unreadable = copies[chunk.readable].ravel(), copies[~chunk.readable].ravel()
@@ -200,7 +213,7 @@ class _Branch:
             changed += self._put_in_order(embeddings, time.perf_counter() - began)
         return self._finished(changed)
 
-    def flush(self) -> list[FinishedSlide]:
+    def flush(self) -> list[FinishedSlide | FailedSlide]:
         began = time.perf_counter()
         embeddings = self._stream.flush()
         return self._finished(self._put_in_order(embeddings, time.perf_counter() - began))
@@ -212,6 +225,10 @@ class _Branch:
             Keys of these slides.
         """
         changed: list[str] = []
+        finite = np.isfinite(embeddings).all(axis=1)
+        self._proved = self._proved or bool(finite.any())
+        if not self._proved:
+            self.extractor.check_embeddings(embeddings)
         start = 0
         while start < len(embeddings):
             waiting = self._waiting[0]
@@ -219,6 +236,7 @@ class _Branch:
             copies = waiting.copies[waiting.done : waiting.done + n]
             if waiting.key in self.slides:
                 self.slides[waiting.key].extract_s += took_s * n / len(embeddings)
+                self.slides[waiting.key].is_finite &= bool(finite[start : start + n].all())
                 self._put(waiting.key, copies, embeddings[start : start + n])
                 changed.append(waiting.key)
             start += n
@@ -229,6 +247,8 @@ class _Branch:
 
     def _put(self, key: str, copies: NDArray[np.int64], embeddings: NDArray[np.float16] | None) -> None:
         slide = self.slides[key]
+        if not slide.is_finite:
+            return
         began = time.perf_counter()
         tiles, view = np.divmod(copies, self._copies)
         for put, chosen, rows in (
@@ -239,12 +259,14 @@ class _Branch:
                 put(rows[chosen], None if embeddings is None else embeddings[chosen])
         slide.write_s += time.perf_counter() - began
 
-    def _finished(self, changed: Sequence[str]) -> list[FinishedSlide]:
-        """Remove and return those of the changed slides whose rows are all written."""
-        finished = []
+    def _finished(self, changed: Sequence[str]) -> list[FinishedSlide | FailedSlide]:
+        """Those of the changed slides that have failed, and those whose rows are all written, which are removed."""
+        finished: list[FinishedSlide | FailedSlide] = []
         for key in dict.fromkeys(changed):
             slide = self.slides[key]
-            if slide.writer.complete:
+            if not slide.is_finite:  # it stays, to take what tiles are still on their way, until it is dropped
+                finished.append(FailedSlide(key=key, error=self._not_finite(slide.writer.slide_id)))
+            elif slide.writer.complete:
                 del self.slides[key]
                 fragments = slide.writer.finish()
                 finished.append(
@@ -257,3 +279,10 @@ class _Branch:
                     )
                 )
         return finished
+
+    def _not_finite(self, slide_id: str) -> ExtractorError:
+        return ExtractorError(
+            f"slide {slide_id!r}: extractor {self.extractor.name!r} gave embeddings that float16 cannot hold (beyond "
+            "±65504, or NaN) for some of its tiles, and not for those of other slides; on CUDA try precision bf16 or "
+            "fp32, with --retry-failed"
+        )

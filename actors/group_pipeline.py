@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from actors.active_slide import ActiveSlide
 from actors.commit_buffer import CommitBuffer
 from actors.dispatch import Dispatch, WorkerHandle
-from actors.extractor_worker import FinishedSlide
+from actors.extractor_worker import FailedSlide, FinishedSlide
 from actors.ingest_workers import WorkerGroup
 from actors.jobs import RunContext, SlideJob
 from actors.reader import NAMED, Chunk, PlannedSlide, without_arrays
@@ -271,7 +271,7 @@ class GroupPipeline:
             )
             return
 
-        def fed(finished: list[FinishedSlide]) -> None:
+        def fed(finished: list[FinishedSlide | FailedSlide]) -> None:
             self.in_flight_bytes -= size
             self._counts.add_tiles(int(chunk.readable.sum()))
             self._collect(finished)
@@ -297,16 +297,19 @@ class GroupPipeline:
 
         self._dispatch.call(self.group.extractor, "feed", chunk, pixels, done=fed, lost=lost, failed=failed)
 
-    def _flushed(self, finished: list[FinishedSlide]) -> None:
+    def _flushed(self, finished: list[FinishedSlide | FailedSlide]) -> None:
         self._flushing = False
         self._collect(finished)
         if self._active and not self.in_flight_bytes and not any(slide.has_more for slide in self._active.values()):
             # All tiles were fed and some were not embedded: the extractor was restarted between two calls.
             self.restart()
 
-    def _collect(self, finished_slides: Sequence[FinishedSlide]) -> None:
+    def _collect(self, finished_slides: Sequence[FinishedSlide | FailedSlide]) -> None:
         """Record what the extractor finished: a slide is done once it is finished for every collection."""
         for finished in finished_slides:
+            if isinstance(finished, FailedSlide):
+                self._drop_failed(finished.key, finished.error)
+                continue
             slide = self._active.get(finished.key)
             if slide is None:
                 continue

@@ -43,6 +43,10 @@ class Extractor(ABC):
             ExtractorError: pixels of another shape or type, or an embedding that float16 cannot hold.
         """
 
+    def embed_unchecked(self, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """`embed`, but what float16 cannot hold may come as it is, for a caller that looks which tiles it is of."""
+        return self.embed(pixels)
+
     def record(self) -> dict[str, Any]:
         """Everything that determines the embeddings, as JSON values; it is stored with a collection."""
         return {"name": self.name, "dim": self.dim, "tile_px": self.tile_px, "mpp": self.mpp, "digest": self.digest}

@@ -27,13 +27,17 @@ class BatchStream:
     and are returned by a later `push`, or by `flush`.
 
     Memory is bounded: three batches of pixels in staging, three on the device, and their rows.
+
+    Args:
+        checked: Raise ExtractorError for an embedding that float16 cannot hold; otherwise it comes as it is.
     """
 
-    def __init__(self, extractor: Extractor, batch_tiles: int | None = None) -> None:
+    def __init__(self, extractor: Extractor, batch_tiles: int | None = None, *, checked: bool = True) -> None:
         if batch_tiles is not None and batch_tiles < 1:
             raise ConfigError(f"batch_tiles is {batch_tiles}; expected 1 or more")
         self.extractor = extractor
         self.batch_tiles = batch_tiles or extractor.batch_tiles
+        self._checked = checked
         self._pipeline = _make_pipeline(extractor, self.batch_tiles)
         self._shape = (self.batch_tiles, extractor.tile_px, extractor.tile_px, 3)
         self._staging: Pixels | None = None
@@ -74,7 +78,8 @@ class BatchStream:
     def _rows(self, ready: list[Rows]) -> Rows:
         if not ready:
             return np.empty((0, self.extractor.dim), np.float16)
-        return self.extractor.check_embeddings(ready[0] if len(ready) == 1 else np.concatenate(ready))
+        rows = ready[0] if len(ready) == 1 else np.concatenate(ready)
+        return self.extractor.check_embeddings(rows) if self._checked else rows
 
 
 def _make_pipeline(extractor: Extractor, batch_tiles: int) -> "_HostPipeline | CudaPipeline":
@@ -103,7 +108,7 @@ class _HostPipeline:
         target[:] = pixels
 
     def submit(self, batch: Pixels, filled: int) -> list[Rows]:
-        return [self._extractor.embed(batch)[:filled]]
+        return [self._extractor.embed_unchecked(batch)[:filled]]
 
     def drain(self) -> list[Rows]:
         return []

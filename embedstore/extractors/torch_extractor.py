@@ -63,13 +63,16 @@ class TorchExtractor(Extractor):
         """Embed tiles on the device: (n, tile_px, tile_px, 3) uint8 to (n, dim) float16, with n above 0."""
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
+        return self.check_embeddings(self.embed_unchecked(pixels))
+
+    def embed_unchecked(self, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
         self.check_pixels(pixels)
         rows = np.empty((len(pixels), self.dim), np.float16)
         for start in range(0, len(pixels), self.batch_tiles):
             tiles = torch.from_numpy(np.ascontiguousarray(pixels[start : start + self.batch_tiles]))
             tiles = tiles.to(self.torch_device)
             rows[start : start + len(tiles)] = self.finite(self.forward_in_parts(tiles).cpu().numpy(), tiles)
-        return self.check_embeddings(rows)
+        return rows
 
 
 def sha256_of_tensors(tensors: dict[str, torch.Tensor], preprocessing: str) -> str:

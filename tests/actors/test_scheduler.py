@@ -15,12 +15,12 @@ from actors.extractor_worker import ExtractorWorker
 from actors.group_pipeline import GroupPipeline
 from actors.reader import Chunk, PlannedSlide
 from embedstore.config import RunConfig
-from embedstore.errors import AccessError, RunError, WorkerDiedError
+from embedstore.errors import AccessError, ExtractorError, RunError, WorkerDiedError
 from embedstore.slides import SlideSource
 from tests.marks import slow
 
 from .scene import FAST, SLIDES, DriverKilled, Scene, assert_complete
-from .toys import CONFIG, ToyReader, expected, pixels_of
+from .toys import CONFIG, ToyExtractor, ToyReader, expected, pixels_of
 
 
 def test_every_tile_is_there_once_and_in_order(tmp_path: Path):
@@ -259,6 +259,38 @@ def test_a_slide_that_kills_its_reader_as_it_is_opened_fails_alone(tmp_path: Pat
     scene = Scene(tmp_path)
     scene.run(["poison:9", *SLIDES], reader=Fragile)
     assert scene.states() == dict.fromkeys(SLIDES, "done") | {"poison:9": "failed"}
+
+
+class SometimesNoNumber(ToyExtractor):
+    """NaN for tiles whose first pixel is one of these; None for all tiles."""
+
+    pixels: np.ndarray | None = None
+
+    def embed(self, pixels: np.ndarray) -> np.ndarray:
+        rows = super().embed(pixels)
+        bad = np.ones(len(rows), bool) if self.pixels is None else (pixels == self.pixels).all(axis=(1, 2, 3))
+        rows[bad] = np.nan
+        return rows
+
+
+@pytest.mark.parametrize("tile", [0, 39])
+def test_an_embedding_that_is_no_number_costs_its_slide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: int):
+    monkeypatch.setattr("actors.extractor_worker.load_extractor", lambda config, device: SometimesNoNumber())
+    monkeypatch.setattr(SometimesNoNumber, "pixels", pixels_of("c:40", tile, tile + 1)[0])
+    scene = Scene(tmp_path)
+    scene.run(SLIDES, groups=1)
+    assert scene.states() == dict.fromkeys(SLIDES, "done") | {"c:40": "failed"}
+    (failed,) = scene.store.ledger.outcomes(states=("failed",))
+    assert failed.error == "ExtractorError" and "that float16 cannot hold" in (failed.reason or "")
+    monkeypatch.setattr("actors.extractor_worker.load_extractor", lambda config, device: ToyExtractor())
+    scene.run(SLIDES)
+    assert_complete(scene, SLIDES)
+
+
+def test_an_extractor_that_gives_no_number_at_all_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("actors.extractor_worker.load_extractor", lambda config, device: SometimesNoNumber())
+    with pytest.raises(ExtractorError, match=r"\d+ of \d+ embeddings that float16 cannot hold"):
+        Scene(tmp_path).run(SLIDES)
 
 
 def test_a_forced_slide_without_rows_that_fails_is_recorded(tmp_path: Path):

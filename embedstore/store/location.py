@@ -31,7 +31,7 @@ def table_names(uri: str) -> list[str]:
     local = local_path(uri)
     if local is not None:
         try:  # `glob` would say nothing of a folder that may not be read
-            return sorted(path.stem for path in local.iterdir() if path.suffix == ".lance")
+            return sorted(path.stem for path in local.iterdir() if path.suffix == ".lance" and _has_version(path))
         except (FileNotFoundError, NotADirectoryError):
             return []
     import lancedb  # takes 2 s to import, which no command on a local store should wait for
@@ -40,6 +40,14 @@ def table_names(uri: str) -> list[str]:
         return list(lancedb.connect(uri).list_tables().tables)
     except (ValueError, OSError, RuntimeError) as error:
         raise StoreError(f"the object store at {uri} cannot be listed: {access_error(error) or error}") from error
+
+
+def _has_version(table: Path) -> bool:
+    """Whether a table was made: a process that was killed, or found the disk full, may have left folders alone."""
+    try:
+        return next((table / "_versions").glob("*.manifest"), None) is not None
+    except OSError:
+        return True  # it may not be read: whoever opens it is told
 
 
 def require_writable(uri: str) -> None:

@@ -42,6 +42,12 @@ def test_opening_nothing_says_where_and_what_next(tmp_path: Path):
         Store.open(tmp_path / "nowhere")
 
 
+def test_a_table_that_a_crash_kept_from_being_made_is_not_there(store: Store, collection: Collection):
+    for folder in ("tiles-half.lance/_versions", "tiles-less.lance/_transactions", "predictions-h.lance/data"):
+        Path(store.uri, folder).mkdir(parents=True)
+    assert store.collection_names() == [collection.name] and store.prediction_names() == []
+
+
 def test_a_file_is_no_store(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="is a file"):

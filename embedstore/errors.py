@@ -125,6 +125,10 @@ class StoreNotFoundError(StoreError, FileNotFoundError):
     """There is no store at the path."""
 
 
+class StoreFormatError(StoreError, ValueError):
+    """A store was written by a newer version, or does not say by which."""
+
+
 class CollectionNotFoundError(StoreError, LookupError):
     """The store has no such collection."""
 

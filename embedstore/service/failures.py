@@ -31,6 +31,7 @@ STATUSES: dict[type[Exception], int] = {
     errors.AccessError: 503,
     errors.ClusterError: 503,
     errors.StoreNotFoundError: 503,
+    errors.StoreFormatError: 503,
     errors.RunError: 503,
     errors.CommitError: 503,
     errors.SlideNotFoundError: 404,

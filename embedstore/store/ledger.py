@@ -16,8 +16,11 @@ from embedstore.errors import SlideListError, SlideNotInStoreError, StoreError, 
 from embedstore.store.ledger_rows import Outcome, Scalar, SlideRow, State
 from embedstore.store.schema import LANCE_COLUMNS, OUTCOMES, SLIDES, unusable_columns
 from embedstore.store.sql import sql_in, sql_string
+from embedstore.store.store_format import stated_format, statement
 from embedstore.store.table import Caches, Table, now
 
+#: The table `slides` states the format of the store.
+_SLIDES = SLIDES.with_metadata(statement())
 #: Selections of slides' columns that are cached between searches: those of filters, and those that are shown.
 KEPT_TABLES = 4
 #: Prefix of the warning that a slide's views could not be made; the next outcome of the slide drops it.
@@ -37,8 +40,12 @@ class Ledger:
         self._only: frozenset[str] | None = None  # slides that are read; all when None
 
     def create(self) -> None:
-        self._slides.create(SLIDES)
+        self._slides.create(_SLIDES)
         self._outcomes.create(OUTCOMES)
+
+    def check_format(self) -> None:
+        """Raise StoreFormatError if a newer version wrote the store."""
+        stated_format(self._slides.stored_metadata(), self._uri)
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -195,7 +202,7 @@ class Ledger:
             for name, value in row.items():
                 if value is not None and name != "patient":
                     wanted[name] = _wider(wanted.get(name), _arrow_type(value))
-        self._slides.create(SLIDES)
+        self._slides.create(_SLIDES)
         reserved = sorted((set(SLIDES.names) - {"patient"}) & wanted.keys())
         if reserved:
             raise SlideListError(

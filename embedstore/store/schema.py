@@ -192,6 +192,13 @@ JOBS = pa.schema(
     ]
 )
 
+#: The tables of a store whose columns do not depend on what is in them. A column that is new in a format gets its
+#: values from those who write it; see `store_format`.
+TABLES: Mapping[str, pa.Schema] = {
+    "slides": SLIDES, "outcomes": OUTCOMES, "labels": LABEL_ROWS, "heads": HEADS, "augmenters": AUGMENTERS,
+    "tokens": TOKENS, "secrets": SECRETS, "access_log": ACCESS_LOG, "jobs": JOBS, "leases": LEASES,
+}  # fmt: skip
+
 #: Columns that Lance gives to every table. With a column of its own of such a name, a table cannot be read any more.
 LANCE_COLUMNS = frozenset(
     {"_rowid", "_rowaddr", "_rowoffset", "_row_created_at_version", "_row_last_updated_at_version"}

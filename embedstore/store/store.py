@@ -14,6 +14,7 @@ from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease
 from embedstore.store.ledger import Ledger
 from embedstore.store.location import local_path, require_put_if_absent, require_writable, table_names
+from embedstore.store.migrations import bring_up_to_date
 from embedstore.store.predictions import KINDS, PredictionKind, Predictions, predicted_heads
 from embedstore.store.secrets import Secrets
 from embedstore.store.stored_models import Augmenters, Heads
@@ -50,6 +51,7 @@ class Store:
 
         Raises:
             StoreNotFoundError: nothing there was written by embedstore.
+            StoreFormatError: a newer version wrote it.
         """
         store = cls(uri)
         if not store._made():
@@ -57,6 +59,7 @@ class Store:
                 f"no store at {store.uri}: expected the tables slides and outcomes; "
                 "check the path, or make a store with `embedstore ingest SLIDES --store PATH`"
             )
+        store.ledger.check_format()
         return store
 
     @classmethod
@@ -95,8 +98,10 @@ class Store:
 
         Raises:
             AccessError: it cannot; the message names what lacks the permission.
+            StoreBusyError: it is of an older format, and another process writes to it.
         """
         require_writable(self.uri)
+        bring_up_to_date(self.uri)
 
     def _made(self) -> bool:
         return {"slides", "outcomes"} <= set(self.tables())

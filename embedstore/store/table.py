@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedstore.errors import StoreError, StoreNotFoundError
-from embedstore.store.schema import LANCE_COLUMNS, unusable_columns
+from embedstore.store.schema import LANCE_COLUMNS, TABLES, unusable_columns
+from embedstore.store.store_format import is_backup_tag, stated_format
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,6 +33,8 @@ FRAGMENT_ROWS = 250_000
 #: Attempts of a commit that conflicts with another writer; the pauses between them add up to about half a minute.
 COMMIT_TRIES = 20
 LONGEST_PAUSE_S = 4.0
+#: Called with a store's URI before one of its tables is changed; `migrations`, which needs tables, adds its own.
+before_change: list[Callable[[str], None]] = []
 
 
 def is_conflict(error: Exception) -> bool:
@@ -102,12 +105,18 @@ class Table:
                 self._open = self._checked(self._open.checkout_version(newest))
         return self._open
 
+    def _before_change(self) -> None:
+        for call in before_change:
+            call(self._store_uri)
+
     def opened(self) -> lance.LanceDataset:
         """Any version, for what is the same in all; the one that was opened last, without a look at the store."""
         return self._open or self.open()
 
     def _checked(self, dataset: lance.LanceDataset) -> lance.LanceDataset:
-        """Raise StoreError if Lance would fail on the name of a column: older versions wrote any name."""
+        """Raise StoreError if a newer version wrote the store, or if Lance would fail on the name of a column."""
+        if self.name == "slides":
+            stated_format(dataset.schema.metadata, self._store_uri)
         if unusable := unusable_columns(dataset.schema.names):
             options = " ".join(f"--column {shlex.quote(name)}" for name in unusable)
             raise StoreError(
@@ -116,6 +125,17 @@ class Table:
                 "removes them, and nothing else"
             )
         return dataset
+
+    def stored_metadata(self) -> dict[bytes, bytes] | None:
+        """The metadata of its schema, even if a column prevents reading the table; None if it does not exist."""
+        if "://" not in self.uri and not (Path(self.uri) / "_versions").is_dir():
+            return None
+        try:
+            return lance.dataset(self.uri, session=self._caches).schema.metadata or {}
+        except (ValueError, OSError) as error:
+            if "not found" not in str(error).lower():
+                raise
+            return None
 
     def column_names(self) -> list[str]:
         """The names of the columns, even if one of them prevents reading the table."""
@@ -144,6 +164,7 @@ class Table:
 
     def open_for_writing(self) -> lance.LanceDataset:
         """The newest version as a new dataset to be changed: changing a dataset locks out those who read it."""
+        self._before_change()
         dataset = self.open()
         return dataset.checkout_version(dataset.version)
 
@@ -152,6 +173,7 @@ class Table:
 
         If an older version made the table, the columns that it lacks are added without values.
         """
+        self._before_change()
         if not self.exists():
             try:
                 # Not `write_dataset`: it would overwrite a table that another process creates meanwhile.
@@ -264,6 +286,8 @@ class Table:
             operation: Returns the operation, or None for nothing to commit; called again after a conflict.
         """
 
+        self._before_change()
+
         def commit() -> None:
             version = self.open().version
             planned = operation()
@@ -274,6 +298,7 @@ class Table:
 
     def overwrite(self, schema: pa.Schema, fragments: list[lance.FragmentMetadata]) -> None:
         """Create the table from these fragments, or replace all that it holds, in one commit."""
+        self._before_change()
         lance.LanceDataset.commit(self.uri, lance.LanceOperation.Overwrite(schema, fragments))
 
     def written_at(self) -> dt.datetime:
@@ -297,9 +322,27 @@ class Table:
         return counts
 
     def rows(self, *, where: str | None = None, columns: list[str] | None = None) -> list[dict[str, Any]]:
+        """Rows; a column that is newer than the table is None in all of them."""
         if not self.exists():
             return []
-        return self.open().to_table(filter=where, columns=columns).to_pylist()
+        dataset = self.open()
+        lacking = set(TABLES[self.name].names if self.name in TABLES else ()) - set(dataset.schema.names)
+        if columns is not None:
+            lacking &= set(columns)
+            columns = [name for name in columns if name not in lacking]
+        rows: list[dict[str, Any]] = dataset.to_table(filter=where, columns=columns).to_pylist()
+        return [row | dict.fromkeys(lacking) for row in rows] if lacking else rows
+
+    def tag(self, name: str) -> None:
+        """Keep the newest version under a name, if there is no such name; compaction keeps it until it purges all."""
+        dataset = self.open_for_writing()
+        if name not in dataset.tags.list():
+            dataset.tags.create(name, dataset.version)
+
+    def state(self, metadata: dict[bytes, bytes]) -> None:
+        """Change entries of the metadata of the schema."""
+        changes: dict[str, str | None] = {key.decode(): value.decode() for key, value in metadata.items()}
+        until_committed(lambda: self.open_for_writing().update_schema_metadata(changes))
 
     def tidy(self, *, keep_s: float, purge: bool = False, keep_indexes: Callable[[], object] | None = None) -> None:
         """Merge small files, add new rows to indexes and delete versions older than `keep_s` seconds.
@@ -308,6 +351,7 @@ class Table:
         process writes to the table at the same time, the table stays as it is until the next call.
 
         Args:
+            keep_s: With 0, what a migration kept of the table is deleted as well; see `store_format`.
             purge: Remove all deleted rows from files, not only from files of which they are a tenth or more.
             keep_indexes: Updates the indexes; Lance does when None.
         """
@@ -320,6 +364,9 @@ class Table:
 
     def _tidy(self, keep_s: float, purge: bool, keep_indexes: Callable[[], object] | None) -> None:
         dataset = self.open_for_writing()
+        if keep_s <= 0:
+            for tag in filter(is_backup_tag, dataset.tags.list()):
+                dataset.tags.delete(tag)
         dataset.optimize.compact_files(
             target_rows_per_fragment=FRAGMENT_ROWS,
             materialize_deletions_threshold=0.0 if purge else 0.1,

@@ -106,8 +106,22 @@ def test_keys_alone_choose_and_open(mapped: str, open_page):
 def test_who_only_reads_is_told_so(own_store: api.Store, serve_store, open_page):
     token = own_store.tokens.create("ann", role="read")
     server = serve_store(own_store)
-    page = open_page(f"{server.url}/#/map", may_fail="401|404")
+    page = open_page("about:blank", may_fail="401|404")
+    held = []
+
+    def hold_first(route) -> None:
+        held.append(route)
+        if len(held) > 1:
+            route.continue_()
+
+    page.route("**/api/collections", hold_first)
+    page.goto(f"{server.url}/#/map")
     page.get_by_label("Token").fill(token)
     page.keyboard.press("Enter")
-    page.get_by_text("making a map needs the role “fit”").wait_for()
+    told = page.get_by_text("making a map needs the role “fit”")
+    told.wait_for()
+    with page.expect_response("**/api/collections") as late:
+        held[0].continue_()
+    assert late.value.status == 401  # an answer to what was asked without the token asks for no other one
+    told.wait_for()
     assert page.get_by_role("button", name="Make the map").is_disabled()

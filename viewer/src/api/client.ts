@@ -39,7 +39,7 @@ export async function request(input: RequestInfo | URL, init?: RequestInit): Pro
     connection.lost();
     throw new OfflineError();
   }
-  connection.answered(answer.status);
+  connection.answered(answer.status, token);
   if (!answer.ok && answer.status !== 304) throw await failure(answer);
   return answer;
 }

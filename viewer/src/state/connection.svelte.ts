@@ -24,8 +24,9 @@ class Connection {
     sessionStorage.removeItem(KEY);
   }
 
-  answered(status: number): void {
-    if (status === 401) this.needsToken = true;
+  /** @param token What was sent: a late answer to another token says nothing of the one that is used now. */
+  answered(status: number, token: string): void {
+    if (status === 401 && token === this.token) this.needsToken = true;
     if (!this.online) {
       this.online = true;
       this.returned += 1;
@@ -40,7 +41,7 @@ class Connection {
 
   async #tryAgain(): Promise<void> {
     try {
-      this.answered((await fetch("/ready")).status);
+      this.answered((await fetch("/ready")).status, "");
     } catch {
       this.lost();
     }

@@ -20,6 +20,7 @@ class StoreState {
   facts: Schemas["StoreAnswer"] | null = $state(null);
   collections: Collection[] = $state([]);
   error: Error | null = $state(null);
+  #asked = 0;
 
   /** The collection that is looked at: of the link, else the one with most tiles. */
   readonly collection: Collection | null = $derived.by(() => {
@@ -32,13 +33,15 @@ class StoreState {
   }
 
   async load(): Promise<void> {
+    const asked = ++this.#asked;
     try {
       const [facts, collections] = await Promise.all([body(client.GET("/api")), body(client.GET("/api/collections"))]);
+      if (asked !== this.#asked) return;
       this.facts = facts;
       this.collections = collections as unknown as Collection[];
       this.error = null;
     } catch (error) {
-      this.error = error as Error;
+      if (asked === this.#asked) this.error = error as Error;
     }
   }
 }

@@ -25,8 +25,11 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 
-#: The garbage collector looks through everything that was imported ten times less often: it took an eighth of the time.
-gc.set_threshold(700, 10, 100)
+def pytest_collection_finish() -> None:
+    """The garbage collector leaves alone what was imported, and looks through the rest seldom."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(700, 10, 100)
 
 
 @pytest.fixture(scope="session")

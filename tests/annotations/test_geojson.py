@@ -15,6 +15,8 @@ from embedstore.errors import LabelFormatError, OtherFormatError
 from tests.labels.annotated import feature, polygon, square, write_geojson
 
 SQUARE = square(0, 0, 9)
+#: Bytes of a file when it is unpacked.
+TOO_LARGE = (1 << 26) + 1
 
 
 def read(tmp_path: Path, *features, **members):
@@ -22,7 +24,7 @@ def read(tmp_path: Path, *features, **members):
 
 
 def zipped(*files: bytes) -> bytes:
-    with zipfile.ZipFile(data := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(data := io.BytesIO(), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("readme.txt", "none")
         for number, content in enumerate(files):
             archive.writestr(f"{number}.geojson", content)
@@ -176,18 +178,19 @@ def test_a_file_of_embedstore_says_what_it_is(tmp_path):
         (b"\xff\xfe{", "is no text in UTF-16"),
         (gzip.compress(b'{"type": "FeatureCollection", "features": []}')[:30], "a whole gzip file, found one that"),
         (gzip.compress(b"{}")[:10] + b"nonsense", "a gzip file, found one that is damaged"),
-        (gzip.compress(b" " * (1 << 28)), "found more than 67,108,864 bytes unpacked"),
+        (lambda: gzip.compress(b" " * TOO_LARGE, 1), "found more than 67,108,864 bytes unpacked"),
         (zipped(), "a ZIP file with one file of annotations, found 0"),
         (zipped(b"{}", b"{}"), "a ZIP file with one file of annotations, found 2"),
         (zipped(b"{}")[:30], "a ZIP file, found one that is damaged"),
-        (zipped(b" " * (1 << 27)), "found more than 67,108,864 bytes unpacked"),
+        (lambda: zipped(b" " * TOO_LARGE), "found more than 67,108,864 bytes unpacked"),
         ('{"type": "FeatureCollection", "features": null}', "expected features to be a list, found null"),
     ],
     ids=range(17),
 )
 def test_a_file_that_cannot_be_read_says_where_it_is_wrong(tmp_path, text, message):
     path = tmp_path / "a.geojson"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    content = text() if callable(text) else text
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(LabelFormatError, match=rf"a\.geojson.*{message}"):
         read_geojson(path)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from embedstore.errors import shown_on_a_line
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -91,7 +93,7 @@ def print_json(value: Any) -> None:
 def print_notes(notes: Iterable[str]) -> None:
     """What the user should know about a result, on stderr."""
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(f"note: {shown_on_a_line(note)}", err=True)
 
 
 def _plain(value: Any) -> Any:
@@ -158,4 +160,4 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    return shown_on_a_line(str(value))

@@ -30,6 +30,11 @@ def one_line(text: str) -> str:
     """A text that may quote anything, for one line of a terminal: shortened, with control characters escaped."""
     if len(text) > _HEAD + _TAIL:
         text = f"{text[:_HEAD]} … {text[-_TAIL:]}"
+    return shown_on_a_line(text)
+
+
+def shown_on_a_line(text: str) -> str:
+    """A text that may quote anything, such as the name of a slide, with control characters escaped."""
     if text.isprintable():
         return text
     line = " ".join(text.splitlines())

@@ -3,8 +3,9 @@
 import contextlib
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from embedstore.errors import ExportError
 
@@ -52,8 +53,8 @@ def require_folder(path: str | Path) -> None:
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{os.getpid()}.part"
-        part.touch()
+        part = folder / f".{secrets.token_hex(8)}.part"
+        part.touch(exist_ok=False)
         part.unlink()
     except FileExistsError as error:
         raise _cannot_write(path, "a file or device stands there; name a folder") from error
@@ -71,13 +72,17 @@ def slide_path(out: Path, slide_id: str, suffix: str, *, single: bool) -> Path:
         if not single:
             raise ExportError(f"--out {out} is one file, and there are several slides; name a folder, or one --slide")
         return out
-    parts = [part if part not in ("..", ".") else "_" for part in PurePosixPath(slide_id).parts if part != "/"]
+    # Not PurePosixPath: of '//etc/a' it makes the parts '//', 'etc' and 'a', and joined to a folder '//' leaves it.
+    parts = ["_" if part == ".." else part for part in slide_id.split("/") if part not in ("", ".")] or ["_"]
     return out.joinpath(*(file_name(part) for part in parts[:-1]), file_name(parts[-1], suffix))
 
 
 def file_name(name: str, suffix: str = "") -> str:
-    """`name` with a suffix, as the name of a file; one that is too long ends with a hash of the whole instead."""
-    name = name.replace("\0", "_")
+    """`name` with a suffix, as the name of a file; one that is too long ends with a hash of the whole instead.
+
+    Characters that would move a cursor or turn the direction of text are underscores; bytes that are no text stay.
+    """
+    name = "".join(letter if letter.isprintable() or "\udc80" <= letter <= "\udcff" else "_" for letter in name)
     encoded = os.fsencode(name)
     room = NAME_BYTES - len(os.fsencode(suffix))
     if len(encoded) > room:
@@ -88,15 +93,15 @@ def file_name(name: str, suffix: str = "") -> str:
 
 def _touch(path: Path) -> Path:
     """Make the empty file that is written to before it gets the name `path`."""
-    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=4).hexdigest()
-    part = path.with_name(f".{digest}.{os.getpid()}.part{path.suffix}")  # some writers choose the format by suffix
+    # Some writers choose the format by the suffix. A name that others could tell, they could make a link elsewhere.
+    part = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():  # a name that is too long raises here
             raise _cannot_write(path, "it is a folder; name a file, or another place")
         if path.exists() and not path.is_file():
             raise _cannot_write(path, "it is a device or a pipe; name a file")
-        part.touch()
+        part.touch(exist_ok=False)
     except OSError as error:
         raise _cannot_write(path, f"{error.strerror or error}; name another place") from error
     return part

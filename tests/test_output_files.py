@@ -96,3 +96,39 @@ def test_a_folder_in_the_way_is_named(tmp_path: Path):
     with pytest.raises(ExportError, match=r"x\.html': it is a folder; name a file"), atomic_write(tmp_path / "x.html"):
         raise AssertionError("nothing is to be written")
     assert [path.name for path in tmp_path.iterdir()] == ["x.html"]
+
+
+@pytest.mark.parametrize(
+    "slide_id",
+    [
+        "//etc/x",
+        "/etc/x",
+        "../x",
+        "a/../../x",
+        "..",
+        "/",
+        "",
+        ".",
+        "a\0b",
+        "a\n\x1b[2Jb",
+        "\u202egpj.x",
+        "\ud800",
+        "~/x",
+    ],
+)
+def test_no_name_of_a_slide_leads_out_of_the_folder(slide_id: str, tmp_path: Path):
+    out = tmp_path / "out"
+    with atomic_write(slide_path(out, slide_id, ".geojson", single=False)) as part:
+        part.write_text("{}")
+    files = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 1 and files[0].parts[0] == "out" and ".." not in files[0].parts
+    assert str(files[0]).isprintable()
+
+
+def test_a_link_that_another_user_has_made_is_not_written_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("secrets.token_hex", lambda _: "told")  # nobody can tell it
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / ".told.part.csv").symlink_to(tmp_path / "precious")
+    with pytest.raises(ExportError, match="File exists"), atomic_write(tmp_path / "x.csv") as part:
+        part.write_text("mine")
+    assert (tmp_path / "precious").read_text() == "precious"

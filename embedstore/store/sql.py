@@ -20,7 +20,13 @@ CLIP = 200
 
 
 def sql_string(value: str) -> str:
-    """A string literal of Lance's SQL."""
+    """A string literal of Lance's SQL.
+
+    Raises:
+        ConfigError: the text is none: bytes of the command line or escapes of JSON that are no characters.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ConfigError(f"{value!r} is no text: expected UTF-8, found bytes or half characters that are none")
     return "'" + value.replace("'", "''") + "'"
 
 

@@ -130,7 +130,10 @@ def _typed(table: UserTable, name: str, column: str) -> pa.Array:
         return pa.array(table.integers(column), pa.int64())
     if name in NUMBER_COLUMNS:
         return pa.array(table.numbers(column), pa.float64())
-    return pa.array(table.text(column), pa.string())
+    try:
+        return pa.array(table.text(column), pa.string())
+    except UnicodeEncodeError as error:
+        raise table.error(f"column {column!r} has {error.object!r}, which is no text; expected UTF-8") from None
 
 
 def without_unknown_slides(table: LabelTable, store: Store, *, slide: str | None) -> LabelTable:

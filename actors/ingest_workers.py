@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,15 +16,17 @@ from actors.dispatch import WorkerHandle
 from actors.extractor_worker import ExtractorWorker
 from actors.reader import Reader
 from actors.request import IngestRequest, TilingGroup
-from actors.workers import LocalPool, LocalWorker, Pool, ResultRef
+from actors.workers import LocalPool, LocalWorker, Pool, ResultRef, Worker
 from embedstore.config import ExecutionConfig, RunConfig
-from embedstore.errors import ConfigError
+from embedstore.errors import ConfigError, WorkerDiedError
 
 log = logging.getLogger(__name__)
 
 #: Readers beside one extractor, at most: 16 read 4,000 tiles a second.
 MAX_READERS = 16
 RELEASE_S = 20.0
+#: Pauses before a worker that died before or after the scheduler's work is asked again, seconds: Ray restarts it.
+ASK_AGAIN_S = (1.0, 4.0, 16.0)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -53,17 +56,31 @@ class IngestWorkers:
 
     def ask_extractors(self, method: str) -> list[Any]:
         """Call a method of every extractor, and wait for all answers."""
-        refs = [group.extractor.worker.call(method) for group in self.groups]
-        return [self._answer(ref) for ref in refs]
+        workers = [group.extractor.worker for group in self.groups]
+        refs = [worker.call(method) for worker in workers]
+        return [self._answer(worker, method, (), ref) for worker, ref in zip(workers, refs, strict=True)]
 
     def ask_committer(self, method: str, *args: Any) -> Any:
         """Call a method of the committer, and wait for the answer."""
         if not self._leased:  # the committer takes the leases as it is made, whatever then becomes of the method
-            self._answer(self.committer.worker.call("ping"))
+            self._answer(self.committer.worker, "ping", ())
             self._leased = True
-        return self._answer(self.committer.worker.call(method, *args))
+        return self._answer(self.committer.worker, method, args)
 
-    def _answer(self, ref: ResultRef) -> Any:
+    def _answer(self, worker: Worker, method: str, args: tuple[Any, ...], ref: ResultRef | None = None) -> Any:
+        """The answer of a worker, which is asked again where it dies meanwhile; `ref` where it was asked already."""
+        for pause_s in (*ASK_AGAIN_S, None):
+            try:
+                return self._wait_for(worker.call(method, *args) if ref is None else ref)
+            except WorkerDiedError:
+                if pause_s is None:
+                    raise
+                log.warning("%s died before it answered; it is asked again", worker.name)
+                time.sleep(pause_s)
+                ref = None
+        raise AssertionError("the last attempt returns or raises")
+
+    def _wait_for(self, ref: ResultRef) -> Any:
         while not self.pool.wait([ref], 60.0):
             if self._leased:  # it has begun: an index may take long
                 log.info("waiting for a worker to answer")

@@ -20,6 +20,7 @@ from embedstore.slides import SlideSource
 from tests.marks import slow
 
 from .scene import FAST, SLIDES, DriverKilled, Scene, assert_complete
+from .simulation import SimPool, SimWorker
 from .toys import CONFIG, ToyExtractor, ToyReader, expected, pixels_of
 
 
@@ -247,6 +248,25 @@ def test_a_commit_that_fails_while_others_wait_ends_the_run(tmp_path: Path, monk
     monkeypatch.setattr(Committer, "commit", commit)
     scene.run(slides)
     assert_complete(scene, slides)
+
+
+@pytest.mark.parametrize("method", ["records", "ping", "present", "close"])
+def test_a_worker_that_dies_before_or_after_the_work_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+):
+    killed: list[str] = []
+
+    def dies_once(pool: SimPool, worker: SimWorker, called: str) -> bool:
+        if called != method or killed:
+            return False
+        killed.append(worker.name)
+        return True
+
+    monkeypatch.setattr(SimPool, "dies", dies_once)
+    scene = Scene(tmp_path)
+    scene.run(SLIDES)
+    assert killed
+    assert_complete(scene, SLIDES)
 
 
 def test_a_slide_that_kills_its_reader_as_it_is_opened_fails_alone(tmp_path: Path):

@@ -16,6 +16,7 @@ from embedstore.store import (
     TableWriter,
     ViewsWriter,
 )
+from embedstore.store.outage import through_outages
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Committer:
                 log.warning("collection %s: %d slides were committed without their record; repaired", name, amended)
         return {name: writer.present() for name, writer in self._writers.items()}
 
+    @through_outages
     def commit(self, batch: CommitBatch) -> int:
         """Record the slides and their labels, make their rows visible, then record their outcomes.
 

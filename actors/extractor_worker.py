@@ -18,6 +18,7 @@ from embedstore.errors import ExtractorError, UnknownKeyError
 from embedstore.extractors import BatchStream, load_extractor
 from embedstore.extractors.torch_runtime import set_threads
 from embedstore.store import Collection, FragmentWriter, SlideFragments, ViewRows, Views
+from embedstore.store.outage import through_outages
 from embedstore.store.sql import sql_string
 
 
@@ -80,6 +81,7 @@ class ExtractorWorker:
         """The record of each extractor, in the order of the targets, to be stored with its collection."""
         return [branch.extractor.record() for branch in self._branches]
 
+    @through_outages
     def open(
         self, key: str, slide_id: str, planned: PlannedSlide, collections: Sequence[str], views_only: Sequence[str] = ()
     ) -> None:

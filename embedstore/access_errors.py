@@ -67,17 +67,22 @@ def _said_by_lance(text: str) -> str:
         where = f"table {found[2]!r} of the store{f' {found[1]}' if found[1].startswith('/') else ''}"
     if status := _STATUS.search(text):
         code = _CODE.search(text)
+        answered = f"{where}: the object store answered {status[1] or status[2]}{f' ({code[1]})' if code else ''}"
+        if (status[1] or status[2]).startswith(("5", "429")):
+            return f"{answered} after several tries: it cannot serve for now; run this again once it does"
         return (
-            f"{where}: the object store answered {status[1] or status[2]}{f' ({code[1]})' if code else ''}; check that "
-            "the bucket is there, and that the credentials in the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT and so "
-            "on) are valid and allow to read, write and delete"
+            f"{answered}; check that the bucket is there, and that the credentials in the environment "
+            "(AWS_ACCESS_KEY_ID, AWS_ENDPOINT and so on) are valid and allow to read, write and delete"
         )
     if number := _OS_ERROR.search(text):
         code_number = int(number[1])
         step = NEXT_STEPS.get(code_number, "check the disk")
         return f"{where} cannot be read or written: {os.strerror(code_number)}; {step}"
     if any(mark in text for mark in ("error sending request", "HttpError {", "timed out")):
-        return f"{where}: the object store does not answer; check AWS_ENDPOINT, the network and the service"
+        return (
+            f"{where}: the object store does not answer; check AWS_ENDPOINT, the network and the service; where it is "
+            "only slow, raise the seconds that it may be silent for (AWS_READ_TIMEOUT=60s)"
+        )
     said = " ".join(_SOURCE.sub("", text).split())[:SHOWN_TEXT]
     if "not found" in text.lower():
         return f"{where} lacks a file: {said}; was it removed, or copied in part?"

@@ -42,6 +42,10 @@ class PanicException(BaseException):
         ),
         (OSError(_PUT), r"table 'slides' of the store: the object store answered 403 Forbidden \(AccessDenied\)"),
         (
+            OSError(f"LanceError(IO): Server returned status code: 503 Slow Down: <Code>SlowDown</Code>{_SOURCE}"),
+            r"the object store answered 503 Slow Down \(SlowDown\) after several tries: it cannot serve for now; run",
+        ),
+        (
             ValueError("Invalid input, Failed to connect to namespace: IO { inner: Status { status: 404, body: } }"),
             "the store: the object store answered 404; check",
         ),

@@ -10,6 +10,7 @@ from lance.fragment import write_fragments
 
 from embedstore.config import ViewConfig
 from embedstore.errors import SlideError
+from embedstore.store.outage import through_outages
 from embedstore.store.schema import BLOCK_ROWS, batch_rows
 from embedstore.tile_id import tile_ids, tile_keys
 from embedstore.views import draw_parameters
@@ -219,6 +220,7 @@ class _Rows:
                 self._written[int(number)] = self._write(self._blocks.pop(int(number)))
         self._seen += len(rows)
 
+    @through_outages
     def _write(self, block: "_Block") -> tuple[str, ...]:
         keep = np.flatnonzero(block.readable)
         if len(keep) == 0:

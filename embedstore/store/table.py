@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedstore.errors import StoreError, StoreNotFoundError
+from embedstore.store.outage import limit_requests
 from embedstore.store.schema import LANCE_COLUMNS, TABLES, unusable_columns
 from embedstore.store.store_format import is_backup_tag, stated_format
 
 log = logging.getLogger(__name__)
+limit_requests()
 T = TypeVar("T")
 #: What Lance keeps in memory of the tables that share it.
 Caches: TypeAlias = lance.Session

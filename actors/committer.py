@@ -101,9 +101,11 @@ class Committer:
             if with_tiles := [slide for slide in slides if slide.rows]:
                 self._leases[name].check()
                 added += len(writer.commit(with_tiles, replacing=batch.replacing))
+                self._check_after(name, writer, with_tiles)
             if with_views := [slide for slide in slides if slide.view_rows]:
                 self._leases[name].check()
                 self._views[name].commit(with_views)
+                self._check_after(name, self._views[name], with_views)
         self._store.ledger.record((), batch.outcomes)
         for table in (*self._writers.values(), *self._views.values()):
             if table.commits:
@@ -111,6 +113,12 @@ class Committer:
             if table.commits >= self._compact_every:
                 self._compact(table, busy=True)
         return added
+
+    def _check_after(self, name: str, writer: TableWriter, slides: Sequence[SlideFragments]) -> None:
+        """Raise StoreBusyError if the lease was lost in the commit; what its new holder committed as well is undone."""
+        if not self._leases[name].mine():
+            writer.withdraw_doubles(slides)
+            self._leases[name].check()
 
     def _clear_views(self, name: str, slides: Sequence[SlideFragments], forced: frozenset[str]) -> None:
         """Remove views of tiles that will be replaced, and views that have no tiles."""

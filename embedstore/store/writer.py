@@ -97,6 +97,36 @@ class TableWriter(ABC):
             )
         return fragments
 
+    def withdraw_doubles(self, slides: Iterable[SlideFragments]) -> list[str]:
+        """Remove what was committed of slides that another writer has committed too, and leave theirs.
+
+        Lance takes an Append whatever was committed meanwhile. So a process that is stopped between its look at the
+        lease and its commit, for longer than the lease holds, adds slides that its successor has added.
+
+        Returns:
+            Ids of these slides.
+        """
+        dataset = self._rows.dataset()
+        doubles: list[str] = []
+        added: list[int] = []
+        for slide in slides:
+            files = {file.path for text in self._fragments(slide)[0] for file in FragmentMetadata.from_json(text).files}
+            ours, others = [], []
+            for fragment in dataset.get_fragments():
+                own = any(file.path in files for file in fragment.data_files())
+                (ours if own else others).append(fragment)
+            found = dataset.scanner(
+                fragments=others, columns=[], with_row_id=True, filter=sql_in("slide_id", [slide.slide_id])
+            )
+            if ours and others and found.count_rows():
+                doubles.append(slide.slide_id)
+                added += [fragment.fragment_id for fragment in ours]
+        if doubles:
+            log.warning("%s: another process committed %s as well; theirs stay", self._rows.name, ", ".join(doubles))
+            removal = lance.LanceOperation.Delete([], added, predicate="removed")
+            lance.LanceDataset.commit(self._rows.table.uri, removal, read_version=dataset.version)
+        return doubles
+
     def remove(self, slide_ids: Iterable[str]) -> int:
         """Delete slides and return how many were there. Files keep their rows until `compact`."""
         chosen = sorted(set(slide_ids) & self.present())

@@ -62,6 +62,22 @@ def test_a_committer_sees_what_another_committed_meanwhile(collection: Collectio
     assert collection.slides() == {"a": 5}
 
 
+def test_what_two_committers_added_is_left_once(
+    collection: Collection, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
+):
+    """As a process does that is stopped right before its commit, until its lease is another's."""
+    late, other = CollectionWriter(collection), CollectionWriter(collection)
+    mine, theirs = [deliver("a", block_rows=2), deliver("b")], [deliver("a", block_rows=2), deliver("c")]
+    dataset = collection.dataset()
+    other.commit(theirs)
+    monkeypatch.setattr(late, "_refresh", lambda: dataset)
+    late.commit(mine)
+    assert collection.slides() == {"a": 10, "b": 5, "c": 5}
+    assert late.withdraw_doubles(mine) == ["a"] and other.withdraw_doubles([deliver("d")]) == []
+    assert collection.slides() == {"a": 5, "b": 5, "c": 5}
+    np.testing.assert_array_equal(rows_of(collection, "a"), vectors("a", 5))
+
+
 def test_a_delivery_that_lies_about_its_rows_is_refused_with_its_group(collection: Collection, deliver: Deliver):
     lying = dataclasses.replace(deliver("a", 3), rows=4)
     with pytest.raises(CommitError, match="hold 3 rows; expected 4"):

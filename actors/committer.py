@@ -1,24 +1,30 @@
-"""The committer: the one worker that makes rows visible, and keeps the tables small."""
+"""The committer: the one worker of a run that makes rows visible, and keeps the tables small."""
 
 import contextlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from embedstore.access_errors import access_error
+from embedstore.errors import LeaseLostError
 from embedstore.store import (
     CollectionWriter,
     Label,
+    Lease,
     Outcome,
     SlideFragments,
     SlideRow,
     Store,
     TableWriter,
     ViewsWriter,
+    this_process,
 )
 from embedstore.store.outage import through_outages
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: Versions older than this are deleted during a run. A search that opened one an hour ago would lose its files.
 KEEP_S = 3600.0
@@ -42,8 +48,21 @@ class CommitBatch:
     replacing: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Committed:
+    """What became of a batch.
+
+    Attributes:
+        added: Slides added, over all collections.
+        elsewhere: Slides that other runs have added meanwhile; of these, nothing of the batch was written.
+    """
+
+    added: int = 0
+    elsewhere: frozenset[str] = frozenset()
+
+
 class Committer:
-    """Holds the leases of the run's collections from its construction to `close`.
+    """Commits in turn with the committers of other runs: it holds a collection's lease for a batch at a time.
 
     Every method may be called again after its process died in the middle of it.
 
@@ -57,37 +76,64 @@ class Committer:
         self._store = Store.open(store_uri)
         self._compact_every = compact_every
         self._changed: set[TableWriter] = set()  # in this process
-        with contextlib.ExitStack() as leases:
-            self._leases = {name: leases.enter_context(self._store.lease(name)) for name in collections}
-            self._writers = {name: CollectionWriter(self._store.collection(name)) for name in collections}
-            views = {name: self._store.views(name) for name in collections}
-            self._views = {name: ViewsWriter(table) for name, table in views.items() if table.exists()}
-            self._close = leases.pop_all()
+        self._writers = {name: CollectionWriter(self._store.collection(name)) for name in collections}
+        views = {name: self._store.views(name) for name in collections}
+        self._views = {name: ViewsWriter(table) for name, table in views.items() if table.exists()}
+        self._leases: dict[str, Lease] = {}  # those held now
 
-    def ping(self) -> None:
-        """Return, to show that the worker is alive."""
+    def ping(self) -> str | None:
+        """Return its process, to show that the worker is alive and has nothing else to do."""
+        return this_process()
+
+    @contextlib.contextmanager
+    def _turn(self, names: Sequence[str]) -> Iterator[None]:
+        """Hold the leases of some collections; whoever has them is waited for as long as it lives."""
+        with contextlib.ExitStack() as leases:
+            for name in sorted(names):  # in one order, or two runs could wait for each other
+                self._leases[name] = leases.enter_context(self._store.lease(name, wait_s=math.inf))
+            try:
+                yield
+            finally:
+                self._leases = {}
+
+    def _in_turn(self, names: Sequence[str], work: Callable[[], T]) -> T:
+        """Do something that may be done again, with the leases of some collections."""
+        while True:
+            try:
+                with self._turn(names):
+                    return work()
+            except LeaseLostError as error:  # this process was stopped for minutes
+                log.warning("%s; once more", error)
 
     def views_present(self) -> dict[str, set[str]]:
         """Slides of each collection whose views are stored."""
         return {name: writer.present() for name, writer in self._views.items()}
 
+    @through_outages
     def present(self, run_id: str) -> dict[str, set[str]]:
         """Slides that have rows in each collection; repairs the ledger where a crash kept it from being updated."""
-        for name, writer in self._writers.items():
-            if amended := self._store.ledger.repair(name, writer.collection.slides(), run_id):
-                log.warning("collection %s: %d slides were committed without their record; repaired", name, amended)
-        return {name: writer.present() for name, writer in self._writers.items()}
+
+        def repaired() -> dict[str, set[str]]:
+            for name, writer in self._writers.items():
+                if amended := self._store.ledger.repair(name, writer.collection.slides(), run_id):
+                    log.warning("collection %s: %d slides were committed without their record; repaired", name, amended)
+            return {name: writer.present() for name, writer in self._writers.items()}
+
+        return self._in_turn([*self._writers], repaired)
 
     @through_outages
-    def commit(self, batch: CommitBatch) -> int:
+    def commit(self, batch: CommitBatch) -> Committed:
         """Record the slides and their labels, make their rows visible, then record their outcomes.
 
         In this order, because slides that have rows are not ingested again: labels and metadata, which only the run
         knows, must be stored before. All of it is keyed, so writing it twice changes nothing.
-
-        Returns:
-            Slides added, over all collections.
         """
+        names = {each.collection for each in batch.fragments} | {each.collection for each in batch.outcomes}
+        return self._in_turn(sorted(names & self._writers.keys()), lambda: self._commit(batch))
+
+    def _commit(self, batch: CommitBatch) -> Committed:
+        elsewhere = self._elsewhere(batch)
+        batch = _without(batch, elsewhere)
         added = 0
         self._store.labels.record(batch.labels)
         self._store.ledger.record(batch.slides, ())
@@ -101,24 +147,41 @@ class Committer:
             if with_tiles := [slide for slide in slides if slide.rows]:
                 self._leases[name].check()
                 added += len(writer.commit(with_tiles, replacing=batch.replacing))
-                self._check_after(name, writer, with_tiles)
             if with_views := [slide for slide in slides if slide.view_rows]:
                 self._leases[name].check()
                 self._views[name].commit(with_views)
-                self._check_after(name, self._views[name], with_views)
+            if slides:
+                self._changed |= {each for each in (writer, self._views.get(name)) if each is not None}
         self._store.ledger.record((), batch.outcomes)
-        for table in (*self._writers.values(), *self._views.values()):
-            if table.commits:
-                self._changed.add(table)
-            if table.commits >= self._compact_every:
-                self._compact(table, busy=True)
-        return added
+        for name in self._leases:
+            for table in (self._writers[name], self._views.get(name)):
+                if table is not None and table.commits >= self._compact_every:
+                    self._compact(table, busy=True)
+        return Committed(added=added, elsewhere=elsewhere)
 
-    def _check_after(self, name: str, writer: TableWriter, slides: Sequence[SlideFragments]) -> None:
-        """Raise StoreBusyError if the lease was lost in the commit; what its new holder committed as well is undone."""
-        if not self._leases[name].mine():
-            writer.withdraw_doubles(slides)
-            self._leases[name].check()
+    def _elsewhere(self, batch: CommitBatch) -> frozenset[str]:
+        """Slides of a batch that have their rows and their outcomes from other runs, and need nothing of this one.
+
+        Rows without an outcome are of this run, from before its committer died, or of another that was killed: their
+        outcome is written.
+        """
+        tiles = {name: self._writers[name].present() for name in self._leases}
+        views = {name: self._views[name].present() for name in self._leases if name in self._views}
+        lacking = {
+            slide.slide_id
+            for slide in batch.fragments
+            if (slide.rows and slide.slide_id not in tiles[slide.collection])
+            or (slide.view_rows and slide.slide_id not in views[slide.collection])
+        }
+        wanted = {outcome.key: outcome for outcome in batch.outcomes if outcome.views_error is None}
+        lacking |= {each.slide_id for each in wanted.values() if each.slide_id not in tiles[each.collection]}
+        candidates = {each.slide_id for each in wanted.values()} - lacking - batch.replacing
+        if not candidates:
+            return frozenset()
+        stored = self._store.ledger.outcomes(states=("done",), slide_ids=sorted(candidates))
+        others = {each.key for each in stored if each.key in wanted and each.run_id != wanted[each.key].run_id}
+        missing = {each.slide_id for each in wanted.values() if each.key not in others}
+        return frozenset(candidates - missing)
 
     def _clear_views(self, name: str, slides: Sequence[SlideFragments], forced: frozenset[str]) -> None:
         """Remove views of tiles that will be replaced, and views that have no tiles."""
@@ -142,16 +205,25 @@ class Committer:
             )  # fmt: skip
         writer.commits = 0
 
-    def close(self) -> None:
-        """Compact and index the tables, and release the leases.
+    def close(self, alone: bool = True) -> None:
+        """Compact and index the tables; if this run is not `alone`, those that come after it build the index.
 
         Also where the last commit was compacted: that may have left rows out of the index.
         """
-        for writer in (*self._writers.values(), *self._views.values()):
-            if writer in self._changed:
-                self._compact(writer, busy=False)
-        self.release()
+        for name, writer in self._writers.items():
+            if changed := [each for each in (writer, self._views.get(name)) if each in self._changed and each]:
+                with self._turn([name]):
+                    for table in changed:
+                        self._compact(table, busy=not alone)
 
-    def release(self) -> None:
-        """Release the leases."""
-        self._close.close()
+
+def _without(batch: CommitBatch, slide_ids: frozenset[str]) -> CommitBatch:
+    if not slide_ids:
+        return batch
+    return replace(
+        batch,
+        fragments=tuple(each for each in batch.fragments if each.slide_id not in slide_ids),
+        slides=tuple(each for each in batch.slides if each.slide_id not in slide_ids),
+        outcomes=tuple(each for each in batch.outcomes if each.slide_id not in slide_ids),
+        labels=tuple(each for each in batch.labels if each.slide_id not in slide_ids),
+    )

@@ -1,5 +1,6 @@
 """`ingest`: slides in, a store out."""
 
+import functools
 import json
 import logging
 import time
@@ -12,6 +13,7 @@ from actors.ingest_workers import IngestWorkers, StartWorkers, WorkerFactories, 
 from actors.jobs import PendingSlides, RunContext, pending_slides
 from actors.request import IngestRequest, Target, TilingGroup
 from actors.run_counts import RunCounts
+from actors.run_record import RunRecord
 from actors.scheduler import Scheduler
 from actors.summary import IngestSummary, StageSeconds
 from embedstore.config import IngestConfig, ViewConfig, as_record
@@ -19,7 +21,8 @@ from embedstore.errors import ConfigError
 from embedstore.extractor_ref import ExtractorRecord
 from embedstore.extractors.config import with_precision_of
 from embedstore.progress import OnProgress, no_progress
-from embedstore.store import Collection, CollectionRecord, Store
+from embedstore.store import Collection, CollectionRecord, Run, Store
+from embedstore.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,6 @@ def ingest(
         start_workers: Starts the workers of each tiling group.
     Raises:
         CollectionMismatchError: a collection was made with another configuration or extractor.
-        StoreBusyError: another run is writing to one of the collections.
         RunError: workers died more often than allowed.
     """
     store = Store.create(request.store_uri)
@@ -77,7 +79,9 @@ def _ingest_group(
             return _summary(run_id, group, store, pending)
     store.require_writable()
     factories = WorkerFactories.of(request, _with_stored_precision(store, group), store.uri)
-    with start_workers(factories, request.run, request.execution) as workers:
+    run = Run(run_id=run_id, collections=group.collections, version=__version__, settings=_settings(request, group))
+    with RunRecord(store.runs, run) as record, start_workers(factories, request.run, request.execution) as workers:
+        workers.writers = functools.partial(_writers, store, group)
         _create_collections(store, group, config, workers)
         pending = pending_slides(
             request,
@@ -86,7 +90,7 @@ def _ingest_group(
             present=workers.ask_committer("present", run_id),
             with_views=workers.ask_committer("views_present") if config.views is not None else None,
         )
-        counts = RunCounts(slides=len(pending.jobs), on_progress=on_progress)
+        counts = record.counts = RunCounts(slides=len(pending.jobs), on_progress=on_progress)
         context = RunContext(
             run_id=run_id,
             config=config,
@@ -94,12 +98,17 @@ def _ingest_group(
             stored_fingerprints=_stored_fingerprints(store),
             replacing=request.force,
         )
-        Scheduler(workers, pending.jobs, counts, context, should_stop=should_stop).run()
-        workers.ask_committer("close")
+        Scheduler(
+            workers, pending.jobs, counts, context, record=record, ledger=store.ledger, should_stop=should_stop
+        ).run()
+        workers.ask_committer("close", record.is_alone())
+        if counts.ended == counts.slides:
+            record.end("done")
     remaining = counts.slides - counts.ended
     return replace(
         _summary(run_id, group, store, pending),
         done=counts.done,
+        already=pending.already + counts.elsewhere,
         failed=counts.failed,
         empty=counts.empty,
         warned=counts.warned,
@@ -110,6 +119,25 @@ def _ingest_group(
         stage_s=_stage_seconds(store, group, run_id),
         stopped=remaining > 0 and should_stop(),  # a run that is stopped after its last slide is complete
     )
+
+
+def _writers(store: Store, group: TilingGroup, but: str | None) -> list[str]:
+    """Which processes write to the group's collections, but for one."""
+    writers = [(name, store.writer_of(name, but=but)) for name in group.collections]
+    return [f"{name} is being written by {writer}" for name, writer in writers if writer is not None]
+
+
+def _settings(request: IngestRequest, group: TilingGroup) -> dict[str, Any]:
+    """What a run's row says of how it was started: all but the slides."""
+    settings = {
+        "ingest": as_record(request.config_for(group)),
+        "run": as_record(request.run),
+        "extractors": [as_record(target.extractor) for target in group.targets],
+        "execution": as_record(request.execution),
+        "retry_failed": request.retry_failed,
+        "limit": request.limit,
+    }
+    return json.loads(json.dumps(settings, default=str))
 
 
 def _summary(run_id: str, group: TilingGroup, store: Store, pending: PendingSlides) -> IngestSummary:

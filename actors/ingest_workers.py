@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 #: Readers beside one extractor, at most: 16 read 4,000 tiles a second.
 MAX_READERS = 16
-RELEASE_S = 20.0
+#: How long a commit may take that is under way when a run ends, seconds.
+FINISH_S = 20.0
+#: Whoever is waited for is told this often, seconds.
+TELL_S = 15.0
 #: Pauses before a worker that died before or after the scheduler's work is asked again, seconds: Ray restarts it.
 ASK_AGAIN_S = (1.0, 4.0, 16.0)
 
@@ -43,12 +46,18 @@ class WorkerGroup:
 
 @dataclass(kw_only=True)
 class IngestWorkers:
-    """The workers of a run."""
+    """The workers of a run.
+
+    Attributes:
+        writers: Says which processes write to the run's collections, but for one.
+    """
 
     pool: Pool
     groups: list[WorkerGroup]
     committer: WorkerHandle
-    _leased: bool = False  # the committer is running and holds the leases
+    writers: Callable[[str | None], list[str]] = lambda process: []
+    _committer_process: str | None = None
+    _begun: bool = False  # the committer is running
 
     @property
     def handles(self) -> list[WorkerHandle]:
@@ -62,9 +71,9 @@ class IngestWorkers:
 
     def ask_committer(self, method: str, *args: Any) -> Any:
         """Call a method of the committer, and wait for the answer."""
-        if not self._leased:  # the committer takes the leases as it is made, whatever then becomes of the method
-            self._answer(self.committer.worker, "ping", ())
-            self._leased = True
+        if not self._begun:
+            self._committer_process = self._answer(self.committer.worker, "ping", ())
+            self._begun = True
         return self._answer(self.committer.worker, method, args)
 
     def _answer(self, worker: Worker, method: str, args: tuple[Any, ...], ref: ResultRef | None = None) -> Any:
@@ -81,23 +90,32 @@ class IngestWorkers:
         raise AssertionError("the last attempt returns or raises")
 
     def _wait_for(self, ref: ResultRef) -> Any:
-        while not self.pool.wait([ref], 60.0):
-            if self._leased:  # it has begun: an index may take long
+        waited_s = 0.0
+        while not self.pool.wait([ref], TELL_S):
+            waited_s += TELL_S
+            if writers := self.others_writing() if self._begun else []:
+                log.warning("waiting for %s", ", ".join(writers))
+            elif self._begun:  # an index may take long
                 log.info("waiting for a worker to answer")
-            else:
+            elif waited_s >= 60.0:
                 log.warning("waiting for workers to start: weights are loading, or other jobs have the CPUs or GPUs")
+                waited_s = 0.0
         return self.pool.get(ref)
 
-    def release(self) -> None:
-        """Release the leases however the run ended: this process may go on and ingest again."""
-        if not self._leased:
+    def others_writing(self) -> list[str]:
+        """Which other processes hold a lease that the committer may be waiting for, for people."""
+        return self.writers(self._committer_process)
+
+    def finish(self) -> None:
+        """Wait a while for a commit that is under way when the run ends, however it ended."""
+        if not self._begun:
             return
         try:
-            ref = self.committer.worker.call("release")
-            if self.pool.wait([ref], RELEASE_S):
+            ref = self.committer.worker.call("ping")
+            if self.pool.wait([ref], FINISH_S):
                 self.pool.get(ref)
         except Exception as error:
-            log.info("the leases were not released; they end with their process: %s", error)
+            log.info("the committer ended before it was asked to: %s", error)
 
 
 class MakeExtractor(Protocol):
@@ -147,7 +165,7 @@ def _weights(group: TilingGroup) -> list[str]:
     return [path for pair in refs for path in pair if path and Path(path).is_absolute() and Path(path).exists()]
 
 
-#: Starts the workers of a tiling group for a `with` block; at its end their leases are released and they are stopped.
+#: Starts the workers of a tiling group for a `with` block; at its end a commit under way is waited for, and they stop.
 StartWorkers = Callable[[WorkerFactories, RunConfig, ExecutionConfig], AbstractContextManager[IngestWorkers]]
 
 
@@ -166,7 +184,7 @@ def start_workers(factories: WorkerFactories, run: RunConfig, execution: Executi
             workers = _ray_workers(factories, run, execution)
         for handle in workers.handles:
             stack.callback(handle.worker.stop)
-        stack.callback(workers.release)
+        stack.callback(workers.finish)
         yield workers
 
 

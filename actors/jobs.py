@@ -46,6 +46,7 @@ class SlideJob:
     Attributes:
         collections: Collections that lack the slide or its views.
         views_only: Those of them that have its tiles, and lack only its views.
+        with_views: Views of it are made as well.
         attempt: How often it was restarted; part of its key, so that results of an earlier attempt are ignored.
         strikes: Number of workers that died while working on it.
     """
@@ -53,6 +54,7 @@ class SlideJob:
     source: SlideSource
     collections: tuple[str, ...]
     views_only: tuple[str, ...] = ()
+    with_views: bool = False
     attempt: int = 0
     strikes: int = 0
 
@@ -115,18 +117,19 @@ def pending_slides(
         with_views = slides_with_views(store, group)
     unfit = {} if request.retry_failed else _unfit_slides(store, group)
     jobs, already, left_failed = [], 0, []
+    viewed = request.config.views is not None
     for source in request.sources:
         slide_id = source.slide_id
         without_tiles = {name for name in group.collections if slide_id not in present[name]}
         without_views = {name for name in group.collections if slide_id not in with_views.get(name, ())}
         lacking = tuple(name for name in group.collections if name in without_tiles | without_views)
         if slide_id in request.force:
-            jobs.append(SlideJob(source=source, collections=group.collections))
+            jobs.append(SlideJob(source=source, collections=group.collections, with_views=viewed))
         elif not lacking:
             already += 1
         elif slide_id not in unfit:
             views_only = tuple(name for name in lacking if name not in without_tiles)
-            jobs.append(SlideJob(source=source, collections=lacking, views_only=views_only))
+            jobs.append(SlideJob(source=source, collections=lacking, views_only=views_only, with_views=viewed))
         elif (reason := unfit[slide_id]) is not None:
             left_failed.append(SlideReason(slide_id, reason))
         else:

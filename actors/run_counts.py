@@ -1,13 +1,14 @@
 """Counts of a run, for its summary and its progress reports."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from actors.jobs import SlideReason
 from embedstore.errors import NoTileError
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.quantities import human_time
+from embedstore.store import Outcome
 
 #: Shortest time between two reports, seconds.
 REPORT_S = 0.5
@@ -21,6 +22,8 @@ class RunCounts:
         slides: Slides to do.
         tiles: Tiles embedded.
         failed, empty: Slides that failed or had no tile.
+        elsewhere: Slides that other runs have done meanwhile.
+        note: What the run waits for.
         warned: What came up about slides that are done.
     """
 
@@ -31,6 +34,8 @@ class RunCounts:
     failed: list[SlideReason] = field(default_factory=list)
     empty: list[SlideReason] = field(default_factory=list)
     warned: list[SlideReason] = field(default_factory=list)
+    elsewhere: int = 0
+    note: str = ""
     _began: float = field(default_factory=time.monotonic)
     _first_tile: float | None = None
     _last_tile: float = 0.0
@@ -53,9 +58,27 @@ class RunCounts:
         """Count a slide that ended without rows."""
         (self.empty if isinstance(error, NoTileError) else self.failed).append(SlideReason(slide_id, str(error)))
 
+    def add_elsewhere(self, slide_id: str, outcomes: Sequence[Outcome]) -> None:
+        """Count a slide that another run has ended."""
+        reasons = {outcome.state: outcome.reason or "" for outcome in outcomes}
+        if "failed" in reasons:
+            self.failed.append(SlideReason(slide_id, reasons["failed"]))
+        elif "empty" in reasons:
+            self.empty.append(SlideReason(slide_id, reasons["empty"]))
+        else:
+            self.elsewhere += 1
+
+    def move_elsewhere(self, slide_ids: Collection[str]) -> None:
+        """Count slides that had ended here as those of other runs, which have committed them first."""
+        before = len(self.failed) + len(self.empty)
+        self.failed = [each for each in self.failed if each.slide_id not in slide_ids]
+        self.empty = [each for each in self.empty if each.slide_id not in slide_ids]
+        self.done -= len(slide_ids) - (before - len(self.failed) - len(self.empty))
+        self.elsewhere += len(slide_ids)
+
     @property
     def ended(self) -> int:
-        return self.done + len(self.failed) + len(self.empty)
+        return self.done + len(self.failed) + len(self.empty) + self.elsewhere
 
     @property
     def tiles_per_s(self) -> float:
@@ -79,4 +102,6 @@ class RunCounts:
         message = f"{len(self.failed)} failed, {self.tiles} tiles, {self.tiles_per_s:.0f} tiles/s"
         if left_s is not None:
             message += f", {human_time(left_s)} left"
+        if self.note:
+            message += f"; {self.note}"
         self.on_progress(Progress(stage="ingest", message=message, done=self.ended, total=self.slides, unit="slides"))

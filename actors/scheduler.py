@@ -13,12 +13,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from actors.commit_buffer import CommitBuffer
+from actors.committer import Committed
 from actors.dispatch import Dispatch, WorkerHandle
 from actors.group_pipeline import GroupPipeline
-from actors.ingest_workers import IngestWorkers
+from actors.ingest_workers import TELL_S, IngestWorkers
 from actors.jobs import RunContext, SlideJob
 from actors.run_counts import RunCounts
+from actors.run_record import RunRecord
+from actors.work_share import WorkShare
 from embedstore.access_errors import access_error
+from embedstore.store import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ class Scheduler:
 
     Args:
         jobs: The slides, in the order in which they are taken up.
+        record: The run's row in the store, by which it shares slides with other runs.
         should_stop: Called often; once it returns True, nothing new is begun and slides in flight are dropped.
     """
 
@@ -43,13 +48,27 @@ class Scheduler:
         counts: RunCounts,
         context: RunContext,
         *,
+        record: RunRecord,
+        ledger: Ledger,
         should_stop: Callable[[], bool],
     ) -> None:
-        self._queue = deque(jobs)
+        self._queue = deque[SlideJob]()
+        self._share = WorkShare(
+            jobs,
+            self._queue,
+            record,
+            counts,
+            ledger,
+            run_id=context.run_id,
+            workers=sum(len(group.readers) for group in workers.groups),
+            own=context.replacing,
+        )
         self._counts = counts
         self._should_stop = should_stop
         self._committer = workers.committer
+        self._others_writing = workers.others_writing
         self._committing = False
+        self._committing_since = 0.0
         self._committed = 0
         self._buffer = CommitBuffer(context)
         self._dispatch = Dispatch(
@@ -91,6 +110,7 @@ class Scheduler:
                 stopping = True
                 self._drop_all()
             if not stopping:
+                self._share.top_up()
                 self._hand_out_all()
                 for pipeline in self._pipelines:
                     pipeline.maybe_flush()
@@ -99,10 +119,11 @@ class Scheduler:
             if ending and not self._dispatch and not self._buffer:
                 return
             self._dispatch.settle()
+            self._tell_who_is_waited_for()
             self._counts.report()
 
     def _idle(self) -> bool:
-        return not self._queue and all(pipeline.idle for pipeline in self._pipelines)
+        return not self._queue and not self._share and all(pipeline.idle for pipeline in self._pipelines)
 
     def _hand_out_all(self) -> None:
         """Give every reader as many calls as it may have.
@@ -126,6 +147,7 @@ class Scheduler:
 
     def _drop_all(self) -> None:
         """Stop: results of calls under way are ignored, except a commit's."""
+        self._share.drop_all()
         self._dispatch.abandon(but=self._committer)
         for pipeline in self._pipelines:
             pipeline.drop_all()
@@ -136,11 +158,13 @@ class Scheduler:
         if self._committing or not self._committer.up or not self._buffer.due(at_once=at_once):
             return
         batch = self._buffer.take()
-        self._committing = True
+        self._committing, self._committing_since = True, time.monotonic()
 
-        def done(_: int) -> None:
+        def done(committed: Committed) -> None:
             self._committing = False
             self._committed += len({outcome.slide_id for outcome in batch.outcomes if outcome.state == "done"})
+            self._counts.move_elsewhere(committed.elsewhere)
+            self._share.ended({outcome.slide_id for outcome in batch.outcomes})
 
         def lost(_: bool) -> None:  # it may have been committed; committing it twice changes nothing
             self._committing = False
@@ -151,6 +175,17 @@ class Scheduler:
             raise error
 
         self._dispatch.call(self._committer, "commit", batch, done=done, lost=lost, failed=failed)
+
+    def _tell_who_is_waited_for(self) -> None:
+        """Say whose commit, or whose slides, the run is waiting for."""
+        self._counts.note = ""
+        if self._share.waits_for and not self._buffer and not self._committing:
+            self._counts.note = f"waiting for {self._share.waits_for} slide(s) that other runs have in hand"
+        if not self._committing or time.monotonic() - self._committing_since < TELL_S:
+            return
+        self._committing_since = time.monotonic()
+        if writers := self._others_writing():
+            log.warning("waiting to commit: %s", ", ".join(writers))
 
     def _salvage(self) -> None:
         """Commit what is finished before the run ends with an error; what failed to be committed is tried once more."""

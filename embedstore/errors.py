@@ -154,6 +154,10 @@ class StoreBusyError(StoreError, RuntimeError):
     """Another process is writing to the table."""
 
 
+class LeaseLostError(StoreBusyError):
+    """Another process has taken the lease of the table; what was not committed under it is not committed."""
+
+
 class VersionNotFoundError(StoreError, RuntimeError):
     """A table has no such version, or none any more, as compaction forgets old ones."""
 

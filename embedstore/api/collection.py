@@ -603,13 +603,13 @@ class Collection:
             on_progress: See `embedstore.progress`; a progress bar when None.
         Raises:
             ConfigError: partitions or bits for a collection that is to have no index.
-            StoreBusyError: a run is writing to the collection.
+            StoreBusyError: another process has been writing to the collection for longer than a commit takes.
         """
         from embedstore.store import IndexConfig, build_index, choose_index, index_choice, keep_index
 
         given = {"kind": kind, "partitions": partitions, "bits": bits}
         changes = {name: value for name, value in given.items() if value is not None}
-        with self._tables.lease(self.name, wait_s=0), progress_bar(on_progress) as report:
+        with self._tables.lease(self.name), progress_bar(on_progress) as report:
             choice = index_choice(self._table)
             if changes:
                 config = IndexConfig(**{**dataclasses.asdict(choice), **changes})

@@ -22,6 +22,7 @@ from embedstore.store.labels import Labels
 from embedstore.store.lease import Lease, is_held
 from embedstore.store.ledger import Ledger
 from embedstore.store.ledger_rows import Outcome, SlideRow
+from embedstore.store.liveness import Observer, this_process
 from embedstore.store.nearest import nearest_tiles
 from embedstore.store.patients import Patients
 from embedstore.store.prediction_schema import (
@@ -32,6 +33,7 @@ from embedstore.store.prediction_schema import (
     tile_batch,
 )
 from embedstore.store.predictions import Predictions
+from embedstore.store.runs import Run, Runs, RunState
 from embedstore.store.store import Store
 from embedstore.store.stored_models import Augmenters, Heads, StoredAugmenter, StoredHead
 from embedstore.store.tile import StoredTile, TileLocation
@@ -62,10 +64,14 @@ __all__ = [
     "Labels",
     "Ledger",
     "Lease",
+    "Observer",
     "Outcome",
     "TileLocation",
     "TileLocations",
     "Patients",
+    "Run",
+    "Runs",
+    "RunState",
     "Token",
     "Tokens",
     "PredictionFacts",
@@ -95,6 +101,7 @@ __all__ = [
     "read_tile_locations",
     "read_vectors",
     "read_views",
+    "this_process",
     "slide_batch",
     "tile_batch",
 ]

@@ -49,6 +49,7 @@ def compact(store: Store, *, keep_s: float = 3600.0, on_progress: OnProgress = n
     for done, name in enumerate(names):
         on_progress(Progress(stage="compact", message=name, done=done, total=len(names), unit="collections"))
         with store.lease(name, wait_s=0):
+            store.runs.require_none([name])
             collection = store.collection(name)
             before = _size(collection)
             CollectionWriter(collection).compact(keep_s=keep_s, purge=True)
@@ -57,7 +58,7 @@ def compact(store: Store, *, keep_s: float = 3600.0, on_progress: OnProgress = n
             report[name] = Compaction(before=before, after=_size(collection))
     for table in store.derived_tables():
         table.tidy(keep_s=keep_s)
-    of_service = (store.tokens, store.secrets, store.jobs, store.access_log)
+    of_service = (store.tokens, store.secrets, store.jobs, store.runs, store.access_log)
     for own in (store.ledger, store.labels, store.heads, store.augmenters, *of_service):
         own.tidy(keep_s=keep_s)
     on_progress(Progress(stage="compact", done=len(names), total=len(names), unit="collections"))

@@ -8,30 +8,37 @@ one succeeds.
 import atexit
 import datetime as dt
 import logging
+import math
 import os
+import random
 import socket
 import threading
 import time
 import uuid
 from typing import NamedTuple
 
-import psutil
 import pyarrow as pa
 
 from embedstore.access_errors import access_error
-from embedstore.errors import StoreBusyError
+from embedstore.errors import LeaseLostError, StoreBusyError
+from embedstore.store import liveness
+from embedstore.store.liveness import EXPIRY_S, RENEWAL_S, Observer, this_process
 from embedstore.store.schema import LEASES
 from embedstore.store.sql import sql_string
-from embedstore.store.table import Table, now
+from embedstore.store.table import Table, now, until_committed
 
 log = logging.getLogger(__name__)
 
-#: The owner renews its lease this often, seconds.
-RENEWAL_S = 20.0
-#: A lease expires this long after its last renewal, seconds: an owner may miss several.
-EXPIRY_S = 120.0
 #: How long a renewal that has begun may still take when the lease is released, seconds.
 LAST_RENEWAL_S = 20.0
+#: How long whoever wants a lease waits for one that lives, seconds: runs hold it for a commit at a time.
+TURN_S = 20.0
+#: Pauses between two looks at a lease that another process holds, seconds.
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+#: A lease that is waited for is spoken of after this time, seconds, and then again.
+SPEAK_S = 15.0
+#: Takes and releases of leases between two clean-ups of their table.
+TIDY_EVERY = 64
 #: Owners of the leases that this process holds.
 _held_here: set[str] = set()
 
@@ -42,9 +49,10 @@ class _Holder(NamedTuple):
     Attributes:
         name: Of the lease.
         owner: A random id of the `Lease`.
-        host, pid: Where its process runs.
+        host, pid: Where its process runs, for people.
         since: When it was taken.
         beat: When it was last renewed.
+        process: What tells its process from all others; None from older versions.
     """
 
     name: str
@@ -53,32 +61,36 @@ class _Holder(NamedTuple):
     pid: int
     since: dt.datetime
     beat: dt.datetime
+    process: str | None
 
-    def lives(self) -> bool:
-        """Whether the lease has not expired, and its process runs as far as can be told from here."""
-        if (now() - self.beat).total_seconds() > EXPIRY_S:
-            return False
-        if self.host != socket.gethostname():
-            return True
-        if self.pid == os.getpid():
+    def lives(self) -> bool | None:
+        """Whether its process runs and holds the lease; None where it cannot be told from here."""
+        if self.process is not None and self.process == this_process():
             return self.owner in _held_here
-        try:
-            process = psutil.Process(self.pid)
-            # A process that started after the lease was taken only has the same number.
-            return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= self.since.timestamp() + 1
-        except psutil.NoSuchProcess:
-            return False
+        return liveness.runs(self.process)
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _holder_in(leases: Table, name: str) -> _Holder | None:
-    found = leases.rows(where=f"name = {sql_string(name)}", columns=list(_Holder._fields))
-    return _Holder(**found[0]) if found else None
+    found = leases.rows(where=f"name = {sql_string(name)}")
+    return _Holder(*(found[0].get(field) for field in _Holder._fields)) if found else None
 
 
 def is_held(store_uri: str, name: str) -> bool:
-    """Whether a process that lives, as far as can be told from here, holds the lease of that name."""
+    """Whether a process that lives, as far as can be told at once, holds the lease of that name."""
     holder = _holder_in(Table(store_uri, "leases"), name)
-    return holder is not None and holder.lives()
+    if holder is None:
+        return False
+    lives = holder.lives()
+    return not liveness.is_stale(holder.beat) if lives is None else lives
+
+
+def holder_of(store_uri: str, name: str, *, but: str | None = None) -> str | None:
+    """The process that holds the lease of that name, for people; None if nobody does, or the process `but`."""
+    holder = _holder_in(Table(store_uri, "leases"), name)
+    return None if holder is None or (but is not None and holder.process == but) else str(holder)
 
 
 class Lease:
@@ -87,13 +99,13 @@ class Lease:
     Args:
         store_uri: The store.
         name: The table.
-        wait_s: How long to wait, seconds, for an owner that is about to end, such as the actor of a driver that was
-            just killed.
+        wait_s: How long to wait, seconds, for an owner that lives; TURN_S when None. Whoever waits without end tells of
+            it. One that may be dead, on another machine, is waited for until that is sure.
     Raises:
         StoreBusyError: another owner holds the lease and is alive.
     """
 
-    def __init__(self, store_uri: str, name: str, *, wait_s: float = 20.0):
+    def __init__(self, store_uri: str, name: str, *, wait_s: float | None = None):
         self._table = Table(store_uri, "leases")
         self._table.create(LEASES)
         self._lock = threading.Lock()  # an open Lance dataset may be used by one thread at a time
@@ -102,7 +114,7 @@ class Lease:
         self._stop = threading.Event()
         _held_here.add(self.owner)
         try:
-            self._take(time.monotonic() + wait_s)
+            self._take(TURN_S if wait_s is None else wait_s)
         except BaseException:
             _held_here.discard(self.owner)
             raise
@@ -116,26 +128,41 @@ class Lease:
         with self._lock:
             return _holder_in(self._table, self.name)
 
-    def _take(self, deadline: float) -> None:
+    def _take(self, wait_s: float) -> None:
+        began, observer, pause_s = time.monotonic(), Observer(), SHORTEST_PAUSE_S
+        speak_at = began + (SPEAK_S if wait_s < math.inf else math.inf)
         while True:
+            asked_at = time.monotonic()
             holder = self._holder()
-            if holder is None or not holder.lives():
+            if holder is None or self._is_dead(holder, observer, asked_at):
                 self._write(replaces=holder.owner if holder else None)
                 if self.mine():
                     return
-            elif time.monotonic() >= deadline:
+                continue
+            unsure = holder.lives() is None and observer.may_be_dead(holder.owner, holder.beat)
+            if asked_at >= began + (max(wait_s, EXPIRY_S + 1) if unsure else wait_s):
                 raise StoreBusyError(
-                    f"table {self.name!r} is being written by process {holder.pid} on {holder.host} since "
-                    f"{holder.since:%Y-%m-%d %H:%M:%S} UTC; wait for it to end, or stop it and run this again "
-                    f"(if it died on another machine, its lease expires after {EXPIRY_S:.0f} s)"
+                    f"table {self.name!r} is being written by {holder}; wait for it to end, or stop it and run this "
+                    f"again (if it died on another machine, its lease expires after {EXPIRY_S:.0f} s)"
                 )
-            time.sleep(0.5)
+            if asked_at >= speak_at:
+                state = "which may be dead: that is sure soon" if unsure else "which is writing to it"
+                log.warning("waiting for table %r, held by %s, %s", self.name, holder, state)
+                speak_at = asked_at + SPEAK_S
+            time.sleep(random.uniform(pause_s / 2, pause_s))
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    @staticmethod
+    def _is_dead(holder: _Holder, observer: Observer, asked_at: float) -> bool:
+        lives = holder.lives()
+        return observer.is_dead(holder.owner, holder.beat, asked_at=asked_at) if lives is None else not lives
 
     def _write(self, *, replaces: str | None, since: dt.datetime | None = None) -> None:
         """Insert our row, or replace the row of one owner: if another process was faster, it keeps the lease."""
         at = now()
-        row = _Holder(self.name, self.owner, socket.gethostname(), os.getpid(), since or at, at)
-        with self._lock:
+        row = _Holder(self.name, self.owner, socket.gethostname(), os.getpid(), since or at, at, this_process())
+
+        def write() -> None:
             merge = self._table.open().merge_insert("name")
             if replaces is None:
                 merge = merge.when_not_matched_insert_all()
@@ -143,15 +170,18 @@ class Lease:
                 merge = merge.when_matched_update_all(f"target.owner = {sql_string(replaces)}")
             merge.use_index(False).execute(pa.Table.from_pylist([row._asdict()], schema=LEASES))
 
+        with self._lock:
+            until_committed(write)
+
     def mine(self) -> bool:
         """Whether this object still holds the lease."""
         holder = self._holder()
         return holder is not None and holder.owner == self.owner
 
     def check(self) -> None:
-        """Raise StoreBusyError if another process has taken the lease."""
+        """Raise LeaseLostError if another process has taken the lease."""
         if not self.mine():
-            raise StoreBusyError(
+            raise LeaseLostError(
                 f"the lease on {self.name!r} was lost to another process; nothing more is committed; run this again"
             )
 
@@ -182,7 +212,8 @@ class Lease:
         try:
             with self._lock:
                 self._table.delete(f"owner = {sql_string(self.owner)}")
-                self._table.tidy(keep_s=EXPIRY_S)
+                if self._table.opened().version % TIDY_EVERY < 2:  # every other version is a release
+                    self._table.tidy(keep_s=EXPIRY_S)
         except (OSError, RuntimeError, ValueError) as error:  # Lance's; what was committed under the lease stays
             log.info("the lease on %s stays for %.0f s: %s", self.name, EXPIRY_S, access_error(error) or error)
 

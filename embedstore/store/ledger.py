@@ -128,7 +128,12 @@ class Ledger:
         return (table, positions) if known is table else self.slide_positions(columns)
 
     def outcomes(
-        self, *, collection: str | None = None, states: Sequence[State] = (), slide_id: str | None = None
+        self,
+        *,
+        collection: str | None = None,
+        states: Sequence[State] = (),
+        slide_id: str | None = None,
+        slide_ids: Sequence[str] = (),
     ) -> list[Outcome]:
         """The outcomes of slides, sorted by collection and slide.
 
@@ -136,6 +141,7 @@ class Ledger:
             collection: Only of this collection.
             states: Only of these states; of all when empty.
             slide_id: Only of this slide.
+            slide_ids: Only of these slides; of all when empty.
         """
         clauses = []
         if collection is not None:
@@ -144,6 +150,8 @@ class Ledger:
             clauses.append(sql_in("state", states))
         if slide_id is not None:
             clauses.append(f"slide_id = {sql_string(slide_id)}")
+        if slide_ids:
+            clauses.append(sql_in("slide_id", slide_ids))
         rows = self._outcomes.rows(where=" AND ".join(clauses) or None)
         return [Outcome.from_record(row) for row in sorted(rows, key=lambda row: (row["collection"], row["slide_id"]))]
 

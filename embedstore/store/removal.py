@@ -23,6 +23,7 @@ def remove_slides(store: Store, slide_ids: Sequence[str]) -> dict[str, int]:
         names = store.collection_names()
         for name in names:
             leases.enter_context(store.lease(name, wait_s=0))
+        store.runs.require_none(names)
         derived = store.derived_tables()
         for table in derived:
             leases.enter_context(table.lease())
@@ -39,6 +40,7 @@ def remove_slides(store: Store, slide_ids: Sequence[str]) -> dict[str, int]:
         patients = _patients_only_of(store, slide_ids)
         store.labels.forget(list(slide_ids), patients=patients)
         store.jobs.forget([*slide_ids, *patients])
+        store.runs.forget([*slide_ids, *patients])
         store.access_log.forget([*slide_ids, *patients])
         store.ledger.forget(list(slide_ids))
         store.labels.forget(list(slide_ids), patients=patients)  # of who labelled them meanwhile
@@ -80,5 +82,6 @@ def remove_views(store: Store, collection: str) -> int:
     views = store.views(collection)
     rows = len(views)
     with store.lease(collection, wait_s=0):
+        store.runs.require_none([collection])
         views.table.drop()
     return rows

@@ -169,6 +169,36 @@ LEASES = pa.schema(
         pa.field("pid", pa.int64()),
         pa.field("since", pa.timestamp("us", tz="UTC")),
         pa.field("beat", pa.timestamp("us", tz="UTC")),
+        pa.field("process", pa.string()),  # see `liveness.this_process`; older versions did not write it
+    ]
+)
+
+#: Ingests that run or ran; see `runs.Run`.
+RUNS = pa.schema(
+    [
+        pa.field("run_id", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+        pa.field("collections", pa.list_(pa.string())),
+        pa.field("state", pa.string()),
+        pa.field("user", pa.string()),
+        pa.field("host", pa.string()),
+        pa.field("pid", pa.int64()),
+        pa.field("process", pa.string()),
+        pa.field("version", pa.string()),
+        pa.field("settings", pa.large_string()),  # JSON
+        pa.field("started_at", pa.timestamp("us", tz="UTC")),
+        pa.field("beat", pa.timestamp("us", tz="UTC")),
+        pa.field("ended_at", pa.timestamp("us", tz="UTC")),
+        pa.field("slides", pa.int64()),
+        pa.field("done", pa.int64()),
+        pa.field("failed", pa.int64()),
+        pa.field("empty", pa.int64()),
+        pa.field("elsewhere", pa.int64()),
+        pa.field("tiles", pa.int64()),
+        pa.field("tiles_per_s", pa.float64()),
+        pa.field("left_s", pa.float64()),
+        pa.field("seconds", pa.float64()),
+        pa.field("in_hand", pa.list_(pa.string())),
+        pa.field("error", pa.string()),
     ]
 )
 
@@ -197,6 +227,7 @@ JOBS = pa.schema(
 TABLES: Mapping[str, pa.Schema] = {
     "slides": SLIDES, "outcomes": OUTCOMES, "labels": LABEL_ROWS, "heads": HEADS, "augmenters": AUGMENTERS,
     "tokens": TOKENS, "secrets": SECRETS, "access_log": ACCESS_LOG, "jobs": JOBS, "leases": LEASES,
+    "runs": RUNS,
 }  # fmt: skip
 
 #: Columns that Lance gives to every table. With a column of its own of such a name, a table cannot be read any more.

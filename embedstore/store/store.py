@@ -11,11 +11,12 @@ from embedstore.store.collection_map import CollectionMap, mapped_collections
 from embedstore.store.derived_table import DerivedTable
 from embedstore.store.jobs import Jobs
 from embedstore.store.labels import Labels
-from embedstore.store.lease import Lease
+from embedstore.store.lease import Lease, holder_of
 from embedstore.store.ledger import Ledger
 from embedstore.store.location import local_path, require_put_if_absent, require_writable, table_names
 from embedstore.store.migrations import bring_up_to_date
 from embedstore.store.predictions import KINDS, PredictionKind, Predictions, predicted_heads
+from embedstore.store.runs import Runs
 from embedstore.store.secrets import Secrets
 from embedstore.store.stored_models import Augmenters, Heads
 from embedstore.store.table import Caches, new_caches
@@ -44,6 +45,7 @@ class Store:
         self.secrets = Secrets(self.uri, self._caches)
         self.access_log = AccessLog(self.uri, self._caches)
         self.jobs = Jobs(self.uri, self._caches)
+        self.runs = Runs(self.uri, self._caches)
 
     @classmethod
     def open(cls, uri: str | Path) -> "Store":
@@ -139,8 +141,13 @@ class Store:
         """The name of a collection's LanceDB table, for opening it without embedstore."""
         return PREFIX + collection
 
-    def lease(self, collection: str, *, wait_s: float = 20.0) -> Lease:
+    def lease(self, collection: str, *, wait_s: float | None = None) -> Lease:
+        """The lease that writing to a collection or its views needs; `wait_s` as of `Lease`."""
         return Lease(self.uri, PREFIX + collection, wait_s=wait_s)
+
+    def writer_of(self, collection: str, *, but: str | None = None) -> str | None:
+        """The process that holds a collection's lease, for people; None if nobody does, or the process `but`."""
+        return holder_of(self.uri, PREFIX + collection, but=but)
 
     def views(self, collection: str) -> Views:
         """The table of a collection's stored views; there may be none yet."""

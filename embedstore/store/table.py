@@ -262,6 +262,10 @@ class Table:
 
         self._commit(deletion)
 
+    def delete_fragments(self, fragment_ids: Sequence[int]) -> None:
+        """Delete all rows of some fragments."""
+        self._commit(lambda: lance.LanceOperation.Delete([], list(fragment_ids), predicate="removed"))
+
     def replacement(
         self, filter_sql: str | None, fragments: list[lance.FragmentMetadata]
     ) -> lance.LanceOperation.BaseOperation:

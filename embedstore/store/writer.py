@@ -2,9 +2,11 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection as Group
+from collections.abc import Iterable, Mapping
 
 import lance
+import pyarrow.compute as pc
 from lance.fragment import FragmentMetadata
 
 from embedstore.errors import CommitError
@@ -12,22 +14,28 @@ from embedstore.store.collection import Collection
 from embedstore.store.fragments import SlideFragments
 from embedstore.store.index import build_scalar_indexes, keep_index
 from embedstore.store.sql import sql_in
+from embedstore.store.table import until_committed
 from embedstore.store.views import Views
 
 log = logging.getLogger(__name__)
 
 
 class TableWriter(ABC):
-    """Commits slides to a table. It must be the only writer: hold the lease of the collection while using it.
+    """Commits slides to a table. Hold the lease of the collection while calling a method of it.
+
+    Several processes may have one for the same table, and commit in turns: each reads what the others have added.
 
     Args:
         rows: An existing collection, or its views.
+
+    Attributes:
+        commits: Commits of all processes since the table was compacted, as far as this one has seen them.
     """
 
     def __init__(self, rows: Collection | Views):
         self._rows = rows
-        self._version = rows.dataset().version
         self._present = set(rows.slides())
+        self._note(rows.dataset())
         self.commits = 0
 
     @property
@@ -47,11 +55,23 @@ class TableWriter(ABC):
         self._refresh()
         return set(self._present)
 
+    def _note(self, dataset: lance.LanceDataset) -> None:
+        """Remember the version that `_present` was read from."""
+        self._version, self._fragments_seen = dataset.version, _fragments(dataset)
+
     def _refresh(self) -> lance.LanceDataset:
+        """The newest version. Where another process has only added rows, no others are read than the new ones."""
         dataset = self._rows.dataset()
-        if dataset.version != self._version:  # a deletion, or a predecessor's last commit
-            self._present = set(self._rows.slides())
-            self._version = dataset.version
+        if dataset.version == self._version:
+            return dataset
+        seen, version, fragments = self._fragments_seen, self._version, _fragments(dataset)
+        if seen.items() <= fragments.items():
+            self._present |= _slides_of(dataset, fragments.keys() - seen.keys())
+            self.commits += dataset.version - version
+        else:
+            self._present = set(_slides_of(dataset, fragments))
+            self.commits = 0 if len(fragments) < len(seen) else self.commits + dataset.version - version
+        self._version, self._fragments_seen = dataset.version, fragments
         return dataset
 
     def commit(self, slides: Iterable[SlideFragments], *, replacing: frozenset[str] = frozenset()) -> list[str]:
@@ -65,6 +85,10 @@ class TableWriter(ABC):
         Raises:
             CommitError: a slide's fragments have another number of rows than expected; nothing was committed.
         """
+        slides = list(slides)
+        return until_committed(lambda: self._commit(slides, replacing))
+
+    def _commit(self, slides: Iterable[SlideFragments], replacing: frozenset[str]) -> list[str]:
         dataset = self._refresh()
         fresh: dict[str, list[FragmentMetadata]] = {}
         for slide in slides:
@@ -81,10 +105,35 @@ class TableWriter(ABC):
         if replaced:
             operation = table.replacement(sql_in("slide_id", replaced), fragments)
         committed = lance.LanceDataset.commit(table.uri, operation, read_version=dataset.version)
-        self._version = committed.version
+        if committed.version != dataset.version + 1:
+            withdrawn = self._withdraw_doubles(dataset, committed, fresh)
+            self._refresh()
+            return [slide_id for slide_id in fresh if slide_id not in withdrawn]
+        self._note(committed)
         self._present |= fresh.keys()
         self.commits += 1
         return list(fresh)
+
+    def _withdraw_doubles(
+        self,
+        before: lance.LanceDataset,
+        committed: lance.LanceDataset,
+        fresh: Mapping[str, Iterable[FragmentMetadata]],
+    ) -> set[str]:
+        """Take back, and return, the slides of a commit that another process committed first.
+
+        It can, if this one was stopped for longer than its lease lives: Lance appends to a newer version as well.
+        """
+        own = {path: slide_id for slide_id, of_slide in fresh.items() for one in of_slide for path in _files(one)}
+        new = [each for each in committed.get_fragments() if each.fragment_id not in _fragments(before)]
+        ours = [each for each in new if not own.keys().isdisjoint(_files(each.metadata))]
+        theirs = {each.fragment_id for each in new} - {each.fragment_id for each in ours}
+        doubles = _slides_of(committed, theirs) & fresh.keys()
+        if doubles:
+            log.warning("%s: other processes were quicker with %s", self.name, ", ".join(sorted(doubles)))
+            withdrawn = [each.fragment_id for each in ours if own[_files(each.metadata)[0]] in doubles]
+            self._rows.table.delete_fragments(withdrawn)
+        return doubles
 
     def _check(self, slide: SlideFragments) -> list[FragmentMetadata]:
         texts, rows = self._fragments(slide)
@@ -96,36 +145,6 @@ class TableWriter(ABC):
                 "at least 1; nothing was committed; ingest it again"
             )
         return fragments
-
-    def withdraw_doubles(self, slides: Iterable[SlideFragments]) -> list[str]:
-        """Remove what was committed of slides that another writer has committed too, and leave theirs.
-
-        Lance takes an Append whatever was committed meanwhile. So a process that is stopped between its look at the
-        lease and its commit, for longer than the lease holds, adds slides that its successor has added.
-
-        Returns:
-            Ids of these slides.
-        """
-        dataset = self._rows.dataset()
-        doubles: list[str] = []
-        added: list[int] = []
-        for slide in slides:
-            files = {file.path for text in self._fragments(slide)[0] for file in FragmentMetadata.from_json(text).files}
-            ours, others = [], []
-            for fragment in dataset.get_fragments():
-                own = any(file.path in files for file in fragment.data_files())
-                (ours if own else others).append(fragment)
-            found = dataset.scanner(
-                fragments=others, columns=[], with_row_id=True, filter=sql_in("slide_id", [slide.slide_id])
-            )
-            if ours and others and found.count_rows():
-                doubles.append(slide.slide_id)
-                added += [fragment.fragment_id for fragment in ours]
-        if doubles:
-            log.warning("%s: another process committed %s as well; theirs stay", self._rows.name, ", ".join(doubles))
-            removal = lance.LanceOperation.Delete([], added, predicate="removed")
-            lance.LanceDataset.commit(self._rows.table.uri, removal, read_version=dataset.version)
-        return doubles
 
     def remove(self, slide_ids: Iterable[str]) -> int:
         """Delete slides and return how many were there. Files keep their rows until `compact`."""
@@ -160,7 +179,7 @@ class CollectionWriter(TableWriter):
             keep_index(self.collection, busy=busy)
 
         self.collection.table.tidy(keep_s=keep_s, purge=purge, keep_indexes=keep_indexes)
-        self._version = self.collection.dataset().version
+        self._note(self.collection.dataset())
 
 
 class ViewsWriter(TableWriter):
@@ -175,4 +194,24 @@ class ViewsWriter(TableWriter):
 
     def compact(self, *, keep_s: float, purge: bool = False, busy: bool = False) -> None:
         self.views.table.tidy(keep_s=keep_s, purge=purge)
-        self._version = self.views.dataset().version
+        self._note(self.views.dataset())
+
+
+def _fragments(dataset: lance.LanceDataset) -> dict[int, object]:
+    """{id of a fragment: which of its rows are deleted}."""
+    return {each.fragment_id: each.metadata.deletion_file for each in dataset.get_fragments()}
+
+
+def _slides_of(dataset: lance.LanceDataset, fragments: Group[int]) -> set[str]:
+    """The slides that have rows in some fragments."""
+    chosen = [each for each in dataset.get_fragments() if each.fragment_id in fragments]
+    if not chosen:
+        return set()
+    slides: set[str] = set()
+    for batch in dataset.scanner(columns=["slide_id"], fragments=chosen, batch_size=1 << 20).to_batches():
+        slides.update(pc.unique(batch.column(0)).to_pylist())
+    return slides
+
+
+def _files(fragment: FragmentMetadata) -> list[str]:
+    return [file.path for file in fragment.files]

@@ -1,6 +1,10 @@
 """Runs that do not wait, and a network that is arithmetic."""
 
+import functools
+
 import pytest
+
+from actors.run_record import RunRecord
 
 from .toys import ToyExtractor
 
@@ -9,6 +13,5 @@ from .toys import ToyExtractor
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.dispatch.TICK_S", 0.0)
     monkeypatch.setattr("actors.ingest_workers.ASK_AGAIN_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("actors.ingest.RunRecord", functools.partial(RunRecord, threaded=False))
     monkeypatch.setattr("actors.extractor_worker.load_extractor", lambda config, device: ToyExtractor())
-    # A committer that the simulation kills leaves its lease behind in a process that lives on: let it be taken.
-    monkeypatch.setattr("embedstore.store.lease._Holder.lives", lambda holder: False)

@@ -99,7 +99,7 @@ class Scene:
                 committer=handle(factories.committer, "committer"),
             )
             yield workers
-            workers.release()  # after an error the leases are left behind, as by a process that was killed
+            workers.finish()
 
         self.summary = ingest(request, should_stop=should_stop, start_workers=start)
         return pool

@@ -85,7 +85,6 @@ def test_a_commit_cut_short_anywhere_is_finished_by_the_next(viewed: Store, monk
     if forced:
         committer = Committer(viewed.uri, ["c"], compact_every=4)
         committer.commit(batch(viewed, views=7.0))
-        committer.release()
     committer = Committer(viewed.uri, ["c"], compact_every=4)
     tiles = viewed.collection("c").dataset().version
     dies_in(monkeypatch, writer, after=after)
@@ -95,7 +94,6 @@ def test_a_commit_cut_short_anywhere_is_finished_by_the_next(viewed: Store, monk
         assert values(viewed) == [], "new views are beside old tiles"
     assert viewed.views("c").slides().keys() <= viewed.collection("c").slides().keys()
     assert values(viewed) in ([], [1.0] * 6), "old views may be beside new tiles"
-    committer.release()
     committer = Committer(viewed.uri, ["c"], compact_every=4)
     committer.commit(once)
     committer.commit(once)
@@ -120,7 +118,6 @@ def test_views_without_tiles_give_way_to_those_that_come_with_the_tiles(
     committer.commit(batch(viewed, views=views))
     assert values(viewed) == left
     assert viewed.collection("c").slides() == {"a:3": 3}
-    committer.release()
 
 
 def test_the_table_of_views_is_kept_small(viewed: Store):
@@ -153,8 +150,6 @@ def test_what_only_the_run_knows_is_written_before_the_rows(tmp_path: Path, monk
     assert [row.state for row in store.ledger.outcomes()] == []
     committer.present("again")
     assert [row.state for row in store.ledger.outcomes()] == ["done"]
-    committer.release()
-    committer.release()
 
 
 def test_a_compaction_in_mid_run_does_not_replace_that_of_the_end(viewed: Store, monkeypatch: pytest.MonkeyPatch):

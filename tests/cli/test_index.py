@@ -86,6 +86,7 @@ def test_all_collections_are_indexed_unless_one_is_named(store: Store):
 
 
 def test_a_busy_store_is_an_error_that_names_the_writer(store: Store, monkeypatch, capsys):
+    monkeypatch.setattr("embedstore.store.lease.TURN_S", 0.0)
     with store.lease("toy"):
         with pytest.raises(StoreBusyError):
             index(store, "--kind", "ivf_rq")

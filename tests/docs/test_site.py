@@ -23,6 +23,7 @@ TABLES = {
     "augmenters": schema.AUGMENTERS,
     "jobs": schema.JOBS,
     "leases": schema.LEASES,
+    "runs": schema.RUNS,
 }
 
 

@@ -16,7 +16,7 @@ from actors.request import IngestRequest, TilingGroup
 from embedstore.config import IngestConfig
 from embedstore.errors import NoTileError
 from embedstore.extractors import Extractor, load_extractor
-from embedstore.slides import SlidePlan, SlideSource, SourceSummary, TileReader, plan_slide, single_thread
+from embedstore.slides import SlidePlan, SlideSource, SourceSummary, TileReader, discard_copy, plan_slide, single_thread
 from embedstore.store import Store
 from embedstore.views import draw_parameters
 from embedstore.views.apply import with_views
@@ -162,6 +162,8 @@ def _plan_all(
         except Exception as error:  # as in a run, any error fails this slide only
             state: Literal["empty", "fails"] = "empty" if isinstance(error, NoTileError) else "fails"
             return UnfitSlide(slide_id=source.slide_id, state=state, reason=str(error))
+        finally:
+            discard_copy(source.path)
         with lock:
             if largest is None or len(plan) > len(largest):
                 largest = plan

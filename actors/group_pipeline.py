@@ -4,7 +4,9 @@ A slide belongs to one extractor, which puts its rows in order. Its readers send
 limited. A slide that is interrupted by a worker's death is read again; one that keeps killing workers fails.
 """
 
+import itertools
 import logging
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -19,15 +21,24 @@ from actors.run_counts import RunCounts
 from actors.workers import ResultRef
 from embedstore.access_errors import access_error
 from embedstore.errors import (
+    AccessError,
     EmbedStoreError,
     RunError,
+    SlideCacheFullError,
     SlideError,
     UnknownKeyError,
     UnreadableTilesError,
     WorkerDiedError,
 )
+from embedstore.slides import SlideSource
+from embedstore.uris import is_uri
 
 log = logging.getLogger(__name__)
+
+#: Slides of the queue among which the next is chosen, so that each group takes those that it fetched ahead.
+LOOKED_AHEAD = 64
+#: How long planning pauses, and how long a slide waits at most, where fetched slides fill the disk, seconds.
+ROOM_PAUSE_S, ROOM_S = 1.0, 600.0
 
 
 class GroupPipeline:
@@ -58,6 +69,7 @@ class GroupPipeline:
         self._planning = 0
         self._flushing = False
         self._given_up = False
+        self._no_room_until = 0.0  # fetched slides fill the disk
 
     @property
     def idle(self) -> bool:
@@ -77,7 +89,8 @@ class GroupPipeline:
         if own is None and waiting and room:
             own = self._own_slide[reader.name] = waiting.pop(0)
         idle = sum(other.name not in self._own_slide for other in self.group.readers if other.up)
-        if self._queue and self._planning + len(waiting) < max(1, idle):
+        has_room = time.monotonic() >= self._no_room_until
+        if self._queue and has_room and self._planning + len(waiting) < max(1, idle):
             self._plan(reader)
             return True
         if own is None and not self._planning and not self._queue:  # help with another reader's slide
@@ -109,7 +122,7 @@ class GroupPipeline:
     # -- planning ---------------------------------------------------------------------------
 
     def _plan(self, reader: WorkerHandle) -> None:
-        job = self._queue.popleft()
+        job = self._next_job()
         self._planning += 1
 
         def planned(result: PlannedSlide) -> None:
@@ -123,12 +136,41 @@ class GroupPipeline:
 
         def failed(error: Exception) -> None:
             self._planning -= 1
-            if isinstance(error, UnknownKeyError):  # the plan was lost with its node
+            if isinstance(error, UnknownKeyError) or (
+                isinstance(error, SlideCacheFullError) and self._waits_for_room(job)
+            ):  # the plan was lost with its node
                 self._queue.appendleft(job)
+            elif isinstance(error, AccessError):  # of the object store, which would refuse every other slide too
+                raise error
             else:
                 self._fail(job, error)
 
-        ref = self._dispatch.call(reader, "plan", job.source, done=planned, lost=lost, failed=failed)
+        ref = self._dispatch.call(
+            reader, "plan", job.source, *self._fetched_next(), done=planned, lost=lost, failed=failed
+        )
+
+    def _next_job(self) -> SlideJob:
+        """Take the next slide from the queue: one that this group fetched ahead, or one that no other group did."""
+        first = list(itertools.islice(self._queue, LOOKED_AHEAD))
+        wanted = (id(self), None)
+        job = min(first, key=lambda job: wanted.index(job.fetched_by) if job.fetched_by in wanted else len(wanted))
+        self._queue.remove(job)
+        return job
+
+    def _fetched_next(self) -> list[SlideSource]:
+        """The slide of an object store, if there is one, that a reader is to fetch while it works on another."""
+        for job in itertools.islice(self._queue, LOOKED_AHEAD):
+            if job.fetched_by is None and is_uri(job.source.path):
+                job.fetched_by = id(self)
+                return [job.source]
+        return []
+
+    def _waits_for_room(self, job: SlideJob) -> bool:
+        """Whether a slide waits until others are done that fill the disk; no longer than ROOM_S where none are here."""
+        now = time.monotonic()
+        self._no_room_until = now + ROOM_PAUSE_S
+        job.waits_since = now if job.waits_since is None else job.waits_since
+        return bool(self._active) or now - job.waits_since < ROOM_S
 
     def _planned(self, job: SlideJob, planned: PlannedSlide, ref: ResultRef) -> None:
         plan = planned.plan
@@ -225,8 +267,12 @@ class GroupPipeline:
                 self._drop(slide)
 
         def failed(error: Exception) -> None:
-            if isinstance(error, UnknownKeyError):
+            if isinstance(error, UnknownKeyError) or (
+                isinstance(error, SlideCacheFullError) and self._waits_for_room(slide.job)
+            ):
                 self._plan_again(key)
+            elif isinstance(error, AccessError):
+                raise error
             else:
                 self._drop_failed(key, error)
 

@@ -142,7 +142,7 @@ class WorkerFactories:
         device = "cuda" if execution.device.startswith("cuda") and not execution.in_process else execution.device
         slides = [source.path for source in request.sources]
         return cls(
-            reader=functools.partial(Reader, config),
+            reader=functools.partial(Reader, config, slide_cache_gb=run.slide_cache_gb),
             extractor=functools.partial(
                 ExtractorWorker,
                 store_uri,

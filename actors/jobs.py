@@ -49,6 +49,8 @@ class SlideJob:
         with_views: Views of it are made as well.
         attempt: How often it was restarted; part of its key, so that results of an earlier attempt are ignored.
         strikes: Number of workers that died while working on it.
+        fetched_by: The worker group that fetches its slide ahead.
+        waits_since: When it was first put back because fetched slides filled the disk.
     """
 
     source: SlideSource
@@ -57,6 +59,8 @@ class SlideJob:
     with_views: bool = False
     attempt: int = 0
     strikes: int = 0
+    fetched_by: int | None = None
+    waits_since: float | None = None
 
     @property
     def slide_id(self) -> str:

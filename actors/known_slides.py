@@ -8,6 +8,7 @@ from embedstore.errors import EmbedStoreError
 from embedstore.quantities import first_few
 from embedstore.slides import FoundSlides, SlideSource, fingerprint_of, kind_of, nested_folders, real_paths
 from embedstore.store import SlideRow, Store
+from embedstore.uris import is_uri
 
 
 def recognise(found: FoundSlides, store: Store) -> tuple[FoundSlides, dict[str, str]]:
@@ -49,9 +50,15 @@ def _by_path(new: Sequence[SlideSource], rows: Sequence[SlideRow]) -> dict[str, 
 
 def _moved(new: Sequence[SlideSource], rows: Sequence[SlideRow]) -> dict[str, str]:
     """{id that is new: id of a slide of the same content, whose file is no longer where it was}."""
-    gone = {row.fingerprint: row.slide_id for row in rows if row.fingerprint and kind_of(row.path) == "missing"}
-    contents = {source.slide_id: _content(source) for source in new} if gone else {}
+    gone = {row.fingerprint: row.slide_id for row in rows if row.fingerprint and _is_gone(row.path)}
+    local = [source for source in new if not is_uri(source.path)]  # others would have to be fetched
+    contents = {source.slide_id: _content(source) for source in local} if gone else {}
     return {slide_id: gone[content] for slide_id, content in contents.items() if content in gone}
+
+
+def _is_gone(path: str) -> bool:
+    """Whether a file is not where it was; of an object store that is not asked."""
+    return not is_uri(path) and kind_of(path) == "missing"
 
 
 def _renamed(ids: Mapping[str, str]) -> list[str]:

@@ -7,8 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.config import IngestConfig, ViewConfig
-from embedstore.errors import UnknownKeyError
-from embedstore.slides import SlidePlan, SlideSource, TileReader, plan_slide, single_thread
+from embedstore.errors import EmbedStoreError, UnknownKeyError
+from embedstore.slides import (
+    SlidePlan,
+    SlideSource,
+    TileReader,
+    discard_copy,
+    fetch_ahead,
+    limit_slide_cache,
+    plan_slide,
+    single_thread,
+)
 from embedstore.tile_id import tile_ids, tile_keys
 from embedstore.views import draw_parameters
 from embedstore.views.apply import with_views
@@ -53,19 +62,28 @@ class Reader:
     It keeps slides open between `open` and `close`, and holds no more than one chunk of their pixels.
     """
 
-    def __init__(self, config: IngestConfig) -> None:
+    def __init__(self, config: IngestConfig, *, slide_cache_gb: float | None = None) -> None:
         single_thread()
+        if slide_cache_gb is not None:
+            limit_slide_cache(slide_cache_gb, wait_s=0.0)  # the run goes on with others meanwhile
         self._config = config
         self._open: dict[str, _OpenSlide] = {}
 
     def ping(self) -> None:
         """Return, to show that the worker is alive."""
 
-    def plan(self, source: SlideSource) -> PlannedSlide:
-        """Find a slide's tissue and lay its grid of tiles."""
+    def plan(self, source: SlideSource, ahead: SlideSource | None = None) -> PlannedSlide:
+        """Find a slide's tissue and lay its grid of tiles; fetch another one meanwhile that will be asked for next."""
         began = time.perf_counter()
         config = self._config
-        plan = plan_slide(source, tiling=config.tiling, tissue=config.tissue, reading=config.reading)
+        try:
+            plan = plan_slide(source, tiling=config.tiling, tissue=config.tissue, reading=config.reading)
+        except EmbedStoreError:
+            discard_copy(source.path)
+            raise
+        finally:
+            if ahead is not None:
+                fetch_ahead(ahead.path, kind=ahead.kind)
         return PlannedSlide(plan=plan, plan_s=time.perf_counter() - began)
 
     def open(self, key: str, planned: PlannedSlide) -> None:
@@ -96,10 +114,11 @@ class Reader:
         return chunk, pixels
 
     def close(self, key: str) -> None:
-        """Close a slide, if it is open."""
+        """Close a slide, if it is open; what was fetched of it is deleted when its last reader closes it."""
         slide = self._open.pop(key, None)
         if slide is not None:
             slide.reader.close()
+            discard_copy(slide.plan.source.path)
 
 
 @dataclass(frozen=True, eq=False)

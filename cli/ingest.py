@@ -53,9 +53,9 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, *
     """Embed the tissue tiles of SLIDES into a store.
 
     SLIDES are files, folders (searched for slides; DICOM included), folders of ready-made tiles, or lists in CSV or
-    Parquet with a column 'path' and any further columns (slide_id, patient, mpp, tissue, …). Complete slides are
-    skipped, so the same command finishes an interrupted run. Exit code 3: some slides failed; `embedstore status`
-    shows why.
+    Parquet with a column 'path' and any further columns (slide_id, patient, mpp, tissue, …). Each may also be an
+    address such as s3://bucket/slides/. Complete slides are skipped, so the same command finishes an interrupted run.
+    Exit code 3: some slides failed; `embedstore status` shows why.
     """
     from embedstore.api.ingest import estimate_ingest, ingest_request, run_ingest
 

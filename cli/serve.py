@@ -17,6 +17,7 @@ SERVICE = Section(
     Flag("port", type=click.IntRange(0, 65_535)),
     Flag("searches", metavar="N", type=click.IntRange(1)),
     Flag("pictures", metavar="N", type=click.IntRange(1)),
+    Flag("slide_cache_gb", metavar="GB"),
     "trust_extractor",
     Flag("warm_tiles", metavar="N", type=click.IntRange(0)),
     Flag("jobs", metavar="N", type=click.IntRange(1)),

@@ -12,6 +12,9 @@ from embedstore.errors import ConfigError
 from embedstore.typed_values import typed
 
 MIB = 1 << 20
+GB = 10**9
+#: The largest slides have 5 GB, and a reader works on two.
+SLIDE_CACHE_GB = 50.0
 
 
 def require(holds: bool, message: str) -> None:
@@ -132,6 +135,7 @@ class RunConfig(Settings):
         max_strikes: A slide fails after this many workers died while working on it.
         max_restarts: Number of worker deaths that a run survives.
         compact_every: Commits between two compactions of a collection.
+        slide_cache_gb: Most that slides fetched from an object store may take on the disk of a machine, GB.
     """
 
     readers: int | None = None
@@ -144,6 +148,7 @@ class RunConfig(Settings):
     max_strikes: int = 3
     max_restarts: int = 100
     compact_every: int = 64
+    slide_cache_gb: float = SLIDE_CACHE_GB
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -153,6 +158,7 @@ class RunConfig(Settings):
         for name in ("chunk_bytes", "in_flight_bytes", "group_slides", "max_strikes", "max_restarts", "compact_every"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; expected 1 or more")
         require(self.group_s >= 0, f"group_s is {self.group_s}; expected 0 or more seconds")
+        require(self.slide_cache_gb > 0, f"slide_cache_gb is {self.slide_cache_gb}; expected more than 0 GB")
 
 
 @dataclass(frozen=True, kw_only=True)

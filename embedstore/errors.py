@@ -96,6 +96,14 @@ class UnreadableTilesError(SlideError, OSError):
     """More tiles of a slide were unreadable than the run allows."""
 
 
+class SlideFetchError(SlideError, OSError):
+    """A slide in an object store does not come, or was changed while it was read."""
+
+
+class SlideCacheFullError(SlideFetchError):
+    """Slides in use fill the cache of fetched slides; there is room for another once one of them is done."""
+
+
 class SlideListError(EmbedStoreError, ValueError):
     """A list of slides (CSV, Parquet, labels.csv) is malformed."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from embedstore.access_config import AccessConfig
-from embedstore.config import MIB, Settings, require, require_cluster_address
+from embedstore.config import MIB, SLIDE_CACHE_GB, Settings, require, require_cluster_address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class ServiceConfig(Settings):
         pictures: Pictures of slides that are made at once; two a core when None.
         open_slides: Slides that stay open between requests, each in a process of 50 to 150 MB.
         picture_cache_bytes: Memory for pictures that were asked for lately, bytes.
+        slide_cache_gb: Most that slides fetched from an object store may take on the disk, GB.
         trust_extractor: Run a user's own function to embed an image, where a collection was made with one.
         warm_tiles: Collections of so many tiles or more are kept warm, for searches within a millisecond, where
             faiss-cpu is installed; 0 keeps none.
@@ -38,6 +39,7 @@ class ServiceConfig(Settings):
     pictures: int | None = None
     open_slides: int = 8
     picture_cache_bytes: int = 256 * MIB
+    slide_cache_gb: float = SLIDE_CACHE_GB
     trust_extractor: bool = False
     warm_tiles: int = 20_000
     jobs: int = 1
@@ -56,6 +58,7 @@ class ServiceConfig(Settings):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
         require(self.warm_tiles >= 0, f"warm_tiles is {self.warm_tiles}; expected 0 or more tiles")
+        require(self.slide_cache_gb > 0, f"slide_cache_gb is {self.slide_cache_gb}; expected more than 0 GB")
         require(self.picture_cache_bytes >= 0, f"picture_cache_bytes is {self.picture_cache_bytes}; expected 0 or more")
         if self.cluster is not None:
             require_cluster_address(self.cluster)

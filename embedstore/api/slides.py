@@ -8,6 +8,7 @@ from embedstore.access_errors import tells_access_errors
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.progress import OnProgress
 from embedstore.progress_bar import progress_bar
+from embedstore.uris import as_given
 
 if TYPE_CHECKING:
     from embedstore.slides import TissueReport
@@ -27,7 +28,7 @@ def inspect_tissue(
     """Find the tissue and lay the tiles of a slide as ingest would, as a check before ingest.
 
     Args:
-        slide: The slide's file.
+        slide: The slide's file, or its address in an object store.
         mpp: Resolution of level 0, µm/px, of a slide that does not say its own.
         mask: A GeoJSON mask, such as one edited in QuPath, instead of detection.
         tiling, tissue, reading: Settings, each an object or a dictionary of its fields.
@@ -43,10 +44,10 @@ def inspect_tissue(
     path = Path(slide)
     source = SlideSource(
         slide_id=path.name,
-        path=str(path.absolute()),
+        path=as_given(slide),
         kind="wsi",
         mpp=mpp,
-        tissue=None if mask is None else str(mask),
+        tissue=None if mask is None else as_given(mask),
     )
     return report_tissue(
         source,

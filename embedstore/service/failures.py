@@ -37,6 +37,8 @@ STATUSES: dict[type[Exception], int] = {
     errors.SlideNotFoundError: 404,
     errors.RegionReadError: 502,
     errors.SlideFormatError: 502,
+    errors.SlideCacheFullError: 503,
+    errors.SlideFetchError: 502,
     LookupError: 404,
     errors.EmbedStoreError: 400,
 }

@@ -22,6 +22,7 @@ from embedstore.service.security.access_recorder import AccessRecorder
 from embedstore.service.security.projects import Projects
 from embedstore.service.security.pseudonyms import Pseudonyms, read_key
 from embedstore.service_config import ServiceConfig
+from embedstore.slides import limit_slide_cache
 from embedstore.store import Store as StoreTables
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Service:
         if config.access.pseudonyms:
             self.pseudonyms = Pseudonyms(self.tables, read_key(self.tables, config.access.pseudonym_key))
         self.limits = Limits(config)
+        limit_slide_cache(config.slide_cache_gb)
         self.pictures = Pictures(open_slides=OpenSlides(config.open_slides), cache_bytes=config.picture_cache_bytes)
         self.slide_files = SlideFiles(self.tables, on_change=self.pictures.forget_others)
         self.known_tiles = KnownTiles()

@@ -1,13 +1,17 @@
 """Slides: open one, find its tissue, lay the grid, read tiles."""
 
-from embedstore.slides.image_file import read_image
-from embedstore.slides.readers import (
-    check_reader,
-    is_dicom,
+from embedstore.slides.readers import check_reader, is_dicom, series_levels, single_thread
+from embedstore.slides.remote import (
+    LocalCopy,
+    discard_copy,
+    fetch_ahead,
+    limit_slide_cache,
+    local_copy,
+    local_paths,
     open_slide,
+    read_image,
     read_image_apart,
-    series_levels,
-    single_thread,
+    version_now,
 )
 from embedstore.slides.slide import Pixels, Slide
 from embedstore.slides.sources import (
@@ -59,6 +63,7 @@ from embedstore.slides.tissue import (
 
 __all__ = [
     "COARSER_TOLERANCE",
+    "LocalCopy",
     "MetadataValue",
     "PEN_WARNING",
     "Pixels",
@@ -73,8 +78,13 @@ __all__ = [
     "best_level",
     "check_fine_enough",
     "check_reader",
+    "discard_copy",
     "draw_overlay",
     "edge_and_stride",
+    "fetch_ahead",
+    "limit_slide_cache",
+    "local_copy",
+    "local_paths",
     "FoundSlides",
     "SourceSummary",
     "TileFolderSummary",
@@ -104,6 +114,7 @@ __all__ = [
     "slide_tissue",
     "tile_grid",
     "tissue_of",
+    "version_now",
     "whole_slide",
     "write_mask",
     "png_bytes",

@@ -5,8 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Mapping
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedstore.cache_folder import cache_folder
 from embedstore.errors import ConfigError
 from embedstore.quantities import human_bytes
 from embedstore.store.location import local_path
@@ -29,19 +28,6 @@ except ImportError:  # Windows
 KEPT_S = 30 * 86400.0
 NO_LOCK = -1
 _LOCK, _ABOUT, _VECTORS = "lock", "about.json", "vectors.f16"
-
-
-def cache_folder() -> Path:
-    """Where warm collections are kept: EMBEDSTORE_CACHE, or the user's folder for what programs can make anew."""
-    if given := os.environ.get("EMBEDSTORE_CACHE"):
-        return Path(given).absolute()
-    if given := os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME"):
-        return Path(given) / "embedstore"
-    try:
-        home = Path.home()
-    except RuntimeError:  # the user has none
-        home = Path(tempfile.gettempdir())
-    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "embedstore"
 
 
 def forget_copies(store_uri: str, collection: str) -> None:

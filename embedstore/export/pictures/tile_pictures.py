@@ -1,7 +1,6 @@
 """The pixels of stored tiles, read again from their slides."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from embedstore.config import TilingConfig
 from embedstore.errors import RegionReadError, SlideError, SlideNotFoundError
 from embedstore.slides import SlidePlan, SlideSource, TileReader, best_level, open_slide
 from embedstore.store import SlideRow, Store, TileLocation
+from embedstore.uris import exists_or_remote
 
 #: A tile by its location, or by a row of a collection with at least slide_id, x, y, edge_l0 and name.
 Tile = TileLocation | Mapping[str, Any]
@@ -78,7 +78,7 @@ def _location(row: Mapping[str, Any]) -> TileLocation:
 
 def _plan(slide: SlideRow | None, reader: str | None, tiles: Sequence[TileLocation], tiling: TilingConfig) -> SlidePlan:
     slide_id = tiles[0].slide_id
-    if slide is None or not slide.path or not Path(slide.path).exists():
+    if slide is None or not exists_or_remote(slide.path):
         path = slide.path if slide is not None and slide.path else "a known path"
         raise SlideNotFoundError(
             f"slide {slide_id!r} is not at {path} any more, so its tiles cannot be shown; "

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import ExportError, SlideError
-from embedstore.slides import is_dicom, series_levels
+from embedstore.slides import is_dicom, local_copy, series_levels
 from embedstore.store import SlideRow
 
 if TYPE_CHECKING:
@@ -51,9 +51,10 @@ class DicomSource:
 def why_not_dicom(slide: SlideRow) -> str | None:
     """Why nothing in DICOM can refer to a slide, with the next step; None if its file is DICOM."""
     try:
-        if is_dicom(slide.path):
-            return None
-    except OSError:
+        with local_copy(slide.path) as copy:
+            if is_dicom(copy.path):
+                return None
+    except (OSError, SlideError):
         return (
             f"{slide.slide_id!r} cannot be read at {slide.path or 'a known path'}, and study and place on the glass "
             "come from its file; bring it back there, or export geojson"
@@ -74,8 +75,9 @@ def dicom_source(slide: SlideRow) -> DicomSource:
 
     what = f"slide {slide.slide_id!r}"
     try:
-        finest = series_levels(slide.path)[0].path
-        header = pydicom.dcmread(finest, stop_before_pixels=True)
+        with local_copy(slide.path) as copy:
+            finest = series_levels(copy.path)[0].path
+            header = pydicom.dcmread(finest, stop_before_pixels=True)
         missing = [name for name in REQUIRED if not header.get(name)]
         if missing:
             raise ExportError(

@@ -17,6 +17,7 @@ from embedstore.output_files import atomic_write
 from embedstore.slides import Pixels, Thumbnail, open_slide, read_thumbnail
 from embedstore.store import PredictionFacts, SlideRow, Store
 from embedstore.store.prediction_schema import decided_classes, probability_matrix
+from embedstore.uris import exists_or_remote
 
 PICTURE_PX = 1600  # longer side of the picture of the slide
 PAPER = 245  # grey level in place of a slide that cannot be read
@@ -100,7 +101,7 @@ def slide_picture(
         ExportError: the slide cannot be read and its size is not known.
     """
     slide_id = slide.slide_id
-    if not slide.path or not Path(slide.path).exists():
+    if not exists_or_remote(slide.path):
         note = f"slide {slide_id!r} is not at {slide.path or 'a known path'}: drawn on blank paper"
         return _blank_paper(slide, picture_px), note
     readers = [outcome.reader for outcome in store.ledger.outcomes(collection=collection, slide_id=slide_id)]

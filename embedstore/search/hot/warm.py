@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from embedstore.access_errors import access_error
+from embedstore.cache_folder import cache_folder
 from embedstore.cores import cores
 from embedstore.errors import EmbedStoreError
 from embedstore.progress import Progress, no_progress
@@ -22,7 +23,7 @@ from embedstore.search.hot.codes import Codes, load_faiss
 from embedstore.search.hot.hot_index import Effort, HotIndex
 from embedstore.search.hot.rows import GONE, HotRows
 from embedstore.store import Collection, StoredTile
-from embedstore.store.hot_folder import HotFolder, cache_folder
+from embedstore.store.hot_folder import HotFolder
 
 log = logging.getLogger(__name__)
 

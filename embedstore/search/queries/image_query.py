@@ -21,6 +21,7 @@ from embedstore.errors import (
 from embedstore.search.queries.query import Query, mean_direction, unit_rows
 from embedstore.slides import COARSER_TOLERANCE, Pixels, edge_and_stride, fit_square, read_image
 from embedstore.store import Collection, CollectionRecord, Store
+from embedstore.uris import shown_path
 
 if TYPE_CHECKING:
     from embedstore.extractors import Extractor, ExtractorConfig
@@ -64,7 +65,7 @@ def image_query(
         VectorError: the image has no direction.
     """
     path = Path(image) if isinstance(image, str | Path) else None
-    name = "the image" if path is None else str(path)
+    name = "the image" if path is None else shown_path(path)
     record = collection.record()
     tiling = record.tiling
     pixels = _read(path) if path is not None else _rgb_pixels(image)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 
+from embedstore.cache_folder import cache_folder
 from embedstore.errors import JobNotFoundError
 from embedstore.store import Job, Store
-from embedstore.store.hot_folder import cache_folder
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ import hashlib
 import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,6 +17,7 @@ from embedstore.service.pictures.open_slides import OpenSlides
 from embedstore.service.pictures.slide_file import SlideFile
 from embedstore.slides import Pixels, best_level, fit_square, read_image_apart, read_square, read_thumbnail
 from embedstore.store import TileLocation
+from embedstore.uris import tile_path
 
 MEDIA_TYPE = "image/jpeg"
 #: Of deep-zoom tiles and thumbnails, and of the tiles that the extractor saw, which are looked at closely.
@@ -202,7 +202,7 @@ def _pyramid(file: SlideFile) -> SlideFile:
 
 def _ready_made(file: SlideFile, tile: TileLocation, tiling: TilingConfig) -> bytes:
     try:
-        pixels = read_image_apart(Path(file.path, tile.name or ""))
+        pixels = read_image_apart(tile_path(file.path, tile.name or ""))
     except SlideError as error:
         raise type(error)(file.in_own_words(error)) from error
     return jpeg(fit_square(pixels, tiling.tile_px), TILE_JPEG_QUALITY)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from embedstore.errors import SlideNotFoundError
+from embedstore.slides import version_now
+from embedstore.uris import is_uri
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class SlideFile:
         Raises:
             SlideNotFoundError: it is no longer where it was ingested from.
         """
+        if is_uri(self.path):
+            return self._digest(version_now(self.path, kind=self.kind))
         try:
             found = Path(self.path).stat()
         except (OSError, ValueError) as error:
@@ -40,7 +44,10 @@ class SlideFile:
                 "there, or ingest it again from where it is with --force"
             ) from error
         size = found.st_size if self.kind == "wsi" else 0
-        text = f"{self.path}\0{self.reader}\0{self.mpp}\0{size}\0{found.st_mtime_ns}"
+        return self._digest(f"{size}\0{found.st_mtime_ns}")
+
+    def _digest(self, version: str) -> str:
+        text = f"{self.path}\0{self.reader}\0{self.mpp}\0{version}"
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
     def in_own_words(self, error: Exception) -> str:

@@ -1,10 +1,11 @@
 """DICOM whole-slide series: which files belong to a slide, and where their frames lie."""
 
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
 WHOLE_SLIDE_STORAGE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic"})
 MAGIC, MAGIC_AT = b"DICM", 128
 ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 ITEM_HEADER_BYTES = 8
@@ -50,16 +52,20 @@ class DicomHeader:
     size: tuple[int, int]
 
 
-def read_header(path: str | Path) -> DicomHeader:
+def read_header(file: str | Path | BinaryIO, path: str | Path | None = None) -> DicomHeader:
     """Read the attributes that group DICOM files into slides.
 
+    Args:
+        file: The file, or its bytes as far as its pixels.
+        path: Where bytes are from.
     Raises:
         SlideFormatError: the file is not a DICOM file.
     """
     import pydicom  # here: 0.25 s, which every worker would pay
 
+    path = path if isinstance(file, io.IOBase) else file  # type: ignore[assignment]
     try:
-        data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
+        data = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=HEADER_TAGS)
         image_type = list(data.get("ImageType") or [])
         return DicomHeader(
             path=str(path),

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,7 +75,15 @@ def single_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def open_slide(path: str | Path, *, reader: str = "auto", answer_s: float | None = None, niceness: int = 0) -> Slide:
+def open_slide(
+    path: str | Path,
+    *,
+    reader: str = "auto",
+    answer_s: float | None = None,
+    niceness: int = 0,
+    name: str | None = None,
+    on_close: Callable[[], None] | None = None,
+) -> Slide:
     """Open a slide, in a process of its own.
 
     `auto` opens the file with OpenSlide and with the reader that decodes its format directly. It takes the direct
@@ -87,12 +96,16 @@ def open_slide(path: str | Path, *, reader: str = "auto", answer_s: float | None
         answer_s: Seconds after which a request without an answer ends the slide; ANSWER_S when None. The first request
             may have to start the process, which takes 0.3 s.
         niceness: How far other processes go before the one that reads, 0 to 19; it keeps the highest that was asked.
+        name: The `path` of the slide, which errors name, where the file is only a copy.
+        on_close: Called once when the slide is closed.
     Raises:
         SlideNotFoundError: there is no file.
         SlideFormatError: no reader opens it, or the named one does not; the message lists what was tried.
         ConfigError: the named reader needs a package that is not installed.
     """
-    return _ProcessSlide(check_file(path), reader, ANSWER_S if answer_s is None else answer_s, niceness)
+    file = check_file(path)
+    answer_s = ANSWER_S if answer_s is None else answer_s
+    return _ProcessSlide(file, name or file, reader, answer_s, niceness, on_close)
 
 
 def read_image_apart(
@@ -303,18 +316,30 @@ def _give_back(process: _SlideProcess) -> None:
 class _ProcessSlide(Slide):
     """A slide that is open in another process."""
 
-    def __init__(self, path: str, reader: str, answer_s: float, niceness: int) -> None:
+    def __init__(
+        self,
+        file: str,
+        name: str,
+        reader: str,
+        answer_s: float,
+        niceness: int,
+        on_close: Callable[[], None] | None,
+    ) -> None:
         process = _take()
         process.answer_s = answer_s
+        self._file, self._on_close = file, on_close
         try:
-            opened: OpenedSlide = process.ask("open", path, reader, niceness)
+            with _called(file, name):
+                opened: OpenedSlide = process.ask("open", file, reader, niceness)
         except _ProcessEndedError as error:
-            raise SlideFormatError(f"slide {path!r}: the process that opened it {error}; {WHAT_NEXT}") from error
+            raise SlideFormatError(f"slide {name!r}: the process that opened it {error}; {WHAT_NEXT}") from error
         except BaseException:
             _give_back(process)
             raise
-        super().__init__(path, opened.header)
-        self.reader, self.warnings, self.passed_over = opened.reader, opened.warnings, opened.passed_over
+        super().__init__(name, opened.header)
+        self.reader = opened.reader
+        self.warnings = [warning.replace(file, name) for warning in opened.warnings]
+        self.passed_over = {reader: why.replace(file, name) for reader, why in opened.passed_over.items()}
         self._process: _SlideProcess | None = process
         self._ended: str | None = None
 
@@ -340,7 +365,8 @@ class _ProcessSlide(Slide):
         if process is None:
             raise RegionReadError(self._ended or f"slide {self.path!r} is closed")
         try:
-            process.fill(level, x, y, out)
+            with _called(self._file, self.path):
+                process.fill(level, x, y, out)
         except _ProcessEndedError as error:
             self._process = None
             self._ended = (
@@ -351,11 +377,27 @@ class _ProcessSlide(Slide):
 
     def close(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.answer_s = CLOSE_S
+        on_close, self._on_close = self._on_close, None
         try:
-            process.ask("close")
-        except _ProcessEndedError:
-            return
-        _give_back(process)
+            if process is None:
+                return
+            process.answer_s = CLOSE_S
+            try:
+                process.ask("close")
+            except _ProcessEndedError:
+                return
+            _give_back(process)
+        finally:
+            if on_close is not None:
+                on_close()
+
+
+@contextlib.contextmanager
+def _called(file: str, name: str) -> Iterator[None]:
+    """Errors of a slide tell its name in the place of its file."""
+    try:
+        yield
+    except SlideError as error:
+        if name == file or file not in str(error):
+            raise
+        raise type(error)(str(error).replace(file, name)) from error

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: How an image becomes a slide.
 TO_TILED_TIFF = "vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg"
 TILE_WIDTH = 322  # a TIFF tag
+HEADER_BYTES = 16
+_ORDERS = {b"II": "<", b"MM": ">"}
 DIRECTORY_BYTES = 4096  # 200 entries of a BigTIFF; slides have 30
 #: Directories that are looked at: files of time series have thousands.
 MOST_PAGES = 1000
@@ -101,6 +103,20 @@ def describe_unread(path: str, read_size: tuple[int, int]) -> list[str]:
     ]
 
 
+def directory_at(header: bytes) -> int | None:
+    """Where the first directory of a TIFF begins, from the file's first 16 bytes; None where it is no TIFF."""
+    order = _ORDERS.get(header[:2])
+    try:
+        big = order is not None and _is_big(header)
+        return None if order is None else struct.unpack_from(order + ("Q" if big else "I"), header, 8 if big else 4)[0]
+    except struct.error:
+        return None
+
+
+def _is_big(header: bytes) -> bool:
+    return struct.unpack_from(_ORDERS[header[:2]] + "H", header, 2)[0] == 43
+
+
 def is_tiled_tiff(path: str | Path) -> bool:
     """Whether a file is a TIFF whose first directory is stored in tiles, as in every slide.
 
@@ -108,16 +124,15 @@ def is_tiled_tiff(path: str | Path) -> bool:
     """
     try:
         with open(path, "rb") as file:
-            header = file.read(16)
-            order = {b"II": "<", b"MM": ">"}.get(header[:2])
-            if order is None:
+            header = file.read(HEADER_BYTES)
+            at = directory_at(header)
+            if at is None:
                 return False
-            big = struct.unpack(order + "H", header[2:4])[0] == 43
-            at = struct.unpack(order + ("Q" if big else "I"), header[8:16] if big else header[4:8])[0]
             file.seek(at)
             directory = file.read(DIRECTORY_BYTES)
-    except (OSError, struct.error, ValueError, OverflowError):
+    except (OSError, ValueError, OverflowError):
         return False
+    order, big = _ORDERS[header[:2]], _is_big(header)
     count_bytes, entry_bytes = (8, 20) if big else (2, 12)
     entries = directory[count_bytes:]
     if len(directory) < count_bytes:

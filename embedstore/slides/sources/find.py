@@ -10,8 +10,8 @@ from pathlib import Path
 from embedstore.config import TilingConfig
 from embedstore.errors import SlideFormatError, SlideListError, SlideNotFoundError
 from embedstore.quantities import first_few
+from embedstore.slides.readers.dicom_series import DICOM_SUFFIXES
 from embedstore.slides.sources.folder import (
-    DICOM_SUFFIXES,
     IMAGE_SUFFIXES,
     TIFF_SUFFIXES,
     Folder,
@@ -22,10 +22,12 @@ from embedstore.slides.sources.folder import (
     scan_folder,
 )
 from embedstore.slides.sources.folder_slides import dicom_series, find_in_folder
+from embedstore.slides.sources.remote_tree import RemoteTree
 from embedstore.slides.sources.slide_list import LIST_SUFFIXES, ListedSlide, read_slide_list
 from embedstore.slides.sources.source import SlideSource
 from embedstore.slides.sources.source_summary import LeftOut, LeftOutFiles, SourceSummary, TileFolderSummary
 from embedstore.slides.sources.tile_folder import LABELS, improbable_together, read_tile_folder
+from embedstore.uris import is_uri, local_of
 
 MASK = re.compile(r"(?<![A-Za-z])masks?(?![A-Za-z])", re.IGNORECASE)
 SLIDES = "slides"  # the name of the table that lists the slides of its folder, without its suffix
@@ -44,15 +46,15 @@ def find_slides(
 ) -> FoundSlides:
     """Find the slides that paths name.
 
-    A path is one of
+    A path, or an address in an object store (s3://bucket/slides/), is one of
     - a file of any suffix;
     - a folder, searched with all its sub-folders for files that OpenSlide opens; a DICOM series is one slide. What a
       slides.csv in it says of these slides is read as from a list;
     - a folder of ready-made tiles: one with a labels.csv that lists images, or one of images only, with or without
       sub-folders for classes, patients and splits (in a folder that holds slides, images without a labels.csv count as
       thumbnails, and are left out);
-    - a list (CSV, Excel, Parquet or Arrow) with a column `path`, relative to the list's folder, and optional columns
-      slide_id, mpp and tissue; any other column becomes metadata.
+    - a list (CSV, Excel, Parquet or Arrow) with a column `path`, relative to the list's folder or an address, and
+      optional columns slide_id, mpp and tissue; any other column becomes metadata.
 
     A file that several paths name is one slide, and what a list says of it holds.
 
@@ -64,11 +66,15 @@ def find_slides(
         SlideNotFoundError: there is nothing at a path.
         SlideFormatError: a path is a pipe, a socket or a device.
         SlideListError: a list is malformed, or two slides have the same id; the message names both.
+        ConfigError: an address holds credentials.
+        AccessError: an object store does not answer, or refuses.
     """
-    search = _Search(tile_px)
-    for path in paths:
-        search.add(Path(path))
-    return search.result(mpp)
+    with RemoteTree() as remote:
+        search = _Search(tile_px, remote)
+        for path in paths:
+            search.add(remote.lay(path) if is_uri(path) else Path(local_of(path)))
+        found = search.result(mpp)
+        return FoundSlides(sources=tuple(map(remote.source, found.sources)), summary=remote.summary(found.summary))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +89,8 @@ class _Named:
 class _Search:
     """Gathers the slides of several paths, each file once."""
 
-    def __init__(self, tile_px: int) -> None:
-        self._tile_px = tile_px
+    def __init__(self, tile_px: int, remote: RemoteTree) -> None:
+        self._tile_px, self._remote = tile_px, remote
         self._by_file: dict[str, list[_Named]] = {}  # by the path without links
         self._left_out: list[LeftOut] = []
         self._images = LeftOutFiles(Path())  # images that are named one by one
@@ -127,7 +133,7 @@ class _Search:
             )
         self._notes += notes
         for row in rows:
-            self._add(_listed(row, table))
+            self._add(_listed(row, table, self._remote))
 
     def _add(self, named: _Named) -> None:
         """Add a slide. Of several names of a file, a list's goes first, and the file's own before that of a link."""
@@ -174,7 +180,7 @@ class _Search:
         self._notes += notes
         others = list[str]()
         for row in rows:
-            named = _listed(row, table)
+            named = _listed(row, table, self._remote)
             there = found.get(self._real_path(named.source.path))
             if there is None:
                 others.append(row.path)
@@ -258,19 +264,19 @@ def _weight(named: _Named) -> tuple[bool, bool, bool]:
     return named.listed, named.by_id, not is_link(named.source.path)
 
 
-def _listed(row: ListedSlide, table: Path) -> _Named:
+def _listed(row: ListedSlide, table: Path, remote: RemoteTree) -> _Named:
     """The slide of a row; without a slide_id its path as written, or its name where that is absolute, is its id."""
     written = Path(row.path)
-    path = Path(os.path.normpath(table.parent / _at_home(written)))
+    path = remote.listed(row.path, table)
     is_folder = kind_of(path) == "folder"
     series = _only_series(path, table) if is_folder else None
-    default_id = path.name if written.is_absolute() else written.as_posix().removeprefix("./")
+    default_id = path.name if written.is_absolute() or is_uri(row.path) else written.as_posix().removeprefix("./")
     source = SlideSource(
         slide_id=default_id if row.slide_id is None else row.slide_id,
         path=str(path) if series is None else series,
         kind="tiles" if is_folder and series is None else "wsi",
         mpp=row.mpp,
-        tissue=None if row.tissue is None else os.path.normpath(table.parent / _at_home(Path(row.tissue))),
+        tissue=None if row.tissue is None else remote.mask(row.tissue, table),
         metadata=row.metadata,
     )
     return _Named(source=source, listed=True, by_id=row.slide_id is not None)

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from embedstore.slides.readers.dicom_series import is_dicom
+from embedstore.slides.readers.dicom_series import DICOM_SUFFIXES, is_dicom
 from embedstore.slides.readers.tiff_images import is_tiled_tiff
 from embedstore.slides.sources.source_summary import LeftOutFiles
 from embedstore.tables import TABLE_SUFFIXES
+from embedstore.uris import is_uri
 
 # What OpenSlide 4 opens, by suffix; .tif and .tiff are slides where they are tiled, ready-made tiles otherwise.
 SLIDE_SUFFIXES = frozenset({".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi"})
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic"})
 # What OpenCV decodes.
 IMAGE_SUFFIXES = TIFF_SUFFIXES | {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".jp2", ".avif", ".gif", ".ppm", ".pgm", ".pnm",
@@ -189,6 +189,8 @@ def real_paths() -> Callable[[str], str]:
     real_folder = functools.cache(os.path.realpath)
 
     def real_path(path: str) -> str:
+        if is_uri(path):
+            return path
         folder, name = os.path.split(path)
         real = f"{real_folder(folder)}/{name}"
         return os.path.realpath(real) if is_link(real) else real

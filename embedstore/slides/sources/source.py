@@ -16,11 +16,13 @@ class SlideSource:
     Attributes:
         slide_id: Unique in a run: the path relative to the folder given (posix, with suffix), the list's `slide_id`,
             or a tile folder's name.
-        path: Absolute: a file, the level-0 file of a DICOM series, or a folder of ready-made tiles.
+        path: Absolute: a file, the level-0 file of a DICOM series, or a folder of ready-made tiles; or the address of
+            one in an object store.
         kind: `wsi` for a slide file, `tiles` for a folder of ready-made tiles.
         mpp: Level-0 resolution given by the user, µm/px; it takes precedence over the file's.
         tissue: Path of a mask (GeoJSON or XML of ASAP) that replaces tissue detection.
         metadata: The other columns of a slide list, such as `patient`.
+        version: Of the objects of an address when the slide was planned; its tiles are read from no other.
     """
 
     slide_id: str
@@ -29,3 +31,4 @@ class SlideSource:
     mpp: float | None = None
     tissue: str | None = None
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    version: str | None = None

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.errors import NoTileError
 from embedstore.slides.readers import open_slide
 from embedstore.slides.readers.dicom_series import is_dicom, series_levels
+from embedstore.slides.remote import local_copy
 from embedstore.slides.sources.source import SlideSource
 from embedstore.slides.sources.tile_folder import TileLabel, read_tile_folder
 from embedstore.slides.tiling.resolution import check_fine_enough, resolve_mpp
@@ -78,14 +79,24 @@ def plan_slide(source: SlideSource, *, tiling: TilingConfig, tissue: TissueConfi
         reading: How the slide is opened.
     Raises:
         SlideNotFoundError, SlideFormatError: it does not exist, or no reader opens it.
+        SlideFetchError: its object store does not give it.
         ResolutionError: its resolution is unknown or too coarse.
         TissueError: tissue cannot be found on such a slide, or the given mask is malformed.
         NoTileError: no tile fits, or none has enough tissue; the message says how much there is.
         RegionReadError: no part of it can be read.
     """
-    if source.kind == "tiles":
-        return _plan_folder(source, tiling)
-    with open_slide(source.path, reader=reading.reader) as slide:
+    with local_copy(source.path, kind=source.kind) as copy:
+        source = replace(source, version=copy.version)
+        if source.kind == "tiles":
+            return _plan_folder(source, copy.path, tiling)
+        return _plan_file(source, copy.path, tiling=tiling, tissue=tissue, reading=reading)
+
+
+def _plan_file(
+    source: SlideSource, path: str, *, tiling: TilingConfig, tissue: TissueConfig, reading: ReadingConfig
+) -> SlidePlan:
+    """The plan of a slide whose file is at a path."""
+    with open_slide(path, reader=reading.reader, name=source.path) as slide:
         mpp, warnings = resolve_mpp(slide, source.slide_id, source.mpp)
         check_fine_enough(mpp, tiling.mpp, source.slide_id)
         mask = slide_tissue(slide, source.tissue, tissue, mpp)
@@ -107,13 +118,13 @@ def plan_slide(source: SlideSource, *, tiling: TilingConfig, tissue: TissueConfi
             vendor=slide.vendor,
             tissue_mm2=mask.area_mm2,
             warnings=(*slide.warnings, *warnings, *mask.warnings),
-            fingerprint=fingerprint(source.path),
+            fingerprint=fingerprint(path),
             bounds_l0=slide.bounds_l0,
         )
 
 
-def _plan_folder(source: SlideSource, tiling: TilingConfig) -> SlidePlan:
-    folder = read_tile_folder(source.path, tile_px=tiling.tile_px)
+def _plan_folder(source: SlideSource, path: str, tiling: TilingConfig) -> SlidePlan:
+    folder = read_tile_folder(path, tile_px=tiling.tile_px)
     names = folder.names
     if not names:
         raise NoTileError(
@@ -133,7 +144,7 @@ def _plan_folder(source: SlideSource, tiling: TilingConfig) -> SlidePlan:
         vendor="images",
         tissue_mm2=0.0,
         warnings=folder.warnings,
-        fingerprint=_folder_fingerprint(source.path, names),
+        fingerprint=_folder_fingerprint(path, names),
         labels=folder.labels,
     )
 
@@ -144,9 +155,10 @@ def fingerprint_of(source: SlideSource) -> str:
     Raises:
         SlideListError, OSError: it cannot be read.
     """
-    if source.kind == "tiles":
-        return _folder_fingerprint(source.path, read_tile_folder(source.path, tile_px=TilingConfig.tile_px).names)
-    return fingerprint(source.path)
+    with local_copy(source.path, kind=source.kind) as copy:
+        if source.kind == "tiles":
+            return _folder_fingerprint(copy.path, read_tile_folder(copy.path, tile_px=TilingConfig.tile_px).names)
+        return fingerprint(copy.path)
 
 
 def _folder_fingerprint(path: str, names: Sequence[str]) -> str:

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from embedstore.config import TilingConfig
 from embedstore.errors import RegionReadError, SlideChangedError
-from embedstore.slides.image_file import read_image
 from embedstore.slides.readers import open_slide
+from embedstore.slides.remote import LocalCopy, local_copy, read_image
 from embedstore.slides.slide import Pixels, Slide
 from embedstore.slides.tiling.resize import fit_square
 from embedstore.slides.tiling.slide_grid import edge_and_stride
-from embedstore.slides.tiling.slide_plan import SlidePlan, fingerprint_of
+from embedstore.slides.tiling.slide_plan import SlidePlan, fingerprint
+from embedstore.uris import tile_path
 
 
 def read_square(slide: Slide, xy_l0: tuple[int, int], level: int, *, region: Pixels, out: Pixels) -> None:
@@ -54,15 +55,19 @@ class TileReader:
         self._plan, self._tile_px = plan, tiling.tile_px
         self.first_error: str | None = None
         self._slide: Slide | None = None
-        if plan.names is not None:
+        self._copy: LocalCopy | None = None
+        source = plan.source
+        if plan.names is None or source.version is not None:  # else a few tiles are wanted, and not all of the folder
+            self._copy = local_copy(source.path, kind=source.kind, version=source.version)
+        if plan.names is not None or self._copy is None:
             return
-        self._state = _file_state(plan.source.path)
-        self._slide = open_slide(plan.source.path, reader=plan.reader)
         try:
-            if fingerprint_of(plan.source) != plan.fingerprint:
+            self._file, self._state = self._copy.path, _file_state(self._copy.path)
+            self._slide = open_slide(self._file, reader=plan.reader, name=source.path)
+            if fingerprint(self._file) != plan.fingerprint:
                 raise self._changed()
         except BaseException:
-            self._slide.close()
+            self.close()
             raise
         downsample = self._slide.level_downsamples[plan.level]
         edge_px = max(1, round(plan.edge_l0 / downsample))
@@ -85,7 +90,7 @@ class TileReader:
             except RegionReadError as error:
                 pixels[i], readable[i] = 0, False
                 self.first_error = self.first_error or str(error)
-        if self._slide is not None and _file_state(self._plan.source.path) not in (None, self._state):
+        if self._slide is not None and _file_state(self._file) not in (None, self._state):
             raise self._changed()
         return pixels, readable
 
@@ -98,7 +103,10 @@ class TileReader:
     def _read_tile(self, index: int, out: Pixels) -> None:
         plan = self._plan
         if plan.names is not None:
-            out[:] = read_tile(Path(plan.source.path, plan.names[index]), self._tile_px)
+            path = tile_path(plan.source.path, plan.names[index])
+            if self._copy is not None:
+                path = path.replace(plan.source.path, self._copy.path, 1)
+            out[:] = read_tile(path, self._tile_px)
             return
         if self._slide is None:
             raise RegionReadError(f"slide {plan.slide_id!r}: the reader is closed")
@@ -110,6 +118,8 @@ class TileReader:
         if self._slide is not None:
             self._slide.close()
             self._slide = None
+        if self._copy is not None:
+            self._copy.close()
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.output_files import atomic_write, file_name
 from embedstore.quantities import rounded
-from embedstore.slides.readers import open_slide
+from embedstore.slides.remote import open_slide
 from embedstore.slides.slide import Pixels
 from embedstore.slides.sources.source import SlideSource
 from embedstore.slides.tiling.resolution import check_fine_enough, resolve_mpp

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from embedstore.config import TissueConfig
 from embedstore.errors import TissueError
 from embedstore.quantities import rounded
+from embedstore.slides.remote import local_copy
 from embedstore.slides.slide import Slide
 from embedstore.slides.tissue.background import (
     PER_DENSITY,
@@ -65,7 +66,10 @@ def slide_tissue(slide: Slide, mask_path: str | None, config: TissueConfig, mpp:
         RegionReadError: no part of the slide can be read.
     """
     if mask_path is not None:
-        return read_mask(mask_path, bounds_l0=slide.bounds_l0, mpp_l0=mpp, mpp=config.mpp, origin=config.mask_origin)
+        with local_copy(mask_path) as mask:
+            return read_mask(
+                mask.path, bounds_l0=slide.bounds_l0, mpp_l0=mpp, mpp=config.mpp, origin=config.mask_origin
+            )
     if config.method == "all":
         return whole_slide(slide.bounds_l0, mpp)
     return find_tissue(slide, config, mpp_l0=mpp)

@@ -18,6 +18,7 @@ from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.quantities import first_few
 from embedstore.slides import Pixels, check_fine_enough, open_slide
 from embedstore.store import Collection, Store, TileLocation
+from embedstore.uris import exists_or_remote
 from heads.select.candidates.recut import ImageReader, SquareReader, TileReader
 
 #: Slides that are read at a time: decoders release Python's lock.
@@ -185,7 +186,7 @@ def _read_slide(
     """
     first = tiles[rows[0]]
     path = source.path if source else None
-    if source is None or not path or not Path(path).exists():
+    if source is None or not path or not exists_or_remote(path):
         raise SlideNotFoundError(
             f"slide {first.slide_id!r} is not at {path or 'a known path'} any more; bring it back there, or ingest it "
             "again from where it is with --force"

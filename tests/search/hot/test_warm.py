@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 import embedstore
+from embedstore.cache_folder import cache_folder
 from embedstore.errors import ConfigError
 from embedstore.search.hot import warm
 from embedstore.store import Collection, CollectionWriter, Store
-from embedstore.store.hot_folder import KEPT_S, cache_folder, forget_copies
+from embedstore.store.hot_folder import KEPT_S, forget_copies
 from embedstore.store.removal import remove_slides
 from tests.search.planted import DIM, noise, plant
 from tests.store.test_index import add

@@ -1,0 +1,25 @@
+"""Slides in object stores: found, fetched and kept on the disk of this machine while they are read."""
+
+from embedstore.slides.remote.fetching import (
+    LocalCopy,
+    discard_copy,
+    fetch_ahead,
+    limit_slide_cache,
+    local_copy,
+    local_paths,
+)
+from embedstore.slides.remote.opening import open_slide, read_image, read_image_apart
+from embedstore.slides.remote.slide_objects import version_now
+
+__all__ = [
+    "LocalCopy",
+    "discard_copy",
+    "fetch_ahead",
+    "limit_slide_cache",
+    "local_copy",
+    "local_paths",
+    "open_slide",
+    "read_image",
+    "read_image_apart",
+    "version_now",
+]

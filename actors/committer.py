@@ -121,6 +121,11 @@ class Committer:
 
         return self._in_turn([*self._writers], repaired)
 
+    def committed(self, slide_ids: Sequence[str]) -> list[str]:
+        """Those of some slides that have their rows in every collection of the run."""
+        present = [writer.present() for writer in self._writers.values()]
+        return [slide_id for slide_id in slide_ids if all(slide_id in slides for slides in present)]
+
     @through_outages
     def commit(self, batch: CommitBatch) -> Committed:
         """Record the slides and their labels, make their rows visible, then record their outcomes.

@@ -69,7 +69,9 @@ class Scheduler:
         self._others_writing = workers.others_writing
         self._committing = False
         self._committing_since = 0.0
-        self._committed = 0
+        self._committed: set[str] = set()
+        self._doubtful: set[str] = set()  # of a commit that failed, perhaps after their rows were there
+        self._pool = workers.pool
         self._buffer = CommitBuffer(context)
         self._dispatch = Dispatch(
             workers.pool,
@@ -96,10 +98,11 @@ class Scheduler:
             told = access_error(error)
             if told is None:
                 raise
-            left = self._counts.done - self._committed
+            committed = len(self._committed)
+            left = self._counts.done - committed
             uncommitted = f", {left} finished but not committed" if left else ""
             raise type(told)(
-                f"{told}; the run has ended: {self._committed} of {self._counts.slides} slides are committed"
+                f"{told}; the run has ended: {committed} of {self._counts.slides} slides are committed"
                 f"{uncommitted}; run the same command again to go on"
             ) from error
 
@@ -159,10 +162,11 @@ class Scheduler:
             return
         batch = self._buffer.take()
         self._committing, self._committing_since = True, time.monotonic()
+        slides = {outcome.slide_id for outcome in batch.outcomes if outcome.state == "done"}
 
         def done(committed: Committed) -> None:
             self._committing = False
-            self._committed += len({outcome.slide_id for outcome in batch.outcomes if outcome.state == "done"})
+            self._committed |= slides
             self._counts.move_elsewhere(committed.elsewhere)
             self._share.ended({outcome.slide_id for outcome in batch.outcomes})
 
@@ -172,6 +176,7 @@ class Scheduler:
 
         def failed(error: Exception) -> None:
             lost(True)
+            self._doubtful |= slides - batch.replacing
             raise error
 
         self._dispatch.call(self._committer, "commit", batch, done=done, lost=lost, failed=failed)
@@ -195,6 +200,11 @@ class Scheduler:
             while self._committer.up and (self._buffer or self._dispatch) and time.monotonic() < deadline:
                 self._maybe_commit(at_once=True)
                 self._dispatch.settle(revive=False)
+        if self._doubtful:
+            with contextlib.suppress(Exception):
+                ref = self._committer.worker.call("committed", sorted(self._doubtful))
+                if self._pool.wait([ref], SALVAGE_S):
+                    self._committed |= set(self._pool.get(ref))
 
     # -- workers that die -------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from actors.reader import Chunk, PlannedSlide
 from embedstore.config import RunConfig
 from embedstore.errors import AccessError, ExtractorError, RunError, WorkerDiedError
 from embedstore.slides import SlideSource
+from embedstore.store.ledger import Ledger
 from tests.marks import slow
 
 from .scene import FAST, SLIDES, DriverKilled, Scene, assert_complete
@@ -279,6 +280,24 @@ def test_a_slide_that_kills_its_reader_as_it_is_opened_fails_alone(tmp_path: Pat
     scene = Scene(tmp_path)
     scene.run(["poison:9", *SLIDES], reader=Fragile)
     assert scene.states() == dict.fromkeys(SLIDES, "done") | {"poison:9": "failed"}
+
+
+def test_slides_whose_rows_are_there_are_counted_though_their_commit_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    record = Ledger.record
+
+    def full(self: Ledger, slides: Any, outcomes: Any) -> None:
+        if list(outcomes):
+            raise OSError(errno.ENOSPC, "No space left on device", "outcomes.lance")
+        record(self, slides, outcomes)
+
+    monkeypatch.setattr(Ledger, "record", full)
+    scene, slides = Scene(tmp_path), [f"{name}:9" for name in "abcdefghijkl"]
+    with pytest.raises(AccessError, match="No space left on device") as told:
+        scene.run(slides, groups=1, readers=1)
+    there = len(scene.store.collection("c").slides())
+    assert 0 < there < 12 and f"the run has ended: {there} of 12 slides are committed" in str(told.value)
 
 
 class SometimesNoNumber(ToyExtractor):

@@ -6,6 +6,7 @@ EXTRAS ?=
 SLIDES ?=
 PYTEST_ARGS ?=
 INPUTS ?= 50000
+RUNS ?= 200
 SEED ?= 1
 
 BIN := $(VENV)/bin
@@ -25,7 +26,7 @@ PAGE_CHECKS := if $(MAKE) --silent viewer/node_modules; then $(MAKE) --silent vi
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast fuzz lint format bench gpu-check docs notebooks viewer viewer-check constraints clean
+.PHONY: help setup demo test test-fast fuzz faults lint format bench gpu-check docs notebooks viewer viewer-check constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ test-fast: $(SET_UP_DEV)  ## Run the tests that take seconds, on every core
 
 fuzz: $(SET_UP_DEV)  ## Try random changes of every kind of input: make fuzz INPUTS=50000 SEED=1
 	FUZZ_INPUTS=$(INPUTS) FUZZ_SEED=$(SEED) $(PYTEST) tests/fuzz -n auto --maxprocesses 8 $(PYTEST_ARGS)
+
+faults: $(SET_UP_DEV)  ## Let faults happen to commands, and check that nothing is lost: make faults RUNS=200 SEED=1
+	$(BIN)/python -m tests.faults --runs $(RUNS) --seed $(SEED)
 
 lint: $(SET_UP_DEV)  ## Check format, style and types
 	$(BIN)/ruff format --check $(SOURCES)

@@ -18,6 +18,7 @@ from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
+    ActorUnschedulableError,
     NodeDiedError,
     ObjectLostError,
     OutOfMemoryError,
@@ -28,6 +29,7 @@ from ray.exceptions import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from actors.nodes import nodes
 from embedstore.config import require_cluster_address
 from embedstore.errors import ClusterError, ConfigError, EmbedStoreError, UnknownKeyError, WorkerDiedError
 
@@ -36,7 +38,9 @@ log = logging.getLogger(__name__)
 CONNECT_S = 5.0
 #: How a client of HTTP/2 begins, as Ray's are; a server answers at once.
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-_DIED = (ActorDiedError, ActorUnavailableError, NodeDiedError, OutOfMemoryError, WorkerCrashedError)
+_DIED = (
+    ActorDiedError, ActorUnavailableError, ActorUnschedulableError, NodeDiedError, OutOfMemoryError, WorkerCrashedError,
+)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -163,7 +167,8 @@ class RayWorker:
 
     Args:
         make: Makes the object in that process, also after each restart of the process.
-        node_id: The node where it should run.
+        node_id: The node where it runs.
+        elsewhere: It may run on another node where that one is gone.
         max_restarts: Largest number of restarts of the process.
         env: Environment variables of that process.
     """
@@ -176,6 +181,7 @@ class RayWorker:
         num_cpus: float = 0,
         num_gpus: float = 0,
         node_id: str | None = None,
+        elsewhere: bool = True,
         max_restarts: int = 0,
         env: dict[str, str] | None = None,
     ) -> None:
@@ -187,14 +193,19 @@ class RayWorker:
             "max_task_retries": 0,  # the scheduler repeats lost calls: it knows which slide each belongs to
         }
         if node_id is not None:
-            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node_id, soft=True)
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node_id, soft=elsewhere)
+        self._bound_to = None if elsewhere else node_id
         self._actor: Any = ray.remote(_Host).options(**options).remote(ray.cloudpickle.dumps(make), env or {})
 
     def call(self, method: str, *args: Any, returns: int = 1) -> Any:
         return self._actor.call.options(num_returns=returns).remote(method, *args)
 
+    def is_gone(self) -> bool:
+        return self._bound_to is not None and all(node.node_id != self._bound_to for node in nodes())
+
     def stop(self) -> None:
-        ray.kill(self._actor)
+        with contextlib.suppress(RayError):  # it may be gone with its node
+            ray.kill(self._actor)
 
 
 class RayPool:

@@ -46,13 +46,14 @@ class _Call:
     done: Callable[[Any], None]
     lost: Callable[[bool], None]
     failed: Callable[[Exception], None] | None
+    awaited: bool
 
 
 class Dispatch:
     """Starts calls of workers, waits for them and runs what follows.
 
     Args:
-        handles: Every worker of the run.
+        handles: The workers; `add` and `remove` change which.
         max_restarts: Number of worker deaths that the run survives.
         on_death: Called with a worker that died, after each of its calls was settled.
         on_loss: Called with a worker that does not come back; returns the workers that the run goes on without, or
@@ -77,8 +78,21 @@ class Dispatch:
         self._deaths = 0
 
     def __bool__(self) -> bool:
-        """Whether a call is in progress."""
-        return bool(self._calls)
+        """Whether a call is in progress whose result the run waits for."""
+        return any(call.awaited for call in self._calls.values())
+
+    def add(self, handles: Iterable[WorkerHandle]) -> None:
+        self._handles += handles
+
+    def remove(self, handles: Iterable[WorkerHandle]) -> None:
+        """Go on without workers: their calls in progress are lost, through no fault of theirs."""
+        for handle in handles:
+            if handle not in self._handles:
+                continue
+            self._handles.remove(handle)
+            handle.up = False
+            for ref in list(handle.calls):
+                self._forget(ref).lost(False)
 
     def call(
         self,
@@ -89,6 +103,7 @@ class Dispatch:
         lost: Callable[[bool], None] = lambda running: None,
         failed: Callable[[Exception], None] | None = None,
         returns: int = 1,
+        awaited: bool = True,
     ) -> Any:
         """Start a call of a worker's method.
 
@@ -96,12 +111,13 @@ class Dispatch:
             done: Takes the result.
             lost: Called if the worker dies, with whether it was running this call.
             failed: Takes the error that the call raised; without it, the error ends the run.
+            awaited: The run ends only when it has ended, and an error of the cluster in it ends the run.
         Returns:
             A reference to the result, or a list of as many as it `returns`.
         """
         refs = handle.worker.call(method, *args, returns=returns)
         first = refs if returns == 1 else refs[0]
-        self._calls[first] = _Call(handle=handle, done=done, lost=lost, failed=failed)
+        self._calls[first] = _Call(handle=handle, done=done, lost=lost, failed=failed, awaited=awaited)
         handle.calls.append(first)
         return refs
 
@@ -131,7 +147,7 @@ class Dispatch:
             return
         except Exception as error:
             self._forget(ref)
-            if call.failed is None or isinstance(error, ClusterError):  # no fault of the slide
+            if call.failed is None or (call.awaited and isinstance(error, ClusterError)):  # no fault of the slide
                 raise
             call.failed(error)
             return
@@ -146,13 +162,19 @@ class Dispatch:
     def _died(self, handle: WorkerHandle) -> None:
         """Settle every call of a dead worker."""
         handle.ping_at = time.monotonic() + TICK_S
+        gone = handle.worker.is_gone()
         if not handle.up:  # not back yet
             self._forget(handle.calls[0])
+            if gone and handle in self._handles:
+                self._lose(handle, "is gone with its node")
             return
         handle.up, handle.down_since = False, time.monotonic()
-        self._deaths += 1
-        log.warning("worker %s died (%d of %d)", handle.name, self._deaths, self._max_restarts)
-        running = True
+        if gone:
+            log.warning("worker %s is gone with its node", handle.name)
+        else:
+            self._deaths += 1
+            log.warning("worker %s died (%d of %d)", handle.name, self._deaths, self._max_restarts)
+        running = not gone
         for ref in list(handle.calls):
             self._pool.wait([ref], 10.0)
             call = self._forget(ref)
@@ -164,6 +186,8 @@ class Dispatch:
             else:
                 call.done(result)
         self._on_death(handle)
+        if gone and handle in self._handles:
+            self._lose(handle, "is gone with its node")
         if self._deaths > self._max_restarts:
             raise RunError(
                 f"workers died {self._deaths} times, the last was {handle.name}; expected at most "
@@ -177,18 +201,20 @@ class Dispatch:
                 continue
             if time.monotonic() - handle.down_since > REVIVE_S:
                 log.warning("worker %s did not come back within %.0f s", handle.name, REVIVE_S)
-                given_up = self._on_loss(handle)
-                if not given_up:
-                    raise RunError(
-                        f"worker {handle.name} did not come back within {REVIVE_S:.0f} s, and no other worker can do "
-                        "its work; look at the cluster (`ray status`)"
-                    )
-                self._handles = [other for other in self._handles if other not in given_up]
+                self._lose(handle, f"did not come back within {REVIVE_S:.0f} s")
                 return
             self._ping(handle)
+
+    def _lose(self, handle: WorkerHandle, why: str) -> None:
+        given_up = self._on_loss(handle)
+        if not given_up:
+            raise RunError(
+                f"worker {handle.name} {why}, and no other worker can do its work; look at the cluster (`ray status`)"
+            )
+        self.remove(given_up)
 
     def _ping(self, handle: WorkerHandle) -> None:
         def back(_: None) -> None:
             handle.up = True
 
-        self.call(handle, "ping", done=back)
+        self.call(handle, "ping", done=back, awaited=False)

@@ -5,11 +5,11 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from actors.ingest_workers import IngestWorkers, StartWorkers, WorkerFactories, start_workers
+from actors.ingest_workers import StartWorkers, WorkerFactories, start_workers
 from actors.jobs import PendingSlides, RunContext, pending_slides
 from actors.request import IngestRequest, Target, TilingGroup
 from actors.run_counts import RunCounts
@@ -82,7 +82,7 @@ def _ingest_group(
     run = Run(run_id=run_id, collections=group.collections, version=__version__, settings=_settings(request, group))
     with RunRecord(store.runs, run) as record, start_workers(factories, request.run, request.execution) as workers:
         workers.writers = functools.partial(_writers, store, group)
-        _create_collections(store, group, config, workers)
+        _create_collections(store, group, config, workers.load(slides=len(request.sources)))
         pending = pending_slides(
             request,
             group,
@@ -219,14 +219,18 @@ def _stored_fingerprints(store: Store) -> dict[str, str | None]:
     return {slide.slide_id: slide.fingerprint for slide in store.ledger.slides() if slide.slide_id in done}
 
 
-def _create_collections(store: Store, group: TilingGroup, config: IngestConfig, workers: IngestWorkers) -> None:
+def _create_collections(
+    store: Store, group: TilingGroup, config: IngestConfig, records: Sequence[list[dict[str, Any]]]
+) -> None:
     """Make the group's collections, or check that existing ones were made with the same configuration.
+
+    Args:
+        records: What each machine says of its extractors.
 
     Raises:
         CollectionMismatchError: a collection was made with another configuration or extractor.
         ConfigError: the machines of a cluster loaded different weights.
     """
-    records = workers.ask_extractors("records")
     if any(record != records[0] for record in records):
         raise ConfigError(
             f"the cluster's machines loaded different extractors: {records}; bring the same weights to each"

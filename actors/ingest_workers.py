@@ -5,6 +5,7 @@ import functools
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,26 +23,60 @@ from embedstore.errors import ConfigError, WorkerDiedError
 
 log = logging.getLogger(__name__)
 
-#: Readers beside one extractor, at most: 16 read 4,000 tiles a second.
-MAX_READERS = 16
 #: How long a commit may take that is under way when a run ends, seconds.
 FINISH_S = 20.0
 #: Whoever is waited for is told this often, seconds.
 TELL_S = 15.0
 #: Pauses before a worker that died before or after the scheduler's work is asked again, seconds: Ray restarts it.
 ASK_AGAIN_S = (1.0, 4.0, 16.0)
+#: Waiting workers are looked at, and what is waited for is said, so often, seconds.
+POLL_S, SAY_S = 5.0, 60.0
+#: On a cluster, a run waits for so long for further extractors once the first one has loaded its weights, seconds.
+TOGETHER_S = 60.0
 
 
 @dataclass(kw_only=True, eq=False)
 class WorkerGroup:
-    """An extractor and the readers that feed it, on one node."""
+    """An extractor and the readers that feed it, on one node.
+
+    Attributes:
+        records: The records of its extractors, once they have loaded their weights.
+    """
 
     extractor: WorkerHandle
     readers: list[WorkerHandle]
+    records: list[dict[str, Any]] | None = None
 
     @property
     def handles(self) -> list[WorkerHandle]:
         return [self.extractor, *self.readers]
+
+
+class Fleet(Protocol):
+    """Adds worker groups to a run as its cluster grows, and takes them away (`fleet.py`)."""
+
+    #: So many groups are kept, also where little is left to do.
+    fewest: int
+
+    def lives(self, group: WorkerGroup) -> bool:
+        """Whether the node of a group is there."""
+        ...
+
+    def grow(self, slides: int) -> list[WorkerGroup]:
+        """New groups, where the cluster has room for some; it is asked for more room if the slides want it.
+
+        Args:
+            slides: Number of slides that have not ended.
+        """
+        ...
+
+    def release(self, group: WorkerGroup, *, refuse: bool = False) -> None:
+        """Stop a group's workers; with `refuse`, its node gets no other for some minutes."""
+        ...
+
+    def stop(self) -> None:
+        """Ask the cluster for no more room."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -49,12 +84,14 @@ class IngestWorkers:
     """The workers of a run.
 
     Attributes:
+        fleet: Where the number of worker groups follows a cluster; else they stay as they are.
         writers: Says which processes write to the run's collections, but for one.
     """
 
     pool: Pool
     groups: list[WorkerGroup]
     committer: WorkerHandle
+    fleet: Fleet | None = None
     writers: Callable[[str | None], list[str]] = lambda process: []
     _committer_process: str | None = None
     _begun: bool = False  # the committer is running
@@ -63,11 +100,50 @@ class IngestWorkers:
     def handles(self) -> list[WorkerHandle]:
         return [self.committer, *(handle for group in self.groups for handle in group.handles)]
 
-    def ask_extractors(self, method: str) -> list[Any]:
-        """Call a method of every extractor, and wait for all answers."""
-        workers = [group.extractor.worker for group in self.groups]
-        refs = [worker.call(method) for worker in workers]
-        return [self._answer(worker, method, (), ref) for worker, ref in zip(workers, refs, strict=True)]
+    def load(self, *, slides: int) -> list[list[dict[str, Any]]]:
+        """Wait until extractors have loaded their weights: all of them, where their number is fixed.
+
+        On a cluster, groups are left out whose node is lost meanwhile; those that take much longer than the first one
+        (other jobs may have their GPU) are taken up when they are ready.
+
+        Returns:
+            The records of each group that is ready.
+        """
+        asked: dict[ResultRef, WorkerGroup] = {}
+        deaths: Counter[str] = Counter()
+        new, ready, since, said = list(self.groups), list[list[dict[str, Any]]](), 0.0, time.monotonic()
+        while True:
+            if self.fleet is not None:
+                joined = self.fleet.grow(slides)
+                self.groups += joined
+                new += joined
+            asked |= {group.extractor.worker.call("records"): group for group in new}
+            new = list[WorkerGroup]()
+            if not asked:
+                time.sleep(POLL_S)  # no node is there yet
+            for ref in self.pool.wait(list(asked), POLL_S):
+                group = asked.pop(ref)
+                try:
+                    group.records = self.pool.get(ref)
+                except WorkerDiedError:
+                    if self.fleet is not None and group.extractor.worker.is_gone():
+                        self.groups.remove(group)
+                        self.fleet.release(group)
+                        continue
+                    if deaths[group.extractor.name] == len(ASK_AGAIN_S):
+                        raise
+                    log.warning("%s died before it answered; it is asked again", group.extractor.name)
+                    time.sleep(ASK_AGAIN_S[deaths[group.extractor.name]])
+                    deaths[group.extractor.name] += 1
+                    new.append(group)
+                else:
+                    since = since if ready else time.monotonic()
+                    ready.append(group.records)
+            if ready and not new and (not asked or (self.fleet is not None and time.monotonic() - since > TOGETHER_S)):
+                return ready
+            if time.monotonic() - said > SAY_S:
+                said = time.monotonic()
+                log.warning("waiting for workers to start: weights are loading, or other jobs have the CPUs or GPUs")
 
     def ask_committer(self, method: str, *args: Any) -> Any:
         """Call a method of the committer, and wait for the answer."""
@@ -76,30 +152,24 @@ class IngestWorkers:
             self._begun = True
         return self._answer(self.committer.worker, method, args)
 
-    def _answer(self, worker: Worker, method: str, args: tuple[Any, ...], ref: ResultRef | None = None) -> Any:
-        """The answer of a worker, which is asked again where it dies meanwhile; `ref` where it was asked already."""
+    def _answer(self, worker: Worker, method: str, args: tuple[Any, ...]) -> Any:
+        """The answer of a worker, which is asked again where it dies meanwhile."""
         for pause_s in (*ASK_AGAIN_S, None):
             try:
-                return self._wait_for(worker.call(method, *args) if ref is None else ref)
+                return self._wait_for(worker.call(method, *args))
             except WorkerDiedError:
                 if pause_s is None:
                     raise
                 log.warning("%s died before it answered; it is asked again", worker.name)
                 time.sleep(pause_s)
-                ref = None
         raise AssertionError("the last attempt returns or raises")
 
     def _wait_for(self, ref: ResultRef) -> Any:
-        waited_s = 0.0
         while not self.pool.wait([ref], TELL_S):
-            waited_s += TELL_S
             if writers := self.others_writing() if self._begun else []:
                 log.warning("waiting for %s", ", ".join(writers))
-            elif self._begun:  # an index may take long
-                log.info("waiting for a worker to answer")
-            elif waited_s >= 60.0:
-                log.warning("waiting for workers to start: weights are loading, or other jobs have the CPUs or GPUs")
-                waited_s = 0.0
+            else:  # an index may take long
+                log.info("waiting for the committer to answer")
         return self.pool.get(ref)
 
     def others_writing(self) -> list[str]:
@@ -116,6 +186,12 @@ class IngestWorkers:
                 self.pool.get(ref)
         except Exception as error:
             log.info("the committer ended before it was asked to: %s", error)
+
+    def stop(self) -> None:
+        if self.fleet is not None:
+            self.fleet.stop()
+        for handle in self.handles:
+            handle.worker.stop()
 
 
 class MakeExtractor(Protocol):
@@ -179,28 +255,16 @@ def start_workers(factories: WorkerFactories, run: RunConfig, execution: Executi
             from actors.cluster import cluster
 
             stack.enter_context(cluster(execution.address))
-            if execution.address is not None:
-                _require_nodes(factories)
             workers = _ray_workers(factories, run, execution)
-        for handle in workers.handles:
-            stack.callback(handle.worker.stop)
+        stack.callback(workers.stop)
         stack.callback(workers.finish)
         yield workers
 
 
-def _require_nodes(factories: WorkerFactories) -> None:
-    """Raise why a node of the cluster cannot take part: each that has CPUs or GPUs is asked, all at once."""
-    from actors.nodes import RunInputs, inspect_nodes, nodes
-
-    workers = [node for node in nodes() if node.cpus or node.gpus]
-    for report in inspect_nodes(workers, RunInputs(store_uri=factories.store_uri, files=factories.files)):
-        if report.error is not None:
-            raise report.error
-
-
 def _local_workers(factories: WorkerFactories, run: RunConfig) -> IngestWorkers:
-    if run.extractors not in (None, 1):
-        raise ConfigError(f"{run.extractors} extractor workers in one process; expected 1: leave out --in-process")
+    wanted = run.extractors or run.min_extractors
+    if wanted != 1:
+        raise ConfigError(f"{wanted} extractor workers in one process; expected 1: leave out --in-process")
     readers = run.readers or max(1, (os.cpu_count() or 1) - 1)
 
     def start(make: Callable[[], Any], name: str) -> WorkerHandle:
@@ -214,41 +278,14 @@ def _local_workers(factories: WorkerFactories, run: RunConfig) -> IngestWorkers:
 
 
 def _ray_workers(factories: WorkerFactories, run: RunConfig, execution: ExecutionConfig) -> IngestWorkers:
-    """One worker group for each GPU, or for each node where there is none; readers on the node of their extractor."""
+    """Groups on this machine, whose number stays, or a fleet on a cluster."""
     from actors.cluster import RayPool, RayWorker, driver_node
-    from actors.nodes import nodes
+    from actors.fleet import ClusterFleet, start_groups
 
-    def start(make: Callable[[], Any], name: str, **options: Any) -> WorkerHandle:
-        return WorkerHandle(worker=RayWorker(make, name=name, max_restarts=run.max_restarts, **options))
-
-    cluster_nodes = nodes()
-    on_gpu = execution.device != "cpu" and any(node.gpus for node in cluster_nodes)
-    group_nodes = [node for node in cluster_nodes for _ in range(node.gpus if on_gpu else min(1, node.cpus))]
-    if run.extractors is not None:
-        group_nodes = [group_nodes[i % len(group_nodes)] for i in range(run.extractors)]
-    groups = []
-    for number, node in enumerate(group_nodes):
-        sharing = group_nodes.count(node)
-        cores = max(1, node.cpus // sharing)
-        readers = run.readers or min(MAX_READERS, max(1, cores - 1))
-        reserved = 1 if readers + 1 <= cores else 0  # more workers than cores run without reserved CPUs
-        extractor = start(
-            functools.partial(factories.extractor, threads=None if on_gpu else cores),
-            f"extractor-{number}",
-            num_cpus=reserved,
-            num_gpus=min(1.0, node.gpus / sharing) if on_gpu else 0,
-            node_id=node.node_id,
-            env={"LANCE_CPU_THREADS": "2"},
-        )
-        groups.append(
-            WorkerGroup(
-                extractor=extractor,
-                readers=[
-                    start(factories.reader, f"reader-{number}-{i}", num_cpus=reserved, node_id=node.node_id)
-                    for i in range(readers)
-                ],
-            )
-        )
+    fleet = None if execution.address is None else ClusterFleet(factories, run, execution)
     # On the driver's node: a committer that is restarted on another machine would find its own lease held.
-    committer = start(factories.committer, "committer", node_id=driver_node())
-    return IngestWorkers(pool=RayPool(), groups=groups, committer=committer)
+    committer = WorkerHandle(
+        worker=RayWorker(factories.committer, name="committer", node_id=driver_node(), max_restarts=run.max_restarts)
+    )
+    groups = start_groups(factories, run, execution) if fleet is None else []
+    return IngestWorkers(pool=RayPool(), groups=groups, committer=committer, fleet=fleet)

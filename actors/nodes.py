@@ -158,6 +158,37 @@ def answer(node: ClusterNode, ref: ray.ObjectRef) -> NodeReport | None:
         return NodeReport(node=node, fault=f"cannot run a task: {said[-200:]}")
 
 
+def require_nodes(which: Sequence[ClusterNode], inputs: RunInputs) -> list[str]:
+    """Raise why one of the nodes cannot take part in a run.
+
+    Returns:
+        Their ids.
+    """
+    reports = inspect_nodes(which, inputs)
+    for report in reports:
+        if report.error is not None:
+            raise report.error
+    return [report.node.node_id for report in reports]
+
+
+class Inspection:
+    """A node that joined in mid-run is asked whether it can take part."""
+
+    def __init__(self, node: ClusterNode, inputs: RunInputs) -> None:
+        self._node, self._until = node, time.monotonic() + ANSWER_S
+        self._marked = contextlib.ExitStack()
+        self._ref = ask(node, inputs, self._marked.enter_context(marker(inputs.store_uri)))
+
+    @property
+    def ended(self) -> bool:
+        return bool(ray.wait([self._ref], timeout=0)[0]) or time.monotonic() > self._until
+
+    def report(self) -> NodeReport | None:
+        """The result, once it has ended; None if the node is gone."""
+        self._marked.close()
+        return answer(self._node, self._ref)
+
+
 @contextlib.contextmanager
 def marker(store_uri: str | None) -> Iterator[str | None]:
     """A new file in the folder of a store, for the time of the block; None where the store is behind a URI."""

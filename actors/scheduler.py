@@ -1,8 +1,8 @@
 """The scheduler of a run: hands out work, commits what is finished, and goes on when workers die.
 
 Each worker group has a pipeline (`group_pipeline.py`), which knows what its workers do next. The scheduler gives the
-groups their turns and waits for calls to end (`dispatch.py`). Nothing here knows whether workers are threads or Ray
-actors.
+groups their turns and waits for calls to end (`dispatch.py`). Groups may join, and be lost with their node, in mid-run.
+Nothing here knows whether workers are threads or Ray actors.
 """
 
 import contextlib
@@ -11,17 +11,19 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from actors.commit_buffer import CommitBuffer
 from actors.committer import Committed
 from actors.dispatch import Dispatch, WorkerHandle
 from actors.group_pipeline import GroupPipeline
-from actors.ingest_workers import TELL_S, IngestWorkers
+from actors.ingest_workers import TELL_S, IngestWorkers, WorkerGroup
 from actors.jobs import RunContext, SlideJob
 from actors.run_counts import RunCounts
 from actors.run_record import RunRecord
 from actors.work_share import WorkShare
 from embedstore.access_errors import access_error
+from embedstore.errors import RunError
 from embedstore.store import Ledger
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,12 @@ log = logging.getLogger(__name__)
 READER_CALLS = 2
 #: A run that ends with an error tries for so long to commit what is finished, seconds.
 SALVAGE_S = 30.0
+#: The groups are adjusted to the cluster so often, seconds.
+ADJUST_S = 5.0
+#: A group without work is let go after this time, seconds, where nothing waits for one.
+IDLE_S = 60.0
+#: A run that lost its last group waits for so long for another one, seconds: spot machines come back.
+ALONE_S = 1800.0
 
 
 class Scheduler:
@@ -60,11 +68,12 @@ class Scheduler:
             counts,
             ledger,
             run_id=context.run_id,
-            workers=sum(len(group.readers) for group in workers.groups),
+            readers=lambda: sum(len(pipeline.group.readers) for pipeline in self._pipelines),
             own=context.replacing,
         )
-        self._counts = counts
+        self._counts, self._context = counts, context
         self._should_stop = should_stop
+        self._workers, self._fleet = workers, workers.fleet
         self._committer = workers.committer
         self._others_writing = workers.others_writing
         self._committing = False
@@ -75,14 +84,18 @@ class Scheduler:
         self._buffer = CommitBuffer(context)
         self._dispatch = Dispatch(
             workers.pool,
-            workers.handles,
+            [workers.committer],
             max_restarts=context.run.max_restarts,
             on_death=self._on_death,
             on_loss=self._on_loss,
         )
-        self._pipelines = [
-            GroupPipeline(group, self._dispatch, self._queue, self._buffer, counts, context) for group in workers.groups
-        ]
+        self._pipelines: list[GroupPipeline] = []
+        self._records = next((group.records for group in workers.groups if group.records is not None), None)
+        self._adjust_at = 0.0
+        self._with_groups_at = time.monotonic()  # when there was a group at last
+        self._busy_at: dict[str, float] = {}  # when a group had work at last, by the name of its extractor
+        for group in workers.groups:
+            self._join(group)
 
     def run(self) -> None:
         """Take every slide to its end, or until stopped; finished slides are committed in either case.
@@ -113,6 +126,7 @@ class Scheduler:
                 stopping = True
                 self._drop_all()
             if not stopping:
+                self._adjust()
                 self._share.top_up()
                 self._hand_out_all()
                 for pipeline in self._pipelines:
@@ -219,20 +233,104 @@ class Scheduler:
 
     def _on_loss(self, handle: WorkerHandle) -> list[WorkerHandle]:
         """Go on without a worker that does not come back, and without its group if that cannot work without it."""
-        pipeline = self._pipeline_of(handle)
-        if pipeline is None:
+        group = self._group_of(handle)
+        if group is None:
             return []
-        group = pipeline.group
-        if handle in group.readers and any(reader.up for reader in group.readers):
+        gone = handle.worker.is_gone()
+        if not gone and handle in group.readers and any(reader.up for reader in group.readers):
             group.readers.remove(handle)
             return [handle]
-        if not any(other.group.extractor.up for other in self._pipelines if other is not pipeline):
+        others = any(other.group.extractor.up for other in self._pipelines if other.group is not group)
+        if self._fleet is None and not others:
             return []
-        log.warning("going on without %s and its readers; their slides go to others", group.extractor.name)
-        self._pipelines.remove(pipeline)
-        pipeline.give_up()
+        self._lose(group)
         return group.handles
 
     def _pipeline_of(self, handle: WorkerHandle) -> GroupPipeline | None:
-        """The pipeline that a worker belongs to; None for the committer."""
+        """The pipeline that a worker belongs to; None for the committer, and a group that has none yet."""
         return next((pipeline for pipeline in self._pipelines if handle in pipeline.group.handles), None)
+
+    def _group_of(self, handle: WorkerHandle) -> WorkerGroup | None:
+        return next((group for group in self._workers.groups if handle in group.handles), None)
+
+    # -- groups that come and go ------------------------------------------------------------
+
+    def _adjust(self) -> None:
+        """Follow the cluster: take up groups that it has room for, drop those whose node is gone or that have no work.
+
+        Raises:
+            RunError: there has been no group for too long.
+        """
+        now = time.monotonic()
+        if self._fleet is None or now < self._adjust_at:
+            return
+        self._adjust_at = now + ADJUST_S
+        for group in self._fleet.grow(self._counts.slides - self._counts.ended):
+            self._workers.groups.append(group)
+            self._join(group)
+        for group in list(self._workers.groups):
+            if not self._fleet.lives(group):
+                self._lose(group)
+        self._let_go_idle(now)
+        if self._pipelines:
+            self._with_groups_at = now
+        elif now - self._with_groups_at > ALONE_S:
+            raise RunError(
+                f"the cluster has had no extractor worker for {ALONE_S / 60:.0f} minutes; look at its nodes "
+                "(`ray status`)"
+            )
+
+    def _join(self, group: WorkerGroup) -> None:
+        """Take up a group, once its extractor has loaded the weights that the run began with."""
+        self._dispatch.add(group.handles)
+
+        def loaded(records: list[dict[str, Any]]) -> None:
+            if records == self._records:
+                self._pipelines.append(
+                    GroupPipeline(group, self._dispatch, self._queue, self._buffer, self._counts, self._context)
+                )
+                return
+            log.warning("going on without %s, whose node loaded other weights than the run began with", name)
+            self._drop(group, refuse=True)
+
+        def failed(error: Exception) -> None:
+            log.warning("going on without %s: %s", name, error)
+            self._drop(group, refuse=True)
+
+        def lost(running: bool) -> None:
+            self._drop(group)
+
+        name = group.extractor.name
+        if group.records is not None:
+            loaded(group.records)
+        else:
+            self._dispatch.call(group.extractor, "records", done=loaded, lost=lost, failed=failed, awaited=False)
+
+    def _lose(self, group: WorkerGroup) -> None:
+        log.warning("going on without %s and its readers; their slides go to others", group.extractor.name)
+        self._drop(group)
+
+    def _drop(self, group: WorkerGroup, *, refuse: bool = False) -> None:
+        """Go on without a group: its slides go to others."""
+        if group not in self._workers.groups:
+            return
+        self._workers.groups.remove(group)
+        for pipeline in self._pipelines:
+            if pipeline.group is group:
+                self._pipelines.remove(pipeline)
+                pipeline.give_up()
+                break
+        self._dispatch.remove(group.handles)
+        if self._fleet is not None:
+            self._fleet.release(group, refuse=refuse)
+
+    def _let_go_idle(self, now: float) -> None:
+        """Give back what groups without work hold, so that the cluster can shrink."""
+        assert self._fleet is not None
+        for pipeline in list(self._pipelines):
+            name = pipeline.group.extractor.name
+            if self._queue or (self._share and not self._share.waits_for) or not pipeline.idle:
+                self._busy_at[name] = now
+            elif len(self._workers.groups) > self._fleet.fewest and now - self._busy_at.setdefault(name, now) > IDLE_S:
+                log.info("%s has no more work, and is let go", name)
+                self._drop(pipeline.group)

@@ -3,7 +3,7 @@
 import time
 import zlib
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from actors.jobs import SlideJob
 from actors.run_counts import RunCounts
@@ -25,7 +25,7 @@ class WorkShare:
     Args:
         jobs: The slides, in the order in which they are taken up.
         queue: Slides that the worker groups take; shared with them.
-        workers: Number of readers.
+        readers: Tells how many readers there are now.
         own: Slides that are done whatever other runs do (`--force`).
     """
 
@@ -38,12 +38,12 @@ class WorkShare:
         ledger: Ledger,
         *,
         run_id: str,
-        workers: int,
+        readers: Callable[[], int],
         own: Collection[str] = (),
     ) -> None:
         self._later = deque(jobs)
         self._queue, self._record, self._counts, self._ledger = queue, record, counts, ledger
-        self._run_id, self._workers, self._own = run_id, workers, own
+        self._run_id, self._readers, self._own = run_id, readers, own
         self._hand: set[str] = set()
         self._offered: list[SlideJob] = []
         self._began = time.monotonic()
@@ -89,7 +89,7 @@ class WorkShare:
 
     def _wanted(self) -> int:
         rate = self._counts.ended / max(time.monotonic() - self._began, 1.0)
-        return max(2 * self._workers, int(rate * HAND_S))
+        return max(2 * self._readers(), int(rate * HAND_S))
 
     def _accept(self) -> None:
         """Take what was offered and nobody else names."""

@@ -27,6 +27,10 @@ class Worker(Protocol):
         """
         ...
 
+    def is_gone(self) -> bool:
+        """Whether it will never come back, as its node is gone; asked when a call was lost."""
+        ...
+
     def stop(self) -> None: ...
 
 
@@ -71,6 +75,9 @@ class LocalWorker:
 
         self._threads.submit(run)
         return futures[0] if returns == 1 else futures
+
+    def is_gone(self) -> bool:
+        return False  # with its thread goes this process
 
     def stop(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)

@@ -30,7 +30,16 @@ TILING = Section(
 TISSUE = Section("tissue", TissueConfig, Flag("method", "--tissue"), "mask_origin")
 READING = Section("reading", ReadingConfig, "reader", "max_unreadable")
 VIEWS = Section("views", ViewConfig, Flag("count", "--views", default="none", metavar="K", type=click.IntRange(0)))
-RUN = Section("run", RunConfig, "batch_tiles", "readers", Flag("extractors", "--extractor-workers"), "slide_cache_gb")
+RUN = Section(
+    "run",
+    RunConfig,
+    "batch_tiles",
+    "readers",
+    Flag("extractors", "--extractor-workers"),
+    "min_extractors",
+    "max_extractors",
+    "slide_cache_gb",
+)
 EXECUTION = Section("execution", ExecutionConfig, "device", "in_process", Flag("address", metavar="ADDR"))
 
 

@@ -127,6 +127,9 @@ class RunConfig(Settings):
     Attributes:
         readers: Reader workers beside each extractor; as many as the cores allow when None.
         extractors: Extractor workers; one per GPU, or one on a machine without a GPU when None.
+        min_extractors: Extractor workers that a cluster is asked for in any case.
+        max_extractors: Most extractor workers, for which a cluster is asked while slides wait; those that its nodes
+            have room for when None.
         batch_tiles: Tiles in one forward pass; the extractor's own choice when None.
         chunk_bytes: Pixels that a reader sends to its extractor at once, bytes.
         in_flight_bytes: Pixels read and not yet embedded, per worker group (an extractor and its readers), bytes.
@@ -140,6 +143,8 @@ class RunConfig(Settings):
 
     readers: int | None = None
     extractors: int | None = None
+    min_extractors: int = 1
+    max_extractors: int | None = None
     batch_tiles: int | None = None
     chunk_bytes: int = 8 * MIB
     in_flight_bytes: int = 64 * MIB
@@ -152,9 +157,18 @@ class RunConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("readers", "extractors", "batch_tiles"):
+        for name in ("readers", "extractors", "min_extractors", "max_extractors", "batch_tiles"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
+        most = self.max_extractors
+        require(
+            most is None or self.min_extractors <= most,
+            f"min_extractors is {self.min_extractors} and max_extractors {most}; expected no more than that",
+        )
+        require(
+            self.extractors is None or (self.min_extractors == 1 and most is None),
+            f"extractors is {self.extractors}, a fixed number; expected it, or min_extractors and max_extractors",
+        )
         for name in ("chunk_bytes", "in_flight_bytes", "group_slides", "max_strikes", "max_restarts", "compact_every"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; expected 1 or more")
         require(self.group_s >= 0, f"group_s is {self.group_s}; expected 0 or more seconds")

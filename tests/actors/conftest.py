@@ -14,4 +14,5 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.dispatch.TICK_S", 0.0)
     monkeypatch.setattr("actors.ingest_workers.ASK_AGAIN_S", (0.0, 0.0, 0.0))
     monkeypatch.setattr("actors.ingest.RunRecord", functools.partial(RunRecord, threaded=False))
+    monkeypatch.setattr("actors.scheduler.ADJUST_S", 0.0)
     monkeypatch.setattr("actors.extractor_worker.load_extractor", lambda config, device: ToyExtractor())

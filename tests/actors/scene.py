@@ -20,7 +20,7 @@ from embedstore.config import ExecutionConfig, IngestConfig, RunConfig, ViewConf
 from embedstore.extractors import ExtractorConfig
 from embedstore.store import Store
 
-from .simulation import SimPool, SimWorker
+from .simulation import SimFleet, SimPool, SimWorker
 from .toys import CONFIG, DIM, TILE_PX, ToyReader, expected, source
 
 CHUNK_BYTES = 5 * 3 * TILE_PX**2
@@ -40,7 +40,10 @@ class Scene:
         extractor: What makes the extractor workers.
         workers: Those of the last ingest.
         lost: Workers that are gone with their node from their n-th call on.
+        fleet: Of the last ingest with nodes that come and go.
     """
+
+    fleet: SimFleet
 
     def __init__(self, folder: Path, collections: tuple[str, ...] = ("c",)) -> None:
         self.store = Store.create(folder / "store")
@@ -65,8 +68,13 @@ class Scene:
         spare: tuple[str, ...] = (),
         should_stop: Callable[[], bool] = lambda: False,
         force: frozenset[str] = frozenset(),
+        losses: int | None = None,
     ) -> SimPool:
-        """Ingest those of the slides that are not complete, earlier failures among them."""
+        """Ingest those of the slides that are not complete, earlier failures among them.
+
+        Args:
+            losses: Number of nodes that are lost, while others join; None for groups that stay.
+        """
         pool = SimPool(seed, death_rate, spare, self.lost)
         self.workers = pool.workers
         targets = tuple(Target(extractor=ExtractorConfig(ref="toy"), collection=name) for name in self.names)
@@ -87,17 +95,18 @@ class Scene:
 
             make_extractor = functools.partial(self.extractor, self.store.uri, targets, views=views)
             make_reader = functools.partial(reader, views=views)
-            workers = IngestWorkers(
-                pool=pool,
-                groups=[
-                    WorkerGroup(
-                        extractor=handle(make_extractor, f"extractor-{i}"),
-                        readers=[handle(make_reader, f"reader-{i}-{j}") for j in range(readers)],
-                    )
-                    for i in range(groups)
-                ],
-                committer=handle(factories.committer, "committer"),
-            )
+
+            def group(i: int) -> WorkerGroup:
+                return WorkerGroup(
+                    extractor=handle(make_extractor, f"extractor-{i}"),
+                    readers=[handle(make_reader, f"reader-{i}-{j}") for j in range(readers)],
+                )
+
+            workers = IngestWorkers(pool=pool, groups=[], committer=handle(factories.committer, "committer"))
+            if losses is None:
+                workers.groups += [group(i) for i in range(groups)]
+            else:
+                workers.fleet = self.fleet = SimFleet(pool, group, losses=losses)
             yield workers
             workers.finish()
 

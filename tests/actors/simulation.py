@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from actors.ingest_workers import WorkerGroup
 from embedstore.errors import WorkerDiedError
 
 
@@ -79,6 +80,9 @@ class SimWorker:
         for ref in queued.refs:
             ref.ended, ref.error = True, WorkerDiedError("killed by the test")
 
+    def is_gone(self) -> bool:
+        return self.gone and self.name in self.pool.with_node
+
     def stop(self) -> None:
         self.queue.clear()
 
@@ -101,6 +105,7 @@ class SimPool:
         self, seed: int, death_rate: float = 0.0, spare: Iterable[str] = (), lost: Mapping[str, int] | None = None
     ) -> None:
         self.random = random.Random(seed)
+        self.with_node: set[str] = set()  # workers whose node is gone, and known to be
         self.death_rate, self.spare, self.lost = death_rate, set(spare), lost or {}
         self.workers: list[SimWorker] = []
         self.deaths: list[tuple[str, str]] = []
@@ -128,3 +133,54 @@ class SimPool:
         if ref.error is not None:
             raise ref.error
         return ref.value
+
+
+class SimFleet:
+    """Nodes that come and go at seeded moments, each with one worker group.
+
+    Args:
+        start: Starts a group, by its number.
+        losses: Number of nodes that are lost in the course of a run, soon after another.
+        most: Largest number of groups at once.
+    """
+
+    comes_back = True
+
+    def __init__(self, pool: SimPool, start: Callable[[int], WorkerGroup], *, losses: int, most: int = 3) -> None:
+        self.pool, self._start, self.left, self.most = pool, start, losses, most
+        self.fewest = 1
+        self.started = 0
+        self.groups: list[WorkerGroup] = []
+        self.lost: list[WorkerGroup] = []
+        self.released: list[WorkerGroup] = []
+        self.refused: list[WorkerGroup] = []
+
+    def grow(self, slides: int) -> list[WorkerGroup]:
+        if self.groups and self.left and self.pool.random.random() < 0.1:
+            self.left -= 1
+            self._lose(self.pool.random.choice(self.groups))
+        before = list(self.groups)
+        while len(self.groups) < self.most and (self.comes_back or not self.started):
+            if self.groups and self.pool.random.random() < 0.8:
+                break
+            self.groups.append(self._start(self.started))
+            self.started += 1
+        return [group for group in self.groups if group not in before]
+
+    def _lose(self, group: WorkerGroup) -> None:
+        self.groups.remove(group)
+        self.lost.append(group)
+        for handle in group.handles:
+            handle.worker.gone = True  # type: ignore[attr-defined]
+            self.pool.with_node.add(handle.name)
+
+    def lives(self, group: WorkerGroup) -> bool:
+        return group in self.groups
+
+    def release(self, group: WorkerGroup, *, refuse: bool = False) -> None:
+        if group in self.groups:
+            self.groups.remove(group)
+            self.released.append(group)
+        self.refused += [group] * refuse
+
+    def stop(self) -> None: ...

@@ -33,7 +33,7 @@ READER_CALLS = 2
 #: A run that ends with an error tries for so long to commit what is finished, seconds.
 SALVAGE_S = 30.0
 #: The groups are adjusted to the cluster so often, seconds.
-ADJUST_S = 5.0
+ADJUST_S = 2.0
 #: A group without work is let go after this time, seconds, where nothing waits for one.
 IDLE_S = 60.0
 #: A run that lost its last group waits for so long for another one, seconds: spot machines come back.

@@ -1,8 +1,12 @@
 """A kind of input, what is done with it, and what an input must not end in."""
 
+import contextlib
 import faulthandler
 import importlib
+import os
 import pkgutil
+import resource
+import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,6 +19,9 @@ from hypothesis.strategies import SearchStrategy
 
 from embedstore.errors import EmbedStoreError
 
+#: Address space that reading an input may take, beyond what the process has: more is a MemoryError, which is a fault
+#: where the reader does not make an error of its own from it. A process that reads slides or images has its own limit.
+LIMIT_BYTES = 2 << 30
 LIMIT_S = 20.0  # a process that takes longer over one input is ended, with its traceback
 SHOWN_BYTES = 200  # of an input, in a list of faults
 
@@ -65,7 +72,60 @@ def find_faults(kind: Kind, folder: Path, *, inputs: int, seed_: int) -> list[Fa
     faults: dict[str, Fault] = {}
     place = folder / "read"
     place.mkdir()
-    read, in_hand = kind.reader(place), folder / "in-hand"
+    in_hand = folder / "in-hand"
+    with _only_here(folder):
+        read = kind.reader(place)
+        _run(kind, read, in_hand, faults, inputs=inputs, seed_=seed_)
+        written = [str(path.relative_to(folder)) for name in ("home", "here") for path in (folder / name).rglob("*")]
+    if written:
+        faults["written"] = Fault(what=f"files that nobody asked for: {', '.join(written[:5])}", data=b"", count=1)
+    return sorted(faults.values(), key=lambda fault: -fault.count)
+
+
+@contextlib.contextmanager
+def _only_here(folder: Path) -> Iterator[None]:
+    """Home, working directory and temporary files are empty folders, in which it shows what is written."""
+    kept, before = dict(os.environ), Path.cwd()
+    for name in ("home", "here", "temporary"):
+        (folder / name).mkdir()
+    os.environ |= {"HOME": str(folder / "home"), "TMPDIR": str(folder / "temporary")}
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "EMBEDSTORE_CACHE"):
+        os.environ.pop(name, None)
+    os.chdir(folder / "here")
+    tempfile.tempdir = None
+    try:
+        yield
+    finally:
+        os.chdir(before)
+        os.environ.clear()
+        os.environ |= kept
+        tempfile.tempdir = None
+
+
+@contextlib.contextmanager
+def _bounded() -> Iterator[None]:
+    """As much more address space as LIMIT_BYTES, and as much time as LIMIT_S."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    faulthandler.dump_traceback_later(LIMIT_S, exit=True)
+    with contextlib.suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:  # not on macOS
+        used = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + LIMIT_BYTES, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _run(
+    kind: Kind,
+    read: Callable[[bytes], object],
+    in_hand: Path,
+    faults: dict[str, Fault],
+    *,
+    inputs: int,
+    seed_: int,
+) -> None:
 
     @seed(seed_)
     @settings(
@@ -74,18 +134,14 @@ def find_faults(kind: Kind, folder: Path, *, inputs: int, seed_: int) -> list[Fa
     @given(kind.inputs)
     def run(data: bytes) -> None:
         in_hand.write_bytes(data)
-        faulthandler.dump_traceback_later(LIMIT_S, exit=True)
-        try:
+        with _bounded():
             what = _fault(read, data)
-        finally:
-            faulthandler.cancel_dump_traceback_later()
         if what is not None:
             fault = faults.setdefault(what, Fault(what=what, data=data))
             fault.count += 1
             fault.data = min(fault.data, data, key=len)
 
     run()
-    return sorted(faults.values(), key=lambda fault: -fault.count)
 
 
 def _fault(read: Callable[[bytes], object], data: bytes) -> str | None:

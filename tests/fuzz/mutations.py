@@ -31,6 +31,8 @@ _TOKENS = (
     *(word.encode() for word in WORDS), b"[", b"]", b"{", b"}", b'"', b"'", b",", b";", b"=", b"<", b">", b"\n",
     b"\r\n", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\xe4", b"1e999", b"-", b"NaN", b"<!--", b"/*",
 )  # fmt: skip
+#: What headers of TIFF and DICOM and footers of Parquet break at: sizes, counts and offsets of 1 to 8 bytes.
+EDGES = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 1 << 20, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 
 
@@ -132,3 +134,16 @@ def _with(tree: Any, path: tuple[Any, ...], draw: DrawFn) -> Any:
 def as_json(trees: SearchStrategy[Any]) -> SearchStrategy[bytes]:
     """The bytes of a JSON file; NaN and Infinity are written, as Python and QuPath do."""
     return trees.map(lambda tree: json.dumps(tree).encode())
+
+
+@st.composite
+def changed_numbers(draw: DrawFn, seeds: SearchStrategy[bytes]) -> bytes:
+    """A file with other numbers in up to three places, half of them near an end, where formats keep their structure."""
+    data = draw(seeds)
+    for _ in range(draw(st.integers(0, 3))):
+        near = draw(st.integers(0, 1200))
+        places = [near, len(data) - 1 - near, draw(st.integers(0, len(data)))]
+        at, size = max(0, min(draw(st.sampled_from(places)), len(data))), draw(st.sampled_from([1, 2, 4, 8]))
+        number = draw(st.sampled_from(EDGES)) & (256**size - 1)
+        data = data[:at] + number.to_bytes(size, "little") + data[at + size :]
+    return data

@@ -42,6 +42,15 @@ TREES: list[Any] = [
 ]  # fmt: skip
 
 
+_LAUGHS = '<!ENTITY e0 "ha">' + "".join(f'<!ENTITY e{i} "{f"&e{i - 1};" * 10}">' for i in range(1, 10))
+#: An encoding, and a document's type.
+DOCTYPES = (
+    f"utf-8:<!DOCTYPE a [{_LAUGHS}]>", f"utf-16:<!DOCTYPE a [{_LAUGHS}]>", f"cp037:<!DOCTYPE a [{_LAUGHS}]>",
+    f"utf-7:<!DOCTYPE a [{_LAUGHS}]>", 'utf-8:<!DOCTYPE a [<!ENTITY e9 SYSTEM "file:///etc/hostname">]>',
+    'utf-8:<!DOCTYPE a SYSTEM "http://localhost:1/a.dtd">', 'utf-8:<! DOCTYPE a [<!ENTITY % p "x"> %p;]>',
+)  # fmt: skip
+
+
 def _zipped(data: bytes) -> bytes:
     with zipfile.ZipFile(archive := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as opened:
         opened.writestr(zipfile.ZipInfo("a.geojson"), data)  # the same bytes at any time of the day
@@ -57,7 +66,17 @@ def _xml() -> list[bytes]:
     with TemporaryDirectory() as folder:
         path = write_asap(Path(folder, "a.xml"), *annotations, groups=groups)
         comma = path.read_text(encoding="utf-8").replace('X="100"', 'X="100,5"')
-        return [path.read_bytes(), comma.encode(), comma.encode("utf-16"), gzip.compress(path.read_bytes(), mtime=0)]
+        made = [path.read_bytes(), comma.encode(), comma.encode("utf-16"), gzip.compress(path.read_bytes(), mtime=0)]
+    return [*made, *(_entities(made[0], how) for how in DOCTYPES)]
+
+
+def _entities(data: bytes, doctype: str) -> bytes:
+    """A file with a definition of entities, which names the class by one; in an encoding that may hide it."""
+    text = data.decode().replace('<?xml version="1.0"?>', "").replace('PartOfGroup="x"', 'PartOfGroup="&e9;"')
+    encoding = doctype.partition(":")[0]
+    return f'<?xml version="1.0" encoding="{encoding}"?>'.encode() + f"{doctype.partition(':')[2]}{text}".encode(
+        encoding
+    )
 
 
 def _reader(name: str) -> Callable[[Path], Callable[[bytes], object]]:
@@ -96,11 +115,18 @@ def _as_mask(path: Path) -> None:
 
 
 GEOJSON = as_json(st.sampled_from(TREES))
+#: Brackets in brackets, alone and as the coordinates of a shape.
+NESTED = st.builds(
+    lambda before, opened, deep, closed: (before + opened * deep + "1" + closed * deep).encode(),
+    st.sampled_from(["", '{"type": "Polygon", "coordinates": ', '{"type": "Feature", "geometry": ']),
+    st.sampled_from(["[", '{"geometry":', '{"type": "GeometryCollection", "geometries": [']),
+    st.sampled_from([20, 900, 1100, 100_000, 1_000_000]), st.sampled_from(["", "]", "}", "]}"]),
+)  # fmt: skip
 KINDS = [
     Kind(name="geojson-values", inputs=as_json(changed_tree(st.sampled_from(TREES))), reader=_reader(".geojson")),
     Kind(
         name="geojson-bytes",
-        inputs=changed_bytes(GEOJSON | GEOJSON.map(partial(gzip.compress, mtime=0)) | GEOJSON.map(_zipped)),
+        inputs=NESTED | changed_bytes(GEOJSON | GEOJSON.map(partial(gzip.compress, mtime=0)) | GEOJSON.map(_zipped)),
         reader=_reader(".geojson"),
     ),
     Kind(name="asap", inputs=changed_bytes(st.deferred(lambda: st.sampled_from(_xml()))), reader=_reader(".xml")),

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 
 import torch
 from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn
 from PIL import Image
 from safetensors.torch import save
 
@@ -20,13 +19,11 @@ from embedstore.service.pictures.uploads import MOST_UPLOAD_PX
 from embedstore.slides import SlideSource, TileReader, find_slides, plan_slide, read_image
 from embedstore.slides.image_file import decode_image
 from tests.fuzz.kind import Kind
-from tests.fuzz.mutations import changed_bytes
+from tests.fuzz.mutations import changed_bytes, changed_numbers
 from tests.slides.drawings import tissue_picture, write_dicom, write_tiff
 
 PICTURE = tissue_picture(160, 128)
 TILING = TilingConfig(tile_px=32, mpp=0.5)
-#: What the directories of TIFF and the headers of DICOM break at: sizes, counts and offsets of 1 to 8 bytes.
-EDGES = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 1 << 20, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 
 
 @cache
@@ -62,19 +59,6 @@ def _weights() -> list[bytes]:
         torch.save({"state_dict": state, "epoch": 3}, file := io.BytesIO(), _use_new_zipfile_serialization=new)
         made.append(file.getvalue())
     return made
-
-
-@st.composite
-def changed_numbers(draw: DrawFn, seeds: st.SearchStrategy[bytes]) -> bytes:
-    """A file with other numbers in up to three places, half of them near an end, where formats keep their structure."""
-    data = draw(seeds)
-    for _ in range(draw(st.integers(0, 3))):
-        near = draw(st.integers(0, 1200))
-        places = [near, len(data) - 1 - near, draw(st.integers(0, len(data)))]
-        at, size = max(0, min(draw(st.sampled_from(places)), len(data))), draw(st.sampled_from([1, 2, 4, 8]))
-        number = draw(st.sampled_from(EDGES)) & (256**size - 1)
-        data = data[:at] + number.to_bytes(size, "little") + data[at + size :]
-    return data
 
 
 def _read_slide(folder: Path) -> Callable[[bytes], object]:

@@ -19,7 +19,7 @@ from embedstore.labels.files.label_table import read_label_table
 from embedstore.slides import find_slides
 from heads.splitting.split_file import read_split_file
 from tests.fuzz.kind import Kind
-from tests.fuzz.mutations import NUMBERS, WORDS, changed_bytes
+from tests.fuzz.mutations import NUMBERS, WORDS, changed_bytes, changed_numbers
 
 SLIDES = {"path": ["a.svs", "b.svs"], "slide_id": ["a", None], "mpp": [0.25, None], "tissue": [None, "m.geojson"],
           "patient": ["007", "20E4567"], "age": [61, 7], "her2": [True, None], "score": [0.5, 2.0]}  # fmt: skip
@@ -103,7 +103,12 @@ def _place(path: Path) -> object:
 
 def _kind(name: str, columns: Mapping[str, list[Any]], use: Callable[[Path], object]) -> Kind:
     tables = _tables(columns)
-    return Kind(name=f"table-{name}", inputs=st.one_of(tables, changed_bytes(tables)), reader=_reader(use), sample=150)
+    return Kind(
+        name=f"table-{name}",
+        inputs=st.one_of(tables, changed_bytes(tables), changed_numbers(tables)),
+        reader=_reader(use),
+        sample=150,
+    )
 
 
 KINDS = [

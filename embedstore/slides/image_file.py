@@ -16,8 +16,10 @@ MODES_16 = frozenset({"I;16", "I;16L", "I;16B"})  # grey of 16 bits; Pillow read
 MOST_OF_12_BITS = 15
 #: 200 MB as RGB. Larger images are slides, which are read tile by tile from a pyramid.
 MOST_PX = 64_000_000
-#: What is accepted from strangers: formats whose decoders start no other program.
+#: What is accepted from strangers over a network.
 SENT_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
+#: What is read of files, known by their content and not by their name. Of EPS, Pillow would start another program.
+FILE_FORMATS = (*SENT_FORMATS, "JPEG2000", "AVIF", "PPM")
 PAPER = (WHITE, WHITE, WHITE, WHITE)
 
 
@@ -58,7 +60,7 @@ def decode_image(data: bytes, *, most_px: int = MOST_PX) -> Pixels:
 def _decode(source: Path | io.BytesIO, what: str, *, most_px: int | None = None, sent: bool = False) -> Pixels:
     most_px = MOST_PX if most_px is None else most_px
     try:
-        with Image.open(source, formats=SENT_FORMATS if sent else None) as image:
+        with Image.open(source, formats=SENT_FORMATS if sent else FILE_FORMATS) as image:
             if image.width * image.height > most_px:
                 raise _too_large(what, f"{image.width}×{image.height} px", most_px, sent)
             # A phone's JPEG has a second picture, for depth or as a preview.

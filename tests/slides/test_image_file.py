@@ -136,3 +136,12 @@ def test_an_image_as_large_as_a_slide_is_refused_before_it_is_decoded(tmp_path: 
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     with pytest.raises(RegionReadError, match="over a hundred million"):
         read_image(path)
+
+
+def test_a_file_that_another_program_would_decode_is_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """PostScript by its content, whatever its name: Pillow would start Ghostscript."""
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("another program was started"))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    with pytest.raises(RegionReadError, match="is no image that can be decoded"):
+        read_image(tmp_path / "a.png")

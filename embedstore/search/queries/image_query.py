@@ -19,7 +19,7 @@ from embedstore.errors import (
     WeightsError,
 )
 from embedstore.search.queries.query import Query, mean_direction, unit_rows
-from embedstore.slides import COARSER_TOLERANCE, Pixels, edge_and_stride, fit_square, read_image
+from embedstore.slides import COARSER_TOLERANCE, Pixels, edge_and_stride, fit_square, read_image_apart
 from embedstore.store import Collection, CollectionRecord, Store
 from embedstore.uris import shown_path
 
@@ -95,7 +95,7 @@ def _rgb_pixels(image: Any) -> Pixels:
 
 def _read(path: Path) -> Pixels:
     try:
-        return read_image(path)
+        return read_image_apart(path)  # a file from elsewhere costs its query, and no more memory and time than a slide
     except RegionReadError as error:
         raise QueryError(str(error)) from error
 

@@ -36,7 +36,7 @@ from embedstore.settings import as_names, build_config
 from embedstore.store import Store as StoreTables
 from embedstore.store.compaction import compact
 from embedstore.store.removal import remove_slides, remove_views
-from embedstore.store.schema import OUTCOMES
+from embedstore.store.schema import OUTCOMES, RUNS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 
 #: What is read first of an outcome.
+RUN_COLUMNS = ("run_id", "state", "collections", "slides", "done", "failed", "empty", "elsewhere", "tiles")
 OUTCOME_COLUMNS = ("slide_id", "collection", "state", "tiles", "unreadable", "reason", "warnings")
 
 
@@ -119,6 +120,20 @@ class Store:
         table = pa.Table.from_pylist([outcome.as_record() for outcome in rows], schema=OUTCOMES)
         rest = [name for name in table.column_names if name not in ("key", *OUTCOME_COLUMNS)]
         return Table(table.select([*OUTCOME_COLUMNS, *rest]), title="outcomes")
+
+    @property
+    def runs(self) -> Table:
+        """Every ingest that runs or ran, the newest first: its state, its progress, who runs it, and its settings.
+
+        `state` is `running`, `done`, `stopped`, `failed`, or `lost` where its process died. The reasons of failed
+        slides are in `outcomes`, by `run_id`.
+        """
+        runs = [run.as_seen() for run in self._tables.runs.all()]
+        table = pa.Table.from_pylist([run.row() for run in runs], schema=RUNS)
+        in_hand = pa.array([len(run.in_hand) for run in runs], pa.int64())
+        rest = [name for name in table.column_names if name not in (*RUN_COLUMNS, "in_hand", "process")]
+        table = table.set_column(table.column_names.index("in_hand"), "in_hand", in_hand)
+        return Table(table.select([*RUN_COLUMNS, "in_hand", *rest]), title="runs")
 
     @property
     def heads(self) -> list[Head]:

@@ -11,6 +11,7 @@ ONLY_AT_STORE = {
     "Store.ingest": "run `embedstore ingest` there; the service shows what it commits",
     "Store.estimate_ingest": "run `embedstore ingest --dry-run` there",
     "Store.remove_columns": "run `embedstore rm --column NAME` there",
+    "Store.runs": "run `embedstore status --runs` or `--watch` there",
     "Store.tokens": "run `embedstore token` there",
     "Labels.of_slides": "the project of a token says whose labels it sees",
     "Collection.warm": "whoever serves the store decides whether its collections are kept warm",

@@ -338,6 +338,7 @@ class RemoteStore:
     estimate_ingest = only_at_store("Store.estimate_ingest")
     remove_columns = only_at_store("Store.remove_columns")
     tokens = property(only_at_store("Store.tokens"))
+    runs = property(only_at_store("Store.runs"))
 
     def __repr__(self) -> str:
         names = ", ".join(collection.name for collection in self.collections)

@@ -74,8 +74,8 @@ class _Holder(NamedTuple):
 
 
 def _holder_in(leases: Table, name: str) -> _Holder | None:
-    found = leases.rows(where=f"name = {sql_string(name)}")
-    return _Holder(*(found[0].get(field) for field in _Holder._fields)) if found else None
+    found = leases.rows(where=f"name = {sql_string(name)}", columns=list(_Holder._fields))
+    return _Holder(**found[0]) if found else None
 
 
 def is_held(store_uri: str, name: str) -> bool:

@@ -1,5 +1,6 @@
 """`embedstore ingest`."""
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -7,12 +8,14 @@ import click
 
 from cli.extractor_flags import DEFAULT_EXTRACTOR, extractor_flags
 from cli.ingest_settings import EXECUTION, READING, RUN, TILING, TISSUE, VIEWS, resolve
+from cli.json_log import json_log
 from cli.options import config_option, json_option, print_json, print_off_map, print_table, store_option
 from embedstore.quantities import human_bytes, human_time
 
 if TYPE_CHECKING:
     from actors.estimate import IngestEstimate
     from actors.summary import IngestSummary
+    from cli.json_log import JsonLog
 
 SHOWN_WARNINGS = 10
 
@@ -48,8 +51,9 @@ SHOWN_WARNINGS = 10
 @click.option(
     "--dry-run", is_flag=True, help="Only plan: report slides, tiles, time and size, and which slides would fail."
 )
+@click.option("--log-json", is_flag=True, help="Write progress, warnings and errors to stderr as JSON, one a line.")
 @json_option
-def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, **options: Any) -> None:
+def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, log_json: bool, **options: Any) -> None:
     """Embed the tissue tiles of SLIDES into a store.
 
     SLIDES are files, folders (searched for slides; DICOM included), folders of ready-made tiles, or lists in CSV or
@@ -59,26 +63,44 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, *
     """
     from embedstore.api.ingest import estimate_ingest, ingest_request, run_ingest
 
-    request = ingest_request(slides, store, **resolve(options))
-    if dry_run:
-        _print_estimate(estimate_ingest(request), as_json)
-        return
-    result = run_ingest(request)
-    summary = result.summary
+    with json_log() if log_json else contextlib.nullcontext() as log:
+        request = ingest_request(slides, store, **resolve(options))
+        if dry_run:
+            _print_estimate(estimate_ingest(request), as_json)
+            return
+        result = run_ingest(request, on_progress=log.progress if log else None)
+        summary = result.summary
+        if log:
+            _log_summary(summary, log)
     if as_json:
         print_json(summary.as_record())
     else:
-        _print_summary(summary, store)
-    if summary.failed or summary.left_failed:
+        _print_summary(summary, store, notes=not log_json)
+    if (summary.failed or summary.left_failed) and not log_json:
         click.echo("next: mend the reasons, and run the same command with --retry-failed", err=True)
     if summary.stopped:
-        click.echo(f"interrupted: {summary.remaining} slide(s) remain; the same command goes on from here", err=True)
+        if not log_json:
+            click.echo(
+                f"interrupted: {summary.remaining} slide(s) remain; the same command goes on from here", err=True
+            )
         sys.exit(128 + (result.signal or 2))
     if summary.failed or summary.left_failed:
         sys.exit(3)
 
 
-def _print_summary(summary: "IngestSummary", store: str) -> None:
+def _log_summary(summary: "IngestSummary", log: "JsonLog") -> None:
+    for state, level, slides in (
+        ("failed", "error", summary.failed),
+        ("failed earlier", "error", summary.left_failed),
+        ("empty", "info", summary.empty),
+        ("warning", "warning", summary.warned),
+    ):
+        for slide_id, reason in slides:
+            log.write("slide", reason, level=level, slide_id=slide_id, state=state)
+    log.write("summary", f"{summary.done} done, {summary.remaining} remain", summary=summary.as_record())
+
+
+def _print_notes(summary: "IngestSummary") -> None:
     for line in summary.understood.lines():
         click.echo(line, err=True)
     for slide_id, reason in summary.failed:
@@ -91,6 +113,12 @@ def _print_summary(summary: "IngestSummary", store: str) -> None:
         click.echo(f"warning  {slide_id}: {warning}", err=True)
     if len(summary.warned) > SHOWN_WARNINGS:
         click.echo(f"… {len(summary.warned):,} warnings in all; `embedstore status` shows them", err=True)
+
+
+def _print_summary(summary: "IngestSummary", store: str, *, notes: bool) -> None:
+    """Print what an ingest did; with `notes`, also what came up, on stderr."""
+    if notes:
+        _print_notes(summary)
     click.echo(
         f"{summary.done} slide(s) done, {summary.already} already there, {len(summary.empty)} without tiles, "
         f"{len(summary.failed) + len(summary.left_failed)} failed; "
@@ -100,10 +128,11 @@ def _print_summary(summary: "IngestSummary", store: str) -> None:
         stages = ", ".join(f"{stage} {human_time(seconds)}" for stage, seconds in vars(summary.stage_s).items())
         click.echo(f"worker time: {stages}")
     click.echo(f"collections in {store}: {', '.join(summary.collections)}")
-    for name, slides in summary.without_views.items():
-        click.echo(f"{name} has stored views, but not of {slides} slide(s); --views makes them", err=True)
-    for name, slides in summary.off_map.items():
-        print_off_map(name, slides)
+    if notes:
+        for name, slides in summary.without_views.items():
+            click.echo(f"{name} has stored views, but not of {slides} slide(s); --views makes them", err=True)
+        for name, slides in summary.off_map.items():
+            print_off_map(name, slides)
 
 
 def _print_estimate(estimate: "IngestEstimate", as_json: bool) -> None:

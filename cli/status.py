@@ -12,7 +12,7 @@ from cli.options import collection_option, json_option, print_json, print_table,
 from embedstore.quantities import human_time
 
 if TYPE_CHECKING:
-    from embedstore import Store
+    from embedstore.api import Store
 
 #: Pause between two looks at the runs, seconds: they write how far they are every ten seconds or so.
 LOOK_S = 2.0

@@ -1,12 +1,16 @@
 """`embedstore status --runs` and `--watch`: what others see of an ingest."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from cli.json_log import json_log
 from cli.main import app
+from embedstore.errors import SlideNotFoundError
+from embedstore.progress import Progress
 from embedstore.store import Run, Store
 
 
@@ -53,3 +57,20 @@ def test_runs_are_watched_until_none_is_left(store: Store, monkeypatch: pytest.M
 def test_runs_and_slides_are_not_asked_for_at_once(store: Store):
     refused = CliRunner().invoke(app, ["status", "--store", store.uri, "--runs", "--state", "failed"])
     assert refused.exit_code == 2
+
+
+def test_a_structured_log_is_json_with_stable_keys(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended, json_log() as log:
+        for done in range(4):
+            log.progress(Progress(stage="ingest", message="5 tiles/s", done=done, total=3, unit="slides"))
+        logging.getLogger("actors.scheduler").warning("worker %s died", "reader-0")
+        log.write("slide", "no resolution", level="error", slide_id="a", state="failed")
+        raise SlideNotFoundError("no slide in 'x'")
+    assert ended.value.code == 1
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [event["event"] for event in events] == ["progress", "progress", "log", "slide", "error"]
+    assert all(list(event)[:4] == ["time", "level", "event", "message"] for event in events)
+    assert [event["done"] for event in events[:2]] == [0, 3]  # the last one is always told
+    assert (events[2]["logger"], events[2]["message"]) == ("actors.scheduler", "worker reader-0 died")
+    assert events[4]["kind"] == "SlideNotFoundError"
+    assert logging.getLogger("actors").level == logging.NOTSET

@@ -4,8 +4,8 @@ import type { Card } from "../state/fit.svelte";
 import type { Job } from "../state/job_events";
 import { cardWords, progressWords } from "./fit_words";
 
-const card = (group_by: string, groups: number) =>
-  ({ config: { split: { group_by } }, groups, report: { rows: 1234 } }) as unknown as Card;
+const card = (group_by: string, groups: number, level = "tile") =>
+  ({ config: { split: { group_by }, level }, groups, report: { rows: 1234 } }) as unknown as Card;
 
 test.each([
   ["patient", 40, /1,234 labelled tiles of 40 patients/, null],
@@ -18,6 +18,12 @@ test.each([
   expect(words.measured).toMatch(measured);
   if (warning === null) expect(words.warning).toBe(null);
   else expect(words.warning).toMatch(warning);
+});
+
+test("a card of a head for slides counts slides", () => {
+  const words = cardWords(card("slide_id", 1234, "slide"));
+  expect(words.measured).toBe("Measured on 1,234 labelled slides, each left out of the fit in turn.");
+  expect(words.warning).toMatch(/Other slides of the same patient/);
 });
 
 test.each([

@@ -31,11 +31,12 @@ const sentence = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 /** On what the metrics were measured, and what they are worth where that is little. */
 export function cardWords(card: Card): { measured: string; warning: string | null } {
   const by = (card.config.split as { group_by?: string } | undefined)?.group_by ?? "patient";
-  const { groups, report } = card;
-  const tiles = `${count(report.rows)} labelled tiles`;
+  const { config, groups, report } = card;
+  const level = String(config.level ?? "tile");
+  const tiles = `${count(report.rows)} labelled ${level}s`;
   if (by === "patient") {
     return {
-      measured: `Measured on ${tiles} of ${groups} patients, each left out of the fit in turn. 95 % intervals are by patient.`,
+      measured: `Measured on ${level === "patient" ? tiles : `${tiles} of ${groups} patients`}, each left out of the fit in turn. 95 % intervals are by patient.`,
       warning:
         groups < FEW_PATIENTS
           ? `Only ${groups} patients: the intervals are as wide as so few allow, and another hospital's slides may differ.`
@@ -44,9 +45,11 @@ export function cardWords(card: Card): { measured: string; warning: string | nul
   }
   if (by === "slide_id") {
     return {
-      measured: `Measured on ${tiles} of ${groups} slides, each left out of the fit in turn.`,
+      measured: `Measured on ${level === "slide" ? tiles : `${tiles} of ${groups} slides`}, each left out of the fit in turn.`,
       warning:
-        "Too few patients to leave one out: on a new patient the head will be worse. Mark tiles of three patients or more.",
+        level === "tile"
+          ? "Too few patients to leave one out: on a new patient the head will be worse. Mark tiles of three patients or more."
+          : "Other slides of the same patient were fitted on: on a new patient the head may be worse.",
     };
   }
   if (by === "tile") {

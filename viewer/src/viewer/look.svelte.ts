@@ -1,8 +1,8 @@
 /** How a slide is looked at: which layers are shown and how. What a link should open again is in the address. */
 import { untrack } from "svelte";
 
-import { ServiceError } from "../api/client";
-import { heads } from "../state/heads.svelte";
+import { body, client, ServiceError } from "../api/client";
+import { heads, type Head } from "../state/heads.svelte";
 import { marks } from "../state/marks.svelte";
 import { place } from "../state/place.svelte";
 import { rgbOf } from "./colours";
@@ -22,9 +22,21 @@ const OPACITY = 0.6;
 const percent = (text: string | undefined, otherwise: number) =>
   text === undefined || !Number.isFinite(Number(text)) ? otherwise : Math.min(100, Math.max(0, Number(text))) / 100;
 
+/** What a head for slides says of one of them. */
+interface Verdict {
+  label: string;
+  /** Of each class. */
+  probabilities: [string, number][];
+}
+
+/** Whether a head says anything of single tiles: of those for slides only attention does. */
+const tellsOfTiles = ({ level, model }: Head) => level === "tile" || model === "abmil";
+
 /** One head on the slide; of two, each has a side. */
 export class HeatView {
   map: HeatMap | null = $state.raw(null);
+  /** Of a head for slides. */
+  verdict: Verdict | null = $state.raw(null);
   /** The head has not predicted this slide. */
   isAbsent: boolean = $state(false);
   error: Error | null = $state.raw(null);
@@ -69,19 +81,34 @@ export class HeatView {
 
   async load(slide: string, revision: string): Promise<void> {
     const head = this.head;
-    if (this.map?.facts.head !== head) this.map = null;
+    if (this.map?.facts.head !== head) [this.map, this.verdict] = [null, null];
     [this.isAbsent, this.error] = [false, null];
     if (!head) return;
     try {
-      const map = await heatMap(head, slide, revision);
-      if (head === this.head) this.map = map.copy();
+      const known = (await heads.known()).find(({ name }) => name === head);
+      if (!known) return;
+      const [map, verdict] = await Promise.all([
+        tellsOfTiles(known) ? heatMap(head, slide, revision) : null,
+        known.level === "tile" || !known.has_predicted ? null : verdictOf(known, slide),
+      ]);
+      if (head !== this.head) return;
+      [this.map, this.verdict] = [map?.copy() ?? null, verdict];
+      this.isAbsent = map === null && verdict === null;
     } catch (error) {
       if (head !== this.head) return;
-      this.map = null;
+      [this.map, this.verdict] = [null, null];
       this.isAbsent = error instanceof ServiceError && error.kind === "PredictionsNotFoundError";
       if (!this.isAbsent) this.error = error as Error;
     }
   }
+}
+
+async function verdictOf({ name, classes }: Head, slide_id: string): Promise<Verdict | null> {
+  const params = { path: { head: name }, query: { slide_id, limit: 1 } };
+  const [row] = (await body(client.GET("/api/heads/{head}/predictions", { params }))).rows;
+  if (!row) return null;
+  const values = Object.entries(row).filter(([column]) => column.startsWith("p_")) as [string, number][];
+  return { label: String(row.label), probabilities: classes.map((each, i) => [each, values[i]?.[1] ?? NaN]) };
 }
 
 export class Look {

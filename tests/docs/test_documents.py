@@ -148,8 +148,12 @@ def _check(words: list[str], where: str) -> None:
         assert {word for word in words[1:] if "=" not in word} <= set(targets), where
     elif words[0] == "python" and words[1] != "-m":
         assert (REPOSITORY / words[1]).is_file(), f"{where}: {words[1]}"
+    elif words[:3] == ["ray", "job", "submit"]:
+        _check(words[words.index("--") + 1 :], where)
+    elif words[0] == "sbatch" or words[:2] == ["kubectl", "apply"]:
+        assert (REPOSITORY / next(word for word in words if word.startswith("deploy/"))).is_file(), where
     else:
-        assert words[0] in ("pip", "python", "jupyter", "curl"), where
+        assert words[0] in ("pip", "python", "jupyter", "curl", "docker", "kubectl", "ray"), where
 
 
 def test_marks_give_a_reason() -> None:

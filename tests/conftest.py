@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 import pytest_socket
@@ -25,11 +26,20 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 
+#: Examples of a property that states no number of its own, in `make test-fast`; `make test` takes Hypothesis's 100.
+hypothesis.settings.register_profile("fast", max_examples=25)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "not slow" in config.option.markexpr:
+        hypothesis.settings.load_profile("fast")
+
+
 def pytest_collection_finish() -> None:
     """The garbage collector leaves alone what was imported, and looks through the rest seldom."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(700, 10, 100)
+    gc.set_threshold(7000, 10, 30)
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,7 @@ import inspect
 import pickle
 import re
 import traceback
-from collections.abc import Iterator
-from pathlib import Path
+from functools import cache
 
 import pytest
 
@@ -22,8 +21,8 @@ from embedstore.python_terms import CALLS, python_terms
 from embedstore.search_config import SearchConfig
 from embedstore.service_config import ServiceConfig
 from heads import config as heads_config
+from tests.packaging.sources import nodes, source_files
 
-ROOT = Path(__file__).parents[1]
 #: Of pip, of vips, of a module run as a script; and what only the command line has.
 NO_FLAGS = {"json", "force-reinstall", "quiet", "tile", "pyramid", "compression", "constants", "upgrade"}
 CSS = {"accent", "card", "ink", "line", "paper"}
@@ -59,12 +58,15 @@ def test_tracebacks_show_the_terms_and_messages_do_not():
     assert str(EmbedStoreError()) == ""
 
 
-def _texts() -> Iterator[str]:
-    for package in ("embedstore", "heads", "actors"):
-        for file in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    yield node.value
+@cache
+def _texts() -> list[str]:
+    return [
+        node.value
+        for path in source_files()
+        if path.parts[0] in ("embedstore", "heads", "actors")
+        for node in nodes(path)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
 
 
 def test_every_flag_of_a_message_is_a_keyword():

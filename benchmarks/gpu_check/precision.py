@@ -122,8 +122,8 @@ def labelled_tiles(folder: Path | None, number: int) -> tuple[np.ndarray, np.nda
 
 
 def embed(forward, pixels: np.ndarray, device: torch.device, batch: int = 0) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """Rows as float32; the last batch is filled up, so that every one has the same shape."""
-    batch, rows = batch or (500 if device.type == "cuda" else 20), []
+    """Rows as float32; the last of several batches is filled up, so that every one has the same shape."""
+    batch, rows = min(batch or (500 if device.type == "cuda" else 20), len(pixels)), []
     for start in range(0, len(pixels), batch):
         part = pixels[start : start + batch]
         full = np.concatenate([part, np.repeat(part[:1], batch - len(part), axis=0)])

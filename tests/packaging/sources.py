@@ -21,9 +21,15 @@ def syntax_tree(path: Path) -> ast.Module:
     return ast.parse((REPOSITORY / path).read_text(encoding="utf-8"), filename=str(path))
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of a file's syntax tree; one walk serves all who look for some of them."""
+    return tuple(ast.walk(syntax_tree(path)))
+
+
 def imported_names(path: Path) -> Iterator[tuple[int, str]]:
     """(line, dotted name) of every import of a file, those inside functions included."""
-    for node in ast.walk(syntax_tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -44,7 +50,7 @@ def import_graph() -> dict[str, set[str]]:
     for path in source_files():
         module = module_name(path)
         targets = set()
-        for node in ast.walk(syntax_tree(path)):
+        for node in nodes(path):
             if isinstance(node, ast.Import):
                 targets |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:

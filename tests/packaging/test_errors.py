@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embedstore import errors
-from tests.packaging.sources import source_files, syntax_tree
+from tests.packaging.sources import nodes, source_files
 
 CLASSES = [
     each
@@ -60,7 +60,7 @@ def test_no_public_error_is_defined_elsewhere():
     for path in source_files():
         if path == Path("embedstore/errors.py"):
             continue
-        for node in ast.walk(syntax_tree(path)):
+        for node in nodes(path):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 bases = [ast.unparse(base) for base in node.bases]
                 if any(base.endswith(("Error", "Exception")) for base in bases):
@@ -72,7 +72,7 @@ def test_no_bare_except():
     wrong = [
         f"{path}:{node.lineno}"
         for path in source_files()
-        for node in ast.walk(syntax_tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.ExceptHandler) and node.type is None
     ]
     assert not wrong

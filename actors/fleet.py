@@ -20,8 +20,8 @@ from ray.util import placement_group, placement_group_table, remove_placement_gr
 
 from actors.cluster import RayWorker
 from actors.dispatch import WorkerHandle
-from actors.ingest_workers import WorkerFactories, WorkerGroup
 from actors.nodes import ClusterNode, Inspection, NodeReport, RunInputs, nodes, require_nodes
+from actors.worker_group import WorkerFactories, WorkerGroup
 from embedstore.config import ExecutionConfig, RunConfig
 
 log = logging.getLogger(__name__)

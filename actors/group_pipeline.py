@@ -14,10 +14,10 @@ from actors.active_slide import ActiveSlide
 from actors.commit_buffer import CommitBuffer
 from actors.dispatch import Dispatch, WorkerHandle
 from actors.extractor_worker import FailedSlide, FinishedSlide
-from actors.ingest_workers import WorkerGroup
 from actors.jobs import RunContext, SlideJob
 from actors.reader import NAMED, Chunk, PlannedSlide, without_arrays
 from actors.run_counts import RunCounts
+from actors.worker_group import WorkerGroup
 from actors.workers import ResultRef
 from embedstore.access_errors import access_error
 from embedstore.errors import (

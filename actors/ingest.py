@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from actors.ingest_workers import StartWorkers, WorkerFactories, start_workers
+from actors.ingest_workers import StartWorkers, start_workers
 from actors.jobs import PendingSlides, RunContext, pending_slides
 from actors.request import IngestRequest, Target, TilingGroup
 from actors.run_counts import RunCounts
 from actors.run_record import RunRecord
 from actors.scheduler import Scheduler
 from actors.summary import IngestSummary, StageSeconds
+from actors.worker_group import WorkerFactories
 from embedstore.config import IngestConfig, ViewConfig, as_record
 from embedstore.errors import ConfigError
 from embedstore.extractor_ref import ExtractorRecord

@@ -1,7 +1,6 @@
 """The workers of an ingest: started on threads of this process or on Ray, and stopped at its end."""
 
 import contextlib
-import functools
 import logging
 import os
 import time
@@ -9,14 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from actors.committer import Committer
 from actors.dispatch import WorkerHandle
-from actors.extractor_worker import ExtractorWorker
-from actors.reader import Reader
-from actors.request import IngestRequest, TilingGroup
+from actors.worker_group import Fleet, WorkerFactories, WorkerGroup
 from actors.workers import LocalPool, LocalWorker, Pool, ResultRef, Worker
 from embedstore.config import ExecutionConfig, RunConfig
 from embedstore.errors import ConfigError, WorkerDiedError
@@ -33,50 +28,6 @@ ASK_AGAIN_S = (1.0, 4.0, 16.0)
 POLL_S, SAY_S = 5.0, 60.0
 #: On a cluster, a run waits for so long for further extractors once the first one has loaded its weights, seconds.
 TOGETHER_S = 60.0
-
-
-@dataclass(kw_only=True, eq=False)
-class WorkerGroup:
-    """An extractor and the readers that feed it, on one node.
-
-    Attributes:
-        records: The records of its extractors, once they have loaded their weights.
-    """
-
-    extractor: WorkerHandle
-    readers: list[WorkerHandle]
-    records: list[dict[str, Any]] | None = None
-
-    @property
-    def handles(self) -> list[WorkerHandle]:
-        return [self.extractor, *self.readers]
-
-
-class Fleet(Protocol):
-    """Adds worker groups to a run as its cluster grows, and takes them away (`fleet.py`)."""
-
-    #: So many groups are kept, also where little is left to do.
-    fewest: int
-
-    def lives(self, group: WorkerGroup) -> bool:
-        """Whether the node of a group is there."""
-        ...
-
-    def grow(self, slides: int) -> list[WorkerGroup]:
-        """New groups, where the cluster has room for some; it is asked for more room if the slides want it.
-
-        Args:
-            slides: Number of slides that have not ended.
-        """
-        ...
-
-    def release(self, group: WorkerGroup, *, refuse: bool = False) -> None:
-        """Stop a group's workers; with `refuse`, its node gets no other for some minutes."""
-        ...
-
-    def stop(self) -> None:
-        """Ask the cluster for no more room."""
-        ...
 
 
 @dataclass(kw_only=True)
@@ -192,53 +143,6 @@ class IngestWorkers:
             self.fleet.stop()
         for handle in self.handles:
             handle.worker.stop()
-
-
-class MakeExtractor(Protocol):
-    """Makes an extractor worker; `threads` is torch's number of threads on the CPU, its default when None."""
-
-    def __call__(self, *, threads: int | None = None) -> ExtractorWorker: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerFactories:
-    """Functions that make the objects behind the workers of one tiling group, in whichever process runs them."""
-
-    reader: Callable[[], Reader]
-    extractor: MakeExtractor
-    committer: Callable[[], Committer]
-    store_uri: str
-    files: tuple[str, ...]  # of slides and weights, absolute paths
-
-    @classmethod
-    def of(cls, request: IngestRequest, group: TilingGroup, store_uri: str) -> "WorkerFactories":
-        """The factories for a request; `store_uri` is absolute, as Ray's workers run in another directory."""
-        config, run, execution = request.config_for(group), request.run, request.execution
-        # Ray shows an actor its own GPU only, as the first one.
-        device = "cuda" if execution.device.startswith("cuda") and not execution.in_process else execution.device
-        slides = [source.path for source in request.sources]
-        return cls(
-            reader=functools.partial(Reader, config, slide_cache_gb=run.slide_cache_gb),
-            extractor=functools.partial(
-                ExtractorWorker,
-                store_uri,
-                group.targets,
-                device=device,
-                batch_tiles=run.batch_tiles,
-                views=config.views,
-            ),
-            committer=functools.partial(
-                Committer, store_uri, sorted(group.collections), compact_every=run.compact_every
-            ),
-            store_uri=store_uri,
-            files=tuple(path for path in (*_weights(group), *slides) if Path(path).is_absolute()),
-        )
-
-
-def _weights(group: TilingGroup) -> list[str]:
-    """Files of the extractors: weights, and functions of the user's own."""
-    refs = [(target.extractor.ref.rpartition(":")[0], target.extractor.weights) for target in group.targets]
-    return [path for pair in refs for path in pair if path and Path(path).is_absolute() and Path(path).exists()]
 
 
 #: Starts the workers of a tiling group for a `with` block; at its end a commit under way is waited for, and they stop.

@@ -17,11 +17,12 @@ from actors.commit_buffer import CommitBuffer
 from actors.committer import Committed
 from actors.dispatch import Dispatch, WorkerHandle
 from actors.group_pipeline import GroupPipeline
-from actors.ingest_workers import TELL_S, IngestWorkers, WorkerGroup
+from actors.ingest_workers import TELL_S, IngestWorkers
 from actors.jobs import RunContext, SlideJob
 from actors.run_counts import RunCounts
 from actors.run_record import RunRecord
 from actors.work_share import WorkShare
+from actors.worker_group import WorkerGroup
 from embedstore.access_errors import access_error
 from embedstore.errors import RunError
 from embedstore.store import Ledger

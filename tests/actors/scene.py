@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from actors.dispatch import WorkerHandle
 from actors.extractor_worker import ExtractorWorker
 from actors.ingest import ingest
-from actors.ingest_workers import IngestWorkers, WorkerFactories, WorkerGroup
+from actors.ingest_workers import IngestWorkers
 from actors.request import IngestRequest, Target, TilingGroup
 from actors.summary import IngestSummary
+from actors.worker_group import WorkerFactories, WorkerGroup
 from embedstore.config import ExecutionConfig, IngestConfig, RunConfig, ViewConfig
 from embedstore.extractors import ExtractorConfig
 from embedstore.store import Store

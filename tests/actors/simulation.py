@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.ingest_workers import WorkerGroup
+from actors.worker_group import WorkerGroup
 from embedstore.errors import WorkerDiedError
 
 

@@ -9,8 +9,8 @@ import pytest
 from actors import fleet as fleets
 from actors.dispatch import WorkerHandle
 from actors.fleet import ClusterFleet
-from actors.ingest_workers import WorkerGroup
 from actors.nodes import ClusterNode, NodeReport
+from actors.worker_group import WorkerGroup
 from embedstore.config import ExecutionConfig, RunConfig
 from embedstore.errors import ClusterError, ConfigError
 

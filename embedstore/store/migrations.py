@@ -54,7 +54,7 @@ def add_columns(table: Table) -> None:
 MIGRATIONS = (
     Migration(
         of=1,
-        what="the store states its format; tables get the columns that are new since embedstore 0.1",
+        what="the store states its format; tables get the columns that are new since format 1",
         tables=tuple(TABLES),
         needed=lacks_columns,
         change=add_columns,

@@ -1,6 +1,6 @@
 """The format of a store: the table `slides` states it in the metadata of its schema.
 
-A store that does not state it has format 1, of embedstore 0.1. A newer one is refused, by a process that has the store
+A store that does not state it has format 1, the first. A newer one is refused, by a process that has the store
 open as well. An older one is read as it is, and changed as `migrations` says before the first change of any table.
 """
 

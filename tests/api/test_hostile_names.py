@@ -48,7 +48,7 @@ LOOKUPS: dict[str, Use] = {
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> embedstore.Store:
-    return embedstore.open(unpack("0.1.0", tmp_path_factory.mktemp("hostile")))
+    return embedstore.open(unpack("0.1.0-format-1", tmp_path_factory.mktemp("hostile")))
 
 
 @pytest.mark.parametrize("use", LOOKUPS.values(), ids=LOOKUPS)

@@ -59,7 +59,7 @@ def _made_up(command: click.Command, path: Path) -> list[str]:
 @pytest.mark.slow
 def test_every_command_refuses_a_newer_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    golden = unpack("0.1.0", tmp_path)
+    golden = unpack("0.1.0-format-1", tmp_path)
     become_newer(golden)
     slide = make.write_slide(tmp_path / "seven.tif", seed=7)
     before = files_of(golden)

@@ -21,7 +21,7 @@ TAG = backup_tag(FORMAT)
 
 @pytest.fixture
 def golden(tmp_path: Path) -> Path:
-    return unpack("0.1.0", tmp_path)
+    return unpack("0.1.0-format-1", tmp_path)
 
 
 def _format(store: Path | str) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 import embedstore
 from embedstore.progress import Progress
 from embedstore.store import AccessRow, Job, Lease, Store
+from embedstore.store.store_format import FORMAT
 from embedstore.version import __version__
 from tests.slides.drawings import tissue_picture, write_tiff
 
@@ -101,7 +102,7 @@ def packed(store: Path, archive: Path) -> None:
 
 
 if __name__ == "__main__":
-    archive = FOLDER / f"{__version__}.tar.xz"
+    archive = FOLDER / f"{__version__}-format-{FORMAT}.tar.xz"
     if archive.exists():
         raise SystemExit(f"{archive} is there, and is never made again")
     socket.gethostname = lambda: "golden-host"

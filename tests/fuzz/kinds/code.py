@@ -107,5 +107,5 @@ def _fitted(folder: Path) -> Callable[[bytes], object]:
 CODE = st.deferred(lambda: st.sampled_from(_hostile()))
 KINDS = [
     Kind(name="code", inputs=CODE | changed_bytes(CODE), reader=_reader),
-    Kind(name="safetensors", inputs=_safetensors(), reader=_fitted),
+    Kind(name="safetensors", inputs=_safetensors(), reader=_fitted, sample=400),
 ]

@@ -66,7 +66,7 @@ def _reader(name: str) -> Callable[[Path], Callable[[bytes], object]]:
 def _kind(name: str) -> Kind:
     made = st.deferred(lambda: st.sampled_from(_slides(name)))
     inputs = st.one_of(_cut_and_flipped(made), changed_numbers(made), changed_bytes(made))
-    return Kind(name=f"header-{name}", inputs=inputs, reader=_reader(name), sample=60)
+    return Kind(name=f"header-{name}", inputs=inputs, reader=_reader(name), sample=30)
 
 
 KINDS = [_kind(name) for name in READERS]

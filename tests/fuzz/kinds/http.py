@@ -105,4 +105,4 @@ def _reader(folder: Path) -> Callable[[bytes], object]:
     return ask
 
 
-KINDS = [Kind(name="http", inputs=_requests(), reader=_reader, sample=150)]
+KINDS = [Kind(name="http", inputs=_requests(), reader=_reader, sample=100)]

@@ -61,5 +61,5 @@ def _tables(folder: Path) -> Callable[[bytes], object]:
 
 KINDS = [
     Kind(name="name-files", inputs=BYTES, reader=_files, sample=300),
-    Kind(name="name-tables", inputs=BYTES, reader=_tables, sample=300),
+    Kind(name="name-tables", inputs=BYTES, reader=_tables, sample=600),
 ]

@@ -121,9 +121,9 @@ def _changed(seeds: Callable[[], list[bytes]]) -> st.SearchStrategy[bytes]:
 
 
 KINDS = [
-    Kind(name="slides", inputs=_changed(_slides), reader=_read_slide, sample=60),
+    Kind(name="slides", inputs=_changed(_slides), reader=_read_slide, sample=40),
     Kind(name="images", inputs=_changed(_images), reader=_read_image),
     Kind(name="sent images", inputs=_changed(_images), reader=_decode_sent),
-    Kind(name="shown slides", inputs=_changed(_slides), reader=_show_slide, sample=40),
+    Kind(name="shown slides", inputs=_changed(_slides), reader=_show_slide, sample=30),
     Kind(name="weights", inputs=_changed(_weights), reader=_read_weights),
 ]

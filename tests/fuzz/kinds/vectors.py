@@ -44,12 +44,12 @@ def _reader(suffix: str) -> Callable[[Path], Callable[[bytes], object]]:
 
 
 KINDS = [
-    Kind(name="vector-npy", inputs=ARRAYS | changed_bytes(ARRAYS), reader=_reader(".npy"), sample=150),
-    Kind(name="vector-csv", inputs=changed_bytes(TEXTS), reader=_reader(".csv"), sample=100),
+    Kind(name="vector-npy", inputs=ARRAYS | changed_bytes(ARRAYS), reader=_reader(".npy"), sample=400),
+    Kind(name="vector-csv", inputs=changed_bytes(TEXTS), reader=_reader(".csv"), sample=400),
     Kind(
         name="vector-json",
         inputs=as_json(changed_tree(st.just(NUMBERS))) | changed_bytes(st.just(json.dumps(NUMBERS).encode())),
         reader=_reader(".json"),
-        sample=100,
+        sample=400,
     ),
 ]

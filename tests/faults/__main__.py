@@ -54,7 +54,9 @@ def main() -> int:
             plan = [(chosen[0], options.seed)]
         else:
             rng = random.Random(options.seed)
-            drawn = rng.choices(chosen, [one.share for one in chosen], k=options.runs)
+            every = chosen if options.runs >= len(chosen) else []  # once each, and the others by their shares
+            drawn = [*every, *rng.choices(chosen, [one.share for one in chosen], k=options.runs - len(every))]
+            rng.shuffle(drawn)
             plan = [(one, rng.randrange(1 << 30)) for one in drawn]
         for number, (one, seed) in enumerate(plan):
             _run(one, seed, world, folder / f"run-{number}", tally)

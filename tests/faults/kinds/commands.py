@@ -103,8 +103,8 @@ def _killed_at_a_moment(task_name: str, world: World, folder: Path, rng: random.
 
 
 for _task, _share in (
-    ("ingest", 4.0), ("rm", 1.5), ("compact", 1.5), ("index", 1.0), ("predict", 0.7), ("fit-head", 0.3),
-    ("label-import", 1.5), ("map", 1.0),
+    ("ingest", 2.5), ("rm", 3.0), ("compact", 3.0), ("index", 2.0), ("predict", 0.7), ("fit-head", 0.2),
+    ("label-import", 2.5), ("map", 2.0),
 ):  # fmt: skip
     kind(f"{_task}: killed at a write", share=_share)(functools.partial(_killed_at_a_write, _task))
     kind(f"{_task}: killed at a moment", share=_share)(functools.partial(_killed_at_a_moment, _task))
@@ -126,4 +126,4 @@ def _asked(name: str, world: World, folder: Path, rng: random.Random) -> str:
 
 
 for _signal in ("SIGTERM", "SIGHUP", "SIGINT"):
-    kind(f"ingest: {_signal}", share=1.0)(functools.partial(_asked, _signal))
+    kind(f"ingest: {_signal}", share=0.7)(functools.partial(_asked, _signal))

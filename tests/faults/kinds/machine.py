@@ -74,8 +74,8 @@ def _full(task_name: str, world: World, folder: Path, rng: random.Random) -> str
 
 
 for _task, _share in (
-    ("ingest", 3.0), ("rm", 1.0), ("compact", 1.0), ("index", 0.5), ("predict", 0.5), ("label-import", 0.5),
-    ("map", 0.5),
+    ("ingest", 2.0), ("rm", 2.0), ("compact", 2.0), ("index", 1.0), ("predict", 0.5), ("label-import", 1.0),
+    ("map", 1.0),
 ):  # fmt: skip
     kind(f"{_task}: the disk is full", share=_share, needs="root")(functools.partial(_full, _task))
 
@@ -88,7 +88,7 @@ def limit_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
-@kind("ingest: no file may be larger")
+@kind("ingest: no file may be larger", share=0.7)
 def _small_files(world: World, folder: Path, rng: random.Random) -> str:
     task, size = world.tasks["ingest"], rng.randrange(500, 5000)
     store, log = world.store_for(task, folder), folder / "log"
@@ -116,7 +116,7 @@ def jump(at: int, seconds: float) -> None:
             module.now = now  # type: ignore[attr-defined]
 
 
-@kind("ingest: the clock jumps", share=1.5)
+@kind("ingest: the clock jumps", share=1.0)
 def _clock(world: World, folder: Path, rng: random.Random) -> str:
     """By up to a day, forwards or backwards; in half of the runs the process is killed too."""
     task, at = world.tasks["ingest"], rng.randrange(0, 25)
@@ -150,7 +150,7 @@ def short_lease(*, stop_at: int | None) -> None:
         at_write(stop_at, "SIGSTOP", after=False)
 
 
-@kind("ingest: stopped for longer than its lease")
+@kind("ingest: stopped for longer than its lease", share=0.7)
 def _stopped(world: World, folder: Path, rng: random.Random) -> str:
     """As a virtual machine may be. Another run takes the lease and does the work; then the first one wakes up."""
     task = world.tasks["ingest"]

@@ -65,9 +65,9 @@ def _failed(store: str) -> list[str]:
     return [outcome.slide_id for outcome in Store.open(store).ledger.outcomes(states=("failed", "empty"))]
 
 
-kind("slide: its reader is killed")(functools.partial(_hit, "SIGKILL", "was killed"))
-kind("slide: it crashes the C library")(functools.partial(_hit, "SIGSEGV", "crashed"))
-kind("slide: its reader hangs", share=0.4)(functools.partial(_hit, "SIGSTOP", "no answer within"))
+kind("slide: its reader is killed", share=0.7)(functools.partial(_hit, "SIGKILL", "was killed"))
+kind("slide: it crashes the C library", share=0.7)(functools.partial(_hit, "SIGSEGV", "crashed"))
+kind("slide: its reader hangs", share=0.3)(functools.partial(_hit, "SIGSTOP", "no answer within"))
 
 
 @kind("slide: it is cut short")

@@ -4,6 +4,7 @@ A run that fails leaves its folder, and is made again alone by `--only KIND --se
 """
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -12,9 +13,11 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.object_store import ObjectStore
@@ -36,6 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once")
     parser.add_argument("--only", default="", help="kinds in whose names this pattern is found")
     parser.add_argument("--each", action="store_true", help="each kind once, with the seed")
     parser.add_argument("--no-row", action="store_true", help="keep no row in benchmarks/results")
@@ -58,8 +62,9 @@ def main() -> int:
             drawn = [*every, *rng.choices(chosen, [one.share for one in chosen], k=options.runs - len(every))]
             rng.shuffle(drawn)
             plan = [(one, rng.randrange(1 << 30)) for one in drawn]
-        for number, (one, seed) in enumerate(plan):
-            _run(one, seed, world, folder / f"run-{number}", tally)
+        with ThreadPoolExecutor(options.jobs) as threads:
+            for number, (one, seed) in enumerate(plan):
+                threads.submit(_run, one, seed, world, folder / f"run-{number}", tally)
     finally:
         if server is not None:
             server.close()
@@ -72,7 +77,16 @@ def main() -> int:
     return 1 if tally.losses else 0
 
 
+#: One run at a time of those that change what they share: the object store, and functions of this process.
+_ALONE = {"object store": threading.Lock(), "this process": threading.Lock()}
+
+
 def _run(one: Kind, seed: int, world: World, folder: Path, tally: Tally) -> None:
+    with _ALONE.get(one.needs, contextlib.nullcontext()):
+        _run_now(one, seed, world, folder, tally)
+
+
+def _run_now(one: Kind, seed: int, world: World, folder: Path, tally: Tally) -> None:
     if one.name in tally.skipped:
         return
     folder.mkdir()
@@ -90,7 +104,7 @@ def _run(one: Kind, seed: int, world: World, folder: Path, tally: Tally) -> None
     else:
         tally.runs[one.name] += 1
     finally:
-        if world.object_store is not None:
+        if one.needs == "object store" and world.object_store is not None:
             world.object_store.fail()
     print(f"{time.monotonic() - began:5.1f} s  {one.name}: {happened}", flush=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -4,6 +4,7 @@ import functools
 import json
 import re
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,7 @@ class World:
     wrote: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.lock = threading.RLock()  # of what is made once
         self.slides, self.extractor = self.folder / "slides", self.folder / "slow.py"
         self.config = self.folder / "run.toml"
         for i in range(SLIDES):
@@ -151,9 +153,14 @@ class World:
         ]
         return {task.name: task for task in tasks}
 
-    @functools.cached_property
+    @property
     def base(self) -> Path:
         """A store that has everything, to be copied."""
+        with self.lock:
+            return self._base
+
+    @functools.cached_property
+    def _base(self) -> Path:
         store, log = str(self.folder / "base"), self.folder / "base.log"
         steps = [
             self.ingest(store),
@@ -177,17 +184,18 @@ class World:
 
     def expected(self, task: Task) -> dict[str, Any]:
         """Contents of a store after the task, undisturbed."""
-        if task.name not in self.undisturbed:
-            folder = self.folder / f"calm-{task.name}"
-            folder.mkdir()
-            store = self.store_for(task, folder)
-            before = _bytes(store)
-            code, said = run(task.args(store), log=folder / "log")
-            assert code == 0, said
-            self.wrote[task.name] = max(_bytes(store) - before, 1 << 16)
-            self.undisturbed[task.name] = contents(store)
-            shutil.rmtree(folder)
-        return self.undisturbed[task.name]
+        with self.lock:
+            if task.name not in self.undisturbed:
+                folder = self.folder / f"calm-{task.name}"
+                folder.mkdir()
+                store = self.store_for(task, folder)
+                before = _bytes(store)
+                code, said = run(task.args(store), log=folder / "log")
+                assert code == 0, said
+                self.wrote[task.name] = max(_bytes(store) - before, 1 << 16)
+                self.undisturbed[task.name] = contents(store)
+                shutil.rmtree(folder)
+            return self.undisturbed[task.name]
 
     def present(self, store: str) -> int:
         """How many slides have their tiles in the store."""

@@ -19,7 +19,7 @@ class Kind:
     Attributes:
         name: Of the fault.
         share: How often it is drawn, beside those of share 1.
-        needs: "object store", "root" or "ray"; "" for nothing.
+        needs: What it takes: "object store", "root" or "ray"; "this process" where it changes functions here.
         run: Lets it happen to a command in a folder of its own, and checks what is left; returns what happened. An
             AssertionError is a loss.
     """

@@ -54,11 +54,11 @@ def _killed(name: str, world: World, folder: Path, rng: random.Random) -> str:
     return f"{kills} kills, ended with {code}"
 
 
-for _name, _share in (("a worker", 0.4), ("the raylet", 0.2), ("the GCS", 0.1)):
+for _name, _share in (("a worker", 0.2), ("the raylet", 0.1), ("the GCS", 0.05)):
     kind(f"ray: {_name} is killed", share=_share, needs="ray")(functools.partial(_killed, _name))
 
 
-@kind("ray: the driver is killed", share=0.2, needs="ray")
+@kind("ray: the driver is killed", share=0.1, needs="ray")
 def _driver_killed(world: World, folder: Path, rng: random.Random) -> str:
     store, child = _ingest(world, folder)
     left = psutil.Process(child.pid)

@@ -14,8 +14,8 @@ from ..child import Child
 from ..world import Task, World
 from .catalogue import kind
 
-#: A command that was asked to end has ended after so long, seconds; batch systems kill after 30.
-GRACE_S = 25.0
+#: A command that was asked to end has ended after so long, seconds: two on a quiet machine.
+GRACE_S = 60.0
 
 
 def at_write(point: int, signals: str, *, after: bool, count_in: str | None = None) -> None:
@@ -61,6 +61,12 @@ def at_write(point: int, signals: str, *, after: bool, count_in: str | None = No
 
 def writes(world: World, task: Task) -> int:
     """How many writes an undisturbed command makes."""
+    world.expected(task)
+    with world.lock:
+        return _counted(world, task)
+
+
+def _counted(world: World, task: Task) -> int:
     if task.name not in world.writes:
         folder = world.folder / f"writes-{task.name}"
         folder.mkdir()

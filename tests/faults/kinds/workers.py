@@ -53,4 +53,4 @@ for _name, _names in (
     def _run(world: World, folder: Path, rng: random.Random, names: tuple[str, ...] = _names) -> str:
         return _die(names, world, folder, rng)
 
-    kind(f"workers: {_name}", share=3.0)(_run)
+    kind(f"workers: {_name}", share=3.0, needs="this process")(_run)

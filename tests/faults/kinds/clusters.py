@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from ..child import Child
+from ..child import LONGEST_S, Child
 from ..world import World
 from .catalogue import kind
 
@@ -67,7 +67,7 @@ def _driver_killed(world: World, folder: Path, rng: random.Random) -> str:
     own = left.children(recursive=True)
     child.send(signal.SIGKILL)
     code = child.end()
-    _, alive = psutil.wait_procs(own, timeout=60)
-    assert not alive, f"{len(alive)} processes of Ray outlived their driver by a minute: {[p.name() for p in alive]}"
+    _, alive = psutil.wait_procs(own, timeout=LONGEST_S)  # Ray's agents notice a minute later
+    assert not alive, f"processes of Ray outlived their driver by {LONGEST_S:.0f} s: {[p.name() for p in alive]}"
     world.assert_nothing_lost(world.tasks["ingest"], store, folder / "again")
     return f"ended with {code}"

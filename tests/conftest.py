@@ -35,6 +35,22 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile("fast")
 
 
+#: Files that take minutes, begun first: at the end one of them alone would leave the other cores idle.
+LONGEST_FIRST = (
+    "tests/docs/test_documents.py",
+    "tests/extractors/test_gpu_check.py",
+    "tests/service/test_openapi.py",
+    "tests/viewer/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((i for i, path in enumerate(LONGEST_FIRST) if item.nodeid.startswith(path)), len(LONGEST_FIRST))
+
+    items.sort(key=place)
+
+
 def pytest_collection_finish() -> None:
     """The garbage collector leaves alone what was imported, and looks through the rest seldom."""
     gc.collect()

@@ -171,8 +171,8 @@ def _save_sheet(picture: Pixels, path: Path, *, title: str, subtitle: str, key: 
     FigureCanvasAgg(sheet)
     at = (MARGIN_PX, height - TITLE_PX - rows, columns, rows)  # left, bottom, width, height
     axes = sheet.add_axes(_shares(at, width, height))
-    axes.imshow(picture, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
+    sheet.add_artist(_as_it_is(picture, at[:2]))
     room = (width - 2 * MARGIN_PX) / 7.5  # characters of the smaller line
     sheet.text(MARGIN_PX / width, 1 - 34 / height, _cut(title, room * 0.7), fontsize=15, weight="bold", color=INK)
     sheet.text(MARGIN_PX / width, 1 - 62 / height, _cut(subtitle, room), fontsize=10.5, color=INK)
@@ -185,6 +185,20 @@ def _save_sheet(picture: Pixels, path: Path, *, title: str, subtitle: str, key: 
         _draw_classes(sheet, key, left, TITLE_PX, width, height)
     with atomic_write(path) as part:
         sheet.savefig(part, dpi=DPI, format="png", pil_kwargs={"compress_level": COMPRESSION})
+
+
+def _as_it_is(picture: Pixels, at: tuple[float, float]) -> Any:
+    """An artist that lays a picture below all else, its lower left corner `at` a pixel; imshow would resample it."""
+    from matplotlib.artist import Artist
+
+    class Picture(Artist):
+        zorder = -1
+
+        def draw(self, renderer: Any) -> None:
+            opaque = np.full((*picture.shape[:2], 1), 255, np.uint8)
+            renderer.draw_image(renderer.new_gc(), *at, np.concatenate([picture, opaque], axis=2)[::-1])
+
+    return Picture()
 
 
 def on_tissue(colours: np.ndarray) -> np.ndarray:

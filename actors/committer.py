@@ -105,6 +105,7 @@ class Committer:
             except LeaseLostError as error:  # this process was stopped for minutes
                 log.warning("%s; once more", error)
 
+    @through_outages
     def views_present(self) -> dict[str, set[str]]:
         """Slides of each collection whose views are stored."""
         return {name: writer.present() for name, writer in self._views.items()}
@@ -210,6 +211,7 @@ class Committer:
             )  # fmt: skip
         writer.commits = 0
 
+    @through_outages
     def close(self, alone: bool = True) -> None:
         """Compact and index the tables; if this run is not `alone`, those that come after it build the index.
 

@@ -23,6 +23,7 @@ from embedstore.extractor_ref import ExtractorRecord
 from embedstore.extractors.config import with_precision_of
 from embedstore.progress import OnProgress, no_progress
 from embedstore.store import Collection, CollectionRecord, Run, Store
+from embedstore.store.outage import through_outages
 from embedstore.version import __version__
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,11 @@ def _ingest_group(
 
 def _writers(store: Store, group: TilingGroup, but: str | None) -> list[str]:
     """Which processes write to the group's collections, but for one."""
-    writers = [(name, store.writer_of(name, but=but)) for name in group.collections]
+    try:
+        writers = [(name, store.writer_of(name, but=but)) for name in group.collections]
+    except (OSError, RuntimeError, ValueError) as error:  # Lance's; it is only a note, and the store may be away
+        log.info("who writes to the collections cannot be read: %s", error)
+        return []
     return [f"{name} is being written by {writer}" for name, writer in writers if writer is not None]
 
 
@@ -141,6 +146,7 @@ def _settings(request: IngestRequest, group: TilingGroup) -> dict[str, Any]:
     return json.loads(json.dumps(settings, default=str))
 
 
+@through_outages
 def _summary(run_id: str, group: TilingGroup, store: Store, pending: PendingSlides) -> IngestSummary:
     """Of a run that had nothing to do."""
     return IngestSummary(
@@ -214,12 +220,14 @@ def _request_record(target: Target, config: IngestConfig) -> dict[str, Any]:
     return json.loads(json.dumps({"extractor": as_record(target.extractor), "tiling": tiling, "tissue": tissue}))
 
 
+@through_outages
 def _stored_fingerprints(store: Store) -> dict[str, str | None]:
     """Fingerprints of the slides that have rows; the file of a slide that failed may have been replaced."""
     done = {outcome.slide_id for outcome in store.ledger.outcomes(states=("done",))}
     return {slide.slide_id: slide.fingerprint for slide in store.ledger.slides() if slide.slide_id in done}
 
 
+@through_outages
 def _create_collections(
     store: Store, group: TilingGroup, config: IngestConfig, records: Sequence[list[dict[str, Any]]]
 ) -> None:
@@ -249,6 +257,7 @@ def _create_collections(
             store.views(target.collection).create(record.of_views(config.views))
 
 
+@through_outages
 def _stage_seconds(store: Store, group: TilingGroup, run_id: str) -> StageSeconds:
     total = StageSeconds()
     for i, name in enumerate(group.collections):

@@ -11,6 +11,7 @@ from types import TracebackType
 from actors.run_counts import RunCounts
 from embedstore.errors import one_line
 from embedstore.store import Observer, Run, Runs, RunState
+from embedstore.store.outage import through_outages
 from embedstore.store.table import now
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class RunRecord:
         self._thread = threading.Thread(target=self._beat, name=f"run-{run.run_id}", daemon=True)
 
     def __enter__(self) -> "RunRecord":
-        self._runs.begin(self._run)
+        through_outages(self._runs.begin)(self._run)
         if self._threaded:
             self._thread.start()
             atexit.register(self._stop)  # as of `Lease`: no thread may be inside Lance when Python ends
@@ -78,7 +79,7 @@ class RunRecord:
         self._in_hand = frozenset(slide_ids)
         self._answered.clear()
         if wait or not self._threaded:
-            self._exchange()
+            through_outages(self._exchange)()
         else:
             self._wake.set()
 
@@ -94,7 +95,7 @@ class RunRecord:
 
     def is_alone(self) -> bool:
         """Whether no other run writes to the collections now."""
-        self._exchange()
+        through_outages(self._exchange)()
         return not self.others
 
     # -- the row ----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from actors.jobs import SlideJob
 from actors.run_counts import RunCounts
 from actors.run_record import RunRecord
 from embedstore.store import Ledger, Outcome
+from embedstore.store.outage import through_outages
 
 #: A run keeps about so many seconds of work in hand: what it names is left to it by others.
 HAND_S = 20.0
@@ -126,7 +127,7 @@ class WorkShare:
         """The slides that no run beside this one has ended; the others are counted."""
         asked = [job.slide_id for job in jobs if job.slide_id not in self._own]
         by_slide: dict[str, dict[str, Outcome]] = {}
-        for outcome in self._ledger.outcomes(slide_ids=asked) if asked else ():
+        for outcome in through_outages(self._ledger.outcomes)(slide_ids=asked) if asked else ():
             if outcome.run_id in self._record.seen:
                 by_slide.setdefault(outcome.slide_id, {})[outcome.collection] = outcome
         left = []

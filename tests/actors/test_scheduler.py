@@ -17,6 +17,7 @@ from actors.reader import Chunk, PlannedSlide
 from embedstore.config import RunConfig
 from embedstore.errors import AccessError, ExtractorError, RunError, WorkerDiedError
 from embedstore.slides import SlideSource
+from embedstore.store import Store
 from embedstore.store.ledger import Ledger
 from tests.marks import slow
 
@@ -298,6 +299,21 @@ def test_slides_whose_rows_are_there_are_counted_though_their_commit_failed(
         scene.run(slides, groups=1, readers=1)
     there = len(scene.store.collection("c").slides())
     assert 0 < there < 12 and f"the run has ended: {there} of 12 slides are committed" in str(told.value)
+
+
+def test_who_writes_beside_a_run_is_a_note_that_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def away(store: Store, collection: str, *, but: str | None = None) -> None:
+        asked.append(collection)
+        raise OSError("error sending request")
+
+    monkeypatch.setattr("actors.scheduler.TELL_S", -1.0)
+    scene = Scene(tmp_path)
+    monkeypatch.setattr(Store, "writer_of", away)
+    scene.run(SLIDES)
+    assert asked
+    assert_complete(scene, SLIDES)
 
 
 class SometimesNoNumber(ToyExtractor):

@@ -39,6 +39,11 @@ def _after_some_writes(server: ObjectStore, child: Child, rng: random.Random) ->
     return writes
 
 
+def _why(child: Child) -> str:
+    errors = [line for line in child.said().splitlines() if line.startswith("error: ")]
+    return f" ({errors[-1][7:200]})" if errors else ""
+
+
 def _check(world: World, store: str, folder: Path) -> None:
     server = _server(world)
     server.fail()
@@ -56,7 +61,7 @@ def _failing(name: str, shares: tuple[float, float], world: World, folder: Path,
     assert code == 0 or "object store" in child.said(), child.said()
     _check(world, store, folder)
     what = f"{1000 * share:.0f} ms each" if name == "delay_s" else f"{share:.0%} of requests"
-    return f"{what}, ended with {code}"
+    return f"{what}, ended with {code}{_why(child) if code else ''}"
 
 
 def _add(title: str, name: str, shares: tuple[float, float], share: float) -> None:
@@ -94,7 +99,7 @@ def _outage(world: World, folder: Path, rng: random.Random, seconds: float) -> s
     assert code in (0, 1), child.said()
     assert "Traceback" not in child.said(), child.said()
     _check(world, store, folder)
-    return f"for {seconds:.0f} s, ended with {code}"
+    return f"for {seconds:.0f} s, ended with {code}{_why(child) if code else ''}"
 
 
 @kind("object store: does not answer", share=0.15, needs="object store")
@@ -106,7 +111,7 @@ def _hangs(world: World, folder: Path, rng: random.Random) -> str:
     code = child.end()
     assert code in (0, 1), child.said()
     _check(world, store, folder)
-    return f"for {seconds:.0f} s, ended with {code}"
+    return f"for {seconds:.0f} s, ended with {code}{_why(child) if code else ''}"
 
 
 @kind("object store: refuses credentials", share=0.6, needs="object store")

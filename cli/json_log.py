@@ -40,7 +40,9 @@ class JsonLog(logging.Handler):
             return
         if progress.unit:
             self._progress_at = time.monotonic() + PROGRESS_S
-        counts = {"done": progress.done, "total": progress.total, "unit": progress.unit} if progress.unit else {}
+        counts: dict[str, Any] = (
+            {"done": progress.done, "total": progress.total, "unit": progress.unit} if progress.unit else {}
+        )
         self.write("progress", progress.message, stage=progress.stage, **counts)
 
 

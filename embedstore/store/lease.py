@@ -34,7 +34,7 @@ LAST_RENEWAL_S = 20.0
 #: How long whoever wants a lease waits for one that lives, seconds: runs hold it for a commit at a time.
 TURN_S = 20.0
 #: Pauses between two looks at a lease that another process holds, seconds.
-SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
 #: A lease that is waited for is spoken of after this time, seconds, and then again.
 SPEAK_S = 15.0
 #: Takes and releases of leases between two clean-ups of their table.

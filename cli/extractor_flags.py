@@ -17,7 +17,10 @@ DETAIL_FLAGS = {"--weights": "weights", "--arch-arg": "arch_args", "--mean": "me
 
 _DETAILS = (
     click.option(
-        "--weights", multiple=True, metavar="FILE", help="Local weights, one for each --extractor ('-' for none)."
+        "--weights",
+        multiple=True,
+        metavar="FILE",
+        help="A file of weights, or its address, one for each --extractor ('-' for none).",
     ),
     click.option(
         "--arch-arg", "arch_args", multiple=True, metavar="K=V", help="Argument of the architecture; repeatable."

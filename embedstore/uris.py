@@ -65,7 +65,7 @@ def as_given(path: str | Path) -> str:
     text = str(path)
     if is_uri(text):
         return checked_uri(text)
-    return str(Path(local_of(text)).absolute())
+    return str(Path(local_of(text)).expanduser().absolute())
 
 
 def local_of(path: str | Path) -> str:

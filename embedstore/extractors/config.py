@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embedstore.config import Settings, require
+from embedstore.uris import as_given
 
 POOLINGS = ("network", "cls", "mean", "cls+mean")
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -26,7 +27,8 @@ class ExtractorConfig(Settings):
         ref: A name of the catalogue; any timm name (`resnet18`, `timm:resnet18`); a user's `module:function` or
             `file.py:function`; or the name of an entry point in the group `embedstore.extractors`.
         name: Its name in the store.
-        weights: A `.safetensors`, `.pt`, `.pth` or `.bin` file; or `random` (`random:SEED`) for untrained weights.
+        weights: A `.safetensors`, `.pt`, `.pth` or `.bin` file, or its address in an object store; or `random`
+            (`random:SEED`) for untrained weights.
             None stands for the published weights: from the hub's cache, else downloaded.
         arch_args: Arguments of the architecture (`timm.create_model`) or of the user's function.
         tile_px: Edge of the tiles, pixels.
@@ -64,7 +66,7 @@ class ExtractorConfig(Settings):
                 object.__setattr__(self, name, checked_rgb(getattr(self, name), name))
         if self.weights is not None and not RANDOM_WEIGHTS.fullmatch(self.weights):
             # Workers start in other directories, so a path is made absolute here.
-            object.__setattr__(self, "weights", str(Path(self.weights).expanduser().absolute()))
+            object.__setattr__(self, "weights", as_given(self.weights))
         file, colon, function = self.ref.rpartition(":")
         if colon and file.endswith(".py"):
             object.__setattr__(self, "ref", f"{Path(file).expanduser().absolute()}:{function}")

@@ -3,15 +3,19 @@
 import dataclasses
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from embedstore.errors import ConfigError, ExtractorError, UnknownExtractorError
+from embedstore.errors import ConfigError, ExtractorError, SlideError, UnknownExtractorError, WeightsError
 from embedstore.extractors.catalogue import catalogue
 from embedstore.extractors.config import ExtractorConfig
 from embedstore.extractors.custom import CustomNetwork, call_function, is_custom
 from embedstore.extractors.extractor import Extractor
 from embedstore.extractors.spec import ExtractorSpec
 from embedstore.extractors.torch_runtime import resolve_device
+from embedstore.uris import is_uri, shown_path
+
+if TYPE_CHECKING:
+    from embedstore.extractors.networks.weights_file import State
 
 NEAR_NAMES = 3
 
@@ -124,12 +128,31 @@ def _load_network(spec: ExtractorSpec, config: ExtractorConfig, device: str) -> 
         )
         return NetworkExtractor(spec, network, device=torch_device)
     path = Path(config.weights) if config.weights else find_weights(spec)
-    state = read_weights(path)
+    state = _tensors(config.weights) if config.weights else read_weights(path)
     network = create_network(spec.arch, spec.arch_args, pooling=spec.pooling)
-    taken = fit_weights(network, state, weights_format=spec.weights_format, source=str(path))
+    taken = fit_weights(network, state, weights_format=spec.weights_format, source=shown_path(path))
     if config.weights:
         spec = dataclasses.replace(spec, source=_source(path, taken), hub_id=None, hub_file=None)
     return NetworkExtractor(spec, network, device=torch_device)
+
+
+def _tensors(weights: str) -> "State":
+    """The tensors of a file, or of an object, which the workers of a machine fetch once.
+
+    Raises:
+        WeightsError: there is none, or it holds something else.
+    """
+    from embedstore.extractors.networks.weights_file import read_weights
+
+    if not is_uri(weights):
+        return read_weights(Path(weights))
+    from embedstore.slides import local_copy  # here: extractors need nothing else of it
+
+    try:
+        with local_copy(weights) as copy:
+            return read_weights(Path(copy.path))
+    except SlideError as error:
+        raise WeightsError(f"weights {weights} cannot be read: {error}") from error
 
 
 def _source(path: Path, taken: str) -> str:
@@ -143,7 +166,6 @@ def _source(path: Path, taken: str) -> str:
 def _load_custom(config: ExtractorConfig, device: str) -> Extractor:
     from embedstore.extractors.networks.network import NetworkExtractor
     from embedstore.extractors.networks.weights import fit_weights
-    from embedstore.extractors.networks.weights_file import read_weights
 
     torch_device = resolve_device(device)
     result = call_function(config.ref, config.arch_args)
@@ -154,7 +176,7 @@ def _load_custom(config: ExtractorConfig, device: str) -> Extractor:
         raise ConfigError(f"extractor {config.ref!r} makes its own weights; leave out weights={config.weights!r}")
     if config.weights:
         path = Path(config.weights)
-        taken = fit_weights(custom.module, read_weights(path), weights_format="exact", source=str(path))
+        taken = fit_weights(custom.module, _tensors(config.weights), weights_format="exact", source=shown_path(path))
         spec = dataclasses.replace(spec, source=_source(path, taken))
     return NetworkExtractor(spec, custom.module, device=torch_device, embed=custom.embed)
 

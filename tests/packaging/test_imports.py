@@ -86,7 +86,7 @@ RAY, JAX, TORCH, LANCE = (
     {"torch", "torchvision", "timm"},
     {"lance", "lancedb"},
 )
-EVERYTHING_HEAVY = RAY | JAX | TORCH | LANCE | {"cv2", "numpy", "pyarrow", "PIL", "tifffile", "openslide"}
+EVERYTHING_HEAVY = RAY | JAX | TORCH | LANCE | {"cv2", "numpy", "pyarrow", "PIL", "tifffile", "openslide", "obstore"}
 
 # What a fresh interpreter must not hold after an import.
 PURE = {
@@ -95,7 +95,7 @@ PURE = {
     "embedstore.client": RAY | JAX | TORCH | LANCE | {"fastapi", "starlette", "cv2", "PIL"},
     "embedstore.config": EVERYTHING_HEAVY,
     "embedstore.errors": EVERYTHING_HEAVY,
-    "embedstore.slides": RAY | JAX | TORCH | LANCE,
+    "embedstore.slides": RAY | JAX | TORCH | LANCE | {"obstore"},  # only for an address
     "synthetic_slides": RAY | JAX | TORCH | LANCE,
     "heads.active": RAY | JAX | TORCH,  # a service that proposes tiles before there is a head needs none
     "heads.select": RAY | TORCH,

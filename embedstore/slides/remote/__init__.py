@@ -6,7 +6,6 @@ from embedstore.slides.remote.fetching import (
     fetch_ahead,
     limit_slide_cache,
     local_copy,
-    local_paths,
 )
 from embedstore.slides.remote.opening import open_slide, read_image, read_image_apart
 from embedstore.slides.remote.slide_objects import version_now
@@ -17,7 +16,6 @@ __all__ = [
     "fetch_ahead",
     "limit_slide_cache",
     "local_copy",
-    "local_paths",
     "open_slide",
     "read_image",
     "read_image_apart",

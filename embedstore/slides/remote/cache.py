@@ -19,7 +19,7 @@ from embedstore.quantities import human_bytes
 
 #: A copy that nobody uses is kept so long for whoever asks next, seconds.
 KEPT_S = 3600.0
-_USED, _FETCHING, _WHOLE, _FILES = "used", "fetching", "whole", "files"
+_USED, _FETCHING, _WHOLE, _UNWANTED, _FILES = "used", "fetching", "whole", "unwanted", "files"
 
 
 class Pin:
@@ -29,8 +29,8 @@ class Pin:
         folder: Where its files lie, or are to be put.
     """
 
-    def __init__(self, entry: Path, lock: int):
-        self.entry, self.folder, self._lock = entry, entry / _FILES, lock
+    def __init__(self, cache: "SlideCache", entry: Path, lock: int):
+        self.entry, self.folder, self._cache, self._lock = entry, entry / _FILES, cache, lock
 
     @property
     def whole(self) -> bool:
@@ -58,6 +58,8 @@ class Pin:
             with contextlib.suppress(OSError):
                 os.utime(lock)
             os.close(lock)
+            if (self.entry / _UNWANTED).exists():
+                self._cache.discard(self.entry)
 
 
 class SlideCache:
@@ -100,12 +102,13 @@ class SlideCache:
             lock = _lock(entry, fcntl.LOCK_SH)
             assert lock is not None  # only whoever is alone locks it for itself
             os.utime(lock)
-            return Pin(entry, lock)
+            return Pin(self, entry, lock)
 
     def discard(self, entry: Path) -> None:
-        """Delete a copy, unless somebody uses it."""
-        with contextlib.suppress(AccessError), self._alone():
-            self._delete(entry)
+        """Delete a copy; where somebody uses it, whoever does so last will delete it."""
+        with contextlib.suppress(AccessError, OSError), self._alone():
+            if not self._delete(entry):
+                (entry / _UNWANTED).touch()
 
     def _make_room(self, size: int) -> None:
         entries = self._entries()

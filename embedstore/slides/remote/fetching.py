@@ -6,9 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
@@ -117,19 +115,6 @@ def _pin(what: str, size: int) -> Pin:
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.5)
-
-
-@contextmanager
-def local_paths(*paths: str) -> Iterator[list[str]]:
-    """Files of this machine for the time of a `with`: those given, and copies of addresses."""
-    copies: list[LocalCopy] = []
-    try:
-        for path in paths:
-            copies.append(local_copy(path))
-        yield [copy.path for copy in copies]
-    finally:
-        for copy in copies:
-            copy.close()
 
 
 def fetch_ahead(path: str, *, kind: Kind = "wsi") -> None:

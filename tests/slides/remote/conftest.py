@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import obstore
 import pytest
-from obstore.store import from_url
 
 from embedstore.slides import limit_slide_cache
 from embedstore.slides.remote import objects
+from tests import bucket_files
 
-Put = Callable[..., str]
+Put = Callable[[str, bytes | Path], str]
 
 
 @pytest.fixture
@@ -26,16 +25,4 @@ def put(bucket: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
     """Puts bytes, a file, or all files of a folder under a key of a new bucket; gives its address."""
     monkeypatch.setattr(objects, "PAUSES_S", (0.01,) * 4)
     monkeypatch.setattr(objects, "FIRST_PAUSES_S", (0.01,))
-    objects._store.cache_clear()  # the environment has changed
-    store = from_url(bucket, client_options={"allow_http": True})
-
-    def put(key: str, what: bytes | Path) -> str:
-        if isinstance(what, Path) and what.is_dir():
-            for file in sorted(what.rglob("*")):
-                if file.is_file():
-                    put(f"{key}/{file.relative_to(what).as_posix()}", file)
-        else:
-            obstore.put(store, key, what if isinstance(what, bytes) else what.read_bytes())
-        return f"{bucket}/{key}"
-
-    return put
+    return lambda key, what: bucket_files.put(f"{bucket}/{key}", what)

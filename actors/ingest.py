@@ -13,6 +13,7 @@ from actors.ingest_workers import StartWorkers, start_workers
 from actors.jobs import PendingSlides, RunContext, pending_slides
 from actors.request import IngestRequest, Target, TilingGroup
 from actors.run_counts import RunCounts
+from actors.run_metrics import RunMetrics
 from actors.run_record import RunRecord
 from actors.scheduler import Scheduler
 from actors.summary import IngestSummary, StageSeconds
@@ -84,6 +85,7 @@ def _ingest_group(
     run = Run(run_id=run_id, collections=group.collections, version=__version__, settings=_settings(request, group))
     with RunRecord(store.runs, run) as record, start_workers(factories, request.run, request.execution) as workers:
         workers.writers = functools.partial(_writers, store, group)
+        record.metrics = None if request.execution.in_process else RunMetrics()
         _create_collections(store, group, config, workers.load(slides=len(request.sources)))
         pending = pending_slides(
             request,

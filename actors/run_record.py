@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 
 from actors.run_counts import RunCounts
+from actors.run_metrics import RunMetrics
 from embedstore.errors import one_line
 from embedstore.store import Observer, Run, Runs, RunState
 from embedstore.store.outage import through_outages
@@ -34,12 +35,19 @@ class RunRecord:
 
     Args:
         threaded: False in a simulation: the row is written when slides are asked for.
+
+    Attributes:
+        counts: What is written.
+        others: Other runs on the collections, as of the last exchange.
+        seen: Ids of all that there were beside this run.
+        metrics: Are told the same; none without Ray.
     """
 
     def __init__(self, runs: Runs, run: Run, *, threaded: bool = True) -> None:
         self.counts = RunCounts(slides=0)
-        self.others: list[Run] = []  # as of the last exchange
-        self.seen: set[str] = set()  # ids of all other runs that there were beside this one
+        self.metrics: RunMetrics | None = None
+        self.others: list[Run] = []
+        self.seen: set[str] = set()
         self._runs, self._run, self._threaded = runs, run, threaded
         self._observer = Observer()
         self._in_hand: frozenset[str] = frozenset()
@@ -121,7 +129,10 @@ class RunRecord:
         """Write the row, then read those of others."""
         with self._lock:
             offered = self._in_hand
-            self._runs.record(self._as_now())
+            row = self._as_now()
+            self._runs.record(row)
+            if self.metrics is not None:
+                self.metrics.update(row)
             self.others = self._runs.others(self._run.collections, self._observer, but=self._run.run_id)
             self.seen |= {run.run_id for run in self.others}
             if offered is self._in_hand:

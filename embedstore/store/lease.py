@@ -100,7 +100,7 @@ class Lease:
         store_uri: The store.
         name: The table.
         wait_s: How long to wait, seconds, for an owner that lives; TURN_S when None. Whoever waits without end tells of
-            it. One that may be dead, on another machine, is waited for until that is sure.
+            it. One that may be dead, as its beat is old, is waited for until that is sure.
     Raises:
         StoreBusyError: another owner holds the lease and is alive.
     """
@@ -139,7 +139,7 @@ class Lease:
                 if self.mine():
                     return
                 continue
-            unsure = holder.lives() is None and observer.may_be_dead(holder.owner, holder.beat)
+            unsure = observer.may_be_dead(holder.owner, holder.beat)
             if asked_at >= began + (max(wait_s, EXPIRY_S + 1) if unsure else wait_s):
                 raise StoreBusyError(
                     f"table {self.name!r} is being written by {holder}; wait for it to end, or stop it and run this "
@@ -154,8 +154,9 @@ class Lease:
 
     @staticmethod
     def _is_dead(holder: _Holder, observer: Observer, asked_at: float) -> bool:
-        lives = holder.lives()
-        return observer.is_dead(holder.owner, holder.beat, asked_at=asked_at) if lives is None else not lives
+        # Also one whose process lives: it may be stopped, and finds its lease gone when it goes on.
+        silent = observer.is_dead(holder.owner, holder.beat, asked_at=asked_at)
+        return silent or holder.lives() is False
 
     def _write(self, *, replaces: str | None, since: dt.datetime | None = None) -> None:
         """Insert our row, or replace the row of one owner: if another process was faster, it keeps the lease."""

@@ -2,8 +2,8 @@
 
 A process is known by the boot of its machine, its namespace of process numbers, its number and when it started. So a
 container is not taken for another one of the same host name, nor a process for a later one with the same number.
-Where a process cannot be seen from here, only its beat tells: a time that it writes again and again. It is dead once an
-observer has seen one beat for `EXPIRY_S` by its own clock, whatever the beat says.
+Where a process cannot be seen from here, or is stopped, its beat tells: a time that it writes again and again. It is
+dead once an observer has seen one beat for `EXPIRY_S` by its own clock, whatever the beat says.
 """
 
 import datetime as dt

@@ -186,8 +186,8 @@ class Runs:
 
     @staticmethod
     def _is_dead(run: Run, observer: Observer, asked_at: float) -> bool:
-        lives = run.lives()
-        return observer.is_dead(run.run_id, run.beat, asked_at=asked_at) if lives is None else not lives
+        silent = observer.is_dead(run.run_id, run.beat, asked_at=asked_at)
+        return silent or run.lives() is False
 
     def require_none(self, collections: Collection[str]) -> None:
         """Check that no run writes to these collections; one that may be dead is watched until that is sure.
@@ -200,7 +200,7 @@ class Runs:
         """
         observer, ends = Observer(), time.monotonic() + EXPIRY_S + LOOK_S
         while live := self.others(collections, observer):
-            sure = [run for run in live if run.lives() or not observer.may_be_dead(run.run_id, run.beat)]
+            sure = [run for run in live if not observer.may_be_dead(run.run_id, run.beat)]
             if sure or time.monotonic() > ends:
                 run = (sure or live)[0]
                 raise StoreBusyError(

@@ -78,8 +78,10 @@ def test_a_lease_of_another_machine_is_waited_for_until_its_owner_is_surely_dead
     Table(store.uri, "leases").delete("true")
     monkeypatch.setattr("embedstore.store.lease.EXPIRY_S", 0.2)
     monkeypatch.setattr("embedstore.store.liveness.EXPIRY_S", 0.2)
-    for age_s in (1000.0, -1000.0):  # a beat of the future may be of a dead owner, too
-        hold(store, process=ELSEWHERE, age_s=age_s)
+    stopped = this_process()  # it runs, and says nothing
+    monkeypatch.setattr("embedstore.store.lease._held_here", {"them"})
+    for process, age_s in ((ELSEWHERE, 1000.0), (ELSEWHERE, -1000.0), (stopped, 1000.0)):  # also one of the future
+        hold(store, process=process, age_s=age_s)
         began = time.monotonic()
         Lease(store.uri, "t", wait_s=0).release()
         assert time.monotonic() - began > 0.2

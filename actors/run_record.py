@@ -4,7 +4,7 @@ import atexit
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import replace
 from types import TracebackType
 
@@ -39,7 +39,7 @@ class RunRecord:
     Attributes:
         counts: What is written.
         others: Other runs on the collections, as of the last exchange.
-        seen: Ids of all that there were beside this run.
+        seen: Ids of all runs of the store that there were beside this one, also of those that have ended.
         metrics: Are told the same; none without Ray.
     """
 
@@ -47,7 +47,8 @@ class RunRecord:
         self.counts = RunCounts(slides=0)
         self.metrics: RunMetrics | None = None
         self.others: list[Run] = []
-        self.seen: set[str] = set()
+        self.seen: Set[str] = set()
+        self._earlier: Set[str] = set()
         self._runs, self._run, self._threaded = runs, run, threaded
         self._observer = Observer()
         self._in_hand: frozenset[str] = frozenset()
@@ -59,6 +60,7 @@ class RunRecord:
 
     def __enter__(self) -> "RunRecord":
         through_outages(self._runs.begin)(self._run)
+        self._earlier = {name for name, state in self._runs.states().items() if state != "running"}
         if self._threaded:
             self._thread.start()
             atexit.register(self._stop)  # as of `Lease`: no thread may be inside Lance when Python ends
@@ -134,7 +136,7 @@ class RunRecord:
             if self.metrics is not None:
                 self.metrics.update(row)
             self.others = self._runs.others(self._run.collections, self._observer, but=self._run.run_id)
-            self.seen |= {run.run_id for run in self.others}
+            self.seen = self._runs.states().keys() - self._earlier - {self._run.run_id}
             if offered is self._in_hand:
                 self._answered.set()
 

@@ -229,6 +229,10 @@ class Runs:
 
         self._table.revise("run_id", cleared)
 
+    def states(self) -> dict[str, RunState]:
+        """{id of a run: the state that its row says}."""
+        return {row["run_id"]: row["state"] for row in self._table.rows(columns=["run_id", "state"])}
+
     def get(self, run_id: str) -> Run | None:
         """A run by its id; None if there is none."""
         rows = self._table.rows(where=f"run_id = {sql_string(run_id)}")

@@ -29,9 +29,14 @@ def test_what_another_run_has_in_hand_is_read_after_what_is_offered_is_written(s
         apart.offer(["a"])
         assert one.theirs == set() and two.theirs == {"a", "b"} and apart.theirs == set()
         one.offer(["a"])
-        assert one.theirs == {"b", "z"} and one.seen == {"r2"}
+        assert one.theirs == {"b", "z"} and one.seen == {"r2", "r3"}
         assert not one.is_alone() and apart.is_alone()
     assert {run.state for run in store.runs.all()} == {"stopped"}
+    with record(store, "r4", "c") as late:
+        with record(store, "r5", "c"):  # begins and ends while the other is stopped
+            pass
+        late.offer([])
+        assert late.seen == {"r5"} and late.is_alone()
 
 
 def test_a_run_says_how_it_ended(store: Store):

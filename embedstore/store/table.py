@@ -14,7 +14,7 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedstore.errors import StoreError, StoreNotFoundError
+from embedstore.errors import StoreError, StoreFormatError, StoreNotFoundError
 from embedstore.store.outage import limit_requests
 from embedstore.store.schema import LANCE_COLUMNS, TABLES, unusable_columns
 from embedstore.store.store_format import is_backup_tag, stated_format
@@ -133,11 +133,13 @@ class Table:
         if "://" not in self.uri and not (Path(self.uri) / "_versions").is_dir():
             return None
         try:
-            return lance.dataset(self.uri, session=self._caches).schema.metadata or {}
-        except (ValueError, OSError) as error:
-            if "not found" not in str(error).lower():
-                raise
+            return self.open().schema.metadata or {}  # what was opened is used again
+        except StoreNotFoundError:
             return None
+        except StoreFormatError:
+            raise
+        except StoreError:
+            return lance.dataset(self.uri).schema.metadata or {}
 
     def column_names(self) -> list[str]:
         """The names of the columns, even if one of them prevents reading the table."""

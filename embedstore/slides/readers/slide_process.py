@@ -42,6 +42,8 @@ MOST_CPU_S = 60
 MOST_IDLE = 4
 #: No answer for so long is none. Only a file system that hangs is so slow: decoding has a limit of its own.
 ANSWER_S = 600.0
+#: The same of fastslide, whose threads wait for each other for ever on some damaged files, without taking CPU time.
+FASTSLIDE_ANSWER_S = 60.0
 #: The same for closing a slide, which takes no time.
 CLOSE_S = 5.0
 WHAT_NEXT = "the file is damaged, or a decoder has a bug; copy the file again, or try another --reader"
@@ -93,8 +95,8 @@ def open_slide(
     Args:
         path: The file.
         reader: `auto`, or the name of a reader.
-        answer_s: Seconds after which a request without an answer ends the slide; ANSWER_S when None. The first request
-            may have to start the process, which takes 0.3 s.
+        answer_s: Seconds after which a request without an answer ends the slide; ANSWER_S, or FASTSLIDE_ANSWER_S, when
+            None. The first request may have to start the process, which takes 0.3 s.
         niceness: How far other processes go before the one that reads, 0 to 19; it keeps the highest that was asked.
         name: The `path` of the slide, which errors name, where the file is only a copy.
         on_close: Called once when the slide is closed.
@@ -104,7 +106,8 @@ def open_slide(
         ConfigError: the named reader needs a package that is not installed.
     """
     file = check_file(path)
-    answer_s = ANSWER_S if answer_s is None else answer_s
+    if answer_s is None:
+        answer_s = FASTSLIDE_ANSWER_S if reader == "fastslide" else ANSWER_S
     return _ProcessSlide(file, name or file, reader, answer_s, niceness, on_close)
 
 

@@ -68,6 +68,14 @@ def test_a_process_that_does_not_answer_is_not_waited_for(fresh, monkeypatch, dr
     assert time.monotonic() - began < 5
 
 
+def test_a_decoder_that_waits_for_itself_is_given_up_sooner(fresh, monkeypatch, drawn_slide):
+    """fastslide does on some damaged files; it takes no CPU time then, which has a limit."""
+    monkeypatch.setattr(slide_process, "CODE", WITH.format(deed="time.sleep(60)"))
+    monkeypatch.setattr(slide_process, "FASTSLIDE_ANSWER_S", 0.1)
+    with pytest.raises(SlideFormatError, match=r"gave no answer within 0\.1 s"):
+        open_slide(drawn_slide(), reader="fastslide")
+
+
 def test_a_crash_in_a_region_ends_the_slide_and_no_other(drawn_slide):
     with open_slide(drawn_slide()) as other, open_slide(drawn_slide()) as slide:
         os.kill(slide._process._process.pid, signal.SIGSEGV)

@@ -86,7 +86,8 @@ def without_paths(text: str) -> str:
 
 
 def failure(status: int, kind: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": {"type": kind, "message": message}}, status, headers)
+    # What is quoted of a request, such as the name of a field, may have any characters.
+    return JSONResponse({"error": {"type": kind, "message": errors.one_line(message)}}, status, headers)
 
 
 def failure_of(request: Request, error: errors.EmbedStoreError) -> JSONResponse:

@@ -172,6 +172,12 @@ def test_a_refusal_is_a_sentence_without_paths(client: TestClient, toy_store, me
     assert toy_store.uri not in answer.text and "/tmp" not in answer.text
 
 
+def test_a_refusal_is_one_line_whatever_it_quotes(client: TestClient):
+    answer = client.post("/api/collections/toy/search", json={"query": {"slide_id": "a.svs"}, "a\n\x1b[2Jb": 1})
+    message = answer.json()["error"]["message"]
+    assert answer.status_code == 422 and message.isprintable() and "there is no such field" in message
+
+
 def test_what_is_no_json_is_told(client: TestClient):
     sent = client.post(SEARCH, content=b'{"query": ', headers={"Content-Type": "application/json"})
     assert sent.status_code == 422

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -26,7 +26,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 
-#: Examples of a property that states no number of its own, in `make test-fast`; `make test` takes Hypothesis's 100.
+#: Of `make test-fast`: a quarter of the examples of a property; see also `tests.marks.examples`.
 hypothesis.settings.register_profile("fast", max_examples=25)
 
 
@@ -51,11 +51,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
-def pytest_collection_finish() -> None:
-    """The garbage collector leaves alone what was imported, and looks through the rest seldom."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(7000, 10, 30)
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """The garbage collector never looks through what is imported now, and through the rest seldom."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.set_threshold(7000, 10, 30)
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -134,6 +134,7 @@ def test_every_command_with_json_is_listed():
     assert found == JSON.keys() | ELSEWHERE
 
 
+@pytest.mark.slow
 def test_stdout_is_json_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store = make_store(tmp_path, {"a.svs": grid(2, 1), "b.svs": grid(3, 1)})
     predict(store, facts(), {"a.svs": two([0.1, 0.9]), "b.svs": two([0.2, 0.8, 0.6])})

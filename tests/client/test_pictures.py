@@ -41,6 +41,7 @@ def test_pictures_are_those_of_the_store(stores):
     assert alike(*sheets) and sheets[0].size == local.contact_sheet(tiles=3).size
 
 
+@pytest.mark.slow
 def test_neighbours_are_shown_and_written_as_by_the_store(stores, tmp_path: Path):
     shown, files = [], []
     for number, store in enumerate(stores):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from embedstore.extractors import ExtractorConfig, load_extractor
+from tests.marks import slow
 
 MOBILENET = "weights/timm_mobilenetv2_100_imagenet_dequantised.safetensors"
 SHUFFLENET = "weights/kather_shufflenetv1_msih.safetensors"
@@ -33,7 +34,12 @@ def mobilenet(shared_data, **changes) -> ExtractorConfig:
 
 @pytest.mark.parametrize(
     ("picture", "label"),
-    [("cat.bmp", "Egyptian cat"), ("parrot.jpg", "macaw"), ("sunflower.bmp", "daisy"), ("burger.jpg", "cheeseburger")],
+    [
+        ("cat.bmp", "Egyptian cat"),
+        slow("parrot.jpg", "macaw"),
+        slow("sunflower.bmp", "daisy"),
+        slow("burger.jpg", "cheeseburger"),
+    ],
 )
 def test_mobilenet_sees_what_is_there(shared_data, picture, label):
     """The features, through the file's own classifier, name the check images."""

@@ -14,6 +14,7 @@ from embedstore.config import JoinConfig
 from embedstore.errors import LabelError, TaskNotFoundError
 from embedstore.labels import geometry
 from embedstore.store import Collection, CollectionWriter, Label, SlideRow, Store, TileLocations, read_tile_locations
+from tests.marks import examples
 
 from .toy_labels import CENTRE, HALF, area, classes_of, grid, join, label, locations, row
 
@@ -101,7 +102,7 @@ def test_a_centre_on_the_border_of_two_areas_lies_in_the_right_and_lower_one():
     assert classes_of(join(locations({"a": row(3)}), drawn)) == ["two", "one", None]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     step=st.integers(1, 4),
     slope=st.sampled_from([(0, 1), (1, 1), (1, -1), (2, 1), (1, 3)]),
@@ -178,7 +179,7 @@ def classes_one_by_one(tiles: TileLocations, shapes: Shapes, lies_in: Callable[.
 
 
 @given(tiles_and_shapes(), st.sampled_from([None, 0.05, 0.5, 0.9, 1.0]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_areas_are_joined_as_one_by_one(scene: tuple[TileLocations, Shapes], share: float | None):
     tiles, shapes = scene
 
@@ -231,7 +232,7 @@ def test_a_point_is_of_the_tile_that_holds_it_left_and_upper_border_included():
 
 
 @given(st.lists(st.tuples(st.integers(-10, 410), st.integers(-10, 310)), max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_point_is_of_every_tile_that_holds_it(points: list[tuple[int, int]]):
     overlapping = grid(7, 5, stride=50)
     labels = [label("x", kind="point", x=x, y=y) for x, y in points]
@@ -629,7 +630,7 @@ def shape_of(label: Label) -> shapely.Geometry:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(
     labels=st.lists(labels_of_all_kinds(), min_size=1, max_size=9),
     least=st.sampled_from([None, 0.0703, 0.3337, 0.6171, 0.9983]),

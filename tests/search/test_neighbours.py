@@ -13,6 +13,7 @@ from embedstore.search import Hits, Query, SearchConfig, neighbours, search, sim
 from embedstore.search.diversity import marginal_relevance
 from embedstore.search.hits import HIT_COLUMNS
 from embedstore.store import Collection, CollectionWriter, IndexConfig, Label, Store, build_index
+from tests.marks import examples
 from tests.search.planted import DIM, noise, plant
 
 SLIDES = {f"s{i}": noise(40, i) + 3 for i in range(8)}
@@ -77,7 +78,7 @@ def test_leaves_out_the_same_slide_or_patient(scene: tuple[Store, Collection], s
     assert hits.note == f"{len(expected)} of 300 neighbours were found: no more tiles pass"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(k=st.integers(1, 30), most=st.integers(1, 5), slide=st.integers(0, 7))
 def test_takes_so_many_of_a_slide(scene: tuple[Store, Collection], k: int, most: int, slide: int) -> None:
     store, collection = scene
@@ -173,7 +174,7 @@ def test_neighbours_may_be_made_to_differ(scene: tuple[Store, Collection]) -> No
     assert set(diverse.table["tile_id"].to_pylist()) <= set(among.table["tile_id"].to_pylist())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 999), n=st.integers(1, 12), k=st.integers(1, 12), weight=st.floats(0, 1))
 def test_marginal_relevance_is_greedy(seed: int, n: int, k: int, weight: float) -> None:
     rng = np.random.default_rng(seed)

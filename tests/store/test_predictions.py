@@ -23,6 +23,7 @@ from embedstore.store import (
 from embedstore.store.compaction import compact
 from embedstore.store.prediction_schema import decided_labels, probability_columns
 from embedstore.store.removal import remove_slides
+from tests.marks import examples
 
 from .predicted import decide, facts, predict, predict_slides, tiles_of, two
 
@@ -229,7 +230,7 @@ def test_classes_have_columns_that_sql_takes_without_quotes(classes, columns):
     assert probability_columns(classes) == columns
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(classes=st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=6, unique=True))
 def test_any_class_can_be_filtered_by_its_column(tmp_path_factory: pytest.TempPathFactory, classes: list[str]):
     import lance

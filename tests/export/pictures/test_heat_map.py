@@ -16,6 +16,7 @@ from embedstore.export.predictions.heat_map_sheet import MARGIN_PX, TITLE_PX, ro
 from embedstore.slides import Thumbnail, open_slide
 from embedstore.store import Store
 from tests.export.prediction_scene import EDGE, grid, make_store
+from tests.marks import examples
 from tests.slides.drawings import write_tiff
 from tests.store.predicted import facts, predict, predict_slides, two
 
@@ -76,7 +77,7 @@ def test_neighbours_leave_no_gap_at_any_scale_and_small_tiles_are_seen():
     assert np.argwhere((dot != 255).any(axis=2)).tolist() == [[6, 4]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     tiles=st.lists(
         st.tuples(st.integers(-50, 130), st.integers(-50, 110), st.integers(1, 60), st.floats(0, 1)), max_size=12

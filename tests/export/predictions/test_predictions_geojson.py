@@ -16,6 +16,7 @@ from embedstore.errors import ExportError
 from embedstore.export import export_scope, write_geojson
 from embedstore.store import Store
 from tests.export.prediction_scene import EDGE, grid, make_store
+from tests.marks import examples
 from tests.store.predicted import facts, predict, predict_slides, two
 
 #: The second slide's image begins here: see `make_store`.
@@ -100,7 +101,7 @@ def test_tiles_that_touch_at_a_corner_are_two_areas(store: Store, tmp_path: Path
     assert sorted(each["properties"]["measurements"]["p: tumour mean"] for each in tumour) == [0.8, 0.9]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tumour=st.lists(st.booleans(), min_size=9, max_size=9))
 def test_merged_areas_cover_each_tile_once(store: Store, tmp_path: Path, tumour: list[bool]):
     predict(store, facts(), {"b.svs": two(np.where(tumour, 0.9, 0.2))})

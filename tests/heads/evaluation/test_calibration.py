@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score, log_loss
 
 from embedstore.errors import VectorError
 from heads.evaluation.calibration import choose_threshold, fit_temperature
-from tests.marks import slow
+from tests.marks import examples, slow
 
 
 def softmax(logits):
@@ -87,7 +87,7 @@ def test_one_class_says_nothing_of_the_temperature():
     assert fit_temperature(logits[:0], one[:0]) == 1
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(rows=st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=2, max_size=30))
 def test_threshold_is_the_best_of_all_and_nearest_to_a_half(rows):
     probability, target = np.array([p for p, _ in rows]) / 12, np.array([t for _, t in rows])

@@ -15,6 +15,7 @@ from sklearn import metrics as reference
 from embedstore.errors import ConfigError, LabelError, VectorError
 from heads.evaluation.bootstrap import resample
 from heads.evaluation.metrics import BINS, Metric, Report, evaluate
+from tests.marks import examples
 
 CLASSES = ("ash", "birch", "cedar", "date")
 
@@ -74,7 +75,7 @@ def assert_values(report: Report, values: dict[str, float], **tolerance) -> None
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     seed=st.integers(0, 10_000),
     classes=st.integers(2, 4),

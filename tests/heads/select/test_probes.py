@@ -13,6 +13,7 @@ from heads.select import SelectConfig, sample_rows
 from heads.select.probes import draw_shots, nearest_of, run_probes
 from heads.splitting.splits import TEST, TRAIN
 from tests.heads.select.task_samples import examples_of, sample, vectors_of
+from tests.marks import examples
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +97,7 @@ def test_a_mean_of_a_class_that_is_not_there_is_never_nearest():
     assert nearest_of(np.array([[5.0, 5.0]], np.float32), means).tolist() == [[0]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.integers(0, 1000), st.integers(20, 150), st.integers(2, 4))
 def test_a_sample_keeps_classes_in_every_part_and_is_even(seed: int, most: int, classes: int):
     rng = np.random.default_rng(seed)

@@ -24,6 +24,7 @@ from heads.splitting.splits import (
     make_split,
     part_of_name,
 )
+from tests.marks import examples
 
 PARTS = {"train": TRAIN, "valid": VALID, "test": TEST}
 
@@ -57,7 +58,7 @@ def one_class(n: int):
 # -- properties -----------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(data=st.data(), folds=st.integers(3, 7), seed=st.integers(0, 99))
 def test_kfold_tests_every_row_once_and_parts_no_patient(data, folds, seed):
     groups = np.array(data.draw(st.lists(st.integers(0, 40), min_size=folds, max_size=120)))
@@ -78,7 +79,7 @@ def test_kfold_tests_every_row_once_and_parts_no_patient(data, folds, seed):
         assert all(len(np.unique(fold[groups == group])) == 1 for group in np.unique(groups))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(seed=st.integers(0, 1000), kind=st.sampled_from(["kfold", "holdout"]))
 def test_order_of_rows_does_not_matter_and_the_seed_does(seed, kind):
     groups, strata = scene(seed)

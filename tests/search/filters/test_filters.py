@@ -14,6 +14,7 @@ from embedstore.errors import ConfigError
 from embedstore.search.filters import selection as module
 from embedstore.search.filters.selection import filter_columns, filter_tiles, select_slides, select_tiles
 from embedstore.store import Collection, Store
+from tests.marks import examples
 from tests.search.filters.filter_scene import build, by_sqlite, let_through, sqlite
 
 Scene = tuple[Store, Collection, sqlite3.Connection]
@@ -156,7 +157,7 @@ conditions = st.recursive(
 
 
 @given(where=conditions)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_any_filter_finds_what_sqlite_finds(scene: Scene, where: str):
     store, collection, database = scene
     assert let_through(collection, select_tiles(store, collection, where)) == by_sqlite(database, where)

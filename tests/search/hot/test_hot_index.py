@@ -13,6 +13,7 @@ from embedstore.search.hot import Passing, WarmCollection, changes, codes, hot_i
 from embedstore.search.hot.filtering import passing_rows
 from embedstore.search_config import IndexSearchConfig
 from embedstore.store import Collection, Label, Store
+from tests.marks import examples
 from tests.search.planted import DIM, noise, plant
 
 SLIDES = {f"s{i}": noise(40, i) + 3 for i in range(8)} | {"ready": noise(30, 9) + 3}
@@ -57,7 +58,7 @@ def told(hits: Hits) -> list[tuple[Any, ...]]:
     return sorted((row for row in rows if row[0] < rows[-1][0]), key=lambda row: row[:2])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     tile=st.integers(0, 349),
     config=st.fixed_dictionaries(

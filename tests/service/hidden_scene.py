@@ -9,6 +9,7 @@ from embedstore.maps import make_map
 from embedstore.progress import Progress
 from embedstore.service.jobs.spool import Spool, keep_slides, spool_folder
 from embedstore.service.security.pseudonyms import Pseudonyms
+from embedstore.slides import fingerprint
 from embedstore.store import (
     Collection,
     CollectionWriter,
@@ -55,7 +56,7 @@ def build(folder: Path) -> Store:
     rows = [
         SlideRow(
             slide_id=slide_id, path=str(files[slide_id]), kind="wsi", width_l0=TILES * EDGE, height_l0=EDGE,
-            slide_mpp=0.5, vendor="aperio", fingerprint=f"print-of-{slide_id}", metadata=metadata,
+            slide_mpp=0.5, vendor="aperio", fingerprint=fingerprint(files[slide_id]), metadata=metadata,
         )
         for slide_id, metadata in SLIDES.items()
     ]  # fmt: skip

@@ -84,7 +84,7 @@ def bring_up_to_date(store_uri: str) -> None:
             if found is None:
                 return  # the first table is being made
             if found < FORMAT:
-                _migrate(store_uri)
+                _migrate(store_uri, found)
             _up_to_date.add(store_uri)
         finally:
             _busy.discard(store_uri)
@@ -95,12 +95,14 @@ def _format_of(store_uri: str) -> int | None:
     return None if metadata is None else stated_format(metadata, store_uri)
 
 
-def _migrate(store_uri: str) -> None:
+def _migrate(store_uri: str, found: int) -> None:
+    if (leases := Table(store_uri, "leases")).exists():
+        leases.tag(backup_tag(found + 1))  # before a lease, which gives the table its new columns
     with Lease(store_uri, _LEASE):
         found = _format_of(store_uri) or FORMAT
         if found >= FORMAT:  # by another process, meanwhile
             return
-        names = (row["name"] for row in Table(store_uri, "leases").rows(columns=["name"]))
+        names = (row["name"] for row in leases.rows(columns=["name"]))
         if held := sorted(name for name in names if name != _LEASE and is_held(store_uri, name)):
             raise StoreBusyError(
                 f"the store {store_uri} has format {found}, and this version must make it format {FORMAT} before it "

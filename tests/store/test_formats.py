@@ -94,6 +94,8 @@ def test_the_first_change_migrates_and_keeps_what_was(golden: Path, caplog: pyte
     assert FORMAT_KEY not in (slides.schema.metadata or {})
     slides.restore()
     assert _format(golden) == 1
+    leases = lance.dataset(str(golden / "leases.lance"))
+    assert {"process"} == set(leases.schema.names) - set(leases.checkout_version(TAG).schema.names)
 
 
 def test_compaction_keeps_what_was_until_all_old_versions_go(golden: Path):

@@ -54,10 +54,17 @@ def unpack_wheel(into: Path, scratch: Path) -> None:
 
 
 @contextlib.contextmanager
-def node(environment: Path, address: str, elsewhere: Path) -> Iterator[None]:
-    """A node of two CPUs, whose workers run in that environment, from a folder that has nothing to do with ours."""
+def node(environment: Path, address: str, elsewhere: Path, *, hidden: Path | None = None) -> Iterator[None]:
+    """A node of two CPUs, whose workers run in that environment, from a folder that has nothing to do with ours.
+
+    Args:
+        hidden: A folder that the node does not see, in which it has an empty one.
+    """
     command = [environment / "bin" / "python", "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "2"]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    if hidden is not None:
+        hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', hidden]
+        command = [*hide, *command]  # type: ignore[list-item]
     with (elsewhere / "node.log").open("w+") as log:
         process = subprocess.Popen(
             [*command, "--address", address],
@@ -97,6 +104,25 @@ def test_nodes_of_their_own(head: str, environment: Path, slides: Path, tmp_path
         assert ended.code == 3, ended.err  # a slide is torn
         assert ended.out.startswith("3 slide(s) done")
         checks = embedstore_process("doctor", "--address", head, "--store", tmp_path / "store", "--json").json()
+    assert_nodes(checks)
+
+
+def assert_nodes(checks: dict[str, dict[str, str]]) -> None:
     found = [check["found"] for name, check in checks.items() if name.startswith("node ")]
     assert sorted(text[:6] for text in found) == ["0 CPUs", "2 CPUs"]
     assert all("reaches the store, sees 4 of 4 slides that were tried" in text for text in found)
+
+
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0, reason="needs mount namespaces"
+)
+def test_a_node_that_does_not_see_the_store_or_the_slides(head: str, environment: Path, slides: Path, tmp_path: Path):
+    (store := tmp_path / "store").mkdir()
+    command = ("ingest", slides, "-s", store, "-e", "colour-12", "--address", head)
+    with node(environment, head, tmp_path, hidden=store):
+        ended = embedstore_process(*command)
+        assert ended.code == 1 and f"of the cluster does not see the folder {store} of this machine" in ended.err
+        assert "a URI such as s3://bucket/store" in ended.err and "Traceback" not in ended.err
+    with node(environment, head, tmp_path, hidden=slides):
+        ended = embedstore_process(*command)
+        assert ended.code == 1 and "of the cluster cannot read 4 of 4 files that were tried" in ended.err

@@ -33,10 +33,12 @@ CLIENT_OPTIONS = (
 )  # fmt: skip
 _STATUS = re.compile(r"status code: (\d{3}(?: [A-Z][A-Za-z]+)*)|status: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
-CREDENTIALS = (
-    "check that the credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT "
-    "and so on) are valid here, and allow to list and read"
-)
+#: What leads to a store, by the first letter of its scheme.
+VARIABLES = {
+    "s": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT and so on",
+    "g": "GOOGLE_APPLICATION_CREDENTIALS and so on",
+    "a": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY and so on",
+}
 #: What S3 says of credentials that open nothing, and not only this object.
 _OF_ALL = {
     "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired",
@@ -166,7 +168,7 @@ def _store(root: str) -> "ObjectStore":
         # `_tried` tries again: it can be stopped, and says what it waits for
         return from_url(root, client_options=_client_options(root), retry_config={"max_retries": 0})
     except Exception as error:  # of an environment that it does not understand
-        raise AccessError(f"{root} cannot be opened: {_said(error)}; {CREDENTIALS}") from None
+        raise AccessError(f"{root} cannot be opened: {_said(error)}; {_credentials(root)}") from None
 
 
 def _client_options(root: str) -> Any:
@@ -228,8 +230,16 @@ def _tried(request: Callable[[], T], uri: str, *, patient: bool) -> T:
 def _refused(uri: str, error: Exception, *, of_all: bool) -> AccessError | SlideFetchError:
     """The error of a request that was refused: of this object alone, or of all."""
     code = _CODE.search(str(error))
-    message = f"the object store refuses to show {uri} ({_said(error)}); {CREDENTIALS}"
+    message = f"the object store refuses to show {uri} ({_said(error)}); {_credentials(uri)}"
     return AccessError(message) if of_all or (code is not None and code[1] in _OF_ALL) else SlideFetchError(message)
+
+
+def _credentials(uri: str) -> str:
+    """What to do where a store refuses."""
+    variables = VARIABLES.get(uri[0])
+    if variables is None:
+        return "files on a web server are read without a login; fetch this one, or bring it to an object store"
+    return f"check that the credentials in the environment ({variables}) are valid here, and allow to list and read"
 
 
 def _said(error: Exception) -> str:
@@ -240,6 +250,8 @@ def _said(error: Exception) -> str:
     if status := _STATUS.search(text):
         code = _CODE.search(text)
         return f"it answered {status[1] or status[2]}{f' ({code[1]})' if code else ''}"
+    if lacking := re.search(r"[A-Z]\w+ must be specified", text):
+        return lacking[0]
     if "timed out" in text or "TimedOut" in text:
         return "no answer in time"
     if "bytes of" in text:

@@ -4,6 +4,7 @@ Objects are laid out as files of their size in a temporary folder. Of content it
 the first directory of a TIFF, the header of a DICOM file.
 """
 
+import contextlib
 import os
 import posixpath
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from embedstore.errors import EmbedStoreError, SlideFormatError
+from embedstore.errors import EmbedStoreError, SlideFormatError, SlideNotFoundError
 from embedstore.slides.readers.dicom_series import DICOM_SUFFIXES
 from embedstore.slides.readers.tiff_images import DIRECTORY_BYTES, directory_at
 from embedstore.slides.remote.objects import RemoteObject, find_object, list_objects, read_part
@@ -59,7 +60,11 @@ class RemoteTree:
         uri = checked_uri(address)
         place = self._place(uri)
         found = find_object(uri) if posixpath.splitext(uri_name(uri))[1] or uri.startswith("http") else None
-        if found is None and not uri.startswith("http"):
+        if found is None and uri.startswith("http"):
+            raise SlideNotFoundError(
+                f"there is no file {uri}; of a web server, files are named one by one, or in a list"
+            )
+        if found is None:
             objects = list(list_objects(uri))
             self._lay(objects)
             found = None if objects else find_object(uri)
@@ -77,7 +82,9 @@ class RemoteTree:
         """
         uri = checked_uri(address)
         if posixpath.splitext(uri_name(uri))[1].lower() not in SLIDE_SUFFIXES | TIFF_SUFFIXES | DICOM_SUFFIXES:
-            return self.lay(uri)
+            with contextlib.suppress(SlideNotFoundError):  # told as that slide is opened
+                self.lay(uri)
+            return self._place(uri)
         root = split_uri(uri)[0]
         if root not in self._reached:
             self._reached.add(root)

@@ -84,6 +84,8 @@ def test_what_is_not_there_or_refused_is_told_at_once(put, bucket, object_store)
     for path in (bucket, one):
         with pytest.raises(AccessError, match=r"refuses .* 403 Forbidden \(InvalidAccessKeyId\).*AWS_ACCESS_KEY_ID"):
             find_slides([path])
+    with pytest.raises(AccessError, match=r"az://c cannot be opened: Account must be .*AZURE_STORAGE_ACCOUNT_NAME"):
+        find_slides(["az://c/x"])
     object_store.go_away()
     try:
         with pytest.raises(AccessError, match=f"store of {bucket} does not answer: no connection.*AWS_ENDPOINT"):

@@ -15,6 +15,7 @@ from actors.worker_group import Fleet, WorkerFactories, WorkerGroup
 from actors.workers import LocalPool, LocalWorker, Pool, ResultRef, Worker
 from embedstore.config import ExecutionConfig, RunConfig
 from embedstore.errors import ConfigError, WorkerDiedError
+from embedstore.slides import end_requests
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +163,7 @@ def start_workers(factories: WorkerFactories, run: RunConfig, execution: Executi
             workers = _ray_workers(factories, run, execution)
         stack.callback(workers.stop)
         stack.callback(workers.finish)
+        stack.callback(end_requests)  # a thread cannot be ended while it fetches a slide
         yield workers
 
 

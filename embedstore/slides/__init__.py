@@ -4,6 +4,7 @@ from embedstore.slides.readers import check_reader, is_dicom, series_levels, sin
 from embedstore.slides.remote import (
     LocalCopy,
     discard_copy,
+    end_requests,
     fetch_ahead,
     limit_slide_cache,
     local_copy,
@@ -80,6 +81,7 @@ __all__ = [
     "discard_copy",
     "draw_overlay",
     "edge_and_stride",
+    "end_requests",
     "fetch_ahead",
     "limit_slide_cache",
     "local_copy",

@@ -7,12 +7,14 @@ from embedstore.slides.remote.fetching import (
     limit_slide_cache,
     local_copy,
 )
+from embedstore.slides.remote.objects import end_requests
 from embedstore.slides.remote.opening import open_slide, read_image, read_image_apart
 from embedstore.slides.remote.slide_objects import version_now
 
 __all__ = [
     "LocalCopy",
     "discard_copy",
+    "end_requests",
     "fetch_ahead",
     "limit_slide_cache",
     "local_copy",

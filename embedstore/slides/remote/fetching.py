@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 from embedstore.config import GB, RunConfig
 from embedstore.errors import EmbedStoreError, SlideCacheFullError, SlideFetchError
 from embedstore.slides.remote.cache import Pin, SlideCache
-from embedstore.slides.remote.objects import RemoteObject, changed, read_part
+from embedstore.slides.remote.objects import RemoteObject, changed, lease, read_part
 from embedstore.slides.remote.slide_objects import PARALLEL, SlideObjects, slide_objects
 from embedstore.uris import checked_uri, is_uri
 
@@ -156,13 +157,11 @@ def _threads() -> ThreadPoolExecutor:
 
 def _fetch(found: SlideObjects, folder: Path) -> None:
     """Fetch the objects of a slide; what an earlier try left of them is kept, as it is of the same version."""
+    may_go_on, parts = lease(), PARTS if len(found.objects) == 1 else 1
     try:
-        if len(found.objects) == 1:
-            _fetch_object(found.objects[0], folder / found.name(found.objects[0]), PARTS)
-            return
-        with ThreadPoolExecutor(PARALLEL) as threads:
+        with ThreadPoolExecutor(min(PARALLEL, len(found.objects))) as threads:
             files = [folder / found.name(each) for each in found.objects]
-            list(threads.map(lambda each, file: _fetch_object(each, file, 1), found.objects, files))
+            list(threads.map(lambda each, file: _fetch_object(each, file, parts, may_go_on), found.objects, files))
     except OSError as error:
         if isinstance(error, EmbedStoreError):
             raise
@@ -172,8 +171,10 @@ def _fetch(found: SlideObjects, folder: Path) -> None:
         ) from error
 
 
-def _fetch_object(found: RemoteObject, file: Path, parts: int) -> None:
+def _fetch_object(found: RemoteObject, file: Path, parts: int, may_go_on: Callable[[], bool]) -> None:
     """Write an object to a file, in order, so that its length tells how far an earlier try came."""
+    if not may_go_on():
+        raise _ended(found)
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "ab") as stream:
         if stream.tell() > found.size:
@@ -182,12 +183,14 @@ def _fetch_object(found: RemoteObject, file: Path, parts: int) -> None:
         if len(starts) == 1:
             stream.write(read_part(found, starts[0], found.size))
         elif starts:
-            _fetch_parts(found, starts, stream, parts)
+            _fetch_parts(found, starts, stream, parts, may_go_on)
     if os.stat(file).st_size != found.size:  # noqa: PTH116
         raise SlideFetchError(f"{found.uri}: {os.stat(file).st_size} bytes of {found.size} are in {file}")  # noqa: PTH116
 
 
-def _fetch_parts(found: RemoteObject, starts: list[int], stream: BinaryIO, parts: int) -> None:
+def _fetch_parts(
+    found: RemoteObject, starts: list[int], stream: BinaryIO, parts: int, may_go_on: Callable[[], bool]
+) -> None:
     with ThreadPoolExecutor(parts) as threads:
         coming: deque[Future[Any]] = deque()
         try:
@@ -195,10 +198,14 @@ def _fetch_parts(found: RemoteObject, starts: list[int], stream: BinaryIO, parts
                 coming.append(threads.submit(read_part, found, start, min(start + PART_BYTES, found.size)))
                 if len(coming) == parts:
                     stream.write(coming.popleft().result())
-                if not threading.main_thread().is_alive():
-                    raise SlideFetchError(f"{found.uri} was not fetched: the process ends")
+                if not may_go_on():
+                    raise _ended(found)
             while coming:
                 stream.write(coming.popleft().result())
         finally:
             for future in coming:
                 future.cancel()
+
+
+def _ended(found: RemoteObject) -> SlideFetchError:
+    return SlideFetchError(f"{found.uri} was not fetched: the run ends")

@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +26,7 @@ FIRST_PAUSES_S = (0.5, 1.0, 2.0)
 SILENT_S = 30
 #: A whole request: a part of 8 MB at 64 kB a second.
 REQUEST_S = 120
+_ending = threading.Event()
 CLIENT_OPTIONS = (
     "allow_http", "allow_invalid_certificates", "connect_timeout", "proxy_url", "proxy_ca_certificate",
     "proxy_excludes", "read_timeout", "root_certificate", "timeout", "user_agent",
@@ -141,6 +141,24 @@ def read_part(found: RemoteObject, start: int, stop: int) -> Any:
     return _tried(read, found.uri, patient=True)
 
 
+def lease() -> Callable[..., bool]:
+    """A function that tells whether requests that begin now may go on; given seconds, it waits for so long before."""
+    ending = _ending
+
+    def may_go_on(wait_s: float = 0.0) -> bool:
+        ended = ending.wait(wait_s) if wait_s else ending.is_set()
+        return not ended and threading.main_thread().is_alive()  # which ends first where a process ends
+
+    return may_go_on
+
+
+def end_requests() -> None:
+    """End all that are under way in this process, as the run ends; those that begin later are served."""
+    global _ending
+    ended, _ending = _ending, threading.Event()
+    ended.set()
+
+
 def changed(uri: str) -> SlideChangedError:
     """The error of an object that is not the one that was found before."""
     return SlideChangedError(
@@ -190,7 +208,7 @@ def _tried(request: Callable[[], T], uri: str, *, patient: bool) -> T:
     """
     from obstore import exceptions
 
-    pauses_s = PAUSES_S if patient else FIRST_PAUSES_S
+    pauses_s, may_go_on = PAUSES_S if patient else FIRST_PAUSES_S, lease()
     for pause_s in (*pauses_s, None):
         try:
             return request()
@@ -215,7 +233,7 @@ def _tried(request: Callable[[], T], uri: str, *, patient: bool) -> T:
             status = _STATUS.search(str(error))
             if status is not None and (status[1] or status[2])[:3] in ("400", "401", "403", "405"):
                 raise _refused(uri, error, of_all=not patient) from None
-            if pause_s is None or not threading.main_thread().is_alive():  # the process ends
+            if pause_s is None or not may_go_on():
                 check = (
                     f"{_said(error)}, in {len(pauses_s) + 1} tries; check the network and the service (AWS_ENDPOINT)"
                 )
@@ -223,7 +241,7 @@ def _tried(request: Callable[[], T], uri: str, *, patient: bool) -> T:
                     raise AccessError(f"the object store of {uri} does not answer: {check}") from None
                 raise SlideFetchError(f"{uri} does not come: {check}") from None
             log.info("%s: %s; trying again in %.1f s", uri, _said(error), pause_s)
-        time.sleep(pause_s)
+        may_go_on(pause_s)
     raise AssertionError
 
 

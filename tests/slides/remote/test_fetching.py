@@ -15,13 +15,14 @@ from embedstore.slides import (
     SlideSource,
     TileReader,
     discard_copy,
+    end_requests,
     fetch_ahead,
     limit_slide_cache,
     local_copy,
     open_slide,
     plan_slide,
 )
-from embedstore.slides.remote import fetching
+from embedstore.slides.remote import fetching, objects
 from tests.object_store import Faults
 from tests.slides.drawings import tissue_picture, write_dicom
 
@@ -167,3 +168,20 @@ def test_the_next_slide_is_fetched_while_another_is_read(put, cache, object_stor
     with local_copy(uri) as copy:
         assert Path(copy.path).read_bytes() == CONTENT
     assert object_store.counts()["GET"] == before
+
+
+def test_a_fetch_ends_with_the_run(put, object_store, small_parts, monkeypatch):
+    uri = put("one.svs", CONTENT)
+    monkeypatch.setattr(objects, "PAUSES_S", (60.0,) * 4)
+    object_store.fail(Faults(unavailable=1.0, methods="GET", after=2))
+    before, deadline = object_store.counts()["unavailable"], time.monotonic() + 10
+    with ThreadPoolExecutor(1) as threads:
+        fetch = threads.submit(local_copy, uri)
+        while object_store.counts()["unavailable"] == before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        end_requests()
+        with pytest.raises(SlideFetchError):
+            fetch.result(timeout=10)
+    object_store.fail()
+    with local_copy(uri) as copy:  # one that begins later
+        assert Path(copy.path).read_bytes() == CONTENT

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -80,17 +81,24 @@ class Committer:
         views = {name: self._store.views(name) for name in collections}
         self._views = {name: ViewsWriter(table) for name, table in views.items() if table.exists()}
         self._leases: dict[str, Lease] = {}  # those held now
+        self._abandoned = threading.Event()
 
     def ping(self) -> str | None:
         """Return its process, to show that the worker is alive and has nothing else to do."""
         return this_process()
+
+    def abandon(self) -> None:
+        """Wait for no lease any more: the run has ended. Called from another thread."""
+        self._abandoned.set()
 
     @contextlib.contextmanager
     def _turn(self, names: Sequence[str]) -> Iterator[None]:
         """Hold the leases of some collections; whoever has them is waited for as long as it lives."""
         with contextlib.ExitStack() as leases:
             for name in sorted(names):  # in one order, or two runs could wait for each other
-                self._leases[name] = leases.enter_context(self._store.lease(name, wait_s=math.inf))
+                self._leases[name] = leases.enter_context(
+                    self._store.lease(name, wait_s=math.inf, give_up=self._abandoned.is_set)
+                )
             try:
                 yield
             finally:

@@ -80,6 +80,8 @@ class LocalWorker:
         return False  # with its thread goes this process
 
     def stop(self) -> None:
+        if abandon := getattr(self._object, "abandon", None):  # what may wait for other processes
+            abandon()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
 

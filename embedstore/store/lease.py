@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -101,16 +102,25 @@ class Lease:
         name: The table.
         wait_s: How long to wait, seconds, for an owner that lives; TURN_S when None. Whoever waits without end tells of
             it. One that may be dead, as its beat is old, is waited for until that is sure.
+        give_up: Called while it waits; once it returns True, it waits no more.
     Raises:
         StoreBusyError: another owner holds the lease and is alive.
     """
 
-    def __init__(self, store_uri: str, name: str, *, wait_s: float | None = None):
+    def __init__(
+        self,
+        store_uri: str,
+        name: str,
+        *,
+        wait_s: float | None = None,
+        give_up: Callable[[], bool] = lambda: False,
+    ):
         self._table = Table(store_uri, "leases")
         self._table.create(LEASES)
         self._lock = threading.Lock()  # an open Lance dataset may be used by one thread at a time
         self.name = name
         self.owner = uuid.uuid4().hex
+        self._give_up = give_up
         self._stop = threading.Event()
         _held_here.add(self.owner)
         try:
@@ -140,7 +150,7 @@ class Lease:
                     return
                 continue
             unsure = observer.may_be_dead(holder.owner, holder.beat)
-            if asked_at >= began + (max(wait_s, EXPIRY_S + 1) if unsure else wait_s):
+            if self._give_up() or asked_at >= began + (max(wait_s, EXPIRY_S + 1) if unsure else wait_s):
                 raise StoreBusyError(
                     f"table {self.name!r} is being written by {holder}; wait for it to end, or stop it and run this "
                     f"again (if it died on another machine, its lease expires after {EXPIRY_S:.0f} s)"

@@ -1,7 +1,7 @@
 """A store: the directory or URI with all tables of an embedding database."""
 
 import copy
-from collections.abc import Set
+from collections.abc import Callable, Set
 from pathlib import Path
 
 from embedstore.errors import StoreError, StoreNotFoundError, TileNotFoundError
@@ -141,9 +141,11 @@ class Store:
         """The name of a collection's LanceDB table, for opening it without embedstore."""
         return PREFIX + collection
 
-    def lease(self, collection: str, *, wait_s: float | None = None) -> Lease:
-        """The lease that writing to a collection or its views needs; `wait_s` as of `Lease`."""
-        return Lease(self.uri, PREFIX + collection, wait_s=wait_s)
+    def lease(
+        self, collection: str, *, wait_s: float | None = None, give_up: Callable[[], bool] = lambda: False
+    ) -> Lease:
+        """The lease that writing to a collection or its views needs; arguments as of `Lease`."""
+        return Lease(self.uri, PREFIX + collection, wait_s=wait_s, give_up=give_up)
 
     def writer_of(self, collection: str, *, but: str | None = None) -> str | None:
         """The process that holds a collection's lease, for people; None if nobody does, or the process `but`."""

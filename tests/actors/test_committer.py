@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from actors.committer import CommitBatch, Committer
+from actors.workers import LocalWorker
 from embedstore.config import ViewConfig
+from embedstore.errors import StoreBusyError
 from embedstore.store import (
     Collection,
     CollectionWriter,
@@ -163,3 +165,16 @@ def test_a_compaction_in_mid_run_does_not_replace_that_of_the_end(viewed: Store,
     committer = Committer(viewed.uri, ["c"], compact_every=1)
     committer.close()
     assert len(asked) == 2  # nothing was committed
+
+
+def test_a_run_that_ends_waits_for_no_lease(viewed: Store):
+    worker = LocalWorker(lambda: Committer(viewed.uri, ["c"], compact_every=4), name="committer")
+    worker.call("ping").result(timeout=30)
+    with viewed.lease("c"):
+        waiting = worker.call("commit", batch(viewed))
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.2)
+        worker.stop()
+        with pytest.raises(StoreBusyError, match="'tiles-c' is being written by process"):
+            waiting.result(timeout=0)
+    assert viewed.collection("c").slides() == {}

@@ -3,10 +3,10 @@
 import importlib
 
 for _name in (
-    "cli.main", "cli.compact", "cli.fit_head", "cli.index", "cli.ingest", "cli.label", "cli.map", "cli.predict",
-    "cli.rm", "actors.ingest", "actors.cluster", "embedstore.api", "embedstore.extractors.builtin",
-    "embedstore.extractors.torch_runtime", "embedstore.labels", "embedstore.maps", "embedstore.search",
-    "heads.training", "heads.evaluation", "lancedb", "optax",
+    "torch", "cli.main", "cli.compact", "cli.fit_head", "cli.index", "cli.ingest", "cli.label", "cli.map",
+    "cli.predict", "cli.rm", "actors.ingest", "actors.cluster", "embedstore.api", "embedstore.extractors.builtin",
+    "embedstore.extractors.networks.network", "embedstore.extractors.torch_runtime", "embedstore.labels",
+    "embedstore.maps", "embedstore.search", "heads.training", "heads.evaluation", "lancedb", "optax",
 ):  # fmt: skip
     try:
         importlib.import_module(_name)

@@ -16,7 +16,6 @@ pytestmark = pytest.mark.slow
 #: {kind: seed}; the seeds are of runs in which the fault falls into the work.
 SAMPLE = {
     "ingest: killed at a write": 1,
-    "ingest: SIGTERM": 1,
     "ingest: the disk is full": 1,
     "ingest: the clock jumps": 1,
     "rm: killed at a write": 1,
@@ -26,7 +25,6 @@ SAMPLE = {
     "slide: it is cut short": 1,
     "slide: it changes during the read": 1,
     "extractor: NaN": 1,
-    "extractor: out of memory on the GPU": 1,
     "workers: the committer dies": 1,
 }
 #: The same with an object store.

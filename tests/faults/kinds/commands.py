@@ -15,7 +15,7 @@ from ..world import Task, World
 from .catalogue import kind
 
 #: A command that was asked to end has ended after so long, seconds: two on a quiet machine.
-GRACE_S = 60.0
+GRACE_S = 120.0
 
 
 def at_write(point: int, signals: str, *, after: bool, count_in: str | None = None) -> None:

@@ -12,6 +12,7 @@ from tests.object_store import Faults, ObjectStore
 from ..child import Child
 from ..world import World
 from .catalogue import Skipped, kind
+from .commands import GRACE_S
 
 #: Requests that write of an undisturbed ingest, about.
 MOST_WRITES = 70
@@ -120,7 +121,7 @@ def _refuses(world: World, folder: Path, rng: random.Random) -> str:
     _after_some_writes(server, child, rng)
     server.fail(Faults(refuse=True))
     began = time.monotonic()
-    code = child.end(within_s=90)
+    code = child.end(within_s=GRACE_S)
     took_s = time.monotonic() - began
     assert code in (0, 1), child.said()
     assert code == 0 or "403" in child.said(), child.said()

@@ -201,7 +201,12 @@ class RayWorker:
         return self._actor.call.options(num_returns=returns).remote(method, *args)
 
     def is_gone(self) -> bool:
-        return self._bound_to is not None and all(node.node_id != self._bound_to for node in nodes())
+        if self._bound_to is None:
+            return False
+        try:
+            return all(node.node_id != self._bound_to for node in nodes())
+        except RayError:  # the cluster itself does not answer
+            return False
 
     def stop(self) -> None:
         with contextlib.suppress(RayError):  # it may be gone with its node

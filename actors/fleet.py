@@ -214,7 +214,8 @@ class ClusterFleet:
         self._placed: list[_Placed] = []
         self._rooms: list[Room] = []
         self._numbers = itertools.count()
-        self._on_gpu = False
+        self._begun = False  # a group was started
+        self._on_gpu = uses_gpus(execution, ())
         self._nodes = _Nodes()
         self._look()
         self._nodes.good.update(self._view.require(list(self._nodes.live.values())))
@@ -234,7 +235,7 @@ class ClusterFleet:
         limit = max(self.fewest, slides)
         limit = limit if self._most is None else min(limit, self._most)
         before = len(self._placed)
-        if not before:
+        if not self._begun:  # the groups of a run are of one kind
             self._on_gpu = uses_gpus(self._execution, list(self._nodes.live.values()))
         places = self._places(usable)[: max(0, limit - len(self._placed))]
         for node, sharing in places:
@@ -261,7 +262,12 @@ class ClusterFleet:
     def _look(self) -> None:
         """See which nodes are there; one that has neither CPUs nor GPUs is not for workers."""
         known = self._nodes
-        known.live = {node.node_id: node for node in self._view.nodes() if node.cpus or node.gpus}
+        try:
+            here = self._view.nodes()
+        except RayError as error:
+            log.info("the cluster does not say which nodes it has: %s", error)
+            return
+        known.live = {node.node_id: node for node in here if node.cpus or node.gpus}
         known.good &= known.live.keys()
 
     def _inspect(self) -> None:
@@ -292,7 +298,7 @@ class ClusterFleet:
         natural = {node: capacity(node, on_gpu=self._on_gpu) for node in usable}
         ranked = sorted(((rank, i) for i, node in enumerate(usable) for rank in range(natural[node])))
         every = [usable[i] for _, i in ranked]
-        if self._run.extractors is not None and not self._placed and every:  # so many, even if they share GPUs or cores
+        if self._run.extractors is not None and not self._begun and every:  # so many, even if they share GPUs or cores
             every = [every[i % len(every)] for i in range(self._run.extractors)]
         sharing = {node: max(natural[node], number) for node, number in Counter(every).items()}
         taken = Counter(placed.node_id for placed in self._placed)
@@ -309,6 +315,7 @@ class ClusterFleet:
             node, number=next(self._numbers), sharing=sharing, on_gpu=self._on_gpu, readers=readers
         )
         self._placed.append(_Placed(group, node.node_id))
+        self._begun = True
 
     # -- room for more ----------------------------------------------------------------------
 

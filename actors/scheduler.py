@@ -266,7 +266,10 @@ class Scheduler:
         if self._fleet is None or now < self._adjust_at:
             return
         self._adjust_at = now + ADJUST_S
-        for group in self._fleet.grow(self._counts.slides - self._counts.ended):
+        slides = self._counts.slides - self._counts.ended
+        if not self._waiting:  # those in hand are with their groups, and no other could help
+            slides = min(slides, len(self._workers.groups))
+        for group in self._fleet.grow(slides):
             self._workers.groups.append(group)
             self._join(group)
         for group in list(self._workers.groups):
@@ -280,6 +283,11 @@ class Scheduler:
                 f"the cluster has had no extractor worker for {ALONE_S / 60:.0f} minutes; look at its nodes "
                 "(`ray status`)"
             )
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether there are slides that no group has taken up, and that no other run has in hand."""
+        return bool(self._queue) or (bool(self._share) and not self._share.waits_for)
 
     def _join(self, group: WorkerGroup) -> None:
         """Take up a group, once its extractor has loaded the weights that the run began with."""
@@ -330,7 +338,7 @@ class Scheduler:
         assert self._fleet is not None
         for pipeline in list(self._pipelines):
             name = pipeline.group.extractor.name
-            if self._queue or (self._share and not self._share.waits_for) or not pipeline.idle:
+            if self._waiting or not pipeline.idle:
                 self._busy_at[name] = now
             elif len(self._workers.groups) > self._fleet.fewest and now - self._busy_at.setdefault(name, now) > IDLE_S:
                 log.info("%s has no more work, and is let go", name)

@@ -160,7 +160,7 @@ class SimFleet:
             self.left -= 1
             self._lose(self.pool.random.choice(self.groups))
         before = list(self.groups)
-        while len(self.groups) < self.most and (self.comes_back or not self.started):
+        while len(self.groups) < min(self.most, max(self.fewest, slides)) and (self.comes_back or not self.started):
             if self.groups and self.pool.random.random() < 0.8:
                 break
             self.groups.append(self._start(self.started))

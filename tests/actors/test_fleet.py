@@ -175,6 +175,27 @@ def test_room_beside_a_group_is_used():
     assert view.where == ["a", "a"] and view.started[1][1]["sharing"] == 2 and not view.asked
 
 
+def test_a_run_on_gpus_that_lost_them_all_does_not_go_on_without():
+    view = FakeView([gpu("a"), cpu("b")])
+    ours = fleet(view)
+    (group,) = ours.grow(100)
+    view.here = [cpu("b")]
+    ours.release(group)
+    assert not ours.grow(100) and view.asked == [(fleets.ROOM_READERS + 1, 1)]
+
+
+def test_a_cluster_that_does_not_answer_changes_nothing(monkeypatch: pytest.MonkeyPatch):
+    view = FakeView([cpu("a")])
+    ours = fleet(view)
+    (group,) = ours.grow(100)
+
+    def silent() -> list[ClusterNode]:
+        raise fleets.RayError("no answer")
+
+    monkeypatch.setattr(view, "nodes", silent)
+    assert not ours.grow(100) and ours.lives(group)
+
+
 def test_a_node_whose_group_is_refused_gets_no_other():
     view = FakeView([cpu("a"), cpu("b")])
     ours = fleet(view)

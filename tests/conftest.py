@@ -97,6 +97,7 @@ def bucket(object_store: ObjectStore) -> str:
 
 #: Memory of this process above which compiled programs are dropped, bytes; raised where they are not what fills it.
 _limit_bytes = 1.4e9
+_PROCESS = psutil.Process()
 GROWTH_BYTES = 4e8
 
 
@@ -108,12 +109,12 @@ def _programs_are_let_go() -> Iterator[None]:
     """
     global _limit_bytes
     yield
-    if "jax" in sys.modules and psutil.Process().memory_info().rss > _limit_bytes:
+    if "jax" in sys.modules and _PROCESS.memory_info().rss > _limit_bytes:
         sys.modules["jax"].clear_caches()
         gc.collect()
         if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
             trim(0)  # glibc keeps what was freed
-        _limit_bytes = max(_limit_bytes, psutil.Process().memory_info().rss + GROWTH_BYTES)
+        _limit_bytes = max(_limit_bytes, _PROCESS.memory_info().rss + GROWTH_BYTES)
 
 
 @pytest.fixture(autouse=True)

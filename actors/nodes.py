@@ -14,6 +14,7 @@ from ray.exceptions import GetTimeoutError, NodeDiedError, RayError, TaskUnsched
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from embedstore.errors import ClusterError, ConfigError
+from embedstore.uris import is_uri
 from embedstore.version import __version__
 
 #: A node that has not answered after this time, seconds, is at fault: its disk or a file server hangs.
@@ -53,7 +54,7 @@ class RunInputs:
 
     Attributes:
         store_uri: The store; none that is to be looked for when None.
-        files: Absolute paths of slides and weights.
+        files: Absolute paths of slides and weights, and an address of each bucket.
     """
 
     store_uri: str | None = None
@@ -112,7 +113,8 @@ class NodeReport:
         if self.unseen:
             return ConfigError(
                 f"{self.name} of the cluster cannot read {len(self.unseen)} of {self.files} files that were tried: "
-                f"{', '.join(self.unseen[:3])}; expected slides and weights that every node reads under the same paths"
+                f"{', '.join(self.unseen[:3])}; expected slides and weights that every node reads under "
+                "the same paths, and for addresses the credentials in the environment of every node"
             )
         return None
 
@@ -230,7 +232,9 @@ def _inspection() -> Callable[..., dict[str, Any]]:
 
 def inspect_here(store_uri: str | None, mark: str | None, files: Sequence[str], open_store: bool) -> dict[str, Any]:
     """Whether the machine of this process reaches a store and input files; see `NodeReport`."""
-    unseen = tuple(path for path in files if not os.access(path, os.R_OK))
+    from embedstore.slides.remote import reaches
+
+    unseen = tuple(path for path in files if not (reaches(path) if is_uri(path) else os.access(path, os.R_OK)))
     fault = None if mark is None else _marker_fault(Path(mark))
     if fault is None and store_uri is not None and (open_store or mark is None):
         fault = _open_fault(store_uri)

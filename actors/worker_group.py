@@ -11,6 +11,7 @@ from actors.dispatch import WorkerHandle
 from actors.extractor_worker import ExtractorWorker
 from actors.reader import Reader
 from actors.request import IngestRequest, TilingGroup
+from embedstore.uris import is_uri, split_uri
 
 
 @dataclass(kw_only=True, eq=False)
@@ -71,7 +72,7 @@ class WorkerFactories:
     extractor: MakeExtractor
     committer: Callable[[], Committer]
     store_uri: str
-    files: tuple[str, ...]  # of slides and weights, absolute paths
+    files: tuple[str, ...]  # of slides and weights: absolute paths, and an address of each bucket
 
     @classmethod
     def of(cls, request: IngestRequest, group: TilingGroup, store_uri: str) -> "WorkerFactories":
@@ -80,6 +81,7 @@ class WorkerFactories:
         # Ray shows an actor its own GPU only, as the first one.
         device = "cuda" if execution.device.startswith("cuda") and not execution.in_process else execution.device
         slides = [source.path for source in request.sources]
+        buckets = {split_uri(path)[0]: path for path in slides if is_uri(path)}
         return cls(
             reader=functools.partial(Reader, config, slide_cache_gb=run.slide_cache_gb),
             extractor=functools.partial(
@@ -94,7 +96,7 @@ class WorkerFactories:
                 Committer, store_uri, sorted(group.collections), compact_every=run.compact_every
             ),
             store_uri=store_uri,
-            files=tuple(path for path in (*_weights(group), *slides) if Path(path).is_absolute()),
+            files=(*buckets.values(), *(path for path in (*_weights(group), *slides) if Path(path).is_absolute())),
         )
 
 

@@ -9,6 +9,7 @@ from actors.nodes import ClusterNode, NodeReport, RunInputs
 from embedstore.errors import ClusterError, ConfigError
 from embedstore.store import Store
 from embedstore.version import __version__
+from tests.object_store import Faults, ObjectStore
 
 NODE = ClusterNode(node_id="abcdef0123456789", host="10.0.0.9", cpus=4, gpus=0)
 
@@ -49,6 +50,13 @@ def test_files_that_a_node_cannot_read_are_named(tmp_path: Path):
     assert nodes.inspect_here(None, None, paths, open_store=False)["unseen"] == paths[1:]
     told = report(files=2, unseen=paths[1:]).error
     assert isinstance(told, ConfigError) and f"cannot read 1 of 2 files that were tried: {paths[1]}; " in str(told)
+
+
+def test_a_bucket_that_a_node_may_not_read_is_named(bucket: str, object_store: ObjectStore):
+    address = f"{bucket}/slides/a.svs"
+    assert nodes.inspect_here(None, None, (address,), open_store=False)["unseen"] == ()  # gone, which is told later
+    object_store.fail(Faults(refuse=True))
+    assert nodes.inspect_here(None, None, (address,), open_store=False)["unseen"] == (address,)
 
 
 def test_a_few_files_stand_for_all():

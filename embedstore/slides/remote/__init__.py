@@ -9,7 +9,7 @@ from embedstore.slides.remote.fetching import (
 )
 from embedstore.slides.remote.objects import end_requests
 from embedstore.slides.remote.opening import open_slide, read_image, read_image_apart
-from embedstore.slides.remote.slide_objects import version_now
+from embedstore.slides.remote.slide_objects import reaches, version_now
 
 __all__ = [
     "LocalCopy",
@@ -21,5 +21,6 @@ __all__ = [
     "open_slide",
     "read_image",
     "read_image_apart",
+    "reaches",
     "version_now",
 ]

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from embedstore.errors import SlideFormatError, SlideNotFoundError
+from embedstore.errors import EmbedStoreError, SlideFormatError, SlideNotFoundError
 from embedstore.slides.readers.dicom_series import DICOM_SUFFIXES, MAGIC, MAGIC_AT, DicomHeader, read_header
 from embedstore.slides.remote.objects import RemoteObject, find_object, list_objects, read_part
 from embedstore.uris import uri_name, uri_parent
@@ -99,6 +99,15 @@ def version_now(uri: str, kind: Literal["wsi", "tiles"] = "wsi") -> str:
         version = found.version
         _versions[uri] = version, time.monotonic()
     return version
+
+
+def reaches(uri: str) -> bool:
+    """Whether the store of an address answers this machine, and shows objects to it."""
+    try:
+        find_object(uri)
+    except EmbedStoreError:
+        return False
+    return True
 
 
 def begins_as_dicom(found: RemoteObject) -> bool:

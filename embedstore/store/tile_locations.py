@@ -72,13 +72,43 @@ def read_tile_locations(collection: Collection, *, slides: AnyOf[str] | None = N
         CollectionNotFoundError: the store has no such collection.
     """
     dataset = collection.dataset()
-    version = dataset.version
-    rows = dataset.to_table(columns=["tile_id", "slide_id", "x", "y", "edge_l0", "name"])
-    row = np.arange(len(rows))
-    if slides is not None:  # faster than a filter on many slides
-        chosen = pc.is_in(rows.column("slide_id"), value_set=pa.array(sorted(slides), pa.string()))
-        rows, row = rows.filter(chosen), row[chosen.to_numpy()]
-    return locations_of(rows, row=row, version=version, collection=collection.name)
+    n = dataset.count_rows()
+    row, tile_id = np.empty(n, np.int64), np.empty(n, np.int64)
+    slide, edge_l0, xy_l0 = np.empty(n, np.int32), np.empty(n, np.int32), np.empty((n, 2), np.int32)
+    names: NDArray[np.object_] | None = None
+    wanted = None if slides is None else pa.array(sorted(slides), pa.string())
+    number: dict[str, int] = {}  # of each slide
+    read = end = 0
+    # Batch by batch: the ids of slides as text, of all rows at once, would take three times the memory of the result.
+    for batch in dataset.to_batches(columns=["tile_id", "slide_id", "x", "y", "edge_l0", "name"]):
+        rows = np.arange(read, read + len(batch))
+        read += len(batch)
+        if wanted is not None:  # faster than a filter on many slides
+            chosen = pc.is_in(batch.column("slide_id"), value_set=wanted)
+            batch, rows = batch.filter(chosen), rows[chosen.to_numpy(zero_copy_only=False)]
+        part = slice(end, end + len(batch))
+        end = part.stop
+        encoded = batch.column("slide_id").dictionary_encode()
+        numbers = [number.setdefault(slide_id, len(number)) for slide_id in encoded.dictionary.to_pylist()]
+        row[part], tile_id[part] = rows, batch.column("tile_id").to_numpy()
+        slide[part] = np.array(numbers, np.int32)[encoded.indices.to_numpy()]
+        xy_l0[part, 0], xy_l0[part, 1] = batch.column("x").to_numpy(), batch.column("y").to_numpy()
+        edge_l0[part] = batch.column("edge_l0").to_numpy()
+        name = batch.column("name")
+        if name.null_count < len(name):
+            names = np.full(n, None, object) if names is None else names
+            names[part] = name.to_numpy(zero_copy_only=False)
+    return TileLocations(
+        version=dataset.version,
+        row=row[:end],
+        tile_id=tile_id[:end],
+        slide=slide[:end],
+        slides=tuple(number),
+        xy_l0=xy_l0[:end],
+        edge_l0=edge_l0[:end],
+        names=None if names is None else names[:end],
+        collection=collection.name,
+    )
 
 
 def locations_of(rows: pa.Table, *, row: NDArray[np.int64], version: int, collection: str) -> TileLocations:

@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import platform
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -53,22 +54,24 @@ def run_measured(command: Sequence[str], *, env: dict[str, str] | None = None, c
     usage = Usage()
     seen: dict[tuple[int, float], tuple[str, float]] = {}
     began = time.monotonic()
-    process = subprocess.Popen(command, env={**os.environ, **(env or {})}, cwd=cwd, stdout=subprocess.PIPE, text=True)
-    me = psutil.Process()
-    while process.poll() is None:
-        for child in me.children(recursive=True):
-            try:
-                with child.oneshot():
-                    times, memory, name = child.cpu_times(), child.memory_info(), _kind(child)
-                    seen[child.pid, child.create_time()] = name, times.user + times.system
-                    private = memory.rss - memory.shared
-                    usage.peak_bytes[name] = max(usage.peak_bytes.get(name, 0), private)
-            except psutil.Error:
-                continue
-        time.sleep(POLL_S)
+    with tempfile.TemporaryFile("w+") as printed:  # a pipe that is not read meanwhile stops a command of many lines
+        process = subprocess.Popen(command, env={**os.environ, **(env or {})}, cwd=cwd, stdout=printed, text=True)
+        me = psutil.Process()
+        while process.poll() is None:
+            for child in me.children(recursive=True):
+                try:
+                    with child.oneshot():
+                        times, memory, name = child.cpu_times(), child.memory_info(), _kind(child)
+                        seen[child.pid, child.create_time()] = name, times.user + times.system
+                        private = memory.rss - memory.shared
+                        usage.peak_bytes[name] = max(usage.peak_bytes.get(name, 0), private)
+                except psutil.Error:
+                    continue
+            time.sleep(POLL_S)
+        printed.seek(0)
+        usage.stdout = printed.read()
     usage.wall_s = time.monotonic() - began
     usage.returncode = process.returncode
-    usage.stdout = process.stdout.read() if process.stdout else ""
     for name, cpu_s in seen.values():
         usage.cpu_s += cpu_s
         usage.cpu_of[name] = usage.cpu_of.get(name, 0.0) + cpu_s

@@ -63,6 +63,7 @@ HOMES = {
     "torchvision": "embedstore/extractors/",
     "timm": "embedstore/extractors/",
     "obstore": "embedstore/slides/remote/",
+    "openslide": "embedstore/slides/readers/",  # behind which slides are decoded in a process of their own
     "lance": "embedstore/store/",
     "lancedb": "embedstore/store/",
     "sqlglot": "embedstore/search/",

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from embedstore.cache_folder import cache_folder
-from embedstore.errors import AccessError, SlideCacheFullError, SlideFetchError
+from embedstore.errors import AccessError, EmbedStoreError, SlideCacheFullError, SlideFetchError
 from embedstore.quantities import human_bytes
 
 #: A copy that nobody uses is kept so long for whoever asks next, seconds.
@@ -150,19 +150,24 @@ class SlideCache:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep all other processes from making and deleting copies, for a moment."""
+        lock = -1
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise AccessError(
-                f"the folder {self.root} for fetched slides cannot be written: {error.strerror or error}; set "
-                "EMBEDSTORE_CACHE to a folder of this machine"
-            ) from error
-        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        except OSError as error:
+            raise error if isinstance(error, EmbedStoreError) else self.not_written(error) from error
         finally:
-            os.close(lock)
+            if lock >= 0:
+                os.close(lock)
+
+    def not_written(self, error: OSError) -> AccessError:
+        """The error of a folder that takes nothing: every other slide would fail as well."""
+        return AccessError(
+            f"the folder {self.root} for fetched slides cannot be written: {error.strerror or error}; free some space "
+            "there, lower --slide-cache-gb, or set EMBEDSTORE_CACHE to a folder on a disk of this machine"
+        )
 
 
 def _lock(entry: Path, kind: int) -> int | None:

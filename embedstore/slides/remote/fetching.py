@@ -165,10 +165,7 @@ def _fetch(found: SlideObjects, folder: Path) -> None:
     except OSError as error:
         if isinstance(error, EmbedStoreError):
             raise
-        raise SlideFetchError(
-            f"{found.uri} cannot be kept in {folder.parent.parent}: {error.strerror or error}; free some space there, "
-            "lower --slide-cache-gb, or set EMBEDSTORE_CACHE to another folder of this machine"
-        ) from error
+        raise _cache.not_written(error) from error
 
 
 def _fetch_object(found: RemoteObject, file: Path, parts: int, may_go_on: Callable[[], bool]) -> None:

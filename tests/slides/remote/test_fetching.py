@@ -1,5 +1,6 @@
 """Slides are fetched whole, once, into a bounded folder, and never read where they did not come whole."""
 
+import errno
 import os
 import threading
 import time
@@ -145,6 +146,21 @@ def test_copies_take_no_more_than_they_may(put, cache):
     limit_slide_cache(9e-6, wait_s=0.0)
     with pytest.raises(SlideFetchError, match=f"{uris[3]} has 10 KB, and the cache .* may hold 9 KB; raise"):
         local_copy(uris[3])
+
+
+def test_a_folder_that_cannot_be_written_is_told_as_such(put, cache, monkeypatch):
+    uri = put("one.svs", CONTENT)
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetching, "_fetch_object", full)
+        with pytest.raises(AccessError, match=f"{cache} for fetched slides cannot be written: No space .*free some"):
+            local_copy(uri)
+    monkeypatch.setenv("EMBEDSTORE_CACHE", str(cache / "lock"))
+    with pytest.raises(AccessError, match=r"lock/slides for fetched slides .* Not a directory.*EMBEDSTORE_CACHE"):
+        local_copy(uri)
 
 
 def test_what_a_process_that_was_killed_left_is_deleted(put, cache):

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import mimetypes
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -27,16 +28,17 @@ NOT_BUILT = (
 
 @dataclass(frozen=True, kw_only=True)
 class PageFile:
-    """A file of the page, as it is sent.
-
-    Attributes:
-        compressed: By gzip; None where that gains nothing.
-    """
+    """A file of the page, as it is sent."""
 
     content: bytes
-    compressed: bytes | None
     media_type: str
     tag: str
+
+    @cached_property
+    def compressed(self) -> bytes | None:
+        """By gzip, once somebody asks for it; None where that gains nothing."""
+        worth = self.media_type.startswith(COMPRESSED) and len(self.content) >= LEAST_COMPRESSED
+        return gzip.compress(self.content, 9, mtime=0) if worth else None
 
 
 def read_page(folder: Path = BUILT) -> dict[str, PageFile]:
@@ -45,12 +47,9 @@ def read_page(folder: Path = BUILT) -> dict[str, PageFile]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             content = path.read_bytes()
-            media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-            worth = media_type.startswith(COMPRESSED) and len(content) >= LEAST_COMPRESSED
             files[path.relative_to(folder).as_posix()] = PageFile(
                 content=content,
-                compressed=gzip.compress(content, 9, mtime=0) if worth else None,
-                media_type=media_type,
+                media_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream",
                 tag=f'"{hashlib.sha256(content).hexdigest()[:24]}"',
             )
     return files

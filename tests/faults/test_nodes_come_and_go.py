@@ -1,5 +1,6 @@
 """A cluster from which the only node of a run goes, after another one has joined in mid-run."""
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable
@@ -18,8 +19,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray]
 def workers(node) -> list[psutil.Process]:
     """Processes of a simulated node that hold one of our objects."""
     (raylet,) = node.all_processes["raylet"]
-    children = psutil.Process(raylet.process.pid).children(recursive=True)
-    return [child for child in children if "_Host" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(raylet.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            found += [child] * ("_Host" in " ".join(child.cmdline()))
+    return found
 
 
 @pytest.mark.filterwarnings("ignore")  # of Ray's own test harness
@@ -30,12 +34,18 @@ def test_a_node_that_joins_finishes_what_the_one_that_goes_began(scene: FaultSce
     store, slower = tmp_path / "store", tmp_path / "slower.py"
     slower.write_text(SLOW.format(seconds=0.5))
     scene = scene._replace(extractor=slower)
-    try:
+    few_at_once = tmp_path / "run.toml"  # slides wait for the node that joins
+    few_at_once.write_text("[run]\nin_flight_bytes = 1000000\nchunk_bytes = 1000000\n")
+    with contextlib.ExitStack() as ending:
+        ending.callback(cluster.shutdown)
         first = cluster.add_node(num_cpus=2)
         with (tmp_path / "err").open("w") as err:
             process = subprocess.Popen(
-                [*command(scene.slides, scene.extractor, store), "--address", cluster.address], stderr=err
+                [*command(scene.slides, scene.extractor, store), "--config", few_at_once, "--address", cluster.address],
+                stderr=err,
             )
+            ending.callback(process.wait)
+            ending.callback(process.kill)
 
             def until(holds: Callable[[], object]) -> None:
                 deadline = time.monotonic() + 120
@@ -51,6 +61,4 @@ def test_a_node_that_joins_finishes_what_the_one_that_goes_began(scene: FaultSce
             process.wait(timeout=240)
         told = (tmp_path / "err").read_text()
         assert process.returncode == 0, told
-    finally:
-        cluster.shutdown()
     assert_resumes_to_the_undisturbed_rows(scene, store)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from measure import run_measured, write_row
 
-from actors.committer import Committer, Group
+from actors.committer import CommitBatch, Committer
 from embedstore.store import Collection, FragmentWriter, Outcome, SlideRow, Store
 from synthetic_slides import write_slide
 
@@ -34,7 +34,7 @@ def ingest(slides: Path, store: Path) -> float:
     return usage.wall_s
 
 
-def random_group(collection: Collection, names: list[str], tiles: int, rng: np.random.Generator) -> Group:
+def random_group(collection: Collection, names: list[str], tiles: int, rng: np.random.Generator) -> CommitBatch:
     """Slides whose rows mean nothing."""
     deliveries, schema = [], collection.schema
     for name in names:
@@ -49,9 +49,9 @@ def random_group(collection: Collection, names: list[str], tiles: int, rng: np.r
         )
         writer.put(np.arange(tiles), rng.normal(size=(tiles, collection.dim)).astype(np.float16))
         deliveries.append(writer.finish())
-    return Group(
-        deliveries=tuple(deliveries),
-        facts=tuple(SlideRow(slide_id=name, path=name, kind="wsi") for name in names),
+    return CommitBatch(
+        fragments=tuple(deliveries),
+        slides=tuple(SlideRow(slide_id=name, path=name, kind="wsi") for name in names),
         outcomes=tuple(Outcome(collection=COLLECTION, slide_id=n, path=n, state="done", tiles=tiles) for n in names),
     )
 

@@ -24,7 +24,18 @@ from heads import config as heads_config
 from tests.packaging.sources import nodes, source_files
 
 #: Of pip, of vips, of a module run as a script; and what only the command line has.
-NO_FLAGS = {"json", "force-reinstall", "quiet", "tile", "pyramid", "compression", "constants", "upgrade"}
+NO_FLAGS = {
+    "json",
+    "force-reinstall",
+    "quiet",
+    "tile",
+    "pyramid",
+    "compression",
+    "constants",
+    "upgrade",
+    "runs",
+    "watch",
+}
 CSS = {"accent", "card", "ink", "line", "paper"}
 
 

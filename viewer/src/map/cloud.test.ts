@@ -106,6 +106,12 @@ describe("points", () => {
     expect(pixels.filter((colour) => colour === 7).length).toBeLessThan(10);
     expect(pixels.includes(0)).toBe(true);
   });
+  test("of which only some are drawn while the map moves", () => {
+    const pixels = new Uint32Array(21 * 11);
+    const xy = Float32Array.of(-1, 0, 0, 0, 1, 0);
+    drawPoints(pixels, 21, 11, xy, Uint32Array.of(0, 1, 2), Uint32Array.of(7, 8, 9), { x: 0, y: 0, scale: 9 }, 1, 2);
+    expect([7, 8, 9].map((colour) => pixels.includes(colour))).toEqual([true, false, true]);
+  });
   test("a disc is as wide as high", () => {
     const disc = discOf(3);
     expect(disc.length).toBe(7);

@@ -140,6 +140,7 @@ export function discOf(radius: number): Int32Array {
  * @param camera - In pixels of these.
  * @param colours - Of each point, packed; 0 is not drawn.
  * @param drawn - The points, in their order.
+ * @param step - Only every so manieth of them.
  */
 export function drawPoints(
   pixels: Uint32Array,
@@ -150,13 +151,14 @@ export function drawPoints(
   colours: Uint32Array,
   camera: Camera,
   radius: number,
+  step = 1,
 ): void {
   const disc = discOf(radius);
   const reach = (disc.length - 1) / 2;
   const { scale } = camera;
   const left = width / 2 - camera.x * scale;
   const top = height / 2 + camera.y * scale;
-  for (let i = 0; i < drawn.length; i += 1) {
+  for (let i = 0; i < drawn.length; i += step) {
     const point = drawn[i]!;
     const colour = colours[point]!;
     if (colour === 0) continue;

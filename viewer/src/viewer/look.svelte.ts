@@ -121,6 +121,8 @@ export class Look {
   threshold: number = $state(0);
   /** Where the second head begins, as a share of the width. */
   divide: number = $state(0.5);
+  /** Nothing is drawn over the slide but marks in the making: for a look at the tissue alone. */
+  isHidden: boolean = $state(false);
   #writing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(readonly stage: Stage) {}
@@ -209,7 +211,7 @@ export class Look {
       });
     }
     $effect(() => {
-      void [this.opacity, this.divide, this.isDivided];
+      void [this.opacity, this.divide, this.isDivided, this.isHidden];
       stage.redraw();
     });
   }

@@ -31,6 +31,7 @@ export function openSlide(element: HTMLElement, { slide, facts }: Stage): OpenSe
     animationTime: 0.4,
     maxZoomPixelRatio: 8,
     visibilityRatio: 0.2,
+    preserveImageSizeOnResize: true, // a strip that opens below does not change the magnification
     gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
     showNavigator: true,
     navigatorPosition: "TOP_RIGHT",

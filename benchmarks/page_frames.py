@@ -3,49 +3,36 @@
     python benchmarks/page_frames.py [--work FOLDER] [--tile-px N] [--size WIDTHxHEIGHT] [--seconds S] [--browser PATH]
 
 A synthetic slide is cut into small tiles, so that there are many; a head is fitted and predicts them; and the page
-shows them in Chromium, served by `embedstore serve`. The pointer drags the slide to and fro. A frame is the time
-between two calls of requestAnimationFrame; a frame counts as dropped for each 1/60 s that passed without one. Each view
-is measured without layers and with them, so that what the layers cost can be told from what the slide and the browser
-cost. `main_thread_ms` is CPU time of the page's main thread a frame, which does not depend on what else the machine
-does. Without a GPU, Chromium draws in software, on the processors that the service uses too.
+shows them in Chromium, served by `embedstore serve`. The pointer drags the slide to and fro. Each view is measured
+without layers and with them, so that what the layers cost can be told from what the slide and the browser cost; what
+frames are is told in `browser_frames`. `main_thread_ms` does not depend on what else the machine does. Without a GPU,
+Chromium draws in software, on the processors that the service uses too.
 
 Rows: results/page_frames.csv.
 """
 
 import argparse
-import itertools
 import os
-import re
 import shutil
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from browser_frames import ARGUMENTS, frames_while
 from measure import absolute_path, write_row
-from playwright.sync_api import CDPSession, Page, sync_playwright
+from playwright.sync_api import Page, sync_playwright
+from service_http import Served
 
 from embedstore import api
 
 TASK, CLASS, HEAD = "dense-nuclei", "dense nuclei", "dense-nuclei"
-FRAME_MS = 1000 / 60
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
 LAYERS = {
     "none": "show=none",
     "heat map": f"show=none&head={HEAD}",
     "heat map, tissue, grid": f"show=tissue,grid&head={HEAD}",
     "two heat maps, tissue, labels": f"show=tissue,labels&head={HEAD}&beside={HEAD}&besideclass=*",
 }
-#: Records when frames begin, until it is read.
-RECORD = """() => {
-  window.frames_ms = [];
-  const frame = (now) => { window.frames_ms.push(now); window.frames_id = requestAnimationFrame(frame); };
-  window.frames_id = requestAnimationFrame(frame);
-}"""
-READ = "() => { cancelAnimationFrame(window.frames_id); return window.frames_ms; }"
 
 
 def build(folder: Path, size_px: tuple[int, int], tile_px: int) -> api.Store:
@@ -62,25 +49,6 @@ def build(folder: Path, size_px: tuple[int, int], tile_px: int) -> api.Store:
     store.labels.read(labels, task=TASK, only=(CLASS,), negative="other", author="demo")
     store.fit_head(TASK, positive=CLASS, split={"group_by": "auto"}, name=HEAD).predict()
     return store
-
-
-def serve(store: api.Store, log: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """A server of the store and its address."""
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "serve", "--store", store.uri, "--port", "0"],
-            stdout=file, stderr=file, env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
-    while not (found := re.search(r" at (http://\S+)", log.read_text())):
-        if process.poll() is not None:
-            raise SystemExit(log.read_text())
-        time.sleep(0.1)
-    return process, found[1]
-
-
-def main_thread_s(devtools: CDPSession) -> float:
-    metrics = devtools.send("Performance.getMetrics")["metrics"]
-    return float(next(each["value"] for each in metrics if each["name"] == "TaskDuration"))
 
 
 def drag(page: Page, seconds: float) -> None:
@@ -104,26 +72,9 @@ def measure(page: Page, address: str, seconds: float) -> dict[str, Any]:
     page.get_by_text("µm/px").wait_for()
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1000)
-    devtools = page.context.new_cdp_session(page)
-    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
     drag(page, 1)  # tiles of the surroundings are loaded
     page.wait_for_load_state("networkidle")
-    before = main_thread_s(devtools)
-    page.evaluate(RECORD)
-    drag(page, seconds)
-    times = page.evaluate(READ)
-    busy_s = main_thread_s(devtools) - before
-    deltas = [b - a for a, b in itertools.pairwise(times)]
-    dropped = sum(max(0, round(delta / FRAME_MS) - 1) for delta in deltas)
-    return {
-        "frames": len(deltas),
-        "frames_a_second": round(1000 * len(deltas) / sum(deltas), 1),
-        "median_ms": round(statistics.median(deltas), 1),
-        "p95_ms": round(statistics.quantiles(deltas, n=20)[-1], 1),
-        "dropped": dropped,
-        "dropped_share": round(dropped / (dropped + len(deltas)), 3),
-        "main_thread_ms": round(1000 * busy_s / len(deltas), 2),
-    }
+    return frames_while(page, lambda: drag(page, seconds))
 
 
 def main() -> None:
@@ -142,22 +93,17 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         store = build(folder, (width, height), arguments.tile_px)
         ((slide, tiles),) = store.collection().slides.items()
-        process, url = serve(store, folder / "serve.log")
-        try:
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=arguments.browser, args=list(ARGUMENTS))
-                page = browser.new_page(viewport={"width": 1280, "height": 800})
-                for view, place in {"whole slide": "", "5×": f"&x={width // 2}&y={height // 2}&zoom=0.25"}.items():
-                    for layers, query in LAYERS.items():
-                        load = os.getloadavg()[0]
-                        row = measure(page, f"{url}/#/slides/{slide}?{query}{place}", arguments.seconds)
-                        facts = {"tiles": tiles, "view": view, "layers": layers, "size_px": "1280x800"}
-                        drawn = {"drawn_by": "software", "load_before": round(load, 1)}
-                        write_row("page_frames", {**facts, **row, **drawn})
-                browser.close()
-        finally:
-            process.terminate()
-            process.wait()
+        with Served(Path(store.uri)) as served, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=arguments.browser, args=list(ARGUMENTS))
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            for view, place in {"whole slide": "", "5×": f"&x={width // 2}&y={height // 2}&zoom=0.25"}.items():
+                for layers, query in LAYERS.items():
+                    load = os.getloadavg()[0]
+                    row = measure(page, f"http://{served.address}/#/slides/{slide}?{query}{place}", arguments.seconds)
+                    facts = {"tiles": tiles, "view": view, "layers": layers, "size_px": "1280x800"}
+                    drawn = {"drawn_by": "software", "load_before": round(load, 1)}
+                    write_row("page_frames", {**facts, **row, **drawn})
+            browser.close()
 
 
 if __name__ == "__main__":

@@ -305,11 +305,11 @@ class Ledger:
         if not slide_ids:
             return
         chosen = sql_in("slide_id", slide_ids)
-        if collection is None:
-            self._slides.delete(chosen)
-        else:
-            chosen += f" AND collection = {sql_string(collection)}"
+        if collection is not None:
+            self._outcomes.delete(f"{chosen} AND collection = {sql_string(collection)}")
+            return
         self._outcomes.delete(chosen)
+        self._slides.delete(chosen)  # last: while it is there, whoever was interrupted can name the slide again
 
     def tidy(self, *, keep_s: float) -> None:
         for table in (self._slides, self._outcomes):

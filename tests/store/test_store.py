@@ -179,6 +179,25 @@ def test_removing_a_patient_leaves_no_trace_after_compaction(store: Store, colle
     assert [str(p.relative_to(store.uri)) for p in traces] == []
 
 
+def test_a_removal_that_the_disk_cuts_short_can_be_asked_for_again(store: Store, monkeypatch: pytest.MonkeyPatch):
+    store.ledger.record([fact("a"), fact("b")], [outcome("a"), outcome("b")])
+    delete, tables = Table.delete, []
+
+    def full(table: Table, filter_sql: str) -> None:
+        tables.append(table.name)
+        if table.name in ("slides", "outcomes") and len(tables) > 1:
+            raise OSError(28, "No space left on device")
+        delete(table, filter_sql)
+
+    monkeypatch.setattr(Table, "delete", full)
+    with pytest.raises(OSError):
+        store.ledger.forget(["a"])
+    monkeypatch.setattr(Table, "delete", delete)
+    assert store.ledger.resolve_slides(slides=["a"]) == ["a"]
+    store.ledger.forget(["a"])
+    assert {row.slide_id for row in store.ledger.outcomes()} == {"b"} == store.ledger.slide_ids()
+
+
 def test_removing_what_is_not_there_removes_nothing(store: Store):
     store.ledger.record([fact("sub/Slide-7.svs")], [])
     with pytest.raises(SlideNotInStoreError, match=r"no slide 'slide-7'.*close names: sub/Slide-7.svs"):

@@ -227,7 +227,7 @@ class _Branch:
             Keys of these slides.
         """
         changed: list[str] = []
-        finite = np.isfinite(embeddings).all(axis=1)
+        finite = np.asarray(np.isfinite(embeddings).all(axis=1))
         self._proved = self._proved or bool(finite.any())
         if not self._proved:
             self.extractor.check_embeddings(embeddings)

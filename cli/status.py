@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from cli.options import collection_option, json_option, print_json, print_table, store_option
+from cli.options import collection_option, json_option, print_json, print_off_map, print_table, store_option
 from embedstore.quantities import human_time
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ def command(
     )
     counts = {state: sum(row["state"] == state for row in rows) for state in ("done", "empty", "failed")}
     click.echo(", ".join(f"{n} {state}" for state, n in counts.items()), err=True)
+    for chosen in opened.collections if collection is None else [opened.collection(collection)]:
+        if lacking := chosen.summary().slides_off_map:
+            print_off_map(chosen.name, lacking)
 
 
 def _runs(store: "Store", collection: str | None) -> list[dict[str, Any]]:

@@ -161,11 +161,11 @@ class Committer:
             if with_tiles := [slide for slide in slides if slide.rows]:
                 self._leases[name].check()
                 added += len(writer.commit(with_tiles, replacing=batch.replacing))
+                self._changed.add(writer)
             if with_views := [slide for slide in slides if slide.view_rows]:
                 self._leases[name].check()
                 self._views[name].commit(with_views)
-            if slides:
-                self._changed |= {each for each in (writer, self._views.get(name)) if each is not None}
+                self._changed.add(self._views[name])
         self._store.ledger.record((), batch.outcomes)
         for name in self._leases:
             for table in (self._writers[name], self._views.get(name)):

@@ -10,6 +10,7 @@ what every command takes at up to 10 million tiles. `cost`: a million tiles by a
 """
 
 import argparse
+import os
 
 import scale_commits
 import scale_cost
@@ -26,6 +27,7 @@ def main() -> None:
         help_text = (module.__doc__ or "").partition("\n")[0]
         module.arguments(commands.add_parser(name, help=help_text))
     args = parser.parse_args()
+    os.environ.setdefault("LANCE_LOG", "error")  # as the command line does
     SUBCOMMANDS[args.command].run(args)
 
 

@@ -23,12 +23,12 @@ import numpy as np
 import pyarrow as pa
 from measure import absolute_path, write_row
 from numpy.typing import NDArray
-from search_data import EDGE_L0, Mixture
+from search_data import COLLECTION, EDGE_L0, Mixture, new_collection
 from service_http import Ask, Served
 
-from embedstore.store import Collection, CollectionRecord, CollectionWriter, FragmentWriter, Outcome, SlideRow, Store
+from embedstore.store import CollectionWriter, FragmentWriter, Outcome, SlideRow, Store
 
-COLLECTION, TASK, HEAD = "synthetic", "tumour", "tumour-linear"
+TASK, HEAD = "tumour", "tumour-linear"
 CLASSES = ("normal", "tumour")
 SLIDES = 10
 MOST_TILES_A_SLIDE = 4000
@@ -74,12 +74,7 @@ def _in_turn(
 def _make(path: Path, tiles: int, dim: int) -> NDArray[np.bool_]:
     """Commit the slides by the project's own writer; returns which rows are of the patches."""
     store = Store.create(path)
-    record = {
-        "tiling": {"tile_px": 256, "mpp": 0.5},
-        "tissue": {"method": "all"},
-        "extractor": {"name": "synthetic", "dim": dim, "digest": "sha256:0"},
-    }
-    collection = Collection.create(store.uri, COLLECTION, CollectionRecord.from_record(record))
+    collection = new_collection(store, dim)
     store.ledger.admit_columns([{"patient": "p"}])
     slides = max(SLIDES, -(-tiles // MOST_TILES_A_SLIDE))
     mixture, rng = Mixture(dim), np.random.default_rng(1)

@@ -26,11 +26,11 @@ import numpy as np
 from browser_frames import ARGUMENTS, frames_while
 from measure import absolute_path, write_row
 from playwright.sync_api import Page, sync_playwright
-from search_data import COLLECTION, TILES_A_SLIDE, Mixture, slide_writer
+from search_data import COLLECTION, TILES_A_SLIDE, Mixture, new_collection, slide_writer
 from service_http import Served
 
 from embedstore import api
-from embedstore.store import Collection, CollectionRecord, CollectionWriter, SlideRow, Store
+from embedstore.store import CollectionWriter, SlideRow, Store
 
 DIM = 64
 SLIDES_A_PATIENT = 2
@@ -43,12 +43,7 @@ def build(folder: Path, tiles: int) -> api.Store:
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     store = Store.create(part)
-    record = {
-        "tiling": {"tile_px": 256, "mpp": 0.5},
-        "tissue": {"method": "all"},
-        "extractor": {"name": "synthetic", "dim": DIM, "digest": "sha256:0"},
-    }
-    collection = Collection.create(store.uri, COLLECTION, CollectionRecord.from_record(record))
+    collection = new_collection(store, DIM)
     store.ledger.admit_columns([{"patient": "p"}])
     mixture, rng = Mixture(DIM), np.random.default_rng(1)
     deliveries, facts = [], []

@@ -85,7 +85,13 @@ def _write(uri: str, number: int, load: Load, gate: Any, answers: Any) -> None:
     """A run's committer, which has its slides at once."""
     collection = Store.open(uri).collection(COLLECTION)
     batches = [
-        _batch(collection, [f"{number}-{n}" for n in range(start, start + load.slides)], load, f"run-{number}")
+        random_batch(
+            collection,
+            [f"{number}-{n}" for n in range(start, start + load.slides)],
+            load.tiles,
+            seed=number,
+            run_id=f"run-{number}",
+        )
         for start in range(0, load.commits * load.slides, load.slides)
     ]
     committer = Committer(uri, [COLLECTION], compact_every=64)
@@ -98,26 +104,28 @@ def _write(uri: str, number: int, load: Load, gate: Any, answers: Any) -> None:
     answers.put(slowest)
 
 
-def _batch(collection: Collection, names: list[str], load: Load, run_id: str) -> CommitBatch:
-    """Slides whose rows mean nothing."""
-    fragments, rng, schema = [], np.random.default_rng(len(names[0])), collection.schema
+def random_batch(
+    collection: Collection, names: list[str], tiles: int, *, seed: int, run_id: str | None = None
+) -> CommitBatch:
+    """Slides of so many tiles whose rows mean nothing."""
+    fragments, rng, schema = [], np.random.default_rng(seed), collection.schema
     for name in names:
         writer = FragmentWriter(
             table_uri=collection.table.uri,
             schema=schema,
-            collection=COLLECTION,
+            collection=collection.name,
             slide_id=name,
-            xy_l0=np.stack([np.arange(load.tiles) * 512, np.zeros(load.tiles)], axis=1).astype(np.int32),
+            xy_l0=np.stack([np.arange(tiles) * 512, np.zeros(tiles)], axis=1).astype(np.int32),
             edge_l0=512,
-            tissue=np.ones(load.tiles, np.float32),
+            tissue=np.ones(tiles, np.float32),
         )
-        writer.put(np.arange(load.tiles), rng.normal(size=(load.tiles, load.dim)).astype(np.float16))
+        writer.put(np.arange(tiles), rng.normal(size=(tiles, collection.dim)).astype(np.float16))
         fragments.append(writer.finish())
     return CommitBatch(
         fragments=tuple(fragments),
         slides=tuple(SlideRow(slide_id=name, path=name, kind="wsi") for name in names),
         outcomes=tuple(
-            Outcome(collection=COLLECTION, slide_id=name, path=name, state="done", tiles=load.tiles, run_id=run_id)
+            Outcome(collection=collection.name, slide_id=name, path=name, state="done", tiles=tiles, run_id=run_id)
             for name in names
         ),
     )

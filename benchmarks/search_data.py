@@ -141,15 +141,20 @@ def slide_sizes(rows: int) -> list[tuple[str | None, int]]:
     return sizes
 
 
-def make_store(bench: Bench) -> None:
-    """Commit all slides by the project's own writer, then compact, as an ingest leaves it; no index."""
-    store = Store.create(bench.store_path)
+def new_collection(store: Store, dim: int) -> Collection:
+    """A collection of the store for vectors that no extractor made."""
     record = {
         "tiling": {"tile_px": 256, "mpp": 0.5},
         "tissue": {"method": "all"},
-        "extractor": {"name": "synthetic", "dim": bench.dim, "digest": "sha256:0"},
+        "extractor": {"name": "synthetic", "dim": dim, "digest": "sha256:0"},
     }
-    collection = Collection.create(store.uri, COLLECTION, CollectionRecord.from_record(record))
+    return Collection.create(store.uri, COLLECTION, CollectionRecord.from_record(record))
+
+
+def make_store(bench: Bench) -> None:
+    """Commit all slides by the project's own writer, then compact, as an ingest leaves it; no index."""
+    store = Store.create(bench.store_path)
+    collection = new_collection(store, bench.dim)
     writer = CollectionWriter(collection)
     store.ledger.admit_columns([{"patient": "p", "cohort": "c"}])
     mixture, rng = Mixture(bench.dim), np.random.default_rng(1)

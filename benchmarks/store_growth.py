@@ -15,11 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 from measure import run_measured, write_row
+from scale_commits import random_batch
 
-from actors.committer import CommitBatch, Committer
-from embedstore.store import Collection, FragmentWriter, Outcome, SlideRow, Store
+from actors.committer import Committer
+from embedstore.store import Collection, Store
 from synthetic_slides import write_slide
 
 COLLECTION = "c"
@@ -32,28 +32,6 @@ def ingest(slides: Path, store: Path) -> float:
     if usage.returncode:
         raise SystemExit(f"ingest ended with {usage.returncode}: {usage.stdout}")
     return usage.wall_s
-
-
-def random_group(collection: Collection, names: list[str], tiles: int, rng: np.random.Generator) -> CommitBatch:
-    """Slides whose rows mean nothing."""
-    deliveries, schema = [], collection.schema
-    for name in names:
-        writer = FragmentWriter(
-            table_uri=collection.table.uri,
-            schema=schema,
-            collection=COLLECTION,
-            slide_id=name,
-            xy_l0=np.stack([np.arange(tiles), np.zeros(tiles)], axis=1).astype(np.int32),
-            edge_l0=512,
-            tissue=np.ones(tiles, np.float32),
-        )
-        writer.put(np.arange(tiles), rng.normal(size=(tiles, collection.dim)).astype(np.float16))
-        deliveries.append(writer.finish())
-    return CommitBatch(
-        fragments=tuple(deliveries),
-        slides=tuple(SlideRow(slide_id=name, path=name, kind="wsi") for name in names),
-        outcomes=tuple(Outcome(collection=COLLECTION, slide_id=n, path=n, state="done", tiles=tiles) for n in names),
-    )
 
 
 def main() -> None:
@@ -76,9 +54,9 @@ def main() -> None:
 
 def grow(collection: Collection, store: str, names: list[str], tiles: int, group: int) -> dict[str, float]:
     committer = Committer(store, [COLLECTION], compact_every=64)
-    rng, took, most = np.random.default_rng(0), [], 0
+    took, most = [], 0
     for start in range(0, len(names), group):
-        made = random_group(collection, names[start : start + group], tiles, rng)
+        made = random_batch(collection, names[start : start + group], tiles, seed=start)
         began = time.perf_counter()
         committer.commit(made)
         took.append(time.perf_counter() - began)

@@ -108,6 +108,18 @@ class SlideListError(EmbedStoreError, ValueError):
     """A list of slides (CSV, Parquet, labels.csv) is malformed."""
 
 
+class LayoutError(EmbedStoreError, ValueError):
+    """A folder is of no layout of features that is known, or of several."""
+
+
+class VerificationError(EmbedStoreError, ValueError):
+    """Vectors that are to be imported are not those of the extractor that is said to have made them."""
+
+
+class FeatureFileError(SlideError, ValueError):
+    """A file of features is damaged or incomplete, or does not go with its slide."""
+
+
 # -- extractors -----------------------------------------------------------------------------
 
 
@@ -245,6 +257,18 @@ class MapNotFoundError(StoreError, LookupError):
     """The collection has no map."""
 
 
+class EncodingNotFoundError(StoreError, LookupError):
+    """The collection has no encoding of its slides of that name."""
+
+
+class UnknownEncoderError(EmbedStoreError, LookupError):
+    """No slide encoder has that name."""
+
+
+class EncoderMismatchError(StoreError, ValueError):
+    """A slide encoder wants tiles of another extractor, or is not the one that an encoding was made with."""
+
+
 class JobNotFoundError(StoreError, LookupError):
     """There is no such job, or what it wrote is no longer kept."""
 
@@ -255,6 +279,10 @@ class JobsFullError(EmbedStoreError, RuntimeError):
 
 class ExportError(EmbedStoreError, ValueError):
     """There is nothing to export in the requested format, or the output cannot be written."""
+
+
+class LayoutExportError(ExportError):
+    """A slide cannot be written in the layout of another tool; the others of the export can."""
 
 
 class QueryError(EmbedStoreError, ValueError):
@@ -270,6 +298,13 @@ class PictureNotFoundError(EmbedStoreError, LookupError):
 
 class RunError(EmbedStoreError, RuntimeError):
     """The run cannot go on: workers died more often than it allows, or an extractor failed."""
+
+
+class ProcessEndedError(EmbedStoreError, RuntimeError):
+    """A process that reads files ended, or was ended, before it answered; the message says how.
+
+    Whoever asked it says which file that costs, by an error of the file.
+    """
 
 
 class WorkerDiedError(EmbedStoreError, RuntimeError):

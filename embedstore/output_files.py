@@ -3,27 +3,45 @@
 import contextlib
 import hashlib
 import os
+import re
 import secrets
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from embedstore.errors import ExportError
+from embedstore.quantities import human_bytes
 
 #: The longest name of a file or folder, bytes, on Linux; on macOS and Windows as many characters.
 NAME_BYTES = 255
+#: What is written to has changed within this time, seconds.
+LEFTOVER_S = 3600.0
+#: What is written of a tile beside its vector, and of a file beside its tiles, at most, bytes.
+ROW_BYTES, FILE_BYTES = 400, 1_000_000
+#: Endings of files: a folder of such a name is meant as a file by whoever names it.
+FILE_ENDINGS = frozenset({
+    ".arrow", ".avro", ".bmp", ".csv", ".dcm", ".feather", ".geojson", ".gif", ".gz", ".h5", ".h5ad", ".hdf5", ".htm",
+    ".html", ".jpeg", ".jpg", ".json", ".jsonl", ".log", ".md", ".npy", ".npz", ".parquet", ".pdf", ".pkl", ".png",
+    ".pt", ".svg", ".tif", ".tiff", ".toml", ".tsv", ".txt", ".webp", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip",
+})  # fmt: skip
+_PART = re.compile(r"\.[0-9a-f]{16}\.part")
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, *, keep_suffix: bool = True) -> Iterator[Path]:
     """A temporary path to write to, which is renamed to `path` at the end, or deleted after an error.
 
     Missing folders are made.
 
+    Args:
+        keep_suffix: The temporary path has the suffix of `path`, by which some writers choose the format. Without it,
+            what a killed process left is taken for a file of that kind by nobody.
     Raises:
         ExportError: nothing can be written there.
     """
     path = Path(path)
-    part = _touch(path)
+    part = _touch(path, path.suffix if keep_suffix else "")
     try:
         yield part
         part.replace(path)
@@ -35,23 +53,102 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def require_room(folder: Path, size: int, *, then: str) -> None:
+    """Check that a file has room before it is written: libhdf5 2.0 crashes where the disk is full at its end.
+
+    Args:
+        folder: Where it is written.
+        size: What it takes at most, bytes.
+        then: What to do once there is space.
+    Raises:
+        ExportError: it has none.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise ExportError(
+            f"cannot write to {str(folder)!r}: the next file takes up to {human_bytes(size)}, and {human_bytes(free)} "
+            f"are free; free some space, {then}"
+        )
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder to write to, which is renamed to `path` at the end, or deleted after an error.
+
+    A folder that stands at `path` is replaced. Missing folders are made.
+
+    Raises:
+        ExportError: nothing can be written there.
+    """
+    path = Path(path)
+    part, old = (path.with_name(f".{secrets.token_hex(8)}.part") for _ in range(2))
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if path.is_dir():
+            path.replace(old)
+        part.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, f"{error.strerror or error}; free some space, or name another place") from error
+    finally:
+        for each in (part, old):
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes began to write, in a folder and those in it: what has not changed for an hour."""
+    old = time.time() - LEFTOVER_S
+    for part in folder.rglob(".*.part"):
+        with contextlib.suppress(OSError):  # another process deletes or renames it
+            if _PART.fullmatch(part.name) and part.stat().st_mtime < old:
+                shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+
 def require_file(path: str | Path) -> None:
     """Check that a file can be written, before some long work; missing folders are made.
 
     Raises:
         ExportError: nothing can be written there.
     """
-    _touch(Path(path)).unlink()
+    _touch(Path(path), "").unlink()
 
 
-def require_folder(path: str | Path) -> None:
+def require_picture(path: str | Path, *, option: str) -> None:
+    """Check that a picture can be written to a file, before it is drawn; missing folders are made.
+
+    Args:
+        path: The file; its ending is the picture's format.
+        option: Which of the user's words named it, for errors, such as "montage".
+    Raises:
+        ExportError: the ending is of no picture that can be written, or nothing can be written there.
+    """
+    from PIL import Image
+
+    path = Path(path)
+    Image.init()
+    if Image.EXTENSION.get(path.suffix.lower()) not in Image.SAVE:
+        found = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+        raise ExportError(f"{option} {path} {found}; expected a picture, such as {path.with_suffix('.png')}")
+    require_file(path)
+
+
+def require_folder(path: str | Path, *, or_file: str = "") -> None:
     """Make a folder, and check that it can be written to, before some long work.
 
+    Args:
+        path: The folder. One whose name ends as a file's does is not made; it may stand there.
+        or_file: What may be named instead, for errors, such as "a .png file".
     Raises:
-        ExportError: nothing can be written there.
+        ExportError: nothing can be written there, or a file is named.
     """
     folder = Path(path)
+    _require_no_table(folder)
     try:
+        if folder.suffix.lower() in FILE_ENDINGS and not folder.exists():
+            other = f", or {or_file}" if or_file else ""
+            raise _cannot_write(
+                path, f"it ends in {folder.suffix}, as a file does, and a folder is written; name a folder{other}"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f".{secrets.token_hex(8)}.part"
         part.touch(exist_ok=False)
@@ -91,10 +188,11 @@ def file_name(name: str, suffix: str = "") -> str:
     return name + suffix
 
 
-def _touch(path: Path) -> Path:
+def _touch(path: Path, suffix: str) -> Path:
     """Make the empty file that is written to before it gets the name `path`."""
-    # Some writers choose the format by the suffix. A name that others could tell, they could make a link elsewhere.
-    part = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
+    _require_no_table(path)
+    # A name that others could tell, they could make a link elsewhere.
+    part = path.with_name(f".{secrets.token_hex(8)}.part{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():  # a name that is too long raises here
@@ -105,6 +203,13 @@ def _touch(path: Path) -> Path:
     except OSError as error:
         raise _cannot_write(path, f"{error.strerror or error}; name another place") from error
     return part
+
+
+def _require_no_table(path: Path) -> None:
+    """Raise ExportError where a path lies in the folder of a store's table."""
+    for folder in (path, *path.parents):
+        if folder.suffix == ".lance" and (folder / "_versions").is_dir():
+            raise _cannot_write(path, f"{folder} is a table of a store; name another place")
 
 
 def _cannot_write(path: str | Path, reason: str) -> ExportError:

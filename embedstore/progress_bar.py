@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from embedstore.progress import OnProgress, Progress
@@ -13,6 +14,8 @@ from embedstore.progress import OnProgress, Progress
 log = logging.getLogger(__name__)
 
 LOG_S = 30.0  # seconds between two log lines
+#: What long calls report to that were given no function.
+_default: ContextVar[OnProgress | None] = ContextVar("default", default=None)
 
 
 @contextlib.contextmanager
@@ -20,9 +23,10 @@ def progress_bar(on_progress: OnProgress | None) -> Iterator[OnProgress]:
     """The function that a long call reports to: the caller's own, else a bar or log lines.
 
     Args:
-        on_progress: The caller's function; None shows a bar where stderr is a terminal or a notebook's, and writes a
-            log line every half minute elsewhere.
+        on_progress: The caller's function; None stands for that of `reporting_to`. Without any, a bar is shown where
+            stderr is a terminal or a notebook's, and a log line written every half minute elsewhere.
     """
+    on_progress = on_progress or _default.get()
     if on_progress is not None:
         yield on_progress
     elif sys.stderr.isatty() or "ipykernel" in sys.modules:
@@ -30,6 +34,16 @@ def progress_bar(on_progress: OnProgress | None) -> Iterator[OnProgress]:
             yield bar
     else:
         yield _LogLines()
+
+
+@contextlib.contextmanager
+def reporting_to(on_progress: OnProgress) -> Iterator[None]:
+    """Let long calls that are given no function report to this one meanwhile."""
+    token = _default.set(on_progress)
+    try:
+        yield
+    finally:
+        _default.reset(token)
 
 
 class _Bar:

@@ -5,12 +5,17 @@ import re
 #: {command: its call, with a place for keywords}; the longest that a message begins with counts.
 CALLS = {
     "compact": "store.compact({})",
+    "encode-slides": "collection.encode_slides({})",
+    "evaluate": "store.evaluate({})",
+    "export": "store.export({})",
     "extractors": "embedstore.list_extractors()",
     "fit-augmenter": "store.fit_augmenter({})",
     "fit-head": "store.fit_head({})",
     "heads": "store.heads",
+    "import": "store.import_features({})",
     "index": "collection.update_index({})",
     "ingest": "store.ingest({})",
+    "label export": "store.labels.export({})",
     "label history": "store.labels.history({})",
     "label import": "store.labels.read({})",
     "label ls": "store.labels",
@@ -20,6 +25,7 @@ CALLS = {
     "map": "collection.make_map({})",
     "predict": "head.predict({})",
     "rm": "store.remove({})",
+    "rm --encoding": "collection.remove_encoding({})",
     "rm --views": "store.remove_views(collection)",
     "rm --column": "store.remove_columns({})",
     "select-extractor": "store.select_extractor({})",
@@ -29,9 +35,18 @@ CALLS = {
     "token create": "store.tokens.create({})",
     "token ls": "store.tokens.table",
     "token revoke": "store.tokens.revoke(name)",
+    "zero-shot": "store.zero_shot_head({})",
 }
 #: What a call takes first.
-POSITIONAL = {"ingest": "slides", "label import": "files", "fit-head": "task"}
+POSITIONAL = {
+    "export": "path",
+    "fit-head": "task",
+    "import": "folder",
+    "ingest": "slides",
+    "label export": "out",
+    "label import": "files",
+    "zero-shot": "task, classes",
+}
 #: {flag: the keyword whose dictionary has it}; other flags are keywords themselves.
 SECTIONS = {
     "address": "execution",
@@ -45,27 +60,38 @@ SECTIONS = {
     "max-unreadable": "reading",
     "min-extractors": "run",
     "min-tissue": "tiling",
+    "ray": "execution",
     "reader": "reading",
     "split": "split",
+    "split-file": "split",
     "tissue": "tissue",
 }
-NAMES = {"class": "of_class", "out": "path", "split": "kind", "tissue": "method"}
+NAMES = {
+    "class": "of_class",
+    "encoding": "encoder",
+    "out": "path",
+    "split": "kind",
+    "split-file": "file",
+    "tissue": "method",
+}
 SWITCHES = (
     "in-process",
     "insecure",
+    "keep-seen",
     "merge",
     "replace",
     "retry-failed",
+    "same-extractor",
     "skip-invalid",
     "skip-unknown-slides",
     "trust-extractor",
 )
-LISTS = {"column": "columns", "force": "force", "slide": "slides"}
+LISTS = {"column": "columns", "force": "force", "leave-out": "leave_out", "slide": "slides"}
 #: Flags that a call in Python has no need of: its object knows them.
 IMPLIED = ("head", "store", "task", "tiles")
-_COMMAND = r"`embedstore ([a-z-]+(?: (?:import|ls|history|undo|create|revoke)\b)?)([^`]*)`"
+_COMMAND = r"`embedstore ([a-z-]+(?: (?:import|export|ls|history|undo|create|revoke)\b)?)([^`]*)`"
 _VALUES = "all|bounds|cpu|flat|holdout|ivf_rq|kfold|level0|none|openslide|random|slide"
-_FLAG = rf"--([a-z][a-z-]*)(?: (\d[\d.]*\d|\d|[A-Z]{{2,}}|(?:{_VALUES})\b))?"
+_FLAG = rf"--([a-z][a-z0-9-]*)(?: (\d[\d.]*\d|\d|[A-Z]{{2,}}|(?:{_VALUES})\b))?"
 
 
 def python_terms(message: str) -> str:
@@ -73,7 +99,9 @@ def python_terms(message: str) -> str:
     terms = []
     for command, rest in re.findall(_COMMAND, message):
         command += " --tiles" * ("--tiles" in rest)
-        command += next((f" --{what}" for what in ("views", "column") if command == "rm" and f"--{what}" in rest), "")
+        command += next(
+            (f" --{what}" for what in ("views", "column", "encoding") if command == "rm" and f"--{what}" in rest), ""
+        )
         call = CALLS.get(command)
         if call is not None:
             implied = (*IMPLIED, *["collection"] * call.startswith("collection."))

@@ -90,6 +90,22 @@ def tile_path(folder: str, name: str) -> str:
     return os.path.join(folder, name)  # noqa: PTH118 - a Path would take a / out of an address
 
 
+def as_store(path: str | Path) -> str:
+    """What to say of a folder in which files of another kind were expected; "" unless it is a store, or a table of one.
+
+    A store is told by the name of its table of slides, as this is asked where nothing was found, also below the store.
+    """
+    folder = Path(path)
+    for store in (folder, folder.parent):
+        if (store / "slides.lance").is_dir() and (store == folder or folder.suffix == ".lance"):
+            return (
+                f"{store} is a store of embedstore: name it with --store (`embedstore ls --store {store}` shows what "
+                f"it holds), or write its vectors into files first, with `embedstore export --store {store} --layout "
+                "parquet --out FOLDER`"
+            )
+    return ""
+
+
 def exists_or_remote(path: str | Path | None) -> bool:
     """Whether there is a file or folder; an address is looked up when it is opened."""
     return bool(path) and (is_uri(str(path)) or Path(str(path)).exists())

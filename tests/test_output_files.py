@@ -7,7 +7,8 @@ import pytest
 
 from embedstore.errors import ExportError
 from embedstore.export import export_scope, write_geojson, write_table
-from embedstore.output_files import atomic_write, file_name, require_file, require_folder, slide_path
+from embedstore.export_format import require_place
+from embedstore.output_files import atomic_write, file_name, require_file, require_folder, require_picture, slide_path
 from tests.export.prediction_scene import grid, make_store
 from tests.store.predicted import facts, predict, two
 
@@ -132,3 +133,47 @@ def test_a_link_that_another_user_has_made_is_not_written_through(tmp_path: Path
     with pytest.raises(ExportError, match="File exists"), atomic_write(tmp_path / "x.csv") as part:
         part.write_text("mine")
     assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_folder_is_not_made_under_the_name_of_a_file(tmp_path: Path):
+    with pytest.raises(ExportError, match=r"rows.csv': it ends in .csv, as a file does, .*; name a folder, or a x"):
+        require_folder(tmp_path / "rows.csv", or_file="a x")
+    assert list(tmp_path.iterdir()) == []
+    for name in ("run.2026-11", "v1.2", "slide.svs", "cells.zarr"):
+        require_folder(tmp_path / name)
+    (tmp_path / "old.csv").mkdir()
+    require_folder(tmp_path / "old.csv")
+
+
+def test_nothing_is_written_into_the_table_of_a_store(tmp_path: Path):
+    (tmp_path / "slides.lance" / "_versions").mkdir(parents=True)
+    for write in (require_folder, require_file):
+        for place in ("slides.lance/maps", "slides.lance/maps/b.csv"):
+            with pytest.raises(ExportError, match=r"slides\.lance is a table of a store; name another place"):
+                write(tmp_path / place)
+    require_file(tmp_path / "x.lance" / "a.csv")  # a folder that only has such a name
+
+
+def test_a_picture_is_named_as_one(tmp_path: Path):
+    for name in ("map", "map.csv", "map.svs"):
+        with pytest.raises(ExportError, match=r"--out .* (ends in|has no ending).*; expected a picture, such as .*png"):
+            require_picture(tmp_path / name, option="--out")
+    require_picture(tmp_path / "map.jpeg", option="--out")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "name", "told"),
+    [
+        ("csv", "rows.parquet", r"ends in .parquet; csv writes one file, which ends in .csv, such as .*rows.csv"),
+        ("parquet", "rows", r"has no ending; parquet writes one file, which ends in .parquet"),
+        ("slides", "rows.h5ad", r"which ends in .csv or .parquet or .json"),
+        ("anndata", "", r"is a folder; anndata writes one file, such as .*tiles.h5ad"),
+        ("png", "maps.jpg", r"as a file does, and a folder is written; name a folder, or a .png file for one slide"),
+        ("geojson", "a.csv", r"name a folder, or a .geojson file"),
+        ("dicom", "a.dcm", r"name a folder$"),
+    ],
+)
+def test_a_place_is_of_the_kind_that_the_format_writes(tmp_path: Path, chosen, name: str, told: str):
+    with pytest.raises(ExportError, match=told):
+        require_place(tmp_path / name, chosen)
+    assert list(tmp_path.iterdir()) == []

@@ -21,11 +21,14 @@ from embedstore.python_terms import CALLS, python_terms
 from embedstore.search_config import SearchConfig
 from embedstore.service_config import ServiceConfig
 from heads import config as heads_config
+from heads.prompts import ZeroShotConfig
 from tests.packaging.sources import nodes, source_files
 
-#: Of pip, of vips, of a module run as a script; and what only the command line has.
+#: Of pip, of hf, of vips, of a module run as a script; and what only the command line has.
 NO_FLAGS = {
     "json",
+    "list",
+    "local-dir",
     "force-reinstall",
     "quiet",
     "tile",
@@ -53,6 +56,7 @@ CSS = {"accent", "card", "ink", "line", "paper"}
         ("`embedstore map --collection c` makes it", "collection.make_map()"),
         ("`embedstore status` lists them; `embedstore status` too", "store.status"),
         ("`ray start --head`, or leave --address out", "execution={'address': …}"),
+        ("`embedstore rm --encoding c/mean` removes it", "collection.remove_encoding(encoder=…)"),
         ("pass a file with --weights FILE", "ExtractorConfig(ref=…, weights=…)"),
     ],
 )
@@ -82,7 +86,7 @@ def _texts() -> list[str]:
 
 def test_every_flag_of_a_message_is_a_keyword():
     """A flag that is renamed in Python belongs into the table of `embedstore.python_terms`."""
-    flags = {flag for text in _texts() for flag in re.findall(r"--([a-z][a-z-]+)\b(?!:)", text)} - NO_FLAGS - CSS
+    flags = {flag for text in _texts() for flag in re.findall(r"--([a-z][a-z0-9-]+)\b(?!:)", text)} - NO_FLAGS - CSS
     calls = [
         member
         for kind in (api.Store, api.Collection, api.Head, api.Labels, api.Tokens)
@@ -91,7 +95,16 @@ def test_every_flag_of_a_message_is_a_keyword():
     keywords = {name for call in (*calls, api.inspect_tissue) for name in inspect.signature(call).parameters}
     modules = [vars(config), vars(heads_config)]
     configs = [each for names in modules for each in names.values() if dataclasses.is_dataclass(each)]
-    for kind in (*configs, ExportRequest, ExtractorConfig, ImportConfig, SearchConfig, AccessConfig, ServiceConfig):
+    for kind in (
+        *configs,
+        ExportRequest,
+        ExtractorConfig,
+        ImportConfig,
+        SearchConfig,
+        AccessConfig,
+        ServiceConfig,
+        ZeroShotConfig,
+    ):
         keywords |= {field.name for field in dataclasses.fields(kind)}
     for flag in flags - {"store", "no-picture"}:
         names = re.findall(r"(\w+)=|'(\w+)':", python_terms(f"pass --{flag}"))
@@ -102,6 +115,6 @@ def test_every_command_of_a_message_has_a_call():
     commands = {
         found
         for text in _texts()
-        for found in re.findall(r"`embedstore ([a-z-]+(?: (?:import|ls|history|undo|create|revoke)\b)?)", text)
+        for found in re.findall(r"`embedstore ([a-z-]+(?: (?:import|export|ls|history|undo|create|revoke)\b)?)", text)
     }
     assert commands and commands <= CALLS.keys() | {"doctor", "serve"}, commands - CALLS.keys()

@@ -8,23 +8,21 @@ import contextlib
 import math
 import mmap
 import os
-import signal
-import subprocess
-import sys
 import tempfile
-import threading
-import weakref
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-import embedstore.errors
-from embedstore.errors import RegionReadError, RunError, SlideError, SlideFormatError, SlideNotFoundError
+from embedstore.child_process import ChildProcess, give_back, take
+from embedstore.config import Downsample
+from embedstore.errors import ProcessEndedError, RegionReadError, SlideError, SlideFormatError, SlideNotFoundError
+from embedstore.slides.readers.zarr_image import find_images
 from embedstore.slides.slide import Pixels, Slide, SlideHeader
+from embedstore.zarr_files import is_zarr
 
 CODE = """
 import sys
@@ -38,8 +36,8 @@ MOST_BYTES = 4 << 30
 MOST_IMAGE_BYTES = 2 << 30
 #: Of CPU, for one request: a block of 16 million JPEG 2000 pixels, the most costly one known, takes 3.
 MOST_CPU_S = 60
-#: Processes that wait for their next slide: a start takes 0.3 s.
-MOST_IDLE = 4
+#: Pixels of a level that are read for the squares of one request, unless one square has more.
+MOST_SQUARES_PX = 16_000_000
 #: No answer for so long is none. Only a file system that hangs is so slow: decoding has a limit of its own.
 ANSWER_S = 600.0
 #: The same of fastslide, whose threads wait for each other for ever on some damaged files, without taking CPU time.
@@ -47,8 +45,6 @@ FASTSLIDE_ANSWER_S = 60.0
 #: The same for closing a slide, which takes no time.
 CLOSE_S = 5.0
 WHAT_NEXT = "the file is damaged, or a decoder has a bug; copy the file again, or try another --reader"
-#: Libraries start a thread a core otherwise, with address space for each.
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class OpenedSlide(NamedTuple):
@@ -58,6 +54,7 @@ class OpenedSlide(NamedTuple):
     header: SlideHeader
     warnings: list[str]
     passed_over: dict[str, str]
+    reductions: list[tuple[int, ...]]
 
 
 def check_reader(reader: str) -> None:
@@ -125,23 +122,23 @@ def read_image_apart(
     Raises:
         RegionReadError: as of `read_image` and `decode_image`; or its decoder crashed, or took too long.
     """
-    process = _take()
+    process = take(_idle, _SlideProcess)
     process.answer_s = ANSWER_S if answer_s is None else answer_s
     is_sent = isinstance(source, bytes)
     try:
         return process.decode(source if isinstance(source, bytes) else str(source), most_px)
-    except _ProcessEndedError as error:
+    except ProcessEndedError as error:
         what = "the image" if is_sent else f"image {str(source)!r}"
         raise RegionReadError(f"{what}: the process that decoded it {error}; save it again") from error
     finally:
         if is_sent:
             process.end()
         else:
-            _give_back(process)
+            give_back(_idle, process)
 
 
 def check_file(path: str | Path) -> str:
-    """Check that a path may be a slide, and return it as a string.
+    """Check that a path may be a slide, and return it as a string; of a Zarr folder, the file that names its image.
 
     Raises:
         SlideNotFoundError: there is no file.
@@ -149,6 +146,8 @@ def check_file(path: str | Path) -> str:
     """
     file = Path(path)
     try:
+        if is_zarr(file) and (images := find_images(file)):
+            file = images[0]
         if not file.exists():
             raise SlideNotFoundError(f"slide {str(path)!r}: no such file")
         if file.is_dir():
@@ -166,107 +165,41 @@ def check_file(path: str | Path) -> str:
     return str(file)
 
 
-class _ProcessEndedError(Exception):
-    """The process ended, or was ended, before it answered; the message says how."""
-
-
-class _SlideProcess:
+class _SlideProcess(ChildProcess):
     """A process that reads one slide at a time."""
 
     def __init__(self) -> None:
-        ours, theirs = Pipe()
         self._fd = _shared_memory()
-        root = str(Path(embedstore.errors.__file__).parent.parent)
-        arguments = [str(theirs.fileno()), str(self._fd), *(path for path in sys.path if path), root]
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-c", CODE, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # where C libraries write what they think of a file
-                pass_fds=(theirs.fileno(), self._fd),
-                env=os.environ | ONE_THREAD,
-            )
-        except OSError as error:
-            os.close(self._fd)
-            ours.close()
-            raise RunError(f"no process to read slides in can be started: {error.strerror or error}") from error
-        finally:
-            theirs.close()
-        self._connection, self._process, self._pid = ours, process, os.getpid()
+        super().__init__(CODE, what="slides", most_cpu_s=MOST_CPU_S, descriptors=[self._fd])
         self._buffer: mmap.mmap | None = None
-        self._reserved: Pixels | None = None
-        self._lock = threading.Lock()
         self.answer_s = ANSWER_S
-        self._how = ""  # it ended
-        self.end = weakref.finalize(self, _end, ours, process, self._fd)
 
-    @property
-    def usable(self) -> bool:
-        """Whether it can be asked: it has not ended, and this process is no fork of the one that started it."""
-        return self._pid == os.getpid() and self.end.alive and self._process.poll() is None
-
-    def kill(self) -> None:
-        """End it at once; whoever waits for its answer is told that it was killed."""
-        self._process.kill()
-
-    def ask(self, method: str, *arguments: Any) -> Any:
-        """The result of a method of the server; raises its error, or _ProcessEndedError."""
+    def fill(self, method: str, out: Pixels, *arguments: Any) -> Any:
+        """Fill an array by a method that takes its shape and puts pixels into the shared memory; errors as in `ask`."""
         with self._lock:
-            return self._ask(method, arguments)
-
-    def reserve(self, shape: tuple[int, int, int]) -> Pixels:
-        """An array that `fill` fills without a copy."""
-        self._reserved = self._shared(0, shape)
-        return self._reserved
-
-    def fill(self, level: int, x: int, y: int, out: Pixels) -> None:
-        """Fill an array with pixels of a level; errors as in `ask`."""
-        height, width = out.shape[:2]
-        with self._lock:
-            reserved = self._reserved
-            offset = 0 if reserved is None or out is reserved else reserved.size
             if not self.end.alive:  # while this thread waited; its memory is gone
-                raise _ProcessEndedError(self._how)
-            pixels = out if out is reserved else self._shared(offset, out.shape)
-            self._ask("fill", (level, x, y, width, height, offset))
-            if out is not reserved:
-                out[:] = pixels
+                raise ProcessEndedError(self._how)
+            pixels = self._shared(out.shape)
+            answer = self._ask(method, out.shape, *arguments, answer_s=self.answer_s)
+            out[:] = pixels
+            return answer
 
     def decode(self, source: str | bytes, most_px: int | None) -> Pixels:
         """The pixels of an image: a file, or its bytes."""
         with self._lock:
             if isinstance(source, bytes):
-                self._shared(0, (len(source),))[:] = np.frombuffer(source, np.uint8)
-            shape = self._ask("decode", (len(source) if isinstance(source, bytes) else source, most_px))
-            return self._shared(0, shape).copy()
+                self._shared((len(source),))[:] = np.frombuffer(source, np.uint8)
+            sent = len(source) if isinstance(source, bytes) else source
+            shape = self._ask("decode", sent, most_px, answer_s=self.answer_s)
+            return self._shared(shape).copy()
 
-    def _shared(self, offset: int, shape: tuple[int, ...]) -> Pixels:
-        """A part of the shared memory, which grows as needed; older parts stay where they are."""
+    def _shared(self, shape: tuple[int, ...]) -> Pixels:
+        """The shared memory, which grows as needed, as an array."""
         size = math.prod(shape)
-        if self._buffer is None or len(self._buffer) < offset + size:
-            os.ftruncate(self._fd, offset + size)
+        if self._buffer is None or len(self._buffer) < size:
+            os.ftruncate(self._fd, size)
             self._buffer = mmap.mmap(self._fd, 0)
-        return np.frombuffer(self._buffer, np.uint8, size, offset).reshape(shape)
-
-    def _ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
-        try:
-            self._connection.send((method, arguments))
-            if not self._connection.poll(self.answer_s):
-                self.end()
-                self._how = f"gave no answer within {self.answer_s:g} s"
-                raise _ProcessEndedError(self._how)
-            result, error = self._connection.recv()
-        except (EOFError, OSError) as error:
-            self.end()
-            self._how = self._how or _how(self._process.returncode)
-            raise _ProcessEndedError(self._how) from error
-        except BaseException:  # Ctrl-C, say: its answer would be taken for that to the next request
-            self.end()
-            raise
-        if error is not None:
-            raise error
-        return result
+        return np.frombuffer(self._buffer, np.uint8, size).reshape(shape)
 
 
 def _shared_memory() -> int:
@@ -277,43 +210,7 @@ def _shared_memory() -> int:
         return os.dup(file.fileno())
 
 
-def _end(connection: Connection, process: "subprocess.Popen[bytes]", fd: int) -> None:
-    connection.close()
-    os.close(fd)
-    try:
-        process.wait(0.2)  # it ends by itself when the connection is closed, unless it is decoding
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _how(code: int) -> str:
-    if code == -signal.SIGXCPU:
-        return f"took more than {MOST_CPU_S} s of CPU time"
-    if code == -signal.SIGKILL:
-        return "was killed, as systems do when memory runs out"
-    if code < 0:
-        return f"crashed ({signal.strsignal(-code)})"
-    return f"ended with exit code {code}"
-
-
 _idle: list[_SlideProcess] = []
-
-
-def _take() -> _SlideProcess:
-    with contextlib.suppress(IndexError):
-        while True:
-            process = _idle.pop()
-            if process.usable:
-                return process
-    return _SlideProcess()
-
-
-def _give_back(process: _SlideProcess) -> None:
-    if process.usable and len(_idle) < MOST_IDLE:
-        _idle.append(process)
-    else:
-        process.end()
 
 
 class _ProcessSlide(Slide):
@@ -328,21 +225,22 @@ class _ProcessSlide(Slide):
         niceness: int,
         on_close: Callable[[], None] | None,
     ) -> None:
-        process = _take()
+        process = take(_idle, _SlideProcess)
         process.answer_s = answer_s
         self._file, self._on_close = file, on_close
         try:
             with _called(file, name):
-                opened: OpenedSlide = process.ask("open", file, reader, niceness)
-        except _ProcessEndedError as error:
+                opened: OpenedSlide = process.ask("open", file, reader, niceness, answer_s=answer_s)
+        except ProcessEndedError as error:
             raise SlideFormatError(f"slide {name!r}: the process that opened it {error}; {WHAT_NEXT}") from error
         except BaseException:
-            _give_back(process)
+            give_back(_idle, process)
             raise
         super().__init__(name, opened.header)
         self.reader = opened.reader
         self.warnings = [warning.replace(file, name) for warning in opened.warnings]
         self.passed_over = {reader: why.replace(file, name) for reader, why in opened.passed_over.items()}
+        self.reductions = opened.reductions
         self._process: _SlideProcess | None = process
         self._ended: str | None = None
 
@@ -356,26 +254,46 @@ class _ProcessSlide(Slide):
 
     def expect_stride(self, stride_l0: int) -> None:
         if self._process is not None:
-            self._process.ask("expect_stride", stride_l0)
+            self._process.ask("expect_stride", stride_l0, answer_s=self._process.answer_s)
 
-    def region_buffer(self, width: int, height: int) -> Pixels:
-        return (
-            super().region_buffer(width, height) if self._process is None else self._process.reserve((height, width, 3))
-        )
+    def read_squares(
+        self,
+        xy_l0: NDArray[np.integer],
+        level: int,
+        *,
+        edge_l0: int,
+        out: Pixels,
+        downsample: Downsample = "area",
+    ) -> list[RegionReadError | None]:
+        errors: list[RegionReadError | None] = []
+        most = max(1, MOST_SQUARES_PX // max(1, round(edge_l0 / self.level_downsamples[level])) ** 2)
+        for start in range(0, len(out), most):
+            some, tiles = xy_l0[start : start + most], out[start : start + most]
+            what = f"{len(tiles)} square(s) of {edge_l0} px from {some[0].tolist()} of level {level} on"
+            try:
+                errors += self._ask_to_fill("squares", tiles, what, some, level, edge_l0, downsample)
+            except RegionReadError as error:
+                tiles[:] = 0
+                errors += [error] * len(tiles)
+        return [error and RegionReadError(str(error).replace(self._file, self.path)) for error in errors]
 
     def _fill(self, level: int, x: int, y: int, out: Pixels) -> None:
+        self._fill_reduced(level, 1, x, y, out)
+
+    def _fill_reduced(self, level: int, reduce: int, x: int, y: int, out: Pixels) -> None:
+        what = f"{out.shape[1]}×{out.shape[0]} px at {x},{y} of level {level}"
+        self._ask_to_fill("fill", out, what, level, reduce, x, y)
+
+    def _ask_to_fill(self, method: str, out: Pixels, what: str, *arguments: Any) -> Any:
         process = self._process
         if process is None:
             raise RegionReadError(self._ended or f"slide {self.path!r} is closed")
         try:
             with _called(self._file, self.path):
-                process.fill(level, x, y, out)
-        except _ProcessEndedError as error:
+                return process.fill(method, out, *arguments)
+        except ProcessEndedError as error:
             self._process = None
-            self._ended = (
-                f"slide {self.path!r}: the process that read {out.shape[1]}×{out.shape[0]} px at {x},{y} of level "
-                f"{level} {error}; {WHAT_NEXT}"
-            )
+            self._ended = f"slide {self.path!r}: the process that read {what} {error}; {WHAT_NEXT}"
             raise RegionReadError(self._ended) from error
 
     def close(self) -> None:
@@ -384,12 +302,11 @@ class _ProcessSlide(Slide):
         try:
             if process is None:
                 return
-            process.answer_s = CLOSE_S
             try:
-                process.ask("close")
-            except _ProcessEndedError:
+                process.ask("close", answer_s=CLOSE_S)
+            except ProcessEndedError:
                 return
-            _give_back(process)
+            give_back(_idle, process)
         finally:
             if on_close is not None:
                 on_close()

@@ -1,20 +1,20 @@
 """The process in which one slide is read; `slide_process.py` starts it and talks to it."""
 
-import contextlib
+import math
 import mmap
 import os
 import resource
-import signal
-from multiprocessing.connection import Connection
-from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from embedstore.child_server import address_space, answer_requests, limit
+from embedstore.config import Downsample
 from embedstore.errors import EmbedStoreError, RegionReadError, SlideFormatError
 from embedstore.slides.readers.opening import open_here
 from embedstore.slides.readers.slide_process import MOST_BYTES, MOST_CPU_S, MOST_IMAGE_BYTES, OpenedSlide
-from embedstore.slides.slide import Slide, SlideHeader
+from embedstore.slides.slide import Pixels, Slide, SlideHeader
 
 
 def serve(connection_fd: int, buffer_fd: int) -> None:
@@ -24,22 +24,8 @@ def serve(connection_fd: int, buffer_fd: int) -> None:
         connection_fd: Socket of requests, (method, arguments), and answers, (result, error).
         buffer_fd: Memory in which the pixels of a region are handed over.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other process, which hangs up
     cv2.setNumThreads(1)
-    _limit(resource.RLIMIT_AS, _address_space() + MOST_BYTES)
-    connection, server = Connection(connection_fd), _Server(buffer_fd)
-    while True:
-        try:
-            method, arguments = connection.recv()
-        except (EOFError, OSError):
-            return
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        _limit(resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime) + MOST_CPU_S)
-        try:
-            answer: tuple[Any, EmbedStoreError | None] = getattr(server, method)(*arguments), None
-        except EmbedStoreError as error:
-            answer = None, error
-        connection.send(answer)
+    answer_requests(connection_fd, _Server(buffer_fd), most_bytes=MOST_BYTES, most_cpu_s=MOST_CPU_S)
 
 
 class _Server:
@@ -66,24 +52,41 @@ class _Server:
             vendor=slide.vendor,
             properties=slide.properties,
         )
-        return OpenedSlide(slide.reader, header, slide.warnings, slide.passed_over)
+        return OpenedSlide(slide.reader, header, slide.warnings, slide.passed_over, slide.reductions)
 
     def expect_stride(self, stride_l0: int) -> None:
         self._opened().expect_stride(stride_l0)
 
-    def fill(self, level: int, x: int, y: int, width: int, height: int, offset: int) -> None:
-        slide, size = self._opened(), 3 * width * height
-        if self._buffer is None or len(self._buffer) < offset + size:
-            self._buffer = mmap.mmap(self._fd, 0)
-        pixels = np.frombuffer(self._buffer, np.uint8, size, offset).reshape(height, width, 3)
+    def fill(self, shape: tuple[int, int, int], level: int, reduce: int, x: int, y: int) -> None:
+        slide = self._opened()
         try:
-            slide._fill(level, x, y, pixels)
+            slide._fill_at(level, reduce, x, y, self._pixels(shape))
         except EmbedStoreError:
             raise
         except Exception as error:
             raise RegionReadError(
-                f"slide {slide.path!r}: {width}×{height} px at {x},{y} of level {level} cannot be read: {_named(error)}"
+                f"slide {slide.path!r}: {shape[1]}×{shape[0]} px at {x},{y} of level {level} cannot be read: "
+                f"{_named(error)}"
             ) from error
+
+    def squares(
+        self, shape: tuple[int, ...], xy_l0: NDArray[np.integer], level: int, edge_l0: int, downsample: Downsample
+    ) -> list[RegionReadError | None]:
+        slide = self._opened()
+        try:
+            return slide.read_squares(xy_l0, level, edge_l0=edge_l0, out=self._pixels(shape), downsample=downsample)
+        except EmbedStoreError:
+            raise
+        except Exception as error:
+            raise RegionReadError(
+                f"slide {slide.path!r}: squares of {edge_l0} px of level {level} cannot be read: {_named(error)}"
+            ) from error
+
+    def _pixels(self, shape: tuple[int, ...]) -> Pixels:
+        size = math.prod(shape)
+        if self._buffer is None or len(self._buffer) < size:
+            self._buffer = mmap.mmap(self._fd, 0)
+        return np.frombuffer(self._buffer, np.uint8, size).reshape(shape)
 
     def decode(self, source: str | int, most_px: int | None) -> tuple[int, ...]:
         """Decode an image: a file, or as many bytes of the shared memory; its pixels lie there afterwards."""
@@ -92,7 +95,7 @@ class _Server:
         if isinstance(source, str):
             pixels = read_image(source)
         else:
-            _limit(resource.RLIMIT_AS, _address_space() + MOST_IMAGE_BYTES)
+            limit(resource.RLIMIT_AS, address_space() + MOST_IMAGE_BYTES)
             with mmap.mmap(self._fd, 0) as buffer:
                 data = buffer[:source]
             pixels = decode_image(data) if most_px is None else decode_image(data, most_px=most_px)
@@ -114,17 +117,3 @@ class _Server:
 
 def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def _address_space() -> int:
-    """Bytes of address space in use; 0 where the system does not tell."""
-    with contextlib.suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
-    return 0
-
-
-def _limit(what: int, most: int) -> None:
-    """Set a soft limit, where the system and the hard limit allow it."""
-    with contextlib.suppress(ValueError, OSError):
-        _, hard = resource.getrlimit(what)
-        resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))

@@ -145,18 +145,34 @@ def test_an_image_that_was_sent_ends_its_process_and_a_file_does_not(fresh, tmp_
         read_image_apart(tmp_path / "b.png")
 
 
-def test_regions_are_those_of_the_reader_with_and_without_a_buffer(drawn_slide):
+def test_regions_are_those_of_the_reader(drawn_slide):
     path = drawn_slide()
     with open_slide(path) as slide, open_here(str(path)) as here:
-        buffer = slide.region_buffer(300, 200)
+        given = np.empty((200, 300, 3), np.uint8)
         for xy_l0 in ((0, 0), (100, 50), (-20, 400), (600, -7)):
             expected = here.read_region(xy_l0, 0, (300, 200))
-            assert slide.read_region(xy_l0, 0, (300, 200), out=buffer) is buffer
-            np.testing.assert_array_equal(buffer, expected)
+            assert slide.read_region(xy_l0, 0, (300, 200), out=given) is given
+            np.testing.assert_array_equal(given, expected)
             np.testing.assert_array_equal(slide.read_region(xy_l0, 0, (300, 200)), expected)
         whole = slide.read_region((0, 0), 0, slide.size_l0)
         np.testing.assert_array_equal(whole, here.read_region((0, 0), 0, here.size_l0))
-        np.testing.assert_array_equal(buffer, expected)  # the larger region left it alone
+        np.testing.assert_array_equal(given, expected)  # the larger region left it alone
+
+
+@pytest.mark.parametrize("downsample", ["area", "dct"])
+def test_squares_are_those_of_the_reader_however_many_are_asked_for_at_once(drawn_slide, monkeypatch, downsample):
+    path = drawn_slide()
+    corners = np.array([(0, 0), (100, 50), (-20, 400), (600, -7)])
+    with open_slide(path) as slide, open_here(str(path)) as here:
+        assert slide.reductions == here.reductions
+        expected, together, apart = (np.empty((len(corners), 64, 64, 3), np.uint8) for _ in range(3))
+        given = {"edge_l0": 128, "downsample": downsample}
+        assert here.read_squares(corners, 0, out=expected, **given) == [None] * len(corners)
+        slide.read_squares(corners, 0, out=together, **given)
+        monkeypatch.setattr(slide_process, "MOST_SQUARES_PX", 1)
+        slide.read_squares(corners, 0, out=apart, **given)
+        np.testing.assert_array_equal(together, expected)
+        np.testing.assert_array_equal(apart, expected)
 
 
 @pytest.mark.parametrize(
@@ -208,3 +224,19 @@ def test_a_file_in_a_closed_folder_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "exists", denied)
     with pytest.raises(SlideFormatError, match="cannot be read: Permission denied"):
         open_slide(tmp_path / "a.svs")
+
+
+def test_a_relative_path_is_one_of_the_working_folder_of_now(fresh, monkeypatch, tmp_path, drawn_slide):
+    """A process that waited was started in another folder, where a slide of that name may be as well."""
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+    drawn = Path(drawn_slide())
+    (tmp_path / "first" / drawn.name).write_bytes(drawn.read_bytes())
+    Image.new("RGB", (40, 30), "white").save(tmp_path / "second" / "image.png")
+    monkeypatch.chdir(tmp_path / "first")
+    with open_slide(drawn.name) as slide:
+        assert slide.path == drawn.name
+    monkeypatch.chdir(tmp_path / "second")
+    assert read_image_apart("image.png").shape == (30, 40, 3)
+    with pytest.raises(SlideNotFoundError):
+        open_slide(drawn.name)

@@ -1,4 +1,4 @@
-"""A command's process has no pandas until something asks for a data frame."""
+"""The process of a command or a worker has no pandas until something asks for a data frame."""
 
 import subprocess
 import sys
@@ -9,11 +9,12 @@ from tests.packaging.sources import REPOSITORY
 
 CODE = """
 import sys
-from cli.pandas_deferred import defer_pandas
+from embedstore.pandas_deferred import defer_pandas
+{first}
 defer_pandas()
 import pyarrow as pa, lance
 from embedstore import api
-table = pa.table({"slide": ["a", None], "n": [1, 2]})
+table = pa.table({{"slide": ["a", None], "n": [1, 2]}})
 assert "pandas" not in sys.modules, "something imports pandas"
 frame = table.to_pandas()
 assert frame["n"].tolist() == [1, 2] and pa.table(frame).select(table.column_names).equals(table)
@@ -21,7 +22,11 @@ assert not [finder for finder in sys.meta_path if "pandas_deferred" in getattr(f
 """
 
 
-def test_pandas_is_imported_when_a_data_frame_is_asked_for():
+@pytest.mark.parametrize("first", ["", "import pyarrow"])
+def test_pandas_is_imported_when_a_data_frame_is_asked_for(first: str):
+    """Also where pyarrow is there already, as in a worker of Ray."""
     pytest.importorskip("pandas")
-    done = subprocess.run([sys.executable, "-c", CODE], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE.format(first=first)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

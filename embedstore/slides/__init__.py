@@ -13,6 +13,7 @@ from embedstore.slides.remote import (
     read_image_apart,
     version_now,
 )
+from embedstore.slides.resize import fit_square
 from embedstore.slides.slide import Pixels, Slide
 from embedstore.slides.sources import (
     FoundSlides,
@@ -37,9 +38,7 @@ from embedstore.slides.tiling import (
     edge_and_stride,
     fingerprint,
     fingerprint_of,
-    fit_square,
     plan_slide,
-    read_square,
     read_tile,
     report_tissue,
     resolve_mpp,
@@ -105,7 +104,6 @@ __all__ = [
     "read_image",
     "read_image_apart",
     "read_mask",
-    "read_square",
     "read_thumbnail",
     "read_tile",
     "report_tissue",

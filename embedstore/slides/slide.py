@@ -1,6 +1,7 @@
 """An open slide: the interface that every reader implements."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -8,10 +9,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embedstore.config import Downsample
 from embedstore.errors import RegionReadError, SlideFormatError
+from embedstore.slides.resize import Pixels, fit_square
 
-Pixels = NDArray[np.uint8]
 WHITE = 255
+#: How much coarser than a tile a level reduced by its decoder may be: the tile is enlarged from it.
+LEAST_RATIO = 0.97
 
 # No scanner's picture is so large: 26 cm at 0.25 µm/px, and 275 billion pixels. What claims more is damaged.
 MOST_EDGE_PX, MOST_PX = 1 << 20, 1 << 38
@@ -53,6 +57,7 @@ class Slide(ABC):
         warnings: What a user should know about the way this slide is read.
         overrules_openslide: What OpenSlide makes of this file is known to be wrong, and `warnings` says why.
         passed_over: {reader: why it was not chosen}; empty where the reader was given by name.
+        reductions: For each level, the factors by which its decoder can shrink it; (1,) where it cannot.
     """
 
     reader: str
@@ -68,6 +73,7 @@ class Slide(ABC):
         self.warnings: list[str] = []
         self.overrules_openslide = False
         self.passed_over: dict[str, str] = {}
+        self.reductions: list[tuple[int, ...]] = [(1,)] * len(self.level_sizes)
 
     @property
     def size_l0(self) -> tuple[int, int]:
@@ -101,12 +107,69 @@ class Slide(ABC):
     def expect_stride(self, stride_l0: int) -> None:  # noqa: B027 - most readers ignore the hint
         """Announce that regions will be read row by row, `stride_l0` level-0 pixels apart; a hint for caches."""
 
-    def region_buffer(self, width: int, height: int) -> Pixels:
-        """(height, width, 3) uint8 for `out` of many regions: those that the reader fills fastest."""
-        return np.empty((height, width, 3), np.uint8)
+    def read_squares(
+        self,
+        xy_l0: NDArray[np.integer],
+        level: int,
+        *,
+        edge_l0: int,
+        out: Pixels,
+        downsample: Downsample = "area",
+    ) -> list[RegionReadError | None]:
+        """Read squares of a level, each resized to a tile.
+
+        Args:
+            xy_l0: (n, 2) top-left corners as (x, y), level-0 pixels.
+            level: Index of the level.
+            edge_l0: Edge of a square, level-0 pixels.
+            out: (n, tile_px, tile_px, 3) uint8 to fill; zeros where a square cannot be read.
+            downsample: How squares are made smaller, as in `TilingConfig`.
+        Returns:
+            For each square why it cannot be read, or None.
+        """
+        tile_px = out.shape[1]
+        reduce = self.reduction(level, edge_l0 / tile_px) if downsample == "dct" else 1
+        edge_px = max(1, round(edge_l0 / (self.level_downsamples[level] * reduce)))
+        region = None if edge_px == tile_px else np.empty((edge_px, edge_px, 3), np.uint8)
+        errors: list[RegionReadError | None] = []
+        for corner, tile in zip(xy_l0.tolist(), out, strict=True):
+            error = None
+            try:
+                self.read_region(
+                    corner, level, (edge_px, edge_px), out=tile if region is None else region, reduce=reduce
+                )
+                if region is not None:
+                    fit_square(region, tile_px, out=tile)
+            except RegionReadError as raised:
+                tile[:], error = 0, raised
+            errors.append(error)
+        return errors
+
+    def reduction(self, level: int, px_l0: float, *, among: Sequence[int] | None = None) -> int:
+        """How many times a level is reduced in decoding for tiles whose pixels are `px_l0` level-0 pixels wide.
+
+        Args:
+            among: Factors to choose from; those of the level when None.
+        """
+        ratio = px_l0 / self.level_downsamples[level]
+        factors = self.reductions[level] if among is None else among
+        return max((factor for factor in factors if ratio >= LEAST_RATIO * factor), default=1)
+
+    def read_square(
+        self, xy_l0: tuple[int, int], level: int, *, edge_l0: int, out: Pixels, downsample: Downsample = "area"
+    ) -> None:
+        """Fill `out`, (tile_px, tile_px, 3) uint8, with a square; otherwise as `read_squares`.
+
+        Raises:
+            RegionReadError: it cannot be decoded.
+        """
+        corners = np.array([xy_l0])
+        error = self.read_squares(corners, level, edge_l0=edge_l0, out=out[None], downsample=downsample)[0]
+        if error is not None:
+            raise error
 
     def read_region(
-        self, xy_l0: tuple[int, int], level: int, size: tuple[int, int], *, out: Pixels | None = None
+        self, xy_l0: tuple[int, int], level: int, size: tuple[int, int], *, out: Pixels | None = None, reduce: int = 1
     ) -> Pixels:
         """Read a rectangle of a level.
 
@@ -115,6 +178,7 @@ class Slide(ABC):
             level: Index of the level.
             size: (width, height), pixels of the level.
             out: (height, width, 3) uint8 to fill instead of a new array.
+            reduce: One of the level's `reductions`; the level is read as one that many times smaller.
         Returns:
             (height, width, 3) uint8 RGB; white outside the slide and where the file stores no pixels.
         Raises:
@@ -129,22 +193,36 @@ class Slide(ABC):
             raise RegionReadError(f"slide {self.path!r}: region of {width}×{height} px; expected 1×1 or more")
         if out is None:
             out = np.empty((height, width, 3), np.uint8)
-        downsample = self.level_downsamples[level]
+        if reduce not in self.reductions[level]:
+            raise RegionReadError(
+                f"slide {self.path!r}: level {level} cannot be read at 1/{reduce}; expected 1/{self.reductions[level]}"
+            )
+        downsample = self.level_downsamples[level] * reduce
         x, y = round(xy_l0[0] / downsample), round(xy_l0[1] / downsample)
-        level_w, level_h = self.level_sizes[level]
+        level_w, level_h = (-(-length // reduce) for length in self.level_sizes[level])
         if x >= 0 and y >= 0 and x + width <= level_w and y + height <= level_h:
-            self._fill(level, x, y, out)
+            self._fill_at(level, reduce, x, y, out)
             return out
         out[:] = WHITE
         left, top = max(x, 0), max(y, 0)
         right, bottom = min(x + width, level_w), min(y + height, level_h)
         if left < right and top < bottom:
-            self._fill(level, left, top, out[top - y : bottom - y, left - x : right - x])
+            self._fill_at(level, reduce, left, top, out[top - y : bottom - y, left - x : right - x])
         return out
 
     @abstractmethod
     def _fill(self, level: int, x: int, y: int, out: Pixels) -> None:
         """Fill `out` with the pixels of a level from (x, y) on, in level pixels; all of it lies inside the level."""
+
+    def _fill_reduced(self, level: int, reduce: int, x: int, y: int, out: Pixels) -> None:
+        """The same in pixels of the reduced level, for readers that have `reductions`."""
+        raise NotImplementedError
+
+    def _fill_at(self, level: int, reduce: int, x: int, y: int, out: Pixels) -> None:
+        if reduce == 1:
+            self._fill(level, x, y, out)
+        else:
+            self._fill_reduced(level, reduce, x, y, out)
 
     @abstractmethod
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """Small slides that tests draw for themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -8,15 +9,22 @@ import imagecodecs
 import numpy as np
 import pydicom
 import tifffile
+import zarr
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 GLASS = 243
+JPEG_2000 = {"j2k-ycbcr": 33003, "j2k-rgb": 33005}
 HAEMATOXYLIN, EOSIN = (95, 60, 140), (225, 140, 180)
 
 
 def tissue_picture(width: int, height: int, *, seed: int = 0) -> np.ndarray:
     """(height, width, 3) RGB: a pink field with dark nuclei in its middle, glass around it."""
+    return _tissue_picture(width, height, seed).copy()
+
+
+@cache
+def _tissue_picture(width: int, height: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     picture = np.full((height, width, 3), GLASS, np.uint8)
     cv2.ellipse(picture, (width // 2, height // 2), (width * 2 // 5, height * 2 // 5), 0, 0, 360, EOSIN, -1)
@@ -36,7 +44,11 @@ def write_tiff(
     mpp: float | None = 0.25,
     aperio: bool = True,
 ) -> Path:
-    """Write a pyramidal slide in tiles: JPEG in `ycbcr` or `rgb`, or lossless `deflate` or `lzw` (generic TIFF)."""
+    """Write a pyramidal slide in tiles.
+
+    In JPEG (`ycbcr`, `rgb`), JPEG 2000 as Aperio's scanners write it (`j2k-ycbcr`, `j2k-rgb`), or lossless `deflate` or
+    `lzw` (generic TIFF).
+    """
     height, width = picture.shape[:2]
     about = f"Aperio Image Library v12.0.0\r\n{width}x{height} ({tile_px}x{tile_px}) Q=85"
     about += f"|AppMag = 40|MPP = {mpp}" if mpp is not None else "|AppMag = 40"
@@ -45,19 +57,22 @@ def write_tiff(
         how = {"photometric": "ycbcr", "subsampling": (2, 2), "compression": "jpeg"}
     elif colours == "rgb":
         how = {"photometric": "rgb", "compression": "jpeg"}
+    elif colours in JPEG_2000:
+        how["compression"] = JPEG_2000[colours]
     if colours == "rgb":  # by itself tifffile would turn RGB into YCbCr
         how["compressionargs"] = {"level": 85, "outcolorspace": "rgb"}
     elif colours == "ycbcr":
         how["compressionargs"] = {"level": 85}
-    else:
+    elif colours not in JPEG_2000:
         how["predictor"] = 2
     with tifffile.TiffWriter(path) as tiff:
         for factor in factors:
             level = cv2.resize(picture, (width // factor, height // factor), interpolation=cv2.INTER_AREA)
-            if colours == "ycbcr":  # tifffile stores what it is given under this tag
+            if colours in ("ycbcr", "j2k-ycbcr"):  # tifffile stores what it is given under this tag
                 level = np.ascontiguousarray(cv2.cvtColor(level, cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]])
+            tiles: Iterator = _tiles(level, tile_px)
             tiff.write(
-                _tiles(level, tile_px),
+                (jpeg2000(tile, mct=colours == "j2k-rgb") for tile in tiles) if colours in JPEG_2000 else tiles,
                 shape=level.shape,
                 dtype=np.uint8,
                 tile=(tile_px, tile_px),
@@ -67,6 +82,59 @@ def write_tiff(
                 **how,
             )
     return path
+
+
+def write_philips(
+    path: Path, picture: np.ndarray, *, tile_px: int = 128, factors: Sequence[int] = (1, 2, 4), mpp: float = 0.25
+) -> Path:
+    """Write a TIFF as Philips' scanners do: levels of whole tiles, their real size in XML, and not all tiles there."""
+
+    def attribute(name: str, kind: str, value: str) -> str:
+        return f'<Attribute Name="{name}" Group="0x0028" Element="0x0030" PMSVR="{kind}">{value}</Attribute>'
+
+    def spacing(factor: int) -> str:
+        edge = f"&quot;{mpp * factor / 1000}&quot;"
+        return attribute("DICOM_PIXEL_SPACING", "IDoubleArray", f"{edge} {edge}")
+
+    levels = "".join(
+        f'<DataObject ObjectType="PixelDataRepresentation">{spacing(each)}</DataObject>' for each in factors
+    )
+    image = attribute("PIM_DP_IMAGE_TYPE", "IString", "WSI") + spacing(1)
+    image += attribute("PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE", "IDataObjectArray", f"<Array>{levels}</Array>")
+    scanned = f'<Array><DataObject ObjectType="DPScannedImage">{image}</DataObject></Array>'
+    about = attribute("PIM_DP_SCANNED_IMAGES", "IDataObjectArray", scanned)
+    whole = [-(-edge // tile_px) * tile_px for edge in picture.shape[:2]]
+    canvas = np.full((*whole, 3), GLASS, np.uint8)
+    canvas[: picture.shape[0], : picture.shape[1]] = picture
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        for factor in factors:
+            size = whole[1] // factor, whole[0] // factor
+            level = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
+            level = np.ascontiguousarray(cv2.cvtColor(level, cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]])
+            tiles = list(_tiles(level, tile_px))
+            rows, columns = (-(-edge // tile_px) for edge in level.shape[:2])
+            tiff.write(
+                iter([tiles[0], None, *tiles[2:]]),
+                shape=(rows * tile_px, columns * tile_px, 3),
+                dtype=np.uint8,
+                tile=(tile_px, tile_px),
+                photometric="ycbcr",
+                subsampling=(2, 2),
+                compression="jpeg",
+                compressionargs={"level": 85},
+                software="Philips DP v1.0" if factor == 1 else False,
+                description=f'<?xml version="1.0"?><DataObject ObjectType="DPUfsImport">{about}</DataObject>'
+                if factor == 1
+                else "",
+                metadata=None,
+                subfiletype=0 if factor == 1 else 1,
+            )
+    return path
+
+
+def jpeg2000(tile: np.ndarray, *, mct: bool = True) -> bytes:
+    """A lossy code stream of a tile; `mct` transforms RGB within it."""
+    return imagecodecs.jpeg2k_encode(tile, level=40, codecformat="j2k", reversible=False, mct=mct)
 
 
 def _tiles(level: np.ndarray, tile_px: int):
@@ -109,6 +177,62 @@ def write_scn(path: Path, picture: np.ndarray, *, size: tuple[int, int], corner:
         tiff.write(np.full((128, 128, 3), GLASS, np.uint8), description=xml, **how)
         for level, per_cm in ((picture, 20_000), (small, 5_000)):
             tiff.write(level, resolution=(per_cm, per_cm), resolutionunit="CENTIMETER", **how)
+    return path
+
+
+def write_ome_zarr(
+    path: Path,
+    picture: np.ndarray,
+    *,
+    zarr_format: int = 3,
+    axes: str = "cyx",
+    chunk_px: int = 128,
+    shard_px: int | None = None,
+    factors: Sequence[int] = (1, 2, 4),
+    mpp: float | None = 0.25,
+    colours: Sequence[str] = (),
+) -> Path:
+    """Write an OME-Zarr image: NGFF 0.5 in Zarr 3, or 0.4 in Zarr 2.
+
+    Args:
+        path: The folder.
+        picture: (height, width, channels).
+        zarr_format: 2 or 3.
+        axes: Of the arrays; t and z have the length 1.
+        chunk_px: Edge of a chunk.
+        shard_px: Edge of a shard, in Zarr 3.
+        factors: Downsample of each level.
+        mpp: Micrometres per pixel; None for axes without a unit.
+        colours: In which channels are said to be shown.
+    """
+    height, width = picture.shape[:2]
+    group = zarr.open_group(path, mode="w", zarr_format=zarr_format)
+    datasets = []
+    for at, factor in enumerate(factors):
+        level = cv2.resize(picture, (width // factor, height // factor), interpolation=cv2.INTER_AREA)
+        level = level.reshape(height // factor, width // factor, -1)
+        order = ["yxc".index(axis) for axis in axes if axis in "cyx"]
+        pixels = level.transpose(order)[tuple(slice(None) if axis in "cyx" else None for axis in axes)]
+        edges = {"y": chunk_px, "x": chunk_px, "c": picture.shape[2]}
+        shards = None if shard_px is None else tuple(shard_px if axis in "yx" else edges.get(axis, 1) for axis in axes)
+        made = group.create_array(
+            f"s{at}",
+            shape=pixels.shape,
+            dtype=pixels.dtype,
+            chunks=tuple(edges.get(axis, 1) for axis in axes),
+            shards=shards,
+            chunk_key_encoding={"name": "v2" if zarr_format == 2 else "default", "separator": "/"},
+        )
+        made[:] = pixels
+        scale = [factor * (mpp or 1.0) if axis in "yx" else 1.0 for axis in axes]
+        datasets.append({"path": f"s{at}", "coordinateTransformations": [{"type": "scale", "scale": scale}]})
+    unit = {} if mpp is None else {"unit": "micrometer"}
+    kinds = {"c": {"type": "channel"}, "t": {"type": "time"}}
+    stated = [{"name": axis, **kinds.get(axis, {"type": "space"} | unit)} for axis in axes]
+    attributes: dict = {"multiscales": [{"axes": stated, "datasets": datasets}]}
+    if colours:
+        attributes["omero"] = {"channels": [{"color": colour} for colour in colours]}
+    group.attrs.update({"ome": {"version": "0.5", **attributes}} if zarr_format == 3 else attributes)
     return path
 
 

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from embedstore.errors import RegionReadError, SlideFormatError
 from embedstore.slides.readers.dicom_series import FrameIndex, index_frames, series_levels
+from embedstore.slides.readers.jpeg2000 import decode_jpeg2000, decode_jpeg2000_reduced
 from embedstore.slides.readers.jpeg_colours import Colourspace, read_colours
+from embedstore.slides.readers.jpeg_reduced import decode_reduced, reductions_of
 from embedstore.slides.readers.tiled import LevelLayout, TiledSlide
 from embedstore.slides.slide import Pixels, SlideHeader
 
@@ -170,6 +172,10 @@ class DicomSlide(TiledSlide):
         further = int(finest.get("NumberOfFrames") or 1) - int((self._levels[0].frame_of >= 0).sum())
         if further > 0:
             self.warnings.append(f"{further} frames of further focal planes or optical paths not read")
+        self.reductions = [
+            reductions_of(level.layout.tile_w, level.layout.tile_h) if level.codec != "raw" else (1,)
+            for level in self._levels
+        ]
         for level in self._levels:
             level.file = os.open(level.path, os.O_RDONLY)
         try:
@@ -212,7 +218,7 @@ class DicomSlide(TiledSlide):
             if stored.codec == "jpeg":
                 tile = imagecodecs.jpeg8_decode(data, colorspace=stored.colourspace, outcolorspace="RGB")
             elif stored.codec == "jpeg2000":
-                tile = imagecodecs.jpeg2k_decode(data, numthreads=1)
+                tile = decode_jpeg2000(data)
             else:
                 tile = np.frombuffer(data, np.uint8).reshape(shape)
         except (RuntimeError, ValueError, OSError) as error:  # imagecodecs' errors are RuntimeErrors
@@ -220,6 +226,22 @@ class DicomSlide(TiledSlide):
         if tile.shape != shape or tile.dtype != np.uint8:
             raise RegionReadError(f"{what}: decoded to {tile.shape} of {tile.dtype}; expected {shape} of uint8")
         return tile
+
+    def _decode_reduced(self, level: int, column: int, row: int, reduce: int) -> Pixels | None:
+        stored = self._levels[level]
+        frame = int(stored.frame_of[row, column])
+        if frame < 0 or stored.file is None:
+            return None
+        try:
+            data = stored.frames.read(stored.file, frame)
+        except (ValueError, OSError):  # `_decode` says why
+            return None
+        if stored.codec == "jpeg2000":
+            tile = decode_jpeg2000_reduced(data, reduce)
+        else:
+            tile = decode_reduced(data, reduce, colourspace=stored.colourspace)
+        shape = stored.layout.tile_h // reduce, stored.layout.tile_w // reduce, 3
+        return tile if tile is not None and tile.shape == shape else None
 
     def close(self) -> None:
         with self._closing:

@@ -10,11 +10,13 @@ from embedstore.slides.readers.fastslide_reader import FastSlideSlide
 from embedstore.slides.readers.openslide_reader import OpenSlideSlide
 from embedstore.slides.readers.tiff_images import TO_TILED_TIFF, describe_unread
 from embedstore.slides.readers.tiff_reader import VENDORS, TiffSlide
+from embedstore.slides.readers.zarr_reader import ZarrSlide, is_zarr_image
 from embedstore.slides.slide import Slide
 
 READERS: dict[str, Callable[[str], Slide]] = {
     "tiff": TiffSlide,
     "dicom": DicomSlide,
+    "zarr": ZarrSlide,
     "fastslide": FastSlideSlide,
     "openslide": OpenSlideSlide,
 }
@@ -34,12 +36,14 @@ def choose_slide(path: str) -> Slide:
     """Open a slide in this process with the first reader that agrees with OpenSlide; its `passed_over` says why.
 
     fastslide is never chosen. Where `tiff` does not open a slide, fastslide saves little (CPU-ms a 512² region against
-    OpenSlide's: NDPI 4.7 : 5.2, JPEG 2000 43 : 48), and fastslide 0.8.1 never returns from some corrupt JPEG data,
+    OpenSlide's: NDPI 4.7 : 5.2), and fastslide 0.8.1 never returns from some corrupt JPEG data,
     which would cost the slide where it should cost a tile. It can be given by name.
 
     Raises:
         SlideFormatError: no reader opens it; the message lists what was tried.
     """
+    if is_zarr_image(path):  # which OpenSlide does not open
+        return ZarrSlide(path)
     passed_over: dict[str, str] = {}
     reference: Slide | None = None
     try:

@@ -5,7 +5,8 @@ from collections import OrderedDict
 
 from embedstore.slides.slide import Pixels
 
-Key = tuple[int, int, int]  # level, column and row of a tile of the file
+Plane = tuple[int, int]  # a level, and how many times it is reduced while it is decoded
+Key = tuple[int, int, int, int]  # the plane, then column and row of a tile of the file
 
 
 class RowCache:
@@ -20,36 +21,43 @@ class RowCache:
         self.capacity_bytes = capacity_bytes
         self.held_bytes = 0
         self._tiles: OrderedDict[Key, tuple[Pixels, int]] = OrderedDict()
-        self._row = (-1, 0)  # level and y of the row being read, level pixels
+        self._row: tuple[Plane, int] = ((-1, 1), 0)  # plane and y of the row being read, pixels of the plane
         self._lock = threading.Lock()
 
-    def begin(self, level: int, y: int) -> None:
-        """Start a region at y of a level: drop the tiles that no region from here on can touch."""
+    def begin(self, plane: Plane, y: int) -> None:
+        """Start a region at y of a plane: drop the tiles that no region from here on can touch."""
         with self._lock:
-            if self._row == (level, y):
+            if self._row == (plane, y):
                 return
-            back = level != self._row[0] or y < self._row[1]
+            back = plane != self._row[0] or y < self._row[1]
             for key in [key for key, (_, bottom) in self._tiles.items() if back or bottom <= y]:
                 self._drop(key)
-            self._row = (level, y)
+            self._row = (plane, y)
 
     def get(self, key: Key) -> Pixels | None:
         with self._lock:
             entry = self._tiles.get(key)
             return None if entry is None else entry[0]
 
-    def put(self, key: Key, tile: Pixels, *, bottom: int, soon: bool) -> None:
+    def put(self, key: Key, tile: Pixels, *, bottom: int, soon: bool, rows: int | None = None) -> None:
         """Keep a tile that the scan needs again: soon (in the next region of the row), or a row later.
 
         Args:
-            key: Level, column and row.
+            key: Plane, column and row.
             tile: Its pixels.
-            bottom: First row of the level below the tile; once the scan gets there, the tile is no longer needed.
+            bottom: First row of the plane below the tile; once the scan gets there, the tile is no longer needed.
             soon: The next region needs it.
+            rows: How many of its last rows are needed; all when None. Of a slide of 100,000 px a row of tiles is more
+                than the cache holds, unless it is cut to these.
         """
+        needed = tile if rows is None or rows >= len(tile) else tile[-rows:]
         with self._lock:
-            if key in self._tiles or tile.nbytes > self.capacity_bytes:
+            held = self._tiles.get(key)
+            if needed.nbytes > self.capacity_bytes or (held is not None and len(held[0]) == len(needed)):
                 return
+            if held is not None:
+                self._drop(key)
+            tile = needed if needed is tile else needed.copy()  # a view would keep all of it
             if self.held_bytes + tile.nbytes > self.capacity_bytes:
                 if not soon:
                     return

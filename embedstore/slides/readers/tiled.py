@@ -62,28 +62,49 @@ class TiledSlide(Slide):
             RegionReadError: it cannot be decoded.
         """
 
+    def _decode_reduced(self, level: int, column: int, row: int, reduce: int) -> Pixels | None:
+        """One tile as (tile_h / reduce, tile_w / reduce, 3) RGB; None where the decoder cannot shrink it.
+
+        Asked only for `reductions` of the level, which divide the tile's edges.
+        """
+        return None
+
     def _fill(self, level: int, x: int, y: int, out: Pixels) -> None:
+        self._fill_reduced(level, 1, x, y, out)
+
+    def _fill_reduced(self, level: int, reduce: int, x: int, y: int, out: Pixels) -> None:
         layout, cache = self._layouts[level], self._cache
         height, width = out.shape[:2]
-        tile_w, tile_h = layout.tile_w, layout.tile_h
-        step = None if self._stride_l0 is None else int(self._stride_l0 / self.level_downsamples[level])
+        tile_w, tile_h = layout.tile_w // reduce, layout.tile_h // reduce
+        step = None if self._stride_l0 is None else int(self._stride_l0 / (self.level_downsamples[level] * reduce))
         next_x, next_y = x + (step or width), y + (step or height)
-        cache.begin(level, y)
+        cache.begin((level, reduce), y)
         for row in range(y // tile_h, (y + height - 1) // tile_h + 1):
             top = row * tile_h
             for column in range(x // tile_w, (x + width - 1) // tile_w + 1):
-                left, key = column * tile_w, (level, column, row)
+                left, key = column * tile_w, (level, reduce, column, row)
+                y0, y1 = max(y, top), min(y + height, top + tile_h)
                 tile = cache.get(key)
-                if tile is None:
-                    tile = self._tile(level, column, row)
+                if tile is None or y0 < top + tile_h - len(tile):  # of some only the lower rows were kept
+                    tile = self._tile(level, column, row) if reduce == 1 else self._reduced(level, column, row, reduce)
                 soon, later = left + tile_w > next_x, top + tile_h > next_y
                 if soon or later:
-                    cache.put(key, tile, bottom=top + tile_h, soon=soon)
+                    rows = None if soon or step is None else top + tile_h - next_y
+                    cache.put(key, tile, bottom=top + tile_h, soon=soon, rows=rows)
                 else:
                     cache.drop(key)
                 x0, x1 = max(x, left), min(x + width, left + tile_w)
-                y0, y1 = max(y, top), min(y + height, top + tile_h)
-                out[y0 - y : y1 - y, x0 - x : x1 - x] = tile[y0 - top : y1 - top, x0 - left : x1 - left]
+                first = top + tile_h - len(tile)
+                out[y0 - y : y1 - y, x0 - x : x1 - x] = tile[y0 - first : y1 - first, x0 - left : x1 - left]
+
+    def _reduced(self, level: int, column: int, row: int, reduce: int) -> Pixels:
+        tile = self._decode_reduced(level, column, row, reduce)
+        if tile is not None:
+            self.decoded_tiles += 1
+            return tile
+        whole = self._tile(level, column, row)
+        size = whole.shape[1] // reduce, whole.shape[0] // reduce
+        return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def _tile(self, level: int, column: int, row: int) -> Pixels:
         tile = self._decode(level, column, row)

@@ -168,7 +168,7 @@ def _fetch(found: SlideObjects, folder: Path) -> None:
         raise _cache.not_written(error) from error
 
 
-def _fetch_object(found: RemoteObject, file: Path, parts: int, may_go_on: Callable[[], bool]) -> None:
+def _fetch_object(found: RemoteObject, file: Path, parts: int, may_go_on: Callable[..., bool]) -> None:
     """Write an object to a file, in order, so that its length tells how far an earlier try came."""
     if not may_go_on():
         raise _ended(found)
@@ -178,7 +178,7 @@ def _fetch_object(found: RemoteObject, file: Path, parts: int, may_go_on: Callab
             stream.truncate(0)
         starts = list(range(stream.tell(), found.size, PART_BYTES))
         if len(starts) == 1:
-            stream.write(read_part(found, starts[0], found.size))
+            stream.write(read_part(found, starts[0], found.size, may_go_on=may_go_on))
         elif starts:
             _fetch_parts(found, starts, stream, parts, may_go_on)
     if os.stat(file).st_size != found.size:  # noqa: PTH116
@@ -186,13 +186,14 @@ def _fetch_object(found: RemoteObject, file: Path, parts: int, may_go_on: Callab
 
 
 def _fetch_parts(
-    found: RemoteObject, starts: list[int], stream: BinaryIO, parts: int, may_go_on: Callable[[], bool]
+    found: RemoteObject, starts: list[int], stream: BinaryIO, parts: int, may_go_on: Callable[..., bool]
 ) -> None:
     with ThreadPoolExecutor(parts) as threads:
         coming: deque[Future[Any]] = deque()
         try:
             for start in starts:
-                coming.append(threads.submit(read_part, found, start, min(start + PART_BYTES, found.size)))
+                stop = min(start + PART_BYTES, found.size)
+                coming.append(threads.submit(read_part, found, start, stop, may_go_on=may_go_on))
                 if len(coming) == parts:
                     stream.write(coming.popleft().result())
                 if not may_go_on():

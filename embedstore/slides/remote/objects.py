@@ -111,9 +111,11 @@ def find_object(uri: str, *, patient: bool = False) -> RemoteObject | None:
         return None
 
 
-def read_part(found: RemoteObject, start: int, stop: int) -> Any:
+def read_part(found: RemoteObject, start: int, stop: int, *, may_go_on: Callable[..., bool] | None = None) -> Any:
     """Bytes `start` to `stop` - 1 of an object, as long as it has the version that was found.
 
+    Args:
+        may_go_on: The `lease` of what it is a part of, which may have ended before this begins.
     Returns:
         A buffer of exactly so many bytes.
     Raises:
@@ -138,7 +140,7 @@ def read_part(found: RemoteObject, start: int, stop: int) -> Any:
             raise OSError(f"{len(data)} bytes of {stop - start} came")
         return data
 
-    return _tried(read, found.uri, patient=True)
+    return _tried(read, found.uri, patient=True, may_go_on=may_go_on)
 
 
 def lease() -> Callable[..., bool]:
@@ -201,14 +203,14 @@ def _client_options(root: str) -> Any:
     return options
 
 
-def _tried(request: Callable[[], T], uri: str, *, patient: bool) -> T:
+def _tried(request: Callable[[], T], uri: str, *, patient: bool, may_go_on: Callable[..., bool] | None = None) -> T:
     """The answer of a request, tried again where another try may help; not patiently before anything has begun.
 
     Errors are told without their cause: the text of the library's holds whole requests, and so signatures.
     """
     from obstore import exceptions
 
-    pauses_s, may_go_on = PAUSES_S if patient else FIRST_PAUSES_S, lease()
+    pauses_s, may_go_on = PAUSES_S if patient else FIRST_PAUSES_S, may_go_on or lease()
     for pause_s in (*pauses_s, None):
         try:
             return request()

@@ -12,6 +12,7 @@ from typing import Literal
 
 from embedstore.errors import EmbedStoreError, SlideFormatError, SlideNotFoundError
 from embedstore.slides.readers.dicom_series import DICOM_SUFFIXES, MAGIC, MAGIC_AT, DicomHeader, read_header
+from embedstore.slides.readers.zarr_image import METADATA_FILES
 from embedstore.slides.remote.objects import RemoteObject, find_object, list_objects, read_part
 from embedstore.uris import uri_name, uri_parent
 
@@ -54,7 +55,7 @@ class SlideObjects:
 
 
 def slide_objects(uri: str, kind: Literal["wsi", "tiles"] = "wsi") -> SlideObjects:
-    """Look up the objects of a slide: one, or those of an MRXS, a VMS, a DICOM series or a folder of tiles.
+    """Look up the objects of a slide: one, or those of an MRXS, a VMS, a DICOM series, an OME-Zarr, or tiles.
 
     Raises:
         SlideNotFoundError: there is none at the address.
@@ -75,6 +76,8 @@ def slide_objects(uri: str, kind: Literal["wsi", "tiles"] = "wsi") -> SlideObjec
         others = list_objects(stem, patient=True)
     elif suffix.lower() in (".vms", ".vmu"):
         others = (each for each in _beside(folder) if each.uri.startswith(stem))
+    elif uri_name(uri) in METADATA_FILES:
+        others = list_objects(folder, patient=True)
     elif suffix.lower() in DICOM_SUFFIXES or (not suffix and begins_as_dicom(main)):
         others = _series(main, _beside(folder))
     return SlideObjects(uri=uri, folder=folder, objects=(main, *(each for each in others if each.uri != uri)))

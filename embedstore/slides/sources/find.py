@@ -11,15 +11,18 @@ from embedstore.config import TilingConfig
 from embedstore.errors import SlideFormatError, SlideListError, SlideNotFoundError
 from embedstore.quantities import first_few
 from embedstore.slides.readers.dicom_series import DICOM_SUFFIXES
+from embedstore.slides.readers.zarr_image import METADATA_FILES, find_images
 from embedstore.slides.sources.folder import (
     IMAGE_SUFFIXES,
     TIFF_SUFFIXES,
+    ZARR_SUFFIX,
     Folder,
     is_link,
     is_text,
     kind_of,
     real_paths,
     scan_folder,
+    suffix_of,
 )
 from embedstore.slides.sources.folder_slides import dicom_series, find_in_folder
 from embedstore.slides.sources.remote_tree import RemoteTree
@@ -28,6 +31,7 @@ from embedstore.slides.sources.source import SlideSource
 from embedstore.slides.sources.source_summary import LeftOut, LeftOutFiles, SourceSummary, TileFolderSummary
 from embedstore.slides.sources.tile_folder import LABELS, improbable_together, read_tile_folder
 from embedstore.uris import is_uri, local_of
+from embedstore.zarr_files import is_zarr
 
 MASK = re.compile(r"(?<![A-Za-z])masks?(?![A-Za-z])", re.IGNORECASE)
 SLIDES = "slides"  # the name of the table that lists the slides of its folder, without its suffix
@@ -48,6 +52,7 @@ def find_slides(
 
     A path, or an address in an object store (s3://bucket/slides/), is one of
     - a file of any suffix;
+    - a Zarr folder that is or holds an OME-Zarr image, which counts as a file wherever it lies;
     - a folder, searched with all its sub-folders for files that OpenSlide opens; a DICOM series is one slide. What a
       slides.csv in it says of these slides is read as from a list;
     - a folder of ready-made tiles: one with a labels.csv that lists images, or one of images only, with or without
@@ -109,7 +114,11 @@ class _Search:
         kind = kind_of(absolute)
         if not is_text(absolute):
             raise SlideFormatError(f"{str(path)!r} is not a name in UTF-8; rename the file or folder")
-        if kind == "folder":
+        if absolute.name in METADATA_FILES and is_zarr(absolute.parent):
+            absolute, kind = absolute.parent, "folder"
+        if kind == "folder" and is_zarr(absolute):
+            self._add_zarr(absolute)
+        elif kind == "folder":
             self._add_folder(absolute)
         elif kind == "missing":
             raise SlideNotFoundError(f"no file or folder at {str(path)!r} that this user may read")
@@ -123,6 +132,19 @@ class _Search:
             if absolute.suffix.lower() in DICOM_SUFFIXES:  # level-*.dcm names one slide, not twelve
                 absolute = self._level_0_file(absolute)
             self._add(_Named(source=SlideSource(slide_id=absolute.name, path=str(absolute), kind="wsi")))
+
+    def _add_zarr(self, folder: Path) -> None:
+        images = find_images(folder)
+        if not images:
+            raise SlideFormatError(
+                f"{str(folder)!r} is a Zarr folder without an image; expected OME-Zarr, or SpatialData with images/; "
+                "embedstore import reads features of LazySlide and tiatoolbox"
+            )
+        self._add(_Named(source=SlideSource(slide_id=_zarr_name(folder), path=str(images[0]), kind="wsi")))
+        left_out = LeftOutFiles(folder)
+        for other in images[1:]:
+            left_out.add("zarr image", other.parent)
+        self._left_out += left_out.as_tuple()
 
     def _add_list(self, table: Path) -> None:
         rows, notes = read_slide_list(table)
@@ -269,7 +291,7 @@ def _listed(row: ListedSlide, table: Path, remote: RemoteTree) -> _Named:
     written = Path(row.path)
     path = remote.listed(row.path, table)
     is_folder = kind_of(path) == "folder"
-    series = _only_series(path, table) if is_folder else None
+    series = _only_slide(path, table) if is_folder else None
     default_id = path.name if written.is_absolute() or is_uri(row.path) else written.as_posix().removeprefix("./")
     source = SlideSource(
         slide_id=default_id if row.slide_id is None else row.slide_id,
@@ -287,8 +309,16 @@ def _at_home(path: Path) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own fails on an unknown user
 
 
-def _only_series(path: Path, table: Path) -> str | None:
-    """The level-0 file of the one DICOM series in a folder that a list names; None where it holds no DICOM file."""
+def _zarr_name(folder: Path) -> str:
+    """What a Zarr folder is called; one within another is called by both."""
+    above = [at for at, part in enumerate(folder.parts) if part.lower().endswith(ZARR_SUFFIX)]
+    return "/".join(folder.parts[above[0] :]) if above else folder.name
+
+
+def _only_slide(path: Path, table: Path) -> str | None:
+    """The file that names the slide of a listed folder: a Zarr folder or a DICOM series; None of other folders."""
+    if is_zarr(path) and (images := find_images(path)):
+        return str(images[0])
     folders = list(scan_folder(path, LeftOutFiles(path)).walk())
     if not any(folder.dicom for folder in folders):
         return None
@@ -299,7 +329,9 @@ def _only_series(path: Path, table: Path) -> str | None:
 
 
 def _format(source: SlideSource) -> str:
-    return Path(source.path).suffix.lower() or "without suffix"
+    if Path(source.path).name in METADATA_FILES:
+        return "OME-Zarr"
+    return suffix_of(source.path) or "without suffix"
 
 
 def _masks(sources: Sequence[SlideSource]) -> Iterator[str]:

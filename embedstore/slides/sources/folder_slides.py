@@ -1,5 +1,6 @@
 """The slides and tile folders in a folder."""
 
+import os
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def find_in_folder(tree: Folder, left_out: LeftOutFiles, warnings: list[str]) ->
     for folder in tree.walk():
         if labelled.keys().isdisjoint(folder.path.parents) and (listed := _listed(folder, warnings)):
             labelled[folder.path] = listed
-    has_slides = any(folder.slides or folder.dicom for folder in _outside(tree, labelled.keys()))
+    has_slides = any(folder.slides or folder.dicom or folder.zarr for folder in _outside(tree, labelled.keys()))
     return list(_sources(tree, tree.path, labelled, left_out, images_are_tiles=not has_slides))
 
 
@@ -85,10 +86,12 @@ def _sources(
 
 
 def _slides(folder: Folder, names: list[str], root: Path, left_out: LeftOutFiles) -> Iterator[SlideSource]:
-    paths = [folder.path / name for name in names]
-    series = dicom_series(folder, left_out)
-    for path in [*paths, *sorted(Path(finest) for finest, _ in series)]:
-        yield SlideSource(slide_id=path.relative_to(root).as_posix(), path=str(path), kind="wsi")
+    series = sorted(Path(finest).name for finest, _ in dicom_series(folder, left_out))
+    within = "".join(f"{part}/" for part in folder.path.relative_to(root).parts)
+    for name in [*names, *series]:
+        yield SlideSource(slide_id=within + name, path=os.path.join(folder.path, name), kind="wsi")  # noqa: PTH118
+    for name, image in folder.zarr.items():
+        yield SlideSource(slide_id=within + name, path=str(image), kind="wsi")
 
 
 def _is_tile_folder(folder: Folder, labelled: Set[Path]) -> bool:

@@ -1,7 +1,7 @@
 """Addresses in object stores as folders of this machine, without the pixels, so that the rules of folders find slides.
 
 Objects are laid out as files of their size in a temporary folder. Of content it has what the rules look into: tables,
-the first directory of a TIFF, the header of a DICOM file.
+the first directory of a TIFF, the header of a DICOM file, the metadata of a Zarr folder, of which no chunk is laid out.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import os
 import posixpath
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,10 +25,14 @@ from embedstore.slides.sources.folder import SLIDE_SUFFIXES, TIFF_SUFFIXES
 from embedstore.slides.sources.slide_list import LIST_SUFFIXES
 from embedstore.slides.sources.source import SlideSource
 from embedstore.slides.sources.source_summary import SourceSummary
+from embedstore.temporary_folder import make_temporary_folder
 from embedstore.uris import checked_uri, is_uri, split_uri, uri_name, uri_parent
+from embedstore.zarr_files import MOST_METADATA_BYTES
 
 #: Tables in a folder that are read; of others only the name is told.
 READ_TABLES = ("labels", "slides")
+#: The files of a Zarr folder that are no chunks.
+ZARR_FILES = frozenset({"zarr.json", ".zattrs", ".zarray", ".zgroup"})
 
 
 class RemoteTree:
@@ -129,12 +132,12 @@ class RemoteTree:
 
     def _place(self, uri: str) -> Path:
         if self._root is None:
-            self._root = Path(tempfile.mkdtemp(prefix="embedstore-listing-")).resolve()
+            self._root = make_temporary_folder("listing").resolve()
         scheme, _, rest = uri.partition("://")
         return self._root / scheme / rest
 
     def _lay(self, objects: Iterable[RemoteObject], *, whole_tables: bool = False) -> None:
-        objects = list(objects)
+        objects = [each for each in objects if ".zarr/" not in each.uri or uri_name(each.uri) in ZARR_FILES]
         pieces: list[tuple[RemoteObject, Path]] = []
         for each in objects:
             file = self._place(each.uri)
@@ -162,6 +165,8 @@ def _files_beside(uri: str) -> list[RemoteObject]:
 def _is_looked_into(uri: str, whole_tables: bool) -> bool:
     stem, suffix = posixpath.splitext(uri_name(uri))
     suffix = suffix.lower()
+    if uri_name(uri) in ZARR_FILES:
+        return True
     if suffix in LIST_SUFFIXES:
         return whole_tables or stem.lower() in READ_TABLES
     return suffix in TIFF_SUFFIXES | DICOM_SUFFIXES or not suffix
@@ -170,7 +175,9 @@ def _is_looked_into(uri: str, whole_tables: bool) -> bool:
 def _write_pieces(found: RemoteObject, file: Path) -> None:
     """Write what is looked into of an object."""
     suffix = posixpath.splitext(found.uri)[1].lower()
-    if suffix in LIST_SUFFIXES:
+    if uri_name(found.uri) in ZARR_FILES:
+        file.write_bytes(read_part(found, 0, min(found.size, MOST_METADATA_BYTES)))
+    elif suffix in LIST_SUFFIXES:
         file.write_bytes(read_part(found, 0, found.size))
     elif suffix in TIFF_SUFFIXES:
         start = bytes(read_part(found, 0, min(DIRECTORY_BYTES, found.size)))

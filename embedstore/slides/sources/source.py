@@ -16,8 +16,8 @@ class SlideSource:
     Attributes:
         slide_id: Unique in a run: the path relative to the folder given (posix, with suffix), the list's `slide_id`,
             or a tile folder's name.
-        path: Absolute: a file, the level-0 file of a DICOM series, or a folder of ready-made tiles; or the address of
-            one in an object store.
+        path: Absolute: a file, the level-0 file of a DICOM series, the metadata file of an OME-Zarr image, or a folder
+            of ready-made tiles; or the address of one in an object store.
         kind: `wsi` for a slide file, `tiles` for a folder of ready-made tiles.
         mpp: Level-0 resolution given by the user, µm/px; it takes precedence over the file's.
         tissue: Path of a mask (GeoJSON or XML of ASAP) that replaces tissue detection.

@@ -20,6 +20,8 @@ WHY_LEFT_OUT = {
     "not text": ("names that are not in UTF-8", "rename these files or folders"),
     "unreadable": ("folders that cannot be read", "allow this user to read them"),
     "foreign": ("slides in formats that OpenSlide does not open", "convert them to tiled TIFF or DICOM"),
+    "zarr": ("Zarr folders without an image", "features of LazySlide and tiatoolbox are read by embedstore import"),
+    "zarr image": ("further images of Zarr folders", "to take one as well, name its own folder"),
     "mirax": ("data of MIRAX slides without their .mrxs file", "copy the .mrxs file beside the folder"),
     "packed": ("packed files", "unpack them, and give their folder"),
     "table": ("tables", "labels of tiles are read from a labels.csv; lists of slides are given themselves"),

@@ -1,10 +1,9 @@
 """Tiling: which tiles of a slide are read, at which resolution, and reading them."""
 
-from embedstore.slides.tiling.resize import fit_square
 from embedstore.slides.tiling.resolution import COARSER_TOLERANCE, best_level, check_fine_enough, resolve_mpp
 from embedstore.slides.tiling.slide_grid import edge_and_stride, tile_grid
 from embedstore.slides.tiling.slide_plan import SlidePlan, fingerprint, fingerprint_of, plan_slide
-from embedstore.slides.tiling.tile_reader import TileReader, read_square, read_tile
+from embedstore.slides.tiling.tile_reader import TileReader, read_tile
 from embedstore.slides.tiling.tissue_report import TissueReport, report_tissue
 
 __all__ = [
@@ -17,9 +16,7 @@ __all__ = [
     "edge_and_stride",
     "fingerprint",
     "fingerprint_of",
-    "fit_square",
     "plan_slide",
-    "read_square",
     "read_tile",
     "report_tissue",
     "resolve_mpp",

@@ -12,11 +12,13 @@ from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.errors import NoTileError
 from embedstore.slides.readers import open_slide
 from embedstore.slides.readers.dicom_series import is_dicom, series_levels
+from embedstore.slides.readers.zarr_image import METADATA_FILES, coarsest_files
 from embedstore.slides.remote import local_copy
+from embedstore.slides.slide import Slide
 from embedstore.slides.sources.source import SlideSource
 from embedstore.slides.sources.tile_folder import TileLabel, read_tile_folder
 from embedstore.slides.tiling.resolution import check_fine_enough, resolve_mpp
-from embedstore.slides.tiling.slide_grid import lay_grid
+from embedstore.slides.tiling.slide_grid import TileGrid, lay_grid
 from embedstore.slides.tissue.detection import slide_tissue
 
 FINGERPRINT_BYTES = 64 << 10  # of each end of a file, which hold headers and indexes
@@ -32,20 +34,22 @@ class SlidePlan:
     Attributes:
         slide_id: The slide's id, unique in a run.
         source: The slide as the user named it.
-        reader: Name of the reader to open it with; `images` for a tile folder.
+        reader: Name of the reader to open it with; `images` for a tile folder, "" for an imported slide without a file.
         xy_l0: (n, 2) int32 top-left corners of the tiles, level-0 pixels, row by row.
         names: Path of each tile relative to its tile folder, posix; None for a slide.
-        tissue: (n,) float32 share of tissue in each tile, 0 to 1; ones for a tile folder.
+        tissue: (n,) float32 share of tissue in each tile, 0 to 1; ones for a tile folder; None where an import does not
+            know it.
         edge_l0: Edge of a tile, level-0 pixels.
         level: Level to read from.
-        size_l0: (width, height) of level 0, pixels.
+        size_l0: (width, height) of level 0, pixels; zeros where an import does not know it.
         mpp: Level-0 resolution that is used, µm/px; None where a tile folder states none.
         vendor: OpenSlide's name of the format; `images` for a tile folder.
-        tissue_mm2: Area of tissue on the slide, mm².
+        tissue_mm2: Area of tissue on the slide, mm²; None where an import does not know it.
         warnings: What a user should know; stored with the slide.
-        fingerprint: Identity of the content, from `fingerprint`.
+        fingerprint: Identity of the content, from `fingerprint`; "" for an imported slide without a file.
         labels: Labels that a tile folder gives its tiles.
         bounds_l0: (x, y, width, height) of the scanned part, level-0 pixels; None for a tile folder.
+        edges_l0: (n,) int32, edge of each tile where imported tiles of a slide differ.
     """
 
     slide_id: str
@@ -53,17 +57,18 @@ class SlidePlan:
     reader: str
     xy_l0: NDArray[np.int32]
     names: tuple[str, ...] | None
-    tissue: NDArray[np.float32]
+    tissue: NDArray[np.float32] | None
     edge_l0: int
     level: int
     size_l0: tuple[int, int]
     mpp: float | None
     vendor: str
-    tissue_mm2: float
+    tissue_mm2: float | None
     warnings: tuple[str, ...]
     fingerprint: str
     labels: tuple[TileLabel, ...] = ()
     bounds_l0: tuple[int, int, int, int] | None = None
+    edges_l0: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.xy_l0)
@@ -117,10 +122,22 @@ def _plan_file(
             mpp=mpp,
             vendor=slide.vendor,
             tissue_mm2=mask.area_mm2,
-            warnings=(*slide.warnings, *warnings, *mask.warnings),
+            warnings=(*slide.warnings, *warnings, *mask.warnings, *_not_reduced(slide, grid, tiling)),
             fingerprint=fingerprint(path),
             bounds_l0=slide.bounds_l0,
         )
+
+
+def _not_reduced(slide: Slide, grid: TileGrid, tiling: TilingConfig) -> list[str]:
+    """A warning where `dct` is asked for and the reader averages pixels for want of data that it can reduce."""
+    px_l0 = grid.edge_l0 / tiling.tile_px
+    if tiling.downsample != "dct" or slide.reduction(grid.level, px_l0, among=(1, 2)) == 1:
+        return []
+    if len(slide.reductions[grid.level]) > 1:
+        return []
+    return [
+        f"pixels are averaged, as by downsample area: level {grid.level} is not in tiles that {slide.reader} can reduce"
+    ]
 
 
 def _plan_folder(source: SlideSource, path: str, tiling: TilingConfig) -> SlidePlan:
@@ -178,7 +195,8 @@ def _size(path: Path) -> int:
 def fingerprint(path: str | Path) -> str:
     """Identity of a slide's content, 32 hex digits, from the size and both ends of its file.
 
-    Other files of the slide (a DICOM series, the folder of an MRXS) contribute their names and sizes.
+    Other files of the slide (a DICOM series, the folder of an MRXS, the coarsest level of an OME-Zarr image) contribute
+    their names and sizes.
     """
     file = Path(path)
     size = file.stat().st_size
@@ -191,6 +209,8 @@ def fingerprint(path: str | Path) -> str:
         others = [Path(level.path) for level in series_levels(str(file))]
     elif file.suffix.lower() == ".mrxs" and file.with_suffix("").is_dir():
         others = sorted(file.with_suffix("").iterdir())
+    elif file.name in METADATA_FILES:
+        others = coarsest_files(file)
     else:
         others = []
     for other in others:

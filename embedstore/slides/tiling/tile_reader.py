@@ -1,5 +1,6 @@
 """Read the tiles of a slide's plan."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,31 +12,11 @@ from embedstore.config import TilingConfig
 from embedstore.errors import RegionReadError, SlideChangedError
 from embedstore.slides.readers import open_slide
 from embedstore.slides.remote import LocalCopy, local_copy, read_image
+from embedstore.slides.resize import fit_square
 from embedstore.slides.slide import Pixels, Slide
-from embedstore.slides.tiling.resize import fit_square
 from embedstore.slides.tiling.slide_grid import edge_and_stride
 from embedstore.slides.tiling.slide_plan import SlidePlan, fingerprint
 from embedstore.uris import tile_path
-
-
-def read_square(slide: Slide, xy_l0: tuple[int, int], level: int, *, region: Pixels, out: Pixels) -> None:
-    """Read a square of a level and resize it to a tile.
-
-    Args:
-        slide: The slide.
-        xy_l0: Top-left corner of the square, level-0 pixels.
-        level: Index of the level.
-        region: (edge, edge, 3) uint8 buffer for the square as it is read, in pixels of the level.
-        out: (tile_px, tile_px, 3) uint8 to fill.
-    Raises:
-        RegionReadError: it cannot be decoded.
-    """
-    edge = len(region)
-    if edge == len(out):
-        slide.read_region(xy_l0, level, (edge, edge), out=out)
-        return
-    slide.read_region(xy_l0, level, (edge, edge), out=region)
-    fit_square(region, len(out), out=out)
 
 
 class TileReader:
@@ -52,7 +33,7 @@ class TileReader:
             SlideNotFoundError, SlideFormatError: it is gone, or does not open.
             SlideChangedError: it is another file than the one that was planned.
         """
-        self._plan, self._tile_px = plan, tiling.tile_px
+        self._plan, self._tile_px, self._downsample = plan, tiling.tile_px, tiling.downsample
         self.first_error: str | None = None
         self._slide: Slide | None = None
         self._copy: LocalCopy | None = None
@@ -71,8 +52,6 @@ class TileReader:
             self.close()
             raise
         downsample = self._slide.level_downsamples[plan.level]
-        edge_px = max(1, round(plan.edge_l0 / downsample))
-        self._region = self._slide.region_buffer(edge_px, edge_px)
         self._slide.expect_stride(edge_and_stride(tiling, plan.mpp or tiling.mpp, downsample)[1])
 
     def read(self, start: int, stop: int) -> tuple[Pixels, NDArray[np.bool_]]:
@@ -85,10 +64,9 @@ class TileReader:
         """
         count, edge = stop - start, self._tile_px
         pixels, readable = np.empty((count, edge, edge, 3), np.uint8), np.ones(count, bool)
-        for i in range(count):
-            try:
-                self._read_tile(start + i, pixels[i])
-            except RegionReadError as error:
+        errors = self._read_images(start, pixels) if self._plan.names is not None else self._read_squares(start, pixels)
+        for i, error in enumerate(errors):
+            if error is not None:
                 pixels[i], readable[i] = 0, False
                 self.first_error = self.first_error or str(error)
         if self._slide is not None and _file_state(self._file) not in (None, self._state):
@@ -101,18 +79,26 @@ class TileReader:
             "it is kept; wait until it is copied completely, and run again with --retry-failed"
         )
 
-    def _read_tile(self, index: int, out: Pixels) -> None:
+    def _read_images(self, start: int, out: Pixels) -> Iterator[RegionReadError | None]:
         plan = self._plan
-        if plan.names is not None:
-            path = tile_path(plan.source.path, plan.names[index])
+        assert plan.names is not None
+        for name, tile in zip(plan.names[start:], out, strict=False):
+            path = tile_path(plan.source.path, name)
             if self._copy is not None:
                 path = path.replace(plan.source.path, self._copy.path, 1)
-            out[:] = read_tile(path, self._tile_px)
-            return
+            try:
+                tile[:] = read_tile(path, self._tile_px)
+            except RegionReadError as error:
+                yield error
+            else:
+                yield None
+
+    def _read_squares(self, start: int, out: Pixels) -> Iterable[RegionReadError | None]:
+        plan = self._plan
         if self._slide is None:
-            raise RegionReadError(f"slide {plan.slide_id!r}: the reader is closed")
-        x, y = int(plan.xy_l0[index, 0]), int(plan.xy_l0[index, 1])
-        read_square(self._slide, (x, y), plan.level, region=self._region, out=out)
+            return [RegionReadError(f"slide {plan.slide_id!r}: the reader is closed")] * len(out)
+        corners = plan.xy_l0[start : start + len(out)]
+        return self._slide.read_squares(corners, plan.level, edge_l0=plan.edge_l0, out=out, downsample=self._downsample)
 
     def close(self) -> None:
         """Close the slide; a second call does nothing."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
-from embedstore.output_files import atomic_write, file_name
+from embedstore.output_files import atomic_write, file_name, require_folder
 from embedstore.quantities import rounded
 from embedstore.slides.remote import open_slide
 from embedstore.slides.slide import Pixels
@@ -83,6 +83,7 @@ class TissueReport:
         Raises:
             ExportError: nothing can be written there.
         """
+        require_folder(folder)
         stem = self.slide_id.rsplit("/", 1)[-1]
         picture, mask = (Path(folder, file_name(stem, f".tissue.{form}")) for form in ("png", "geojson"))
         with atomic_write(picture) as part:

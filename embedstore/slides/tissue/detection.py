@@ -14,7 +14,9 @@ from embedstore.slides.tissue.background import (
     USUAL_LEVEL,
     Mask,
     background_level,
+    brightest,
     chroma,
+    darkest,
     find_background,
     local_range,
     optical_density,
@@ -93,8 +95,8 @@ def find_tissue(slide: Slide, config: TissueConfig, *, mpp_l0: float) -> TissueM
 def tissue_of(thumbnail: Thumbnail, config: TissueConfig, *, slide_name: str) -> TissueMask:
     """Find tissue on a thumbnail; arguments and errors as in `find_tissue`."""
     pixels, mpp, warnings = thumbnail.pixels, thumbnail.mpp, list(thumbnail.warnings)
-    refuse_darkfield(pixels[~thumbnail.unread], slide_name)
-    black = pixels.max(axis=2) < BLACK_LEVEL
+    refuse_darkfield(pixels[~thumbnail.unread][None], slide_name)
+    black = brightest(pixels) < BLACK_LEVEL
     stained = _stained(pixels, black, mpp)
     padding = _padding(pixels, black, mpp)
     if config.exclude_pen:
@@ -116,11 +118,11 @@ def tissue_of(thumbnail: Thumbnail, config: TissueConfig, *, slide_name: str) ->
 
 
 def refuse_darkfield(pixels: NDArray[np.uint8], slide_name: str) -> None:
-    """Raise a TissueError where pixels, (..., 3), show bright objects on a dark background."""
+    """Raise a TissueError where pixels, (rows, cols, 3), show bright objects on a dark background."""
     if pixels.size == 0:
         return
-    dark = float((pixels.max(axis=-1) < DARK_LEVEL).mean())
-    glass = float((pixels.min(axis=-1) > GLASS_LEVEL).mean())
+    dark = float((brightest(pixels) < DARK_LEVEL).mean())
+    glass = float((darkest(pixels) > GLASS_LEVEL).mean())
     if dark > DARK_SHARE and glass < GLASS_SHARE:
         raise TissueError(
             f"slide {slide_name!r} looks like darkfield or fluorescence: {dark:.0%} of it is dark, {glass:.1%} as "
@@ -169,7 +171,7 @@ def _rough(variation: NDArray[np.uint8], background: Mask, mpp: float, width_px:
 
 def _padding(pixels: NDArray[np.uint8], black: Mask, mpp: float) -> Mask:
     """Black that no pen makes: it reaches the edge of the picture and is all but flat, or takes up a whole side."""
-    flat = black & (pixels.max(axis=2) <= PADDING_LEVEL)
+    flat = black & (brightest(pixels) <= PADDING_LEVEL)
     sides = np.zeros_like(black)
     for side, rim in ((sides, black), (sides.T, black.T)):
         full = rim.mean(axis=1) >= FULL_SIDE

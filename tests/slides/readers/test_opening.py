@@ -12,7 +12,9 @@ from embedstore.slides.readers.tiff_reader import TiffSlide
 from tests.slides.drawings import damage_tile, drop_tile, tissue_picture, write_dicom, write_tiff
 
 
-@pytest.mark.parametrize(("colours", "aperio"), [("ycbcr", True), ("rgb", True), ("deflate", False)])
+@pytest.mark.parametrize(
+    ("colours", "aperio"), [("ycbcr", True), ("rgb", True), ("deflate", False), ("j2k-ycbcr", True), ("j2k-rgb", True)]
+)
 def test_tiffs_go_to_the_direct_reader(drawn_slide, colours, aperio):
     with open_slide(drawn_slide(colours, aperio)) as slide:
         assert (slide.reader, slide.warnings) == ("tiff", [])
@@ -22,7 +24,7 @@ def test_tiffs_go_to_the_direct_reader(drawn_slide, colours, aperio):
     ("name", "reader"),
     [
         ("CMU-1-Small-Region.svs", "tiff"),
-        ("tcga-cr-7395-01a-01-ts1.svs", "openslide"),
+        ("tcga-cr-7395-01a-01-ts1.svs", "tiff"),
         ("fluor-DAPI.ndpi", "openslide"),
         ("bone-jpeg2000.dcm", "dicom"),
         ("openslide-fixtures/boxes.tiff", "tiff"),
@@ -106,7 +108,9 @@ def test_dicom_that_nothing_opens_says_what_was_tried(tmp_path):
 
 
 def test_an_unknown_reader_is_an_error_that_lists_the_readers(drawn_slide):
-    with pytest.raises(SlideFormatError, match="'cucim'; expected auto or one of tiff, dicom, fastslide, openslide"):
+    with pytest.raises(
+        SlideFormatError, match="'cucim'; expected auto or one of tiff, dicom, zarr, fastslide, openslide"
+    ):
         open_slide(drawn_slide(), reader="cucim")
 
 
@@ -154,13 +158,26 @@ def test_missing_tiles_are_white_or_come_from_the_finer_level_as_in_openslide(tm
     assert np.abs(found - expected).mean() < 2  # OpenSlide filters in its own way
 
 
-def test_reading_row_by_row_decodes_each_tile_of_the_file_once(tmp_path):
-    path = write_tiff(tmp_path / "a.svs", tissue_picture(1200, 900), tile_px=112, factors=(1,))
+@pytest.mark.parametrize(("stride", "capacity"), [(150, 32 << 20), (160, 360_000)], ids=["ample", "row of tiles"])
+def test_reading_row_by_row_decodes_each_tile_of_the_file_once(tmp_path, stride, capacity):
+    picture = tissue_picture(1200, 900)
+    path = write_tiff(tmp_path / "a.svs", picture, tile_px=112, factors=(1,))
     with opening.open_here(str(path), reader="tiff") as slide:
-        slide.expect_stride(150)
-        for y in range(0, 900 - 150, 150):
-            for x in range(0, 1200 - 150, 150):
-                slide.read_region((x, y), 0, (150, 150))
-                assert slide._cache.held_bytes <= slide._cache.capacity_bytes
-        wanted = -(-1050 // 112) * -(-750 // 112)
-        assert slide.decoded_tiles == wanted
+        whole = slide.read_region((0, 0), 0, (1200, 900))
+        slide._cache.begin((-1, 1), 0)
+        slide._cache.capacity_bytes, slide.decoded_tiles = capacity, 0
+        slide.expect_stride(stride)
+        for y in range(0, 5 * stride, stride):
+            for x in range(0, 7 * stride, stride):
+                found = slide.read_region((x, y), 0, (stride, stride))
+                np.testing.assert_array_equal(found, whole[y : y + stride, x : x + stride])
+                assert slide._cache.held_bytes <= capacity
+        assert slide.decoded_tiles == -(-7 * stride // 112) * -(-5 * stride // 112)
+
+
+def test_rows_that_were_not_kept_are_decoded_again(drawn_slide):
+    with opening.open_here(str(drawn_slide()), reader="tiff") as slide:
+        whole = slide.read_region((0, 0), 0, (600, 500))
+        slide.expect_stride(200)
+        for x, y in [(0, 0), (200, 0), (0, 100), (100, 130), (0, 200), (300, 210)]:  # not by the stride
+            np.testing.assert_array_equal(slide.read_region((x, y), 0, (200, 200)), whole[y : y + 200, x : x + 200])

@@ -11,7 +11,7 @@ import pytest
 
 from embedstore.errors import RegionReadError, SlideFormatError
 from embedstore.slides import Slide, open_slide
-from tests.slides.drawings import tissue_picture, write_dicom
+from tests.slides.drawings import tissue_picture, write_dicom, write_ome_zarr, write_philips, write_tiff
 
 
 def openslide_region(path: Path, xy_l0: tuple[int, int], level: int, size: tuple[int, int]) -> np.ndarray:
@@ -44,33 +44,38 @@ class ReaderContract:
         with open_slide(path, reader=self.reader) as slide:
             yield slide
 
+    @pytest.fixture
+    def known(self, path: Path) -> Path:
+        """The file in which OpenSlide sees the same."""
+        return path
+
     def _check(self, found: np.ndarray, expected: np.ndarray) -> None:
         difference = np.abs(found.astype(float) - expected)
         assert difference.max() <= self.highest
         assert difference.mean() <= self.mean
 
-    def test_geometry_is_openslides(self, slide: Slide, path: Path):
-        with openslide.OpenSlide(path) as known:
-            assert slide.level_sizes == list(known.level_dimensions)
-            assert slide.level_downsamples == pytest.approx(list(known.level_downsamples))
-            mpp_x = known.properties.get("openslide.mpp-x")
-            assert slide.vendor == known.properties["openslide.vendor"]
+    def test_geometry_is_openslides(self, slide: Slide, path: Path, known: Path):
+        with openslide.OpenSlide(known) as opened:
+            assert slide.level_sizes == list(opened.level_dimensions)
+            assert slide.level_downsamples == pytest.approx(list(opened.level_downsamples))
+            mpp_x = opened.properties.get("openslide.mpp-x")
+            assert known != path or slide.vendor == opened.properties["openslide.vendor"]
         assert slide.size_l0 == slide.level_sizes[0]
         assert slide.mpp == (None if mpp_x is None else pytest.approx(float(mpp_x)))
         assert slide.reader == self.reader
 
-    def test_pixels_of_every_level_are_openslides(self, slide: Slide, path: Path):
+    def test_pixels_of_every_level_are_openslides(self, slide: Slide, known: Path):
         for level, (width, height) in enumerate(slide.level_sizes):
             size = min(width, 300), min(height, 300)
             found = slide.read_region((0, 0), level, size)
             assert found.shape == (size[1], size[0], 3)
             assert found.dtype == np.uint8
-            self._check(found, openslide_region(path, (0, 0), level, size))
+            self._check(found, openslide_region(known, (0, 0), level, size))
 
-    def test_pixels_away_from_the_corner_are_openslides(self, slide: Slide, path: Path):
+    def test_pixels_away_from_the_corner_are_openslides(self, slide: Slide, known: Path):
         width, height = slide.size_l0
         xy, size = (width // 3 + 1, height // 4 + 3), (width // 2, height // 2)
-        self._check(slide.read_region(xy, 0, size), openslide_region(path, xy, 0, size))
+        self._check(slide.read_region(xy, 0, size), openslide_region(known, xy, 0, size))
 
     def test_outside_of_the_slide_is_white(self, slide: Slide):
         width, height = slide.size_l0
@@ -140,8 +145,34 @@ class TestTiffLzw(DrawnSlide):
     reader, colours, aperio = "tiff", "lzw", False
 
 
+class TestTiffJpeg2000Ycbcr(DrawnSlide):
+    reader, colours = "tiff", "j2k-ycbcr"
+
+
+class TestTiffJpeg2000Rgb(DrawnSlide):
+    reader, colours = "tiff", "j2k-rgb"
+
+
 class TestTiffGenericJpeg(DrawnSlide):
     reader, aperio = "tiff", False
+
+
+class TestTiffPhilips(ReaderContract):
+    reader = "tiff"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def drawn(cls, tmp_path_factory):
+        return write_philips(tmp_path_factory.mktemp("philips") / "a.tiff", tissue_picture(700, 530))
+
+    @pytest.fixture
+    def path(self, drawn):
+        return drawn
+
+    def test_it_is_the_reader_of_such_slides(self, path: Path):
+        with open_slide(path) as slide:
+            assert (slide.vendor, slide.reader, slide.passed_over) == ("philips", "tiff", {})
+            assert slide.level_sizes == [(768, 640), (384, 320), (192, 160)]  # the last two less than the file's tiles
 
 
 class TestOpenSlide(DrawnSlide):
@@ -154,6 +185,42 @@ class TestFastSlide(DrawnSlide):
     mean, highest = 2.5, 48
 
     test_a_file_that_is_no_slide_is_refused = None  # type: ignore[assignment]  # it talks to stderr from C++
+
+
+class TestZarr(ReaderContract):
+    """OME-Zarr beside an Aperio TIFF of the same pixels."""
+
+    reader = "zarr"
+    axes: ClassVar[str] = "cyx"
+    how: ClassVar[dict] = {}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def folder(cls, tmp_path_factory):
+        picture, folder = tissue_picture(700, 530), tmp_path_factory.mktemp("zarr")
+        write_ome_zarr(folder / "a.ome.zarr", picture, axes=cls.axes, **cls.how)
+        write_tiff(folder / "known.svs", picture, colours="deflate")
+        return folder
+
+    @pytest.fixture
+    def path(self, folder):
+        return folder / "a.ome.zarr"
+
+    @pytest.fixture
+    def known(self, folder):
+        return folder / "known.svs"
+
+
+class TestZarr2(TestZarr):
+    axes, how = "tczyx", {"zarr_format": 2}
+
+    test_many_threads_read_what_one_reads = None  # type: ignore[assignment]  # as in TestZarr
+
+
+class TestZarrShards(TestZarr):
+    axes, how = "yxc", {"shard_px": 256}
+
+    test_many_threads_read_what_one_reads = None  # type: ignore[assignment]  # as in TestZarr
 
 
 class RealSlide(ReaderContract):

@@ -22,6 +22,17 @@ def test_what_the_scan_has_left_behind_goes():
     assert cache.held_bytes == 0
 
 
+def test_of_a_tile_that_a_later_row_needs_only_those_rows_are_kept():
+    cache, tile = RowCache(1000), np.arange(100, dtype=np.uint8).reshape(10, 10)
+    cache.begin((0, 1), 0)
+    cache.put((0, 1, 0, 0), tile, bottom=10, soon=True)
+    cache.put((0, 1, 0, 0), tile, bottom=10, soon=False, rows=3)
+    kept = cache.get((0, 1, 0, 0))
+    np.testing.assert_array_equal(kept, tile[7:])
+    assert kept.base is None
+    assert cache.held_bytes == 30
+
+
 def test_a_full_cache_keeps_what_it_has_for_the_next_row_and_takes_what_comes_soon():
     cache = RowCache(200)
     cache.begin(0, 0)

@@ -25,7 +25,7 @@ from embedstore.slides import (
 )
 from embedstore.slides.remote import fetching, objects
 from tests.object_store import Faults
-from tests.slides.drawings import tissue_picture, write_dicom
+from tests.slides.drawings import tissue_picture, write_dicom, write_ome_zarr
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 10_000, np.uint8).tobytes()
 
@@ -40,7 +40,7 @@ def names(cache) -> list[str]:
     return sorted(path.name for path in cache.iterdir() if path.is_dir())
 
 
-@pytest.mark.parametrize("kind", ["tiff", "dicom"])
+@pytest.mark.parametrize("kind", ["tiff", "dicom", "zarr"])
 def test_slide_in_a_bucket_is_planned_and_read_as_the_file_is(kind, tmp_path, drawn_slide, put, cache):
     file = drawn_slide("rgb", False)
     uri = put("set/slide.tif", file)
@@ -49,6 +49,9 @@ def test_slide_in_a_bucket_is_planned_and_read_as_the_file_is(kind, tmp_path, dr
         file = write_dicom(tmp_path / "d" / "level-0.dcm", tissue_picture(512, 384), series="1.2.3")
         write_dicom(tmp_path / "d" / "other.dcm", tissue_picture(64, 64), series="9.9.9")
         uri = put("d", tmp_path / "d") + "/level-0.dcm"
+    if kind == "zarr":
+        folder = write_ome_zarr(tmp_path / "z.zarr", tissue_picture(512, 384), chunk_px=256)
+        file, uri = folder / "zarr.json", put("z.zarr", folder) + "/zarr.json"
     tiling = TilingConfig(tile_px=64, min_tissue=0.1)
     read = []
     for path in (str(file), uri):
@@ -113,11 +116,11 @@ def test_an_object_that_changes_during_the_fetch_is_not_mixed(put, object_store,
     uri = put("one.svs", CONTENT)
     read, changed = fetching.read_part, threading.Event()
 
-    def read_part(found, start, stop):
+    def read_part(found, start, stop, **settings):
         if start >= 3000 and not changed.is_set():
             changed.set()
             put("one.svs", CONTENT[::-1])
-        return read(found, start, stop)
+        return read(found, start, stop, **settings)
 
     monkeypatch.setattr(fetching, "read_part", read_part)
     with pytest.raises(SlideChangedError, match=f"{uri} was changed while it was read"):
@@ -201,3 +204,14 @@ def test_a_fetch_ends_with_the_run(put, object_store, small_parts, monkeypatch):
     object_store.fail()
     with local_copy(uri) as copy:  # one that begins later
         assert Path(copy.path).read_bytes() == CONTENT
+
+
+def test_a_part_that_begins_after_its_fetch_has_ended_is_not_waited_for(put, object_store, monkeypatch):
+    found = objects.find_object(put("one.svs", CONTENT))
+    assert found is not None
+    fetch = objects.lease()
+    end_requests()
+    monkeypatch.setattr(objects, "PAUSES_S", (60.0,) * 4)
+    object_store.fail(Faults(unavailable=1.0, methods="GET"))
+    with pytest.raises(SlideFetchError):
+        objects.read_part(found, 0, 10, may_go_on=fetch)

@@ -11,7 +11,7 @@ from embedstore.errors import AccessError, ConfigError, SlideListError, SlideNot
 from embedstore.slides import find_slides
 from embedstore.uris import checked_uri, is_uri
 from tests.object_store import Faults
-from tests.slides.drawings import tissue_picture, write_dicom
+from tests.slides.drawings import tissue_picture, write_dicom, write_ome_zarr
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,8 @@ def folder(tmp_path_factory) -> Path:
     (root / "dicom").mkdir()
     write_dicom(root / "dicom" / "level-0.dcm", tissue_picture(96, 64), series="1.2.3")
     write_dicom(root / "dicom" / "level-1", tissue_picture(48, 32), series="1.2.3")
+    write_ome_zarr(root / "b" / "image.ome.zarr", tissue_picture(96, 64), factors=(1, 2))
+    write_ome_zarr(root / "b" / "old.zarr", tissue_picture(96, 64), zarr_format=2, factors=(1,))
     (root / "slides.csv").write_text("path,patient,tissue\na/one.svs,P1,masks/one.geojson\n")
     return root
 
@@ -52,7 +54,7 @@ def test_folder_and_prefix_hold_the_same_slides(folder, tiles, kind, put):
         replace(source, path=moved(source.path), tissue=moved(source.tissue)) for source in here.sources
     ]
     assert there.summary.lines() == [moved(line) for line in here.summary.lines()]
-    assert len(there.sources) == (4 if kind == "slides" else 1)
+    assert len(there.sources) == (6 if kind == "slides" else 1)
 
 
 def test_a_list_names_addresses_and_what_lies_beside_itself(tmp_path, folder, put):

@@ -84,6 +84,28 @@ def test_tiles_are_the_slide_at_the_target_resolution(slide_path, mpp, level, re
             assert difference.max() == 0 if level == 0 else difference.mean() < 8  # that level was compressed by itself
 
 
+def test_a_plan_says_where_pixels_are_averaged_although_dct_was_asked_for(slide_path):
+    tiling = TilingConfig(tile_px=64, mpp=0.5, downsample="dct")
+    assert plan(slide_path, tiling=tiling).warnings == ()
+    assert "pixels are averaged, as by downsample area: level 0 is not in tiles that openslide can reduce" in (
+        plan(slide_path, tiling=tiling, reader="openslide").warnings
+    )
+    at_level = TilingConfig(tile_px=64, mpp=0.25, downsample="dct")
+    assert plan(slide_path, tiling=at_level, reader="openslide").warnings == ()
+
+
+@pytest.mark.parametrize("mpp", [0.5, 0.495, 0.6])
+def test_reduced_tiles_lie_where_averaged_ones_do(slide_path, mpp):
+    pixels = {}
+    for downsample in ("area", "dct"):
+        tiling = TilingConfig(tile_px=64, mpp=mpp, downsample=downsample)
+        with TileReader(plan(slide_path, tiling=tiling), tiling) as reader:
+            pixels[downsample], readable = reader.read(0, 20)
+            assert readable.all()
+    difference = np.abs(pixels["dct"].astype(int) - pixels["area"])
+    assert 0 < difference.mean() < 5
+
+
 def test_any_run_of_tiles_is_the_same_tiles(slide_path):
     made = plan(slide_path, mpp=0.26)  # tiles that are not on the file's own grid
     with TileReader(made, TILING) as reader:

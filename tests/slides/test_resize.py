@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from embedstore.slides.tiling.resize import fit_square
+from embedstore.slides.resize import fit_square
 from tests.slides.drawings import tissue_picture
 
 

@@ -1,22 +1,25 @@
 """Export of labels: a GeoJSON file for each slide with annotations, and a table of all other labels."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from embedstore.annotations import Origin
 from embedstore.errors import ExportError
 from embedstore.labels.files.label_geojson import write_label_geojson
-from embedstore.output_files import atomic_write, slide_path
+from embedstore.output_files import atomic_write, require_folder, slide_path
 from embedstore.store import Label, SlideRow
 
 #: Kinds of labels that GeoJSON holds as annotations.
 ANNOTATED = ("area", "point", "rest")
 TABLE_NAME = "labels.csv"
+ROWS_AT_ONCE = 50_000  # of a CSV, whose cells are in memory: some 50 MB
 #: Columns of a table; import reads all but the last three.
 COLUMNS = (
     "kind",
@@ -43,7 +46,7 @@ class Written:
 
 
 def write_labels(
-    labels: Sequence[Label],
+    labels: pa.Table,
     slides: Mapping[str, SlideRow],
     out: str | Path,
     *,
@@ -57,7 +60,7 @@ def write_labels(
     one slide.
 
     Args:
-        labels: Labels of one task.
+        labels: Labels of one task, as rows of the table of labels.
         slides: The ledger's row of each slide, by id.
         out: Folder or file.
         task: Name of the task.
@@ -68,21 +71,24 @@ def write_labels(
     out = Path(out)
     suffix = out.suffix.lower()
     if suffix in (".csv", ".parquet"):
-        areas = sum(label.geometry is not None for label in labels)
+        areas = len(labels) - labels.column("geometry").null_count
         if areas:
             raise ExportError(
                 f"{out}: a table cannot hold the {areas} areas of task {task!r}; name a folder with --out"
             )
         return [_write_table(labels, out)]
-    others = [label for label in labels if label.kind not in ANNOTATED]
-    if suffix == ".geojson" and others:
+    if suffix != ".geojson":
+        require_folder(out, or_file="a .csv, .parquet or .geojson file")
+    is_drawn = pc.is_in(labels.column("kind"), value_set=pa.array(ANNOTATED))
+    drawn, others = labels.filter(is_drawn), labels.filter(pc.invert(is_drawn))
+    if suffix == ".geojson" and len(others):
         raise ExportError(
             f"{out}: GeoJSON cannot hold the {len(others)} labels of tiles, slides and patients of task {task!r}; "
             "name a folder with --out"
         )
     by_slide: dict[str, list[Label]] = {}
-    for label in labels:
-        if label.kind in ANNOTATED and label.slide_id is not None:
+    for label in Label.from_table(drawn):
+        if label.slide_id is not None:
             by_slide.setdefault(label.slide_id, []).append(label)
     written = []
     for slide_id, labels_of_slide in sorted(by_slide.items()):
@@ -90,19 +96,29 @@ def write_labels(
         slide = slides.get(slide_id) or SlideRow(slide_id=slide_id, path="", kind="wsi")
         write_label_geojson(labels_of_slide, slide, path, task=task, origin=origin)
         written.append(Written(path=path, labels=len(labels_of_slide)))
-    return [*written, _write_table(others, out / TABLE_NAME)] if others else written
+    return [*written, _write_table(others, out / TABLE_NAME)] if len(others) else written
 
 
-def _write_table(labels: Sequence[Label], path: Path) -> Written:
+def _write_table(labels: pa.Table, path: Path) -> Written:
+    table = labels.select(COLUMNS)
     with atomic_write(path) as part:
         if path.suffix.lower() == ".parquet":
-            columns = {name: [getattr(label, name) for label in labels] for name in COLUMNS}
-            pa.parquet.write_table(pa.table(columns), part)
+            pa.parquet.write_table(table, part)
         else:
             with part.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(COLUMNS)
-                for label in labels:
-                    written_at = label.created_at and label.created_at.isoformat()
-                    writer.writerow([*(getattr(label, name) for name in COLUMNS[:-1]), written_at])
+                for start in range(0, len(table), ROWS_AT_ONCE):
+                    rows = table.slice(start, ROWS_AT_ONCE)
+                    writer.writerows(zip(*map(_written, rows.columns), strict=True))
     return Written(path=path, labels=len(labels))
+
+
+def _written(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column as they stand in a CSV: times in ISO 8601, numbers as Python writes them."""
+    if pa.types.is_string(column.type):
+        return column.to_pylist()
+    encoded = column.combine_chunks().dictionary_encode()  # labels of one change have one time, and many one x
+    is_time = pa.types.is_timestamp(column.type)
+    texts = [value.isoformat() if is_time else str(value) for value in encoded.dictionary.to_pylist()]
+    return pa.array(texts, pa.string()).take(encoded.indices).to_pylist()

@@ -98,11 +98,15 @@ def _match(table: list[NDArray], keys: list[NDArray]) -> NDArray[np.int64]:
     rows, count = len(table[0]), len(keys[0])
     if not rows or not count:
         return np.full(count, -1, np.int64)
-    codes = np.zeros(rows + count, np.int64)
+    codes, most = np.zeros(rows + count, np.int64), 1  # codes are below `most`
     for in_table, in_keys in zip(table, keys, strict=True):
         column = np.concatenate([in_table, in_keys]).astype(np.int64)
-        packed = (codes << 32) | (column & 0xFFFF_FFFF)  # both are below 2^32
-        codes = np.unique(packed, return_inverse=True)[1].astype(np.int64)
+        least = int(column.min())
+        span = int(column.max()) - least + 1  # below 2^33
+        if most * span >= 1 << 62:  # together the columns of a few slides stay below it
+            codes, most = np.unique(codes, return_inverse=True)[1].astype(np.int64), rows + count
+        codes, most = codes * span + (column - least), most * span
+    codes = np.unique(codes, return_inverse=True)[1]
     row_of = np.full(rows + count, -1, np.int64)
     row_of[codes[:rows]] = np.arange(rows)
     return row_of[codes[rows:]]

@@ -73,7 +73,7 @@ def given_labels(
         found = table_labels(
             table, store, task=task, author=author, class_map={}, collection=collection, origin="level0", source=""
         )
-        labels |= dict(zip(rest, found, strict=True))
+        labels |= dict(zip(rest, Label.from_table(found), strict=True))
     if drawn:
         labels |= dict(zip(drawn, _areas(store, columns, drawn, task=task, author=author), strict=True))
     ordered = [labels[row] for row in range(count)]

@@ -4,10 +4,13 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 
 from embedstore.annotations import Annotation, AnnotationFile, Origin, read_asap, read_geojson, subtract
@@ -20,8 +23,9 @@ from embedstore.labels.files.left_out import LeftOut, folders_that_are_closed
 from embedstore.labels.files.slide_names import SlideNames
 from embedstore.quantities import first_few
 from embedstore.store import Label, SlideRow, Store
-from embedstore.store.label import INGEST
+from embedstore.store.label import INGEST, distinct_labels, label_rows, statement_rows
 from embedstore.tables import TABLE_SUFFIXES
+from embedstore.uris import as_store
 
 Format = Literal["auto", "geojson", "asap", "table"]
 SUFFIXES = {".geojson": "geojson", ".json": "geojson", ".xml": "asap", **dict.fromkeys(sorted(TABLE_SUFFIXES), "table")}
@@ -98,7 +102,7 @@ class ReadFile:
         path: The file.
         format: The format that it was read as.
         slides: The slides that it is about.
-        labels: Its labels.
+        rows: Its labels, as rows of the table of labels without their keys.
         skipped: {why shapes or rows were left out: how many}.
         notes: Warnings for the user.
     """
@@ -106,9 +110,14 @@ class ReadFile:
     path: Path
     format: str
     slides: tuple[str, ...]
-    labels: tuple[Label, ...]
+    rows: pa.Table
     skipped: Mapping[str, int]
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def labels(self) -> tuple[Label, ...]:
+        """Its labels; a million of them take a gigabyte."""
+        return tuple(Label.from_table(self.rows))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,6 +127,7 @@ class LabelImport:
     Attributes:
         config: How the files were read.
         files: The labels of each file.
+        rows: All labels without duplicates, as rows of the table of labels.
         conflicts: Places that have two classes, by these labels or by those in the store; both are kept.
         notes: Warnings for the user.
         replaced: How many labels in the store were withdrawn because the files no longer hold them; 0 before writing.
@@ -126,20 +136,33 @@ class LabelImport:
 
     config: ImportConfig
     files: tuple[ReadFile, ...]
+    rows: pa.Table
     conflicts: tuple[str, ...]
     notes: tuple[str, ...]
     replaced: int = 0
     change: str | None = None
 
-    @property
+    @cached_property
     def labels(self) -> list[Label]:
-        """All labels, without duplicates."""
-        return list(dict.fromkeys(label for file in self.files for label in file.labels))
+        """All labels, without duplicates; a million of them take a gigabyte."""
+        return Label.from_table(self.rows)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """{class: number of its labels}."""
+        counted = self.rows.column("label").value_counts().to_pylist()
+        return dict(sorted((row["values"], row["counts"]) for row in counted))
+
+    def summary(self) -> list[dict[str, Any]]:
+        """How many labels there are of each `class` and `kind`: `labels`, and on how many `slides`."""
+        counted = self.rows.group_by(["label", "kind"]).aggregate([([], "count_all"), ("slide_id", "count_distinct")])
+        names = {"class": "label", "kind": "kind", "labels": "count_all", "slides": "slide_id_count_distinct"}
+        rows = [{ours: row[theirs] for ours, theirs in names.items()} for row in counted.to_pylist()]
+        return sorted(rows, key=lambda row: (row["class"], row["kind"]))
 
     def __repr__(self) -> str:
-        classes = Counter(f"{label.label} ({label.kind})" for label in self.labels)
-        lines = [f"{len(self.labels)} labels of {len(self.files)} file(s) for task {self.config.task!r}"]
-        lines += [f"  {name}: {count}" for name, count in sorted(classes.items())]
+        lines = [f"{len(self.rows)} labels of {len(self.files)} file(s) for task {self.config.task!r}"]
+        lines += sorted(f"  {row['class']} ({row['kind']}): {row['labels']}" for row in self.summary())
         lines += [f"  {self.replaced} older labels withdrawn"] if self.replaced else []
         lines += [f"  {len(self.conflicts)} place(s) have two classes; see .conflicts"] if self.conflicts else []
         lines += [f"  note: {note}" for note in self.notes[:SHOWN_NOTES]]
@@ -149,7 +172,7 @@ class LabelImport:
     def write(self, store: Store) -> "LabelImport":
         """Replace what the same author had from these files for the task; returns the import as it was written."""
         sources = [self.config.source_of(file.path) for file in self.files]
-        change = store.labels.replace(self.config.task, self.labels, author=self.config.author, sources=sources)
+        change = store.labels.replace(self.config.task, self.rows, author=self.config.author, sources=sources)
         return replace(self, replaced=change.withdrawn, change=change.id)
 
 
@@ -175,7 +198,8 @@ def find_label_files(
             below = [file for file in _files_below(path, closed) if _suffix_format(file) in formats and file.is_file()]
             if not below:
                 but = f"; {folders_that_are_closed(closed)}" if closed else ""
-                raise LabelFormatError(f"folder {path} holds no file of format {' or '.join(formats)}{but}")
+                store = f"; {said}" if (said := as_store(path)) else ""
+                raise LabelFormatError(f"folder {path} holds no file of format {' or '.join(formats)}{but}{store}")
             files += sorted(below)
         elif path.is_file():
             files.append(path)
@@ -244,7 +268,7 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
     if not files:
         raise LabelError(f"no file is left to import; {'; '.join(left_out.notes())}")
     _check_classes(classes, config)
-    if not any(file.labels for file in files):
+    if not any(len(file.rows) for file in files):
         skipped = sum((Counter(file.skipped) for file in files), Counter())
         raise LabelError(
             f"no label in {', '.join(str(file.path) for file in files[:3])}: "
@@ -253,12 +277,12 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
             "without annotations is"
         )
     stored = store.labels.table(task=config.task, columns=["label"]).column("label").unique().to_pylist()
-    named = {label.label for file in files for label in file.labels}
+    named = {name for file in files for name in file.rows.column("label").unique().to_pylist()}
     notes = (*left_out.notes(), *_notes(files, slides, config), *alike_note({*named, *stored}))
-    labels = LabelImport(config=config, files=tuple(files), conflicts=(), notes=notes)
+    rows = distinct_labels(label_rows(pa.concat_tables([file.rows for file in files])))
     sources = [config.source_of(file.path) for file in files]
-    conflicts = store.labels.conflicts(config.task, labels.labels, author=config.author, sources=sources)
-    return replace(labels, conflicts=tuple(conflicts))
+    conflicts = store.labels.conflicts(config.task, rows, author=config.author, sources=sources)
+    return LabelImport(config=config, files=tuple(files), rows=rows, conflicts=tuple(conflicts), notes=notes)
 
 
 def _slide_of(file: AnnotationFile, names: SlideNames) -> str:
@@ -305,20 +329,23 @@ def _read_table(store: Store, path: Path, config: ImportConfig, slide: str | Non
         origin=config.origin or "level0",
         source=config.source_of(path),
     )
-    classes.update(table.rows.column("label").unique().to_pylist(), (label.label for label in rows))
-    labels = [label for label in rows if not config.only or label.label in config.only]
+    for each in (table.rows, rows):
+        classes.update(each.column("label").unique().to_pylist())
+    asked_for = pc.is_in(rows.column("label"), value_set=pa.array(config.only, pa.string()))
+    labels = rows.filter(asked_for) if config.only else rows
     skipped = Counter(table.skipped)
     skipped["not of the classes asked for"] += len(rows) - len(labels)
-    slides = tuple(sorted({label.slide_id for label in rows if label.slide_id is not None}))
+    slides = tuple(sorted(set(rows.column("slide_id").unique().to_pylist()) - {None}))
     if config.negative is not None and config.within == WHOLE_SLIDE:
-        labels += [_rest_of_slide(config.negative, slide_id, config, path) for slide_id in slides]
+        rests = [_rest_of_slide(config.negative, slide_id, config, path) for slide_id in slides]
+        labels = pa.concat_tables([labels, statement_rows(rests)])
     return ReadFile(
         path=path,
         format="table",
         slides=slides,
-        labels=tuple(labels),
+        rows=labels,
         skipped=+skipped,
-        notes=table.source.notes,
+        notes=table.notes,
     )
 
 
@@ -371,7 +398,7 @@ def _read_annotations(
         path=file.path,
         format=file_format,
         slides=(slide.slide_id,),
-        labels=tuple(labels),
+        rows=statement_rows(labels),
         skipped=+skipped,
         notes=tuple(notes),
     )
@@ -427,7 +454,7 @@ def _notes(files: Sequence[ReadFile], slides: Mapping[str, SlideRow], config: Im
         yield from file.notes
         if file.skipped:
             yield f"{file.path.name}: skipped {_counted(file.skipped)}"
-        if not file.labels:
+        if not len(file.rows):
             yield f"{file.path.name} gives no label"
     unknown = [
         name

@@ -43,6 +43,7 @@ def slide_targets(
     slides: AnyOf[str] | None = None,
     classes: Sequence[str] | None = None,
     multi_label: bool = False,
+    min_classes: int | None = None,
 ) -> SlideTargets:
     """Join labels of slides and patients with slides or patients.
 
@@ -56,10 +57,10 @@ def slide_targets(
         task: The task.
         level: Whether an entry is a slide or a patient.
         slides: Only these, such as those of a collection; all when None.
-        classes, multi_label: As in `join_labels`.
+        classes, multi_label, min_classes: As in `join_labels`.
     Raises:
         TaskNotFoundError: no label is of the task.
-        LabelError: a class is unknown, no label is about one of the slides, or fewer than two classes are left.
+        LabelError: a class is unknown, no label is about one of the slides, or fewer than `min_classes` are left.
     """
     of_task = task_labels(labels, task)
     rows = of_task.rows_of(*KINDS)
@@ -67,7 +68,7 @@ def slide_targets(
         kinds = ", ".join(of_task.values["kind"])
         raise LabelError(
             f"task {task!r} has no label of a whole slide or patient, only of kind {kinds}; import a table with "
-            "slide_id or patient and label, or fit a model that looks at tiles (linear, mlp)"
+            "slide_id or patient and label, or fit a head for tiles (linear or mlp, without an encoder)"
         )
     candidates = candidate_classes(of_task, classes, multi_label=multi_label, kinds=KINDS)
     labels_of = _WholeLabels(of_task, rows)
@@ -105,6 +106,7 @@ def slide_targets(
         conflicts=int(conflict.sum()),
         given=classes is not None,
         multi_label=multi_label,
+        min_classes=min_classes,
     )
     names = tuple(sorted({patient for patient in patient_of.values() if patient is not None}))
     index = {name: i for i, name in enumerate(names)}

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from embedstore.errors import LabelError
 from embedstore.quantities import first_few
-from embedstore.store.label import Label, label_rows, place_codes
-from embedstore.store.schema import LABEL_ROWS
+from embedstore.store.label import Label, label_rows, last_of_key, place_codes
+from embedstore.store.schema import LABEL_ROWS, LABELS
 from embedstore.store.table import now
 
 #: Every author, where one withdraws labels of others.
@@ -54,9 +54,9 @@ class LabelChange:
 
 
 class Plan(NamedTuple):
-    """What a change does: labels to add, and rows of standing labels to withdraw."""
+    """What a change does: labels to add, as rows of LABELS, and which standing rows to withdraw."""
 
-    add: Sequence[Label]
+    add: pa.Table
     withdraw: NDArray[np.int64]
 
 
@@ -96,7 +96,9 @@ def written_rows(rows: pa.Table, plan: Plan, change: LabelChange) -> tuple[pa.Ta
         return LABEL_ROWS.empty_table(), replace(change, id=None)
     change = replace(change, at=_time_after(rows), added=len(plan.add), withdrawn=len(plan.withdraw))
     added = _noted(with_all_columns(_dated(plan.add, change.at)), "added", change)
-    taken = pc.is_in(rows.column("key"), value_set=added.column("key").combine_chunks()).to_numpy()
+    taken = np.zeros(0, bool)
+    if len(rows):  # the set of a million keys takes 0.2 s
+        taken = pc.is_in(rows.column("key"), value_set=added.column("key").combine_chunks()).to_numpy()
     withdrawn = np.zeros(len(rows), bool)
     withdrawn[plan.withdraw] = True
     ended = _noted(rows.filter(pa.array(withdrawn)), "withdrawn", change)
@@ -110,17 +112,17 @@ def written_rows(rows: pa.Table, plan: Plan, change: LabelChange) -> tuple[pa.Ta
     ), change
 
 
-def _dated(labels: Sequence[Label], at: dt.datetime) -> pa.Table:
-    """Labels as rows of LABELS; those that were never written begin at a time."""
-    rows = label_rows(labels)
+def _dated(rows: pa.Table, at: dt.datetime) -> pa.Table:
+    """Rows of LABELS; those that were never written begin at a time."""
     column = LABEL_ROWS.get_field_index("created_at")
     return rows.set_column(column, rows.schema.field(column), pc.fill_null(rows.column(column), at))
 
 
-def recorded_rows(withdrawn: pa.Table, labels: Sequence[Label]) -> pa.Table:
+def recorded_rows(withdrawn: pa.Table, labels: pa.Table) -> pa.Table:
     """The rows to be written for labels that no change adds.
 
     Args:
+        labels: Rows of LABELS.
         withdrawn: Rows of LABEL_ROWS that are withdrawn, among them those with the keys of the labels.
     """
     new = with_all_columns(_dated(labels, now()))
@@ -190,7 +192,7 @@ def plan_addition(labels: Sequence[Label]) -> Planner:
             withdraw.append(row)
             if i in add:
                 add[i] = replace(add[i], split=add[i].split or said.split, patient=add[i].patient or said.patient)
-        return Plan([add[i] for i in sorted(add)], np.array(withdraw, np.int64))
+        return Plan(label_rows([add[i] for i in sorted(add)]), np.array(withdraw, np.int64))
 
     return plan
 
@@ -213,19 +215,27 @@ def _repeats(label: Label, said: _Said) -> bool:
     return label.label == said.label and label.split in (None, said.split) and label.patient in (None, said.patient)
 
 
-def plan_replacement(labels: Sequence[Label]) -> Planner:
-    """Make labels of an author from some files those that the files hold now; `rows` are all from these files."""
+def plan_replacement(labels: pa.Table) -> Planner:
+    """Make labels of an author from some files those that the files hold now.
+
+    Args:
+        labels: Rows of LABELS, each with another key; the rows that the plan is made from are all from these files.
+    """
 
     def plan(rows: pa.Table) -> Plan:
         standing = np.flatnonzero(stands(rows))
-        keys = rows.column("key").take(standing).to_pylist()
-        held = dict(zip(keys, zip(standing.tolist(), _said(rows.take(standing)), strict=True), strict=True))
-        add = {label.key: label for label in labels}
-        for key, (_, said) in list(held.items()):
-            label = add.get(key)
-            if label is not None and said == _Said(*(getattr(label, name) for name in CONTENT)):
-                del add[key], held[key]
-        return Plan(list(add.values()), np.array(sorted(row for row, _ in held.values()), np.int64))
+        if not len(standing):
+            return Plan(labels, standing)
+        held = rows.take(standing)
+        position = pc.index_in(held.column("key"), value_set=labels.column("key").combine_chunks())
+        same = pc.is_valid(position).to_numpy()
+        for name in CONTENT:
+            before, now_held = held.column(name), labels.column(name).take(position)
+            equal = pc.or_kleene(pc.equal(before, now_held), pc.and_(pc.is_null(before), pc.is_null(now_held)))
+            same &= pc.fill_null(equal, False).to_numpy()
+        new = np.ones(len(labels), bool)
+        new[pc.fill_null(position, 0).to_numpy()[same]] = False
+        return Plan(labels.filter(pa.array(new)), standing[~same])
 
     return plan
 
@@ -254,7 +264,7 @@ def plan_withdrawal(keys: Sequence[str], *, author: str, of: str) -> Planner:
             )
         withdraw = sorted(position[key] for key in chosen)
         _refuse_others({authors[i] for i in withdraw}, author=author, of=of)
-        return Plan([], np.array(withdraw, np.int64))
+        return Plan(LABELS.empty_table(), np.array(withdraw, np.int64))
 
     return plan
 
@@ -276,7 +286,7 @@ def plan_withdrawal_at(places: Sequence[Label], *, author: str, of: str) -> Plan
         if not withdraw:
             _refuse_others(set(authors), author=author, of=of)
             raise LabelError(f"none of the {len(places)} place(s) has a label of this task, so none can be withdrawn")
-        return Plan([], np.array(withdraw, np.int64))
+        return Plan(LABELS.empty_table(), np.array(withdraw, np.int64))
 
     return plan
 
@@ -321,14 +331,15 @@ def plan_undo(task: str, change: str) -> Planner:
         statements = list(zip(about.tolist(), *(rows.column(name).to_pylist() for name in CONTENT), strict=True))
         left = {statements[i] for i in np.flatnonzero(added)}
         standing = {statements[i]: int(i) for i in np.flatnonzero(stands(rows) & touched)}
-        add = {label.key: label for label in Label.from_table(rows.filter(pa.array(withdrawn)))}
+        add = last_of_key(label_rows(rows.filter(pa.array(withdrawn)).select(LABELS.names).drop_columns("key")))
+        again = set(add.column("key").to_pylist())
         keys = rows.column("key").to_pylist()
-        if not left <= standing.keys() or any(keys[standing[each]] in add for each in standing.keys() - left):
+        if not left <= standing.keys() or any(keys[standing[each]] in again for each in standing.keys() - left):
             raise LabelError(
                 f"change {change} cannot be undone: what it left is not there any more; `embedstore label history` "
                 "shows what came later"
             )
-        return Plan(list(add.values()), np.array(sorted(standing[each] for each in left), np.int64))
+        return Plan(add, np.array(sorted(standing[each] for each in left), np.int64))
 
     return plan
 

@@ -1,15 +1,17 @@
 """Labels: which class a place, a slide or a patient is of, and who says so. They belong to places, not to tiles."""
 
 import copy
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from embedstore.errors import LabelError, TaskNotFoundError
-from embedstore.store.label import INGEST, Kind, Label
+from embedstore.store.label import INGEST, Kind, Label, label_rows, last_of_key, place_codes
 from embedstore.store.label_changes import (
     LabelChange,
     Planner,
@@ -71,16 +73,16 @@ class Labels:
 
     def record(self, labels: Iterable[Label]) -> None:
         """Write labels of ingest; those with the same key are replaced, and what people withdrew stays withdrawn."""
-        labels = list({label.key: label for label in labels}.values())
-        if not labels:
+        rows = last_of_key(label_rows(list(labels)))
+        if not len(rows):
             return
         self._table.create(LABEL_ROWS)
 
         def rows_of(table: Table) -> pa.Table:
             withdrawn = self._rows(table, f"withdrawn_change IS NOT NULL AND author = {sql_string(INGEST)}")
-            again = set(zip(*(withdrawn.column(name).to_pylist() for name in ("key", "label")), strict=True))
-            new = [label for label in labels if (label.key, label.label) not in again]
-            return recorded_rows(withdrawn, new)
+            position = pc.index_in(rows.column("key"), value_set=withdrawn.column("key").combine_chunks())
+            again = pc.equal(rows.column("label"), withdrawn.column("label").take(position))
+            return recorded_rows(withdrawn, rows.filter(pc.invert(pc.fill_null(again, False))))
 
         self._table.revise("key", rows_of)
 
@@ -97,25 +99,27 @@ class Labels:
         Raises:
             LabelError: two of the labels give one place different classes; nothing is added.
         """
-        _require_of(labels, task, author, sources=("",))
+        _require_of(label_rows(labels), task, author, sources=("",))
         where = f"{_where(task=task, author=author)}{_on_slides(label.slide_id for label in labels)}"
         return self._change(where, plan_addition(labels), new_change(task, author))
 
-    def replace(self, task: str, labels: Iterable[Label], *, author: str, sources: Sequence[str]) -> LabelChange:
+    def replace(
+        self, task: str, labels: Sequence[Label] | pa.Table, *, author: str, sources: Sequence[str]
+    ) -> LabelChange:
         """Replace the labels that an author had from some files for a task by those that the files hold now.
 
         Labels that the files do not hold any more are withdrawn by the same change: it is made as a whole or not at
         all.
 
         Args:
-            labels: All of this task, author and of these sources.
+            labels: All of this task, author and of these sources; labels, or rows of LABELS.
         """
-        labels = list(labels)
-        _require_of(labels, task, author, sources=sources)
+        rows = last_of_key(label_rows(labels))
+        _require_of(rows, task, author, sources=sources)
         if not sources:
             return replace(new_change(task, author), id=None)
         where = f"{_where(task=task, author=author)} AND {sql_in('source', sources)}"
-        return self._change(where, plan_replacement(labels), new_change(task, author))
+        return self._change(where, plan_replacement(rows), new_change(task, author))
 
     def withdraw(self, task: str, keys: Sequence[str], *, author: str, of: str | None = None) -> LabelChange:
         """Withdraw labels by their keys.
@@ -313,7 +317,9 @@ class Labels:
         counted = counted.rename_columns([names.get(name, name) for name in counted.column_names])
         return sorted(counted.to_pylist(), key=lambda row: tuple(str(row[name]) for name in by))
 
-    def conflicts(self, task: str, labels: Sequence[Label], *, author: str, sources: Sequence[str]) -> list[str]:
+    def conflicts(
+        self, task: str, labels: Sequence[Label] | pa.Table, *, author: str, sources: Sequence[str]
+    ) -> list[str]:
         """Places where new labels contradict each other, or a label in the store.
 
         Places are compared exactly: a tile, point, slide or patient, or an area with the same geometry. Labels that
@@ -322,16 +328,19 @@ class Labels:
         Returns:
             A line for each place, with all its classes, authors and sources.
         """
-        claims: dict[_Place, set[_Claim]] = {}
-        for label in labels:
-            place = _Place(*(getattr(label, name) for name in _Place._fields)).comparable()
-            claims.setdefault(place, set()).add(_Claim(label.label, label.author, label.source))
         stored = self.table(task=task, columns=[*_Claim._fields, *_Place._fields])
-        for batch in stored.to_batches(max_chunksize=65_536):
-            for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                claim, place = _Claim(*values[:3]), _Place(*values[3:]).comparable()
-                if place in claims and (claim.author != author or claim.source not in sources):
-                    claims[place].add(claim)
+        replaced = pc.and_(
+            pc.equal(stored.column("author"), author), pc.is_in(stored.column("source"), pa.array(sources, pa.string()))
+        )
+        stored = stored.filter(pc.invert(pc.fill_null(replaced, False)))
+        given = label_rows(labels).select(stored.column_names)
+        new, old = _where_classes_differ(given, stored)
+        claims: dict[_Place, set[_Claim]] = {}
+        for claim, place in _claims(given.take(new)):
+            claims.setdefault(place, set()).add(claim)
+        for claim, place in _claims(stored.take(old)):
+            if place in claims:
+                claims[place].add(claim)
         return [
             _describe_conflict(place, of_place)
             for place, of_place in claims.items()
@@ -366,6 +375,26 @@ class _Claim(NamedTuple):
     source: str
 
 
+def _where_classes_differ(labels: pa.Table, stored: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows of those labels, and of those stored, whose place is given several classes by all of them."""
+    new, old = place_codes(labels, stored)
+    place = np.concatenate([new, old])
+    names = pa.chunked_array([*labels.column("label").chunks, *stored.column("label").chunks], pa.string())
+    name = names.combine_chunks().dictionary_encode().indices.to_numpy()
+    first = np.zeros(int(place.max(initial=-1)) + 1, name.dtype)
+    first[place] = name  # one of the place's classes
+    differ = np.zeros(len(first), bool)
+    differ[place[name != first[place]]] = True
+    return np.flatnonzero(differ[new]), np.flatnonzero(differ[old])
+
+
+def _claims(rows: pa.Table) -> Iterator[tuple[_Claim, _Place]]:
+    """What rows say, and of which place."""
+    for batch in rows.to_batches(max_chunksize=65_536):
+        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            yield _Claim(*values[:3]), _Place(*values[3:]).comparable()
+
+
 def _describe_conflict(place: _Place, claims: set[_Claim]) -> str:
     text = " and ".join(f"{claim.label} ({claim.author}, {claim.source})" for claim in sorted(claims))
     if place.kind == "patient":
@@ -374,10 +403,11 @@ def _describe_conflict(place: _Place, claims: set[_Claim]) -> str:
     return f"{place.kind} of slide {place.slide_id}{where}: {text}"
 
 
-def _require_of(labels: Sequence[Label], task: str, author: str, *, sources: Sequence[str]) -> None:
-    others = [label for label in labels if (label.task, label.author) != (task, author) or label.source not in sources]
-    if others:
-        raise ValueError(f"{len(others)} labels are of another task, author or source than those changed")
+def _require_of(labels: pa.Table, task: str, author: str, *, sources: Sequence[str]) -> None:
+    own = pc.and_(pc.equal(labels.column("task"), task), pc.equal(labels.column("author"), author))
+    own = pc.and_(own, pc.is_in(labels.column("source"), value_set=pa.array(sources, pa.string())))
+    if others := len(labels) - (pc.sum(own).as_py() or 0):
+        raise ValueError(f"{others} labels are of another task, author or source than those changed")
 
 
 def _on_slides(slides: Iterable[str | None]) -> str:

@@ -29,7 +29,7 @@ def read_columnar(content: bytes) -> RawTable:
         names = list(table.schema.names)
     except failures as error:
         raise TableError("is damaged, or no Parquet, Arrow or Feather file; write it again") from error
-    columns = []
+    columns: list[Any] = []
     for name, column in zip(names, table.columns, strict=True):
         try:
             column.validate(full=True)
@@ -41,11 +41,14 @@ def read_columnar(content: bytes) -> RawTable:
     return RawTable(names=names, columns=columns, numbers=range(1, table.num_rows + 1))
 
 
-def _values(column: Any) -> list[Any]:
+def _values(column: Any) -> Any:
+    """A column of numbers or text as Arrow has it, of others as a list."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if column.type in (pa.string(), pa.float64(), pa.float32()) or pa.types.is_integer(column.type):
+        return column.combine_chunks()
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)  # Python has no nanoseconds
     if pa.types.is_duration(column.type):

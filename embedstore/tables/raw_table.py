@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,7 +14,8 @@ class RawTable:
 
     Attributes:
         names: Header of each column.
-        columns: The cells of each column, all of the same length: text, or what the file types them as.
+        columns: The cells of each column, all of the same length: text, or what the file types them as. Arrow's columns
+            are of integers, floats or text.
         numbers: Where each row is in the file.
         unit: What `numbers` count: lines of a text file, or rows.
         typed: The file states the types of its cells; in a text file they follow from what is written.
@@ -20,7 +24,7 @@ class RawTable:
     """
 
     names: Sequence[str]
-    columns: Sequence[Sequence[Any]]
+    columns: Sequence["Sequence[Any] | pa.Array"]
     numbers: Sequence[int]
     unit: Literal["line", "row"] = "row"
     typed: bool = True

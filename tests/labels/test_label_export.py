@@ -10,6 +10,7 @@ from embedstore.errors import ExportError
 from embedstore.labels.exporting import write_labels
 from embedstore.labels.importing import read_labels
 from embedstore.store import Label, Store
+from embedstore.store.label import statement_rows
 
 from .annotated import CORNER, config, make_store
 
@@ -42,7 +43,7 @@ def plain(labels) -> list[tuple]:
 
 def export(store: Store, labels, out: Path, **options) -> list[Path]:
     slides = {slide.slide_id: slide for slide in store.ledger.slides()}
-    return [file.path for file in write_labels(labels, slides, out, task="t", **options)]
+    return [file.path for file in write_labels(statement_rows(labels), slides, out, task="t", **options)]
 
 
 @pytest.mark.parametrize("origin", ["bounds", "level0"])

@@ -15,7 +15,7 @@ from embedstore.config import JoinConfig
 from embedstore.errors import ConfigError, LabelError, LabelFormatError, SlideNotInStoreError
 from embedstore.labels import join_labels
 from embedstore.labels.importing import find_label_files, read_labels
-from embedstore.store import Store, read_tile_locations
+from embedstore.store import Label, Store, read_tile_locations
 
 from .annotated import CORNER, config, feature, make_store, polygon, square, write_asap, write_geojson
 
@@ -302,6 +302,9 @@ def test_a_folder_means_the_drawings_below_it(tmp_path: Path):
     with pytest.raises(LabelFormatError, match="holds no file of format geojson or asap"):
         (tmp_path / "empty").mkdir()
         find_label_files([tmp_path / "empty"])
+    with pytest.raises(LabelFormatError, match=r"geojson or asap; .*empty is a store of embedstore"):
+        (tmp_path / "empty" / "slides.lance").mkdir()
+        find_label_files([tmp_path / "empty"])
     with pytest.raises(LabelFormatError, match="no file or folder at"):
         find_label_files([tmp_path / "gone"])
 
@@ -316,7 +319,7 @@ def test_folders_that_may_not_be_read_are_passed_over_and_told(
         scandir, access = os.scandir, os.access
 
         def refuse(path: str) -> Iterator[os.DirEntry]:
-            if os.path.basename(path) == "unlisted":  # noqa: PTH119
+            if str(path).endswith("/unlisted"):
                 raise PermissionError(errno.EACCES, "Permission denied", path)
             return scandir(path)
 
@@ -466,3 +469,47 @@ def test_a_store_among_the_drawings_is_passed_over(tmp_path: Path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("null")
     assert [path.name for path in find_label_files([tmp_path])] == ["a.geojson", "d.xml"]
+
+
+def test_conflicts_are_those_of_a_plain_comparison_of_all_labels(tmp_path: Path):
+    store = make_store(tmp_path / "store")
+    rng = np.random.default_rng(0)
+    shapes = [None, b"", shapely.to_wkb(shapely.box(0, 0, 1, 1)), shapely.to_wkb(shapely.box(0, 0, 2, 1))]
+
+    def drawn(author: str, source: str) -> list[Label]:
+        common = {"task": "t", "author": author, "source": source}
+        labels = []
+        for _ in range(60):
+            kind = str(rng.choice(["tile", "point", "area", "rest", "slide", "patient"]))
+            label, slide, patient = (str(rng.choice(list(letters))) for letters in ("xxy", "ab", "pq"))
+            place: dict[str, Any] = {"slide_id": None if kind == "patient" else slide, "patient": patient}
+            if kind in ("tile", "point"):
+                place |= {"x": float(rng.integers(0, 3)) * -1.0, "y": 2.0, "edge_l0": 9.0 if kind == "tile" else None}
+            elif kind in ("area", "rest"):
+                place["geometry"] = shapes[rng.integers(kind == "area" and 2, 4)]
+            labels.append(Label(kind=kind, label=label, **common, **place))  # type: ignore[arg-type]
+        return labels
+
+    for author, source in (("ann", "1.csv"), ("ann", "2.csv"), ("ben", "1.csv")):
+        store.labels.replace("t", drawn(author, source), author=author, sources=[source])
+    new = drawn("ann", "1.csv")
+    stored = [label for label in Label.from_table(store.labels.table(task="t"))
+              if (label.author, label.source) != ("ann", "1.csv")]  # fmt: skip
+
+    def place(label: Label) -> tuple[Any, ...]:
+        if label.kind == "patient":
+            return "patient", label.patient
+        return label.kind, label.slide_id, label.x, label.y, label.edge_l0, label.geometry or None
+
+    said: dict[tuple[Any, ...], set[tuple[str, str, str]]] = {place(label): set() for label in new}
+    for label in (*new, *stored):
+        if place(label) in said:
+            said[place(label)].add((label.label, label.author, label.source))
+    expected = [
+        " and ".join(f"{label} ({author}, {source})" for label, author, source in sorted(claims))
+        for claims in said.values()
+        if len({label for label, _, _ in claims}) > 1
+    ]
+    found = store.labels.conflicts("t", new, author="ann", sources=["1.csv"])
+    assert [line.split(": ", 1)[1] for line in found] == expected
+    assert 5 < len(expected) < len(said)

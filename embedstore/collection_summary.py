@@ -26,6 +26,8 @@ class CollectionSummary:
         slides_off_map: Slides that came after its map was made and were not placed into it yet.
         bytes: Size of the vectors.
         version: Of the table.
+        downsample: How tiles were made smaller than the level they were read from, as in `TilingConfig`.
+        text: Whether its extractor has a text tower, so that words can be searched by.
     """
 
     name: str
@@ -43,3 +45,5 @@ class CollectionSummary:
     slides_off_map: int
     bytes: int
     version: int
+    downsample: str = "area"
+    text: bool = False

@@ -1,10 +1,12 @@
 """The store: tables, collections, the ledger and their upkeep. The only home of Lance and LanceDB."""
 
+from embedstore.process_identity import this_process
 from embedstore.search_config import IndexConfig, IndexSearchConfig
 from embedstore.store.access_log import AccessLog, AccessRow
 from embedstore.store.collection import Collection
 from embedstore.store.collection_map import CollectionMap
 from embedstore.store.collection_record import CollectionRecord
+from embedstore.store.encoding import Encoding, SlideState, slide_states
 from embedstore.store.fragments import FragmentWriter, SlideFragments, ViewRows
 from embedstore.store.index import (
     IndexFacts,
@@ -19,10 +21,11 @@ from embedstore.store.jobs import Job, Jobs, JobState
 from embedstore.store.label import Label
 from embedstore.store.label_changes import LabelChange
 from embedstore.store.labels import Labels
-from embedstore.store.lease import Lease, is_held
+from embedstore.store.lease import Lease
+from embedstore.store.lease_rows import is_held
 from embedstore.store.ledger import Ledger
 from embedstore.store.ledger_rows import Outcome, SlideRow
-from embedstore.store.liveness import Observer, this_process
+from embedstore.store.liveness import Observer
 from embedstore.store.nearest import nearest_tiles
 from embedstore.store.patients import Patients
 from embedstore.store.prediction_schema import (
@@ -34,6 +37,7 @@ from embedstore.store.prediction_schema import (
 )
 from embedstore.store.predictions import Predictions
 from embedstore.store.runs import Run, Runs, RunState
+from embedstore.store.slide_rows import SlideRows
 from embedstore.store.store import Store
 from embedstore.store.stored_models import Augmenters, Heads, StoredAugmenter, StoredHead
 from embedstore.store.tile import StoredTile, TileLocation
@@ -52,7 +56,10 @@ __all__ = [
     "CollectionRecord",
     "CollectionWriter",
     "SlideFragments",
+    "SlideRows",
     "IndexSearchConfig",
+    "Encoding",
+    "SlideState",
     "Heads",
     "IndexConfig",
     "IndexFacts",
@@ -101,6 +108,7 @@ __all__ = [
     "read_tile_locations",
     "read_vectors",
     "read_views",
+    "slide_states",
     "this_process",
     "slide_batch",
     "tile_batch",

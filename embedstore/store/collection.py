@@ -42,13 +42,30 @@ class Collection:
         """
         collection = cls(store_uri, name)
         collection.table.create(tiles_schema(record.extractor.ref.dim, record.schema_metadata()))
-        differences = collection.record().differences(record)
+        collection.check_same(record)
+        return collection
+
+    def check_same(self, record: CollectionRecord) -> None:
+        """Check that vectors of a record belong into this collection.
+
+        Raises:
+            CollectionMismatchError: they were made by another tiling, tissue configuration or extractor.
+        """
+        name, stored = self.name, self.record()
+        differences = stored.differences(record)
         if differences:
+            unknown = [each.extractor.ref for each in (stored, record) if not each.extractor.ref.is_known]
+            if unknown and stored.extractor.ref.digest != record.extractor.ref.digest:
+                raise CollectionMismatchError(
+                    f"collection {name!r} has vectors of {stored.extractor.ref}, and those given are of "
+                    f"{record.extractor.ref}; expected the same digest, which only --weights of `embedstore import` "
+                    "says; import the folder into a new collection with the weights, or give the new vectors "
+                    "one of their own with --collection"
+                )
             raise CollectionMismatchError(
                 f"collection {name!r} was made with another configuration: {'; '.join(differences)}; "
                 "use the same, or give the new embeddings a collection of their own with --collection"
             )
-        return collection
 
     def dataset(self, version: int | None = None) -> lance.LanceDataset:
         """The table at a version; the newest when None.

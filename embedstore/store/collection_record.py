@@ -28,6 +28,8 @@ class CollectionRecord:
         request: What the user asked for, as JSON values: `extractor`, `tiling` and `tissue`; None where that was not
             kept.
         views: How the views of tiles were made; None for the tiles themselves.
+        imported: Where the vectors come from, if another tool made the first of them: `layout`, `tool`, what the user
+            `given`, and what the files say. How that tool found tissue and laid its grid is not known.
     """
 
     tiling: TilingConfig
@@ -36,6 +38,7 @@ class CollectionRecord:
     reading: ReadingConfig | None = None
     request: Mapping[str, Any] | None = None
     views: ViewConfig | None = None
+    imported: Mapping[str, Any] | None = None
 
     def of_views(self, config: ViewConfig) -> "CollectionRecord":
         """The record of the views of this collection."""
@@ -43,7 +46,12 @@ class CollectionRecord:
 
     def differences(self, other: "CollectionRecord") -> list[str]:
         """What decides the vectors and differs in another record, in words: this one is 'there', the other 'here'."""
-        return list(_differences(self.as_record(), other.as_record(), _IDENTITY))
+        there, here = self.as_record(), other.as_record()
+        if self.imported is None:
+            return list(_differences(there, here, _IDENTITY))
+        for record in (there, here):  # of the grid, only these decide the vectors
+            record["tiling"] = {name: record["tiling"][name] for name in ("tile_px", "mpp", "downsample")}
+        return list(_differences(there, here, [name for name in _IDENTITY if name != "tissue"]))
 
     def as_record(self) -> dict[str, Any]:
         """As JSON values; `from_record` takes them back."""
@@ -52,7 +60,10 @@ class CollectionRecord:
         for name in ("reading", "views"):
             if (config := getattr(self, name)) is not None:
                 record[name] = as_record(config)
-        return record if self.request is None else record | {"request": dict(self.request)}
+        for name in ("request", "imported"):
+            if (values := getattr(self, name)) is not None:
+                record[name] = dict(values)
+        return record
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "CollectionRecord":
@@ -64,6 +75,7 @@ class CollectionRecord:
             reading=ReadingConfig(**record["reading"]) if "reading" in record else None,
             request=record.get("request"),
             views=ViewConfig(**record["views"]) if "views" in record else None,
+            imported=record.get("imported"),
         )
 
     def schema_metadata(self) -> dict[bytes, bytes]:

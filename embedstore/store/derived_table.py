@@ -1,4 +1,4 @@
-"""A table with rows of tiles or slides that follow from a collection: predictions, attention, a map."""
+"""A table that follows from a collection, with rows of tiles or slides: predictions, attention, a map, an encoding."""
 
 from collections.abc import Iterable
 

@@ -64,8 +64,8 @@ class FragmentWriter:
         collection: The collection's name.
         slide_id: The slide.
         xy_l0: (n, 2) int32, top-left corner of every planned tile, level-0 pixels.
-        edge_l0: A tile's edge, level-0 pixels.
-        tissue: (n,) float32, share of every tile that is tissue.
+        edge_l0: A tile's edge, level-0 pixels: one for all, or (n,) integers.
+        tissue: (n,) float32, share of every tile that is tissue; None where that is not known.
         names: File name of every tile, for folders of ready-made tiles.
         views: Where and how views are written; None for no views.
         stored: Ids of the slide's tiles that are in the collection and lack their views. If given, only views of these
@@ -83,15 +83,16 @@ class FragmentWriter:
         collection: str,
         slide_id: str,
         xy_l0: np.ndarray,
-        edge_l0: int,
-        tissue: np.ndarray,
+        edge_l0: int | np.ndarray,
+        tissue: np.ndarray | None,
         names: tuple[str, ...] | None = None,
         views: ViewRows | None = None,
         stored: np.ndarray | None = None,
         block_rows: int = BLOCK_ROWS,
     ):
         self.collection, self.slide_id = collection, slide_id
-        self._xy, self._edge, self._tissue, self._names = xy_l0, edge_l0, tissue, names
+        self._xy, self._tissue, self._names = xy_l0, tissue, names
+        self._edge = np.broadcast_to(np.asarray(edge_l0, dtype=np.int32), len(xy_l0))
         self._tiles = self._views = None
         self._kept = np.ones(len(xy_l0), bool) if stored is None else self._is_stored(stored)
         if stored is None:
@@ -159,9 +160,9 @@ class FragmentWriter:
             pa.repeat(self.slide_id, n),
             pa.array(np.ascontiguousarray(xy[:, 0], dtype=np.int32)),
             pa.array(np.ascontiguousarray(xy[:, 1], dtype=np.int32)),
-            pa.array(np.full(n, self._edge, dtype=np.int32)),
+            pa.array(np.ascontiguousarray(self._edge[planned])),
             pa.nulls(n, pa.string()) if names is None else pa.array(names, pa.string()),
-            pa.array(self._tissue[planned].astype(np.float32)),
+            pa.nulls(n, pa.float32()) if self._tissue is None else pa.array(self._tissue[planned].astype(np.float32)),
         ]
 
     def _view_columns(self, planned: np.ndarray) -> list[pa.Array]:

@@ -12,7 +12,6 @@ import dataclasses
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -27,6 +26,7 @@ from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.search_config import IndexConfig
 from embedstore.store.collection import Collection
 from embedstore.store.vectors import matrix
+from embedstore.temporary_folder import temporary_folder
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,10 @@ SCALAR_INDEXES: dict[str, Literal["BITMAP", "BTREE"]] = {"slide_id": "BITMAP", "
 CODED_DIMENSIONS = 8
 #: A sample is read in runs of this many consecutive rows: fetching a run takes as long as fetching one row.
 RUN_ROWS = 16
+#: Rows of the sample that are read at once: more would be in memory twice.
+SAMPLE_BATCH = 4096
+#: Lance reads so far ahead of the search for partitions, which is slower; by default, 0.5 GB.
+BATCHES_AHEAD, BYTES_AHEAD = 2, 64 << 20
 #: Scores that are computed at once (rows x partitions): 32 MB of float32.
 SCORES = 8 << 20
 #: Adding a row to the index takes Lance 0.37 ms (at 1,000 partitions), a new build 0.05 ms a row. So an index that
@@ -137,7 +141,7 @@ def build_index(
     on_progress(
         Progress(stage="index", message=f"{partitions:,} partitions over {rows:,} tiles", total=rows, unit="tiles")
     )
-    with tempfile.TemporaryDirectory(prefix="embedstore-index-") as folder:
+    with temporary_folder("index") as folder:
         assigned = f"{folder}/partitions.lance"
         batches = pa.RecordBatchReader.from_batches(_ASSIGNED, _assign(dataset, centroids, collection.dim))
         lance.write_dataset(batches, assigned, schema=_ASSIGNED, max_rows_per_file=1 << 31)
@@ -205,25 +209,43 @@ def _train(dataset: lance.LanceDataset, partitions: int, sample_rows: int, dim: 
     runs = max(min(partitions * sample_rows, total) // RUN_ROWS, 1)
     starts = np.linspace(0, max(total - RUN_ROWS, 0), runs).astype(np.int64)
     rows = np.unique(starts[:, None] + np.arange(min(RUN_ROWS, total)))
-    taken = dataset.take(rows.tolist(), columns=["vector"]).column(0).combine_chunks()
-    vectors = matrix(taken, dim).astype(np.float32)
-    vectors = vectors[np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)]
-    if not len(vectors):
-        return None
-    partitions = min(partitions, len(vectors))
-    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dim)
-    sample = lance.write_dataset(pa.table({"vector": column}), "memory://sample")
-    model = IndicesBuilder(sample, "vector").train_ivf(
-        partitions, distance_type="cosine", sample_rate=max(len(vectors) // partitions, 2)
-    )
+    schema = pa.schema([pa.field("vector", pa.list_(pa.float32(), dim))])
+    batches = pa.RecordBatchReader.from_batches(schema, _usable(dataset, rows, schema))
+    with temporary_folder("index") as folder:  # in memory, it would be there twice
+        sample = lance.write_dataset(batches, f"{folder}/sample.lance", schema=schema)
+        usable = sample.count_rows()
+        if not usable:
+            return None
+        partitions = min(partitions, usable)
+        model = IndicesBuilder(sample, "vector").train_ivf(
+            partitions, distance_type="cosine", sample_rate=max(usable // partitions, 2)
+        )
     return model.centroids.flatten().to_numpy().reshape(-1, dim).astype(np.float16).astype(np.float32)
+
+
+def _usable(dataset: lance.LanceDataset, rows: NDArray[np.int64], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The vectors of some rows that are finite and not zero, as float32; a batch at a time."""
+    dim = schema.field("vector").type.list_size
+    for start in range(0, len(rows), SAMPLE_BATCH):
+        taken = dataset.take(rows[start : start + SAMPLE_BATCH].tolist(), columns=["vector"]).column(0)
+        vectors = matrix(taken.combine_chunks(), dim).astype(np.float32)
+        vectors = vectors[np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)]
+        yield pa.record_batch([pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dim)], schema=schema)
 
 
 def _assign(dataset: lance.LanceDataset, centroids: NDArray[np.float32], dim: int) -> Iterator[pa.RecordBatch]:
     """The partition of each row: the centroid nearest to its unit vector; a batch at a time."""
     half = (centroids**2).sum(axis=1) / 2
     batch_rows = max(SCORES // len(centroids), 1)
-    for batch in dataset.to_batches(columns=["vector"], with_row_id=True, batch_size=batch_rows):
+    batches = dataset.to_batches(
+        columns=["vector"],
+        with_row_id=True,
+        batch_size=batch_rows,
+        batch_readahead=BATCHES_AHEAD,
+        fragment_readahead=1,
+        io_buffer_size=BYTES_AHEAD,
+    )
+    for batch in batches:
         vectors = matrix(batch.column("vector"), dim).astype(np.float32)
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors[~np.isfinite(length[:, 0])] = 0  # like zero vectors, these are never found

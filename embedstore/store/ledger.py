@@ -317,14 +317,15 @@ class Ledger:
 
 
 def _slide_records(table: Table, slides: Sequence[SlideRow]) -> list[dict[str, Any]]:
-    """The records of slides; the user's columns without a value keep that of the table."""
+    """The records of slides; the user's columns without a value keep the table's, of a slide without a file all do."""
     schema = table.open().schema
     users = {name for name in schema.names if name == "patient" or name not in SLIDES.names}
     stored = _stored(table, "slide_id", [slide.slide_id for slide in slides])
     records = []
     for slide in slides:
         record, before = slide.as_record() | {"updated_at": now()}, stored.get(slide.slide_id, {})
-        record |= {name: before.get(name) for name in users if record.get(name) is None}
+        kept = users if record["path"] else schema.names  # what the file is comes from the run, if it has one
+        record |= {name: before.get(name) for name in kept if record.get(name) in (None, "")}
         records.append({name: _fit(record[name], schema.field(name).type) for name in schema.names})
     return records
 
@@ -347,7 +348,7 @@ def _refreshed_records(table: Table, sources: Sequence[tuple[str, str, Mapping[s
         record = stored.get(slide_id)
         if record is None:
             continue
-        given = {"path": path} | {name: value for name, value in metadata.items() if value is not None}
+        given = {name: value for name, value in {"path": path or None, **metadata}.items() if value is not None}
         new = {name: _fit(value, schema.field(name).type) for name, value in given.items()}
         if any(record[name] != value for name, value in new.items()):
             changed.append({**record, **new, "updated_at": now()})

@@ -9,6 +9,9 @@ from embedstore.store.schema import OUTCOMES, SLIDES
 
 State = Literal["done", "empty", "failed"]
 Scalar = str | int | float | bool | None
+#: The store's own columns; Arrow makes such a list anew whenever a schema is asked for it.
+_SLIDE_COLUMNS = tuple(SLIDES.names)
+_OUTCOME_COLUMNS = tuple(OUTCOMES.names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +65,15 @@ class SlideRow:
 
     def as_record(self) -> dict[str, Any]:
         """{column: value} of the table: the store's own columns, then the user's."""
-        own = {name: getattr(self, name) for name in SLIDES.names}
-        return own | {name: value for name, value in self.metadata.items() if name not in SLIDES.names}
+        own = {name: getattr(self, name) for name in _SLIDE_COLUMNS}
+        return own | {name: value for name, value in self.metadata.items() if name not in _SLIDE_COLUMNS}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "SlideRow":
         """The row of a record of the table; columns that an older version did not write are None."""
-        own: dict[str, Any] = {name: record.get(name) for name in SLIDES.names if name != "patient"}
+        own: dict[str, Any] = {name: record.get(name) for name in _SLIDE_COLUMNS if name != "patient"}
         own |= {"path": own["path"] or "", "kind": own["kind"] or "wsi"}
-        metadata = {name: value for name, value in record.items() if name == "patient" or name not in SLIDES.names}
+        metadata = {name: value for name, value in record.items() if name == "patient" or name not in _SLIDE_COLUMNS}
         return cls(**own, metadata=metadata)
 
 
@@ -120,12 +123,12 @@ class Outcome:
 
     def as_record(self) -> dict[str, Any]:
         """{column: value} of the table."""
-        return {name: getattr(self, name) for name in OUTCOMES.names} | {"warnings": list(self.warnings)}
+        return {name: getattr(self, name) for name in _OUTCOME_COLUMNS} | {"warnings": list(self.warnings)}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Outcome":
         """The outcome of a record of the table."""
-        values = {name: value for name, value in record.items() if value is not None and name in OUTCOMES.names}
+        values = {name: value for name, value in record.items() if value is not None and name in _OUTCOME_COLUMNS}
         del values["key"]
         return cls(**{**values, "path": record["path"] or "", "warnings": tuple(record["warnings"] or ())})
 

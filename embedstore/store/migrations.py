@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from embedstore.errors import StoreBusyError
-from embedstore.store.lease import Lease, is_held
+from embedstore.store.lease import Lease
+from embedstore.store.lease_rows import is_held, lease_of
 from embedstore.store.schema import TABLES
 from embedstore.store.store_format import FORMAT, backup_tag, stated_format, statement
 from embedstore.store.table import Table, before_change
@@ -102,7 +103,7 @@ def _migrate(store_uri: str, found: int) -> None:
         found = _format_of(store_uri) or FORMAT
         if found >= FORMAT:  # by another process, meanwhile
             return
-        names = (row["name"] for row in leases.rows(columns=["name"]))
+        names = {lease_of(row["name"]) for row in leases.rows(columns=["name"])}
         if held := sorted(name for name in names if name != _LEASE and is_held(store_uri, name)):
             raise StoreBusyError(
                 f"the store {store_uri} has format {found}, and this version must make it format {FORMAT} before it "

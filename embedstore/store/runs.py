@@ -10,9 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from embedstore import process_identity
 from embedstore.errors import StoreBusyError
+from embedstore.process_identity import this_process
 from embedstore.store import liveness
-from embedstore.store.liveness import EXPIRY_S, Observer, this_process
+from embedstore.store.liveness import EXPIRY_S, Observer
 from embedstore.store.schema import RUNS
 from embedstore.store.sql import sql_in, sql_string
 from embedstore.store.table import Caches, Table, now
@@ -26,6 +28,8 @@ TIDY_EVERY = 64
 KEPT_RUNS = 1000
 #: Pause between two looks at a run that may be dead, seconds.
 LOOK_S = 1.0
+#: What runs read of each other, again and again.
+_ALL_BUT_SETTINGS = [name for name in RUNS.names if name != "settings"]
 #: Runs of this process that have not ended.
 _running_here: set[str] = set()
 
@@ -89,7 +93,7 @@ class Run:
             return False
         if self.process is not None and self.process == this_process():
             return self.run_id in _running_here
-        return liveness.runs(self.process)
+        return process_identity.runs(self.process)
 
     def as_seen(self) -> "Run":
         """The run with the state `lost` if it is dead, as far as can be told at once."""
@@ -115,7 +119,7 @@ class Run:
             | {
                 "collections": tuple(row["collections"] or ()),
                 "in_hand": tuple(row["in_hand"] or ()),
-                "settings": json.loads(row["settings"] or "{}"),
+                "settings": json.loads(row.get("settings") or "{}"),
             }
         )
 
@@ -129,19 +133,22 @@ class Runs:
     def __init__(self, store_uri: str, caches: Caches | None = None):
         self._table = Table(store_uri, "runs", caches)
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: Run) -> frozenset[str]:
         """Write the first row of a run, and say of runs that died that they are lost.
 
         It must be there before the run asks for the lease of a collection: see `require_none`.
+
+        Returns:
+            Ids of the runs that have ended.
         """
         _running_here.add(run.run_id)
         try:
-            self._begin(run)
+            return self._begin(run)
         except BaseException:
             self.left(run.run_id)
             raise
 
-    def _begin(self, run: Run) -> None:
+    def _begin(self, run: Run) -> frozenset[str]:
         self._table.create(RUNS)
         gone = [replace(each, state="lost", in_hand=()) for each in self._running() if each.lives() is False]
         self._table.upsert("run_id", [each.row() for each in (*gone, run)])
@@ -149,6 +156,7 @@ class Runs:
         ended = sorted((row["started_at"], row["run_id"]) for row in rows if row["state"] != "running")
         if len(ended) > KEPT_RUNS + TIDY_EVERY:
             self._table.delete(sql_in("run_id", [run_id for _, run_id in ended[:-KEPT_RUNS]]))
+        return frozenset(run_id for _, run_id in ended)
 
     def record(self, run: Run) -> None:
         """Write how far a run is, or that it has ended."""
@@ -168,21 +176,24 @@ class Runs:
     def _running(self) -> list[Run]:
         return [Run.from_row(row) for row in self._table.rows(where="state = 'running'")]
 
-    def others(self, collections: Collection[str], observer: Observer, *, but: str | None = None) -> list[Run]:
-        """The runs that write to some of these collections and are not known to be dead.
+    def others(
+        self, collections: Collection[str], observer: Observer, *, but: str | None = None
+    ) -> tuple[list[Run], set[str]]:
+        """The runs that write to some of these collections and are not known to be dead, and the ids of all runs.
 
         Args:
             observer: What has seen their beats before.
             but: A run that is left out.
         """
         asked_at = time.monotonic()
-        return [
+        rows = [row for row in self._table.rows(columns=_ALL_BUT_SETTINGS) if row["run_id"] != but]
+        running = [Run.from_row(row) for row in rows if row["state"] == "running"]
+        writing = [
             run
-            for run in self._running()
-            if run.run_id != but
-            and not set(collections).isdisjoint(run.collections)
-            and not self._is_dead(run, observer, asked_at)
+            for run in running
+            if not set(collections).isdisjoint(run.collections) and not self._is_dead(run, observer, asked_at)
         ]
+        return writing, {row["run_id"] for row in rows}
 
     @staticmethod
     def _is_dead(run: Run, observer: Observer, asked_at: float) -> bool:
@@ -199,7 +210,7 @@ class Runs:
             StoreBusyError: there is one.
         """
         observer, ends = Observer(), time.monotonic() + EXPIRY_S + LOOK_S
-        while live := self.others(collections, observer):
+        while live := self.others(collections, observer)[0]:
             sure = [run for run in live if not observer.may_be_dead(run.run_id, run.beat)]
             if sure or time.monotonic() > ends:
                 run = (sure or live)[0]
@@ -228,10 +239,6 @@ class Runs:
             return rows
 
         self._table.revise("run_id", cleared)
-
-    def states(self) -> dict[str, RunState]:
-        """{id of a run: the state that its row says}."""
-        return {row["run_id"]: row["state"] for row in self._table.rows(columns=["run_id", "state"])}
 
     def get(self, run_id: str) -> Run | None:
         """A run by its id; None if there is none."""

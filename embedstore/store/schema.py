@@ -169,7 +169,7 @@ LEASES = pa.schema(
         pa.field("pid", pa.int64()),
         pa.field("since", pa.timestamp("us", tz="UTC")),
         pa.field("beat", pa.timestamp("us", tz="UTC")),
-        pa.field("process", pa.string()),  # see `liveness.this_process`; older versions did not write it
+        pa.field("process", pa.string()),  # see `process_identity`; older versions did not write it
     ]
 )
 

@@ -9,9 +9,11 @@ from embedstore.store.access_log import AccessLog
 from embedstore.store.collection import LARGEST_TILE_ID, PREFIX, Collection, collection_names
 from embedstore.store.collection_map import CollectionMap, mapped_collections
 from embedstore.store.derived_table import DerivedTable
+from embedstore.store.encoding import Encoding, encoding_names
 from embedstore.store.jobs import Jobs
 from embedstore.store.labels import Labels
-from embedstore.store.lease import Lease, holder_of
+from embedstore.store.lease import Lease
+from embedstore.store.lease_rows import holder_of
 from embedstore.store.ledger import Ledger
 from embedstore.store.location import local_path, require_put_if_absent, require_writable, table_names
 from embedstore.store.migrations import bring_up_to_date
@@ -163,6 +165,15 @@ class Store:
         """The tables of the maps of all collections that have one."""
         return [self.map(name) for name in mapped_collections(self.tables())]
 
+    def encoding(self, collection: str, name: str) -> Encoding:
+        """The table of vectors of a collection's slides, of that name; it may not exist yet."""
+        return Encoding(self.uri, collection, name)
+
+    def encodings(self, collection: str | None = None) -> list[Encoding]:
+        """The tables of vectors of slides, of one collection or of all."""
+        named = encoding_names(self.tables())
+        return [self.encoding(of, name) for of, name in named if collection in (None, of)]
+
     # -- predictions ------------------------------------------------------------------------
 
     def predictions(self, head: str, kind: PredictionKind = "predictions") -> Predictions:
@@ -179,8 +190,8 @@ class Store:
         return [self.predictions(head, kind) for kind in KINDS for head in predicted_heads(names, kind)]
 
     def derived_tables(self) -> list[DerivedTable]:
-        """The tables that have rows of tiles beside those of the collections: of predictions, attention and maps."""
-        return [*self.prediction_tables(), *self.maps()]
+        """The tables that have rows beside those of the collections: of predictions, attention, maps and encodings."""
+        return [*self.prediction_tables(), *self.maps(), *self.encodings()]
 
     # -- one tile ---------------------------------------------------------------------------
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import lance
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from embedstore.errors import StoreError, StoreFormatError, StoreNotFoundError
 from embedstore.store.outage import limit_requests
@@ -229,12 +231,12 @@ class Table:
             table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=dataset.schema)
             if table.num_rows == 0:
                 return 0
-            last = {value: i for i, value in enumerate(table.column(key).to_pylist())}
-            if len(last) < table.num_rows:
+            if len(repeated_rows(table.column(key))):
+                last = {value: i for i, value in enumerate(table.column(key).to_pylist())}
                 table = table.take(sorted(last.values()))
             builder = dataset.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
             builder.use_index(False).conflict_retries(0).execute(table)  # Lance's own retry would overwrite
-            return len(last)
+            return table.num_rows
 
         return until_committed(merge)
 
@@ -387,3 +389,22 @@ class Table:
         self.open_for_writing().cleanup_old_versions(
             dt.timedelta(seconds=keep_s), delete_unverified=False, error_if_tagged_old_versions=False
         )
+
+
+def repeated_rows(keys: pa.ChunkedArray) -> NDArray[np.int64]:
+    """The rows whose keys may be there several times, ascending; none where all are there once.
+
+    Keys of 32 characters, as digests are, are told apart by a number of 64 bits: a twentieth of the time.
+    """
+    texts = keys.combine_chunks()
+    if (
+        not len(texts)
+        or not pa.types.is_string(texts.type)
+        or pc.any(pc.not_equal(pc.binary_length(texts), 32)).as_py()
+    ):
+        return np.empty(0, np.int64) if len(keys.unique()) == len(keys) else np.arange(len(keys))
+    parts = np.frombuffer(texts.buffers()[2], np.uint64)[4 * texts.offset :][: 4 * len(texts)].reshape(-1, 4)
+    numbers = parts @ np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 1], np.uint64)
+    order = np.argsort(numbers)
+    same = numbers[order[1:]] == numbers[order[:-1]]
+    return np.unique(np.concatenate([order[1:][same], order[:-1][same]]))

@@ -41,13 +41,13 @@ class StoredTile:
     Attributes:
         collection: Name of the collection.
         location: Where the tile lies.
-        tissue: Share of it that is tissue.
+        tissue: Share of it that is tissue; None where an import does not know it.
         vector: Its embedding.
     """
 
     collection: str
     location: TileLocation
-    tissue: float
+    tissue: float | None
     vector: list[float]
 
     @classmethod

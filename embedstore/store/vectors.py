@@ -30,15 +30,26 @@ def read_vectors(
         VectorError: a vector holds NaN or infinity; the message names the first tile.
     """
     out = room_for((len(rows), collection.dim), memory_map)
+    for part, block in finite_blocks(collection, rows, version):
+        out[part] = block
+    return out
+
+
+def finite_blocks(
+    collection: Collection, rows: NDArray[np.int64], version: int
+) -> Iterator[tuple[slice, NDArray[np.float16]]]:
+    """Vectors of some rows, a block of about 8 MB at a time, and which of the rows it is of.
+
+    Arguments and errors as of `read_vectors`.
+    """
     done = 0
     for block in vector_blocks(collection, rows, version):
-        out[done : done + len(block)] = block
         bad = bad_rows(block)
         if len(bad):
             raise VectorError(_what_is_bad(collection, int(rows[done + bad[0]]), len(bad), version))
+        yield slice(done, done + len(block)), block
         done += len(block)
     assert done == len(rows), f"{done} of {len(rows)} rows were found"
-    return out
 
 
 def room_for(shape: tuple[int, ...], memory_map: Path | None) -> NDArray[np.float16]:

@@ -1,5 +1,7 @@
 """How a collection was made: there and back, records of older versions, and what makes two differ."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 
@@ -26,6 +28,15 @@ def test_a_record_comes_back_from_the_schema_that_keeps_it(record: CollectionRec
 def test_a_record_of_an_older_version_has_the_defaults_of_what_it_lacks():
     old = CollectionRecord.from_record({"tiling": {"tile_px": 224}, "tissue": {}, "extractor": EXTRACTOR})
     assert (old.tiling.mpp, old.tissue, old.reading, old.request, old.views) == (0.5, TissueConfig(), None, None, None)
+    assert old.tiling.downsample == "area"
+
+
+@pytest.mark.parametrize("imported", [None, {"layout": "trident"}])
+def test_tiles_that_were_made_smaller_in_another_way_are_others(imported):
+    record, other = (
+        replace(RECORD, imported=imported, tiling=TilingConfig(downsample=downsample)) for downsample in ("area", "dct")
+    )
+    assert record.differences(other) == ["tiling.downsample is 'area' there and 'dct' here"]
 
 
 def test_only_what_decides_the_vectors_makes_two_records_differ():

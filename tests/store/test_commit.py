@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable
 
-import lancedb
 import numpy as np
 import pytest
 
@@ -145,6 +144,8 @@ def test_compaction_merges_fragments_and_spares_those_not_yet_committed(collecti
 
 
 def test_lancedb_reads_what_pylance_wrote(store: Store, collection: Collection, deliver: Deliver):
+    import lancedb  # a second that no other test has to wait for
+
     CollectionWriter(collection).commit([deliver("a", 40)])
     table = lancedb.connect(store.uri).open_table(store.table_name("toy"))
     query = vectors("a", 40)[7].astype(np.float32)

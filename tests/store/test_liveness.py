@@ -11,10 +11,12 @@ import lance
 import pyarrow as pa
 import pytest
 
+from embedstore import process_identity
 from embedstore.errors import StoreBusyError
-from embedstore.store import CollectionWriter, Lease, Observer, Run, Store, liveness, removal
-from embedstore.store.lease import is_held
-from embedstore.store.liveness import EXPIRY_S, this_process
+from embedstore.process_identity import this_process
+from embedstore.store import CollectionWriter, Lease, Observer, Run, Store, removal
+from embedstore.store.lease_rows import is_held
+from embedstore.store.liveness import EXPIRY_S
 from embedstore.store.schema import LEASES
 from embedstore.store.table import Table, now
 from tests.collection_records import collection_record
@@ -32,17 +34,19 @@ def hold(store: Store, *, process: str | None, age_s: float = 0.0, schema: pa.Sc
 def test_a_process_knows_itself_and_not_one_that_had_its_number():
     here = this_process()
     assert here is not None and here == this_process() and here.split("/")[-2] == str(os.getpid())
-    assert liveness.runs(here) is True
+    assert process_identity.runs(here) is True
     space, pid, started = here.rsplit("/", 2)
-    assert liveness.runs(f"{space}/{pid}/{int(started) + 1}") is False
-    assert liveness.runs(f"{space}/{2**22 + 1}/{started}") is False  # beyond the largest number of a process
-    assert liveness.runs(ELSEWHERE) is None
-    assert liveness.runs(None) is None
+    assert process_identity.runs(f"{space}/{pid}/{int(started) + 1}") is False
+    assert process_identity.runs(f"{space}/{2**22 + 1}/{started}") is False  # beyond the largest number of a process
+    assert process_identity.runs(ELSEWHERE) is None
+    assert process_identity.runs(None) is None
 
 
 def test_a_zombie_does_not_run():
     child = subprocess.Popen([sys.executable, "-c", "pass"])
-    while state := liveness.runs(this_process().rsplit("/", 2)[0] + f"/{child.pid}/{liveness._started(child.pid)}"):
+    while state := process_identity.runs(
+        this_process().rsplit("/", 2)[0] + f"/{child.pid}/{process_identity._started(child.pid)}"
+    ):
         time.sleep(0.01)
     assert state is False
     child.wait()
@@ -79,7 +83,7 @@ def test_a_lease_of_another_machine_is_waited_for_until_its_owner_is_surely_dead
     monkeypatch.setattr("embedstore.store.lease.EXPIRY_S", 0.2)
     monkeypatch.setattr("embedstore.store.liveness.EXPIRY_S", 0.2)
     stopped = this_process()  # it runs, and says nothing
-    monkeypatch.setattr("embedstore.store.lease._held_here", {"them"})
+    monkeypatch.setattr("embedstore.store.lease_rows.held_here", {"them"})
     for process, age_s in ((ELSEWHERE, 1000.0), (ELSEWHERE, -1000.0), (stopped, 1000.0)):  # also one of the future
         hold(store, process=process, age_s=age_s)
         began = time.monotonic()

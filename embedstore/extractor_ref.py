@@ -4,6 +4,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+#: How the digest of an extractor begins whose weights were not at hand when its vectors were imported.
+UNKNOWN_DIGEST = "unknown:"
+
+
+def is_known(digest: str) -> bool:
+    """Whether a digest says which weights and preprocessing made vectors."""
+    return not digest.startswith(UNKNOWN_DIGEST)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorRef:
@@ -12,6 +20,7 @@ class ExtractorRef:
     Attributes:
         name: What it is called in the store.
         digest: `sha256:…` over weights and preprocessing: vectors of the same digest are comparable.
+            `unknown:…`, another one for each collection, where they were imported and the weights were not at hand.
         dim: Length of an embedding.
     """
 
@@ -24,12 +33,31 @@ class ExtractorRef:
         """Parse what `Extractor.record` or `as_record` returned, after a round trip through JSON or not."""
         return cls(name=record["name"], digest=record["digest"], dim=record["dim"])
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known which weights and preprocessing made the vectors."""
+        return is_known(self.digest)
+
     def as_record(self) -> dict[str, Any]:
         """JSON values, from which `from_record` makes the same object."""
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.digest})"
+        return (
+            f"{self.name} ({self.digest})"
+            if self.is_known
+            else f"{self.name} (imported, by weights that are not known)"
+        )
+
+
+def why_unknown(*digests: str) -> str:
+    """What a message adds that compares digests, where one of them is not known; else ""."""
+    if all(map(is_known, digests)):
+        return ""
+    return (
+        "; which weights made imported vectors is not known, so heads and augmenters of such a collection serve only "
+        "that one: import its folder into a new collection with --weights if you have them"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,9 @@ from embedstore.extractors.config import ExtractorConfig
 from embedstore.extractors.custom import CustomNetwork
 from embedstore.extractors.extractor import Extractor
 from embedstore.extractors.extractor_tables import read_extractors
-from embedstore.extractors.load import ExtractorDescription, describe_extractor, load_extractor
+from embedstore.extractors.load import ExtractorDescription, describe_extractor, embedding_dim, load_extractor
 from embedstore.extractors.stream import BatchStream
+from embedstore.extractors.text_tower import TextTower
 from embedstore.extractors.torch_runtime import check_device, release_memory
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "Extractor",
     "ExtractorConfig",
     "ExtractorDescription",
+    "TextTower",
     "catalogue",
     "check_device",
     "describe_extractor",
+    "embedding_dim",
     "load_extractor",
     "read_extractors",
     "release_memory",

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from embedstore.extractors.config import RGB
-from embedstore.extractors.spec import ExtractorSpec
+from embedstore.extractors.spec import ExtractorSpec, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,17 +21,24 @@ class CatalogueEntry(ExtractorSpec):
 
     Attributes:
         million_params: Parameters of the network, in millions.
+        context_tokens: Most tokens of a text, where it has a text tower.
         note: What a user must know.
         url: Source of the facts.
     """
 
-    kind: Literal["builtin", "timm", "custom"] = "timm"
+    kind: Kind = "timm"
     tile_px: int = 224
     mean: RGB = (0.485, 0.456, 0.406)
     std: RGB = (0.229, 0.224, 0.225)
     million_params: float | None = None
+    context_tokens: int | None = None
     note: str = ""
     url: str = ""
+
+    @property
+    def has_text_tower(self) -> bool:
+        """Whether words can be embedded where its embeddings lie."""
+        return self.kind in ("open_clip", "transformers", "package")
 
 
 @functools.cache

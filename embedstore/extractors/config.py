@@ -13,6 +13,9 @@ POOLINGS = ("network", "cls", "mean", "cls+mean")
 PRECISIONS = ("fp32", "fp16", "bf16")
 #: On CUDA, where neither the user nor the extractor states one; `docs/decisions/half-precision.md` has the figures.
 DEFAULT_PRECISION = "fp16"
+#: What stands before a name of a library's; any other colon is that of a user's function.
+TOWER_LIBRARIES = ("open_clip:", "transformers:")
+LIBRARIES = ("timm:", *TOWER_LIBRARIES)
 RGB = tuple[float, float, float]
 RANDOM_WEIGHTS = re.compile(r"random(?::(\d+))?")
 
@@ -24,8 +27,10 @@ class ExtractorConfig(Settings):
     It can be pickled, and loads to the same extractor in any process that sees the same files.
 
     Attributes:
-        ref: A name of the catalogue; any timm name (`resnet18`, `timm:resnet18`); a user's `module:function` or
-            `file.py:function`; or the name of an entry point in the group `embedstore.extractors`.
+        ref: A name of the catalogue; any timm name (`resnet18`, `timm:resnet18`); a network with a text tower, as
+            `open_clip:ARCHITECTURE/WEIGHTS`, `open_clip:hf-hub:ORG/NAME`, `transformers:ORG/NAME`, or one of both with
+            a folder; a user's `module:function` or `file.py:function`; or the name of an entry point in the group
+            `embedstore.extractors`.
         name: Its name in the store.
         weights: A `.safetensors`, `.pt`, `.pth` or `.bin` file, or its address in an object store; or `random`
             (`random:SEED`) for untrained weights.
@@ -67,6 +72,9 @@ class ExtractorConfig(Settings):
         if self.weights is not None and not RANDOM_WEIGHTS.fullmatch(self.weights):
             # Workers start in other directories, so a path is made absolute here.
             object.__setattr__(self, "weights", as_given(self.weights))
+        library, colon, folder = self.ref.partition(":")
+        if f"{library}:" in TOWER_LIBRARIES and (folder.startswith((".", "~")) or Path(folder).is_dir()):
+            object.__setattr__(self, "ref", f"{library}:{Path(folder).expanduser().absolute()}")
         file, colon, function = self.ref.rpartition(":")
         if colon and file.endswith(".py"):
             object.__setattr__(self, "ref", f"{Path(file).expanduser().absolute()}:{function}")

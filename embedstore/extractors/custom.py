@@ -13,7 +13,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -21,7 +21,7 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from embedstore.errors import ConfigError, UnknownExtractorError
-from embedstore.extractors.config import DEFAULT_PRECISION
+from embedstore.extractors.config import DEFAULT_PRECISION, LIBRARIES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,6 +42,9 @@ class CustomNetwork:
         mean, std: Of RGB on 0..1; 0 and 1 by default, which leaves pixels on 0..1.
         pooling: As in `ExtractorConfig`.
         precision: Of the forward pass on CUDA.
+        embed_text: Embeds texts into the same space: a list of n texts to (n, dim), an array or a tensor.
+        text_module: The network behind `embed_text`, whose tensors its digest covers.
+        logit_scale: What cosines of tiles and texts are multiplied by to be logits, for zero-shot classification.
     """
 
     module: "nn.Module"
@@ -54,11 +57,14 @@ class CustomNetwork:
     pooling: str = "network"
     precision: str = DEFAULT_PRECISION
     licence: str | None = None
+    embed_text: "Callable[[Sequence[str]], Any] | None" = None
+    text_module: "nn.Module | None" = None
+    logit_scale: float | None = None
 
 
 def is_custom(ref: str) -> bool:
     """Whether a reference names a user's function."""
-    return (":" in ref and not ref.startswith("timm:")) or ref in entry_points()
+    return (":" in ref and not ref.startswith(LIBRARIES)) or ref in entry_points()
 
 
 def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
@@ -66,35 +72,35 @@ def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
     return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)}
 
 
-def find_function(ref: str) -> Callable[..., Any]:
+def find_function(ref: str, *, noun: str = "extractor") -> Callable[..., Any]:
     """The function behind `module:function`, `file.py:function` or an entry point's name.
 
     Raises:
         UnknownExtractorError: no such module, file or function.
     """
     if ":" not in ref:
-        return _callable(entry_points()[ref].load(), ref)
+        return _callable(entry_points()[ref].load(), ref, noun)
     source, _, attribute = ref.rpartition(":")
-    module = _module_of_file(Path(source), ref) if source.endswith(".py") else _module(source, ref)
+    module = _module_of_file(Path(source), ref, noun) if source.endswith(".py") else _module(source, ref, noun)
     if not hasattr(module, attribute):
-        raise UnknownExtractorError(f"extractor {ref!r}: {source} has no {attribute!r}")
-    return _callable(getattr(module, attribute), ref)
+        raise UnknownExtractorError(f"{noun} {ref!r}: {source} has no {attribute!r}")
+    return _callable(getattr(module, attribute), ref, noun)
 
 
-def _callable(attribute: object, ref: str) -> Callable[..., Any]:
+def _callable(attribute: object, ref: str, noun: str) -> Callable[..., Any]:
     if not callable(attribute):
-        raise UnknownExtractorError(f"extractor {ref!r} is a {type(attribute).__name__}; expected a function")
+        raise UnknownExtractorError(f"{noun} {ref!r} is a {type(attribute).__name__}; expected a function")
     return attribute
 
 
-def _module(name: str, ref: str) -> ModuleType:
+def _module(name: str, ref: str, noun: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # the user's module exists; something that it imports does not
         raise UnknownExtractorError(
-            f"extractor {ref!r}: there is no module {name!r}; install it, put its folder on PYTHONPATH, "
+            f"{noun} {ref!r}: there is no module {name!r}; install it, put its folder on PYTHONPATH, "
             "or write path/to/file.py:function"
         ) from error
 
@@ -106,9 +112,9 @@ class _UncachedLoader(SourceFileLoader):
         return self.source_to_code(self.get_data(self.path), self.path)
 
 
-def _module_of_file(path: Path, ref: str) -> ModuleType:
+def _module_of_file(path: Path, ref: str, noun: str) -> ModuleType:
     if not path.is_file():
-        raise UnknownExtractorError(f"extractor {ref!r}: there is no file {path}")
+        raise UnknownExtractorError(f"{noun} {ref!r}: there is no file {path}")
     name = f"embedstore_custom_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path, loader=_UncachedLoader(name, str(path)))
     assert spec is not None and spec.loader is not None
@@ -118,16 +124,16 @@ def _module_of_file(path: Path, ref: str) -> ModuleType:
     return module
 
 
-def call_function(ref: str, arch_args: Mapping[str, Any]) -> object:
+def call_function(ref: str, arch_args: Mapping[str, Any], *, noun: str = "extractor") -> object:
     """The result of the user's function.
 
     Raises:
         ConfigError: the function does not take these arguments.
     """
-    function = find_function(ref)
+    function = find_function(ref, noun=noun)
     try:
         return function(**arch_args)
     except TypeError as error:
         if error.__traceback__ is None or error.__traceback__.tb_next is not None:
             raise  # raised inside the function, not by the call
-        raise ConfigError(f"extractor {ref!r} does not take the arguments {dict(arch_args)}: {error}") from error
+        raise ConfigError(f"{noun} {ref!r} does not take the arguments {dict(arch_args)}: {error}") from error

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import ExtractorError
+from embedstore.extractors.text_tower import TextTower
 
 
 class Extractor(ABC):
@@ -21,6 +22,8 @@ class Extractor(ABC):
         digest: `sha256:…` over weights and preprocessing. The same digest means the same embeddings, to the
             tolerance of the device.
         batch_tiles: A sensible number of tiles for one forward pass on this device.
+        text_tower: Embeds words into the space of its embeddings; None where it has no text side. A user's own
+            extractor may have a method `embed_text`, and the attributes `text_digest` and `logit_scale`, instead.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Extractor(ABC):
     device: str = "cpu"
     digest: str
     batch_tiles: int = 32
+    text_tower: TextTower | None = None
 
     @abstractmethod
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
@@ -49,7 +53,10 @@ class Extractor(ABC):
 
     def record(self) -> dict[str, Any]:
         """Everything that determines the embeddings, as JSON values; it is stored with a collection."""
-        return {"name": self.name, "dim": self.dim, "tile_px": self.tile_px, "mpp": self.mpp, "digest": self.digest}
+        text = {} if self.text_tower is None else {"text": self.text_tower.record()}
+        return {
+            "name": self.name, "dim": self.dim, "tile_px": self.tile_px, "mpp": self.mpp, "digest": self.digest, **text
+        }  # fmt: skip
 
     def check_pixels(self, pixels: NDArray[np.uint8]) -> None:
         """Raise ExtractorError unless `pixels` is (n, tile_px, tile_px, 3) uint8."""

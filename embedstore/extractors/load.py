@@ -3,14 +3,15 @@
 import dataclasses
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from embedstore.errors import ConfigError, ExtractorError, SlideError, UnknownExtractorError, WeightsError
 from embedstore.extractors.catalogue import catalogue
-from embedstore.extractors.config import ExtractorConfig
+from embedstore.extractors.config import TOWER_LIBRARIES, ExtractorConfig
 from embedstore.extractors.custom import CustomNetwork, call_function, is_custom
 from embedstore.extractors.extractor import Extractor
 from embedstore.extractors.spec import ExtractorSpec
+from embedstore.extractors.text_tower import FunctionTextTower
 from embedstore.extractors.torch_runtime import resolve_device
 from embedstore.uris import is_uri, shown_path
 
@@ -47,6 +48,23 @@ def describe_extractor(config: ExtractorConfig | str) -> ExtractorDescription:
     return ExtractorDescription(spec.name, spec.tile_px, spec.mpp)
 
 
+def embedding_dim(config: ExtractorConfig | str) -> int | None:
+    """Length of an extractor's vectors, without its weights; None where only loading it can tell.
+
+    Raises:
+        UnknownExtractorError, ConfigError, ExtractorError: as in `load_extractor`.
+    """
+    config = as_config(config)
+    if is_custom(config.ref) or config.ref.startswith(TOWER_LIBRARIES):
+        return None
+    spec = resolve(config)
+    if spec.embedding_dim is not None or spec.kind != "timm":
+        return spec.embedding_dim
+    from embedstore.extractors.networks.network import dim_without_weights
+
+    return dim_without_weights(spec)
+
+
 def load_extractor(config: ExtractorConfig | str, *, device: str = "auto") -> Extractor:
     """Build an extractor and its weights on a device.
 
@@ -62,10 +80,18 @@ def load_extractor(config: ExtractorConfig | str, *, device: str = "auto") -> Ex
     config = as_config(config)
     if is_custom(config.ref):
         return _load_custom(config, device)
+    if (towers := _two_towers(config)) is not None:
+        return _load_two_towers(config, *towers, device=device)
     spec = resolve(config)
     if spec.kind == "builtin":
         return _load_builtin(spec, device)
     return _load_network(spec, config, device)
+
+
+def may_have_text_tower(ref: str) -> bool:
+    """Whether an extractor has a text tower, or is a user's function, which only loading it can tell."""
+    entry = catalogue().get(ref)
+    return is_custom(ref) or ref.startswith(TOWER_LIBRARIES) or (entry is not None and entry.has_text_tower)
 
 
 def as_config(config: ExtractorConfig | str) -> ExtractorConfig:
@@ -81,12 +107,57 @@ def resolve(config: ExtractorConfig) -> ExtractorSpec:
     """
     if config.ref in catalogue():
         return catalogue()[config.ref].with_overrides(config)
+    if (towers := _two_towers(config)) is not None:
+        return _tower_module(towers[0]).describe(config, towers[1])
     from embedstore.extractors.networks.architecture import is_timm_name, timm_spec
 
     name = config.ref.removeprefix("timm:")
     if not is_timm_name(name):
         raise _unknown(config.ref)
     return timm_spec(name, config.arch_args).with_overrides(config)
+
+
+def _two_towers(config: ExtractorConfig) -> tuple[str, str] | None:
+    """The library that builds a network with a text tower, and what it builds; None for other extractors."""
+    library, _, source = config.ref.partition(":")
+    if f"{library}:" in TOWER_LIBRARIES:
+        return library, source
+    entry = catalogue().get(config.ref)
+    if entry is None or entry.kind not in ("open_clip", "transformers", "package"):
+        return None
+    if entry.kind == "package":
+        raise ExtractorError(
+            f"extractor {entry.name!r} is loaded by a package of its authors, which embedstore does not install or run "
+            f"by itself: {entry.note} Write a function that returns both towers, as docs/words.md shows, and name it "
+            "as file.py:function"
+        )
+    if config.weights and Path(config.weights).is_dir():
+        return entry.kind, config.weights
+    return entry.kind, f"hf-hub:{entry.hub_id}" if entry.kind == "open_clip" else str(entry.hub_id)
+
+
+def _tower_module(library: str) -> Any:
+    if library == "open_clip":
+        from embedstore.extractors.networks import open_clip_towers
+
+        return open_clip_towers
+    from embedstore.extractors.networks import transformers_towers
+
+    return transformers_towers
+
+
+def _load_two_towers(config: ExtractorConfig, library: str, source: str, *, device: str) -> Extractor:
+    entry = catalogue().get(config.ref)
+    if entry is not None:
+        weights = None if source == config.weights else config.weights
+        config = dataclasses.replace(
+            config, name=config.name or entry.name, mpp=config.mpp or entry.mpp, weights=weights,
+            precision=config.precision or entry.precision,
+        )  # fmt: skip
+    extractor = _tower_module(library).load(config, source, device=resolve_device(device))
+    if entry is not None:
+        extractor.spec = dataclasses.replace(extractor.spec, licence=entry.licence, gated=entry.gated)
+    return cast(Extractor, extractor)
 
 
 def _unknown(ref: str) -> UnknownExtractorError:
@@ -178,7 +249,29 @@ def _load_custom(config: ExtractorConfig, device: str) -> Extractor:
         path = Path(config.weights)
         taken = fit_weights(custom.module, _tensors(config.weights), weights_format="exact", source=shown_path(path))
         spec = dataclasses.replace(spec, source=_source(path, taken))
-    return NetworkExtractor(spec, custom.module, device=torch_device, embed=custom.embed)
+    extractor = NetworkExtractor(spec, custom.module, device=torch_device, embed=custom.embed)
+    extractor.text_tower = _custom_text_tower(config, custom, dim=extractor.dim)
+    return extractor
+
+
+def _custom_text_tower(config: ExtractorConfig, custom: CustomNetwork, *, dim: int) -> FunctionTextTower | None:
+    """The text tower of a user's network; None where it has none."""
+    from embedstore.extractors.torch_extractor import sha256_of_tensors
+
+    if custom.embed_text is None:
+        return None
+    if custom.text_module is None:
+        raise ExtractorError(
+            f"extractor {config.ref!r} has embed_text and no text_module; give the network behind embed_text, whose "
+            "tensors make the digest of the text tower"
+        )
+    custom.text_module.eval().requires_grad_(False)
+    return FunctionTextTower(
+        custom.embed_text,
+        dim=dim,
+        digest=sha256_of_tensors(dict(custom.text_module.state_dict()), f"text of {custom.name}"),
+        logit_scale=custom.logit_scale,
+    )
 
 
 def _custom_spec(config: ExtractorConfig, result: object) -> tuple[ExtractorSpec, CustomNetwork]:
@@ -230,4 +323,14 @@ def _checked(extractor: Extractor, config: ExtractorConfig) -> Extractor:
         )
     if config.name:
         extractor.name = config.name
+    if (embed_text := getattr(extractor, "embed_text", None)) is not None and extractor.text_tower is None:
+        digest = getattr(extractor, "text_digest", None)
+        if not isinstance(digest, str):
+            raise ExtractorError(
+                f"extractor {config.ref!r} has embed_text and no text_digest; expected a text that changes with the "
+                "weights and tokens of its text tower"
+            )
+        extractor.text_tower = FunctionTextTower(
+            embed_text, dim=extractor.dim, digest=digest, logit_scale=getattr(extractor, "logit_scale", None)
+        )
     return extractor

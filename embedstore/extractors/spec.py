@@ -9,6 +9,8 @@ from typing import Any, Literal, Self
 from embedstore.errors import ConfigError
 from embedstore.extractors.config import DEFAULT_PRECISION, POOLINGS, PRECISIONS, RGB, ExtractorConfig, checked_rgb
 
+Kind = Literal["builtin", "timm", "open_clip", "transformers", "package", "custom"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorSpec:
@@ -16,7 +18,8 @@ class ExtractorSpec:
 
     Attributes:
         name: Its name in the store.
-        kind: `timm` (built by timm), `builtin` (needs no weights), or `custom` (a user's own function).
+        kind: `timm` (built by timm), `open_clip` and `transformers` (built by these, with a text tower), `builtin`
+            (needs no weights), `custom` (a user's own function), or `package` (of its authors, for such a function).
         source: Where it comes from, for people: `hub:MahmoodLab/UNI`, `timm:resnet18`, `file:NAME`, `builtin` …
         arch, arch_args: Arguments of `timm.create_model`; `arch` of a user's function is its reference.
         hub_id, hub_file: Repository and file of the published weights; None where they are not on the hub.
@@ -35,7 +38,7 @@ class ExtractorSpec:
     """
 
     name: str
-    kind: Literal["builtin", "timm", "custom"]
+    kind: Kind
     source: str
     arch: str
     arch_args: Mapping[str, Any] = field(default_factory=dict)
@@ -75,7 +78,10 @@ class ExtractorSpec:
             unused += [name for name in ("weights", "arch_args") if getattr(config, name)]
             if unused:
                 raise ConfigError(f"extractor {self.name!r} is built in and has no {', '.join(unused)}; leave it out")
-        return dataclasses.replace(self, arch_args={**self.arch_args, **config.arch_args}, **overrides)
+        arch_args = {**self.arch_args, **config.arch_args}
+        if (overrides.get("pooling", self.pooling), arch_args) != (self.pooling, dict(self.arch_args)):
+            overrides["embedding_dim"] = None
+        return dataclasses.replace(self, arch_args=arch_args, **overrides)
 
     def preprocessing(self) -> str:
         """Everything besides the weights that determines an embedding, as canonical JSON."""

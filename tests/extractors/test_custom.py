@@ -25,6 +25,18 @@ MINE = """
     def described():
         return CustomNetwork(module=bare(), name="mine", tile_px=32, mpp=0.25, mean=(0.5,) * 3, std=(0.5,) * 3)
 
+    def worded(text=True):
+        torch.manual_seed(1)
+        words = nn.Embedding(8, 4)
+
+        def embed_text(texts):
+            return words(torch.tensor([len(text) % 8 for text in texts]))
+
+        return CustomNetwork(
+            module=bare(), tile_px=32, mpp=0.5, embed_text=embed_text, text_module=words if text else None,
+            logit_scale=50,
+        )
+
     def tokens():
         return nn.Conv2d(3, 4, 3)
 
@@ -131,3 +143,12 @@ def test_modules_and_files_that_are_not_there():
         load_extractor("no_such_module_at_all:function")
     with pytest.raises(UnknownExtractorError, match="no file"):
         load_extractor("no/such/file.py:function")
+
+
+def test_a_network_with_a_text_tower(mine):
+    extractor = load_extractor(f"{mine}:worded")
+    tower = extractor.text_tower
+    assert tower.embed_text(["red", "blue"]).shape == (2, 4) and tower.embed_text(["red"]).dtype == np.float32
+    assert extractor.record()["text"] == {"digest": tower.digest, "logit_scale": 50.0, "context_tokens": None}
+    with pytest.raises(ExtractorError, match="embed_text and no text_module"):
+        load_extractor(ExtractorConfig(ref=f"{mine}:worded", arch_args={"text": False}))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu_check"
-PARTS = {"own", "pipeline", "heads", "tuning", "augmenter", "forward", "races", "precision"}
+PARTS = {"own", "pipeline", "heads", "tuning", "augmenter", "decoding", "forward", "races", "precision"}
 
 
 @pytest.mark.slow

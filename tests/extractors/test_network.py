@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from embedstore.errors import ConfigError, ExtractorError, UnknownExtractorError, WeightsError
-from embedstore.extractors import ExtractorConfig, load_extractor
+from embedstore.extractors import ExtractorConfig, embedding_dim, load_extractor
 from embedstore.extractors.networks.architecture import create_network
 from tests.extractors.contract import ExtractorContract, tiles
 
@@ -260,3 +260,25 @@ def test_configurations_that_cannot_be(changes, said):
 def test_arguments_that_an_architecture_does_not_take():
     with pytest.raises(ConfigError, match="no_such_thing"):
         load_extractor(ExtractorConfig(ref="resnet10t", weights="random", arch_args={"no_such_thing": 1}))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        small_vit(pooling="cls+mean"),
+        small_vit(),
+        ExtractorConfig(ref="resnet10t", weights="random:0", tile_px=48),
+        ExtractorConfig(ref="lunit-dino-s16", weights="random:0", pooling="cls+mean"),
+        ExtractorConfig(ref="colour-12"),
+    ],
+    ids=["two parts", "pooled", "convolutions", "catalogue, pooled otherwise", "built in"],
+)
+def test_the_length_of_a_vector_is_known_without_weights(config: ExtractorConfig, monkeypatch: pytest.MonkeyPatch):
+    dim = load_extractor(config, device="cpu").dim
+    monkeypatch.setattr("embedstore.extractors.networks.network.NetworkExtractor", None)
+    assert embedding_dim(config) == dim
+
+
+def test_a_length_that_only_loading_tells_is_not_guessed():
+    assert embedding_dim("open_clip:ViT-B-32/openai") is None
+    assert embedding_dim("tests.extractors.test_custom:network") is None

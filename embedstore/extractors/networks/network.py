@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from embedstore.errors import EmbedStoreError, ExtractorError
+from embedstore.extractors.networks.architecture import create_network
 from embedstore.extractors.spec import ExtractorSpec
 from embedstore.extractors.torch_extractor import TorchExtractor, sha256_of_tensors
 
@@ -156,6 +157,25 @@ class NetworkExtractor(TorchExtractor):
         if stated is not None and dim != stated:
             raise ExtractorError(f"extractor {self.name!r} gives {dim} values a tile; its entry states {stated}")
         return dim
+
+
+def dim_without_weights(spec: ExtractorSpec) -> int | None:
+    """Length of the vectors of a timm network, from the shapes of its layers; None where they do not tell.
+
+    Raises:
+        UnknownExtractorError, ConfigError, ExtractorError: as of `create_network` and `pool`.
+    """
+    edge = spec.input_px or spec.tile_px
+    try:
+        with torch.device("meta"):  # shapes alone: no memory, no arithmetic
+            network = create_network(spec.arch, spec.arch_args, pooling=spec.pooling).eval()
+            output = network(torch.zeros((1, 3, edge, edge)))
+    except RuntimeError as error:
+        if isinstance(error, EmbedStoreError):
+            raise
+        return None  # a layer that needs numbers
+    features = pool(output, spec.pooling, prefix_tokens=int(getattr(network, "num_prefix_tokens", 0)))
+    return int(features.shape[1]) if features.ndim == 2 else None
 
 
 def _fits_half(network: nn.Module) -> bool:

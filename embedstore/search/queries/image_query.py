@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +19,18 @@ from embedstore.errors import (
     WeightsError,
 )
 from embedstore.search.queries.query import Query, mean_direction, unit_rows
-from embedstore.slides import COARSER_TOLERANCE, Pixels, edge_and_stride, fit_square, read_image_apart
 from embedstore.store import Collection, CollectionRecord, Store
 from embedstore.uris import shown_path
 
 if TYPE_CHECKING:
     from embedstore.extractors import Extractor, ExtractorConfig
+    from embedstore.slides import Pixels  # imports OpenCV, which other searches need not wait for
 
 
 def image_query(
     store: Store,
     collection: Collection,
-    image: str | Path | Pixels,
+    image: "str | Path | Pixels",
     *,
     mpp: float | None = None,
     device: str = "auto",
@@ -64,6 +64,8 @@ def image_query(
         WeightsError, UnknownExtractorError, DeviceError: the extractor cannot be loaded here.
         VectorError: the image has no direction.
     """
+    from embedstore.slides import fit_square
+
     path = Path(image) if isinstance(image, str | Path) else None
     name = "the image" if path is None else shown_path(path)
     record = collection.record()
@@ -81,7 +83,7 @@ def image_query(
     return Query(vector=vector, title=title, picture=path)
 
 
-def _rgb_pixels(image: Any) -> Pixels:
+def _rgb_pixels(image: Any) -> "Pixels":
     """An array that is given as an image.
 
     Raises:
@@ -93,7 +95,9 @@ def _rgb_pixels(image: Any) -> Pixels:
     return pixels
 
 
-def _read(path: Path) -> Pixels:
+def _read(path: Path) -> "Pixels":
+    from embedstore.slides import read_image_apart
+
     try:
         return read_image_apart(path)  # a file from elsewhere costs its query, and no more memory and time than a slide
     except RegionReadError as error:
@@ -107,6 +111,8 @@ def _ready_made(collection: Collection) -> bool:
 
 def _edge_px(name: str, mpp: float | None, tiling: TilingConfig) -> int:
     """Edge of a tile on the image, pixels."""
+    from embedstore.slides import COARSER_TOLERANCE, edge_and_stride
+
     if mpp is None:
         return tiling.tile_px
     require(math.isfinite(mpp) and mpp > 0, f"mpp of {name} is {mpp}; expected a positive number of µm/px")
@@ -119,8 +125,8 @@ def _edge_px(name: str, mpp: float | None, tiling: TilingConfig) -> int:
 
 
 def cover(
-    pixels: Pixels, edge_px: int, tiling: TilingConfig, *, name: str = "image", most_tiles: int | None = None
-) -> Pixels:
+    pixels: "Pixels", edge_px: int, tiling: TilingConfig, *, name: str = "image", most_tiles: int | None = None
+) -> "Pixels":
     """Cut an image into squares without overlap, with equal margins left out on both sides.
 
     Args:
@@ -133,6 +139,8 @@ def cover(
     Raises:
         QueryError: no square fits, or more than `most_tiles` do.
     """
+    from embedstore.slides import fit_square
+
     height, width = pixels.shape[:2]
     columns, rows = width // edge_px, height // edge_px
     if not columns or not rows:
@@ -178,13 +186,19 @@ class _StoredExtractor:
 
 
 def load_own_extractor(
-    name: str, record: CollectionRecord, *, device: str = "auto", trusted: bool = False
+    name: str,
+    record: CollectionRecord,
+    *,
+    by: Literal["image", "words"] = "image",
+    device: str = "auto",
+    trusted: bool = False,
 ) -> "Extractor":
     """Load the extractor that made a collection.
 
     Args:
         name: Name of the collection.
         record: Record of the collection.
+        by: What is searched by, for errors.
         device: Device to load it on.
         trusted: A user's function may be run.
     Raises:
@@ -195,14 +209,20 @@ def load_own_extractor(
     from embedstore.extractors import load_extractor  # loads torch when it builds a network
 
     stored = _StoredExtractor.from_record(record)
+    if not record.extractor.ref.is_known:
+        raise CollectionMismatchError(
+            f"collection {name!r} has imported vectors of {stored.name!r}, and which weights made them is not known, "
+            f"so no {by} can be embedded for it; search by tile, place or vector, or import the folder into a new "
+            "collection with --weights"
+        )
     if stored.config is None:
         raise CollectionMismatchError(
-            f"collection {name!r} does not say how its extractor {stored.name!r} was loaded, so no image can be "
+            f"collection {name!r} does not say how its extractor {stored.name!r} was loaded, so no {by} can be "
             "embedded for it; search by tile or vector, or ingest its slides again into another collection"
         )
     if not trusted and (code := _foreign_code(stored.config)):
         raise ExtractorError(
-            f"to search collection {name!r} by image, {code}, which the store names as its extractor: a store of a "
+            f"to search collection {name!r} by {by}, {code}, which the store names as its extractor: a store of a "
             "stranger could name anything; pass --trust-extractor if you know "
             "it, or search by tile, which runs nothing"
         )
@@ -210,7 +230,7 @@ def load_own_extractor(
         extractor = load_extractor(stored.config, device=device)
     except (WeightsError, UnknownExtractorError) as error:
         raise type(error)(
-            f"to search collection {name!r} by image, its extractor {stored.name!r} must embed the image, and it "
+            f"to search collection {name!r} by {by}, its extractor {stored.name!r} must embed the {by}, and it "
             f"cannot be loaded: {error}; searching by tile needs no extractor"
         ) from error
     if extractor.digest != stored.digest:
@@ -234,6 +254,6 @@ def _foreign_code(config: "ExtractorConfig") -> str | None:
     return None if checkpoint is None else f"the checkpoint {checkpoint!r} must be unpickled"
 
 
-def _embed(extractor: "Extractor", tiles: Pixels) -> NDArray[np.float16]:
+def _embed(extractor: "Extractor", tiles: "Pixels") -> NDArray[np.float16]:
     size = extractor.batch_tiles
     return np.concatenate([extractor.embed(tiles[start : start + size]) for start in range(0, len(tiles), size)])

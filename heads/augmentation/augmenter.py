@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 
 from embedstore.config import ViewConfig, as_record
 from embedstore.errors import AugmenterMismatchError, AugmenterNotFoundError
-from embedstore.extractor_ref import ExtractorRef
+from embedstore.extractor_ref import ExtractorRef, why_unknown
 from embedstore.store import Collection, Store, StoredAugmenter
 from embedstore.views import PARAMETERS
 from heads.augmentation.augmenter_record import AugmenterRecord
@@ -126,7 +126,8 @@ def load_augmenter(store: Store, collection: Collection, name: str | None) -> Au
     if trained_on.digest != extractor.digest:
         raise AugmenterMismatchError(
             f"augmenter {stored.name!r} is one of another extractor: it was trained on vectors of {trained_on}, "
-            f"collection {collection.name!r} has those of {extractor}; train one with "
+            f"collection {collection.name!r} has those of {extractor}"
+            f"{why_unknown(trained_on.digest, extractor.digest)}; train one with "
             f"`embedstore fit-augmenter --collection {collection.name}`"
         )
     return Augmenter.from_stored(stored)

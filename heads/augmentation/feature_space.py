@@ -3,10 +3,11 @@
 Each kind is one function, named as in `AugmentConfig`. Kinds that are off cost nothing: they are not traced.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from heads.config import AugmentConfig
@@ -27,7 +28,8 @@ class Strengths(NamedTuple):
 
     @classmethod
     def of(cls, config: AugmentConfig) -> "Strengths":
-        return cls(*(jnp.float32(getattr(config, kind)) for kind in KINDS))
+        numbers: list[Any] = [np.float32(getattr(config, kind)) for kind in KINDS]
+        return cls(*numbers)
 
 
 def active_kinds(*configs: AugmentConfig) -> frozenset[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from embedstore.store import Collection, Store
 from heads.augmentation.augmenter import Augmenter, augmenters_for
-from heads.config import TILE_MODELS, AugmentConfig, FitConfig
+from heads.config import AugmentConfig, FitConfig
 
 NONE = AugmentConfig()
 #: Each kind of arithmetic on vectors.
@@ -74,7 +74,7 @@ def resolve_search(store: Store, collection: Collection, config: FitConfig) -> F
     """
     if not config.searches:
         return config
-    if config.model not in TILE_MODELS:
+    if not config.fits_tiles:
         return config.with_search(search_policies(views=False, learned=False))
     views = store.views(collection.name)
     learned = config.augmenter is not None or len(augmenters_for(store, collection)) == 1

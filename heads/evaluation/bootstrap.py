@@ -2,7 +2,8 @@
 without each group."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,11 @@ LEAST_GROUPS = 3  # of two groups, an interval is nearly all of 0 to 1
 _MOST_PARTS = 1000
 _NO_SPREAD = 1e-9  # what is left of equal values after additions
 _DRAWS = 4_000_000  # groups drawn at a time, resamples × groups: 32 MB an array
+_PART = 1 << 16  # groups that are drawn from at a time, of more
 _DENSE_CELLS = 4_000_000  # groups × cells up to which sums are kept dense (32 MB): BLAS is ten times the sparse product
 _SUM_CELLS = 4_000_000  # resamples × cells worked on at a time: 32 MB an array
+_ALIKE_FROM = 20_000  # groups from which on those that are alike are drawn together
+_MOST_ALIKE = 8  # how many groups there must be for each that differs: a binomial variate costs as much as some draws
 
 
 class GroupSums:
@@ -44,17 +48,50 @@ class GroupSums:
         groups: int,
         cells: int,
     ):
-        self.cells = cells
-        if groups * cells <= _DENSE_CELLS:
-            flat = np.bincount(group * cells + cell, weight, groups * cells)
-            self._sums: Any = flat.astype(np.float64).reshape(groups, cells)
-        else:
-            values = np.ones(len(group)) if weight is None else weight.astype(np.float64)
-            self._sums = sparse.coo_array((values, (group, cell)), shape=(groups, cells)).tocsr()
+        self.cells, self.groups = cells, groups
+        self._group, self._cell, self._weight = group, cell, weight
+
+    @cached_property
+    def _sums(self) -> Any:
+        """(groups, cells), dense or sparse."""
+        if self.groups * self.cells <= _DENSE_CELLS:
+            return self._of_parts(self._group, self.groups)
+        values = np.ones(len(self._group)) if self._weight is None else self._weight.astype(np.float64)
+        return sparse.coo_array((values, (self._group, self._cell)), shape=(self.groups, self.cells)).tocsr()
+
+    def _of_parts(self, part: NDArray[Any], parts: int) -> NDArray[np.float64]:
+        """(parts, cells), given the part of each row, (n,)."""
+        flat = np.bincount(part * self.cells + self._cell, self._weight, parts * self.cells)
+        return flat.astype(np.float64).reshape(parts, self.cells)
+
+    def without(self, part: NDArray[np.intp], parts: int) -> NDArray[np.float64]:
+        """(parts, cells) over all rows but those of each part, given the part of each group, (groups,)."""
+        of_parts = self._of_parts(part[self._group], parts)
+        return of_parts.sum(axis=0) - of_parts
+
+    def pattern(self) -> NDArray[np.intp] | None:
+        """(groups,) a number for what each group adds, from 0; None where a group has several rows."""
+        if len(self._group) > self.groups or np.bincount(self._group, minlength=1).max() > 1:
+            return None
+        added, weights = self._cell, 1
+        if self._weight is not None:
+            values, weight = np.unique(self._weight, return_inverse=True)
+            added, weights = self._cell * len(values) + weight, len(values)
+        pattern = np.full(self.groups, self.cells * weights, np.intp)
+        pattern[self._group] = added
+        return pattern
+
+    def at(self, groups: NDArray[np.intp]) -> "GroupSums":
+        """The sums of some groups, none of which is named twice."""
+        place = np.full(self.groups, -1, np.intp)
+        place[groups] = np.arange(len(groups))
+        rows = place[self._group] >= 0
+        weight = None if self._weight is None else self._weight[rows]
+        return GroupSums(place[self._group[rows]], self._cell[rows], weight, groups=len(groups), cells=self.cells)
 
     def total(self) -> NDArray[np.float64]:
         """(cells,) over all rows."""
-        return np.asarray(self._sums.sum(axis=0)).reshape(self.cells)
+        return np.bincount(self._cell, self._weight, self.cells).astype(np.float64)
 
     def resampled(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """(resamples, cells), given how often each group was drawn, (resamples, groups)."""
@@ -95,14 +132,32 @@ def resample(groups: int, *, resamples: int, seed: int) -> Iterator[NDArray[np.f
     """Draw as many groups as there are, with replacement, `resamples` times.
 
     Yields:
-        (some resamples, groups): how often each group was drawn.
+        (some resamples, groups): how often each group was drawn; resamples of a group lie side by side in
+        memory, as sparse products want them.
     """
     rng = np.random.default_rng(seed)
     step = max(1, _DRAWS // groups)
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
+        if groups > _PART:
+            yield np.asfortranarray(_drawn_by_parts(rng, groups, size))
+            continue
         drawn = rng.integers(0, groups, (size, groups)) + np.arange(size)[:, None] * groups
-        yield np.bincount(drawn.ravel(), minlength=size * groups).reshape(size, groups).astype(np.float64)
+        counts = np.bincount(drawn.ravel(), minlength=size * groups).reshape(size, groups)
+        yield np.asfortranarray(counts, np.float64)
+
+
+def _drawn_by_parts(rng: np.random.Generator, groups: int, resamples: int) -> NDArray[np.float64]:
+    """(resamples, groups), how often each group was drawn: first how many draws fall into each part of the groups, then
+    which of the part they are. Numbers of a part take 16 bits, and its counts stay in the processor's cache."""
+    sizes = np.full(-(-groups // _PART), _PART)
+    sizes[-1] -= sizes.sum() - groups
+    counts = np.empty((resamples, groups))
+    for counted, draws in zip(counts, rng.multinomial(groups, sizes / groups, resamples), strict=True):
+        for i, (size, drawn) in enumerate(zip(sizes.tolist(), draws.tolist(), strict=True)):
+            part = rng.integers(0, size, drawn, dtype=np.uint16)
+            counted[i * _PART : i * _PART + size] = np.bincount(part, minlength=size)
+    return counts
 
 
 def bootstrap(
@@ -110,14 +165,47 @@ def bootstrap(
 ) -> dict[Any, NDArray[np.float64]]:
     """Every metric of every statistic for each resample of the groups, (resamples,); none where there is one group.
 
-    The same seed gives the same resamples, whatever the statistics.
+    The same seed gives the same resamples, whatever the statistics; of 20,000 groups and more, those of one row that
+    add the same to all statistics are counted together, and the draws are others of the same distribution.
     """
     if groups < 2 or not resamples:
         return {}
+    draws = resample(groups, resamples=resamples, seed=seed)
+    if (alike := _alike(statistics, groups)) is not None:
+        first, share = alike
+        statistics = [replace(each, sums=[sums.at(first) for sums in each.sums]) for each in statistics]
+        draws = _resample_alike(groups, share, resamples=resamples, seed=seed)
     blocks: list[dict[Any, NDArray[np.float64]]] = []
-    for counts in resample(groups, resamples=resamples, seed=seed):
+    for counts in draws:
         blocks.append({key: values for statistic in statistics for key, values in statistic.resampled(counts).items()})
     return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
+
+
+def _alike(statistics: Sequence[Statistic], groups: int) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
+    """Of groups that add the same to all sums, the index of one and their share of all; None where few are alike."""
+    if groups < _ALIKE_FROM:
+        return None
+    code, found = np.zeros(groups, np.intp), None
+    for sums in {id(sums): sums for statistic in statistics for sums in statistic.sums}.values():
+        pattern = sums.pattern()
+        if pattern is None:
+            return None
+        code = code * (int(pattern.max()) + 1) + pattern
+        kinds, first, code, count = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
+        if len(kinds) * _MOST_ALIKE > groups:
+            return None
+        found = first, count / groups
+    return found
+
+
+def _resample_alike(
+    groups: int, share: NDArray[np.float64], *, resamples: int, seed: int
+) -> Iterator[NDArray[np.float64]]:
+    """As `resample`, for groups of which shares are alike: (some resamples, shares), how often each was drawn."""
+    rng = np.random.default_rng(seed)
+    step = max(1, _DRAWS // len(share))
+    for start in range(0, resamples, step):
+        yield rng.multinomial(groups, share, min(step, resamples - start)).astype(np.float64)
 
 
 def leave_groups_out(statistics: Sequence[Statistic], groups: int, *, seed: int) -> dict[Any, NDArray[np.float64]]:
@@ -127,17 +215,16 @@ def leave_groups_out(statistics: Sequence[Statistic], groups: int, *, seed: int)
         return {}
     parts = min(groups, _MOST_PARTS)
     part = np.random.default_rng(seed).permutation(groups) % parts
-    step = max(1, _DRAWS // groups)
-    blocks: list[dict[Any, NDArray[np.float64]]] = []
-    for start in range(0, parts, step):
-        counts = (part != np.arange(start, min(start + step, parts))[:, None]).astype(np.float64)
-        blocks.append({key: values for statistic in statistics for key, values in statistic.resampled(counts).items()})
-    return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
+    return {
+        key: values
+        for statistic in statistics
+        for key, values in statistic.metrics(*(sums.without(part, parts) for sums in statistic.sums)).items()
+    }
 
 
 def count_groups(group: NDArray[Any], rows: NDArray[np.bool_]) -> int:
     """How many groups have some of the rows."""
-    return len(np.unique(group[rows]))
+    return int(np.count_nonzero(np.bincount(group[rows])))
 
 
 def measure(

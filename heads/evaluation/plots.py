@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embedstore.output_files import require_folder
+from embedstore.errors import LabelError
 from heads.evaluation.report import Report
 
 if TYPE_CHECKING:
@@ -37,11 +37,14 @@ def write_curves(report: Report, folder: str | Path, *, name: str) -> list[Path]
         name: Of the head; stands above each.
     Returns:
         The files, in that order.
+    Raises:
+        LabelError: nothing was evaluated.
     """
     from matplotlib.figure import Figure
 
+    _require_rows(report, name)
     folder = Path(folder)
-    require_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "sheet.png"]
     paths[0].write_bytes(curves_png(report, name=name))
     for kind in _DRAWINGS:
@@ -54,9 +57,14 @@ def write_curves(report: Report, folder: str | Path, *, name: str) -> list[Path]
 
 
 def curves_png(report: Report, *, name: str) -> bytes:
-    """All four on one sheet, 1,200 px wide, as the bytes of a PNG; `name` of the head stands above."""
+    """All four on one sheet, 1,200 px wide, as the bytes of a PNG; `name` of the head stands above.
+
+    Raises:
+        LabelError: nothing was evaluated.
+    """
     from matplotlib.figure import Figure
 
+    _require_rows(report, name)
     heights = _height(report, "roc"), _height(report, "reliability")
     figure = Figure(figsize=(2 * WIDTH, 0.9 + sum(heights)), dpi=DPI)
     _write(figure, _shortened(name, 90), size=15, top=0.32)
@@ -66,6 +74,14 @@ def curves_png(report: Report, *, name: str) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
+
+
+def _require_rows(report: Report, name: str) -> None:
+    if not report.rows:
+        raise LabelError(
+            f"head {name!r} was measured on no labelled tile, so it has no curves; label some tiles of its classes, "
+            "and make it again: `embedstore zero-shot --replace`"
+        )
 
 
 def _draw(figure: "Figure", kind: str, report: Report, *, left: float, top: float) -> None:

@@ -9,6 +9,12 @@ from numpy.typing import NDArray
 
 from heads.evaluation.ranking import Curve
 
+#: How people call metrics, where it is not their name.
+METRIC_NAMES = {
+    "f1": "F1", "f1_macro": "F1 macro", "auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier",
+    "balanced_accuracy": "balanced accuracy", "calibration_error": "calibration error",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -105,6 +111,26 @@ class Report:
             "reliability": _as_lists(self.reliability),
             "notes": list(self.notes),
         }
+
+    @classmethod
+    def of_no_rows(cls, classes: tuple[str, ...], *, positive: str | None, notes: tuple[str, ...]) -> "Report":
+        """The report of a head that was measured on nothing."""
+        return cls(
+            classes=classes,
+            multi_label=False,
+            positive=positive,
+            rows=0,
+            groups=0,
+            metrics={},
+            per_class={label: {} for label in classes},
+            support=dict.fromkeys(classes, 0),
+            confusion=np.zeros((len(classes), len(classes)), np.int64),
+            no_skill={},
+            roc={},
+            precision_recall={},
+            reliability={},
+            notes=notes,
+        )
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Report":

@@ -118,7 +118,7 @@ def _rms_norm(x: Float[Array, "*n width"]) -> Float[Array, "*n width"]:
 
 def augmenter_network(dim: int, config: AugmenterConfig) -> Network:
     """The network of an augmenter for vectors of some size."""
-    return nnx.split(AugmenterNetwork(dim, config, rngs=nnx.Rngs(0)))[0]
+    return nnx.split(nnx.eval_shape(lambda: AugmenterNetwork(dim, config, rngs=nnx.Rngs(0))))[0]
 
 
 def initial_augmenter(key: PRNGKeyArray, dim: int, config: AugmenterConfig) -> Parameters:

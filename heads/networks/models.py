@@ -11,6 +11,8 @@ from jaxtyping import Array, Bool, Float, Float16, PRNGKeyArray
 Network = nnx.GraphDef
 Parameters = Any  # a pytree of arrays, as `nnx.split` gives it
 
+#: The model of a head that is made of words.
+ZERO_SHOT = "zero-shot"
 _NORMAL = nnx.initializers.lecun_normal()
 
 
@@ -52,6 +54,23 @@ class LinearHead(nnx.Module):
         key: PRNGKeyArray | None,
     ) -> Float[Array, "*batch classes"]:
         return standardised_dense(x, self.kernel[...], self.bias[...], shift, scale)
+
+
+class CosineHead(nnx.Module):
+    """Cosines between a vector as it is stored and the directions of classes, the columns of its kernel."""
+
+    def __init__(self, dim: int, classes: int, *, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(jnp.zeros((dim, classes)))
+
+    def __call__(
+        self,
+        x: Float[Array, "*batch dim"],
+        shift: Float[Array, " dim"],
+        scale: Float[Array, " dim"],
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "*batch classes"]:
+        length = jnp.linalg.norm(x, axis=-1, keepdims=True)
+        return (x @ self.kernel[...]) / jnp.where(length == 0, 1.0, length)
 
 
 class MLPHead(nnx.Module):
@@ -121,7 +140,7 @@ def _dropout(hidden: jax.Array, rate: float, key: PRNGKeyArray | None) -> jax.Ar
 
 def make_network(model: str, *, dim: int, classes: int, hidden: int, dropout: float) -> Network:
     """The network of a head's model; `mean` and `max` heads are linear on what they pool."""
-    return nnx.split(_build(model, dim, classes, hidden, dropout, nnx.Rngs(0)))[0]
+    return nnx.split(nnx.eval_shape(lambda: _build(model, dim, classes, hidden, dropout, nnx.Rngs(0))))[0]
 
 
 def initial_parameters(
@@ -136,6 +155,8 @@ def _build(model: str, dim: int, classes: int, hidden: int, dropout: float, rngs
         return MLPHead(dim, classes, hidden, dropout, rngs=rngs)
     if model == "abmil":
         return GatedAttentionHead(dim, classes, hidden, dropout, rngs=rngs)
+    if model == ZERO_SHOT:
+        return CosineHead(dim, classes, rngs=rngs)
     return LinearHead(dim, classes, rngs=rngs)
 
 

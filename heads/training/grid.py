@@ -100,13 +100,19 @@ def make_grid(
     cells = [(t, r, w) for t in range(tasks) for r in learning_rates for w in weight_decays]
     task, rate, decay = (np.asarray(values) for values in zip(*cells, strict=True))
     streams = [(strength, seed) for strength in strengths for seed in seeds]
-    return Grid(
-        task=jnp.asarray(task, jnp.int32),
-        learning_rate=jnp.asarray(rate, jnp.float32),
-        weight_decay=jnp.asarray(decay, jnp.float32),
-        strengths=jax.tree.map(lambda *a: jnp.stack(a), *[strength for strength, _ in streams]),
-        keys=jnp.stack([jax.random.key(seed) for _, seed in streams]),
-    )
+    arrays: dict[str, Any] = {  # laid out on the host, which compiles nothing
+        "task": task.astype(np.int32),
+        "learning_rate": rate.astype(np.float32),
+        "weight_decay": decay.astype(np.float32),
+        "strengths": jax.tree.map(lambda *a: np.stack(a), *[strength for strength, _ in streams]),
+    }
+    return Grid(**jax.device_put(arrays), keys=random_keys([seed for _, seed in streams]))
+
+
+def random_keys(seeds: Sequence[int]) -> PRNGKeyArray:
+    """`jax.random.key` of each seed, (seeds,); compiles nothing."""
+    words: Any = np.array([(0, seed & 0xFFFFFFFF) for seed in seeds], np.uint32)
+    return jax.random.wrap_key_data(words, impl="threefry2x32")
 
 
 @dataclass(frozen=True, kw_only=True)

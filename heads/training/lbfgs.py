@@ -10,8 +10,7 @@ They are the principal axes, scaled for each strength: all heads share the one l
 the other is one matrix product for all of them.
 They are computed on the host: LAPACK within a JAX program on the CPU was seen to hang (jaxlib 0.10.2).
 
-Logits are linear in the parameters, so the search along a direction is one on logits and needs no product with the data
-(30 heads on 2,000 x 1,280 took 44 CPU-s with a search that made them, and take 1.7; the same optimum).
+All heads, policies × folds × (tasks × strengths), are the first axis of every array, and examples are the last one.
 """
 
 from collections.abc import Callable
@@ -21,50 +20,61 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import scipy.linalg
-from jaxtyping import Array, Bool, Float, Int, Int8
+from jaxtyping import Array, Bool, Float, Float16
 from numpy.typing import NDArray
 
 from heads.devices import padded
-from heads.networks.losses import loss_and_weight, mask_logits
-from heads.networks.models import Parameters, apply, standardise, with_kernel
+from heads.networks.models import from_arrays, standardise
 from heads.splitting.splits import TRAIN
-from heads.training.grid import BestHeads, Grid, Program, stream_moments
+from heads.training.grid import BestHeads, Grid, Program
+from heads.training.minimise import Along, Numbers, minimise
 from heads.training.problem import Problem
 from heads.training.validation import validate
 
-#: A head has converged where no component of the gradient exceeds this; float32 carries little more.
-TOLERANCE = 1e-5
-MEMORY = 20
-LINE_SEARCH_STEPS = 8  # for the lowest point along a line; each costs next to nothing
-ROUNDING = 1e-4  # of a loss: more than the error of float32, so that a search near the optimum does not stall
 #: Rows that the curvature is estimated from: it only has to be about right.
 CURVATURE_ROWS = 8192
-
-
+#: Logit of a class that a task does not have, as the heads of all tasks have equally many.
+_ABSENT = -1e9
 _Tree = TypeVar("_Tree")
-#: Logits and kernel: what is linear in the parameters.
-_Outputs = tuple[Float[Array, "rows k"], Float[Array, "dim k"]]
 
 
-class _Rows(NamedTuple):
-    """Rows that any fold trains on, padded; and from the coordinates of the search to kernels: axes @ (scale · …)."""
+class _Losses(NamedTuple):
+    """What each head minimises: Σ (weight · A(logits) − positive · logits) + ½ ridge ‖kernel‖².
 
-    vectors: Float[Array, "copies rows dim"]
-    shares: Float[Array, "policies copies"]
-    targets: Int8[Array, "tasks rows k"]
-    counted: Bool[Array, "folds tasks rows"]
+    That is cross-entropy. A is log Σ exp over the classes of a softmax, and the softplus of each logit without one; its
+    derivative is the probability.
+
+    Attributes:
+        positive: The weight of a row in the column of its class, 0 in the others.
+        weight: Without a softmax the weight of a row in each column. With one, that of a row, alike in all columns;
+            or a single column.
+        ridge: Strength of the penalty.
+        start: Logits where all parameters are 0: about −∞ of a class that the task does not have.
+        softmax: Whether a head has a softmax.
+    """
+
+    positive: Float[Array, "heads k n"]
+    weight: Float[Array, "heads k_or_1 n"]
+    ridge: Float[Array, " heads"]
+    start: Float[Array, "heads k"]
+    softmax: Bool[Array, " heads"]
+
+
+class _Coordinates(NamedTuple):
+    """From the coordinates of the search to a kernel: axes @ (stretch · …). Its inputs are (x − shift) / scale."""
+
     axes: Float[Array, "dim dim"]
+    stretch: Float[Array, "heads dim"]
+    shift: Float[Array, "heads dim"]
     scale: Float[Array, "heads dim"]
 
 
-class _State(NamedTuple):
-    parameters: Parameters
-    gradient: Parameters
-    outputs: _Outputs  # the linear map at the parameters
-    memory: Any
-    step: jax.Array
+class _Outputs(NamedTuple):
+    """What is linear in the parameters, but for the start of the logits."""
+
+    logits: Float[Array, "heads k n"]
+    kernel: Float[Array, "heads k dim"]
 
 
 def fit_lbfgs(
@@ -82,30 +92,20 @@ def fit_lbfgs(
         apart: Fit policies one by one, each on the copies that count in it, instead of all in one program.
     """
     vectors = vectors if vectors.ndim == 3 else vectors[:, None]
-    if shares is None:
-        shares = np.eye(1, vectors.shape[1])
-    parts = np.asarray(problem.parts)[:, : len(vectors)]
-    trained = np.flatnonzero((parts == TRAIN).any(axis=0))
+    shares = np.eye(1, vectors.shape[1]) if shares is None else shares
+    trained = np.flatnonzero((np.asarray(problem.parts)[:, : len(vectors)] == TRAIN).any(axis=0))
     padding = padded(len(trained)) - len(trained)
-    counted = (parts[:, None, trained] == TRAIN) & np.asarray(problem.known)[None, :, trained]
     sample = trained[:: -(-len(trained) // CURVATURE_ROWS)]
     x = (np.asarray(vectors[sample, 0], np.float32) - np.asarray(problem.mean)) / np.asarray(problem.std)
-    axes, scale = _coordinates(x, len(trained), np.asarray(grid.learning_rate))
-    targets = jnp.asarray(np.pad(np.asarray(problem.targets)[:, trained], ((0, 0), (0, padding), (0, 0))))
-    counted_rows = jnp.asarray(np.pad(counted, ((0, 0), (0, 0), (0, padding))))
+    axes, stretch = _whitening(x, len(trained), np.asarray(grid.learning_rate))
 
     def fit(policies: slice, copies: NDArray[np.intp] | slice) -> BestHeads:
+        moments: dict[str, Any] = {name: np.asarray(getattr(problem, name))[policies] for name in ("shift", "scale")}
+        own = problem._replace(**moments)
         stored = np.moveaxis(vectors[trained][:, copies], 1, 0)
-        rows = _Rows(
-            vectors=jnp.asarray(np.pad(stored, ((0, 0), (0, padding), (0, 0)))),
-            shares=jnp.asarray(shares[policies, copies], jnp.float32),
-            targets=targets,
-            counted=counted_rows,
-            axes=jnp.asarray(axes),
-            scale=jnp.asarray(scale),
-        )
-        own = problem._replace(shift=problem.shift[policies], scale=problem.scale[policies])
-        return _fit(program, own, grid, rows)
+        stored = np.pad(stored, ((0, 0), (0, padding), (0, 0))).reshape(-1, stored.shape[-1])
+        losses, coordinates = _pose(own, grid, trained, padding, shares[policies, copies], axes, stretch)
+        return _fit(program, own, grid, stored, losses, coordinates)
 
     if not apart:
         return fit(slice(None), slice(None))
@@ -113,59 +113,49 @@ def fit_lbfgs(
     return jax.tree.map(lambda *a: np.concatenate(a), *fits)
 
 
-@partial(jax.jit, static_argnums=0)
-def _fit(program: Program, problem: Problem, grid: Grid, rows: _Rows) -> BestHeads:
-    copies, n, dim = rows.vectors.shape
-    x = standardise(rows.vectors.reshape(-1, dim), problem.mean, problem.std)
-    targets = rows.targets.astype(jnp.float32)
-    start = program.start(grid.keys[0])
-
-    def of_head(
-        task: Int[Array, ""],
-        strength: Float[Array, ""],
-        axis_scale: Float[Array, " dim"],
-        counted: Bool[Array, "tasks rows"],
-        weights: Float[Array, "tasks 2 k"],
-        shift: Float[Array, " dim"],
-        scale: Float[Array, " dim"],
-        shares: Float[Array, " copies"],
-    ) -> tuple[Parameters, Int[Array, ""]]:
-        present, softmax = problem.present[task], problem.softmax[task]
-
-        def to_head(parameters: Parameters) -> Parameters:
-            """From the coordinates of the search to those of the head."""
-            return with_kernel(parameters, rows.axes @ (axis_scale[:, None] * parameters["kernel"][...]))
-
-        def outputs(parameters: Parameters) -> _Outputs:
-            """Logits and kernel, which are linear in the parameters."""
-            head = to_head(parameters)
-            return apply(program.network, head, x, shift, scale, None), head["kernel"][...]
-
-        def objective(logits_and_kernel: _Outputs) -> Float[Array, ""]:
-            logits, kernel = mask_logits(logits_and_kernel[0], present).reshape(copies, n, -1), logits_and_kernel[1]
-
-            def of_copy(logits: Float[Array, "rows k"]) -> tuple[Float[Array, " rows"], Float[Array, " rows"]]:
-                return loss_and_weight(logits, targets[task], weights[task], present, softmax, 0.0, program.losses)
-
-            loss, weight = jax.vmap(of_copy)(logits)
-            total = jnp.where(counted[task], weight[0], 0.0).sum()
-            mean = jnp.where(counted[task], shares @ loss, 0.0).sum() / total
-            return mean + jnp.vdot(kernel, kernel) / (2 * strength * total)
-
-        optimum, steps = _minimise(outputs, objective, start, program.steps)
-        return to_head(optimum), steps
-
-    heads = jax.vmap(of_head, in_axes=(0, 0, 0, *[None] * 5))
-    folds = jax.vmap(heads, in_axes=(None, None, None, 0, 0, 0, 0, None))
-    policies = jax.vmap(folds, in_axes=(*[None] * 5, 0, 0, 0))
-    parameters, steps = policies(
-        grid.task, grid.learning_rate, rows.scale,
-        rows.counted, problem.weights, *stream_moments(problem, len(rows.shares)), rows.shares,
-    )  # fmt: skip
-    return BestHeads(parameters, validate(program, problem, grid, parameters), steps)
+def _pose(
+    problem: Problem, grid: Grid, trained: NDArray[np.intp], padding: int, shares: NDArray[np.floating],
+    axes: NDArray[np.float32], stretch: NDArray[np.float32],
+) -> tuple[_Losses, _Coordinates]:  # fmt: skip
+    """What all heads minimise on the copies of some rows, and their coordinates; laid out on the host."""
+    policy, fold, head = np.indices((len(shares), len(problem.weights), len(grid.task))).reshape(3, -1)
+    task = np.asarray(grid.task)[head]
+    positive, weight, total = _row_weights(problem, trained, padding)
+    of_copies = shares.astype(np.float32)[policy, None, :, None]
+    losses: dict[str, Any] = {
+        name: (a[fold, task][:, :, None] * of_copies).reshape(len(head), a.shape[2], -1)
+        for name, a in (("positive", positive), ("weight", weight))
+    }
+    losses["ridge"] = 1 / (np.asarray(grid.learning_rate)[head] * total[fold, task])
+    losses["start"] = np.where(np.asarray(problem.present), np.float32(0), _ABSENT)[task]
+    losses["softmax"] = np.asarray(problem.softmax)[task]
+    coordinates: dict[str, Any] = {"axes": axes, "stretch": stretch[head]}
+    for name, moment in (("shift", problem.shift), ("scale", problem.scale)):  # may be of one policy, for all
+        coordinates[name] = np.asarray(moment)[policy * len(moment) // len(shares), fold]
+    return _Losses(**losses), _Coordinates(**coordinates)
 
 
-def _coordinates(
+def _row_weights(
+    problem: Problem, trained: NDArray[np.intp], padding: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """`positive` and `weight` (folds, tasks, k, rows) of `_Losses`, of 1 in all, and what they were in all."""
+    targets = np.asarray(problem.targets)[:, trained].transpose(0, 2, 1)  # (tasks, k, rows)
+    softmax = np.asarray(problem.softmax)[:, None, None]
+    present = np.asarray(problem.present)[:, :, None]
+    absence, presence = (np.asarray(problem.weights)[:, :, i, :, None] * present for i in (0, 1))
+    positive = targets * presence
+    weight = positive + (1 - targets) * absence
+    of_row = np.where(softmax, positive, weight).sum(axis=2, keepdims=True)
+    weight = of_row if softmax.all() else np.where(softmax, of_row, weight)
+    in_train = np.asarray(problem.parts)[:, None, trained] == TRAIN
+    counted = (in_train & np.asarray(problem.known)[:, trained])[:, :, None]
+    total = np.where(counted, of_row, 0).sum(axis=(2, 3))
+    share = np.where(counted, 1 / total[:, :, None, None], 0)
+    positive, weight = (np.pad(a * share, (*[(0, 0)] * 3, (0, padding))).astype(np.float32) for a in (positive, weight))
+    return positive, weight, total.astype(np.float32)
+
+
+def _whitening(
     x: NDArray[np.float32], n: int, strengths: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """V (dim, dim) and 1/√(λ + 1/Cn) (heads, dim) of V λ Vᵀ = XᵀX / 4n, for a sample of n rows and each C."""
@@ -174,62 +164,103 @@ def _coordinates(
     return axes.astype(np.float32), (1 / np.sqrt(np.maximum(values, 0) + floor)).astype(np.float32)
 
 
-def _minimise(
-    linear: Callable[[Parameters], _Outputs],
-    objective: Callable[[_Outputs], Float[Array, ""]],
-    start: Parameters,
-    most: int,
-) -> tuple[Parameters, Int[Array, ""]]:
-    """The parameters that minimise objective(linear(parameters)), smooth and convex, by L-BFGS; and the steps taken.
+@partial(jax.jit, static_argnums=0)
+def _fit(
+    program: Program,
+    problem: Problem,
+    grid: Grid,
+    stored: Float16[Array, "n dim"],
+    losses: _Losses,
+    coordinates: _Coordinates,
+) -> BestHeads:
+    heads, k, n = losses.positive.shape
+    dim = stored.shape[1]
+    x = standardise(stored, problem.mean, problem.std)
+    stretch, shift, scale = (a[:, None] for a in coordinates[1:])
 
-    Along a line the outputs of a linear map follow from two products with the data, one for the direction and one for
-    the gradient at the end: the search for the minimum between costs next to nothing.
-    """
-    directions = optax.scale_by_lbfgs(memory_size=MEMORY)
+    def linear(parameters: Float[Array, "heads size"]) -> _Outputs:
+        of_classes = parameters.reshape(heads, k, dim + 1)
+        stretched, bias = of_classes[:, :, :dim] * stretch, of_classes[:, :, dim]
+        kernel = (stretched.reshape(-1, dim) @ coordinates.axes.T).reshape(heads, k, dim)
+        scaled = kernel / scale
+        offset = bias - (scaled * shift).sum(axis=2)
+        return _Outputs((scaled.reshape(-1, dim) @ x.T).reshape(heads, k, n) + offset[:, :, None], kernel)
 
-    def gradient_at(outputs: _Outputs) -> Parameters:
-        return jax.vjp(linear, start)[1](jax.grad(objective)(outputs))[0]
-
-    def unconverged(state: _State) -> Bool[Array, ""]:
-        steepest = jnp.max(jnp.stack([jnp.abs(g).max() for g in jax.tree.leaves(state.gradient)]))
-        return (state.step < most) & (steepest > TOLERANCE)
-
-    def step(state: _State) -> _State:
-        upwards, memory = directions.update(state.gradient, state.memory, state.parameters)
-        direction = jax.tree.map(jnp.negative, upwards)
-        change = linear(direction)
-        length = _lowest(lambda t: objective(_moved(state.outputs, t, change)))
-        outputs = _moved(state.outputs, length, change)
-        parameters = _moved(state.parameters, length, direction)
-        return _State(parameters, gradient_at(outputs), outputs, memory, state.step + 1)
-
-    outputs = linear(start)
-    first = _State(start, gradient_at(outputs), outputs, directions.init(start), jnp.int32(0))
-    last = jax.lax.while_loop(unconverged, step, first)
-    return last.parameters, last.step
-
-
-def _moved(start: _Tree, length: Float[Array, ""], direction: _Tree) -> _Tree:
-    return jax.tree.map(lambda a, b: a + length * b, start, direction)
+    start = _Outputs(jnp.broadcast_to(losses.start[:, :, None], (heads, k, n)), jnp.zeros((heads, k, dim)))
+    optimum, steps = minimise(
+        linear,
+        partial(_gradient, program.losses, losses),
+        partial(_along, program.losses, losses),
+        start,
+        size=k * (dim + 1),
+        most=program.steps,
+    )
+    shape = -1, len(problem.weights), len(grid.task)
+    kernel, bias = linear(optimum).kernel, optimum.reshape(*shape, k, dim + 1)[..., dim]
+    parameters = from_arrays({"kernel": kernel.reshape(*shape, k, dim).swapaxes(-2, -1), "bias": bias})
+    return BestHeads(parameters, validate(program, problem, grid, parameters), steps.reshape(shape))
 
 
-def _lowest(along: Callable[[Float[Array, ""]], Float[Array, ""]]) -> Float[Array, ""]:
-    """About where a convex function of t > 0 that falls at 0 is lowest: Newton's steps from 0, kept in a bracket.
+def _gradient(kinds: frozenset[str], losses: _Losses, outputs: _Outputs) -> _Outputs:
+    """Of the losses, in logits and kernel."""
+    probability = _of_kind(
+        kinds, losses, lambda: jax.nn.softmax(outputs.logits, axis=1), lambda: jax.nn.sigmoid(outputs.logits)
+    )
+    return _Outputs(losses.weight * probability - losses.positive, losses.ridge[:, None, None] * outputs.kernel)
 
-    Returns the lowest of the points tried, and of those that rounding makes equal the last.
-    """
-    value_and_slope = jax.value_and_grad(along)
 
-    def newton_step(_: Int[Array, ""], state: tuple[Float[Array, ""], ...]) -> tuple[Float[Array, ""], ...]:
-        t, low, high, best, least = state
-        (value, rise), (_, bend) = jax.jvp(value_and_slope, (t,), (jnp.ones_like(t),))
-        better = value <= least + ROUNDING * jnp.abs(least)
-        best, least = jnp.where(better, t, best), jnp.where(better, value, least)
-        low, high = jnp.where(rise < 0, t, low), jnp.where(rise < 0, high, t)
-        most = jnp.maximum(4 * t, 1)  # where a loss is flat, Newton's step is unbounded
-        guess = jnp.minimum(t - rise / bend, most)
-        inside = (guess > low) & (guess < high)
-        return jnp.where(inside, guess, jnp.where(jnp.isfinite(high), (low + high) / 2, most)), low, high, best, least
+def _along(kinds: frozenset[str], losses: _Losses, start: _Outputs, change: _Outputs) -> Along:
+    """Value, slope and curvature of the losses at a length (heads,) along a line."""
+    products = (start.kernel, start.kernel), (start.kernel, change.kernel), (change.kernel, change.kernel)
+    squared, crossed, changed = (losses.ridge * (a * b).sum(axis=(1, 2)) for a, b in products)
 
-    zero, infinity = jnp.float32(0), jnp.float32(jnp.inf)
-    return jax.lax.fori_loop(0, LINE_SEARCH_STEPS, newton_step, (zero, zero, infinity, zero, infinity))[3]
+    def at(length: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+        logits = start.logits + length[:, None, None] * change.logits
+        value, slope, bend = _of_kind(
+            kinds,
+            losses,
+            lambda: _softmax(losses, logits, change.logits),
+            lambda: _sigmoid(losses, logits, change.logits),
+        )
+        penalty = squared / 2 + length * crossed + length**2 * changed / 2
+        return value + penalty, slope + crossed + length * changed, bend + changed
+
+    return at
+
+
+def _of_kind(
+    kinds: frozenset[str], losses: _Losses, softmax: Callable[[], _Tree], sigmoid: Callable[[], _Tree]
+) -> _Tree:
+    """What heads with a softmax have, or those without."""
+    if len(kinds) == 1:
+        return softmax() if "softmax" in kinds else sigmoid()
+    return jax.tree.map(
+        lambda a, b: jnp.where(jnp.broadcast_to(losses.softmax.reshape(-1, *[1] * (a.ndim - 1)), a.shape), a, b),
+        softmax(), sigmoid(),
+    )  # fmt: skip
+
+
+def _softmax(
+    losses: _Losses, logits: Float[Array, "heads k n"], change: Float[Array, "heads k n"]
+) -> tuple[Numbers, Numbers, Numbers]:
+    top = logits.max(axis=1, keepdims=True)
+    exponential = jnp.exp(logits - top)
+    total = exponential.sum(axis=1, keepdims=True)
+    probability = exponential / total
+    mean = (probability * change).sum(axis=1, keepdims=True)
+    value = losses.positive * (top + jnp.log(total) - logits)
+    slope = (losses.weight * probability - losses.positive) * change
+    bend = losses.weight * probability * (change - mean) ** 2
+    return value.sum(axis=(1, 2)), slope.sum(axis=(1, 2)), bend.sum(axis=(1, 2))
+
+
+def _sigmoid(
+    losses: _Losses, logits: Float[Array, "heads k n"], change: Float[Array, "heads k n"]
+) -> tuple[Numbers, Numbers, Numbers]:
+    exponential = jnp.exp(-jnp.abs(logits))
+    smaller = exponential / (1 + exponential)  # of the probabilities of yes and no
+    probability = jnp.where(logits >= 0, 1 - smaller, smaller)
+    value = losses.weight * (jnp.maximum(logits, 0) + jnp.log1p(exponential)) - losses.positive * logits
+    slope = (losses.weight * probability - losses.positive) * change
+    bend = losses.weight * smaller * (1 - smaller) * change**2
+    return value.sum(axis=(1, 2)), slope.sum(axis=(1, 2)), bend.sum(axis=(1, 2))

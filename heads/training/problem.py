@@ -210,14 +210,15 @@ def _sampling_groups(
         chance *= _rarity(targets, known, trained, order[start])
     size = 1 << max(int(np.ceil(np.log2(len(groups)))), 3)
     pad = (0, size - len(groups))
-    return SamplingGroups(
-        order=jnp.asarray(np.pad(trained[order], (0, targets.shape[1] - len(trained))), jnp.int32),
-        start=jnp.asarray(np.pad(start, pad), jnp.int32),
-        rows=jnp.asarray(np.pad(count, pad, constant_values=1), jnp.int32),
-        fold_start=jnp.asarray(np.pad(start[fold_first][fold_of], pad), jnp.int32),
-        fold_rows=jnp.asarray(np.pad(fold_count[fold_of], pad, constant_values=1), jnp.int32),
-        cumulative=jnp.asarray(np.pad(np.cumsum(chance) / chance.sum(), pad, constant_values=2.0), jnp.float32),
-    )
+    arrays: dict[str, Any] = {
+        "order": np.pad(trained[order], (0, targets.shape[1] - len(trained))).astype(np.int32),
+        "start": np.pad(start, pad).astype(np.int32),
+        "rows": np.pad(count, pad, constant_values=1).astype(np.int32),
+        "fold_start": np.pad(start[fold_first][fold_of], pad).astype(np.int32),
+        "fold_rows": np.pad(fold_count[fold_of], pad, constant_values=1).astype(np.int32),
+        "cumulative": np.pad(np.cumsum(chance) / chance.sum(), pad, constant_values=2.0).astype(np.float32),
+    }
+    return SamplingGroups(**jax.device_put(arrays))
 
 
 def _row_codes(flags: NDArray[Any]) -> NDArray[np.int64]:

@@ -72,7 +72,6 @@ def train(
         grid = _grid(config, examples, rates=rates, decays=decays, seeds=seeds)
         best = _fit_adamw(program, problem, grid, vectors, on_device)
         names = ("learning_rate", "weight_decay")
-    jax.block_until_ready(best)
     originals = vectors if vectors.ndim == 2 else vectors[:, 0]
     return TrainedGrid(
         optimizer=optimizer,
@@ -80,7 +79,7 @@ def train(
         problem=problem,
         cells=grid_cells(grid, names, config.policies),
         seeds=len(seeds),
-        best=best,
+        best=jax.device_get(best),
         logits=lambda ensemble, rows: ensemble.logits(originals[rows]),
     )
 

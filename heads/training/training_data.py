@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embedstore.encoding_record import EncoderRef
 from embedstore.errors import ViewsNotFoundError
 from embedstore.store import Collection, Store, read_vectors, read_views
 from embedstore.store.vectors import room_for
 from heads.augmentation.augmenter import Augmenter, augmenters_for, load_augmenter
 from heads.augmentation.policies import default_policies
 from heads.bags import pool
-from heads.config import TILE_MODELS, AugmentConfig, FitConfig
+from heads.config import AugmentConfig, FitConfig
 from heads.devices import device_bytes
+from heads.encoded_bags import encoded_bags, slides_of_bags
 from heads.examples import Examples
 from heads.record import AugmenterUsed, ViewsUsed
 
@@ -32,6 +34,7 @@ class TrainingData:
         augment: The policies of the configuration, or the default ones where it names none.
         augmenter: The latent augmenter, where a policy uses one.
         views: The stored views among the vectors, if any.
+        encoder: What made the vectors, if they are of slides.
         notes: What the user should know.
     """
 
@@ -39,6 +42,7 @@ class TrainingData:
     augment: tuple[AugmentConfig, ...]
     augmenter: Augmenter | None = None
     views: ViewsUsed | None = None
+    encoder: EncoderRef | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -60,9 +64,14 @@ def gather_training_data(
         VectorError: a vector or view holds NaN or infinity.
         ViewsNotFoundError: a policy uses stored views, and no example has any.
         AugmenterNotFoundError, AugmenterMismatchError: see `load_augmenter`.
+        EncodingNotFoundError: slides are to be encoded, and some are not.
     """
+    if config.encoder is not None:
+        slides = slides_of_bags(collection, examples.bags, version=examples.version)
+        ref, encoded = encoded_bags(store, collection, config.encoder, slides)
+        return TrainingData(vectors=encoded, augment=config.policies, encoder=ref)
     vectors = _vectors(collection, examples, config, scratch)
-    if config.augment is None and config.model in TILE_MODELS:
+    if config.augment is None and config.fits_tiles:
         return _with_default_policies(store, collection, examples, config, vectors, scratch)
     return _with_policies(store, collection, examples, config, vectors, scratch)
 

@@ -24,6 +24,10 @@ def test_the_first_fit_compiles_nothing_large(tmp_path: Path, caplog: pytest.Log
         warm_up(DIM)
         compiled = [record.getMessage() for record in caplog.records]
         assert any("jit(_fit)" in line for line in compiled)
+        small = [
+            line for line in compiled if "Finished XLA" in line and not any(f"jit({name})" in line for name in LARGE)
+        ]
+        assert len(small) < 6, small  # each takes 20 ms of the first fit of a day
         caplog.clear()
         fit_heads(store, store.collection(COLLECTION), ["tissue"], FitConfig(bootstrap=0), names=["a"])
         predict(store, "a")

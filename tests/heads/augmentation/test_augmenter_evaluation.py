@@ -19,12 +19,12 @@ from heads.evaluation.report import Metric
 from heads.networks.augmenter_network import (
     TRANSFORMS,
     AugmenterArrays,
-    apply_augmenter,
     augmenter_network,
     initial_augmenter,
     parameter_scale,
 )
 from heads.splitting.splits import TEST, TRAIN
+from tests.heads.view_stores import augment
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +83,7 @@ def by_hand(augmenter: Augmenter, pairs: ViewPairs, wanted: str) -> list[tuple[i
                 continue
             own, true = (np.asarray(a, np.float64) for a in (pairs.vectors[tile], pairs.views[tile, view]))
             given = (jnp.asarray(a)[None] for a in (pairs.vectors[tile], pairs.parameters[tile, view]))
-            predicted = np.asarray(apply_augmenter(augmenter.network, augmenter.arrays, *given)[0], np.float64)
+            predicted = np.asarray(augment(augmenter.network, augmenter.arrays, *given)[0], np.float64)
             cosines = [a @ true / np.linalg.norm(a) / np.linalg.norm(true) for a in (predicted, own)]
             errors = [(((a - true) / std) ** 2).mean() for a in (predicted, own)]
             found.append((int(pairs.group[tile]), *cosines, *errors))

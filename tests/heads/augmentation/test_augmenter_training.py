@@ -14,8 +14,8 @@ from heads.augmentation.augmenter_fit import augmenter_inputs
 from heads.augmentation.augmenter_training import TrainedAugmenter, train_augmenter
 from heads.augmentation.view_pairs import ViewPairs
 from heads.config import AugmenterConfig
-from heads.networks.augmenter_network import apply_augmenter
 from heads.splitting.splits import TEST, TRAIN, VALID
+from tests.heads.view_stores import augment
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +54,7 @@ def valid_error(made: TrainedAugmenter, pairs: ViewPairs) -> float:
     """Mean squared error of the validation views, in standard deviations."""
     valid = pairs.part == VALID
     own, done = np.repeat(pairs.vectors[valid], 2, axis=0), pairs.parameters[valid].reshape(-1, len(PARAMETERS))
-    predicted = np.asarray(apply_augmenter(made.network, made.arrays, jnp.asarray(own), jnp.asarray(done)))
+    predicted = np.asarray(augment(made.network, made.arrays, jnp.asarray(own), jnp.asarray(done)))
     return float((((predicted - pairs.views[valid].reshape(-1, DIM)) / np.asarray(made.arrays.std)) ** 2).mean())
 
 
@@ -77,9 +77,7 @@ def test_what_never_gets_better_is_left_as_it_began():
     made = trained(replace(CONFIG, learning_rate=1e4), pairs)
     assert made.step == 0
     vectors = pairs.vectors[pairs.part == TRAIN]
-    out = apply_augmenter(
-        made.network, made.arrays, jnp.asarray(vectors), jnp.asarray(pairs.parameters[: len(vectors), 0])
-    )
+    out = augment(made.network, made.arrays, jnp.asarray(vectors), jnp.asarray(pairs.parameters[: len(vectors), 0]))
     np.testing.assert_array_equal(out, vectors.astype(np.float32))
 
 
@@ -110,8 +108,6 @@ def test_the_identity_term_keeps_tiles_that_nothing_is_done_to():
 
     def drift(identity: float) -> float:
         made = trained(replace(CONFIG, steps=200, identity=identity), pairs)
-        return float(
-            np.square(apply_augmenter(made.network, made.arrays, jnp.asarray(vectors), nothing) - vectors).mean()
-        )
+        return float(np.square(augment(made.network, made.arrays, jnp.asarray(vectors), nothing) - vectors).mean())
 
     assert drift(3.0) < 0.3 * drift(0.0)

@@ -246,6 +246,50 @@ def test_large_groups_and_large_cells_are_summed_the_same(monkeypatch):
         assert (metric.low, metric.high) == pytest.approx((other.low, other.high), abs=1e-12)
 
 
+def alike_together(monkeypatch) -> None:
+    monkeypatch.setattr("heads.evaluation.bootstrap._ALIKE_FROM", 0)
+    monkeypatch.setattr("heads.evaluation.bootstrap._MOST_ALIKE", 2)
+
+
+def test_groups_of_one_row_that_are_alike_are_drawn_together_with_the_same_spread(monkeypatch):
+    probabilities, targets, decisions, _ = scene(9, rows=900, decimals=1)
+    drawn = probabilities, targets, decisions, np.arange(900)
+    each = evaluate(*drawn, classes=CLASSES[:2], resamples=4000)
+    alike_together(monkeypatch)
+    together = evaluate(*drawn, classes=CLASSES[:2], resamples=4000)
+    for name in ("accuracy", "f1", "f1_macro", "balanced_accuracy", "auroc", "auprc", "brier"):
+        one, other = each.metrics[name], together.metrics[name]
+        assert one.value == other.value
+        assert (one.low, one.high) != (other.low, other.high), "other draws"
+        spread = one.high - one.low
+        assert (other.low, other.high) == pytest.approx((one.low, one.high), abs=0.06 * spread), name
+
+
+def test_groups_that_are_drawn_by_parts_have_the_same_spread(monkeypatch):
+    monkeypatch.setattr("heads.evaluation.bootstrap._PART", 64)
+    (counts,) = resample(150, resamples=4000, seed=0)
+    assert (counts.sum(axis=1) == 150).all()
+    assert counts.mean(axis=0) == pytest.approx(np.ones(150), abs=0.08)  # 5 standard errors
+    # of a multinomial: variances 1 - 1/150, covariances -1/150, in a part and between parts
+    covariance = np.cov(counts.T)
+    assert np.diag(covariance) == pytest.approx(np.full(150, 149 / 150), abs=0.15)
+    for one, other in (((0, 64), (0, 64)), ((0, 64), (64, 128)), ((64, 128), (128, 150))):
+        block = covariance[slice(*one), slice(*other)]
+        apart = block if one != other else block[~np.eye(64, dtype=bool)]
+        assert apart.mean() == pytest.approx(-1 / 150, abs=0.003)
+    (again,) = resample(150, resamples=4000, seed=0)
+    assert (again == counts).all()
+
+
+def test_groups_of_several_rows_and_those_that_all_differ_are_drawn_one_by_one(monkeypatch):
+    cases = scene(9, rows=400, groups=150), (*scene(9, rows=400, decimals=9)[:3], np.arange(400))
+    usual = [evaluate(*drawn, classes=CLASSES[:2], resamples=20) for drawn in cases]
+    alike_together(monkeypatch)
+    assert [evaluate(*drawn, classes=CLASSES[:2], resamples=20).metrics for drawn in cases] == [
+        report.metrics for report in usual
+    ]
+
+
 @pytest.mark.parametrize(("classes", "multi_label"), [(2, False), (3, True)])
 def test_intervals_of_few_groups_are_students_from_a_plain_loop_without_each(classes, multi_label):
     probabilities, targets, decisions, group = drawn = scene(6, classes=classes, groups=8, multi_label=multi_label)

@@ -18,17 +18,20 @@ from heads.networks.augmenter_network import (
     initial_augmenter,
     parameter_scale,
 )
+from tests.heads.view_stores import augment
 
 pytestmark = pytest.mark.slow
 
 CONFIG = AugmenterConfig(chunks=4, width=16, heads=2)
+#: One program for a shape.
+initial = jax.jit(initial_augmenter, static_argnums=(1, 2))
 BANK = draw_parameters(np.arange(1024), ViewConfig()).reshape(-1, len(PARAMETERS))
 
 
 def latent(dim: int, config: AugmenterConfig = CONFIG, *, seed: int = 0, moved: bool = False) -> AugmenterArrays:
     """An augmenter's arrays; `moved` away from the start, where it changes nothing."""
     rng = np.random.default_rng(seed)
-    parameters = initial_augmenter(jax.random.key(seed), dim, config)
+    parameters = initial(jax.random.key(seed), dim, config)
     if moved:
         parameters = jax.tree.map(lambda a: a + 0.1 * rng.normal(size=a.shape).astype(np.float32), parameters)
     mean, std = rng.normal(size=dim), rng.uniform(0.5, 2, dim)
@@ -62,7 +65,7 @@ def tokens(**values: float) -> dict[str, np.ndarray]:
 def test_untrained_it_changes_nothing_at_any_size(dim):
     config = AugmenterConfig(width=16, heads=2)
     vectors = tile_vectors(3, dim)
-    out = apply_augmenter(augmenter_network(dim, config), latent(dim, config), vectors, jnp.asarray(BANK[:3]))
+    out = augment(augmenter_network(dim, config), latent(dim, config), vectors, jnp.asarray(BANK[:3]))
     assert out.dtype == jnp.float32
     np.testing.assert_array_equal(out, vectors.astype(jnp.float32))
 
@@ -70,14 +73,14 @@ def test_untrained_it_changes_nothing_at_any_size(dim):
 @pytest.mark.parametrize("dim", [3, 4, 12, 13])
 def test_every_dimension_can_change_whatever_the_chunks(dim):
     vectors = tile_vectors(5, dim)
-    out = apply_augmenter(augmenter_network(dim, CONFIG), latent(dim, moved=True), vectors, jnp.asarray(BANK[:5]))
+    out = augment(augmenter_network(dim, CONFIG), latent(dim, moved=True), vectors, jnp.asarray(BANK[:5]))
     assert (np.abs(np.asarray(out - vectors)).min(axis=0) > 0).all()
 
 
 def test_a_vector_is_augmented_alone():
     network, arrays, vectors = augmenter_network(13, CONFIG), latent(13, moved=True), tile_vectors(6, 13)
-    together = apply_augmenter(network, arrays, vectors, jnp.asarray(BANK[:6]))
-    alone = [apply_augmenter(network, arrays, vectors[i : i + 1], jnp.asarray(BANK[i : i + 1]))[0] for i in range(6)]
+    together = augment(network, arrays, vectors, jnp.asarray(BANK[:6]))
+    alone = [augment(network, arrays, vectors[i : i + 1], jnp.asarray(BANK[i : i + 1]))[0] for i in range(6)]
     np.testing.assert_allclose(together, np.stack(alone), atol=1e-5)
 
 
@@ -87,7 +90,7 @@ def test_every_parameter_of_a_view_is_heard():
     for name in PARAMETERS:
         changed = cropped.copy()
         changed[PARAMETERS.index(name)] += 1 if name in ("mirror", "turns") else 0.1
-        one, other = (apply_augmenter(network, arrays, vectors, jnp.asarray(p[None])) for p in (cropped, changed))
+        one, other = (augment(network, arrays, vectors, jnp.asarray(p[None])) for p in (cropped, changed))
         assert np.abs(np.asarray(one - other)).max() > 1e-6, name
 
 
@@ -139,7 +142,7 @@ def test_it_is_one_program_for_a_shape_and_goes_through_vmap():
     second = run(latent(12, seed=1), vectors, jnp.asarray(BANK[8:16]))
     assert traces == 1 and not np.array_equal(first, second)
     np.testing.assert_allclose(first, apply_augmenter(network, arrays, vectors, jnp.asarray(BANK[:8])), atol=1e-5)
-    stacked = jax.vmap(counted, in_axes=(None, 0, 0))(
+    stacked = jax.jit(jax.vmap(counted, in_axes=(None, 0, 0)))(
         arrays, vectors.reshape(2, 4, 12), jnp.asarray(BANK[:8]).reshape(2, 4, -1)
     )
     np.testing.assert_allclose(stacked.reshape(8, 12), first, atol=1e-5)

@@ -1,7 +1,9 @@
 """Linear heads at their optimum, beside scikit-learn's LogisticRegression on the same objective."""
 
 import itertools
+from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,12 +11,24 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from heads.splitting.splits import TRAIN
-from heads.training.lbfgs import _lowest, fit_lbfgs
+from heads.augmentation.feature_space import Strengths
+from heads.config import AugmentConfig
+from heads.splitting.splits import TRAIN, UNUSED
+from heads.training.grid import make_grid
+from heads.training.lbfgs import fit_lbfgs
+from heads.training.minimise import _lowest
+from heads.training.problem import build_problem
 from tests.heads.training.problems import folds_of, grid, make_program, problem_of, two_classes
 
 pytestmark = pytest.mark.slow
 STRENGTHS = (1e-3, 1e-1, 1.0)
+
+
+def lowest(along) -> float:
+    """Where a function of a line is lowest, by the search."""
+    slope = jax.grad(along)
+    at = jax.vmap(lambda t: (along(t), slope(t), jax.grad(slope)(t)))
+    return float(_lowest(at, 1)[0])
 
 
 @pytest.mark.parametrize(("classes", "weights"), [(2, True), (2, False), (4, True)])
@@ -80,7 +94,7 @@ def test_correlated_dimensions_do_not_slow_it_down():
 )
 def test_the_search_along_a_line_ends_near_the_lowest_point(along):
     found = minimize_scalar(lambda t: float(along(t)), bounds=(0, 10), method="bounded", options={"xatol": 1e-6})
-    fall, most = float(along(0.0) - along(_lowest(along))), float(along(0.0)) - found.fun
+    fall, most = float(along(0.0) - along(lowest(along))), float(along(0.0)) - found.fun
     assert 0.9 * most < fall <= most + 1e-5
 
 
@@ -94,4 +108,23 @@ def test_a_search_that_would_end_uphill_ends_where_it_last_fell(slopes, at):
     def along(t):
         return jnp.logaddexp(0.0, slopes * (t - at)).sum()
 
-    assert float(along(_lowest(along))) < 0.2 * float(along(0.0))
+    assert float(along(lowest(along))) < 0.2 * float(along(0.0))
+
+
+def test_tasks_of_two_and_of_four_classes_fit_together_as_they_do_alone():
+    x, four = two_classes(400, classes=4)
+    two = np.stack([four[:, :2].any(1), four[:, 2:].any(1)], axis=1)
+    known = np.arange(400) % 3 > 0, np.ones(400, bool)
+    parts, options = folds_of(400, 2), {"class_weights": True, "balanced_sampling": False, "seed": 0}
+    problem = build_problem(x, [two, four], known, parts, [False, False], **options)
+    both = replace(make_program(16, columns=4, steps=500), losses=frozenset({"softmax", "sigmoid"}))
+    strengths = [Strengths.of(AugmentConfig())]
+    fitted = fit_lbfgs(both, problem, make_grid(2, STRENGTHS, (0.0,), strengths, (0,)), x)
+    kernels = np.asarray(fitted.parameters["kernel"][...])
+    for task, (targets, of_task, columns) in enumerate([(two, known[0], 1), (four, known[1], 4)]):
+        alone = build_problem(x, [targets], [of_task], np.where(of_task, parts, UNUSED), [False], **options)
+        alone = alone._replace(mean=problem.mean, std=problem.std, shift=problem.shift, scale=problem.scale)
+        optimum = fit_lbfgs(make_program(16, columns=columns, steps=500), alone, grid(rates=STRENGTHS), x)
+        own = kernels[:, :, task * 3 : task * 3 + 3, :, :columns]
+        np.testing.assert_allclose(own, np.asarray(optimum.parameters["kernel"][...]), atol=2e-3)
+        assert not kernels[:, :, task * 3 : task * 3 + 3, :, columns:].any()

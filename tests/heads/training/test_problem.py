@@ -1,10 +1,12 @@
 """What a problem is brought to the device as, against the same said plainly."""
 
+import jax
 import numpy as np
 import pytest
 
 from heads.devices import to_device
 from heads.moments import moments
+from heads.training.grid import random_keys
 from heads.training.problem import _row_codes
 
 
@@ -61,3 +63,9 @@ def test_what_is_brought_to_the_device_has_zeros_behind(dtype):
     assert not there[10:].any()
     array[:] = 0
     assert np.asarray(to_device(array, 16)).sum() == 0 and there[:10].any()  # it shares no memory with what it is of
+
+
+def test_keys_are_those_of_jax():
+    for seed in (0, 7, 2**31 - 1):
+        (key,) = random_keys([seed])
+        assert (jax.random.key_data(key) == jax.random.key_data(jax.random.key(seed))).all()

@@ -19,12 +19,11 @@ from heads.augmentation.policies import DRAWS, augmented_rows
 from heads.config import AugmentConfig, FitConfig, SplitConfig
 from heads.examples import gather_examples
 from heads.fit import fit_again, fit_heads
-from heads.networks.augmenter_network import apply_augmenter
 from heads.record import HeadRecord, ViewsUsed
 from heads.training.adamw import _apply_latent_augmenter
 from heads.training.grid import make_program
 from heads.training.training_data import gather_training_data
-from tests.heads.view_stores import DIM, TINY, VIEWS, labelled
+from tests.heads.view_stores import DIM, TINY, VIEWS, augment, labelled
 
 pytestmark = pytest.mark.slow
 
@@ -207,6 +206,6 @@ def test_what_is_drawn_for_it_goes_through_the_augmenter(tmp_path: Path):
     assert (half[some] == every[some]).all()
     bank = np.asarray(augmenter.arrays.bank)
     made = np.stack(
-        [apply_augmenter(augmenter.network, augmenter.arrays, jnp.tile(x[i], (len(bank), 1)), bank) for i in (0, 7)]
+        [augment(augmenter.network, augmenter.arrays, jnp.tile(x[i], (len(bank), 1)), bank) for i in (0, 7)]
     )
     assert (np.abs(made - every[[0, 7], None]).max(axis=2).min(axis=1) < 1e-4).all()  # each is of a view in the bank

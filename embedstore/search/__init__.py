@@ -9,6 +9,7 @@ from embedstore.search.audits import (
     find_leaks,
     find_outliers,
 )
+from embedstore.search.encoded_slides import similar_encoded_slides
 from embedstore.search.filters import Selection, filter_columns, filter_tiles, select_slides, select_tiles
 from embedstore.search.hits import Hits
 from embedstore.search.many import search_many
@@ -22,6 +23,7 @@ from embedstore.search.queries import (
     place_query,
     prototype_query,
     region_query,
+    text_query,
     tile_query,
     to_query,
     vector_query,
@@ -54,7 +56,9 @@ __all__ = [
     "search_many",
     "select_slides",
     "select_tiles",
+    "similar_encoded_slides",
     "similar_slides",
+    "text_query",
     "tile_query",
     "to_query",
     "vector_query",

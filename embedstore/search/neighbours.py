@@ -228,7 +228,8 @@ def _excluded(store: Store, query: Query, same: Literal["slide", "patient"] | No
         return []
     if not query.slides:
         raise QueryError(
-            f"{query.title} is of no slide, so tiles of the same {same} cannot be left out; leave --exclude-same out"
+            f"{query.title} is of no slide, so tiles of the same {same} cannot be left out; leave out none, or search "
+            "by a tile or a region of a slide"
         )
     return Patients(store).require_slides_with_same(query.slides) if same == "patient" else sorted(set(query.slides))
 

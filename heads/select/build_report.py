@@ -69,7 +69,8 @@ def build_report(
         task=proxy.task,
         collection=collection.name,
         classes=proxy.examples.classes[0],
-        tiles=len(proxy.examples),
+        tiles=proxy.tiles,
+        slides=len(proxy.examples) if config.level == "slide" else None,
         patients=proxy.patients,
         rank_by=rank_by,
         decisive=len(ranked) > 1 and above_zero(scores.difference(leader, ranked[1], rank_by)),
@@ -124,7 +125,7 @@ def _notes(proxy: TaskComparison, config: SelectConfig) -> list[str]:
             "wide as so few allow, and there is none where fewer than 3 have a class"
         )
     notes += [
-        f"{shot}-shot is left out: a class has fewer tiles to train on in some fold"
+        f"{shot}-shot is left out: a class has fewer {config.level}s to train on in some fold"
         for shot in config.shots
         if not all(few_shot_name(shot) in results for results in proxy.probes.values())
     ]
@@ -168,7 +169,7 @@ def _robustness(
     """The site index and the consistency under perturbations, with notes."""
     readable, examples = proxy.embeddings.readable, proxy.examples
     rows = np.flatnonzero(readable)
-    vectors, group = candidate.vectors[rows], np.unique(examples.group, return_inverse=True)[1]
+    vectors, group = proxy.vectors[candidate.name], np.unique(examples.group, return_inverse=True)[1]
     metrics: dict[str, Metric] = {}
     notes: list[str] = []
     if sites is None:
@@ -197,6 +198,6 @@ def _rank_check(proxy: TaskComparison, other: TaskComparison, rank_by: str) -> R
         task=other.task,
         agreement=rank_agreement(proxy.scores, other.scores, names, rank_by),
         scores={name: other.scores.metric(name, rank_by) for name in names},
-        tiles=len(other.examples),
+        tiles=other.tiles,
         patients=other.patients,
     )

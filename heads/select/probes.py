@@ -35,7 +35,7 @@ class ProbeResult:
     probability: NDArray[np.float64] | None = None
 
 
-def run_probes(vectors: NDArray[np.float16], examples: Examples, config: SelectConfig) -> dict[str, ProbeResult]:
+def run_probes(vectors: NDArray[np.floating], examples: Examples, config: SelectConfig) -> dict[str, ProbeResult]:
     """Run every probe, trained on the training part of each fold and tested on its test part.
 
     A few-shot probe is left out where the training part of a fold has fewer examples of a class.
@@ -86,7 +86,7 @@ def _folds(examples: Examples) -> Iterator[tuple[int, NDArray[np.intp], NDArray[
         yield fold, np.flatnonzero(parts == TRAIN), np.flatnonzero(parts == TEST)
 
 
-def _linear(vectors: NDArray[np.float16], examples: Examples, config: SelectConfig) -> NDArray[np.float64]:
+def _linear(vectors: NDArray[np.floating], examples: Examples, config: SelectConfig) -> NDArray[np.float64]:
     """(n, K): logistic regression with balanced classes, its strength chosen on the validation parts."""
     trained = train(config.fit(), examples, vectors)
     best, k = trained.best_cell(0), len(examples.classes[0])

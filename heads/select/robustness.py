@@ -23,8 +23,9 @@ def site_index(
     Among the nearest neighbours of each tile, from other patients: those of its class from another site (SO) against
     those of another class from its own site (OS), as SO / (SO + OS) over all tiles. 1: neighbourhoods follow the
     tissue; 0: they follow the site. Only tiles whose class occurs at another site, and whose site has another class,
-    take part: how the others would count does not depend on the extractor. The value that random neighbours would give
-    depends on how many tiles of each class each site has; the note states it.
+    take part: how the others would count does not depend on the extractor (the package croma counts them; else its
+    index is the same). The value that random neighbours would give depends on how many tiles of each class each site
+    has; the note states it.
 
     Args:
         vectors: (n, dim).

@@ -30,7 +30,7 @@ def select_extractor(
     device: str = "auto",
     on_progress: OnProgress = no_progress,
 ) -> SelectionReport:
-    """Compare candidates for an extractor on a sample of a task's labelled tiles.
+    """Compare candidates for an extractor on a sample of a task's labelled tiles, or slides.
 
     Nivaggioli et al. 2023 (arXiv 2303.05180) claim that the best extractor on a proxy task of the target domain is good
     on the domain's other tasks; `rank_check` tests that.
@@ -63,7 +63,7 @@ def select_extractor(
         tile_px=tile_px,
         mpp=mpp,
         device=device,
-        perturbations=PERTURBATIONS if config.robust_tiles else {},
+        perturbations=PERTURBATIONS if config.robust_tiles and config.level == "tile" else {},
     )
     proxy = compare_candidates(store, collection, sample, request, config, on_progress=on_progress)
     # Named as above: without the candidates that failed, other names would be given.

@@ -27,7 +27,7 @@ def report_png(report: SelectionReport) -> bytes:
     _draw_scores(scores, report)
     _draw_cost(cost, report)
     _draw_robustness(robustness, tried)
-    figure.suptitle(f"{_plain(report.task)}: {report.tiles:,} tiles of {report.patients:,} patients", x=0.01, ha="left")
+    figure.suptitle(f"{_plain(report.task)}: {report.sample}", x=0.01, ha="left")
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()

@@ -100,6 +100,7 @@ class SelectionReport:
     Attributes:
         task, collection, classes: The proxy task, the collection that was sampled, and the task's classes.
         tiles, patients: Counts of the sample.
+        slides: Slides that were compared, of whose tiles these are; None where tiles were.
         rank_by: The probe that ranks.
         decisive: Whether the leader's lead over the second is more than noise.
         verdict: The result in a sentence or two.
@@ -120,9 +121,17 @@ class SelectionReport:
     verdict: str
     candidates: tuple[CandidateReport, ...]
     collection_tiles: int
+    slides: int | None = None
     rank_checks: tuple[RankCheck, ...] = ()
     notes: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sample(self) -> str:
+        """'2,000 labelled tiles of 20 patients'."""
+        what = f"{self.tiles:,} labelled tiles" if self.slides is None else f"{self.slides:,} labelled slides"
+        by = "" if self.slides is None else f", by {self.tiles:,} tiles"
+        return f"{what} of {self.patients:,} patients{by}"
 
     def as_record(self) -> dict[str, Any]:
         """The report as JSON values; `from_record` takes them back."""

@@ -1,9 +1,7 @@
 """Candidates on one task: a sample of its labelled tiles, their embeddings, the probes, and the scores."""
 
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +9,14 @@ from numpy.typing import NDArray
 from embedstore.errors import LabelError, SplitError
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import Collection, Store, TileLocation
+from embedstore.temporary_folder import temporary_folder
 from heads.config import SelectConfig, few_shot_name
 from heads.examples import Examples, gather_examples
 from heads.select.candidate_scores import CandidateScores, score_candidates
 from heads.select.candidates import CandidateRequest, SampleEmbeddings, embed_sample
 from heads.select.probes import ProbeResult, draw_shots, run_probes
 from heads.select.sample import sample_rows
+from heads.select.slide_vectors import require_tiles, slide_vectors
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,9 +24,11 @@ class TaskComparison:
     """The sample of one task through every candidate and every probe.
 
     Attributes:
-        examples: The tiles of the sample that could be read.
+        examples: The tiles of the sample that could be read; at the level of slides, the slides of which some could.
         slide_ids: The slide of each of them.
-        embeddings: Embeddings of the whole sample.
+        embeddings: Embeddings of the whole sample of tiles.
+        vectors: By candidate, the vectors (n, dim) of the examples.
+        tiles: How many tiles they rest on.
         probes: Results by candidate and probe.
         scores: Scores of these results.
         perturbed_rows: Positions in the whole sample of the tiles that were perturbed.
@@ -35,6 +37,8 @@ class TaskComparison:
     examples: Examples
     slide_ids: tuple[str, ...]
     embeddings: SampleEmbeddings
+    vectors: Mapping[str, NDArray[np.floating]]
+    tiles: int
     probes: Mapping[str, Mapping[str, ProbeResult]]
     scores: CandidateScores
     perturbed_rows: NDArray[np.intp]
@@ -59,6 +63,9 @@ def sample_task(store: Store, collection: Collection, task: str, config: SelectC
     except SplitError as error:  # it names patients and folds only, and there may be several tasks
         raise SplitError(f"task {task!r}: {error}") from error
     sample = examples.take(sample_rows(examples, config.tiles, seed=config.seed))
+    if config.level == "slide":
+        sample = replace(sample, bags=sample.bags.thinned(config.slide_tiles, seed=config.seed))
+        require_tiles(sample.bags, config.encoder)
     _require_shots(sample, config)
     return sample
 
@@ -83,17 +90,24 @@ def compare_candidates(
     rows = collection.dataset(sample.version).take(sample.bags.rows.tolist(), columns=list(TileLocation._fields))
     tiles = TileLocation.from_table(rows)
     perturbed_rows = np.empty(0, np.intp)
-    if request.perturbations:
+    if request.perturbations and config.level == "tile":
         shuffled = np.random.default_rng(config.seed).permutation(len(tiles))
         perturbed_rows = np.sort(shuffled[: config.robust_tiles])
     on_progress(Progress(stage="sample", message=f"{task}: {len(tiles):,} tiles of {patients:,} patients"))
-    with tempfile.TemporaryDirectory(prefix="embedstore-") as scratch:
+    with temporary_folder("select") as scratch:
         embeddings = embed_sample(
-            store, collection, tiles, request, perturbed_rows=perturbed_rows, scratch=Path(scratch),
+            store, collection, tiles, request, perturbed_rows=perturbed_rows, scratch=scratch,
             on_progress=on_progress,
         )  # fmt: skip
-    readable = np.flatnonzero(embeddings.readable)
-    examples = sample.take(readable)
+    bags = sample.bags.where(embeddings.readable)
+    readable = np.flatnonzero(bags.sizes)
+    examples = replace(sample, bags=bags).take(readable)
+    vectors = {
+        candidate.name: candidate.vectors[readable]
+        if config.level == "tile"
+        else slide_vectors(candidate.vectors[embeddings.readable], examples.bags, config.encoder, seed=config.seed)
+        for candidate in embeddings.embedded
+    }
     _require_comparable(examples)
     _require_shots(examples, config)
     probes = {}
@@ -104,10 +118,12 @@ def compare_candidates(
                 unit="candidates",
             )
         )  # fmt: skip
-        probes[candidate.name] = run_probes(candidate.vectors[readable], examples, config)
+        probes[candidate.name] = run_probes(vectors[candidate.name], examples, config)
     return TaskComparison(
         examples=examples,
-        slide_ids=tuple(tiles[i].slide_id for i in readable),
+        slide_ids=tuple(tiles[i].slide_id for i in sample.bags.start[readable]),
+        vectors=vectors,
+        tiles=len(examples.bags.rows),
         embeddings=embeddings,
         probes=probes,
         scores=score_candidates(probes, examples, resamples=config.bootstrap, seed=config.seed),

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from embedstore.config import TilingConfig
-from embedstore.slides import Pixels, Slide, best_level, edge_and_stride, read_square, read_tile
+from embedstore.slides import Pixels, Slide, best_level, edge_and_stride, read_tile
 from embedstore.store import TileLocation
 
 
@@ -52,8 +50,7 @@ class SquareReader:
         self._level = best_level(slide.level_downsamples, mpp=mpp, target_mpp=tiling.mpp)
         downsample = slide.level_downsamples[self._level]
         self._edge_l0, _ = edge_and_stride(tiling, mpp, downsample)
-        edge_px = max(1, round(self._edge_l0 / downsample))
-        self._region = np.empty((edge_px, edge_px, 3), np.uint8)
+        self._downsample = tiling.downsample
 
     def corner(self, tile: TileLocation) -> tuple[int, int]:
         """(x, y) of the square's top-left corner, level-0 pixels."""
@@ -66,4 +63,5 @@ class SquareReader:
         return x, y
 
     def read(self, tile: TileLocation, *, out: Pixels) -> None:
-        read_square(self._slide, self.corner(tile), self._level, region=self._region, out=out)
+        corner = self.corner(tile)
+        self._slide.read_square(corner, self._level, edge_l0=self._edge_l0, out=out, downsample=self._downsample)

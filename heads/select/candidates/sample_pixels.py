@@ -202,7 +202,8 @@ def _read_slide(
             for spec in sample.pixels:
                 try:
                     check_fine_enough(mpp, spec.mpp, first.slide_id)
-                    readers[spec] = SquareReader(slide, TilingConfig(tile_px=spec.tile_px, mpp=spec.mpp), mpp)
+                    tiling = TilingConfig(tile_px=spec.tile_px, mpp=spec.mpp, downsample=stored.downsample)
+                    readers[spec] = SquareReader(slide, tiling, mpp)
                 except ResolutionError as error:
                     too_coarse[spec] = error
         return _SlideErrors(too_coarse=too_coarse, damaged=_read_tiles(sample, tiles, rows, readers))

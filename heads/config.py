@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from embedstore.config import JoinConfig, Settings, require
+from embedstore.encoder_config import BuiltinEncoder
 
 Model = Literal["linear", "mlp", "mean", "max", "abmil"]
 #: Models that look at one tile; the others look at all tiles of a slide or patient.
@@ -167,8 +168,11 @@ class FitConfig(Settings):
     """How a head is fitted. Together with the data it determines every number of the head.
 
     Attributes:
-        model: `linear` or `mlp` for tiles; `mean`, `max` or `abmil` (gated attention) for slides or patients.
+        model: `linear` or `mlp` for tiles; `mean`, `max` or `abmil` (gated attention) for slides or patients; with
+            `encoder`, `linear` or `mlp` for these.
         level: What a label describes: a `tile`, a `slide` or a `patient`.
+        encoder: Fit the vectors of slides of this encoding, which `encode-slides` made, and not those of tiles; of a
+            patient with several slides their mean.
         multi_label: A place may belong to several classes.
         positive: In a task of two classes, the one whose probability is thresholded; the second of `classes` when None.
         classes: The classes, in order; those of the labels, sorted by name when None.
@@ -205,6 +209,7 @@ class FitConfig(Settings):
 
     model: Model = "linear"
     level: Literal["tile", "slide", "patient"] = "tile"
+    encoder: str | None = None
     multi_label: bool = False
     positive: str | None = None
     classes: tuple[str, ...] | None = None
@@ -236,9 +241,14 @@ class FitConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(
-            (self.level == "tile") == (self.model in TILE_MODELS),
+            self.encoder is None or (self.level != "tile" and self.model in TILE_MODELS),
+            f"encoder {self.encoder!r} gives a vector a slide, for linear and mlp heads of slides or patients; found "
+            f"model {self.model!r} for a {self.level}",
+        )
+        require(
+            (self.level == "tile") == (self.model in TILE_MODELS) or self.encoder is not None,
             f"model {self.model!r} does not answer for a {self.level}; linear and mlp look at a tile, "
-            "mean, max and abmil at a slide or patient (--level)",
+            "mean, max and abmil at a slide or patient (--level); so do linear and mlp with --encoder",
         )
         own = MODEL_DEFAULTS["abmil" if self.model == "abmil" else "tile"]
         for name, value in own.items():
@@ -269,8 +279,9 @@ class FitConfig(Settings):
             "abmil draws the tiles of its bags again in each step, and augments no vectors; leave augment out",
         )
         require(
-            self.model in TILE_MODELS or not self.uses("views", "learned"),
-            f"model {self.model!r} looks at pooled tiles, which have no views; views and learned are of linear, mlp",
+            self.fits_tiles or not self.uses("views", "learned"),
+            f"a {self.model!r} head of a {self.level} looks at pooled tiles, which have no views; views and learned "
+            "are of heads of tiles",
         )
         require(
             self.augmenter is None or self.uses("learned") or self.searches,
@@ -298,6 +309,11 @@ class FitConfig(Settings):
             "augment": tuple(policies) or None,
         }
         return cls(**{**values, **nested})
+
+    @property
+    def fits_tiles(self) -> bool:
+        """Whether it is fitted on the vectors of single tiles."""
+        return self.model in TILE_MODELS and self.encoder is None
 
     @property
     def _augment_entries(self) -> tuple[AugmentConfig | Literal["search"], ...]:
@@ -342,7 +358,12 @@ class SelectConfig(Settings):
     """How candidates are compared.
 
     Attributes:
-        tiles: Largest number of tiles in the sample; classes are balanced in it as far as possible.
+        level: What a label describes: a `tile`, or a `slide`.
+        encoder: At the level of slides, how the tiles of one become its vector: `mean`, or `visual-words` fitted to the
+            sample. Others need one extractor alone, so they compare none.
+        tiles: Largest number of tiles in the sample; classes are balanced in it as far as possible. At the level of
+            slides, of these.
+        slide_tiles: At the level of slides, the tiles of each that are embedded, drawn at random.
         rank_by: The probe that decides the ranking: `linear`, `knn`, `nearest_mean`, or a few-shot one (`5-shot`).
         neighbours: Neighbours of the k-NN probe and of the robustness index.
         shots: Examples per class of the few-shot probes.
@@ -357,7 +378,10 @@ class SelectConfig(Settings):
         join: When a tile lies in an annotated area.
     """
 
+    level: Literal["tile", "slide"] = "tile"
+    encoder: BuiltinEncoder = "mean"
     tiles: int = 2000
+    slide_tiles: int = 100
     rank_by: str = "linear"
     neighbours: int = 20
     shots: tuple[int, ...] = (1, 5, 25)
@@ -373,18 +397,29 @@ class SelectConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("tiles", 10), ("neighbours", 1), ("draws", 1), ("robust_tiles", 0), ("bootstrap", 0)):
+        for name, least in (
+            ("tiles", 10),
+            ("slide_tiles", 1),
+            ("neighbours", 1),
+            ("draws", 1),
+            ("robust_tiles", 0),
+            ("bootstrap", 0),
+        ):
             require(getattr(self, name) >= least, f"{name} is {getattr(self, name)}; expected {least} or more")
         require(all(shot >= 1 for shot in self.shots), f"shots is {self.shots}; expected examples a class, 1 or more")
         require(len(self.c) > 0 and min(self.c) > 0, f"c is {self.c}; expected one or more above 0")
+        require(
+            self.level == "slide" or self.encoder == "mean",
+            f"encoder {self.encoder!r} makes vectors of slides; it goes with level 'slide'",
+        )
         known = (*PROBES, *(few_shot_name(shot) for shot in self.shots))
         require(self.rank_by in known, f"rank_by is {self.rank_by!r}; expected one of {', '.join(known)}")
 
     def fit(self) -> FitConfig:
         """The configuration of the linear probe, which also says how tiles meet labels and patients are divided."""
         return FitConfig(
-            optimizer="lbfgs", c=self.c, classes=self.classes, split=self.split, join=self.join, bootstrap=0,
-            seed=self.seed,
+            model="linear" if self.level == "tile" else "mean", level=self.level, optimizer="lbfgs", c=self.c,
+            classes=self.classes, split=self.split, join=self.join, bootstrap=0, seed=self.seed,
         )  # fmt: skip
 
 
@@ -459,15 +494,58 @@ class MistakesConfig(Settings):
         require(1 <= self.n <= MOST_MISTAKES, f"n is {self.n}; expected 1 to {MOST_MISTAKES:,} tiles")
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Settings):
+    """How heads are evaluated on slides that they were not fitted on.
+
+    Attributes:
+        by: Column of the slides, such as a site: a head is evaluated on the slides of each of its values alone.
+        task: The task whose labels are the truth; the head's own when None.
+        class_map: For each class of the labels that the head knows by another name, {theirs: the head's}.
+        leave_out: Classes of the labels whose places are left out.
+        keep_seen: Also count examples of patients and slides that the head was fitted on.
+        same_extractor: Take vectors whose extractor has another digest, or an unknown one, for those of the head's
+            extractor. The result says so.
+        bootstrap: Resamples for the confidence intervals.
+        seed: Seed of the resamples.
+    """
+
+    by: str | None = None
+    task: str | None = None
+    class_map: Mapping[str, str] = field(default_factory=dict)
+    leave_out: tuple[str, ...] = ()
+    keep_seen: bool = False
+    same_extractor: bool = False
+    bootstrap: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.bootstrap >= 0, f"bootstrap is {self.bootstrap}; expected 0 (no intervals) or more")
+        require(self.seed >= 0, f"seed is {self.seed}; expected 0 or more")
+        both = sorted(set(self.class_map) & set(self.leave_out))
+        require(not both, f"{', '.join(both)} is in class_map and in leave_out; expected it in one of them")
+
+
 def few_shot_name(shot: int) -> str:
     """'5-shot'."""
     return f"{shot}-shot"
 
 
 def default_head_name(task: str, config: FitConfig) -> str:
-    """The name of a task's head where none was given: letters, digits, '.', '_' and '-' of the task, and the model."""
+    """The name of a task's head where none was given: letters, digits, '.', '_' and '-' of the task, encoder, model."""
+    encoder = "" if config.encoder is None else f"{config.encoder}-"
+    return f"{_plain(task)}-{encoder}{config.model}"
+
+
+def zero_shot_name(task: str) -> str:
+    """The name of a task's head that is made of words, where none was given."""
+    return f"{_plain(task)}-zero-shot"
+
+
+def _plain(task: str) -> str:
     letters = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in task)
-    return f"{letters.lstrip('._-') or 'task'}-{config.model}"
+    return letters.lstrip("._-") or "task"
 
 
 def default_augmenter_name(collection: str) -> str:

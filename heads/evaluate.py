@@ -140,7 +140,7 @@ def _calibrate_fold(
     classes, multi_label, targets = len(examples.classes[task]), config.multi_label, examples.targets[task]
     columns = logit_columns(classes, multi_label)
     parts = np.where(examples.known[task], examples.split.parts[fold], -1)
-    weights = np.asarray(trained.problem.weights[fold, task, :, :columns], np.float64)
+    weights = np.asarray(trained.problem.weights, np.float64)[fold, task, :, :columns]
     if config.balanced_sampling:
         weights = _sampling_weights(targets[parts == TRAIN], is_binary(classes, multi_label))
     offset = -np.log(weights[1] if is_softmax(classes, multi_label) else weights[1] / weights[0])

@@ -4,14 +4,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from embedstore.errors import ConfigError, HeadMismatchError, LabelError
+from embedstore.extractor_ref import why_unknown
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import Collection, Store, StoredHead
+from embedstore.temporary_folder import temporary_folder
 from embedstore.version import __version__
 from heads.augmentation.policies import DEFAULT_MARGIN, resolve_search
 from heads.config import FitConfig, default_head_name
@@ -52,6 +52,7 @@ def fit_heads(
         TaskNotFoundError, LabelError: labels that a head cannot be fitted to.
         SplitError: patients that cannot be divided as the configuration asks.
         VectorError: a vector that is not finite.
+        EncodingNotFoundError: slides are to be encoded, and some are not.
         HeadExistsError: a name is taken.
         ConfigError: names and tasks differ in number, a task comes twice, or a name is not valid.
         In all cases the store is unchanged.
@@ -105,11 +106,17 @@ def fit_again(store: Store, name: str, *, on_progress: OnProgress = no_progress)
         The head as it is stored, and as it is fitted now: on the same kind of device their digests are equal.
     Raises:
         HeadNotFoundError: there is no such head.
-        HeadMismatchError: tiles, views or the augmenter in the store differ from those that it was fitted with.
-        ViewsNotFoundError, AugmenterNotFoundError: the store no longer holds them.
+        HeadMismatchError: tiles, views, the augmenter or the encoding in the store differ from those that it was
+            fitted with.
+        ViewsNotFoundError, AugmenterNotFoundError, EncodingNotFoundError: the store no longer holds them.
+        ConfigError: it was made of words, and not fitted.
     """
     stored = store.heads.get(name)
     record = HeadRecord.from_record(stored.record)
+    if record.words is not None:
+        raise ConfigError(
+            f"head {name!r} was made of words and not fitted; `embedstore zero-shot --replace` makes it again"
+        )
     collection = store.collection(stored.collection)
     _require_extractor(stored, record, collection)
     config = record.config
@@ -119,7 +126,8 @@ def fit_again(store: Store, name: str, *, on_progress: OnProgress = no_progress)
     examples = restore_examples(store, stored, record, collection)
     result = _fit(store, collection, examples, config, on_progress)
     for kind, recorded, current in (
-        ("views", record.views, result.data.views), ("augmenter", record.augmenter, result.data.augmenter_used)
+        ("views", record.views, result.data.views), ("augmenter", record.augmenter, result.data.augmenter_used),
+        ("vectors by", record.encoder, result.data.encoder),
     ):  # fmt: skip
         if recorded != current:
             raise HeadMismatchError(
@@ -162,6 +170,7 @@ class _FitResult:
             multi_label=self.config.multi_label,
             positive=evaluated.positive,
             thresholds=evaluated.thresholds,
+            encoder=self.data.encoder,
             ensemble=evaluated.ensemble,
         )
 
@@ -183,6 +192,7 @@ class _FitResult:
             config=self.config,
             views=self.data.views,
             augmenter=self.data.augmenter_used,
+            encoder=self.data.encoder,
             where=where,
             optimizer=self.optimizer,
             device=jax_devices()[0],
@@ -206,11 +216,11 @@ def _fit(
     store: Store, collection: Collection, examples: Examples, config: FitConfig, on_progress: OnProgress
 ) -> _FitResult:
     seconds: dict[str, float] = {}
-    with TemporaryDirectory(prefix="embedstore-") as scratch:
+    with temporary_folder("fit") as scratch:
         message = f"read {len(examples.bags.rows):,} vectors of {collection.dim} dimensions"
         on_progress(Progress(stage="fit", message=message))
         with _timed(seconds, "read"):
-            data = gather_training_data(store, collection, examples, config, Path(scratch))
+            data = gather_training_data(store, collection, examples, config, scratch)
         margin = config.augment_margin
         if margin is None and config.augment is None and len(data.augment) > 1:
             margin = DEFAULT_MARGIN
@@ -238,6 +248,7 @@ def _require_extractor(stored: StoredHead, record: HeadRecord, collection: Colle
     if extractor.digest != record.extractor.digest:
         raise HeadMismatchError(
             f"head {stored.name!r} was fitted on vectors of {record.extractor}, collection {collection.name!r} has "
-            f"those of {extractor}; expected the same extractor; fit a head on this collection: "
+            f"those of {extractor}; expected the same extractor"
+            f"{why_unknown(record.extractor.digest, extractor.digest)}; fit a head on this collection: "
             f"`embedstore fit-head --task {stored.task} --collection {collection.name}`"
         )

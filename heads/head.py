@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from embedstore.encoding_record import EncoderRef
 from embedstore.store import PredictionFacts, StoredHead
 from heads.evaluation.calibration import decide
 from heads.networks.ensemble import Ensemble
@@ -25,6 +26,7 @@ class Head:
     Attributes:
         name, task, collection: As in the store.
         extractor_digest: Digest of the extractor of the vectors that it takes.
+        encoder: What makes the vectors of slides that it takes; None where it takes those of tiles.
         model, level: Kind of network, and what it classifies: tiles, slides or patients.
         classes: In the order of its probabilities.
         multi_label: An example may be of several classes.
@@ -44,9 +46,10 @@ class Head:
     positive: str | None
     thresholds: NDArray[np.float32]
     ensemble: Ensemble
+    encoder: EncoderRef | None = None
 
     def probabilities(self, vectors: NDArray[Any], members: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
-        """(n, classes) of tiles (n, dim) as they are stored; by those `members` (M, n) that count, or by all."""
+        """(n, classes) of vectors (n, dim) as they are stored; by those `members` (M, n) that count, or by all."""
         return self.calibrate(self.ensemble.logits(vectors), members)
 
     def calibrate(self, logits: NDArray[np.float32], members: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
@@ -61,6 +64,8 @@ class Head:
     def digest(self) -> str:
         """Digest of everything that its outputs depend on."""
         text = repr((self.task, self.extractor_digest, self.model, self.classes, self.multi_label, self.positive))
+        if self.encoder is not None:
+            text += self.encoder.digest
         return hashlib.blake2b(self.to_bytes() + text.encode(), digest_size=16).hexdigest()
 
     def facts(self) -> PredictionFacts:
@@ -109,5 +114,6 @@ class Head:
             multi_label=record.multi_label,
             positive=record.positive,
             thresholds=arrays["thresholds"],
+            encoder=record.encoder,
             ensemble=Ensemble(network=network, parameters=parameters, **ensemble_arrays),
         )

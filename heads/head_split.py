@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import HeadMismatchError
+from embedstore.export.benchmarks import GivenSplit
 from embedstore.search.audits.groups import GroupsBySplit
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Store, StoredHead, read_tile_locations
 from embedstore.tile_id import tile_ids
 from heads.record import HeadRecord
-from heads.splitting.splits import PART_NAMES
+from heads.splitting.splits import PART_NAMES, UNUSED
 from heads.stored_examples import StoredExamples
 
 
@@ -23,8 +24,13 @@ def split_groups(store: Store, head: StoredHead) -> GroupsBySplit:
     Tiles that have left the collection are in no part.
 
     Raises:
-        HeadMismatchError: none of its examples is in the collection any more.
+        HeadMismatchError: none of its examples is in the collection any more, or it was made of words.
     """
+    if HeadRecord.from_record(head.record).words is not None:
+        raise HeadMismatchError(
+            f"head {head.name!r} was made of words and not fitted, so it has no split that could leak; leave the head "
+            "out to compare patients"
+        )
     examples = StoredExamples.from_bytes(head.examples)
     tiles = read_tile_locations(store.collection(head.collection))
     example = tiles.tile_id if head.level == "tile" else _ids_of_slides(store, head.level, tiles.slides)[tiles.slide]
@@ -52,6 +58,33 @@ def _ids_of_slides(store: Store, level: str, slides: Sequence[str]) -> NDArray[n
     names = [slide if level == "slide" else patient.get(slide) or "" for slide in slides]
     ids = tile_ids(level, names)
     return np.where([bool(name) for name in names], ids, 0)
+
+
+def slide_split(store: Store, head: StoredHead) -> GivenSplit:
+    """The part of each slide in every fold of a head of slides or patients.
+
+    Raises:
+        HeadMismatchError: it is a head of tiles.
+    """
+    if head.level == "tile":
+        raise HeadMismatchError(
+            f"head {head.name!r} classifies tiles, whose slides may be in several parts; name a head of slides or "
+            "patients, such as `embedstore fit-head --model mean` fits"
+        )
+    examples = StoredExamples.from_bytes(head.examples)
+    patients = store.ledger.patients()
+    names = [slide if head.level == "slide" else patient or "" for slide, patient in patients.items()]
+    at = positions_in(examples.ids, tile_ids(head.level, names), order=np.argsort(examples.ids))
+    words = {**PART_NAMES, UNUSED: ""}
+    return GivenSplit(
+        source=f"head {head.name!r}",
+        folds=HeadRecord.from_record(head.record).fold_names,
+        parts={
+            slide: tuple(words[int(part)] for part in examples.parts[:, place])
+            for slide, name, place in zip(patients, names, at, strict=True)
+            if name and place >= 0
+        },
+    )
 
 
 def write_split(store: Store, head: StoredHead, out: TextIO) -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from embedstore.encoding_record import EncoderRef
 from embedstore.errors import HeadMismatchError, SlideNotInStoreError, VectorError
+from embedstore.extractor_ref import why_unknown
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.search.filters import select_slides
 from embedstore.store import (
@@ -21,6 +23,7 @@ from embedstore.store import (
 )
 from embedstore.store.vectors import matrix
 from heads.bags import Bags, pool
+from heads.encoded_bags import encoded_bags
 from heads.head import Head
 from heads.predicted import Predicted
 from heads.training.abmil import bag_outputs
@@ -49,9 +52,10 @@ def predict(
         on_progress: Called with how many tiles, or bags of tiles, are done.
     Raises:
         HeadNotFoundError: there is no such head.
-        HeadMismatchError: the collection's vectors are of another extractor.
+        HeadMismatchError: the collection's vectors are of another extractor, or its slides' of another encoder.
         SlideNotInStoreError: a slide is not in the collection, or none fulfils `where`.
         ConfigError: `where` is not a valid condition on slides.
+        EncodingNotFoundError: the head takes an encoding of slides, and the collection has none, or it lacks some.
         VectorError: a vector is not finite; nothing was written.
         StoreBusyError: another process is writing predictions of this head.
     """
@@ -76,9 +80,10 @@ def require_extractor(head: Head, collection: Collection) -> None:
     """Raise HeadMismatchError unless a collection's vectors are of the extractor that a head was fitted on."""
     extractor = collection.extractor()
     if extractor.digest != head.extractor_digest:
+        unknown = why_unknown(head.extractor_digest, extractor.digest)
         raise HeadMismatchError(
             f"head {head.name!r} was fitted on vectors of the extractor {head.extractor_digest}, collection "
-            f"{collection.name!r} has those of {extractor}; expected the same; predict "
+            f"{collection.name!r} has those of {extractor}; expected the same{unknown}; predict "
             f"on {head.collection!r}, or fit a head on this one: `embedstore fit-head --task {head.task} --collection "
             f"{collection.name}`"
         )
@@ -137,7 +142,9 @@ def _write_slides(
     slides_of_bags = _slides_of_bags(head.level, locations.slides, patients, slides)
     bags = Bags.of_slides(locations, slides_of_bags)
     attention: list[NDArray[np.float32]] = []
-    if head.model == "abmil":
+    if head.encoder is not None:
+        logits = head.ensemble.logits(encoded_vectors(store, head, head.encoder, collection, slides_of_bags))
+    elif head.model == "abmil":
         logits, attention = _abmil_outputs(head, collection, bags, locations.version, on_progress)
     else:
         logits = head.ensemble.logits(pool(collection, bags, version=locations.version, how=head.model))
@@ -151,6 +158,25 @@ def _write_slides(
         batches = _attention_batches(head, collection, locations, bags, attention, slides)
         store.predictions(head.name, "attention").write(facts, batches, slides=slides)
     return rows
+
+
+def encoded_vectors(
+    store: Store, head: Head, encoder: EncoderRef, collection: Collection, slides: Sequence[Sequence[str]]
+) -> NDArray[np.float32]:
+    """The vector of each bag, by the encoder that the head was fitted on.
+
+    Raises:
+        EncodingNotFoundError: the collection has no encoding of that name, or it lacks a slide.
+        HeadMismatchError: it was made by another encoder.
+    """
+    found, vectors = encoded_bags(store, collection, encoder.name, slides)
+    if found.digest != encoder.digest:
+        raise HeadMismatchError(
+            f"head {head.name!r} was fitted on slides encoded by {encoder}, collection {collection.name!r} has those "
+            f"by {found}; expected the same; encode its slides with `embedstore encode-slides --rebuild` as those of "
+            f"{head.collection!r} were, or fit a head on these"
+        )
+    return vectors
 
 
 def _slides_of_bags(

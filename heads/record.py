@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from embedstore.config import ViewConfig, as_record
+from embedstore.encoding_record import EncoderRef
 from embedstore.extractor_ref import ExtractorRef
 from embedstore.store.schema import FORMAT_VERSION
 from heads.config import FitConfig
@@ -44,6 +45,32 @@ class AugmenterUsed:
 
     def __str__(self) -> str:
         return f"augmenter {self.name} {self.digest}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordsUsed:
+    """The words that a zero-shot head was made of.
+
+    Attributes:
+        classes: The prompts of each class.
+        templates: Sentences that each prompt was put into, at {}.
+        text_digest: Digest of the text tower that embedded them.
+        logit_scale: What cosines are multiplied by.
+    """
+
+    classes: Mapping[str, tuple[str, ...]]
+    templates: tuple[str, ...]
+    text_digest: str
+    logit_scale: float
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "WordsUsed":
+        classes = {name: tuple(prompts) for name, prompts in record["classes"].items()}
+        return cls(**{**record, "classes": classes, "templates": tuple(record["templates"])})
+
+    def as_record(self) -> dict[str, Any]:
+        classes = {name: list(prompts) for name, prompts in self.classes.items()}
+        return {**asdict(self), "classes": classes, "templates": list(self.templates)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +182,7 @@ class HeadRecord:
         extractor: The extractor of these vectors.
         config: The configuration with its augmentation resolved.
         views, augmenter: What augmented the vectors, if anything.
+        encoder: What made the vectors of slides from those of tiles; None where it was fitted on tiles.
         where: SQL that chose the slides; all when None.
         optimizer, device: What it was fitted by and on.
         examples, tiles, groups: Numbers of labelled examples, of their tiles, and of groups (patients).
@@ -165,6 +193,7 @@ class HeadRecord:
         report: Its metrics on the test parts.
         notes: What the user should know.
         seconds: Duration of each stage.
+        words: What it was made of, where nothing was fitted.
     """
 
     embedstore: str
@@ -194,6 +223,8 @@ class HeadRecord:
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
     augmentation: PolicyChoice | None = None
+    words: WordsUsed | None = None
+    encoder: EncoderRef | None = None
 
     @property
     def chosen(self) -> CellScore:
@@ -206,6 +237,8 @@ class HeadRecord:
             "views": self.views and self.views.as_record(),
             "augmenter": self.augmenter and asdict(self.augmenter),
             "augmentation": self.augmentation and asdict(self.augmentation),
+            "words": self.words and self.words.as_record(),
+            "encoder": self.encoder and self.encoder.as_record(),
         }
         return {
             "format": FORMAT_VERSION,
@@ -239,6 +272,8 @@ class HeadRecord:
     def from_record(cls, record: Mapping[str, Any]) -> "HeadRecord":
         """A record from what `as_record` gave, after a round trip through JSON or not."""
         views, augmenter, choice = record.get("views"), record.get("augmenter"), record.get("augmentation")
+        words = record.get("words")
+        encoder = record.get("encoder")
         return cls(
             embedstore=record["embedstore"],
             tasks=tuple(record["tasks"]),
@@ -254,6 +289,7 @@ class HeadRecord:
             views=None if views is None else ViewsUsed.from_record(views),
             augmenter=None if augmenter is None else AugmenterUsed(**augmenter),
             augmentation=None if choice is None else PolicyChoice.from_record(choice),
+            encoder=None if encoder is None else EncoderRef.from_record(encoder),
             where=record["where"],
             optimizer=record["optimizer"],
             device=record["device"],
@@ -267,4 +303,5 @@ class HeadRecord:
             report=Report.from_record(record["report"]),
             notes=tuple(record["notes"]),
             seconds=dict(record["seconds"]),
+            words=None if words is None else WordsUsed.from_record(words),
         )

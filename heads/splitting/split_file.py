@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from embedstore.errors import SplitError
 from embedstore.labels.files.slide_names import SlideNames
-from embedstore.tables import PATIENT_COLUMNS, read_table
+from embedstore.tables import PATIENT_COLUMNS, ToolTable, UserTable, read_table, tool_table
 from heads.splitting.groups import listed
+from heads.splitting.splits import fold_parts
 
 _PARTS = ("split", "fold")
 
@@ -86,12 +87,16 @@ def read_split_file(path: str | Path) -> SplitFile:
     """Read a table with a column slide_id (or slide) or patient (or patient_id), and a column split or fold.
 
     If it has both, slides count. Other columns are ignored. A name may occur more than once if its part is the same
-    each time. Names stay as they are written: '007' is not 7.
+    each time. Names stay as they are written: '007' is not 7. A split of Patho-Bench (`case_id`, `slide_id`, `fold_0`
+    …) is read as it is: each fold has its own parts.
 
     Raises:
         SplitError: the file cannot be read or lacks a column, a row lacks a value, or a name has two parts.
     """
     table = read_table(path, error=SplitError)
+    tool = tool_table(table)
+    if tool is not None and tool.folds:
+        return _patho_bench_split(table, tool)
     key, parts = table.find("slide_id", "slide", *PATIENT_COLUMNS), [table.find(name) for name in _PARTS]
     part = parts[0] or parts[1]
     if key is None or part is None or all(parts):
@@ -111,3 +116,19 @@ def read_split_file(path: str | Path) -> SplitFile:
         raise table.error("a split file with a header and no rows")
     by: Literal["slide_id", "patient"] = "slide_id" if key == table.find("slide_id", "slide") else "patient"
     return SplitFile(path=str(path), by=by, parts=part_of, notes=table.notes)
+
+
+def _patho_bench_split(table: UserTable, tool: ToolTable) -> SplitFile:
+    """The part of each slide in every fold."""
+    slides = table.text(tool.columns["slide_id"])
+    parts = zip(*(table.text(fold) for fold in tool.folds), strict=True)
+    part_of: dict[str, str] = {}
+    for row, (slide, of_slide) in enumerate(zip(slides, parts, strict=True)):
+        if slide is None:
+            raise table.error(f"no {tool.columns['slide_id']}; expected one in each row", [row])
+        value = fold_parts(tool.folds, of_slide)
+        if part_of.setdefault(slide, value) != value:
+            raise table.error(f"slide {slide!r} is in other parts here than above; expected the same ones", [row])
+    if not part_of:
+        raise table.error("a split file with a header and no rows")
+    return SplitFile(path=str(table.path), by="slide_id", parts=part_of, notes=table.notes)

@@ -21,6 +21,8 @@ _SPELLINGS = {
     **dict.fromkeys(("valid", "validation", "val", "validate", "dev", "tune", "tuning"), VALID),
     **dict.fromkeys(("test", "testing", "tst", "te", "eval", "heldout", "holdout"), TEST),
 }
+_JOINT = "\t"  # between the folds of a given value; no table of text has it in a cell
+_FOLD_PART = re.compile(r"fold_\d+=", re.IGNORECASE)
 _FOLD = re.compile(r"\s*(?:fold)?[\s_-]*(\d+)(?:\.0*)?\s*", re.IGNORECASE)
 #: Folds of k-fold cross-validation where the configuration names no number.
 FOLDS = 5
@@ -71,8 +73,8 @@ def make_split(
         classes: Names of the C columns; 'task: class' where there are several tasks.
         values: (n,) integers, -1 for none. With `column`: index of the row's value. With `given` and `file`: of its
             given part or fold.
-        value_names: What `values` points into: values of the column, or parts ('train', 'val', 'testing', …) or numbers
-            of folds.
+        value_names: What `values` points into: values of the column, or parts ('train', 'val', 'testing', …), numbers
+            of folds, or the parts of several folds as of `fold_parts`.
         group_names: Names of groups by code, for messages; the codes themselves otherwise.
     Returns:
         kfold: fold i is tested on while fold i + 1 is validated on. holdout: one fold. column: a fold for each value,
@@ -148,6 +150,11 @@ def count_parts(
         FoldCounts(fold=name, **{part: count(fold == code) for code, part in PART_NAMES.items()})
         for name, fold in zip(split.names, split.parts, strict=True)
     )
+
+
+def fold_parts(folds: Sequence[str], parts: Sequence[str | None]) -> str:
+    """A given value that says in which part a row is of each of several folds; in none where that is None."""
+    return _JOINT.join(f"{fold}={part or ''}" for fold, part in zip(folds, parts, strict=True))
 
 
 def part_of_name(name: str) -> int:
@@ -229,6 +236,8 @@ def _given(
             "are left out"
         )
     present = [int(value) for value in np.unique(values) if value >= 0]
+    if all(_FOLD_PART.match(str(value_names[value])) for value in present):
+        return _given_parts_of_folds(grouping, config, values, value_names, notes)
     part_of = {value: part_of_name(value_names[value]) for value in present}
     numbered = {value: _FOLD.fullmatch(str(value_names[value])) for value in present}
     if all(match is not None for match in numbered.values()):
@@ -265,6 +274,26 @@ def _given_parts(grouping: Groups, config: SplitConfig, part: NDArray[np.int8], 
             f"{grouping.named(part == VALID)}, are validated on"
         )
     return part[None]
+
+
+def _given_parts_of_folds(
+    grouping: Groups, config: SplitConfig, values: NDArray[Any], value_names: Sequence[str], notes: list[str]
+) -> tuple[NDArray[np.int8], list[str]]:
+    """Folds of which each has its own parts, from values as `fold_parts` makes them."""
+    of_value = [dict(each.split("=", 1) for each in name.split(_JOINT)) for name in map(str, value_names)]
+    names = list(of_value[0])
+    parts = np.full((len(names), len(values)), UNUSED, np.int8)
+    for f, fold in enumerate(names):
+        words = [each[fold] for each in of_value]
+        if unknown := sorted({word for word in words if word and part_of_name(word) == UNUSED}):
+            raise SplitError(
+                f"{fold} of the given split has {listed(map(repr, unknown))}; expected train, val and test"
+            )
+        table = np.array([*(part_of_name(word) for word in words), UNUSED], np.int8)
+        of_fold: list[str] = []
+        parts[f] = _given_parts(grouping, config, table[values], of_fold)[0]
+        notes += [f"{fold}: {note}" for note in of_fold]
+    return parts, names
 
 
 def _given_folds(

@@ -24,26 +24,33 @@ def make_store(
     seed: int = 0,
     patients: bool = True,
     broken: tuple[str, int] | None = None,
+    draw: int | None = None,
+    prefix: str = "",
+    shift: float = 0.0,
+    digest: str = "sha256:1",
 ) -> Store:
     """A store of slides whose tiles are of classes, with a label a tile (`tissue`), a slide and a patient (`grade`).
 
     A slide is 'high' where a third of its tiles are of the last class, else 'low'. Two slides are of one patient, and
     of one site of three. Vectors are noise plus `signal` times a direction a class; that of the `broken` (slide, tile)
-    holds NaN.
+    holds NaN. Stores of one seed and another `draw` have the same classes and other noise; `prefix` stands before the
+    names of slides and patients, and `shift` moves all vectors, towards the last class from the first.
     """
     rng = np.random.default_rng(seed)
     store = Store.create(folder / "store")
-    collection = Collection.create(store.uri, COLLECTION, collection_record(DIM))
+    collection = Collection.create(store.uri, COLLECTION, collection_record(DIM, digest=digest))
     store.ledger.admit_columns([{"patient": "p", "site": "s"}])
     directions = np.linalg.qr(rng.normal(size=(DIM, DIM)))[0][: len(classes)] * 2 * signal
+    rng = rng if draw is None else np.random.default_rng((seed, draw))
+    moved = shift * (directions[-1] - directions[0])
     deliveries, labels = [], []
     for s in range(slides):
-        slide, patient = f"s{s:02}.svs", f"P{s // 2:02}"
+        slide, patient = f"{prefix}s{s:02}.svs", f"{prefix}P{s // 2:02}"
         high = (s // 2) % 2 == 1
         share = np.array([1.0] * (len(classes) - 1) + [0.6 if high else 0.15])
         of = rng.choice(len(classes), tiles, p=share / share.sum())
         xy = np.stack([np.arange(tiles) % 8, np.arange(tiles) // 8], axis=1).astype(np.int32) * EDGE
-        vectors = rng.normal(size=(tiles, DIM)) + directions[of]
+        vectors = rng.normal(size=(tiles, DIM)) + directions[of] + moved
         if broken is not None and broken[0] == slide:
             vectors[broken[1], 3] = np.nan
         deliveries.append(_write(collection, slide, xy, vectors))

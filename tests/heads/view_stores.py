@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ from embedstore.store import (
 from embedstore.tile_id import tile_ids, tile_keys
 from embedstore.views import PARAMETERS, draw_parameters
 from heads.config import AugmenterConfig
+from heads.networks.augmenter_network import apply_augmenter
 from tests.collection_records import collection_record
 
 DIM = 12
@@ -28,6 +30,8 @@ COLLECTION = "toy"
 VIEWS = ViewConfig(count=4)
 #: An augmenter that is trained in seconds, and learns next to nothing.
 TINY = AugmenterConfig(chunks=3, width=8, heads=2, steps=60, batch=64, evaluate_every=30, bootstrap=20)
+#: `apply_augmenter` as one program for a shape, in place of dozens that are of one operation each.
+augment = jax.jit(apply_augmenter, static_argnums=0)
 #: From vectors (n, dim) and parameters (n, P), scaled to about ±1, to those of views.
 Rule = Callable[[NDArray[np.float64], NDArray[np.float64], np.random.Generator], NDArray[np.float64]]
 

@@ -28,9 +28,7 @@ def make_active_store(folder: Path) -> Store:
     wrong = {"tumour": "normal", "normal": "tumour"}
     kept = [label for label in labels if number(label.x, label.y) < TILES // 2]
     store.labels.record(
-        Label(**{**vars(label), "label": wrong[label.label], "author": CARELESS})
-        if number(label.x, label.y) == 0
-        else label
+        replace(label, label=wrong[label.label], author=CARELESS) if number(label.x, label.y) == 0 else label
         for label in kept
     )
     examples = gather_examples(store, store.collection(COLLECTION), ["tissue"], FitConfig())

@@ -85,3 +85,30 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path):
     (tmp_path / "picture.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0")
     with pytest.raises(SplitError, match="NUL"):
         read_split_file(tmp_path / "picture.csv")
+
+
+def test_the_folds_of_patho_bench_are_taken_as_they_are(tmp_path):
+    path = tmp_path / "k=all.tsv"
+    rows = (
+        "P0\ta\t1\ttrain\ttest",
+        "P1\tb\t0\tval\ttrain",
+        "P2\tc\t1\ttest\tval",
+        "P2\td\t1\ttest\tval",
+        "P3\te\t1\t\ttrain",
+    )
+    path.write_text("case_id\tslide_id\tTP53\tfold_0\tfold_1\n" + "\n".join(rows) + "\n")
+    file = read_split_file(path)
+    values, names, notes = file.place(np.arange(5), ("a.svs", "b.svs", "c.svs", "d.svs", "e.svs"))
+    config = SplitConfig(kind="file", file=str(path))
+    made = make_split(config, groups=np.array([0, 1, 2, 2, 3]), strata=np.ones((5, 1), bool), classes=["a"],
+                      values=values, value_names=names)  # fmt: skip
+    assert (made.names, notes) == (("fold_0", "fold_1"), ())
+    np.testing.assert_array_equal(made.parts, [[TRAIN, VALID, TEST, TEST, UNUSED], [TEST, TRAIN, VALID, VALID, TRAIN]])
+    with pytest.raises(SplitError, match=r"1 patient of 4 would be on both sides"):
+        make_split(config, groups=np.array([0, 1, 2, 0, 3]), strata=np.ones((5, 1), bool), classes=["a"],
+                   values=values, value_names=names)  # fmt: skip
+    path.write_text("case_id\tslide_id\tTP53\tfold_0\nP0\ta\t1\tsome\nP1\tb\t1\ttest\nP2\tc\t1\ttrain\n")
+    values, names, _ = read_split_file(path).place(np.arange(3), ("a", "b", "c"))
+    with pytest.raises(SplitError, match=r"fold_0 of the given split has 'some'"):
+        make_split(config, groups=np.arange(3), strata=np.ones((3, 1), bool), classes=["a"], values=values,
+                   value_names=names)  # fmt: skip

@@ -1,0 +1,1 @@
+"""How good heads are on slides of other places than those that they were fitted on."""

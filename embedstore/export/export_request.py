@@ -19,8 +19,8 @@ from embedstore.export.predictions import (
     write_table,
 )
 from embedstore.export.predictions.heat_map_sheet import PICTURE_PX
-from embedstore.export_format import DICOM_SUFFIXES, ONE_FILE, SUFFIXES, ExportFormat
-from embedstore.output_files import require_file, require_folder, slide_path
+from embedstore.export_format import DICOM_SUFFIXES, SUFFIXES, ExportFormat, require_place
+from embedstore.output_files import slide_path
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import Store
 
@@ -124,10 +124,7 @@ def export(store: Store, request: ExportRequest, *, on_progress: OnProgress = no
     scope = export_scope(
         store, head=request.head, collection=request.collection, slides=request.slides, where=request.where
     )
-    if request.format in SUFFIXES and request.path.suffix.lower() != SUFFIXES[request.format]:
-        require_folder(request.path)
-    elif not request.path.is_dir():
-        require_file(request.path)
+    require_place(request.path, request.format)
     if request.format in SUFFIXES:
         return _export_by_slide(scope, request, on_progress)
     file = ExportedFile(path=request.path, rows=_write_rows(scope, request))
@@ -200,8 +197,6 @@ def _write_slides(
 def _write_rows(scope: ExportScope, request: ExportRequest) -> int:
     """Write one file with rows of all slides; returns how many rows."""
     path, file_format = request.path, request.format
-    if path.is_dir():
-        raise ExportError(f"{path} is a folder; {file_format} writes one file, such as {path / ONE_FILE[file_format]}")
     match file_format:
         case "slides":
             return write_slide_scores(scope, path)

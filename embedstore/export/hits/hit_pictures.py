@@ -14,8 +14,21 @@ from embedstore.store import Store, TileLocation
 Picture = np.ndarray | str
 
 
-def hit_pictures(hits: Hits, tiles: Sequence[TileLocation]) -> list[Picture]:
-    """Pictures of tiles of the collection, as the extractor saw them."""
+def pictures_of(
+    hits: Hits, tiles: Sequence[TileLocation]
+) -> tuple[list[tuple[Picture, TileLocation | None]], list[Picture]]:
+    """Pictures of the query, as of `_query_pictures`, and of tiles of the collection, as the extractor saw them.
+
+    All tiles are read at once, so that each slide is opened once.
+    """
+    own = hits.query.tiles
+    pictures = _tile_pictures(hits, [*own, *tiles])
+    if not own:
+        return _query_pictures(hits), pictures
+    return list(zip(pictures[: len(own)], own, strict=True)), pictures[len(own) :]
+
+
+def _tile_pictures(hits: Hits, tiles: Sequence[TileLocation]) -> list[Picture]:
     if not tiles:
         return []
     if isinstance(hits.store, Store):
@@ -23,11 +36,9 @@ def hit_pictures(hits: Hits, tiles: Sequence[TileLocation]) -> list[Picture]:
     return hits.store.pictures(tiles)
 
 
-def query_pictures(hits: Hits) -> list[tuple[Picture, TileLocation | None]]:
-    """One or more pictures of the query: of its tiles, with the tiles, or of its image; or words where it has none."""
+def _query_pictures(hits: Hits) -> list[tuple[Picture, TileLocation | None]]:
+    """The picture of a query without tiles: of its image, or words where it has none."""
     query = hits.query
-    if query.tiles:
-        return list(zip(hit_pictures(hits, query.tiles), query.tiles, strict=True))
     if query.picture is None:
         return [("a vector, which has no picture", None)]
     try:

@@ -13,7 +13,7 @@ from embedstore.errors import ExportError
 from embedstore.export.tile_squares import rounded, squares
 from embedstore.labels.class_colours import PALETTE
 from embedstore.labels.files.coordinate_frames import corner_l0
-from embedstore.output_files import slide_path
+from embedstore.output_files import require_folder, slide_path
 from embedstore.search.hits import Hits
 from embedstore.store import SlideRow, Store
 
@@ -64,6 +64,8 @@ def write_hits_geojson(hits: Hits, path: str | Path, *, origin: Origin = "bounds
         )
     if out.suffix.lower() == SUFFIX and len(slide_ids) > 1:
         raise ExportError(f"{out} is one file, and the tiles found are of {len(slide_ids)} slides; name a folder")
+    if out.suffix.lower() != SUFFIX:
+        require_folder(out, or_file=f"a {SUFFIX} file of tiles of one slide")
     slides = _slides(hits, slide_ids)
     paths = {}
     for slide_id in slide_ids:

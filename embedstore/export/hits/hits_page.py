@@ -9,15 +9,15 @@ from typing import Any
 
 from PIL import Image
 
+from embedstore.errors import ExportError
 from embedstore.export.hits.hit_pictures import (
     Picture,
     distance_text,
-    hit_pictures,
+    pictures_of,
     place_text,
-    query_pictures,
     summary_lines,
 )
-from embedstore.output_files import atomic_write
+from embedstore.output_files import FILE_ENDINGS, atomic_write
 from embedstore.search.hits import Hit, Hits
 from embedstore.store import TileLocation
 
@@ -69,8 +69,11 @@ def write_page(hits: Hits, path: str | Path) -> int:
     Returns:
         How many tiles it shows.
     Raises:
-        ExportError: the file cannot be written.
+        ExportError: the path has the ending of other files, or the file cannot be written.
     """
+    path = Path(path)
+    if path.suffix.lower() in FILE_ENDINGS - {".html", ".htm"}:
+        raise ExportError(f"page {path} ends in {path.suffix!r}; expected {path.with_suffix('.html')}")
     title = escape(f"Nearest to {hits.query.title}")
     with atomic_write(path) as part, part.open("w", encoding="utf-8", errors="xmlcharrefreplace", newline="\n") as file:
         file.write('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n')
@@ -93,17 +96,17 @@ def _body(hits: Hits, most: int) -> Iterator[str]:
     yield f"<p>{escape(' · '.join(summary_lines(hits)))}</p>\n"
     if hits.note:
         yield f'<p class="es-note">{escape(hits.note)}</p>\n'
-    query = query_pictures(hits)
+    shown = hits.first(most)
+    query, found = pictures_of(hits, [hit.tile for hit in shown])
     several = " es-several" if len(query) > 1 else ""  # smaller, so that the hits are not far below
     yield f'</header>\n<section class="es-query{several}">\n<h2>Query</h2>\n<ol>\n'
     for picture, tile in query:
         yield _card(picture, "query", "", tile, {} if tile is None else {"place": place_text(tile)})
     yield "</ol>\n</section>\n"
-    shown = hits.first(most)
     if shown:
         part = f", the first {len(shown)} of {len(hits)}" if len(shown) < len(hits) else ""
         yield f'<section class="es-found">\n<h2>Found{part}</h2>\n<ol>\n'
-        for picture, hit in zip(hit_pictures(hits, [hit.tile for hit in shown]), shown, strict=True):
+        for picture, hit in zip(found, shown, strict=True):
             yield _card(picture, str(hit.rank), f"distance {distance_text(hit)}", hit.tile, _facts(hit))
         yield "</ol>\n<p>Distance is 1 − cosine, from 0 (the same direction) to 2; places are level-0 pixels.</p>\n"
         yield "</section>\n"

@@ -78,6 +78,11 @@ def _location(row: Mapping[str, Any]) -> TileLocation:
 
 def _plan(slide: SlideRow | None, reader: str | None, tiles: Sequence[TileLocation], tiling: TilingConfig) -> SlidePlan:
     slide_id = tiles[0].slide_id
+    if slide is not None and not slide.path:
+        raise SlideNotFoundError(
+            f"slide {slide_id!r} was imported without its file, so its tiles cannot be shown; run the same `embedstore "
+            "import` with --slides, which says where it is"
+        )
     if slide is None or not exists_or_remote(slide.path):
         path = slide.path if slide is not None and slide.path else "a known path"
         raise SlideNotFoundError(

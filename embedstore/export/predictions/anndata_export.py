@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedstore.errors import ExportError
 from embedstore.export.predictions.export_scope import ExportScope
 from embedstore.export.predictions.prediction_table import TILE_COLUMNS, join_slides, slides_table
-from embedstore.output_files import atomic_write
+from embedstore.layouts.writing.anndata import import_anndata, observations, storable
+from embedstore.output_files import FILE_BYTES, ROW_BYTES, atomic_write, require_room
 
 
 def write_anndata(scope: ExportScope, path: str | Path) -> int:
@@ -25,23 +25,20 @@ def write_anndata(scope: ExportScope, path: str | Path) -> int:
     Returns:
         How many tiles were written.
     Raises:
-        ExportError: anndata is not installed.
+        ExportError: anndata is not installed, or the disk has no room.
     """
-    try:
-        import anndata
-    except ImportError as error:
-        raise ExportError(
-            "AnnData files need the package anndata, which is not installed; pip install 'embedstore[anndata]'"
-        ) from error
+    anndata = import_anndata()
     tiles, vectors = _tiles(scope)
-    obs = _observations(scope, tiles)
-    annotated = anndata.AnnData(X=vectors, obs=obs, uns={"embedstore": _about(scope)})
+    obs = observations(tiles)
+    annotated = anndata.AnnData(X=vectors, obs=obs, uns={"embedstore": storable(about_export(scope))})
     annotated.var_names = [f"d{i}" for i in range(vectors.shape[1])]
     edge = tiles["edge_l0"].to_numpy()
     if edge.all():
         corner = np.stack([tiles["x"].to_numpy(), tiles["y"].to_numpy()], axis=1)
         annotated.obsm["spatial"] = corner + edge[:, None] / 2
     with atomic_write(path) as part:
+        size = vectors.nbytes + tiles.nbytes + len(tiles) * ROW_BYTES + FILE_BYTES  # before compression
+        require_room(part.parent, size, then="or name another place")
         annotated.write_h5ad(part, compression="gzip")
     return len(vectors)
 
@@ -49,7 +46,7 @@ def write_anndata(scope: ExportScope, path: str | Path) -> int:
 def _tiles(scope: ExportScope) -> tuple[pa.Table, np.ndarray]:
     """Tiles with their predictions and columns of their slides, and their vectors (n, dim) float32."""
     collection = scope.store.collection(scope.collection)
-    predictions = _prediction_tables(scope)
+    predictions = prediction_tables(scope)
     slides, batches, vectors = slides_table(scope), [], []
     for batch in collection.batches(slides=scope.slide_ids, columns=[*TILE_COLUMNS, "vector"]):
         values = batch.column("vector").flatten().to_numpy().reshape(-1, collection.dim).astype(np.float32)
@@ -68,7 +65,7 @@ def _tiles(scope: ExportScope) -> tuple[pa.Table, np.ndarray]:
     return pa.Table.from_batches(batches), np.concatenate(vectors)
 
 
-def _prediction_tables(scope: ExportScope) -> list[tuple[str, pa.Table]]:
+def prediction_tables(scope: ExportScope) -> list[tuple[str, pa.Table]]:
     """Predictions and attention, each with the column by which it is joined to tiles."""
     if scope.predictions is None or scope.facts is None:
         return []
@@ -80,44 +77,8 @@ def _prediction_tables(scope: ExportScope) -> list[tuple[str, pa.Table]]:
     return tables
 
 
-def _observations(scope: ExportScope, tiles: pa.Table) -> Any:
-    """A data frame with tile ids as index and text columns as categories; empty columns are left out.
-
-    A column that AnnData cannot name so, because of a '/' or as its `_index`, has '_' for '/', or 'index_'.
-    """
-    kept = [name for name in tiles.schema.names if name != "tile_id" and tiles[name].null_count < len(tiles)]
-    encoded = [
-        tiles[name].dictionary_encode() if pa.types.is_string(tiles[name].type) else tiles[name] for name in kept
-    ]
-    names: list[str] = []
-    for name in kept:
-        plain = "index_" if name == "_index" else name.replace("/", "_")
-        while plain in names or (plain != name and plain in kept):
-            plain += "_"
-        names.append(plain)
-    frame = pa.table(encoded, names=names).to_pandas()
-    for name, column in zip(names, encoded, strict=True):
-        if pa.types.is_boolean(column.type) and column.null_count:
-            frame[name] = frame[name].astype("boolean")  # with gaps, pandas makes objects of them, which HDF5 has not
-    frame.index = [str(tile_id) for tile_id in tiles["tile_id"].to_pylist()]
-    return frame
-
-
-def _about(scope: ExportScope) -> dict[str, Any]:
+def about_export(scope: ExportScope) -> dict[str, Any]:
+    """What is exported, as JSON values: the collection, its extractor, and the head."""
     record = scope.store.collection(scope.collection).record()
-    about: dict[str, Any] = {"collection": scope.collection, "extractor": _storable(record.extractor.as_record())}
-    if scope.facts is not None:
-        about["head"] = _storable(scope.facts.as_record())
-    return about
-
-
-def _storable(value: Any) -> Any:
-    """A value that HDF5 can hold: without None and empty lists, and without '/' in keys, which separates paths."""
-    if isinstance(value, dict):
-        return {
-            str(key).replace("/", "_"): _storable(entry) for key, entry in value.items() if entry not in (None, [], ())
-        }
-    if isinstance(value, list | tuple):
-        plain = all(isinstance(entry, (int, float, bool)) for entry in value)
-        return np.asarray(value) if plain else np.asarray([str(entry) for entry in value], object)
-    return value
+    about: dict[str, Any] = {"collection": scope.collection, "extractor": record.extractor.as_record()}
+    return about if scope.facts is None else about | {"head": scope.facts.as_record()}

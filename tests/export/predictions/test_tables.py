@@ -2,8 +2,10 @@
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas
@@ -191,6 +193,13 @@ def test_anndata_holds_vectors_places_and_what_the_head_says(store: Store, tmp_p
         "toy", "toy", "sha256:head-1",
     )  # fmt: skip
     assert list(about["head"]["classes"]) == ["normal", "tumour"] and about["head"]["thresholds"]["tumour"] == 0.5
+
+
+def test_anndata_is_not_begun_without_room(store: Store, tmp_path: Path, anndata, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(ExportError, match=r"the next file takes up to 1\.01 MB, and 1 KB are free; .* another place"):
+        write_anndata(export_scope(store), tmp_path / "out" / "x.h5ad")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_anndata_takes_whatever_columns_a_list_has(store: Store, tmp_path: Path, anndata):

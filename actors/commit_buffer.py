@@ -42,7 +42,7 @@ class CommitBuffer:
         """
         job, plan = slide.job, slide.plan
         found: tuple[str, ...] = (slide.unreadable_tiles,) if slide.unreadable else ()
-        original = self._contents.setdefault(plan.fingerprint, job.slide_id)
+        original = self._contents.setdefault(plan.fingerprint, job.slide_id) if plan.fingerprint else job.slide_id
         if original != job.slide_id:
             found += (f"its file has the same content as that of slide {original!r}; if it is a copy, remove one",)
         for finished in slide.finished:
@@ -55,7 +55,7 @@ class CommitBuffer:
                     state="done",
                     tiles=finished.fragments.rows + finished.stored_tiles,
                     unreadable=slide.unreadable,
-                    reader=plan.reader,
+                    reader=plan.reader or None,
                     plan_s=slide.plan_s,
                     read_s=slide.read_s,
                     extract_s=finished.extract_s,
@@ -96,7 +96,7 @@ class CommitBuffer:
                     path=job.source.path,
                     state="empty" if isinstance(error, NoTileError) else "failed",
                     unreadable=slide.unreadable if slide else 0,
-                    reader=plan.reader if plan else None,
+                    reader=(plan.reader or None) if plan else None,
                     error=type(error).__name__,
                     reason=str(error),
                     warnings=plan.warnings if plan else (),
@@ -139,19 +139,20 @@ def slide_row(source: SlideSource, plan: SlidePlan | None) -> SlideRow:
             slide_id=source.slide_id, path=source.path, kind=source.kind, slide_mpp=source.mpp, metadata=source.metadata
         )
     bounds = plan.bounds_l0 or (None, None, None, None)
+    width, height = plan.size_l0 if plan.fingerprint or any(plan.size_l0) else (None, None)
     return SlideRow(
         slide_id=source.slide_id,
         path=source.path,
         kind=source.kind,
-        width_l0=plan.size_l0[0],
-        height_l0=plan.size_l0[1],
+        width_l0=width,
+        height_l0=height,
         bounds_x=bounds[0],
         bounds_y=bounds[1],
         bounds_width=bounds[2],
         bounds_height=bounds[3],
         slide_mpp=plan.mpp,
-        vendor=plan.vendor,
+        vendor=plan.vendor or None,
         tissue_mm2=plan.tissue_mm2,
-        fingerprint=plan.fingerprint,
+        fingerprint=plan.fingerprint or None,
         metadata=source.metadata,
     )

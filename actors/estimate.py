@@ -1,7 +1,6 @@
 """The estimated cost of an ingest: every slide is planned, and the extractors are timed on a few tiles."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -13,7 +12,9 @@ import numpy as np
 
 from actors.jobs import SlideJob, pending_slides
 from actors.request import IngestRequest, TilingGroup
+from actors.worker_group import readers_beside
 from embedstore.config import IngestConfig
+from embedstore.cores import cores
 from embedstore.errors import NoTileError
 from embedstore.extractors import Extractor, load_extractor
 from embedstore.slides import SlidePlan, SlideSource, SourceSummary, TileReader, discard_copy, plan_slide, single_thread
@@ -169,7 +170,7 @@ def _plan_all(
                 largest = plan
         return _PlannedSlide(slide_id=plan.slide_id, tiles=len(plan), warnings=plan.warnings)
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         results = list(threads.map(plan_one, sources))
     planned = [result for result in results if isinstance(result, _PlannedSlide)]
     return planned, [result for result in results if isinstance(result, UnfitSlide)], largest
@@ -195,5 +196,5 @@ def _tiles_per_s(
         began = time.perf_counter()
         extractor.embed(pixels)
         extract_s += copies * (time.perf_counter() - began) / len(pixels)
-    readers = request.run.readers or max(1, (os.cpu_count() or 1) - 1)
+    readers = request.run.readers or readers_beside(cores())
     return 1 / max(read_s / readers, extract_s)

@@ -21,13 +21,11 @@ from ray.util import placement_group, placement_group_table, remove_placement_gr
 from actors.cluster import RayWorker
 from actors.dispatch import WorkerHandle
 from actors.nodes import ClusterNode, Inspection, NodeReport, RunInputs, nodes, require_nodes
-from actors.worker_group import WorkerFactories, WorkerGroup
+from actors.worker_group import WorkerFactories, WorkerGroup, readers_beside
 from embedstore.config import ExecutionConfig, RunConfig
 
 log = logging.getLogger(__name__)
 
-#: Readers beside one extractor, at most: 16 read 4,000 tiles a second.
-MAX_READERS = 16
 #: Readers of a group for which a node is to be found, where their number is not given.
 ROOM_READERS = 3
 #: A node that cannot take part is asked again after this time, seconds.
@@ -77,7 +75,7 @@ def start_group(
             work when they have started.
     """
     cores = max(1, node.cpus // sharing)
-    readers = readers or run.readers or min(MAX_READERS, max(1, cores - 1))
+    readers = readers or run.readers or readers_beside(cores)
     # More workers than cores share them.
     cpus = 1 if readers + 1 <= cores else int(1000 * cores / (readers + 1)) / 1000
 

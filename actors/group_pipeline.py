@@ -61,9 +61,7 @@ class GroupPipeline:
         self.group = group
         self.in_flight_bytes = 0  # pixels that were requested and are not yet embedded
         self._dispatch, self._queue, self._buffer, self._counts = dispatch, queue, buffer, counts
-        self._context, self._run, config = context, context.run, context.config
-        copies = 1 + (config.views.count if config.views is not None else 0)
-        self._tile_bytes = copies * 3 * config.tiling.tile_px**2
+        self._context, self._run, self._tile_bytes = context, context.run, context.tile_bytes
         self._active: dict[str, ActiveSlide] = {}  # by key
         self._own_slide: dict[str, ActiveSlide] = {}  # the slide that a reader prefers, by the reader's name
         self._planning = 0
@@ -178,7 +176,7 @@ class GroupPipeline:
             self._queue.appendleft(job)
             return
         stored = self._context.stored_fingerprints.get(job.slide_id)
-        if stored is not None and stored != plan.fingerprint and job.slide_id not in self._context.replacing:
+        if stored and plan.fingerprint and stored != plan.fingerprint and job.slide_id not in self._context.replacing:
             self._fail(
                 job,
                 SlideError(
@@ -194,12 +192,18 @@ class GroupPipeline:
             plan_ref=ref,
             plan_s=planned.plan_s,
             tiles=len(plan),
-            chunk_tiles=max(1, self._run.chunk_bytes // self._tile_bytes),
+            chunk_tiles=self._chunk_tiles,
             labels=plan.labels,
             unfinished=set(job.collections),
         )
 
     # -- reading ----------------------------------------------------------------------------
+
+    @property
+    def _chunk_tiles(self) -> int:
+        """Tiles that are read at once: few enough that each of many readers has a chunk in flight."""
+        share = self._run.in_flight_bytes // (len(self.group.readers) + 1)
+        return max(1, min(self._run.chunk_bytes, share) // self._tile_bytes)
 
     def _read(self, reader: WorkerHandle, slide: ActiveSlide) -> None:
         key = slide.key

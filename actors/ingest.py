@@ -11,6 +11,7 @@ from typing import Any
 
 from actors.ingest_workers import StartWorkers, start_workers
 from actors.jobs import PendingSlides, RunContext, pending_slides
+from actors.placement import described, placed
 from actors.request import IngestRequest, Target, TilingGroup
 from actors.run_counts import RunCounts
 from actors.run_metrics import RunMetrics
@@ -19,15 +20,18 @@ from actors.scheduler import Scheduler
 from actors.summary import IngestSummary, StageSeconds
 from actors.worker_group import WorkerFactories
 from embedstore.config import IngestConfig, ViewConfig, as_record
-from embedstore.errors import ConfigError
+from embedstore.errors import CollectionMismatchError, ConfigError
 from embedstore.extractor_ref import ExtractorRecord
+from embedstore.extractors import embedding_dim
 from embedstore.extractors.config import with_precision_of
-from embedstore.progress import OnProgress, no_progress
+from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.store import Collection, CollectionRecord, Run, Store
 from embedstore.store.outage import through_outages
 from embedstore.version import __version__
 
 log = logging.getLogger(__name__)
+#: Makes the factories of the workers of a tiling group, as `WorkerFactories.of`.
+MakeWorkers = Callable[[IngestRequest, TilingGroup, str], WorkerFactories]
 
 
 def ingest(
@@ -36,6 +40,7 @@ def ingest(
     on_progress: OnProgress = no_progress,
     should_stop: Callable[[], bool] = lambda: False,
     start_workers: StartWorkers = start_workers,
+    make_workers: MakeWorkers = WorkerFactories.of,
 ) -> IngestSummary:
     """Embed the tissue tiles of slides into a store.
 
@@ -45,16 +50,20 @@ def ingest(
         on_progress: Called about twice a second with the slides that have ended, of each tiling group in turn.
         should_stop: Called often; once it returns True, slides in flight are dropped and finished ones committed.
         start_workers: Starts the workers of each tiling group.
+        make_workers: What the workers of a tiling group are.
     Raises:
         CollectionMismatchError: a collection was made with another configuration or extractor.
         RunError: workers died more often than allowed.
     """
+    told = request.execution.in_process
+    request = replace(request, execution=placed(request.execution, request.run))
+    where = None if told else described(request.execution)
     store = Store.create(request.store_uri)
     store.ledger.admit_columns(source.metadata for source in request.sources)
     store.ledger.refresh([(source.slide_id, source.path, source.metadata) for source in request.sources])
     parts: list[IngestSummary] = []
     for group in request.groups:
-        parts.append(_ingest_group(request, group, store, on_progress, should_stop, start_workers))
+        parts.append(_ingest_group(request, group, store, where, on_progress, should_stop, start_workers, make_workers))
         if parts[-1].stopped:
             break
     total = parts[0]
@@ -68,11 +77,17 @@ def _ingest_group(
     request: IngestRequest,
     group: TilingGroup,
     store: Store,
+    where: str | None,
     on_progress: OnProgress,
     should_stop: Callable[[], bool],
     start_workers: StartWorkers,
+    make_workers: MakeWorkers,
 ) -> IngestSummary:
-    """Ingest for the extractors of one tiling."""
+    """Ingest for the extractors of one tiling.
+
+    Args:
+        where: Where the run goes, to be told before its workers start.
+    """
     began = time.monotonic()
     config = request.config_for(group)
     run_id = f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
@@ -80,8 +95,11 @@ def _ingest_group(
         pending = pending_slides(request, group, store)
         if not pending.jobs:  # no worker needs to start
             return _summary(run_id, group, store, pending)
+    _check_collections(store, group, config)
+    if where is not None:
+        on_progress(Progress(stage="ingest", message=where))
     store.require_writable()
-    factories = WorkerFactories.of(request, _with_stored_precision(store, group), store.uri)
+    factories = make_workers(request, _with_stored_precision(store, group), store.uri)
     run = Run(run_id=run_id, collections=group.collections, version=__version__, settings=_settings(request, group))
     with RunRecord(store.runs, run) as record, start_workers(factories, request.run, request.execution) as workers:
         workers.writers = functools.partial(_writers, store, group)
@@ -101,6 +119,7 @@ def _ingest_group(
             run=request.run,
             stored_fingerprints=_stored_fingerprints(store),
             replacing=request.force,
+            tile_bytes=factories.tile_bytes,
         )
         Scheduler(
             workers, pending.jobs, counts, context, record=record, ledger=store.ledger, should_stop=should_stop
@@ -230,6 +249,29 @@ def _stored_fingerprints(store: Store) -> dict[str, str | None]:
 
 
 @through_outages
+def _check_collections(store: Store, group: TilingGroup, config: IngestConfig) -> None:
+    """Check the collections that exist by what is known before any weights are fetched and loaded.
+
+    Raises:
+        CollectionMismatchError: a collection was made with another tiling, or has vectors of another length.
+    """
+    there = set(store.collection_names())
+    for target in group.targets:
+        if target.collection not in there:
+            continue
+        collection = store.collection(target.collection)
+        stored = collection.record()
+        collection.check_same(replace(stored, tiling=config.tiling, tissue=config.tissue))
+        dim = None if target.imported else embedding_dim(target.extractor)  # imports have their vectors already
+        if dim not in (None, stored.extractor.ref.dim):
+            raise CollectionMismatchError(
+                f"collection {target.collection!r} has vectors of {stored.extractor.ref.dim} dimensions, by "
+                f"{stored.extractor.ref}, and {target.extractor.ref} gives {dim}; use the same extractor, or give the "
+                "new embeddings a collection of their own with --collection"
+            )
+
+
+@through_outages
 def _create_collections(
     store: Store, group: TilingGroup, config: IngestConfig, records: Sequence[list[dict[str, Any]]]
 ) -> None:
@@ -253,6 +295,7 @@ def _create_collections(
             extractor=ExtractorRecord.from_record(extractor),
             reading=config.reading,
             request=_request_record(target, config),
+            imported=target.imported,
         )
         Collection.create(store.uri, target.collection, record)
         if config.views is not None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.dispatch import WorkerHandle
-from actors.worker_group import Fleet, WorkerFactories, WorkerGroup
+from actors.worker_group import Fleet, WorkerFactories, WorkerGroup, readers_beside
 from actors.workers import LocalPool, LocalWorker, Pool, ResultRef, Worker
 from embedstore.config import ExecutionConfig, RunConfig
+from embedstore.cores import cores
 from embedstore.errors import ConfigError, WorkerDiedError
 from embedstore.slides import end_requests
 
@@ -171,7 +171,7 @@ def _local_workers(factories: WorkerFactories, run: RunConfig) -> IngestWorkers:
     wanted = run.extractors or run.min_extractors
     if wanted != 1:
         raise ConfigError(f"{wanted} extractor workers in one process; expected 1: leave out --in-process")
-    readers = run.readers or max(1, (os.cpu_count() or 1) - 1)
+    readers = run.readers or readers_beside(cores())
 
     def start(make: Callable[[], Any], name: str) -> WorkerHandle:
         return WorkerHandle(worker=LocalWorker(make, name=name))

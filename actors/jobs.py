@@ -23,6 +23,7 @@ class RunContext:
         run: How the machine is used.
         stored_fingerprints: Fingerprint of each slide that had rows before the run.
         replacing: Slides whose rows are replaced (`--force`).
+        tile_bytes: What a reader sends of a tile, bytes.
     """
 
     run_id: str
@@ -30,6 +31,7 @@ class RunContext:
     run: RunConfig
     stored_fingerprints: Mapping[str, str | None]
     replacing: frozenset[str]
+    tile_bytes: int
 
 
 class SlideReason(NamedTuple):

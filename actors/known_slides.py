@@ -1,6 +1,6 @@
 """Slides that a store knows already, recognised by their files under whatever ids they are given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,20 +22,22 @@ def recognise(found: FoundSlides, store: Store) -> tuple[FoundSlides, dict[str, 
     new = [source for source in found.sources if source.slide_id not in stored]
     taken = {source.slide_id for source in found.sources}
     ids: dict[str, str] = {}
-    candidates = _by_path(new, rows) | _moved(new, [row for row in rows if row.slide_id not in taken])
+    missing = [row for row in rows if row.slide_id not in taken]
+    candidates = _by_path(new, rows) | _moved(new, missing) if new else {}
     for slide_id, known_id in candidates.items():
         if known_id not in taken:  # otherwise another file was given that has its id
             ids[slide_id] = known_id
             taken.add(known_id)
     sources = [replace(source, slide_id=ids.get(source.slide_id, source.slide_id)) for source in found.sources]
+    unknown = [source for source in new if source.slide_id not in ids]
     summary = replace(
         found.summary,
         notes=(*found.summary.notes, *_renamed(ids)),
         warnings=(
             *found.summary.warnings,
             *_other_patients(sources, rows),
-            *_copies(found.sources),
-            *_overlaps([source for source in new if source.slide_id not in ids], rows),
+            *_copies(found.sources, {source.slide_id for source in unknown}),
+            *_overlaps(unknown, rows),
         ),
     )
     return FoundSlides(sources=tuple(sorted(sources, key=lambda source: source.slide_id)), summary=summary), ids
@@ -81,15 +83,18 @@ def _other_patients(sources: Sequence[SlideSource], rows: Sequence[SlideRow]) ->
     return [f"{len(changes):,} slide(s) get another patient than the store has: {first_few(changes)}"]
 
 
-def _copies(sources: Sequence[SlideSource]) -> list[str]:
-    """A warning of files with the content of another; only files of one size are read."""
+def _copies(sources: Sequence[SlideSource], new: Set[str]) -> list[str]:
+    """A warning of files with the content of another, where one of them is new; only files of one size are read."""
+    if not new:
+        return []
     by_size: dict[int, list[SlideSource]] = {}
     for source in sources:
         if source.kind == "wsi" and (size := _file_bytes(source.path)):
             by_size.setdefault(size, []).append(source)
     originals: dict[str | None, str] = {}
     copies = []
-    for source in (source for same in by_size.values() if len(same) > 1 for source in same):
+    alike = [same for same in by_size.values() if len(same) > 1 and any(each.slide_id in new for each in same)]
+    for source in (source for same in alike for source in same):
         original = originals.setdefault(content := _content(source), source.slide_id)
         if content is not None and original != source.slide_id:
             copies.append(f"{source.slide_id} of {original}")

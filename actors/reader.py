@@ -143,4 +143,4 @@ def name_unreadable(plan: SlidePlan, start: int, readable: NDArray[np.bool_]) ->
 
 def without_arrays(plan: SlidePlan) -> SlidePlan:
     """The plan without its tiles: the part that a run keeps for its records."""
-    return replace(plan, xy_l0=plan.xy_l0[:0], tissue=plan.tissue[:0], names=None, labels=())
+    return replace(plan, xy_l0=plan.xy_l0[:0], tissue=None, names=None, labels=(), edges_l0=None)

@@ -15,10 +15,15 @@ DEFAULT_MPP = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """An extractor and the collection that its embeddings go to."""
+    """An extractor and the collection that its embeddings go to.
+
+    Attributes:
+        imported: What a new collection's record says of an import; None for an ingest.
+    """
 
     extractor: ExtractorConfig
     collection: str
+    imported: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

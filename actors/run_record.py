@@ -48,7 +48,7 @@ class RunRecord:
         self.metrics: RunMetrics | None = None
         self.others: list[Run] = []
         self.seen: Set[str] = set()
-        self._earlier: Set[str] = set()
+        self._earlier: Set[str] = set()  # runs that had ended before this one began
         self._runs, self._run, self._threaded = runs, run, threaded
         self._observer = Observer()
         self._in_hand: frozenset[str] = frozenset()
@@ -59,8 +59,7 @@ class RunRecord:
         self._thread = threading.Thread(target=self._beat, name=f"run-{run.run_id}", daemon=True)
 
     def __enter__(self) -> "RunRecord":
-        through_outages(self._runs.begin)(self._run)
-        self._earlier = {name for name, state in self._runs.states().items() if state != "running"}
+        self._earlier = through_outages(self._runs.begin)(self._run)
         if self._threaded:
             self._thread.start()
             atexit.register(self._stop)  # as of `Lease`: no thread may be inside Lance when Python ends
@@ -135,8 +134,8 @@ class RunRecord:
             self._runs.record(row)
             if self.metrics is not None:
                 self.metrics.update(row)
-            self.others = self._runs.others(self._run.collections, self._observer, but=self._run.run_id)
-            self.seen = self._runs.states().keys() - self._earlier - {self._run.run_id}
+            self.others, all_ids = self._runs.others(self._run.collections, self._observer, but=self._run.run_id)
+            self.seen = all_ids - self._earlier
             if offered is self._in_hand:
                 self._answered.set()
 

@@ -1,9 +1,10 @@
 """Which slides a run takes up next, so that runs on the same slides share the work instead of all doing it."""
 
+import itertools
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from actors.jobs import SlideJob
 from actors.run_counts import RunCounts
@@ -109,19 +110,19 @@ class WorkShare:
 
     def _choose(self, number: int) -> None:
         """Offer the next slides that no other run has in hand or has ended; the others come last."""
+        free = self._free()
+        while len(self._offered) < number and (chosen := list(itertools.islice(free, number))):
+            self._offered += self._without_those_done(chosen) if self._record.seen else chosen
+
+    def _free(self) -> Iterator[SlideJob]:
+        """Take out the slides that no other run has in hand; each is looked at once."""
         theirs = self._record.theirs
         for _ in range(len(self._later)):
-            if len(self._offered) >= number:
-                return
-            chosen: list[SlideJob] = []
-            for _ in range(len(self._later)):
-                if len(chosen) == number:
-                    break
-                job = self._later.popleft()
-                (self._later if job.slide_id in theirs and job.slide_id not in self._own else chosen).append(job)
-            if not chosen:
-                return
-            self._offered += self._without_those_done(chosen) if self._record.seen else chosen
+            job = self._later.popleft()
+            if job.slide_id in theirs and job.slide_id not in self._own:
+                self._later.append(job)
+            else:
+                yield job
 
     def _without_those_done(self, jobs: Sequence[SlideJob]) -> list[SlideJob]:
         """The slides that no run beside this one has ended; the others are counted."""

@@ -9,9 +9,19 @@ from typing import Any, Protocol
 from actors.committer import Committer
 from actors.dispatch import WorkerHandle
 from actors.extractor_worker import ExtractorWorker
+from actors.feature_reader import FeatureReader
 from actors.reader import Reader
 from actors.request import IngestRequest, TilingGroup
+from actors.vector_writer import VectorWriter
 from embedstore.uris import is_uri, split_uri
+
+#: Readers beside one extractor, at most: 16 read 4,000 tiles a second.
+MAX_READERS = 16
+
+
+def readers_beside(cores: int) -> int:
+    """Number of readers beside one extractor that share its cores."""
+    return min(MAX_READERS, max(1, cores - 1))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -61,18 +71,23 @@ class Fleet(Protocol):
 class MakeExtractor(Protocol):
     """Makes an extractor worker; `threads` is torch's number of threads on the CPU, its default when None."""
 
-    def __call__(self, *, threads: int | None = None) -> ExtractorWorker: ...
+    def __call__(self, *, threads: int | None = None) -> ExtractorWorker | VectorWriter: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFactories:
-    """Functions that make the objects behind the workers of one tiling group, in whichever process runs them."""
+    """Functions that make the objects behind the workers of one tiling group, in whichever process runs them.
 
-    reader: Callable[[], Reader]
+    Attributes:
+        tile_bytes: What a reader sends of a tile, bytes.
+    """
+
+    reader: Callable[[], Reader | FeatureReader]
     extractor: MakeExtractor
     committer: Callable[[], Committer]
     store_uri: str
-    files: tuple[str, ...]  # of slides and weights: absolute paths, and an address of each bucket
+    tile_bytes: int
+    files: tuple[str, ...] = ()  # of slides and weights: absolute paths, and an address of each bucket
 
     @classmethod
     def of(cls, request: IngestRequest, group: TilingGroup, store_uri: str) -> "WorkerFactories":
@@ -96,6 +111,7 @@ class WorkerFactories:
                 Committer, store_uri, sorted(group.collections), compact_every=run.compact_every
             ),
             store_uri=store_uri,
+            tile_bytes=(1 + (config.views.count if config.views is not None else 0)) * 3 * config.tiling.tile_px**2,
             files=(*buckets.values(), *(path for path in (*_weights(group), *slides) if Path(path).is_absolute())),
         )
 

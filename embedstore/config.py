@@ -11,6 +11,8 @@ from typing import Any, Literal
 from embedstore.errors import ConfigError
 from embedstore.typed_values import typed
 
+Downsample = Literal["area", "dct"]
+
 MIB = 1 << 20
 GB = 10**9
 #: The largest slides have 5 GB, and a reader works on two.
@@ -57,12 +59,15 @@ class TilingConfig(Settings):
         mpp: Resolution of a tile as the extractor sees it, micrometres per pixel.
         stride_px: Distance between neighbouring tiles, pixels of a tile; the tile's edge when None.
         min_tissue: Smallest share of a tile's area that must be tissue, 0 to 1.
+        downsample: How a tile is made smaller than the level it is read from: `area` averages pixels; `dct` lets the
+            decoder of JPEG or JPEG 2000 data leave out the high frequencies (scaled decoding), and averages otherwise.
     """
 
     tile_px: int = 256
     mpp: float = 0.5
     stride_px: int | None = None
     min_tissue: float = 0.5
+    downsample: Downsample = "area"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,7 +117,7 @@ class ReadingConfig(Settings):
         max_unreadable: Share of a slide's tiles, 0 to 1, that may be unreadable before the slide fails.
     """
 
-    reader: Literal["auto", "tiff", "dicom", "fastslide", "openslide"] = "auto"
+    reader: Literal["auto", "tiff", "dicom", "zarr", "fastslide", "openslide"] = "auto"
     max_unreadable: float = 0.01
 
     def __post_init__(self) -> None:
@@ -180,12 +185,15 @@ class ExecutionConfig(Settings):
     """Where an ingest runs.
 
     Attributes:
-        in_process: Use threads of this process, not Ray: for laptops and debugging.
-        address: The Ray cluster to join (`auto`, or `host:port` on a node of it); one that is started here when None.
+        in_process: Use threads of this process: the default on a machine without a GPU.
+        ray: Start Ray on this machine, with a process for each reader and extractor: the default with a GPU, with
+            several extractor workers, and in a process that has joined a cluster.
+        address: The Ray cluster to join (`auto`, or `host:port` on a node of it).
         device: Device of the extractors: `auto`, `cpu`, `cuda` or `cuda:N`.
     """
 
     in_process: bool = False
+    ray: bool = False
     address: str | None = None
     device: str = "auto"
 
@@ -193,6 +201,10 @@ class ExecutionConfig(Settings):
         super().__post_init__()
         if self.address is not None:
             require_cluster_address(self.address)
+        require(
+            not (self.in_process and (self.ray or self.address is not None)),
+            "in_process is given, and so is ray or an address; expected one place to run: leave the others out",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,9 @@ class Scene:
         """
         pool = SimPool(seed, death_rate, spare, self.lost)
         self.workers = pool.workers
-        targets = tuple(Target(extractor=ExtractorConfig(ref="toy"), collection=name) for name in self.names)
+        targets = tuple(
+            Target(extractor=ExtractorConfig(ref="toys:ToyExtractor"), collection=name) for name in self.names
+        )
         request = IngestRequest(
             sources=[source(name) for name in slides],
             store_uri=self.store.uri,

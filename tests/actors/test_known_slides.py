@@ -92,3 +92,13 @@ def test_copies_in_one_call_are_told_before_the_work(store: Store, tmp_path: Pat
         (tmp_path / "new" / f"{name}.svs").write_bytes(b"d" * 9 if name == "d" else b"c" * 9 if name < "f" else b"")
     found, _ = recognise(find_slides([tmp_path / "new"]), store)
     assert found.summary.warnings == ("1 slide(s) are copies of others: e.svs of c.svs",)
+
+
+def test_slides_that_the_store_has_are_not_read_again_for_copies(store: Store, tmp_path: Path, monkeypatch):
+    slides = tmp_path / "slides"
+    with monkeypatch.context() as patched:
+        patched.setattr("actors.known_slides.fingerprint_of", lambda source: pytest.fail(f"{source.path} is read"))
+        assert recognise(find_slides([slides]), store)[0].summary.warnings == ()
+    (slides / "c.svs").write_bytes(b"the same content")
+    found, _ = recognise(find_slides([slides]), store)
+    assert found.summary.warnings == ("2 slide(s) are copies of others: b.svs of a.svs, c.svs of a.svs",)

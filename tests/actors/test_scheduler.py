@@ -148,17 +148,22 @@ def test_stopping_commits_the_finished_and_leaves_the_rest_for_the_next_run(tmp_
     assert_complete(scene, SLIDES)
 
 
-def test_pixels_in_flight_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    seen = []
+@pytest.mark.parametrize("readers", [4, 12])
+def test_pixels_in_flight_are_bounded_and_every_reader_is_busy(
+    readers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen, busy = [], []
     original = GroupPipeline.maybe_flush
 
     def spy(self: GroupPipeline) -> None:
         original(self)
         seen.append(self.in_flight_bytes)
+        busy.append(sum(bool(reader.calls) for reader in self.group.readers))
 
     monkeypatch.setattr(GroupPipeline, "maybe_flush", spy)
     scene = Scene(tmp_path)
-    scene.run(["big:400"], groups=1, readers=4)
+    scene.run(["big:400"], groups=1, readers=readers)
+    assert max(busy) == readers
     assert max(seen) <= FAST.in_flight_bytes + FAST.chunk_bytes
     assert max(seen) > FAST.chunk_bytes
 

@@ -104,9 +104,11 @@ class Turns:
 
         monkeypatch.setattr("embedstore.store.lease.time", Time)
         monkeypatch.setattr("embedstore.store.lease.TIDY_EVERY", 8)
+        monkeypatch.setattr("embedstore.store.lease.QUEUE_AFTER_S", 0.0)
         monkeypatch.setattr("actors.work_share.LOOK_S", 0.0)
         for owner, name in (
-            (Table, "revise"), (Lease, "_write"), (SimPool, "wait"), (IngestWorkers, "finish"), (Table, "tidy"),
+            (Table, "revise"), (Lease, "_write"), (Lease, "_wait_in"), (SimPool, "wait"), (IngestWorkers, "finish"),
+            (Table, "tidy"),
         ):  # fmt: skip
             monkeypatch.setattr(owner, name, self._around(getattr(owner, name), name))
         commit = lance.LanceDataset.commit

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.json_log import log_json_option
 from cli.options import collection_option, json_option, print_json, print_notes, print_table, store_option
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ SHOWN = 10  # rows of each finding that are printed; --json has all of them
     metavar="N",
     help="Number of tiles to check, spread evenly over slides; 0 checks all.",
 )
+@log_json_option
 @json_option
 def command(
     store: str,

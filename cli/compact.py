@@ -2,6 +2,7 @@
 
 import click
 
+from cli.json_log import log_json_option
 from cli.options import json_option, print_json, store_option
 from embedstore.quantities import human_bytes
 
@@ -15,6 +16,7 @@ from embedstore.quantities import human_bytes
     show_default=True,
     help="Keep versions younger than this; 0 deletes removed rows from disk now (readers of old versions fail).",
 )
+@log_json_option
 @json_option
 def command(store: str, keep_hours: float, as_json: bool) -> None:
     """Merge small files, purge removed rows and forget old versions."""

@@ -8,6 +8,7 @@ import click
 
 from cli.extractor_flags import DEFAULT_EXTRACTOR
 from cli.options import json_option, print_json, print_table
+from embedstore.output_files import require_folder
 from embedstore.quantities import human_bytes, human_time
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ DEMO_TASK, DEMO_CLASS, DEMO_HEAD = "dense-nuclei", "dense nuclei", "dense-nuclei
     "--extractor", "-e", default=DEFAULT_EXTRACTOR, show_default=True, help="The extractor, as in `embedstore ingest`."
 )
 @click.option("--mpp", type=float, help="Resolution of slides that do not state theirs, µm per level-0 pixel.")
-@click.option("--in-process", is_flag=True, help="Use threads of this process, not Ray.")
+@click.option("--in-process", is_flag=True, help="Run in this process, also where there is a GPU.")
 @json_option
 def command(
     slides: tuple[str, ...], out: str, extractor: str, mpp: float | None, in_process: bool, as_json: bool
@@ -48,7 +49,7 @@ def command(
 
     began = time.monotonic()
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    require_folder(folder)
     say = _Steps(began, quiet=as_json)
     synthetic = not slides
     if synthetic:

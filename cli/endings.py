@@ -16,6 +16,8 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 CLOSED_PIPE = 128 + 13
 #: Time until a signal that was lost is sent again, seconds.
 AGAIN_S = 0.02
+#: How often, where it comes while it is being sent.
+MOST_TRIES = 10
 
 
 @contextlib.contextmanager
@@ -68,10 +70,10 @@ def _signals_exit() -> Iterator[None]:
         return
     handled = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]  # `nohup` ignores SIGHUP
 
-    def again(number: int) -> None:
+    def again(number: int, after_s: float) -> None:
         if number in handled:
             signal.signal(number, end)
-        sender = threading.Timer(AGAIN_S, os.kill, (os.getpid(), number))
+        sender = threading.Timer(after_s, os.kill, (os.getpid(), number))
         sender.daemon = True
         sender.start()
 
@@ -86,21 +88,33 @@ def _signals_exit() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _nothing_lost(again: Callable[[int], None]) -> Iterator[None]:
+def _nothing_lost(again: Callable[[int, float], None]) -> Iterator[None]:
     """Send a signal again whose exception Python dropped: it came in a callback of the garbage collector, as JAX's."""
     show = sys.unraisablehook
 
     def hook(dropped: "sys.UnraisableHookArgs") -> None:
-        error = dropped.exc_value
-        if isinstance(error, KeyboardInterrupt):
-            again(signal.SIGINT)
-        elif isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
-            again(error.code - 128)
-        else:
+        number, after_s = _signal_of(dropped.exc_value), AGAIN_S
+        if number is None:
             show(dropped)
+            return
+        for _ in range(MOST_TRIES):
+            try:
+                again(number, after_s)
+                return
+            except (KeyboardInterrupt, SystemExit):  # on a busy machine it comes in here already, and would be dropped
+                after_s = 2 * after_s + 0.1
 
     sys.unraisablehook = hook
     try:
         yield
     finally:
         sys.unraisablehook = show
+
+
+def _signal_of(error: BaseException | None) -> int | None:
+    """The signal that an exception stands for; None for others."""
+    if isinstance(error, KeyboardInterrupt):
+        return signal.SIGINT
+    return (
+        error.code - 128 if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128 else None
+    )

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 def command(name: str | None, as_json: bool) -> None:
     """List the extractors that embedstore knows, or show everything about one.
 
-    Beside these, ingest takes any timm name (resnet18, timm:convnext_tiny), weights of your own (--weights FILE), and a
-    function of your own (module:function, path/to/file.py:function, or an entry point in the group
+    Beside these, ingest takes any timm name (resnet18, timm:convnext_tiny), networks with a text tower
+    (open_clip:ViT-B-32/laion2b_s34b_b79k, transformers:ORG/NAME, or a folder), weights of your own (--weights FILE),
+    and a function of your own (module:function, path/to/file.py:function, or an entry point in the group
     embedstore.extractors).
 
     \b
     tile px  edge of the tiles to cut             µm/px    resolution to cut them at
     dim      length of an embedding               gated    the weights take an account that was granted access
+    words    has a text tower, so that tiles can be searched and classified by words
     """
     from embedstore.errors import UnknownExtractorError
     from embedstore.extractors import catalogue
@@ -46,13 +48,14 @@ def command(name: str | None, as_json: bool) -> None:
             click.echo(f"{field.ljust(width)}  {_text(value)}")
 
 
-HEADER = ("name", "dim", "tile px", "µm/px", "pooling", "precision", "gated", "licence", "source")
+HEADER = ("name", "dim", "tile px", "µm/px", "pooling", "precision", "words", "gated", "licence", "source")
 
 
 def _row(entry: "CatalogueEntry") -> tuple[object, ...]:
     gated = {True: "yes", False: "no", None: None}[entry.gated]
     facts = (entry.name, entry.embedding_dim, entry.tile_px, entry.mpp, entry.pooling, entry.precision)
-    return (*facts, gated, entry.licence, entry.source)
+    words = "yes" if entry.has_text_tower else None
+    return (*facts, words, gated, entry.licence, entry.source)
 
 
 def _record(entry: "CatalogueEntry") -> dict[str, Any]:

@@ -7,6 +7,7 @@ import click
 
 from cli.augmenters import print_augmenter
 from cli.flags import Section
+from cli.json_log import log_json_option
 from cli.options import (
     collection_option,
     config_option,
@@ -30,6 +31,7 @@ AUGMENTER = Section("augmenter", AugmenterConfig, "steps", "width", "layers", "s
 @where_option
 @config_option
 @AUGMENTER
+@log_json_option
 @json_option
 def command(
     store: str,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.fit_settings import AUGMENT_KINDS, FIT, JOIN, SPLIT, resolve_fit
+from cli.json_log import log_json_option
 from cli.options import (
     collection_option,
     config_option,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
               "(or augmenter) where validation tells that they help]")  # fmt: skip
 @JOIN
 @SPLIT
+@log_json_option
 @json_option
 def command(
     store: str,
@@ -93,5 +95,8 @@ def _fit_again(head: "Head", as_json: bool) -> None:
         click.echo(f"{head.name}: {'the same parameters' if result.same else 'OTHER PARAMETERS'} ({result.again})")
     if not result.same:
         device = head.record.device
-        click.echo(f"it was fitted on {device}; only the same kind of device gives the same numbers", err=True)
+        click.echo(
+            f"it was fitted on {device} by embedstore {head.record.embedstore}; only the same gives the same numbers",
+            err=True,
+        )
         sys.exit(1)

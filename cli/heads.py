@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from cli.options import confirm, json_option, print_json, print_table, store_option
+from embedstore.output_files import require_folder
 
 
 @click.group(invoke_without_command=True, epilog="Example:  embedstore heads --store my-store")
@@ -58,6 +59,8 @@ def show(name: str, store: str, curves: Path | None, split: bool, as_json: bool)
     from embedstore import api
 
     head = api.open(store).head(name)
+    if curves is not None:
+        require_folder(curves)  # told before anything is printed
     if split:
         head.write_split(sys.stdout)
         return

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from cli.flags import Flag, Section
+from cli.json_log import log_json_option
 from cli.options import collection_option, json_option, print_json, print_table, store_option
 from embedstore.quantities import human_bytes
 from embedstore.search_config import IndexConfig
@@ -28,6 +29,7 @@ INDEX = Section(
 @collection_option
 @INDEX
 @click.option("--rebuild", is_flag=True, help="Build the index from scratch, unless `flat` was chosen.")
+@log_json_option
 @json_option
 def command(
     store: str,

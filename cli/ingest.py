@@ -1,23 +1,21 @@
 """`embedstore ingest`."""
 
 import contextlib
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.extractor_flags import DEFAULT_EXTRACTOR, extractor_flags
 from cli.ingest_settings import EXECUTION, READING, RUN, TILING, TISSUE, VIEWS, resolve
-from cli.json_log import json_log
-from cli.options import config_option, json_option, print_json, print_off_map, print_table, store_option
+from cli.json_log import json_log, log_json_flag
+from cli.options import config_option, json_option, print_json, print_table, store_option, write_json
+from cli.run_summary import end_with, log_summary
+from embedstore.output_files import require_file
 from embedstore.quantities import human_bytes, human_time
 
 if TYPE_CHECKING:
     from actors.estimate import IngestEstimate
-    from actors.summary import IngestSummary
-    from cli.json_log import JsonLog
-
-SHOWN_WARNINGS = 10
 
 
 @click.command(epilog="Example:  embedstore ingest slides/ --store my-store --extractor stain-texture")
@@ -51,9 +49,24 @@ SHOWN_WARNINGS = 10
 @click.option(
     "--dry-run", is_flag=True, help="Only plan: report slides, tiles, time and size, and which slides would fail."
 )
-@click.option("--log-json", is_flag=True, help="Write progress, warnings and errors to stderr as JSON, one a line.")
+@click.option(
+    "--summary",
+    "summary_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write what --json prints to this file, at the end.",
+)
+@log_json_flag
 @json_option
-def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, log_json: bool, **options: Any) -> None:
+def command(
+    slides: tuple[str, ...],
+    store: str,
+    as_json: bool,
+    dry_run: bool,
+    log_json: bool,
+    summary_file: Path | None,
+    **options: Any,
+) -> None:
     """Embed the tissue tiles of SLIDES into a store.
 
     SLIDES are files, folders (searched for slides; DICOM included), folders of ready-made tiles, or lists in CSV or
@@ -63,76 +76,19 @@ def command(slides: tuple[str, ...], store: str, as_json: bool, dry_run: bool, l
     """
     from embedstore.api.ingest import estimate_ingest, ingest_request, run_ingest
 
+    if summary_file is not None:
+        require_file(summary_file)  # before the work, not after it
     with json_log() if log_json else contextlib.nullcontext() as log:
         request = ingest_request(slides, store, **resolve(options))
         if dry_run:
             _print_estimate(estimate_ingest(request), as_json)
             return
-        result = run_ingest(request, on_progress=log.progress if log else None)
-        summary = result.summary
+        result = run_ingest(request)
         if log:
-            _log_summary(summary, log)
-    if as_json:
-        print_json(summary.as_record())
-    else:
-        _print_summary(summary, store, notes=not log_json)
-    if (summary.failed or summary.left_failed) and not log_json:
-        click.echo("next: mend the reasons, and run the same command with --retry-failed", err=True)
-    if summary.stopped:
-        if not log_json:
-            click.echo(
-                f"interrupted: {summary.remaining} slide(s) remain; the same command goes on from here", err=True
-            )
-        sys.exit(128 + (result.signal or 2))
-    if summary.failed or summary.left_failed:
-        sys.exit(3)
-
-
-def _log_summary(summary: "IngestSummary", log: "JsonLog") -> None:
-    for state, level, slides in (
-        ("failed", "error", summary.failed),
-        ("failed earlier", "error", summary.left_failed),
-        ("empty", "info", summary.empty),
-        ("warning", "warning", summary.warned),
-    ):
-        for slide_id, reason in slides:
-            log.write("slide", reason, level=level, slide_id=slide_id, state=state)
-    log.write("summary", f"{summary.done} done, {summary.remaining} remain", summary=summary.as_record())
-
-
-def _print_notes(summary: "IngestSummary") -> None:
-    for line in summary.understood.lines():
-        click.echo(line, err=True)
-    for slide_id, reason in summary.failed:
-        click.echo(f"failed  {slide_id}: {reason}", err=True)
-    for slide_id, reason in summary.left_failed:
-        click.echo(f"failed earlier  {slide_id}: {reason}", err=True)
-    for slide_id, reason in summary.empty:
-        click.echo(f"no tile  {slide_id}: {reason}", err=True)
-    for slide_id, warning in summary.warned[:SHOWN_WARNINGS]:
-        click.echo(f"warning  {slide_id}: {warning}", err=True)
-    if len(summary.warned) > SHOWN_WARNINGS:
-        click.echo(f"… {len(summary.warned):,} warnings in all; `embedstore status` shows them", err=True)
-
-
-def _print_summary(summary: "IngestSummary", store: str, *, notes: bool) -> None:
-    """Print what an ingest did; with `notes`, also what came up, on stderr."""
-    if notes:
-        _print_notes(summary)
-    click.echo(
-        f"{summary.done} slide(s) done, {summary.already} already there, {len(summary.empty)} without tiles, "
-        f"{len(summary.failed) + len(summary.left_failed)} failed; "
-        f"{summary.tiles} tiles in {human_time(summary.seconds)}"
-    )
-    if summary.tiles:
-        stages = ", ".join(f"{stage} {human_time(seconds)}" for stage, seconds in vars(summary.stage_s).items())
-        click.echo(f"worker time: {stages}")
-    click.echo(f"collections in {store}: {', '.join(summary.collections)}")
-    if notes:
-        for name, slides in summary.without_views.items():
-            click.echo(f"{name} has stored views, but not of {slides} slide(s); --views makes them", err=True)
-        for name, slides in summary.off_map.items():
-            print_off_map(name, slides)
+            log_summary(result.summary, log)
+    if summary_file is not None:
+        write_json(result.summary.as_record(), summary_file)
+    end_with(result, store, as_json=as_json, talks=not log_json)
 
 
 def _print_estimate(estimate: "IngestEstimate", as_json: bool) -> None:

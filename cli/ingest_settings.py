@@ -26,6 +26,7 @@ TILING = Section(
     Flag("mpp", "--tile-mpp", default=f"the extractor's own, else {TilingConfig.mpp}"),
     "stride_px",
     "min_tissue",
+    "downsample",
 )
 TISSUE = Section("tissue", TissueConfig, Flag("method", "--tissue"), "mask_origin")
 READING = Section("reading", ReadingConfig, "reader", "max_unreadable")
@@ -40,7 +41,7 @@ RUN = Section(
     "max_extractors",
     "slide_cache_gb",
 )
-EXECUTION = Section("execution", ExecutionConfig, "device", "in_process", Flag("address", metavar="ADDR"))
+EXECUTION = Section("execution", ExecutionConfig, "device", "in_process", "ray", Flag("address", metavar="ADDR"))
 
 
 def resolve(options: Mapping[str, Any]) -> "IngestOptions":

@@ -1,19 +1,22 @@
 """`embedstore label`: files in and out, labels one by one, their history, disagreements, and removal."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from cli.json_log import log_json_option
 from cli.options import (
     TileId,
+    class_map_of,
     collection_option,
     confirm,
     json_option,
     origin_option,
     print_json,
+    print_notes,
     print_table,
     slides_option,
     store_option,
@@ -21,7 +24,7 @@ from cli.options import (
 
 if TYPE_CHECKING:
     from embedstore.labels.importing import ReadFile
-    from embedstore.store import Label, LabelChange
+    from embedstore.store import LabelChange
 
 task_option = click.option("--task", required=True, metavar="NAME", help="The task that the labels belong to.")
 SHOWN = 5  # conflicts that are printed
@@ -109,9 +112,9 @@ def import_(
     from embedstore import api
 
     result = api.open(store).labels.read(
-        files, class_map=_class_map(renames), author=author, dry_run=dry_run, **options
+        files, class_map=class_map_of(renames), author=author, dry_run=dry_run, **options
     )
-    config, counts = result.config, _counts(result.labels)
+    config, counts = result.config, result.summary()
     for line in (*result.notes, *_conflicts(result.conflicts)):
         click.echo(line, err=True)
     if as_json:
@@ -121,7 +124,7 @@ def import_(
                 "author": config.author,
                 "dry_run": dry_run,
                 "files": [_file_record(file) for file in result.files],
-                "labels": len(result.labels),
+                "labels": len(result.rows),
                 "counts": counts,
                 "replaced": result.replaced,
                 "change": result.change,
@@ -133,30 +136,9 @@ def import_(
     columns = ("class", "kind", "labels", "slides")
     print_table([[row[column] for column in columns] for row in counts], columns)
     done = "would be imported" if dry_run else f"imported, {result.replaced} old ones withdrawn"
-    click.echo(f"{len(result.labels)} labels of {len(result.files)} file(s) {done}, task {config.task}", err=True)
+    click.echo(f"{len(result.rows)} labels of {len(result.files)} file(s) {done}, task {config.task}", err=True)
     if result.change is not None:
         click.echo(f"change {result.change}; `embedstore label undo` takes it back", err=True)
-
-
-def _class_map(renames: tuple[str, ...]) -> dict[str, str]:
-    class_map: dict[str, str] = {}
-    for pair in renames:
-        old, equals, new = pair.rpartition("=")
-        if not (old and equals and new):
-            raise click.BadParameter(f"{pair!r}; expected OLD=NEW", param_hint="--class-map")
-        if class_map.setdefault(old, new) != new:
-            raise click.BadParameter(f"{old!r} is renamed twice", param_hint="--class-map")
-    return class_map
-
-
-def _counts(labels: Iterable["Label"]) -> list[dict[str, Any]]:
-    slides_of: dict[tuple[str, str], list[str | None]] = {}
-    for label in labels:
-        slides_of.setdefault((label.label, label.kind), []).append(label.slide_id)
-    return [
-        {"class": name, "kind": kind, "labels": len(slides), "slides": len(set(slides) - {None})}
-        for (name, kind), slides in sorted(slides_of.items())
-    ]
 
 
 def _file_record(file: "ReadFile") -> dict[str, Any]:
@@ -164,7 +146,7 @@ def _file_record(file: "ReadFile") -> dict[str, Any]:
         "path": str(file.path),
         "format": file.format,
         "slides": file.slides,
-        "labels": len(file.labels),
+        "labels": len(file.rows),
         "skipped": file.skipped,
     }
 
@@ -211,6 +193,19 @@ def ls(store: str, task: str | None, as_json: bool) -> None:
     help="A folder; or a .csv or .parquet file, which takes everything but areas; or a .geojson file for one slide.",
 )
 @origin_option
+@click.option(
+    "--format",
+    type=click.Choice(["files", "patho-bench", "pathorob", "eva"]),
+    default="files",
+    show_default=True,
+    help="Files that QuPath and `label import` read; or those of a benchmark, into a folder: Patho-Bench and eva take "
+    "labels of slides with folds, PathoROB labelled tiles.",
+)
+@click.option("--head", metavar="NAME", help="patho-bench, eva: a head of slides or patients whose folds are written.  "
+              "[default: the split that came with the labels]")  # fmt: skip
+@collection_option
+@click.option("--site", metavar="COLUMN", help="pathorob: the column of the slides that names the medical centre.")
+@log_json_option
 @json_option
 def export(
     store: str,
@@ -219,6 +214,10 @@ def export(
     author: str | None,
     out: Path,
     origin: Literal["bounds", "level0"],
+    format: Literal["files", "patho-bench", "pathorob", "eva"],
+    head: str | None,
+    collection: str | None,
+    site: str | None,
     as_json: bool,
 ) -> None:
     """Write the labels of a task so that QuPath opens them, and `label import` reads them again.
@@ -228,6 +227,20 @@ def export(
     """
     from embedstore import api
 
+    if format != "files":
+        if slides or author:
+            raise click.UsageError(f"--slide and --author do not go with --format {format}, which takes all labels")
+        made = api.open(store).labels.export_benchmark(
+            out, task=task, format=format, head=head, collection=collection, site=site
+        )
+        print_notes(made.notes)
+        if as_json:
+            print_json(made.to_pylist())
+        else:
+            click.echo("\n".join(made["path"]))
+        return
+    if head or collection or site:
+        raise click.UsageError("--head, --collection and --site go with --format patho-bench, pathorob or eva")
     written = api.open(store).labels.export(out, task=task, slides=slides, author=author, origin=origin)
     if as_json:
         print_json([{"path": str(file.path), "labels": file.labels} for file in written])

@@ -8,26 +8,30 @@ from typing import Any
 import click
 
 from cli.endings import closed_pipe_exits, exit_codes
-from cli.pandas_deferred import defer_pandas
+from embedstore.pandas_deferred import defer_pandas
 from embedstore.version import __version__
 
 #: Command, its module, and its line in `embedstore --help`.
 COMMANDS = {
     "ingest": ("cli.ingest", "Embed the tissue tiles of slides into a store."),
+    "import": ("cli.import_features", "Bring in vectors that another tool extracted."),
     "ls": ("cli.ls", "Show the collections of a store."),
     "status": ("cli.status", "Show the outcome for each slide."),
     "show": ("cli.show", "Show a tile: its picture and its row."),
     "search": ("cli.search", "Find the nearest tiles of a collection, or similar slides."),
     "map": ("cli.map", "Lay the tiles of a collection out in two dimensions, and draw them."),
+    "encode-slides": ("cli.encode_slides", "Turn the tile vectors of each slide into one vector."),
     "label": ("cli.label", "Import, list, export and remove labels."),
     "tissue": ("cli.tissue", "Show the tissue that ingest would find on a slide."),
     "extractors": ("cli.extractors", "List the extractors that embedstore knows."),
     "export": ("cli.export", "Write predictions and embeddings for QuPath, pandas and AnnData, or as heat maps."),
     "select-extractor": ("cli.select_extractor", "Compare candidates for an extractor on a labelled task."),
     "fit-head": ("cli.fit_head", "Fit a head for a task from stored vectors."),
+    "zero-shot": ("cli.zero_shot", "Classify tiles by words alone, and store the predictions."),
     "fit-augmenter": ("cli.fit_augmenter", "Learn to predict the vectors of augmented tiles."),
     "augmenters": ("cli.augmenters", "List, show and remove latent augmenters."),
     "heads": ("cli.heads", "List, show and remove heads."),
+    "evaluate": ("cli.evaluate", "Evaluate heads on other cohorts, sites or stores than their own."),
     "predict": ("cli.predict", "Run a head over a collection and store its predictions."),
     "suggest": ("cli.suggest", "Propose the tiles whose labels would teach most."),
     "mistakes": ("cli.mistakes", "List labelled tiles that a head takes for another class."),

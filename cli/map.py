@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from cli.flags import Flag, Section
-from cli.options import collection_option, json_option, print_facts, print_json, store_option
+from cli.json_log import log_json_option
+from cli.options import collection_option, json_option, print_facts, print_json, save_picture, store_option
 from embedstore.map_config import MapConfig
 
 MAP = Section("map", MapConfig, "method", "tiles", "neighbours", Flag("seed"))
@@ -21,6 +22,7 @@ MAP = Section("map", MapConfig, "method", "tiles", "neighbours", Flag("seed"))
     "--color-by", metavar="WHAT",
     help="With --out: slide, patient, label:TASK, head:NAME, or a column that a filter may name, such as tissue.",
 )  # fmt: skip
+@log_json_option
 @json_option
 def command(
     store: str,
@@ -39,18 +41,16 @@ def command(
     if color_by is not None and out is None:
         raise click.UsageError("--color-by is for a picture; name its file with --out")
     from embedstore import api
-    from embedstore.output_files import atomic_write
+    from embedstore.output_files import require_picture
 
+    if out is not None:
+        require_picture(out, option="--out")  # fail before the work, not after it
     chosen = api.open(store).collection(collection)
     facts = chosen.make_map(rebuild=rebuild, **MAP.given(options))
     shown = {**facts.as_record(), "note": facts.note}
     if out is not None:
         picture = chosen.map_picture(color_by=color_by)
-        with atomic_write(out) as part:
-            try:
-                picture.save(part)
-            except ValueError as error:  # PIL chooses the format by the name
-                raise click.UsageError(f"--out {out}: {error}; name a .png or .jpg") from error
+        save_picture(picture, out)
         shown["picture"] = out
     if as_json:
         print_json({"collection": chosen.name, **shown})

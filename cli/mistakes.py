@@ -35,10 +35,13 @@ def command(store: str, head: str, montage: Path | None, as_json: bool, **option
     not seen its label. Either the label is wrong, or the head has something to learn there.
     """
     from embedstore import api
+    from embedstore.output_files import require_picture
 
+    if montage is not None:
+        require_picture(montage, option="--montage")  # fail before the work, not after it
     opened = api.open(store)
     fitted = opened.head(head)
     found = fitted.mistakes(**MISTAKES.given(options))
     if montage is not None and len(found):
-        save_picture(opened.collection(fitted.collection).contact_sheet(found), montage, option="--montage")
+        save_picture(opened.collection(fitted.collection).contact_sheet(found), montage)
     print_found(found, collection=fitted.collection, as_json=as_json)

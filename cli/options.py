@@ -66,6 +66,18 @@ class TileId(click.ParamType[int]):
             self.fail(f"{value!r} is not a tile id; `embedstore ls --tiles N` lists them", param, ctx)
 
 
+def class_map_of(renames: Sequence[str]) -> dict[str, str]:
+    """New names of classes by their old ones, from the OLD=NEW of --class-map."""
+    class_map: dict[str, str] = {}
+    for pair in renames:
+        old, equals, new = pair.rpartition("=")
+        if not (old and equals and new):
+            raise click.BadParameter(f"{pair!r}; expected OLD=NEW", param_hint="--class-map")
+        if class_map.setdefault(old, new) != new:
+            raise click.BadParameter(f"{old!r} is renamed twice", param_hint="--class-map")
+    return class_map
+
+
 def confirm(question: str) -> None:
     """Ask before something is removed; the answer no ends the command with exit code 1.
 
@@ -85,9 +97,21 @@ def confirm(question: str) -> None:
 
 
 def print_json(value: Any) -> None:
+    click.echo(_as_json(value))
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write what `print_json` prints to a file, whole or not at all."""
+    from embedstore.output_files import atomic_write
+
+    with atomic_write(path) as part:
+        part.write_text(_as_json(value) + "\n", encoding="utf-8")
+
+
+def _as_json(value: Any) -> str:
     import json
 
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    return json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
 
 
 def print_notes(notes: Iterable[str]) -> None:
@@ -104,15 +128,12 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def save_picture(picture: "Image.Image", path: Path, *, option: str) -> None:
-    """Write a picture that the user named by an option, in the format of its ending, whole or not at all."""
+def save_picture(picture: "Image.Image", path: str | Path) -> None:
+    """Write a picture in the format of its file's ending, whole or not at all; `require_picture` has checked it."""
     from embedstore.output_files import atomic_write
 
     with atomic_write(path) as part:
-        try:
-            picture.save(part)
-        except ValueError as error:  # PIL chooses the format by the name
-            raise click.UsageError(f"{option} {path}: {error}; name a .png or .jpg") from error
+        picture.save(part)
 
 
 def print_found(found: "NotedTable", *, collection: str, as_json: bool) -> None:

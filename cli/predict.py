@@ -4,6 +4,7 @@ import time
 
 import click
 
+from cli.json_log import log_json_option
 from cli.options import json_option, print_json, slides_option, store_option, where_option
 from embedstore.quantities import human_time
 
@@ -19,6 +20,7 @@ from embedstore.quantities import human_time
     metavar="NAME",
     help="A collection of the same extractor.  [default: the one that the head was fitted on]",
 )
+@log_json_option
 @json_option
 def command(
     store: str, head: str, slides: tuple[str, ...], where: str | None, collection: str | None, as_json: bool

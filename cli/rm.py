@@ -1,8 +1,13 @@
 """`embedstore rm`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cli.options import confirm, json_option, print_json, store_option
+
+if TYPE_CHECKING:
+    from embedstore.api import Collection, Store
 
 
 @click.command(
@@ -23,6 +28,13 @@ from cli.options import confirm, json_option, print_json, store_option
     "--map", "maps", multiple=True, metavar="COLLECTION", help="Remove the map of this collection; repeatable."
 )
 @click.option(
+    "--encoding",
+    "encodings",
+    multiple=True,
+    metavar="COLLECTION/NAME",
+    help="Remove the vectors of this collection's slides by this encoder; repeatable.",
+)
+@click.option(
     "--column",
     "columns",
     multiple=True,
@@ -37,32 +49,36 @@ def command(
     patients: tuple[str, ...],
     views: tuple[str, ...],
     maps: tuple[str, ...],
+    encodings: tuple[str, ...],
     columns: tuple[str, ...],
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove slides or patients from a store: rows, views, labels and records; or views, a map, a column.
+    """Remove slides or patients from a store: rows, views, labels, records; or views, maps, encodings, a column.
 
     They are gone from reads and searches at once, and from the files after `embedstore compact --keep-hours 0`.
     """
     from embedstore import api
 
-    if not (slides or patients or views or maps or columns):
-        raise click.UsageError("name what to remove with --slide, --patient, --views, --map or --column")
+    if not (slides or patients or views or maps or encodings or columns):
+        raise click.UsageError("name what to remove with --slide, --patient, --views, --map, --encoding or --column")
     opened = api.open(store)
     chosen = opened.find_slides(slides=slides, patients=patients) if slides or patients else []
     stored_views = {name: opened.count_views(name) for name in views}
     mapped = {name: opened.collection(name) for name in maps}
     map_tiles = {name: len(collection.map()) for name, collection in mapped.items()}
+    encoded = {name: _encoding(opened, name) for name in encodings}
     if not yes:
         lines = [*chosen, *(f"{count:,} views of {name}" for name, count in stored_views.items())]
         lines += [f"the map of {name}, {count:,} tiles" for name, count in map_tiles.items()]
+        lines += [f"the slide vectors {name}" for name in encodings]
         lines += [f"column {name!r} of all slides" for name in columns]
         click.echo("\n".join(lines), err=True)
         kinds = {
             f"these {len(chosen)} slide(s)": chosen,
             "these views": views,
             "these maps": maps,
+            "these slide vectors": encodings,
             "these columns": columns,
         }
         what = " and ".join(kind for kind, named in kinds.items() if named)
@@ -72,11 +88,16 @@ def command(
     removed_views = {name: opened.remove_views(name) for name in stored_views}
     for collection in mapped.values():
         collection.remove_map()
+    for collection, name in encoded.values():
+        collection.remove_encoding(name)
     removed = opened.remove(slides=chosen) if chosen else {}
     if as_json:
         print_json(
-            {"slides": chosen, "rows": removed, "views": removed_views, "maps": list(maps), "columns": list(columns)}
-        )
+            {
+                "slides": chosen, "rows": removed, "views": removed_views, "maps": list(maps),
+                "encodings": list(encodings), "columns": list(columns),
+            }
+        )  # fmt: skip
         return
     for name in columns:
         click.echo(f"column {name!r} removed")
@@ -84,9 +105,21 @@ def command(
         click.echo(f"{name}: {count:,} views removed")
     for name in maps:
         click.echo(f"{name}: map removed; `embedstore map` makes another")
+    for name in encodings:
+        click.echo(f"{name}: slide vectors removed; `embedstore encode-slides` makes others")
     if chosen:
         for name, rows in removed.items():
             click.echo(f"{name}: {rows} tiles removed")
         click.echo(
             f"{len(chosen)} slide(s) removed; `embedstore compact --keep-hours 0` removes them from the files", err=True
         )
+
+
+def _encoding(opened: "Store", name: str) -> "tuple[Collection, str]":
+    """The collection and the encoding of COLLECTION/NAME, both of which there are."""
+    collection, slash, encoding = name.rpartition("/")
+    if not slash:
+        raise click.UsageError(f"--encoding is {name!r}; expected COLLECTION/NAME, as `embedstore ls` shows them")
+    chosen = opened.collection(collection)
+    chosen.slide_vectors(encoding)
+    return chosen, encoding

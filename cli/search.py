@@ -32,13 +32,13 @@ INDEX_SEARCH = Section("index", IndexSearchConfig, Flag("nprobes", "--probes", t
 
 #: Options that do not apply to a search for slides.
 TILES_ONLY = (
-    "image", "mpp", "trust_extractor", "vector", "task", "label", "more_like", "negatives", "not_weight", "per_slide",
-    "diverse", "columns", "probes", "exact", "montage", "html", "geojson", "table",
+    "text", "image", "mpp", "trust_extractor", "vector", "task", "label", "more_like", "negatives", "not_weight",
+    "per_slide", "diverse", "columns", "probes", "exact", "montage", "html", "geojson", "table",
 )  # fmt: skip
 #: Options that do not apply to a search for many queries.
 ONE_ONLY = (
-    "slide", "at", "region", "image", "mpp", "trust_extractor", "vector", "task", "label", "more_like", "negatives",
-    "not_weight", "per_slide", "diverse", "probes", "exact", "montage", "html", "geojson",
+    "slide", "encoder", "at", "region", "text", "image", "mpp", "trust_extractor", "vector", "task", "label",
+    "more_like", "negatives", "not_weight", "per_slide", "diverse", "probes", "exact", "montage", "html", "geojson",
 )  # fmt: skip
 
 
@@ -52,6 +52,11 @@ ONE_ONLY = (
 @click.option(
     "--slide", metavar="ID", help="With --at or --region: the slide of the query. Alone: find slides like this one."
 )
+@click.option(
+    "--encoder",
+    metavar="NAME",
+    help="With --slide alone: compare the slides' vectors by this encoder, which `embedstore encode-slides` made.",
+)
 @click.option("--at", nargs=2, type=int, metavar="X Y", help="Search by the tile at this level-0 pixel.")
 @click.option(
     "--region",
@@ -60,6 +65,12 @@ ONE_ONLY = (
     metavar="X Y W H",
     help="Search by the tiles whose centre is in this box, level-0 pixels.",
 )
+@click.option(
+    "--text",
+    multiple=True,
+    metavar="WORDS",
+    help="Search by words, if the collection's extractor has a text tower. Repeatable: the mean of several texts.",
+)
 @click.option("--image", type=click.Path(path_type=Path), help="Search by an image, embedded as the collection was.")
 @click.option(
     "--mpp", type=click.FloatRange(0.02, 100), help="Resolution of --image, µm/px.  [default: the collection's]"
@@ -67,7 +78,7 @@ ONE_ONLY = (
 @click.option(
     "--trust-extractor",
     is_flag=True,
-    help="With --image: allow running the extractor that the store names, if it is a function of its user's.",
+    help="With --image or --text: allow running the extractor that the store names, if it is a function of its user's.",
 )
 @click.option(
     "--vector", type=click.Path(path_type=Path), help="Search by a vector: .npy, or numbers in .csv, .txt or .json."
@@ -113,10 +124,11 @@ ONE_ONLY = (
 @click.option("--table", type=click.Path(path_type=Path), help="Write them as .csv, .parquet or .json.")
 @json_option
 def command(tile: int | None, store: str, collection: str | None, as_json: bool, **options: Any) -> None:
-    """Find the nearest tiles in the whole collection: by TILE, a place, a region, an image, a vector or a label.
+    """Find the nearest tiles in the whole collection: by TILE, a place, a region, words, an image, a vector or a
+    label.
 
     Distances are 1 - cosine: 0 is the same, 1 is unrelated. The query's own tiles are left out. With --slide alone,
-    slides are ranked by how well they match a few representative tiles of it.
+    slides are ranked by how well they match a few representative tiles of it; with --encoder, by one vector a slide.
     """
     from embedstore import api
 
@@ -165,6 +177,8 @@ def _is_slide_search(tile: int | None, options: dict[str, Any]) -> bool:
 
 
 def _search_tiles(collection: "Collection", tile: int | None, as_json: bool, options: dict[str, Any]) -> None:
+    if options["encoder"] is not None:
+        raise click.UsageError("--encoder compares slides; it goes with --slide alone")
     config = SearchConfig(**SEARCH.given(options), index_search=IndexSearchConfig(**INDEX_SEARCH.given(options)))
     query = _query(collection, tile, options)
     weight = {} if options["not_weight"] is None else {"away_weight": options["not_weight"]}
@@ -188,8 +202,8 @@ def _query(collection: "Collection", tile: int | None, options: dict[str, Any]) 
     """What to search by: anything that `Collection.search` takes."""
     slide, at, region = options["slide"], options["at"], options["region"]
     queries = {
-        "TILE": tile, "--at": at or None, "--region": region or None, "--image": options["image"],
-        "--vector": options["vector"], "--label": options["label"],
+        "TILE": tile, "--at": at or None, "--region": region or None, "--text": options["text"] or None,
+        "--image": options["image"], "--vector": options["vector"], "--label": options["label"],
     }  # fmt: skip
     given = [name for name, value in queries.items() if value is not None]
     if (options["task"] is not None) != (options["label"] is not None):
@@ -207,9 +221,10 @@ def _query(collection: "Collection", tile: int | None, options: dict[str, Any]) 
             f"--slide goes with --at or --region, but {given[0]} was given; to find tiles of one slide only, "
             "add --where \"slide_id = '{}'\"".format(slide.replace("'", "''"))
         )
-    for name in ("mpp", "trust_extractor"):
-        if options[name] and given[0] != "--image":
-            raise click.UsageError(f"--{name.replace('_', '-')} goes with --image; give both")
+    if options["mpp"] and given[0] != "--image":
+        raise click.UsageError("--mpp goes with --image; give both")
+    if options["trust_extractor"] and given[0] not in ("--image", "--text"):
+        raise click.UsageError("--trust-extractor goes with --image or --text; give both")
     if options["not_weight"] is not None and not options["negatives"]:
         raise click.UsageError("--not-weight goes with --not; give both")
     match given[0]:
@@ -219,6 +234,8 @@ def _query(collection: "Collection", tile: int | None, options: dict[str, Any]) 
             return (slide, *at)
         case "--region":
             return collection.query_by_region(slide, region)
+        case "--text":
+            return collection.query_by_text(options["text"], trust_extractor=options["trust_extractor"])
         case "--image":
             return collection.query_by_image(
                 options["image"], mpp=options["mpp"], trust_extractor=options["trust_extractor"]
@@ -248,10 +265,15 @@ def _search_slides(collection: "Collection", as_json: bool, options: dict[str, A
         )
     config = SearchConfig(**SEARCH.given(options))
     slides = collection.similar_slides(
-        options["slide"], k=config.k, where=config.where, exclude_same_patient=config.exclude_same == "patient"
+        options["slide"],
+        k=config.k,
+        encoder=options["encoder"],
+        where=config.where,
+        exclude_same_patient=config.exclude_same == "patient",
     )
     if as_json:
-        print_json({"collection": collection.name, "slide": options["slide"], "slides": slides.to_pylist()})
+        about = {"collection": collection.name, "slide": options["slide"], "encoder": options["encoder"]}
+        print_json({**about, "slides": slides.to_pylist()})
     elif len(slides):
         print_table([list(row.values()) for row in slides], slides.column_names)
     else:

@@ -10,6 +10,7 @@ import click
 from cli.extractor_flags import DETAIL_FLAGS, extractor_flags, extractors_from_flags
 from cli.fit_settings import SPLIT, resolve_split
 from cli.flags import Flag, Section
+from cli.json_log import log_json_option
 from cli.options import (
     collection_option,
     config_option,
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
     from heads.select import SelectionReport
 
 SELECT = Section(
-    "select", SelectConfig, "tiles", Flag("rank_by", metavar="PROBE"), Flag("site", metavar="COLUMN"), "seed"
+    "select",
+    SelectConfig,
+    "level",
+    "encoder",
+    "tiles",
+    "slide_tiles",
+    Flag("rank_by", metavar="PROBE"),
+    Flag("site", metavar="COLUMN"),
+    "seed",
 )
 JOIN = Section("join", JoinConfig)  # a table of the TOML file without flags
 
@@ -57,6 +66,7 @@ JOIN = Section("join", JoinConfig)  # a table of the TOML file without flags
 @click.option("--device", default=ExecutionConfig.device, show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
               help="Write report.json, report.png and report.html here.")  # fmt: skip
+@log_json_option
 @json_option
 def command(
     store: str, collection: str | None, task: str, rank_check: tuple[str, ...], where: str | None, tile_px: int | None,
@@ -67,7 +77,8 @@ def command(
     A sample of the labelled tiles goes through every candidate in one pass over the pixels. Linear heads, neighbours,
     class means and few-shot probes measure how well each candidate separates the classes on unseen patients, with
     intervals; cost and robustness are reported too. The tiles come from a collection that has the labelled slides:
-    `ingest -e stain-texture` makes one without any weights. Exit code 3: a candidate could not be tried.
+    `ingest -e stain-texture` makes one without any weights. With --level slide, labels are of slides, and a slide
+    is some of its tiles, as --encoder puts them together. Exit code 3: a candidate could not be tried.
     """
     candidates, config = resolve_select(options)
     from embedstore import api

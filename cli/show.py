@@ -36,9 +36,12 @@ def command(
     """
     from embedstore import api
     from embedstore.errors import SlideNotInStoreError
+    from embedstore.output_files import require_picture
 
     if (tile is None) == (slide is None):
         raise click.UsageError("name a tile by its id, or a slide with --slide")
+    if out is not None and not no_picture:
+        require_picture(out, option="--out")
     opened = api.open(store)
     if slide is not None:
         row = opened.tile_at(slide, at, collection=collection)
@@ -54,7 +57,7 @@ def command(
     if not no_picture:
         path = Path(out or f"{tile}.png")
         picture = opened.tile_picture(row)
-        save_picture(picture, path, option="--out")
+        save_picture(picture, path)
         shown["picture"] = str(path)
     if as_json:
         print_json({**shown, "vector": vector})

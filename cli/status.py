@@ -85,6 +85,13 @@ def command(
     for chosen in opened.collections if collection is None else [opened.collection(collection)]:
         if lacking := chosen.summary().slides_off_map:
             print_off_map(chosen.name, lacking)
+        for name, facts in chosen.encodings.items():
+            if facts.lacking:
+                click.echo(
+                    f"{facts.lacking:,} slide(s) of {chosen.name} are not encoded by {name}, or changed since; "
+                    f"`embedstore encode-slides --collection {chosen.name} --encoder {name}` encodes them",
+                    err=True,
+                )
 
 
 def _runs(store: "Store", collection: str | None) -> list[dict[str, Any]]:

@@ -47,7 +47,10 @@ def command(
     collection, to begin with. Tiles that have a label already are left out.
     """
     from embedstore import api
+    from embedstore.output_files import require_picture
 
+    if montage is not None:
+        require_picture(montage, option="--montage")  # fail before the work, not after it
     opened, settings = api.open(store), SUGGEST.given(options)
     if head is not None and (collection or task):
         raise click.UsageError("--head says which collection and task; leave --collection and --task out")
@@ -59,5 +62,5 @@ def command(
         chosen = opened.collection(fitted.collection)
         found = fitted.suggest(**settings)
     if montage is not None and len(found):
-        save_picture(chosen.contact_sheet(found), montage, option="--montage")
+        save_picture(chosen.contact_sheet(found), montage)
     print_found(found, collection=chosen.name, as_json=as_json)

@@ -96,6 +96,7 @@ JSON = {
     "augmenters": "-s STORE",
     "compact": "-s STORE",
     "doctor": "-s STORE",
+    "encode-slides": "-s STORE",
     "export": "-s STORE --head lesion --format csv --out OUT/x.csv",
     "extractors": "",
     "heads": "-s STORE",
@@ -118,8 +119,8 @@ JSON = {
 }
 #: Commands whose JSON is read by tests of whole ways.
 ELSEWHERE = {
-    "augmenters show", "demo", "fit-augmenter", "fit-head", "heads show", "ingest", "map", "mistakes", "predict",
-    "select-extractor", "show", "suggest", "synthesize", "tissue",
+    "augmenters show", "demo", "evaluate", "fit-augmenter", "fit-head", "heads show", "import", "ingest", "map",
+    "mistakes", "predict", "select-extractor", "show", "suggest", "synthesize", "tissue", "zero-shot",
 }  # fmt: skip
 
 
@@ -149,8 +150,13 @@ def test_stdout_is_json_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         json.loads(done.out)
 
 
+@pytest.mark.parametrize("again_s", [0.02, 0.0], ids=["", "on a busy machine"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_in_a_callback_of_the_garbage_collector_is_not_lost(number: signal.Signals, code: int):
+def test_a_signal_in_a_callback_of_the_garbage_collector_is_not_lost(
+    number: signal.Signals, code: int, again_s: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("cli.endings.AGAIN_S", again_s)
+
     def collecting(phase: str, info: dict[str, int]) -> None:
         gc.callbacks.remove(collecting)
         signal.raise_signal(number)

@@ -25,6 +25,7 @@ VALUES: dict[tuple[str, str], Any] = {
     ("select", "rank_by"): "knn", ("augmenter", "heads"): 8, ("augmenter", "width"): 68,
 }  # fmt: skip
 WITH: dict[tuple[str, str], str] = {
+    ("select", "encoder"): "level = 'slide'",
     ("fit", "level"): 'model = "abmil"\n',
     ("access", "trust_header"): 'trusted_proxy = ["unix"]\n',
     ("fit", "augmenter"): "[augment]\nlearned = 0.5\n",

@@ -7,9 +7,10 @@ from typing import get_args
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.export import FORMATS, command
+from cli.export import FORMATS, LAYOUTS, command
 from embedstore.errors import ExportError
 from embedstore.export import ExportFormat
+from embedstore.export_format import LayoutName
 from tests.export.prediction_scene import add_folder, grid, make_store
 from tests.store.predicted import facts, predict, two
 
@@ -53,6 +54,11 @@ def test_heat_maps_of_missing_slide_files_are_noted(store: str, tmp_path: Path):
     assert len(printed["notes"]) == 2 and "drawn on blank paper" in done.stderr
 
 
+def test_a_format_may_be_that_of_the_ending(store: str, tmp_path: Path):
+    export("-s", store, "--head", "lesion", "--out", tmp_path / "x.csv")
+    assert (tmp_path / "x.csv").read_text().startswith('"tile_id","slide_id"')
+
+
 @pytest.mark.parametrize(
     ("form", "name", "rows"), [("csv", "x.csv", 5), ("parquet", "x.parquet", 5), ("slides", "s.json", 2)]
 )
@@ -86,3 +92,33 @@ def test_folders_of_tiles_are_skipped_unless_named(store: str, tmp_path: Path):
 
 def test_it_offers_every_format_of_the_library():
     assert get_args(ExportFormat) == FORMATS
+
+
+def test_a_layout_is_a_folder_of_slides_and_goes_on_where_it_stopped(store: str, tmp_path: Path):
+    out = tmp_path / "job"
+    done = export("-s", store, "--layout", "trident", "--out", out, "--slide", "b.svs")
+    assert Path(done.stdout.strip()).is_relative_to(out) and "1 slide(s), 3 tiles; 0 stood there already" in done.stderr
+    again = json.loads(export("-s", store, "--layout", "trident", "--out", out, "--json").stdout)
+    assert [(slide["slide_id"], slide["stood"]) for slide in again["slides"]] == [("b.svs", True), ("sub/a.svs", False)]
+    Path(again["slides"][0]["path"]).write_text("theirs")
+    failed = export("-s", store, "--layout", "trident", "--out", out)
+    assert failed.exit_code == 3 and "failed  b.svs: " in failed.stderr and "stands there already" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ((), "give --format, or --layout"),
+        (("--format", "csv", "--layout", "clam"), "are two exports; give one of them"),
+        (("--layout", "clam", "--merge"), "leave out --merge"),
+        (("--layout", "clam", "--class", "tumour"), "leave out --class"),
+        (("--format", "csv", "--column", "patient"), "--column is of --layout"),
+    ],
+)
+def test_a_format_and_a_layout_exclude_each_other(store: str, tmp_path: Path, given: tuple[str, ...], says: str):
+    refused = export("-s", store, "--out", tmp_path / "x", *given)
+    assert refused.exit_code == 2 and says in refused.stderr
+
+
+def test_layouts_of_the_command_line_are_those_of_the_library():
+    assert get_args(LayoutName) == LAYOUTS

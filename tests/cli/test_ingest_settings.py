@@ -94,7 +94,7 @@ def test_one_extractor_needs_one_pair_of_brackets(tmp_path: Path):
     ("text", "said"),
     [
         ("[tilling]\n", r"'tilling'; expected the tables \[tiling\], .*\[run\], \[\[extractor\]\]"),
-        ("[tiling]\ntile = 3\n", r"\[tiling\] has tile; expected some of min_tissue, mpp, stride_px, tile_px"),
+        ("[tiling]\ntile = 3\n", r"\[tiling\] has tile; expected some of downsample, min_tissue, mpp, stride_px"),
         ("tiling = 3\n", r"tiling is the value 3; expected a table, \[tiling\]"),
         ("[tiling\n", "is not TOML"),
         ('extractor = ["uni"]\n', r"extractor is the value \['uni'\]; expected a table, \[\[extractor\]\]"),

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from cli.main import app
-from embedstore.errors import MapNotFoundError
+from embedstore.errors import ExportError, MapNotFoundError
 from embedstore.store import Outcome, Store
 from tests.export.prediction_scene import add_folder, grid, make_store
 
@@ -38,9 +38,9 @@ def test_a_map_is_made_drawn_and_told(store: Store, tmp_path: Path):
 def test_a_picture_needs_a_file_that_pil_knows(store: Store, tmp_path: Path):
     wrong = run(store, "--color-by", "patient")
     assert wrong.exit_code == 2 and "--out" in wrong.stderr
-    wrong = run(store, "--method", "pca", "--out", tmp_path / "map.xyz")
-    assert wrong.exit_code == 2 and "name a .png or .jpg" in wrong.stderr
-    assert not (tmp_path / "map.xyz").exists()
+    with pytest.raises(ExportError, match=r"expected a picture, such as .*map\.png"):
+        run(store, "--method", "pca", "--out", tmp_path / "map.xyz")
+    assert not store.maps()  # told before the work
 
 
 def test_what_is_not_on_the_map_is_told_and_the_map_can_be_removed(store: Store):

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import COMMANDS, app
+from tests.layouts.files import write_trident
 from tests.store.golden import make
 from tests.store.golden.unpacked import become_newer, files_of, unpack
 
@@ -16,6 +17,7 @@ WORDS = {
     "access-log purge": ["--before", "7d"],
     "doctor": [],
     "ingest": ["seven.tif"],
+    "import": ["job"],
     "fit-head": ["--task", "side"],
     "label export": ["--task", "side", "--out", "out"],
     "label withdraw": ["--task", "side", "--slide", "one.tif", "--of", "*"],
@@ -27,6 +29,7 @@ WORDS = {
     "rm": ["--slide", "one.tif", "--yes"],
     "mistakes": ["--head", "side"],
     "suggest": ["--head", "side"],
+    "zero-shot": ["--task", "side", "--class", "left=a", "--class", "right=b"],
     "select-extractor": ["-e", "colour-12", "-e", "stain-texture", "--task", "side"],
 }
 
@@ -62,6 +65,7 @@ def test_every_command_refuses_a_newer_store(tmp_path: Path, monkeypatch: pytest
     golden = unpack("0.1.0-format-1", tmp_path)
     become_newer(golden)
     slide = make.write_slide(tmp_path / "seven.tif", seed=7)
+    write_trident(tmp_path / "job", "a")
     before = files_of(golden)
     commands = _with_store()
     assert len(commands) > 25

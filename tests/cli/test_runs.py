@@ -2,15 +2,23 @@
 
 import json
 import logging
+import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from cli.json_log import json_log
-from cli.main import app
-from embedstore.errors import SlideNotFoundError
+from actors.jobs import SlideReason
+from actors.summary import IngestSummary
+from cli.json_log import json_log, log_json_option
+from cli.main import COMMANDS, app
+from cli.run_summary import end_with
+from embedstore.api.ingest import IngestResult
+from embedstore.errors import ExportError, SlideNotFoundError
 from embedstore.progress import Progress
+from embedstore.progress_bar import progress_bar
+from embedstore.slides import SourceSummary
 from embedstore.store import Run, Store
 
 
@@ -74,3 +82,47 @@ def test_a_structured_log_is_json_with_stable_keys(capsys: pytest.CaptureFixture
     assert (events[2]["logger"], events[2]["message"]) == ("actors.scheduler", "worker reader-0 died")
     assert events[4]["kind"] == "SlideNotFoundError"
     assert logging.getLogger("actors").level == logging.NOTSET
+
+
+def test_a_long_command_says_all_of_it_in_json(store: Store, monkeypatch: pytest.MonkeyPatch):
+    @log_json_option
+    def work(failing: bool) -> None:
+        with progress_bar(None) as report:
+            report(Progress(stage="map", done=3, total=3, unit="tiles"))
+        click.echo("note: few tiles\nnext: look at it", err=True)
+        click.echo("result")
+        if failing:
+            raise SlideNotFoundError("no slide")
+
+    monkeypatch.setitem(COMMANDS, "work", ("tests.cli.test_runs", ""))
+    monkeypatch.setattr(
+        sys.modules[__name__], "command", click.command()(click.option("--failing", is_flag=True)(work)), raising=False
+    )
+    done = CliRunner().invoke(app, ["work", "--log-json"])
+    assert (done.exit_code, done.stdout) == (0, "result\n")
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [(event["event"], event["message"]) for event in events] == [
+        ("progress", ""), ("note", "note: few tiles"), ("note", "next: look at it"),
+    ]  # fmt: skip
+    failed = CliRunner().invoke(app, ["work", "--log-json", "--failing"])
+    assert failed.exit_code == 1 and json.loads(failed.stderr.splitlines()[-1])["kind"] == "SlideNotFoundError"
+    assert CliRunner().invoke(app, ["work"]).stderr == "note: few tiles\nnext: look at it\n"
+
+
+def test_what_slides_were_understood_as_is_told_once(store: Store, capsys: pytest.CaptureFixture[str]):
+    summary = IngestSummary(run_id="r1", collections=("c",), understood=SourceSummary(slides={"TRIDENT": 2}))
+    end_with(IngestResult(summary), store.uri, as_json=False)  # when the run began, it was told as its progress
+    assert summary.understood.lines() and "TRIDENT" not in "".join(capsys.readouterr())
+
+
+def test_the_summary_of_an_ingest_is_also_written_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    summary = IngestSummary(run_id="r1", collections=("c",), done=2, failed=[SlideReason("é.svs", "it is torn")])
+    monkeypatch.setattr("embedstore.api.ingest.ingest_request", lambda *_, **__: None)
+    monkeypatch.setattr("embedstore.api.ingest.run_ingest", lambda *_, **__: IngestResult(summary))
+    line = ["ingest", "slides", "--store", str(tmp_path / "store"), "--json", "--summary"]
+    ended = CliRunner().invoke(app, [*line, str(tmp_path / "runs" / "1.json")])
+    assert ended.exit_code == 3
+    assert json.loads((tmp_path / "runs" / "1.json").read_text("utf-8")) == json.loads(ended.stdout)
+    monkeypatch.setattr("embedstore.api.ingest.run_ingest", lambda *_, **__: pytest.fail("it has begun to work"))
+    (tmp_path / "file").touch()
+    assert isinstance(CliRunner().invoke(app, [*line, str(tmp_path / "file" / "1.json")]).exception, ExportError)

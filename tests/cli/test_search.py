@@ -317,7 +317,7 @@ def test_no_slide_passes(store: Store):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("", "name what to search by: TILE, --at, --region, --image, --vector, --label; --slide alone"),
+        ("", "name what to search by: TILE, --at, --region, --text, --image, --vector, --label; --slide alone"),
         ("5 --vector v.npy", "search by one of these only; TILE and --vector were given"),
         ("--at 5 5", "--at is a place on a slide; name the slide with --slide"),
         ("--region 5 5 9 9", "--region is a place on a slide"),

@@ -19,7 +19,7 @@ class ServiceConfig(Settings):
         open_slides: Slides that stay open between requests, each in a process of 50 to 150 MB.
         picture_cache_bytes: Memory for pictures that were asked for lately, bytes.
         slide_cache_gb: Most that slides fetched from an object store may take on the disk, GB.
-        trust_extractor: Run a user's own function to embed an image, where a collection was made with one.
+        trust_extractor: Run a user's own function to embed an image or words, where a collection was made with one.
         warm_tiles: Collections of so many tiles or more are kept warm, for searches within a millisecond, where
             faiss-cpu is installed; 0 keeps none.
         jobs: Fits, predictions and exports that run at once.

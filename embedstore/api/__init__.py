@@ -4,6 +4,7 @@ from embedstore.api.access_log import AccessLog
 from embedstore.api.augmenter import Augmenter
 from embedstore.api.collection import Collection
 from embedstore.api.environment import check_environment
+from embedstore.api.evaluations import Evaluations
 from embedstore.api.extractor_selection import ExtractorSelection
 from embedstore.api.extractors import list_extractors
 from embedstore.api.head import Head
@@ -19,6 +20,7 @@ __all__ = [
     "AccessLog",
     "Augmenter",
     "Collection",
+    "Evaluations",
     "ExtractorSelection",
     "Head",
     "IngestResult",

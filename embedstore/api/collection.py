@@ -28,6 +28,8 @@ from embedstore.store import Store as StoreTables
 if TYPE_CHECKING:
     from PIL import Image
 
+    from embedstore.encoder_config import VisualWordsConfig
+    from embedstore.encoding_record import Encoded, EncodingFacts
     from embedstore.export import ExportFormat, ExportResult
     from embedstore.map_config import MapConfig
     from embedstore.map_record import MapFacts
@@ -94,6 +96,7 @@ class Collection:
             dim=self.dim,
             tile_px=record.tiling.tile_px,
             mpp=record.tiling.mpp,
+            downsample=record.tiling.downsample,
             slides=len(slides),
             tiles=len(self),
             views=views.config().count if views.exists() else 0,
@@ -102,6 +105,7 @@ class Collection:
             slides_off_map=slides_off_map,
             bytes=self._table.vectors_bytes(),
             version=self._table.dataset().version,
+            text="text" in record.extractor.details,
         )
 
     def tiles(
@@ -194,7 +198,8 @@ class Collection:
 
         Args:
             query: A tile's id, a row of a table, (slide, x, y) in level-0 pixels, a vector, the path of an image or of
-                a file with a vector, or a `Query` from `query_by_image`, `query_by_region` or `query_by_label`.
+                a file with a vector, or a `Query` from `query_by_text`, `query_by_image`, `query_by_region` or
+                `query_by_label`.
             config: Which neighbours to return; the defaults when None.
             more_like: Queries of the same kinds, to whose mean with it the query is moved.
             away_from: Queries of the same kinds, from which the query is moved away.
@@ -316,6 +321,22 @@ class Collection:
 
         return image_query(self._tables, self._table, image, mpp=mpp, trust_extractor=trust_extractor)
 
+    def query_by_text(self, text: str | Sequence[str], *, trust_extractor: bool = False) -> "Query":
+        """A query by words, where the collection's extractor has a text tower.
+
+        Args:
+            text: Words, such as "dense lymphocytes"; or several texts that say the same, whose mean is the query.
+            trust_extractor: Run a user's own function where the collection was made with one.
+        Raises:
+            QueryError: a text is empty, or longer than the text tower takes.
+            ExtractorError: the extractor has no text tower.
+            CollectionMismatchError: the extractor or the text tower that loads here is not the one that made the
+                collection.
+        """
+        from embedstore.search import text_query
+
+        return text_query(self._table, text, trust_extractor=trust_extractor)
+
     def query_by_vector(self, vector: NDArray[np.floating] | str | Path) -> "Query":
         """A query by a vector: an array, or a file of numbers as .npy, .csv, .txt or .json.
 
@@ -348,18 +369,34 @@ class Collection:
         return prototype_query(self._tables, self._table, task, label)
 
     def similar_slides(
-        self, slide_id: str, *, k: int = 10, where: str | None = None, exclude_same_patient: bool = False
+        self,
+        slide_id: str,
+        *,
+        k: int = 10,
+        encoder: str | None = None,
+        where: str | None = None,
+        exclude_same_patient: bool = False,
     ) -> Table:
-        """Slides similar to a slide, by the median distance of a few representative tiles to their best matches.
+        """Slides similar to a slide, the most similar first.
 
+        Args:
+            slide_id: It is left out of the result.
+            k: How many slides.
+            encoder: Compare the vectors of slides of this encoding, which `encode_slides` made, by cosine; when None,
+                a few representative tiles of the slide with their best matches, by the median distance.
+            where: Only slides that fulfil this SQL.
+            exclude_same_patient: Leave out other slides of the same patient.
         Raises:
             SlideNotInStoreError: the collection does not have the slide.
+            EncodingNotFoundError: there is no such encoding, or it does not have the slide yet.
         """
-        from embedstore.search import similar_slides
+        from embedstore.search import similar_encoded_slides, similar_slides
 
-        rows = similar_slides(
-            self._tables, self._table, slide_id, k=k, where=where, exclude_same_patient=exclude_same_patient
-        )
+        only = {"where": where, "exclude_same_patient": exclude_same_patient}
+        if encoder is None:
+            rows = similar_slides(self._tables, self._table, slide_id, k=k, **only)  # type: ignore[arg-type]
+        else:
+            rows = similar_encoded_slides(self._tables, self._table, slide_id, encoder, k=k, **only)  # type: ignore[arg-type]
         return Table(rows, title=f"slides like {slide_id}")
 
     def filter_columns(self) -> dict[str, str]:
@@ -486,6 +523,92 @@ class Collection:
         tiles = read_map(self._tables, self._table)
         colours = None if color_by is None else map_colours(self._tables, self._table, tiles, color_by)
         return map_picture(tiles, colours, title=f"map of {self.name}", picture_px=picture_px)
+
+    # -- vectors of slides ------------------------------------------------------------------
+
+    def encode_slides(
+        self,
+        encoder: str = "mean",
+        config: "VisualWordsConfig | None" = None,
+        *,
+        name: str | None = None,
+        slides: Sequence[str] = (),
+        rebuild: bool = False,
+        codebook_of: str | None = None,
+        device: str = "auto",
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> "Encoded":
+        """Turn the tile vectors of each slide into one vector, and keep these beside the tiles.
+
+        Slides that are encoded already are skipped, unless their tiles changed since; so the same call finishes an
+        interrupted run, and encodes slides that were ingested later. A slide that fails is reported,
+        and the run goes on.
+
+        Args:
+            encoder: `mean`; `visual-words`, the shares of the kinds of tiles that a codebook tells apart, which is
+                fitted to the collection once and kept; or a function of your own, as module:function or
+                file.py:function, which makes a `embedstore.encoders.CustomSlideEncoder`.
+            config: How the codebook is fitted; the defaults when None.
+            name: Name of the vectors in the store; the encoder's when None.
+            slides: Only these; all of the collection when empty.
+            rebuild: Make them anew where there are some.
+            codebook_of: A collection of the same extractor, whose codebook of that name is used in place of a new one:
+                a head then serves the slides of both.
+            device: auto, cpu, cuda or cuda:N; of your own torch module.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+            settings: Fields of `VisualWordsConfig`, such as words=64.
+        Raises:
+            UnknownEncoderError: there is no such encoder.
+            ConfigError: settings that another encoder has, or too few tiles for the codebook.
+            SlideNotInStoreError: a slide is not in the collection.
+            EncoderMismatchError: vectors of that name were made with another encoder; or the encoder takes the vectors
+                of another extractor, or of other tiles.
+            EncodingNotFoundError: the other collection has no vectors of that name.
+            StoreBusyError: another process is writing to them.
+        """
+        from embedstore.encoder_config import VisualWordsConfig
+        from embedstore.encoders import encode_slides, load_encoder
+
+        self._tables.require_writable()
+        given = build_config(VisualWordsConfig, config, **settings) if config is not None or settings else None
+        loaded = load_encoder(encoder, given, device=device)
+        name = name or loaded.name
+        other = None if codebook_of is None else self._tables.encoding(codebook_of, name)
+        with progress_bar(on_progress) as report:
+            return encode_slides(
+                self._tables, self._table, loaded, name=name, slides=as_names(slides), rebuild=rebuild,
+                codebook_of=other, on_progress=report,
+            )  # fmt: skip
+
+    @property
+    def encodings(self) -> "dict[str, EncodingFacts]":
+        """{name: how the vectors of its slides were made, and how many slides have one}, of each `encode_slides`."""
+        from embedstore.store import slide_states
+
+        tables = self._tables.encodings(self.name)
+        states = slide_states(self._tables.ledger, self._table) if tables else {}
+        return {table.encoder: table.facts(states) for table in tables}
+
+    def slide_vectors(self, encoder: str) -> Table:
+        """The vectors of its slides by an encoding, a row each, by id: slide_id, and vector as a list of float32.
+
+        Raises:
+            EncodingNotFoundError: there is none of that name; `encode_slides` makes it.
+        """
+        rows = self._tables.encoding(self.name, encoder).rows(self.slides)
+        return Table(rows, title=f"slides of {self.name} by {encoder}")
+
+    def remove_encoding(self, encoder: str) -> None:
+        """Remove the vectors of its slides by an encoding; `encode_slides` makes others.
+
+        Raises:
+            EncodingNotFoundError: there is none of that name.
+            StoreBusyError: another process is writing to them.
+        """
+        held = self._tables.encoding(self.name, encoder)
+        held.record()
+        held.drop()
 
     # -- checks -----------------------------------------------------------------------------
 
@@ -633,7 +756,7 @@ class Collection:
             {
                 "extractor": summary.extractor,
                 "tiles": f"{summary.tiles:,} of {summary.slides:,} slides",
-                "tiling": f"{summary.tile_px} px at {summary.mpp:g} µm/px",
+                "tiling": f"{summary.tile_px} px at {summary.mpp:g} µm/px, {summary.downsample}",
                 "vectors": f"{summary.dim} dimensions, {human_bytes(summary.bytes)}",
             },
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     "embedstore", "lancedb", "pylance", "pyarrow", "ray", "torch", "torchvision", "timm", "jax", "flax", "optax",
-    "openslide-python", "openslide-bin", "tifffile", "imagecodecs", "pydicom", "numpy",
+    "openslide-python", "openslide-bin", "tifffile", "tensorstore", "imagecodecs", "pydicom", "numpy",
 )  # fmt: skip
 EXTRAS = ("anndata", "faiss-cpu", "fastslide", "openpyxl")  # listed if installed; never reported as missing
 HUB = "huggingface.co"

@@ -11,6 +11,7 @@ from embedstore.store import Store as StoreTables
 
 if TYPE_CHECKING:
     from embedstore.export import ExportFormat, ExportResult
+    from embedstore.export.layout_export import LayoutExportResult
 
 
 def write_export(
@@ -36,3 +37,19 @@ def write_export(
     request = build_config(ExportRequest, None, format=chosen, path=path, **settings)
     with progress_bar(on_progress) as report:
         return export(tables, request, on_progress=report)
+
+
+def write_layout(
+    tables: StoreTables, folder: str | Path, *, on_progress: OnProgress | None, **settings: Any
+) -> "LayoutExportResult":
+    """Write a collection in the layout of another tool.
+
+    Raises:
+        ConfigError: there is no such layout, or it has no room for what was asked for.
+        ExportError: there is nothing to write, or the folder cannot be written to.
+    """
+    from embedstore.export.layout_export import LayoutExportRequest, export_layout
+
+    request = build_config(LayoutExportRequest, None, folder=Path(folder), **settings)
+    with progress_bar(on_progress) as report:
+        return export_layout(tables, request, on_progress=report)

@@ -55,10 +55,11 @@ class ExtractorSelection(Table):
         Raises:
             ExportError: nothing can be written there.
         """
-        from embedstore.output_files import atomic_write
+        from embedstore.output_files import atomic_write, require_folder
         from heads.select.selection_page import report_page
         from heads.select.selection_picture import report_png
 
+        require_folder(folder)
         record = json.dumps(self.report.as_record(), indent=2, ensure_ascii=False)
         files = {
             "report.html": report_page(self.report).encode(),

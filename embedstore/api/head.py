@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from embedstore.access_errors import tells_access_errors
+from embedstore.api.evaluating import evaluate_on
+from embedstore.api.evaluations import Evaluations
 from embedstore.api.exporting import write_export
 from embedstore.progress import OnProgress, no_progress
 from embedstore.progress_bar import progress_bar
@@ -20,8 +22,9 @@ from embedstore.store.removal import remove_head
 if TYPE_CHECKING:
     from PIL import Image
 
+    from embedstore.api.collection import Collection
     from embedstore.export import ExportFormat, ExportResult, PredictionRaster
-    from heads.config import MistakesConfig, SuggestConfig
+    from heads.config import EvaluateConfig, MistakesConfig, SuggestConfig
     from heads.evaluation.report import Metric, Report
     from heads.predict import Predicted
     from heads.record import HeadRecord
@@ -108,8 +111,10 @@ class Head(ShownHead):
 
     def write_curves(self, folder: str | Path) -> list[Path]:
         """Write the curves as PNG into FOLDER/NAME, each alone and all on a sheet."""
+        from embedstore.output_files import require_folder
         from heads.evaluation.plots import write_curves
 
+        require_folder(folder)
         return write_curves(self.report, Path(folder) / self.name, name=self.name)
 
     def write_split(self, file: TextIO) -> None:
@@ -117,6 +122,22 @@ class Head(ShownHead):
         from heads.head_split import write_split
 
         write_split(self._tables, self._stored, file)
+
+    def evaluate(
+        self,
+        config: "EvaluateConfig | None" = None,
+        *,
+        collection: "Collection | str | None" = None,
+        where: str | None = None,
+        predictions: str | Path | None = None,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> Evaluations:
+        """Evaluate it on labelled slides that it was not fitted on; arguments and errors as of `Store.evaluate`."""
+        return evaluate_on(
+            self._tables, (self.name,), config, collection=collection, where=where, predictions=predictions,
+            on_progress=on_progress, **settings,
+        )  # fmt: skip
 
     # -- predictions ------------------------------------------------------------------------
 
@@ -282,11 +303,11 @@ class Head(ShownHead):
             PredictionsNotFoundError: it has predicted nothing yet.
             ExportError: it has no predictions of the slide, or none of tiles.
         """
-        import tempfile
-
         from PIL import Image
 
-        with tempfile.TemporaryDirectory() as folder:
+        from embedstore.temporary_folder import temporary_folder
+
+        with temporary_folder("picture") as folder:
             file = Path(folder, "map.png")
             self.export(file, slides=[slide_id], of_class=of_class, picture_px=picture_px, on_progress=no_progress)
             with Image.open(file) as picture:

@@ -23,6 +23,7 @@ from embedstore.python_terms import python_terms
 from embedstore.quantities import human_time
 from embedstore.result_table import Table
 from embedstore.settings import as_names, build_config, check_settings
+from embedstore.uris import as_store
 
 if TYPE_CHECKING:
     from actors.estimate import IngestEstimate
@@ -109,11 +110,13 @@ def ingest_request(slides: Slides, store_uri: str, **options: Unpack[IngestOptio
     tile_px = max(group.tiling.tile_px for group in groups)
     found = find_slides([str(path) for path in paths], mpp=options.get("mpp"), tile_px=tile_px)
     if not found.sources:
+        where = ", ".join(map(str, paths)) or "an empty list"
         raise SlideNotFoundError(
             "; ".join(
                 [
-                    f"no slide in {', '.join(map(str, paths))}; expected slide files, folders of tiles, or a list",
+                    f"no slide in {where}; expected slide files, folders of tiles, or a list",
                     *found.summary.lines(),
+                    *filter(None, map(as_store, paths)),
                 ]
             )
         )

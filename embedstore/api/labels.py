@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embedstore.access_errors import tells_access_errors
 from embedstore.errors import ConfigError, LabelError, SlideNotInStoreError
+from embedstore.export_format import Benchmark
+from embedstore.progress import OnProgress
+from embedstore.progress_bar import progress_bar
 from embedstore.quantities import first_few
-from embedstore.result_table import Table
+from embedstore.result_table import NotedTable, Table
 from embedstore.settings import as_names
-from embedstore.store import Label, LabelChange
+from embedstore.store import LabelChange
 from embedstore.store import Store as StoreTables
+from embedstore.store.label import statement_rows
 from embedstore.store.label_changes import undone_changes
 from embedstore.store.labels import no_such_task
 
@@ -118,7 +123,7 @@ class Labels:
         if dry_run:
             return labels
         written = labels.write(self._tables)
-        self._require_not_removed(written.labels)
+        self._require_not_removed(written.rows)
         return written
 
     def add(
@@ -152,18 +157,19 @@ class Labels:
         self._tables.require_writable()
         classes = self._tables.labels.table(task=task, columns=["label"]).column("label").unique().to_pylist()
         change = self._tables.labels.add(task, given, author=author)
-        self._require_not_removed(given)
+        self._require_not_removed(statement_rows(given))
         return replace(change, notes=alike_note({*classes, *(label.label for label in given)}))
 
-    def _require_not_removed(self, labels: Sequence[Label]) -> None:
+    def _require_not_removed(self, labels: pa.Table) -> None:
         """Remove labels again whose slides or patients were removed from the store while they were written.
 
         Raises:
             SlideNotInStoreError: there were such.
         """
         known = self._tables.ledger.patients()
-        slides = {label.slide_id for label in labels if label.slide_id is not None} - known.keys()
-        patients = {label.patient for label in labels if label.kind == "patient"} - set(known.values())
+        slides = set(labels.column("slide_id").unique().to_pylist()) - {None} - known.keys()
+        of_patients = labels.filter(pc.equal(labels.column("kind"), "patient"))
+        patients = set(of_patients.column("patient").unique().to_pylist()) - set(known.values())
         if slides or patients:
             gone = sorted(slides), sorted(filter(None, patients))
             StoreTables(self._tables.uri).labels.forget(gone[0], patients=gone[1])
@@ -298,15 +304,55 @@ class Labels:
         from embedstore.labels import write_labels
 
         chosen = self._tables.ledger.resolve_slides(slides=as_names(slides))
-        labels = [
-            label
-            for label in Label.from_table(self._tables.labels.of_task(task))
-            if (not chosen or label.slide_id in chosen) and (author is None or label.author == author)
-        ]
-        if not labels:
+        labels = self._tables.labels.of_task(task)
+        if chosen:
+            labels = labels.filter(pc.is_in(labels.column("slide_id"), value_set=pa.array(sorted(chosen), pa.string())))
+        if author is not None:
+            labels = labels.filter(pc.equal(labels.column("author"), author))
+        if not len(labels):
             raise LabelError(f"no label of task {task!r} is of that slide and author; `embedstore label ls` shows them")
         slide_rows = {slide.slide_id: slide for slide in self._tables.ledger.slides()}
         return write_labels(labels, slide_rows, Path(out), task=task, origin=origin)
+
+    def export_benchmark(
+        self,
+        out: str | Path,
+        *,
+        task: str,
+        format: Benchmark,
+        head: str | None = None,
+        collection: str | None = None,
+        site: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> NotedTable:
+        """Write the labels of a task, with a split or vectors, in the files of a benchmark.
+
+        Args:
+            out: A folder.
+            task: The task.
+            format: `patho-bench`: labels of slides and folds, whose vectors `Collection.export_layout` writes for
+                TRIDENT; `eva`: these with the vectors of their tiles; `pathorob`: labelled tiles with their vectors.
+            head: patho-bench, eva: a head of slides or patients whose folds are written; the split that came with the
+                labels when None.
+            collection: eva, pathorob: the collection of the vectors; the only one when None.
+            site: pathorob: the column of the slides that names their medical centre.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+        Returns:
+            The files that were written, with notes.
+        Raises:
+            TaskNotFoundError, LabelError: the task has no labels of slides, or of tiles.
+            HeadNotFoundError, HeadMismatchError: there is no such head, or it is one of tiles.
+            ConfigError: a setting that the format does not take, or lacks.
+            ExportError: there is no split, a slide has no vectors, or nothing can be written there.
+        """
+        from embedstore.api.benchmark_export import export_benchmark
+
+        with progress_bar(on_progress) as report:
+            paths, notes = export_benchmark(
+                self._tables, Path(out), task, format, head=head, collection=collection, site=site, on_progress=report
+            )
+        rows = pa.table({"path": pa.array([str(path) for path in paths], pa.string())})
+        return NotedTable(rows, title=f"files of {format}", notes=notes)
 
     def count(
         self,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedstore.access_errors import tells_access_errors
+from embedstore.errors import ExportError
 from embedstore.result_table import Table
 
 if TYPE_CHECKING:
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
 
     from embedstore.export import WrittenHits
     from embedstore.search import Hits
+
+#: What a file's ending stands for.
+KINDS = {
+    ".png": "montage", ".jpg": "montage", ".jpeg": "montage", ".tif": "montage", ".tiff": "montage", ".html": "page",
+    ".csv": "table", ".parquet": "table", ".json": "table", ".geojson": "geojson", "": "geojson",
+}  # fmt: skip
 
 
 @tells_access_errors
@@ -45,14 +52,17 @@ class SearchResult(Table):
         """Write the query and its neighbours, in the format of the path's ending.
 
         Args:
-            path: .png, a picture; .html, a page that needs no other file; .csv, .parquet or .json, the rows; .geojson
-                for QuPath; or a folder, which gets a .geojson for each slide.
+            path: .png or .jpg, a picture; .html, a page that needs no other file; .csv, .parquet or .json, the rows;
+                .geojson for QuPath; or a folder, which gets a .geojson for each slide.
         Raises:
             ExportError: the path has another ending or cannot be written to, or no tile has a place for QuPath.
         """
         path = Path(path)
-        kinds = {".png": "montage", ".html": "page", ".geojson": "geojson", "": "geojson"}
-        return self.export_files(**{kinds.get(path.suffix.lower(), "table"): path})
+        kind = KINDS.get(path.suffix.lower())
+        if kind is None:
+            endings = ", ".join(filter(None, KINDS))
+            raise ExportError(f"{path} ends in {path.suffix!r}; expected one of {endings}, or a folder for QuPath")
+        return self.export_files(**{kind: path})
 
     def export_files(
         self,

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 
 
 def fit_config(config: "FitConfig | None", settings: Mapping[str, Any]) -> "FitConfig":
-    """A configuration of a fit; without `level` among the settings, the model decides it."""
+    """A configuration of a fit; without `level` among the settings, model and encoder decide it."""
     from heads.config import TILE_MODELS, AugmentConfig, FitConfig
 
     fields = dict(settings)
+    if config is None and fields.get("encoder") is not None:
+        fields.setdefault("level", "slide")
     if config is None and "model" in fields:
         fields.setdefault("level", "tile" if fields["model"] in TILE_MODELS else "slide")
     if fields.get("augment") is not None:

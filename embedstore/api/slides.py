@@ -78,8 +78,12 @@ def synthesize_slides(
         mpp: Micrometres per pixel.
         seed: The same seed makes the same slides.
         on_progress: See `embedstore.progress`; a progress bar when None.
+    Raises:
+        ExportError: nothing can be written there.
     """
+    from embedstore.output_files import require_folder
     from synthetic_slides import write_demo_collection
 
+    require_folder(folder)
     with progress_bar(on_progress) as report:
         return write_demo_collection(folder, slides=slides, size_px=size_px, mpp=mpp, seed=seed, on_progress=report)

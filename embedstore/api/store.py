@@ -10,9 +10,12 @@ from embedstore.access_errors import tells_access_errors
 from embedstore.api.access_log import AccessLog
 from embedstore.api.augmenter import Augmenter
 from embedstore.api.collection import Collection
-from embedstore.api.exporting import write_export
+from embedstore.api.evaluating import evaluate_on
+from embedstore.api.evaluations import Evaluations
+from embedstore.api.exporting import write_export, write_layout
 from embedstore.api.extractor_selection import ExtractorSelection
 from embedstore.api.head import Head
+from embedstore.api.importing import import_request, run_import
 from embedstore.api.ingest import (
     DEFAULT_EXTRACTOR,
     IngestOptions,
@@ -43,8 +46,10 @@ if TYPE_CHECKING:
 
     from actors.estimate import IngestEstimate
     from embedstore.export import ExportFormat, ExportResult
+    from embedstore.export.layout_export import LayoutExportResult
+    from embedstore.export_format import LayoutName
     from embedstore.extractors import ExtractorConfig
-    from heads.config import AugmenterConfig, FitConfig
+    from heads.config import AugmenterConfig, EvaluateConfig, FitConfig
     from heads.select import SelectConfig
 
 
@@ -235,7 +240,7 @@ class Store:
             views: Augmented copies of each tile to embed beside it: their number, or their settings.
             tiling: Fields of `TilingConfig` that differ from the extractor's own.
             tissue, reading, run, execution: Settings, each an object or a dictionary of its fields;
-                execution={"in_process": True} uses threads of this process, not Ray.
+                execution={"ray": True} starts Ray also where one process is the default, on a machine without a GPU.
             retry_failed: Also retry slides that failed or had no tiles.
             force: Ids of slides to embed again; their rows are replaced.
             limit: Largest number of slides.
@@ -265,6 +270,71 @@ class Store:
             Slides, tiles, hours and bytes of each pass over the pixels, and the slides that would fail.
         """
         return estimate_ingest(ingest_request(slides, self.uri, **options))
+
+    def import_features(
+        self,
+        folder: str | Path,
+        *,
+        layout: str | None = None,
+        coordinates: str | Path | None = None,
+        features: str | None = None,
+        extractor: str | None = None,
+        weights: "str | ExtractorConfig | None" = None,
+        verify: int | None = None,
+        collection: str | None = None,
+        slides: Slides = (),
+        tile_px: int | None = None,
+        mpp: float | None = None,
+        slide_mpp: float | None = None,
+        edge_l0: int | None = None,
+        run: RunConfig | Mapping[str, Any] | None = None,
+        retry_failed: bool = False,
+        force: Sequence[str] = (),
+        limit: int | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> IngestResult:
+        """Bring in vectors of tiles that another tool extracted; nothing is extracted again.
+
+        Slides that are complete are skipped, so the same call finishes an interrupted run. A slide whose files are
+        damaged is recorded with the reason, and the run goes on.
+
+        Args:
+            folder: The folder that the tool wrote.
+            layout: The tool: `trident`, `clam`, `stamp`, `slideflow`, `tiatoolbox`, `lazyslide` or `plain`; recognised
+                when None.
+            coordinates: Folder of the files of tiles' places, where it is not beside the vectors.
+            features: Which of several sets of vectors that the files of a slide hold.
+            extractor: The extractor that made the vectors: a name of `list_extractors`, or any other; what the files
+                say when None.
+            weights: How that extractor is loaded here: a file of weights for `extractor`, 'published' for those of the
+                hub, or a configuration. Its digest is recorded, so that images can be searched and slides ingested into
+                the collection; otherwise it counts as unknown.
+            verify: Embed so many tiles again before anything is written, with `weights`, and compare.
+            collection: Name of the collection; from extractor and tiles when None.
+            slides: The slides themselves, as for `ingest`, or a list of them: for pictures, for the resolution, and for
+                patients. Slides without a file are imported as well.
+            tile_px, mpp: Edge of a tile as the tool cut it, pixels, and its resolution, µm/px; where files do not say.
+            slide_mpp: Resolution of slides that do not state theirs, µm per level-0 pixel.
+            edge_l0: Edge of a tile, level-0 pixels; where neither files nor slides say it.
+            run: Settings of the run, an object or a dictionary of its fields.
+            retry_failed: Also retry slides that failed or had no tiles.
+            force: Ids of slides to import again; their rows are replaced.
+            limit: Largest number of slides.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+        Returns:
+            The slides that have no embeddings, with the reason, and a summary.
+        Raises:
+            LayoutError: the folder has no layout that is known, or several, or its files do not say what they hold.
+            CollectionMismatchError: the collection holds other vectors.
+            WeightsError, UnknownExtractorError: the extractor cannot be loaded.
+            VerificationError: tiles that were embedded again have other vectors; nothing was written.
+        """
+        request = import_request(
+            folder, self.uri, layout=layout, coordinates=coordinates, features=features, extractor=extractor,
+            weights=weights, collection=collection, slides=slides, tile_px=tile_px, mpp=mpp, slide_mpp=slide_mpp,
+            edge_l0=edge_l0, run=run, retry_failed=retry_failed, force=force, limit=limit,
+        )  # fmt: skip
+        return run_import(request, verify=verify, on_progress=on_progress)
 
     # -- heads ------------------------------------------------------------------------------
 
@@ -331,6 +401,56 @@ class Store:
                 names=names, where=where, replace_heads=replace, on_progress=report,
             )  # fmt: skip
         return [Head(self._tables, head) for head in stored]
+
+    def zero_shot_head(
+        self,
+        task: str,
+        classes: "Mapping[str, str | Sequence[str]] | str | Path",
+        *,
+        name: str | None = None,
+        collection: str | None = None,
+        replace: bool = False,
+        trust_extractor: bool = False,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> Head:
+        """Make a head for tiles of words alone, where the collection's extractor has a text tower.
+
+        A tile's probabilities are the softmax of its cosines to the classes, by the scale that the text tower was
+        trained with. The head predicts, is exported and looked at like any other. Where the task has labels of these
+        classes, its metrics are those on them.
+
+        Args:
+            task: The question that it answers.
+            classes: The prompts of each class, such as {"tumour": ["tumor tissue", "carcinoma"], "normal": "normal
+                tissue"}; or a file of them, .toml, .json or .csv.
+            name: Name of the head; TASK-zero-shot when None.
+            collection: Collection whose extractor embeds the words; the only one when None.
+            replace: Replace a head of the same name.
+            trust_extractor: Run a user's own function where the collection was made with one.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+            settings: Other fields of `ZeroShotConfig`, such as templates=["an H&E image of {}."] or positive="tumour".
+        Raises:
+            ExtractorError: the extractor has no text tower.
+            ConfigError: fewer than two classes, a class without a prompt, or a setting that does not exist.
+            QueryError: a text is longer than the text tower takes.
+            HeadExistsError: the name is taken.
+        """
+        self._tables.require_writable()
+        from heads.devices import prepare_jax
+        from heads.prompts import ZeroShotConfig, read_prompts
+
+        given = read_prompts(classes) if isinstance(classes, str | Path) else {"classes": classes}
+        config = build_config(ZeroShotConfig, None, **{**given, **settings})
+        prepare_jax()
+        from heads.zero_shot import zero_shot
+
+        with progress_bar(on_progress) as report:
+            stored = zero_shot(
+                self._tables, self._tables.collection(collection), task, config,
+                name=name, replace=replace, trust_extractor=trust_extractor, on_progress=report,
+            )  # fmt: skip
+        return Head(self._tables, stored)
 
     def fit_augmenter(
         self,
@@ -421,6 +541,49 @@ class Store:
             )  # fmt: skip
         return ExtractorSelection(selection)
 
+    def evaluate(
+        self,
+        heads: Sequence[str],
+        config: "EvaluateConfig | None" = None,
+        *,
+        collection: Collection | str | None = None,
+        where: str | None = None,
+        predictions: str | Path | None = None,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> Evaluations:
+        """Evaluate heads on labelled slides that they were not fitted on: another cohort, site, collection or store.
+
+        Metrics are at each head's stored threshold and temperature, with intervals by patient, beside those of its own
+        test parts. Patients and slides that a head was fitted on are left out. The vectors of a collection are read
+        once for all heads.
+
+        Args:
+            heads: Their names.
+            config: Which cohorts and labels; the defaults when None.
+            collection: A collection of the same extractor: of this store by its name, or of another store. The one that
+                each head was fitted on when None.
+            where: SQL over the slides' columns; only slides that it holds for.
+            predictions: A .csv, .parquet or .json that gets a row for each head and example, with its label and its
+                probabilities.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+            settings: Fields of `EvaluateConfig`, such as by="site", task="tumour-2", class_map={"tumor": "tumour"} or
+                keep_seen=True.
+        Returns:
+            A row for each head and cohort.
+        Raises:
+            HeadNotFoundError: there is no such head.
+            HeadMismatchError: the collection's vectors are of another extractor.
+            TaskNotFoundError, LabelError: labels that heads cannot be compared with, or none at all.
+            ConfigError, SlideNotInStoreError: a setting or column that does not exist, or a condition on slides that
+                is not valid or true for none.
+            ExportError: predictions cannot be written there.
+        """
+        return evaluate_on(
+            self._tables, as_names(heads), config, collection=collection, where=where, predictions=predictions,
+            on_progress=on_progress, **settings,
+        )  # fmt: skip
+
     # -- export -----------------------------------------------------------------------------
 
     def export(
@@ -444,6 +607,44 @@ class Store:
         return write_export(
             self._tables, path, format=format, head=head, collection=collection, slides=as_names(slides), where=where,
             on_progress=on_progress, **settings,
+        )  # fmt: skip
+
+    def export_layout(
+        self,
+        folder: str | Path,
+        layout: "LayoutName",
+        *,
+        head: str | None = None,
+        collection: str | None = None,
+        slides: Sequence[str] = (),
+        where: str | None = None,
+        columns: Sequence[str] = (),
+        on_progress: OnProgress | None = None,
+    ) -> "LayoutExportResult":
+        """Write a collection, or some of its slides, in files that another tool opens.
+
+        A slide is written whole or not at all. One that stands in the folder already is left, so a call that was
+        interrupted goes on; files that embedstore did not write, or wrote from another collection, are never replaced.
+
+        Args:
+            folder: The folder to write to.
+            layout: trident, clam, stamp, anndata, spatialdata or parquet.
+            head: anndata, spatialdata, parquet: add the predictions of this head, and take its collection.
+            collection: By name; the only one when None.
+            slides: Only these slides.
+            where: Only slides whose row fulfils this SQL, such as "cohort = 'A'".
+            columns: anndata, spatialdata, parquet: add these columns of slides, such as patient.
+            on_progress: See `embedstore.progress`; a progress bar when None.
+        Returns:
+            The slides with their files, and why some could not be written.
+        Raises:
+            SlideNotInStoreError: a slide is not in the store.
+            ExportError: there is nothing to write, or the folder cannot be written to.
+            ConfigError: there is no such layout or column, or the layout has no room for what was asked for.
+        """
+        return write_layout(
+            self._tables, folder, layout=layout, head=head, collection=collection, slides=as_names(slides),
+            where=where, columns=as_names(columns), on_progress=on_progress,
         )  # fmt: skip
 
     # -- upkeep -----------------------------------------------------------------------------

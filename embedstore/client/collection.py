@@ -19,18 +19,21 @@ from embedstore.client.search_result import RemoteSearchResult
 from embedstore.client.tile_pictures import pictures_of
 from embedstore.collection_summary import CollectionSummary
 from embedstore.config import TilingConfig
-from embedstore.errors import MapNotFoundError
+from embedstore.errors import MapNotFoundError, OnlyAtStoreError
 from embedstore.progress import OnProgress, Progress
 from embedstore.progress_bar import progress_bar
 from embedstore.quantities import human_bytes
+from embedstore.query_text import given_texts
 from embedstore.query_vector import FORMATS
 from embedstore.result_table import NotedTable, Table, card
 from embedstore.search_config import AWAY_WEIGHT, SearchConfig
-from embedstore.settings import build_config
+from embedstore.settings import as_names, build_config
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from embedstore.encoder_config import VisualWordsConfig
+    from embedstore.encoding_record import Encoded, EncodingFacts
     from embedstore.export import ExportResult
     from embedstore.export_format import ExportFormat
     from embedstore.map_config import MapConfig
@@ -61,6 +64,7 @@ class RemoteCollection:
     warm = only_at_store("Collection.warm")
     warm_facts = property(only_at_store("Collection.warm_facts"))
     cool = only_at_store("Collection.cool")
+    slide_vectors = only_at_store("Collection.slide_vectors")
 
     # -- what it holds ----------------------------------------------------------------------
 
@@ -225,6 +229,15 @@ class RemoteCollection:
         vector = np.array(record["vector"], np.float32)
         return RemoteQuery(vector=vector, title=title, picture=picture)
 
+    def query_by_text(self, text: str | Sequence[str], *, trust_extractor: bool = False) -> RemoteQuery:
+        """A query by words, embedded by the service with the text tower of the collection's extractor.
+
+        Arguments and errors as of `embedstore.Collection.query_by_text`; whether the function of a user is run, the
+        service decides.
+        """
+        record = self._connection.post(self._path("embed-text"), {"texts": list(given_texts(text))}, reads=True)
+        return RemoteQuery(vector=np.array(record["vector"], np.float32), title=record["title"])
+
     def query_by_vector(self, vector: NDArray[np.floating] | str | Path) -> RemoteQuery:
         """A query by a vector: an array, or a file of numbers of this machine as .npy, .csv, .txt or .json."""
         return self._query(vector_example(vector, collection=self.name))
@@ -248,11 +261,17 @@ class RemoteCollection:
         return example
 
     def similar_slides(
-        self, slide_id: str, *, k: int = 10, where: str | None = None, exclude_same_patient: bool = False
+        self,
+        slide_id: str,
+        *,
+        k: int = 10,
+        encoder: str | None = None,
+        where: str | None = None,
+        exclude_same_patient: bool = False,
     ) -> Table:
         """Slides similar to a slide; arguments and errors as of `embedstore.Collection.similar_slides`."""
         rows = self._connection.table(
-            self._path("similar-slides"), slide_id=slide_id, k=k, where=where,
+            self._path("similar-slides"), slide_id=slide_id, k=k, encoder=encoder, where=where,
             exclude_same_patient=exclude_same_patient,
         )  # fmt: skip
         return Table(rows, title=f"slides like {slide_id}")
@@ -329,6 +348,60 @@ class RemoteCollection:
         from embedstore.maps import map_from_bytes
 
         return map_from_bytes(self._connection.get_bytes(self._path("map"), accept=SAFETENSORS))
+
+    # -- slide encoders ---------------------------------------------------------------------
+
+    def encode_slides(
+        self,
+        encoder: str = "mean",
+        config: "VisualWordsConfig | None" = None,
+        *,
+        name: str | None = None,
+        slides: Sequence[str] = (),
+        rebuild: bool = False,
+        codebook_of: str | None = None,
+        device: str = "auto",
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> "Encoded":
+        """Turn the tile vectors of each slide into one vector.
+
+        Arguments and errors as of `embedstore.Collection.encode_slides`, but only the built-in encoders, which use no
+        device. The service does it as a job; Ctrl-C cancels that.
+        """
+        from embedstore.encoder_config import BUILTIN_ENCODERS
+        from embedstore.encoding_record import Encoded, EncodingRecord
+
+        if ":" in encoder:
+            raise OnlyAtStoreError(
+                f"over HTTP, slides are encoded by {' or '.join(BUILTIN_ENCODERS)} alone, and no function is run; "
+                f"run `embedstore encode-slides --encoder {encoder}` where the store's files are"
+            )
+        body = {
+            "encoder": encoder, "name": name, "slides": list(as_names(slides)), "rebuild": rebuild,
+            "codebook_of": codebook_of, "settings": plain_settings(config, settings),
+        }  # fmt: skip
+        job = self._connection.post(
+            self._path("encodings"), {name: value for name, value in body.items() if value}
+        )  # fmt: skip
+        done = run_job(self._connection, job, on_progress)
+        record = None if done["record"] is None else EncodingRecord.from_record(done["record"])
+        texts = {name: tuple(done[name]) for name in ("encoded", "notes")}
+        return Encoded(**{**done, **texts, "record": record})
+
+    @property
+    def encodings(self) -> "dict[str, EncodingFacts]":
+        """{name: how the vectors of its slides were made, and how many slides have one}."""
+        from embedstore.encoding_record import EncodingFacts, EncodingRecord
+
+        return {
+            name: EncodingFacts(**{**facts, "record": EncodingRecord.from_record(facts["record"])})
+            for name, facts in self._get("encodings").items()
+        }
+
+    def remove_encoding(self, encoder: str) -> None:
+        """Remove the vectors of its slides by an encoding; errors as of `embedstore.Collection.remove_encoding`."""
+        self._connection.delete(self._path("encodings", encoder))
 
     # -- checks -----------------------------------------------------------------------------
 
@@ -453,7 +526,7 @@ class RemoteCollection:
             {
                 "extractor": summary.extractor,
                 "tiles": f"{summary.tiles:,} of {summary.slides:,} slides",
-                "tiling": f"{summary.tile_px} px at {summary.mpp:g} µm/px",
+                "tiling": f"{summary.tile_px} px at {summary.mpp:g} µm/px, {summary.downsample}",
                 "vectors": f"{summary.dim} dimensions, {human_bytes(summary.bytes)}",
             },
         )

@@ -1,7 +1,6 @@
 """Exports over HTTP: a job writes the file, which is then fetched."""
 
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import TYPE_CHECKING, Any, get_args
 from embedstore.client.connection import Connection, path
 from embedstore.client.jobs import run_job
 from embedstore.errors import ExportError
-from embedstore.export_format import ONE_FILE, SUFFIXES, ExportFormat, ServedFormat, format_of
-from embedstore.output_files import atomic_write, require_file, require_folder, slide_path
+from embedstore.export_format import SUFFIXES, ExportFormat, ServedFormat, format_of, require_place
+from embedstore.output_files import atomic_write, slide_path
 from embedstore.progress import OnProgress
 from embedstore.settings import as_names
+from embedstore.temporary_folder import temporary_folder
 
 if TYPE_CHECKING:
     from embedstore.export import ExportResult
@@ -39,12 +39,7 @@ def export_over(
             f"{chosen} copies the patient from the slide's file, which a service does not show; export it where the "
             "store is"
         )
-    if chosen in SUFFIXES and out.suffix.lower() != SUFFIXES[chosen]:
-        require_folder(out)
-    elif out.is_dir():
-        raise ExportError(f"{out} is a folder; {chosen} writes one file, such as {out / ONE_FILE[chosen]}")
-    else:
-        require_file(out)
+    require_place(out, chosen)
     body = {
         "format": chosen, "head": head, "collection": collection, "slides": list(as_names(slides)), "where": where,
         "settings": settings,
@@ -68,7 +63,7 @@ def _of_zip(
 ) -> "ExportResult":
     """Fetch a file for each slide, which come as one ZIP."""
     targets = [slide_path(out, entry["slide_id"], SUFFIXES[chosen], single=False) for entry in result["files"]]
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder("export") as folder:
         packed = Path(folder, "files.zip")
         connection.download(fetched, packed)
         with zipfile.ZipFile(packed) as archive:

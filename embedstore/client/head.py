@@ -7,7 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from embedstore.client.collection import RemoteCollection
 from embedstore.client.connection import Connection, noted_table, path
+from embedstore.client.evaluating import evaluate_over
 from embedstore.client.exports import export_over
 from embedstore.client.jobs import run_job
 from embedstore.errors import HeadNotFoundError, TooLargeError
@@ -15,14 +17,16 @@ from embedstore.progress import OnProgress, no_progress
 from embedstore.result_table import NotedTable, Table
 from embedstore.settings import as_names, build_config
 from embedstore.shown_models import ShownHead
+from embedstore.temporary_folder import temporary_folder
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from embedstore.api import Evaluations
     from embedstore.api.head import FitAgain
     from embedstore.export import ExportResult, PredictionRaster
     from embedstore.export_format import ExportFormat
-    from heads.config import MistakesConfig, SuggestConfig
+    from heads.config import EvaluateConfig, MistakesConfig, SuggestConfig
     from heads.evaluation.report import Metric, Report
     from heads.predicted import Predicted
     from heads.record import HeadRecord
@@ -91,13 +95,34 @@ class RemoteHead(ShownHead):
 
     def write_curves(self, folder: str | Path) -> list[Path]:
         """Write the curves as PNG into FOLDER/NAME on this machine, each alone and all on a sheet."""
+        from embedstore.output_files import require_folder
         from heads.evaluation.plots import write_curves
 
+        require_folder(folder)
         return write_curves(self.report, Path(folder) / self.name, name=self.name)
 
     def write_split(self, file: TextIO) -> None:
         """Write the part (train, valid, test) of every example in each fold, as CSV with slide, patient and place."""
         file.write(self._connection.get_bytes(self._path("split.csv"), accept="text/csv").decode())
+
+    def evaluate(
+        self,
+        config: "EvaluateConfig | None" = None,
+        *,
+        collection: RemoteCollection | str | None = None,
+        where: str | None = None,
+        predictions: str | Path | None = None,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> "Evaluations":
+        """Evaluate it on labelled slides that it was not fitted on; arguments and errors as of `RemoteStore.evaluate`.
+
+        The service does it as a job; Ctrl-C cancels that.
+        """
+        return evaluate_over(
+            self._connection, (self.name,), config, collection=collection, where=where, predictions=predictions,
+            on_progress=on_progress, **settings,
+        )  # fmt: skip
 
     # -- predictions ------------------------------------------------------------------------
 
@@ -192,9 +217,7 @@ class RemoteHead(ShownHead):
             )  # fmt: skip
             return _image(made)
         except TooLargeError:  # too much to wait for an answer: a job draws it
-            import tempfile
-
-            with tempfile.TemporaryDirectory() as folder:
+            with temporary_folder("picture") as folder:
                 file = Path(folder, "map.png")
                 self.export(file, slides=[slide_id], of_class=of_class, picture_px=picture_px, on_progress=no_progress)
                 return _image(file.read_bytes())

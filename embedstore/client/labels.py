@@ -230,7 +230,7 @@ class RemoteLabels:
             raise ExportError(f"over HTTP labels come as .csv, as .geojson or in a folder, not as {out.name}")
         chosen = formats.get(out.suffix.lower(), "zip")
         if chosen == "zip":
-            require_folder(out)
+            require_folder(out, or_file="a .csv or .geojson file")
         else:
             require_file(out)
         content = self._connection.get_bytes(
@@ -245,6 +245,8 @@ class RemoteLabels:
             with atomic_write(file) as part:
                 part.write_bytes(data)
         return [Written(path=file, labels=_count(file, data)) for file, data in files.items()]
+
+    export_benchmark = only_at_store("Labels.export_benchmark")
 
     def count(
         self,

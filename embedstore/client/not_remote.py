@@ -9,11 +9,15 @@ from embedstore.errors import OnlyAtStoreError
 ONLY_AT_STORE = {
     "AccessLog.purge": "whoever asks a service does not delete what they did",
     "Store.ingest": "run `embedstore ingest` there; the service shows what it commits",
+    "Store.import_features": "run `embedstore import` there; the service shows what it commits",
     "Store.estimate_ingest": "run `embedstore ingest --dry-run` there",
     "Store.remove_columns": "run `embedstore rm --column NAME` there",
-    "Store.runs": "run `embedstore status --runs` or `--watch` there",
     "Store.tokens": "run `embedstore token` there",
+    "Store.export_layout": "it writes a folder of all vectors, as large as the collection; run `embedstore export "
+    "--layout` there, or export Parquet over HTTP",
+    "Labels.export_benchmark": "run `embedstore label export --format` there; it writes a folder of vectors",
     "Labels.of_slides": "the project of a token says whose labels it sees",
+    "Collection.slide_vectors": "a program that reads them opens the store's folder itself",
     "Collection.warm": "whoever serves the store decides whether its collections are kept warm",
     "Collection.warm_facts": "whoever serves the store decides whether its collections are kept warm",
     "Collection.cool": "whoever serves the store decides whether its collections are kept warm",

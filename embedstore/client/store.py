@@ -1,7 +1,7 @@
 """A store that a service serves; as `embedstore.Store`."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,6 +9,7 @@ from embedstore.client.access_log import RemoteAccessLog
 from embedstore.client.augmenter import RemoteAugmenter
 from embedstore.client.collection import RemoteCollection
 from embedstore.client.connection import Connection, path
+from embedstore.client.evaluating import evaluate_over
 from embedstore.client.exports import export_over
 from embedstore.client.head import RemoteHead, head_facts
 from embedstore.client.jobs import plain_settings, run_job
@@ -18,17 +19,17 @@ from embedstore.client.tile_pictures import tile_picture
 from embedstore.errors import AugmenterNotFoundError, ConfigError, StoreError
 from embedstore.progress import OnProgress
 from embedstore.result_table import Table, card
-from embedstore.settings import as_names
+from embedstore.settings import as_names, build_config
 from embedstore.version import __version__
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from embedstore.api import ExtractorSelection
+    from embedstore.api import Evaluations, ExtractorSelection
     from embedstore.export import ExportResult
     from embedstore.export_format import ExportFormat
     from embedstore.extractors import ExtractorConfig
-    from heads.config import AugmenterConfig, FitConfig, SelectConfig
+    from heads.config import AugmenterConfig, EvaluateConfig, FitConfig, SelectConfig
 
 
 class RemoteStore:
@@ -102,6 +103,11 @@ class RemoteStore:
         """The rows of `status` for one collection, some states, or one slide; first what became of each."""
         rows = self._connection.table("/api/outcomes", collection=collection, state=list(states), slide_id=slide_id)
         return Table(rows, title="outcomes")
+
+    @property
+    def runs(self) -> Table:
+        """Every ingest that runs or ran, as of `embedstore.Store.runs`; only for an administrator of all slides."""
+        return Table(self._connection.table("/api/runs"), title="runs")
 
     def tile(self, tile_id: int, *, collection: str | None = None) -> dict[str, Any]:
         """A tile's row, with its vector; errors as of `embedstore.Store.tile`."""
@@ -200,6 +206,33 @@ class RemoteStore:
         )  # fmt: skip
         return [self.head(head["name"]) for head in result["heads"]]
 
+    def zero_shot_head(
+        self,
+        task: str,
+        classes: "Mapping[str, str | Sequence[str]] | str | Path",
+        *,
+        name: str | None = None,
+        collection: str | None = None,
+        replace: bool = False,
+        trust_extractor: bool = False,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> RemoteHead:
+        """Make a head for tiles of words alone, where the collection's extractor has a text tower.
+
+        Arguments and errors as of `embedstore.Store.zero_shot_head`; a file is read on this machine. Whether the
+        function of a user is run, the service decides. It does it as a job; Ctrl-C cancels that.
+        """
+        from heads.prompts import ZeroShotConfig, read_prompts
+
+        given = read_prompts(classes) if isinstance(classes, str | Path) else {"classes": classes}
+        config = build_config(ZeroShotConfig, None, **{**given, **settings})
+        result = self._job(
+            "/api/heads/zero-shot", on_progress, task=task, name=name, collection=collection, replace=replace,
+            settings=plain_settings(config, {}),
+        )  # fmt: skip
+        return self.head(result["name"])
+
     def fit_augmenter(
         self,
         config: "AugmenterConfig | None" = None,
@@ -256,6 +289,27 @@ class RemoteStore:
             settings=plain_settings(config, settings),
         )  # fmt: skip
         return ExtractorSelection(SelectionReport.from_record(result))
+
+    def evaluate(
+        self,
+        heads: Sequence[str],
+        config: "EvaluateConfig | None" = None,
+        *,
+        collection: RemoteCollection | str | None = None,
+        where: str | None = None,
+        predictions: str | Path | None = None,
+        on_progress: OnProgress | None = None,
+        **settings: Any,
+    ) -> "Evaluations":
+        """Evaluate heads on labelled slides that they were not fitted on.
+
+        Arguments and errors as of `embedstore.Store.evaluate`, but for collections, which are of the same service, and
+        predictions, which `RemoteHead.predict` makes. The service does it as a job; Ctrl-C cancels that.
+        """
+        return evaluate_over(
+            self._connection, as_names(heads), config, collection=collection, where=where, predictions=predictions,
+            on_progress=on_progress, **settings,
+        )  # fmt: skip
 
     # -- export -----------------------------------------------------------------------------
 
@@ -334,11 +388,12 @@ class RemoteStore:
 
     # -- what works only where its files are ------------------------------------------------
 
+    export_layout = only_at_store("Store.export_layout")
     ingest = only_at_store("Store.ingest")
     estimate_ingest = only_at_store("Store.estimate_ingest")
+    import_features = only_at_store("Store.import_features")
     remove_columns = only_at_store("Store.remove_columns")
     tokens = property(only_at_store("Store.tokens"))
-    runs = property(only_at_store("Store.runs"))
 
     def __repr__(self) -> str:
         names = ", ".join(collection.name for collection in self.collections)

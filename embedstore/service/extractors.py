@@ -1,12 +1,13 @@
-"""The extractors of collections, which stay loaded to embed the images that clients send."""
+"""The extractors of collections, which stay loaded to embed the images and words that clients send."""
 
 import threading
 from collections import OrderedDict
 
 from embedstore.cores import cores
-from embedstore.extractors import Extractor, release_memory
+from embedstore.extractors import Extractor, TextTower, release_memory
 from embedstore.extractors.torch_runtime import set_threads
 from embedstore.search.queries.image_query import load_own_extractor
+from embedstore.search.queries.text_query import own_text_tower, require_text_tower
 from embedstore.store import Collection
 
 #: Extractors that stay loaded: a large network takes 1 to 5 GB.
@@ -39,6 +40,12 @@ class OwnExtractors:
             if len(self._loaded) > self._most:
                 _unload(self._loaded.popitem(last=False)[1])
             return extractor
+
+    def text_tower(self, collection: Collection) -> TextTower:
+        """The text tower of the extractor that made a collection. Errors as of `load_text_tower`."""
+        record = collection.record()
+        require_text_tower(collection.name, record)
+        return own_text_tower(collection.name, record, self.get(collection))
 
     def _load(self, collection: Collection) -> Extractor:
         if self._on_cluster:

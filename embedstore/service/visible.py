@@ -133,16 +133,24 @@ class Visible:
         if visible is not None and not set(slide_ids) <= visible:
             raise no_tile()
 
-    def require_names(self, what: str) -> None:
+    @property
+    def shows_names(self) -> bool:
+        """Whether slides and patients are shown by their names, and not by pseudonyms."""
+        return self._pseudonyms is None
+
+    def require_names(self, what: str, *, instead: str = "") -> None:
         """Check that names are shown, for a file that has names of slides and patients in it.
 
+        Args:
+            instead: Where the same is under pseudonyms, such as "GET /api/… has its rows".
         Raises:
             NotAllowedError: the service shows pseudonyms.
         """
-        if self._pseudonyms is not None:
+        if not self.shows_names:
             raise NotAllowedError(
-                f"{what} holds the names of slides and patients, and this service shows pseudonyms; whoever runs the "
-                "service can make the file with the command line"
+                f"{what} holds the names of slides and patients, and this service shows pseudonyms; "
+                + (f"{instead} under these, and " if instead else "")
+                + "whoever runs the service can make the file with the command line"
             )
 
     def where(self, where: str | None) -> str | None:
@@ -212,6 +220,16 @@ class Visible:
             texts = mapped(table.column(name), self.value)
             table = table.set_column(table.column_names.index(name), name, texts)
         return table if self._pseudonyms is None else self._pseudonyms.table(table)
+
+    def runs(self, table: pa.Table) -> pa.Table:
+        """Rows of ingests: with their ids, and what they failed with and were asked for as the caller may read it."""
+        for name, shown in {"error": self.value, "settings": self._settings}.items():
+            table = table.set_column(table.column_names.index(name), name, mapped(table[name], shown))
+        return self.table(table).add_column(0, "run_id", table["run_id"])
+
+    def _settings(self, settings: str | None) -> str | None:
+        """Settings as JSON; their texts may be paths."""
+        return settings and json.dumps(self.value(json.loads(settings)), ensure_ascii=False)
 
     def slide_table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The slides that the caller sees, a row each; all columns that are shown when None."""

@@ -42,6 +42,8 @@ LOOKUPS: dict[str, Use] = {
     "colours": lambda store, name: store.collection().map_colours(name),
     "query by label": lambda store, name: store.collection().query_by_label(name, name),
     "similar slides": lambda store, name: store.collection().similar_slides(name),
+    "slides of an encoding": lambda store, name: store.collection().encode_slides("mean", slides=[name]),
+    "vectors of slides": lambda store, name: store.collection().slide_vectors(name),
     "slides of an export": lambda store, name: store.head("side").export("out.csv", slides=[name]),
 }
 

@@ -108,3 +108,11 @@ def test_pictures_for_a_notebook(result: SearchResult):
     narrow, wide = result.show(columns=1, tile_px=64), result.show(columns=2, tile_px=64)
     assert narrow.mode == "RGB" and narrow.width < wide.width and narrow.height > wide.height
     assert result._repr_html_().count("<li>") == 5
+
+
+def test_a_result_is_written_as_its_ending_says(result: SearchResult, tmp_path: Path):
+    for name, starts in (("a.jpg", b"\xff\xd8"), ("a.PNG", b"\x89PNG"), ("a.html", b"<!DOCTYPE"), ("a.json", b"[")):
+        assert result.export(tmp_path / name).paths == (tmp_path / name,)
+        assert (tmp_path / name).read_bytes().startswith(starts)
+    with pytest.raises(ExportError, match=r"ends in '\.pdf'; expected one of \.png, .*\.geojson, or a folder"):
+        result.export(tmp_path / "a.pdf")

@@ -6,15 +6,22 @@ import pytest
 
 import embedstore
 from embedstore import errors
+from embedstore.progress import no_progress
+from embedstore.store import Run
 from tests.client.served import served
 from tests.client.served_by import connect_by
 from tests.export.prediction_scene import grid, make_store
+from tests.service.clients import client_of
 
 
 def test_slides_are_removed_and_the_log_tells_of_it(tmp_path):
     tables = make_store(tmp_path, {"a.svs": grid(2, 1), "b.svs": grid(1, 1), "c.svs": grid(1, 1)})
     local = embedstore.open(tables.uri)
+    tables.runs.begin(Run(run_id="r1", collections=("toy",), settings={"limit": 3}, in_hand=("a.svs",)))
+    tables.runs.left("r1")
     with served(tables.uri) as socket, connect_by(socket) as remote:
+        assert remote.runs.to_pylist() == local.runs.to_pylist()
+        assert remote.runs.column_names == local.runs.column_names
         remote.slide("c.svs")
         assert remote.remove(slides="a.svs") == {"toy": 2}
         assert remote.remove(patients=["P1"]) == {"toy": 1}
@@ -39,3 +46,43 @@ def test_a_map_is_removed(tmp_path):
         assert local.map_facts is None
         with pytest.raises(errors.MapNotFoundError):
             remote.collection().remove_map()
+
+
+@pytest.mark.slow  # it starts the worker of jobs
+def test_slides_are_encoded_by_a_job_and_an_encoding_is_removed(tmp_path):
+    tables = make_store(tmp_path, {"a.svs": grid(4, 3), "b.svs": grid(3, 2)})
+    local = embedstore.open(tables.uri).collection()
+    with served(tables.uri) as socket, connect_by(socket) as remote:
+        there = remote.collection()
+        assert there.encodings == {}
+        done = there.encode_slides(slides="a.svs", on_progress=no_progress)
+        assert (done.encoded, done.already, done.failed) == (("a.svs",), 0, {})
+        assert done.record == local.encodings["mean"].record
+        assert there.encodings == local.encodings and there.encodings["mean"].note == "mean: 1 slides, lacks 1"
+        words = there.encode_slides("visual-words", name="kinds", words=2, on_progress=no_progress)
+        assert len(words.encoded) == 2 and there.encodings["kinds"].record.details == words.record.details
+        with pytest.raises(errors.EncoderMismatchError, match="was made with builtin:mean"):
+            there.encode_slides("visual-words", name="mean", words=2, on_progress=no_progress)
+        with pytest.raises(errors.OnlyAtStoreError, match="no function is run"):
+            there.encode_slides("titan.py:titan")
+        there.remove_encoding("mean")
+        assert list(local.encodings) == ["kinds"]
+
+
+def test_a_project_is_told_of_its_own_slides_and_changes_no_encoding(tmp_path):
+    tables = make_store(tmp_path, {"a": grid(2, 2), "b": grid(2, 2), "c": grid(2, 2)})
+    for encoder, settings in (("mean", {}), ("visual-words", {"words": 2})):
+        embedstore.open(tables.uri).collection().encode_slides(
+            encoder, slides=["b"], on_progress=no_progress, **settings
+        )
+    token = tables.tokens.create("of-project", role="admin", project="slide_id <> 'c'")
+    with client_of(tables, token=token) as client:
+        at = "/api/collections/toy/encodings"
+        facts = client.get(at).json()
+        assert (facts["mean"]["slides"], facts["mean"]["lacking"]) == (1, 1)
+        sample = facts["visual-words"]["record"]["details"]["codebook_of"]
+        assert sample == {"collection": "toy", "slides": 0, "tiles": 0}
+        assert client.post(at, json={}).status_code == 403
+        assert client.delete(f"{at}/mean").status_code == 403
+    with client_of(tables, token=tables.tokens.create("all", role="admin")) as client:
+        assert client.post(at, json={"encoder": "os.py:system"}).status_code == 422

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
+from embedstore.encoders import MeanEncoder, encode_slides
 from embedstore.map_config import MapConfig
 from embedstore.maps import make_map
 from embedstore.store import Label, Outcome, Store
@@ -38,6 +39,7 @@ def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         ]
     )
     make_map(store, store.collection("toy"), MapConfig(method="pca"))
+    encode_slides(store, store.collection("toy"), MeanEncoder(), name="mean")
     return store
 
 

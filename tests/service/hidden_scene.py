@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from embedstore.encoders import MeanEncoder, encode_slides
 from embedstore.map_config import MapConfig
 from embedstore.maps import make_map
 from embedstore.progress import Progress
@@ -17,6 +18,7 @@ from embedstore.store import (
     Job,
     Label,
     Outcome,
+    Run,
     SlideRow,
     Store,
     StoredAugmenter,
@@ -76,6 +78,10 @@ def build(folder: Path) -> Store:
         reason=reason,
     )  # fmt: skip
     store.ledger.record([failed], [*outcomes, broken])
+    store.runs.begin(Run(run_id="r1", collections=("toy",)))
+    said = {"error": f"OSError: {failed.path} of {BRONTO[0]} is torn", "settings": {"weights": failed.path}}
+    store.runs.record(Run(run_id="r1", collections=("toy",), state="failed", in_hand=(BRONTO[0],), **said))
+    store.runs.left("r1")
     store.labels.record(
         Label(
             task="tumour", label="yes" if tile % 2 else "no", slide_id=slide_id, x=float(EDGE * tile), y=0.0,
@@ -86,6 +92,7 @@ def build(folder: Path) -> Store:
     )  # fmt: skip
     add_models(store)
     make_map(store, store.collection("toy"), MapConfig(method="pca"))
+    encode_slides(store, store.collection("toy"), MeanEncoder(), name="mean")
     return store
 
 

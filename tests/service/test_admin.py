@@ -1,9 +1,12 @@
 """An administrator removes slides and patients, and reads who did what."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from embedstore.service.security.pseudonyms import Pseudonyms
-from embedstore.store import Store
+from embedstore.store import Run, Store
 from tests.export.prediction_scene import grid, make_store
 from tests.service.clients import client_of
 
@@ -49,10 +52,24 @@ def test_administrator_of_a_project_removes_what_is_in_it_alone(store: Store):
             ({}, 404),
         ):
             assert client.post("/api/remove", json=asked).status_code == status, asked
-        assert client.get("/api/access-log").status_code == 403
+        assert client.get("/api/access-log").status_code == client.get("/api/runs").status_code == 403
         assert client.get("/api/slides").json()["total"] == 2
         assert client.post("/api/remove", json={"slides": ["a.svs"]}).json()["slides"] == ["a.svs"]
     assert {row.slide_id for row in store.ledger.slides()} == {"b.svs", "c.svs"}
+
+
+def test_runs_are_shown_with_the_names_that_the_caller_knows(store: Store):
+    run = Run(run_id="r1", collections=("toy",), in_hand=("a.svs",), settings={"weights": "/secret/w.pt", "n": 2})
+    store.runs.begin(run)
+    store.runs.record(replace(run, state="failed", done=3, error="OSError: /secret/a.svs of a.svs is torn"))
+    store.runs.left("r1")
+    with client_of(store, token=store.tokens.create("boss", role="admin"), pseudonyms=True) as client:
+        (row,) = client.get("/api/runs").json()["rows"]
+        assert (row["run_id"], row["state"], row["done"], row["in_hand"]) == ("r1", "failed", 3, 1)
+        assert "secret" not in str(row) and "a.svs" not in str(row) and "is torn" in row["error"]
+        assert json.loads(row["settings"])["n"] == 2
+    with client_of(store, token=store.tokens.create("reader", role="read")) as client:
+        assert client.get("/api/runs").status_code == 403
 
 
 @pytest.mark.slow

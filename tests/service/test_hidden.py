@@ -60,10 +60,11 @@ BODIES: dict[str, list[Any]] = {
     "/api/labels/{task}/undo": [{"change": "0123456789abcdef"}],
 }
 #: Routes that ask with POST, as the question is long, and change nothing.
-ASKS = ("/search", "/search-many", "/query", "/embed", "/suggest", "/mistakes")
+ASKS = ("/search", "/search-many", "/query", "/embed", "/embed-text", "/suggest", "/mistakes")
 #: {parameter: values that are tried}, beside the names.
 KNOWN: dict[str, list[str]] = {
     "collection": ["toy"], "head": ["head"], "augmenter": ["augmenter"], "job_id": ["a1", "b2"],
+    "encoder": ["mean"],
     "format": ["csv", "geojson"], "task": ["tumour"], "name": ["head"], "sort": ["slide_id", "patient"],
     "where": ["diagnosis LIKE 'b%'", "path LIKE '%bronto%'", "slide_id > 'b'", "cohort = 'B'", "cast(kind as int) = 1"],
     "columns": ["slide_id", "diagnosis"], "text": ["bront", "amber", "4711"],
@@ -186,7 +187,7 @@ def test_no_answer_tells_a_caller_of_another_project(store: Store, spool: Path):
         assert slides == set(scene.AMBER)
         for slide_id in scene.BRONTO:
             assert client.get(f"/api/slides/{quote(slide_id)}").status_code == 404
-    for of_all in ("/metrics", "/api/access-log"):
+    for of_all in ("/metrics", "/api/access-log", "/api/runs"):
         assert 403 in statuses.pop(f"get {of_all}")
     assert_asked(statuses)
 
@@ -197,8 +198,7 @@ def test_no_answer_has_a_name_beside_pseudonyms(store: Store, spool: Path):
     settings = {"spool": str(spool)}
     with client_of(store, token=token, settings=settings, pseudonyms=True, show_columns=("cohort",)) as client:
         statuses = walk(client, store, scene.HIDDEN_BY_PSEUDONYMS)
-    for of_files in ("/api/jobs/{job_id}/file", "/api/heads/{head}/split.csv"):
-        assert 403 in statuses.pop(f"get {of_files}") - {404}
+    assert 403 in statuses.pop("get /api/jobs/{job_id}/file") - {404}
     assert 403 in statuses.pop("get /api/heads/{head}/predictions/{slide_id}/export")
     assert_asked(statuses)
 

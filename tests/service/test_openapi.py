@@ -8,7 +8,6 @@ import pytest
 import schemathesis
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.errors import Unsatisfiable
 from hypothesis.strategies import sampled_from
 from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks
@@ -31,6 +30,7 @@ ROUTES = sorted(
     for method in route.methods
 )
 load_all_checks()
+pytestmark = pytest.mark.slow
 
 
 @schemathesis.serializer(ARROW)
@@ -62,13 +62,14 @@ def known(toy_store: Store) -> dict[str, str]:
     return names | {"where": "cohort = 'A'", "sort": "patient"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", GenerationMode)
 @pytest.mark.parametrize("path, method", ROUTES)
 def test_answers_are_those_of_the_document(
     document: Any, known: dict[str, str], path: str, method: str, mode: GenerationMode
 ) -> None:
     operation = document[path.replace(":path}", "}")][method]
+    if mode is GenerationMode.NEGATIVE and _takes_anything(operation.definition.raw):
+        return
 
     @settings(
         max_examples=REQUESTS,
@@ -85,10 +86,16 @@ def test_answers_are_those_of_the_document(
                 _name_known(place, known)
         case.call_and_validate(excluded_checks=LEFT_OUT)
 
-    try:
-        ask()
-    except Unsatisfiable:  # nothing is wrong for a route that takes nothing
-        assert mode is GenerationMode.NEGATIVE
+    ask()
+
+
+def _takes_anything(described: dict[str, Any]) -> bool:
+    """Whether nothing can be wrong for a route: it takes names in its path at most, which are any text."""
+    taken = described.get("parameters", [])
+    names = [each for each in taken if each["in"] == "path" and set(each["schema"]) <= {"type", "title"}]
+    return (
+        "requestBody" not in described and all(each["schema"]["type"] == "string" for each in names) and names == taken
+    )
 
 
 def _name_known(values: Any, known: dict[str, str]) -> None:

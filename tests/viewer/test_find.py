@@ -36,8 +36,9 @@ def test_a_click_finds_tiles_and_more_and_less_like_this_find_others(
     tile = collection.tiles(slide_id=SLIDE, where="tissue > 0.9").to_pylist()[0]
     page = open_page(f"{url}/#/slides/{SLIDE}?panel=find")
     page.get_by_role("application", name=f"Slide {SLIDE}").wait_for()
-    with page.expect_response(lambda answer: "deep-zoom_files" in answer.url and answer.ok):
-        pass
+    page.wait_for_function(
+        "() => performance.getEntriesByType('resource').some((each) => each.name.includes('deep-zoom_files'))"
+    )
     facts = page.request.get(f"{url}/api/slides/{SLIDE}/deep-zoom").json()
     page.wait_for_function("() => location.hash.includes('zoom=')")  # the view stands
     page.mouse.click(*_at(page, tile, facts))

@@ -1,6 +1,7 @@
-"""Jobs that check and write nothing: a head fitted again, and audits of a collection."""
+"""Jobs that check and write nothing: heads fitted again or evaluated, and audits of a collection."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pyarrow as pa
 from embedstore.config import require
 from embedstore.errors import ConfigError
 from embedstore.service.jobs.kind import JobKind, Workplace
+from embedstore.settings import build_config
 from embedstore.store import Store as StoreTables
 
 #: Most tiles that an audit examines: its findings are an answer of JSON.
@@ -32,6 +34,43 @@ class FitAgain(JobKind):
 
     def run(self, at: Workplace) -> dict[str, Any]:
         return asdict(at.store.head(self.head).fit_again(on_progress=at.on_progress))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(JobKind):
+    """Evaluate heads on labelled slides that they were not fitted on.
+
+    Attributes:
+        heads: Names of the heads.
+        collection: A collection of the same extractor; the one that each head was fitted on when None.
+        where: Only slides that fulfil this SQL.
+        settings: Fields of `EvaluateConfig` that differ from their defaults.
+    """
+
+    NAME: ClassVar[str] = "evaluate"
+    ON_CLUSTER: ClassVar[bool] = True
+
+    heads: tuple[str, ...]
+    collection: str | None = None
+    where: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, tables: StoreTables) -> None:
+        from embedstore.search.filters import slides_where
+        from heads.config import EvaluateConfig
+
+        build_config(EvaluateConfig, self.settings)
+        require(len(set(self.heads)) == len(self.heads) > 0, "heads is empty or names one twice; expected each once")
+        collections = {self.collection or tables.heads.get(name).collection for name in self.heads}
+        for name in sorted(collections):
+            slides_where(tables, tables.collection(name), self.where)
+
+    def run(self, at: Workplace) -> dict[str, Any]:
+        found = at.store.evaluate(
+            self.heads, collection=self.collection, where=self.where, on_progress=at.on_progress, **self.settings
+        )
+        # Whoever asked knows the filter and the store as they see them, and they alone may.
+        return {"evaluations": [{**record, "where": None, "store": ""} for record in found.as_record()]}
 
 
 @dataclass(frozen=True, kw_only=True)

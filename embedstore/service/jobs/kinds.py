@@ -9,16 +9,19 @@ from typing import Any
 
 from embedstore.config import require
 from embedstore.errors import ConfigError
-from embedstore.service.jobs.check_kinds import Check, FitAgain
+from embedstore.service.jobs.check_kinds import Check, Evaluate, FitAgain
+from embedstore.service.jobs.encode_kind import EncodeSlides
 from embedstore.service.jobs.export_kind import Export
 from embedstore.service.jobs.head_kinds import Fit, FitAugmenter, Predict, SelectExtractor
 from embedstore.service.jobs.kind import JobKind
 from embedstore.service.jobs.upkeep_kinds import Compact, MakeMap, UpdateIndex
+from embedstore.service.jobs.words_kind import ZeroShot
 from embedstore.settings import check_settings
 from embedstore.typed_values import guess
 
 _KINDS: tuple[type[JobKind], ...] = (
-    Fit, FitAgain, Predict, Export, Check, Compact, UpdateIndex, FitAugmenter, SelectExtractor, MakeMap,
+    Fit, FitAgain, Predict, ZeroShot, Evaluate, Export, Check, Compact, UpdateIndex, FitAugmenter, SelectExtractor,
+    MakeMap, EncodeSlides,
 )  # fmt: skip
 KINDS: dict[str, type[JobKind]] = {kind.NAME: kind for kind in _KINDS}
 

@@ -15,7 +15,7 @@ from embedstore.service.pictures.byte_cache import ByteCache
 from embedstore.service.pictures.deep_zoom import MOST_OVERVIEW_READ_PX, OVERLAP_PX, TILE_PX, DeepZoom
 from embedstore.service.pictures.open_slides import OpenSlides
 from embedstore.service.pictures.slide_file import SlideFile
-from embedstore.slides import Pixels, best_level, fit_square, read_image_apart, read_square, read_thumbnail
+from embedstore.slides import Pixels, best_level, fit_square, read_image_apart, read_thumbnail
 from embedstore.store import TileLocation
 from embedstore.uris import tile_path
 
@@ -141,7 +141,7 @@ class Pictures:
 
     def tile(self, file: SlideFile, tile: TileLocation, tiling: TilingConfig) -> Picture:
         """A tile of a collection as its extractor saw it."""
-        what = ("tile", tile.x, tile.y, tile.edge_l0, tile.name, tiling.tile_px, tiling.mpp)
+        what = ("tile", tile.x, tile.y, tile.edge_l0, tile.name, tiling.tile_px, tiling.mpp, tiling.downsample)
         if file.kind == "tiles":
             return self._cached(file, file.stamp(), what, lambda: _ready_made(file, tile, tiling))
 
@@ -149,9 +149,9 @@ class Pictures:
             slide = deep_zoom.slide
             mpp = file.mpp or slide.mpp
             level = best_level(slide.level_downsamples, mpp=mpp, target_mpp=tiling.mpp) if mpp else 0
-            edge = max(1, round(tile.edge_l0 / slide.level_downsamples[level]))
             pixels = np.empty((tiling.tile_px, tiling.tile_px, 3), np.uint8)
-            read_square(slide, (tile.x, tile.y), level, region=np.empty((edge, edge, 3), np.uint8), out=pixels)
+            corner = tile.x, tile.y
+            slide.read_square(corner, level, edge_l0=tile.edge_l0, out=pixels, downsample=tiling.downsample)
             return jpeg(pixels, TILE_JPEG_QUALITY)
 
         return self._picture(file, what, make)

@@ -1,4 +1,4 @@
-"""What an administrator does: removes slides and patients, and reads the access log."""
+"""What an administrator does: removes slides and patients, and reads the access log and how ingests went."""
 
 import datetime as dt
 from typing import Annotated
@@ -75,5 +75,20 @@ async def access_log(
         at = since if since is None or since.tzinfo else since.replace(tzinfo=dt.UTC)
         rows = seen.service.store.access_log.table(slide=slide, caller=caller, action=action, since=at)
         return table_answer(request, seen.table(rows.to_arrow()), offset=offset, limit=limit, format=format)
+
+    return await seen.run("reads", request, read)
+
+
+@router.get("/runs", response_model=TableAnswer, responses=TABLE | answers())
+async def runs(
+    request: Request, seen: SeenByAdmin, offset: Offset = 0, limit: Limit = None, format: Format = None
+) -> Response:
+    """The ingests that run, with how far they are, and how earlier ones ended; the newest first."""
+    if seen.caller.project is not None:
+        raise NotAllowedError("ingests are of the whole store; a token of a project cannot see them")
+
+    def read() -> Response:
+        found = seen.runs(seen.service.store.runs.to_arrow())
+        return table_answer(request, found, offset=offset, limit=limit, format=format)
 
     return await seen.run("reads", request, read)

@@ -197,6 +197,9 @@ async def similar_slides(
     collection: str,
     slide_id: str,
     k: Annotated[int, Query(ge=1, le=1000)] = 10,
+    encoder: Annotated[
+        str | None, Query(max_length=100, description="An encoding of the slides; their tiles when left out.")
+    ] = None,
     where: Where = None,
     exclude_same_patient: bool = False,
 ) -> Response:
@@ -205,7 +208,7 @@ async def similar_slides(
     def read() -> Response:
         slide = seen.slide(slide_id)
         found = seen.service.collection(collection).similar_slides(
-            slide, k=k, where=seen.where(where), exclude_same_patient=exclude_same_patient
+            slide, k=k, encoder=encoder, where=seen.where(where), exclude_same_patient=exclude_same_patient
         )
         rows = seen.table(found.to_arrow())
         return arrow_answer(rows) if wants_arrow(request, None) else json_answer(json_rows(rows))

@@ -2,9 +2,9 @@
 
 import csv
 import io
-from collections.abc import Sequence
 from typing import Any, Literal
 
+import pyarrow as pa
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -101,6 +101,40 @@ class PredictBody(BaseModel):
     collection: Name | None = None
 
 
+class ZeroShotBody(BaseModel):
+    """What to make; fields as of `Store.zero_shot_head`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "task": "tumour",
+                "settings": {"classes": {"normal": ["normal tissue"], "tumour": ["tumor tissue", "carcinoma"]}},
+            }
+        },
+    )
+
+    task: Name
+    name: Name | None = None
+    collection: Name | None = None
+    replace: bool = False
+    settings: dict[str, Any] = Field(max_length=100, description="Fields of `ZeroShotConfig`, among them `classes`.")
+
+
+class EvaluateBody(BaseModel):
+    """What to evaluate; fields as of `Store.evaluate`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"heads": ["tumour-linear"], "settings": {"by": "cohort"}}},
+    )
+
+    heads: list[Name] = Field(min_length=1, max_length=20, description="Heads of one extractor.")
+    collection: Name | None = None
+    where: Filter | None = None
+    settings: dict[str, Any] = Field({}, max_length=100, description="Fields of `EvaluateConfig`.")
+
+
 class FitAugmenterBody(BaseModel):
     """What to train; fields as of `Store.fit_augmenter`."""
 
@@ -153,6 +187,12 @@ async def fit_heads(request: Request, seen: SeenByFitter, body: FitBody) -> Resp
     return await start_job(request, seen, "fit", body)
 
 
+@router.post("/heads/zero-shot", status_code=202, response_model=JobAnswer, responses=ACCEPTED | answers(409))
+async def zero_shot(request: Request, seen: SeenByFitter, body: ZeroShotBody) -> Response:
+    """Make a head for tiles of words alone, as a job, where the collection's extractor has a text tower."""
+    return await start_job(request, seen, "zero-shot", body, trust_extractor=seen.service.config.trust_extractor)
+
+
 @router.get("/heads/{head}", response_model=CardAnswer, responses=answers())
 async def show_head(request: Request, seen: SeenByReader, head: str) -> Response:
     """A head's card: how it was fitted and how good it is, as `embedstore heads show --json` prints it."""
@@ -203,7 +243,6 @@ async def show_split(request: Request, seen: SeenByReader, head: str) -> Respons
     """The part of every example in each fold, with slide, patient and place; of slides that the caller sees."""
 
     def write() -> Response:
-        seen.require_names("the split of a head")
         out = io.StringIO()
         seen.service.store.head(head).write_split(out)
         disposition = f'attachment; filename="{head}-split.csv"'  # names of heads are letters, digits, ., _ and -
@@ -214,18 +253,20 @@ async def show_split(request: Request, seen: SeenByReader, head: str) -> Respons
 
 
 def _seen_rows(seen: Visible, text: str) -> str:
-    if seen.slides() is None:
+    """A split as the caller sees it: of their slides, under the names that they know."""
+    if seen.slides() is None and seen.shows_names:
         return text
-    slides = seen.slide_table(["slide_id", "patient"])
-    ids, patients = (set(slides[name].to_pylist()) for name in ("slide_id", "patient"))
-
-    def is_seen(row: Sequence[str]) -> bool:
-        _, _, _, slide, patient, *_ = row
-        return slide in ids if slide else patient in patients
-
-    lines = list(csv.reader(io.StringIO(text)))
+    header, *lines = csv.reader(io.StringIO(text))
+    columns = zip(*lines, strict=True) if lines else ((),) * len(header)
+    rows = {
+        name: pa.array([value or None for value in values], pa.string())
+        for name, values in zip(header, columns, strict=True)
+    }
+    shown = seen.table(pa.table(rows))
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([lines[0], *filter(is_seen, lines[1:])])
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(zip(*(shown[name].to_pylist() for name in header), strict=True))
     return out.getvalue()
 
 
@@ -233,6 +274,15 @@ def _seen_rows(seen: Visible, text: str) -> str:
 async def predict(request: Request, seen: SeenByFitter, head: str, body: PredictBody) -> Response:
     """Predict the tiles, slides or patients of a collection and store the predictions, as a job."""
     return await start_job(request, seen, "predict", body, head=head)
+
+
+@router.post("/evaluations", status_code=202, response_model=JobAnswer, responses=ACCEPTED | answers())
+async def evaluate_heads(request: Request, seen: SeenByFitter, body: EvaluateBody) -> Response:
+    """Evaluate heads on labelled slides that they were not fitted on, as a job; the result are the evaluations."""
+    by = body.settings.get("by")
+    if isinstance(by, str):
+        seen.shown_columns([by])
+    return await start_job(request, seen, "evaluate", body)
 
 
 class FitAgainBody(BaseModel):

@@ -87,18 +87,18 @@ def job_answer(seen: Visible, job: Job) -> JobAnswer:
     )
 
 
-async def start_job(request: Request, seen: Visible, kind: str, body: BaseModel, **names: str) -> Response:
+async def start_job(request: Request, seen: Visible, kind: str, body: BaseModel, **names: Any) -> Response:
     """Check what a body asks for, and put it into the queue; the answer is the job.
 
     Args:
-        names: Parameters that stand in the path.
+        names: Parameters that stand in the path, or that the service gives.
     """
 
     def submit() -> Job:
         asked = {**body.model_dump(mode="json", exclude_unset=True), **names}
         params, caller = dict(asked), seen.caller
         if kind == "export":
-            seen.require_names("an export")
+            seen.require_names("an export", instead=instead_of_export(asked.get("head")))
         if "where" in KINDS[kind].__dataclass_fields__:
             params["where"] = seen.where(asked.get("where"))
         elif caller.project is not None:
@@ -116,6 +116,13 @@ async def start_job(request: Request, seen: Visible, kind: str, body: BaseModel,
     job = await seen.run("exports", request, submit)
     answer = job_answer(seen, job).model_dump(mode="json")
     return json_answer(answer, status=202, headers={"Location": f"/api/jobs/{job.id}"})
+
+
+def instead_of_export(head: str | None) -> str:
+    """Where the rows of an export are that is refused."""
+    if head is None:
+        return "GET /api/collections/NAME/tiles has the tiles"
+    return f"GET /api/heads/{head}/predictions has its predictions"
 
 
 def _told(asked: dict[str, Any]) -> dict[str, Any]:

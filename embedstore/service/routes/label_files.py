@@ -4,10 +4,8 @@ import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
-import pyarrow as pa
 import pyarrow.compute as pc
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
@@ -17,7 +15,7 @@ from embedstore.labels import write_labels
 from embedstore.service.failures import answers
 from embedstore.service.routes.labels import Task, shown_labels
 from embedstore.service.visible import SeenByLabeller, SeenByReader
-from embedstore.store import Label
+from embedstore.temporary_folder import temporary_folder
 
 router = APIRouter(prefix="/api/labels", tags=["labels"])
 
@@ -83,9 +81,9 @@ async def export_labels(
         if not len(rows):
             raise LabelError(f"no label of task {task!r} is of that author; GET /api/labels shows whose there are")
         frames = {seen.shown_id(row.slide_id): row for row in seen.service.tables.ledger.slides()}
-        with TemporaryDirectory() as folder:
+        with temporary_folder("labels") as folder:
             out = Path(folder, "labels") if format == "zip" else Path(folder, f"labels.{format}")
-            write_labels(_labels_of(rows), frames, out, task=task, origin=origin)
+            write_labels(rows, frames, out, task=task, origin=origin)
             content = _zipped(out) if format == "zip" else out.read_bytes()
         headers = {"Content-Disposition": f'attachment; filename="labels.{format}"'}
         return Response(content, media_type=MEDIA_TYPES[f".{format}"], headers=headers)
@@ -143,7 +141,7 @@ async def import_labels(
         slide = None if slide_id is None else seen.slide(slide_id)
         if not dry_run:
             seen.changed("labels.import", slides=[slide] if slide else [], task=task, file=file)
-        with TemporaryDirectory() as folder:
+        with temporary_folder("labels") as folder:
             path = Path(folder, file)
             path.write_bytes(content)
             read = seen.labels().read(
@@ -152,12 +150,11 @@ async def import_labels(
                 negative=negative, within=within, unclassified=unclassified, skip_unknown_slides=skip_unknown_slides,
                 skip_invalid=skip_invalid, collection=collection,
             )  # fmt: skip
-        classes = [label.label for label in read.labels]
         return ImportAnswer(
             change=read.change,
-            labels=len(classes),
+            labels=len(read.rows),
             replaced=read.replaced,
-            counts={each: classes.count(each) for each in sorted(set(classes))},
+            counts=read.counts,
             conflicts=[seen.text(line) for line in read.conflicts[:SHOWN_CONFLICTS]],
             notes=[seen.text(note) for note in read.notes],
         )
@@ -194,11 +191,6 @@ def _class_map(pairs: Sequence[str]) -> dict[str, str]:
         if not (old and equals and new) or renamed.setdefault(old, new) != new:
             raise ConfigError(f"class_map {pair!r}: expected OLD=NEW, and each OLD once")
     return renamed
-
-
-def _labels_of(rows: pa.Table) -> list[Label]:
-    """Labels for files; they are not in the store as they are written here."""
-    return Label.from_table(rows.append_column("key", rows["label_key"]))
 
 
 def _zipped(folder: Path) -> bytes:

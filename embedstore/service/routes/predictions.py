@@ -1,10 +1,9 @@
 """Predictions of a head: as rows, and of one slide as a raster for viewers or as a file."""
 
 import hashlib
-import tempfile
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
@@ -28,8 +27,10 @@ from embedstore.service.answers import (
 )
 from embedstore.service.failures import answers
 from embedstore.service.jobs import Export, Workplace
+from embedstore.service.routes.jobs import instead_of_export
 from embedstore.service.visible import SeenByReader, Visible
 from embedstore.store import Predictions
+from embedstore.temporary_folder import make_temporary_folder
 
 router = APIRouter(prefix="/api/heads/{head}/predictions", tags=["predictions"])
 
@@ -182,7 +183,7 @@ async def export_slide(
     """
 
     def write() -> FileResponse:
-        seen.require_names("an export")
+        seen.require_names("an export", instead=instead_of_export(head))
         slide = seen.slide(slide_id)
         seen.looked(slide, "export")
         rows = _predictions(seen, head).slides().get(slide, 0)
@@ -194,19 +195,20 @@ async def export_slide(
         settings: dict[str, Any] = {"origin": origin, "merge": merge, "min_probability": min_probability}
         if format == "png":
             settings = {"of_class": of_class, "picture_px": picture_px}
-        folder = tempfile.TemporaryDirectory(prefix="embedstore-")
+        folder = make_temporary_folder("export")
         try:
             export = Export(format=format, head=head, slides=(slide,), settings=settings)
             service = seen.service
-            at = Workplace(
-                tables=service.tables, store=service.store, folder=Path(folder.name), on_progress=no_progress
-            )
+            at = Workplace(tables=service.tables, store=service.store, folder=folder, on_progress=no_progress)
             path, media_type, _ = export.write(at)
             return FileResponse(
-                path, filename=path.name, media_type=media_type, background=BackgroundTask(folder.cleanup)
+                path,
+                filename=path.name,
+                media_type=media_type,
+                background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),
             )
         except BaseException:
-            folder.cleanup()
+            shutil.rmtree(folder, ignore_errors=True)
             raise
 
     return await seen.run("exports", request, write)

@@ -1,4 +1,4 @@
-"""Search: the tiles nearest to a tile, a place, a region, a class or a vector."""
+"""Search: the tiles nearest to a tile, a place, a region, a class, words or a vector."""
 
 import json
 from dataclasses import replace
@@ -12,8 +12,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from embedstore.api import Collection
 from embedstore.errors import NotAllowedError, QueryError, TooLargeError, one_line
 from embedstore.progress import no_progress
+from embedstore.query_text import MOST_CHARACTERS
 from embedstore.search import Query as SearchQuery
-from embedstore.search import SearchConfig, away_from, many_queries, more_like, to_query
+from embedstore.search import SearchConfig, away_from, many_queries, more_like, text_query, to_query
 from embedstore.search_config import AWAY_WEIGHT, IndexSearchConfig
 from embedstore.service.answers import ARROW, OR_ARROW, arrow_answer, json_answer, json_rows, wants_arrow
 from embedstore.service.failures import answers
@@ -25,6 +26,8 @@ router = APIRouter(prefix="/api/collections/{collection}", tags=["search"])
 #: Longest vector that a query may hold, and most examples that it moves to, or away from.
 MOST_VALUES, MOST_EXAMPLES = 16_384, 100
 MOST_NEIGHBOURS = 10_000
+#: Most texts of a query by words: a text tower embeds some ten a second on a CPU.
+MOST_PROMPTS = 100
 #: Most rows of an answer to many queries.
 MOST_ROWS = 1_000_000
 
@@ -244,6 +247,38 @@ def _table_of(body: bytes) -> pa.Table:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise QueryError(f"the body is no Arrow stream ({one_line(str(error))[:100]}); expected a table") from error
     return table
+
+
+class TextBody(BaseModel):
+    """Words to search by."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"texts": ["dense lymphocytes", "an infiltrate of lymphocytes"]}}
+    )
+
+    texts: list[Annotated[str, Field(max_length=MOST_CHARACTERS)]] = Field(
+        min_length=1, max_length=MOST_PROMPTS, description="Texts that say the same; the query is their mean."
+    )
+
+
+class TextAnswer(BaseModel):
+    """Words as a query: search with its vector."""
+
+    title: str
+    vector: list[float]
+
+
+@router.post("/embed-text", response_model=TextAnswer, responses=answers(409))
+async def embed_text(request: Request, seen: SeenByReader, collection: str, body: TextBody) -> Response:
+    """Embed words with the text tower of the collection's extractor, if it has one: their vector is a query."""
+    service = seen.service
+    table = await seen.run("reads", request, lambda: service.collection(collection).table)
+
+    def make() -> Response:
+        query = text_query(table, body.texts, tower=service.extractors.text_tower(table))
+        return json_answer({"title": query.title, "vector": query.vector.tolist()})
+
+    return await seen.run("embeddings", request, make)
 
 
 @router.post("/query", response_model=QueryAnswer, responses=answers())

@@ -104,6 +104,20 @@ class Find implements StripContent {
     this.#begin({ kind: "image", digest: digestOf(), vector });
   }
 
+  /** Embed words with the text tower of the collection's extractor, and search by them. */
+  async byText(text: string): Promise<void> {
+    const collection = store.collection?.name ?? "";
+    const answer = await body(
+      client.POST("/api/collections/{collection}/embed-text", {
+        params: { path: { collection } },
+        body: { texts: [text] },
+      }),
+    );
+    const vector = packed(answer.vector);
+    keepName(vector, `“${text}”`);
+    this.#begin({ kind: "image", digest: digestOf(), vector });
+  }
+
   judge(tiles: readonly TileItem[], as: "more" | "less"): void {
     const ids = tiles.map(({ tile_id }) => tile_id);
     if (this.query && ids.length) this.#show(judged(this.query, ids, as));
@@ -194,8 +208,8 @@ class Find implements StripContent {
         return { task: start.task, label: start.label };
       case "image": {
         if (start.digest !== digestOf())
-          throw new Error("The image was embedded by the extractor of another collection. Drop it here again.");
-        const title = `image ${nameOf(start.vector) ?? "of a link"}`;
+          throw new Error("It was embedded by the extractor of another collection. Give the image or the words again.");
+        const title = nameOf(start.vector) ?? "an image or words of a link";
         return { vector: unpacked(start.vector), title } as Schemas["SearchBody"]["query"];
       }
     }
@@ -211,7 +225,7 @@ function titleOf({ start }: FindQuery): string {
     case "class":
       return `Like ${start.label} of ${start.task}`;
     case "image":
-      return `Like ${nameOf(start.vector) ?? "an image"}`;
+      return `Like ${nameOf(start.vector) ?? "an image, or words"}`;
   }
 }
 

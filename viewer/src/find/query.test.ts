@@ -57,3 +57,12 @@ test("a search sends ids as text", () => {
   expect(body).toMatchObject({ query: { tile_id: A }, more_like: [{ tile_id: B }], away_from: [{ tile_id: "3" }] });
   expect(body).toMatchObject({ k: 24, per_slide: 1, where: undefined });
 });
+
+test("an image and words are of no slide, so that none is left out until a tile is liked", () => {
+  const filters = { ...NO_FILTERS, exclude_same: "slide" as const };
+  const image: FindQuery = { start: { kind: "image", digest: "d", vector: "v" }, more: [], less: [A] };
+  const example = { vector: [1] } as never;
+  expect(bodyOf(example, image, filters).exclude_same).toBeUndefined();
+  expect(bodyOf(example, { ...image, more: [B] }, filters).exclude_same).toBe("slide");
+  expect(bodyOf({ tile_id: A }, TILE, filters).exclude_same).toBe("slide");
+});

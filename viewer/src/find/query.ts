@@ -130,15 +130,17 @@ export function whereOf({ where, tissue }: Pick<Filters, "where" | "tissue">): s
 type Example = Schemas["SearchBody"]["query"];
 
 /** The body of a search, given the example that it starts with. */
-export function bodyOf(start: Example, { more, less }: FindQuery, filters: Filters): Schemas["SearchBody"] {
+export function bodyOf(example: Example, query: FindQuery, filters: Filters): Schemas["SearchBody"] {
+  const { start, more, less } = query;
+  const ofSlides = start.kind !== "image" || more.length > 0; // an image and words are of no slide: none is left out
   const tiles = (ids: readonly string[]) => ids.map((tile_id) => ({ tile_id }));
   return {
-    query: start,
+    query: example,
     more_like: tiles(more),
     away_from: tiles(less),
     k: filters.k,
     where: whereOf(filters),
-    exclude_same: filters.exclude_same || undefined,
+    exclude_same: (ofSlides && filters.exclude_same) || undefined,
     per_slide: filters.per_slide || undefined,
     diverse: filters.diverse,
   } as Schemas["SearchBody"];

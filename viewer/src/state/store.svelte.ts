@@ -12,6 +12,8 @@ export interface Collection {
   mpp: number;
   slides: number;
   tiles: number;
+  /** Whether words can be searched by. */
+  text: boolean;
 }
 type Role = Schemas["StoreAnswer"]["role"];
 const ROLES: readonly Role[] = ["read", "label", "fit", "admin"];

@@ -26,6 +26,12 @@ test("a card of a head for slides counts slides", () => {
   expect(words.warning).toMatch(/Other slides of the same patient/);
 });
 
+test("a card of a head that is made of words does not speak of a fit", () => {
+  const words = cardWords({ ...card("patient", 40), words: {} } as unknown as Card);
+  expect(words.measured).toMatch(/Made of words, and of no label; measured on 1,234 labelled tiles/);
+  expect(words.warning).toBe(null);
+});
+
 test.each([
   ["queued", null, null, "Waits for the job before it"],
   ["running", null, null, "Begins"],

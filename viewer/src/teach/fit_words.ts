@@ -34,6 +34,9 @@ export function cardWords(card: Card): { measured: string; warning: string | nul
   const { config, groups, report } = card;
   const level = String(config.level ?? "tile");
   const tiles = `${count(report.rows)} labelled ${level}s`;
+  if ("words" in card) {
+    return { measured: `Made of words, and of no label; measured on ${tiles} of ${groups} patients.`, warning: null };
+  }
   if (by === "patient") {
     return {
       measured: `Measured on ${level === "patient" ? tiles : `${tiles} of ${groups} patients`}, each left out of the fit in turn. 95 % intervals are by patient.`,

@@ -1,6 +1,7 @@
 """What `embedstore ingest` costs a tile, beside LazySlide; how much of a network's speed is left; memory; views.
 
     python benchmarks/ingest.py cost [SLIDE...] [--lazyslide PYTHON] [--rounds 3] [--in-process]
+    python benchmarks/ingest.py place [SLIDE...] [--before CHECKOUT] [--rounds 3]
     python benchmarks/ingest.py network SLIDE [--model resnet50] [--rounds 3] [--limit-s 60]
     python benchmarks/ingest.py memory SMALL LARGE
     python benchmarks/ingest.py views [SLIDE...] [--model colour-12] [--views 4] [--rounds 3]
@@ -11,6 +12,9 @@ one command. LazySlide, from its own environment, cuts the same slides in one pr
 nothing; both in turn, within one run. Start-up is Ray's and Python's, the same for ten tiles as for ten million; it is
 measured on a blank-sized slide and given beside, so that the cost of a further tile can be told. Without slides, one
 synthetic slide is made.
+
+`place`: the same in one process, through Ray, and through Ray as an earlier checkout does, in turn: CPU time of the
+start (a blank-sized slide), CPU time of a further tile, seconds, and the memory of all processes.
 
 `network`: tiles/s through the run, from the first embedded tile to the last, beside the bare forward pass of the same
 network, on batches of the same size and with the same number of threads, in turn.
@@ -25,6 +29,7 @@ Slides of any size come from a mosaic of real tissue; pass whatever slides you h
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -40,14 +45,16 @@ HERE = Path(__file__).parent
 TILE_PX, TILE_MPP = 256, 0.5
 
 
-def ingest(slides: Sequence[str], extractor: str, *extra: str) -> tuple[Usage, dict[str, Any]]:
+def ingest(
+    slides: Sequence[str], extractor: str, *extra: str, checkout: Path = HERE.parent
+) -> tuple[Usage, dict[str, Any]]:
     """Run the command as a user does, into a store that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable, "-m", "cli.main", "ingest", *slides, "--store", f"{folder}/store", "--extractor", extractor,
             "--tile-px", str(TILE_PX), "--tile-mpp", str(TILE_MPP), "--json", *extra,
         ]  # fmt: skip
-        usage = run_measured(command, cwd=str(HERE.parent))
+        usage = run_measured(command, cwd=str(checkout), env={"PYTHONPATH": str(checkout)})
         if usage.returncode:
             raise SystemExit(f"ingest ended with {usage.returncode}: {usage.stdout}")
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
@@ -60,8 +67,8 @@ def last_line(usage: Usage, what: str) -> dict[str, Any]:
     return json.loads(usage.stdout.splitlines()[-1])
 
 
-def cost(slides: Sequence[str], lazyslide: str | None, rounds: int, in_process: bool) -> None:
-    extra = ("--in-process",) if in_process else ()
+def cost(slides: Sequence[str], lazyslide: str | None, rounds: int, in_process: bool, downsample: str) -> None:
+    extra = ("--in-process" if in_process else "--ray", *(("--downsample", "dct") if downsample == "dct" else ()))
     with tempfile.TemporaryDirectory() as folder:
         tiny = str(write_slide(f"{folder}/tiny.svs", size_px=(1024, 1024)).path)
         slides = slides or [str(write_slide(f"{folder}/synthetic.svs", size_px=(12_000, 10_000)).path)]
@@ -79,7 +86,7 @@ def cost(slides: Sequence[str], lazyslide: str | None, rounds: int, in_process: 
                 theirs_start.append(run_measured([*command, tiny]).cpu_s)
     row = {
         "slides": " ".join(Path(slide).name for slide in slides),
-        "mode": "in-process" if in_process else "ray",
+        "mode": ("in-process" if in_process else "ray") + (", dct" if downsample == "dct" else ""),
         "tiles": tiles,
         **_per_tile("embedstore", ours, ours_start, tiles),
         "lazyslide_tiles": their_tiles or "",
@@ -87,6 +94,40 @@ def cost(slides: Sequence[str], lazyslide: str | None, rounds: int, in_process: 
         "rounds": rounds,
     }
     write_row("ingest_cost", row)
+
+
+def place(slides: Sequence[str], before: Path | None, rounds: int) -> None:
+    sides = {"in-process": (HERE.parent, ["--in-process"]), "ray": (HERE.parent, ["--ray"])}
+    if before is not None:
+        sides["ray, before"] = (before, [])
+    whole: dict[str, list[Usage]] = {side: [] for side in sides}
+    start: dict[str, list[Usage]] = {side: [] for side in sides}
+    with tempfile.TemporaryDirectory() as folder:
+        tiny = str(write_slide(f"{folder}/tiny.svs", size_px=(1024, 1024)).path)
+        slides = slides or [str(write_slide(f"{folder}/synthetic.svs", size_px=(12_000, 10_000)).path)]
+        tiles = 0
+        for _ in range(rounds):
+            for side, (checkout, extra) in sides.items():
+                usage, summary = ingest(slides, "colour-12", *extra, checkout=checkout)
+                tiles = summary["tiles"]
+                whole[side].append(usage)
+                start[side].append(ingest([tiny], "colour-12", *extra, checkout=checkout)[0])
+    for side in sides:
+        costs = _per_tile(side, [usage.cpu_s for usage in whole[side]], [usage.cpu_s for usage in start[side]], tiles)
+        row = {
+            "slides": " ".join(Path(slide).name for slide in slides),
+            "side": side,
+            "tiles": tiles,
+            **{name.removeprefix(f"{side}_"): value for name, value in costs.items()},
+            "start_range": f"{min(usage.cpu_s for usage in start[side]):.1f}"
+            f"-{max(usage.cpu_s for usage in start[side]):.1f}",
+            "start_wall_s": round(statistics.median(usage.wall_s for usage in start[side]), 1),
+            "wall_s": round(statistics.median(usage.wall_s for usage in whole[side]), 1),
+            "peak_mb": round(statistics.median(usage.peak_sum_bytes for usage in whole[side]) / 1e6),
+            "load": round(os.getloadavg()[1], 1),
+            "rounds": rounds,
+        }
+        write_row("ingest_place", row)
 
 
 def _per_tile(who: str, whole_s: Sequence[float], start_s: Sequence[float], tiles: int) -> dict[str, Any]:
@@ -157,7 +198,7 @@ def views(slides: Sequence[str], model: str, count: int, rounds: int) -> None:
 def memory(small: str, large: str) -> None:
     peaks = []
     for slide in (small, large):
-        usage, summary = ingest([slide], "colour-12")
+        usage, summary = ingest([slide], "colour-12", "--ray")
         peaks.append(usage.peak_bytes)
         print(Path(slide).name, summary["tiles"], "tiles", flush=True)
     for kind in sorted(peaks[0].keys() & peaks[1].keys()):
@@ -174,16 +215,20 @@ def memory(small: str, large: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["cost", "network", "memory", "views"])
+    parser.add_argument("what", choices=["cost", "place", "network", "memory", "views"])
     parser.add_argument("slides", nargs="*", type=lambda path: str(absolute_path(path)))
     parser.add_argument("--lazyslide", metavar="PYTHON", help="Python of an environment with lazyslide.")
+    parser.add_argument("--before", type=absolute_path, metavar="CHECKOUT", help="a checkout where Ray is the default")
     parser.add_argument("--model", help="of network resnet50, of views colour-12 unless given")
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--in-process", action="store_true")
+    parser.add_argument("--downsample", choices=["area", "dct"], default="area", help="of cost")
     args = parser.parse_args()
     if args.what == "cost":
-        cost(args.slides, args.lazyslide, args.rounds, args.in_process)
+        cost(args.slides, args.lazyslide, args.rounds, args.in_process, args.downsample)
+    elif args.what == "place":
+        place(args.slides, args.before, args.rounds)
     elif args.what == "network":
         network(args.slides[0], args.model or "resnet50", args.rounds)
     elif args.what == "views":

@@ -3,9 +3,11 @@
 import csv
 import ctypes
 import datetime as dt
+import json
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from typing import Any
 
 import psutil
 
+HERE = Path(__file__).absolute().parents[1]
 RESULTS = Path(os.environ.get("EMBEDSTORE_RESULTS", Path(__file__).parent / "results"))
 POLL_S = 0.05
 _PR_SET_CHILD_SUBREAPER = 36
@@ -34,12 +37,14 @@ class Usage:
         wall_s: Seconds from start to end.
         peak_bytes: Peak private memory of each kind of process, by the process's name: resident less shared. Ray's
             shared memory, mapped by every worker, is bounded by the bytes in flight and would be counted many times.
+        peak_sum_bytes: Peak of the private memory of all processes together.
         cpu_of: CPU seconds of each kind of process.
     """
 
     cpu_s: float = 0.0
     wall_s: float = 0.0
     peak_bytes: dict[str, int] = field(default_factory=dict)
+    peak_sum_bytes: int = 0
     cpu_of: dict[str, float] = field(default_factory=dict)
     returncode: int = 0
     stdout: str = ""
@@ -58,6 +63,7 @@ def run_measured(command: Sequence[str], *, env: dict[str, str] | None = None, c
         process = subprocess.Popen(command, env={**os.environ, **(env or {})}, cwd=cwd, stdout=printed, text=True)
         me = psutil.Process()
         while process.poll() is None:
+            together = 0
             for child in me.children(recursive=True):
                 try:
                     with child.oneshot():
@@ -65,8 +71,10 @@ def run_measured(command: Sequence[str], *, env: dict[str, str] | None = None, c
                         seen[child.pid, child.create_time()] = name, times.user + times.system
                         private = memory.rss - memory.shared
                         usage.peak_bytes[name] = max(usage.peak_bytes.get(name, 0), private)
+                        together += private
                 except psutil.Error:
                     continue
+            usage.peak_sum_bytes = max(usage.peak_sum_bytes, together)
             time.sleep(POLL_S)
         printed.seek(0)
         usage.stdout = printed.read()
@@ -76,6 +84,20 @@ def run_measured(command: Sequence[str], *, env: dict[str, str] | None = None, c
         usage.cpu_s += cpu_s
         usage.cpu_of[name] = usage.cpu_of.get(name, 0.0) + cpu_s
     return usage
+
+
+def sources(beside: Path | None) -> dict[str, Path]:
+    """The checkouts to measure in turn, by what rows call them: another one, if there is one, and this."""
+    return ({} if beside is None else {"beside": beside}) | {"this": HERE}
+
+
+def measured_with(checkout: Path, script: str, *arguments: str) -> dict[str, Any]:
+    """What a script of benchmarks prints last, as JSON, when it runs in a process of its own on a checkout's code."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (checkout, HERE)))}
+    command = [sys.executable, script, *arguments]
+    done = subprocess.run(command, cwd=checkout, env=env, stdout=subprocess.PIPE, text=True, check=True)
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return row
 
 
 def _kind(process: psutil.Process) -> str:

@@ -35,7 +35,7 @@ import numpy as np
 import obstore
 from measure import absolute_path, write_row
 
-from embedstore.slides import best_level, discard_copy, fetch_ahead, local_copy, read_square, single_thread
+from embedstore.slides import best_level, discard_copy, fetch_ahead, local_copy, single_thread
 from embedstore.slides.readers.tiff_reader import TiffSlide
 
 TILE_PX, BATCH, AHEAD = 256, 64, 2
@@ -86,11 +86,10 @@ def places(slide: TiffSlide, mpp: float, share: float) -> tuple[np.ndarray, int,
 
 
 def read(slide: TiffSlide, corners: np.ndarray, edge: int, level: int) -> None:
-    edge_px = round(edge / slide.level_downsamples[level])
-    region, out = np.empty((edge_px, edge_px, 3), np.uint8), np.empty((TILE_PX, TILE_PX, 3), np.uint8)
+    out = np.empty((TILE_PX, TILE_PX, 3), np.uint8)
     slide.expect_stride(edge)
     for x, y in corners.tolist():
-        read_square(slide, (x, y), level, region=region, out=out)
+        slide.read_square((x, y), level, edge_l0=edge, out=out)
 
 
 def overview(slide: TiffSlide) -> None:

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _concurrent_commits(uri: str, writers: int, load: Load) -> dict[str, Any]:
     store = Store.create(uri)
-    Collection.create(store.uri, COLLECTION, _record(load.dim))
+    Collection.create(store.uri, COLLECTION, random_record(load.dim))
     spawn = multiprocessing.get_context("spawn")
     gate, answers = spawn.Barrier(writers + 1), spawn.Queue()
     processes = [spawn.Process(target=_write, args=(uri, i, load, gate, answers)) for i in range(writers)]
@@ -78,6 +78,7 @@ def _concurrent_commits(uri: str, writers: int, load: Load) -> dict[str, Any]:
         "slowest_commit_s": round(slowest, 2),
         "lost": len(expected.keys() - found.keys()) + len(expected.keys() - done),
         "doubled": sum(tiles != expected.get(slide) for slide, tiles in found.items()),
+        "turns": "by queue",  # rows of earlier versions: by pauses
     }
 
 
@@ -131,7 +132,7 @@ def random_batch(
     )
 
 
-def _record(dim: int) -> CollectionRecord:
+def random_record(dim: int) -> CollectionRecord:
     return CollectionRecord.from_record(
         {"tiling": {}, "extractor": {"name": "random", "dim": dim, "digest": "sha256:0"}, "request": None}
     )

@@ -12,6 +12,7 @@ with the same folder goes on where the first was cut off, and at the end it is s
 import argparse
 import datetime
 import faulthandler
+import gc
 import os
 import sys
 import time
@@ -21,7 +22,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
 #: Time for what follows a step that took longer than it should.
 GRACE_S = 60
-PARTS = ("own", "pipeline", "heads", "tuning", "augmenter", "precision", "races", "forward", "compiled", "huge")
+PARTS = (
+    "own", "pipeline", "heads", "tuning", "augmenter", "decoding", "precision", "races", "forward", "compiled", "huge"
+)  # fmt: skip
 
 
 def main() -> int:
@@ -47,6 +50,7 @@ def main() -> int:
 
     from embedstore.extractors.torch_runtime import resolve_device
 
+    gc.freeze()  # between measurements garbage is collected, which would look through all that was imported
     cv2.setNumThreads(1)  # a decoder thread each; more would only fight over the cores
     torch.set_float32_matmul_precision("high")
     device = resolve_device(arguments.device)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import decoding
 import forward
 import heads_check
 import pipeline
@@ -23,6 +24,8 @@ def steps_of(part: str, sizes: Sizes, device: torch.device, tiles: Path | None) 
         return races.own_steps(sizes, device)
     if part == "pipeline":
         return pipeline.steps(sizes, device)
+    if part == "decoding":
+        return decoding.steps(sizes, device)
     if part == "forward":
         return [step for model in sizes.models for step in forward.plain_steps(sizes, device, model)]
     if part == "heads":

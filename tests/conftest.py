@@ -4,7 +4,9 @@ import ctypes
 import gc
 import importlib.util
 import os
+import re
 import secrets
+import shutil
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -24,6 +26,17 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(10**9))
 #: Two processes side by side have a core each; threads that spin for one another cost more than they bring.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+#: Memory in which the tests keep their files, where a machine has such a folder and so much room in it, bytes.
+#: A small commit takes half the time of one on a disk: most of that is the file system's, which makes five files.
+MEMORY_FOLDER, MEMORY_FOLDER_BYTES = Path("/dev/shm"), 6 * 2**30
+if MEMORY_FOLDER.is_dir() and shutil.disk_usage(MEMORY_FOLDER).free >= MEMORY_FOLDER_BYTES:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))
+
+#: glibc keeps what was freed in pieces that fit nothing else: a process of the tests took a quarter more memory.
+#: {parameter of `mallopt`: value}: of M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, bytes.
+for _parameter, _value in {-8: 2, -3: 2**20, -1: 2**25}.items():
+    if _mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        _mallopt(_parameter, _value)
 
 
 #: Of `make test-fast`: a quarter of the examples of a property; see also `tests.marks.examples`.
@@ -33,6 +46,17 @@ hypothesis.settings.register_profile("fast", max_examples=25)
 def pytest_configure(config: pytest.Config) -> None:
     if "not slow" in config.option.markexpr:
         hypothesis.settings.load_profile("fast")
+
+
+#: Of a file all of whose tests are slow.
+ALL_SLOW = re.compile(r"^pytestmark = .*\bpytest\.mark\.slow\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import a file whose tests are all left out: some bring libraries that nobody else needs."""
+    if config.option.markexpr != "not slow and not ray" or collection_path.suffix != ".py":
+        return None
+    return True if ALL_SLOW.search(collection_path.read_text()) else None
 
 
 #: Files that take minutes, begun first: at the end one of them alone would leave the other cores idle.
@@ -61,6 +85,13 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.set_threshold(7000, 10, 30)
         gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Look for errors in what is let go once; pytest looks five times, a second each after thousands of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 
 def run_commands(example: Example) -> None:
-    """Run the commands of a block in this process; a run on Ray runs on threads instead."""
+    """Run the commands of a block in this process; an ingest too, also on a machine with a GPU."""
     for words in commands(example.parsed):
         if words[0] == "curl":
             _ask(words)

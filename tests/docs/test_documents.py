@@ -61,8 +61,8 @@ def _run(path: str, *languages: str) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _threads_instead_of_ray() -> Iterator[None]:
-    """Ingest in Python runs on threads, as it does on the command line (`run_commands`)."""
+def _one_process() -> Iterator[None]:
+    """Ingest in Python is one process also on a machine with a GPU, as on the command line (`run_commands`)."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ExecutionConfig.__init__.__kwdefaults__, "in_process", True)
         yield

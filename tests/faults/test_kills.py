@@ -30,7 +30,9 @@ def victims(driver: psutil.Process) -> list[psutil.Process]:
 def test_workers_killed_during_a_run(scene: FaultScene, tmp_path: Path):
     rng = random.Random(1)
     store = tmp_path / "store"
-    process = subprocess.Popen(command(scene.slides, scene.extractor, store), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command(scene.slides, scene.extractor, store), "--ray"], stderr=subprocess.PIPE, text=True
+    )
     driver, killed = psutil.Process(process.pid), []
     deadline = time.monotonic() + 240
     while process.poll() is None and time.monotonic() < deadline:
@@ -50,7 +52,7 @@ def test_the_driver_killed_again_and_again(scene: FaultScene, tmp_path: Path):
     store, kills = tmp_path / "store", 0
     for _ in range(12):
         process = subprocess.Popen(
-            command(scene.slides, scene.extractor, store), stderr=subprocess.DEVNULL, start_new_session=True
+            [*command(scene.slides, scene.extractor, store), "--ray"], stderr=subprocess.DEVNULL, start_new_session=True
         )
         started = time.monotonic()
         while process.poll() is None and not list(store.glob("tiles-c.lance/_versions/*")):

@@ -76,7 +76,8 @@ def nodes() -> Iterator[TwoNodes]:
             _ip("netns", "del", name)
 
 
-#: How long the cable is cut. Ray gives a node up after some 20 s; `remove_node` in test_cluster.py shows that.
+#: How long the cable is cut, seconds. Ray gives a node up after some 20 s, as `remove_node` in test_cluster.py shows;
+#: with 60 this test was tried once, and passed.
 CUT_S = 4
 
 

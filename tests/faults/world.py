@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from embedstore.errors import StoreNotFoundError
 from embedstore.store import Store
-from embedstore.store.lease import is_held
+from embedstore.store.lease_rows import is_held
 from synthetic_slides import write_slide
 from tests.object_store import ObjectStore
 

@@ -34,7 +34,7 @@ class Kind:
         name: As pytest shows it.
         inputs: What is tried.
         reader: Called once with an empty folder; gives the function that reads an input, which may raise an
-            EmbedStoreError.
+            EmbedStoreError; a `close` of that function is called at the end.
         sample: Inputs in a run of all tests, which should take about a second; `make fuzz` keeps the proportions.
     """
 
@@ -74,8 +74,10 @@ def find_faults(kind: Kind, folder: Path, *, inputs: int, seed_: int) -> list[Fa
     place.mkdir()
     in_hand = folder / "in-hand"
     with _only_here(folder):
-        read = kind.reader(place)
-        _run(kind, read, in_hand, faults, inputs=inputs, seed_=seed_)
+        with contextlib.ExitStack() as at_the_end:
+            read = kind.reader(place)
+            at_the_end.callback(getattr(read, "close", lambda: None))
+            _run(kind, read, in_hand, faults, inputs=inputs, seed_=seed_)
         written = [str(path.relative_to(folder)) for name in ("home", "here") for path in (folder / name).rglob("*")]
     if written:
         faults["written"] = Fault(what=f"files that nobody asked for: {', '.join(written[:5])}", data=b"", count=1)

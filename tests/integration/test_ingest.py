@@ -12,6 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from embedstore.export.pictures.tile_pictures import tile_pictures
+from embedstore.extractors.builtin.colour_statistics import ColourStatistics
+from embedstore.store import Store
+from tests.slides.drawings import tissue_picture, write_tiff
+
 from .conftest import PROGRAM, embedstore, embedstore_process
 
 pytestmark = pytest.mark.slow
@@ -73,6 +78,23 @@ def test_the_installed_command_keeps_data_from_talk_and_ends_with_its_code(inges
     failed = embedstore_process("status", "-s", tmp_path / "none")
     assert (failed.code, failed.out, failed.err.count("\n")) == (1, "", 1) and failed.err.startswith("error: ")
     assert embedstore_process("status", "--no-such-option").code == 2
+
+
+def test_a_collection_keeps_how_its_tiles_were_made_smaller(tmp_path: Path):
+    slide = write_tiff(tmp_path / "s.svs", tissue_picture(1400, 1100), factors=(1, 4))
+    made, store = {}, tmp_path / "dct"
+    for downsample in ("area", "dct"):
+        run = ("ingest", slide, "-s", tmp_path / downsample, "-e", "colour-12", "--in-process", "--tile-px", 64)
+        assert embedstore(*run, "--downsample", downsample).code == 0
+        made[downsample] = table(tmp_path / downsample, "colour-12-64px-0.5mpp")
+    assert made["dct"]["tile_id"].equals(made["area"]["tile_id"])
+    assert not made["dct"]["vector"].equals(made["area"]["vector"])
+    done = embedstore(*run[:3], store, *run[4:])
+    assert done.code == 1 and "tiling.downsample is 'dct' there and 'area' here" in done.err
+    assert embedstore("ls", "-s", store, "--json").json()["collections"][0]["downsample"] == "dct"
+    pictures = tile_pictures(Store(str(store)), "colour-12-64px-0.5mpp", made["dct"].to_pylist())
+    again = ColourStatistics(tile_px=64).embed(np.stack(pictures))
+    np.testing.assert_array_equal(again, vectors(made["dct"]).reshape(again.shape))
 
 
 def test_ls_and_show(ingested: Path, tmp_path: Path):

@@ -22,7 +22,7 @@ def _ingest(world: World, folder: Path) -> tuple[str, Child]:
     world.expected(task)
     store = world.store_for(task, folder)
     args = [arg for arg in task.args(store) if arg != "--in-process"]
-    return store, Child([*args, "--readers", "2"], log=folder / "log")
+    return store, Child([*args, "--readers", "2", "--ray"], log=folder / "log")
 
 
 def _processes(driver: Child, part: str) -> list[psutil.Process]:

@@ -139,6 +139,7 @@ def _clock(world: World, folder: Path, rng: random.Random) -> str:
 def short_lease(*, stop_at: int | None) -> None:
     """Leases of a few seconds; and, on another machine, stop before the n-th write. Called in the child."""
     from actors import run_record
+    from embedstore import process_identity
     from embedstore.store import lease, liveness, runs
 
     for module in (lease, liveness, runs, run_record):
@@ -146,7 +147,7 @@ def short_lease(*, stop_at: int | None) -> None:
             if hasattr(module, name):
                 setattr(module, name, seconds)
     if stop_at is not None:
-        liveness._space = lambda pid: "another boot/1"
+        process_identity._space = lambda pid: "another boot/1"
         at_write(stop_at, "SIGSTOP", after=False)
 
 

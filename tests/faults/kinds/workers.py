@@ -22,7 +22,7 @@ def _die(names: tuple[str, ...], world: World, folder: Path, rng: random.Random)
         mock.patch("actors.ingest_workers.ASK_AGAIN_S", (0.0, 0.0, 0.0)),
         mock.patch("actors.extractor_worker.load_extractor", lambda config, device: ToyExtractor()),
         # A committer that dies leaves its lease behind in a process that lives on: let it be taken.
-        mock.patch("embedstore.store.lease._Holder.lives", lambda holder: False),
+        mock.patch("embedstore.store.lease_rows.LeaseRow.lives", lambda holder: False),
     ):
         return _ingest(names, folder, rng)
 

@@ -23,6 +23,7 @@ PLACE = {"slide_id": "a.svs", "x": 10, "y": 10}
 BODIES: dict[str, Any] = {
     "collections/toy/search": {"query": PLACE, "more_like": [PLACE], "k": 3, "where": "cohort = 'A'"},
     "collections/toy/query": {"query": {"vector": [0.1, 0.2, 0.3, 0.4]}},
+    "collections/toy/embed-text": {"texts": ["dense lymphocytes"]},
     "labels/t/add": {"labels": [{"slide_id": "a.svs", "x": 10, "y": 10, "label": "yes"}]},
     "labels/t/withdraw": {"places": [{"slide_id": "a.svs"}], "keys": ["a"]},
     "labels/t/undo": {"change": "0123456789abcdef"},
@@ -102,6 +103,7 @@ def _reader(folder: Path) -> Callable[[bytes], object]:
             assert "Traceback" not in error["message"] and str(folder) not in answer.text, error
         return answer
 
+    ask.close = lambda: client.__exit__(None, None, None)  # type: ignore[attr-defined]
     return ask
 
 

@@ -1,6 +1,8 @@
 """Slides, image files and files of weights."""
 
 import io
+import json
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -19,8 +21,8 @@ from embedstore.service.pictures.uploads import MOST_UPLOAD_PX
 from embedstore.slides import SlideSource, TileReader, find_slides, plan_slide, read_image
 from embedstore.slides.image_file import decode_image
 from tests.fuzz.kind import Kind
-from tests.fuzz.mutations import changed_bytes, changed_numbers
-from tests.slides.drawings import tissue_picture, write_dicom, write_tiff
+from tests.fuzz.mutations import as_json, changed_bytes, changed_numbers, changed_tree
+from tests.slides.drawings import tissue_picture, write_dicom, write_ome_zarr, write_tiff
 
 PICTURE = tissue_picture(160, 128)
 TILING = TilingConfig(tile_px=32, mpp=0.5)
@@ -77,6 +79,54 @@ def _read_slide(folder: Path) -> Callable[[bytes], object]:
     return read
 
 
+#: The files of an OME-Zarr image that are changed one at a time, by the byte before the content of a file.
+ZARR_FILES = {
+    3: (b"0zarr.json", b"1s0/zarr.json", b"2s0/c/0/0/0"),
+    2: (b"3.zattrs", b"4s0/.zarray", b"5s0/0/0/0"),
+}
+
+
+@cache
+def _zarr_files() -> dict[bytes, bytes]:
+    with TemporaryDirectory() as name:
+        made = {}
+        for zarr_format, files in ZARR_FILES.items():
+            image = write_ome_zarr(Path(name, str(zarr_format)), PICTURE, zarr_format=zarr_format, chunk_px=64)
+            made |= {file: (image / file[1:].decode()).read_bytes() for file in files}
+        return made
+
+
+def _changed_zarr() -> st.SearchStrategy[bytes]:
+    def changed(file: bytes) -> st.SearchStrategy[bytes]:
+        data = _zarr_files()[file]
+        ways = changed_bytes(st.just(data)) | changed_numbers(st.just(data))
+        if data[:1] == b"{":
+            ways = ways | as_json(changed_tree(st.just(json.loads(data))))
+        return ways.map(lambda new: file[:1] + new)
+
+    return st.deferred(lambda: st.sampled_from(sorted(_zarr_files())).flatmap(changed))
+
+
+def _read_zarr(folder: Path) -> Callable[[bytes], object]:
+    made = {f: write_ome_zarr(folder / f"{f}.zarr", PICTURE, zarr_format=f, chunk_px=64) for f in ZARR_FILES}
+    names = {file[:1]: (made[f], file[1:].decode()) for f, files in ZARR_FILES.items() for file in files}
+
+    def read(data: bytes) -> object:
+        whole, name = names[data[:1]]
+        image = folder / "set" / "slide.zarr"
+        shutil.copytree(whole, image)
+        (image / name).write_bytes(data[1:])
+        try:
+            for source in find_slides([folder / "set"], mpp=0.5).sources:
+                plan = plan_slide(source, tiling=TILING, tissue=TissueConfig(method="all"), reading=ReadingConfig())
+                with TileReader(plan, TILING) as reader:
+                    reader.read(0, min(len(plan), 20))
+        finally:
+            shutil.rmtree(image)
+
+    return read
+
+
 def _read_image(folder: Path) -> Callable[[bytes], object]:
     def read(data: bytes) -> object:
         (folder / "image").write_bytes(data)
@@ -122,6 +172,7 @@ def _changed(seeds: Callable[[], list[bytes]]) -> st.SearchStrategy[bytes]:
 
 KINDS = [
     Kind(name="slides", inputs=_changed(_slides), reader=_read_slide, sample=40),
+    Kind(name="zarr slides", inputs=_changed_zarr(), reader=_read_zarr, sample=60),
     Kind(name="images", inputs=_changed(_images), reader=_read_image),
     Kind(name="sent images", inputs=_changed(_images), reader=_decode_sent),
     Kind(name="shown slides", inputs=_changed(_slides), reader=_show_slide, sample=30),

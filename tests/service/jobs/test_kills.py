@@ -33,12 +33,16 @@ while True:
     time.sleep(0.02)
 """
 TILES, SLIDES = 40, 12
+ENDLESS = {"model": "mlp", "steps": 10**8, "patience": 10**8}
 ASKED = [
     ("fit", {"tasks": ["tissue"], "names": ["second"], "settings": QUICK}),
     ("predict", {"head": "cells", "where": "site <> 'A'"}),
     ("export", {"format": "parquet"}),
     ("fit", {"tasks": ["grade"], "names": ["short"], "settings": {**QUICK, "model": "mean"}}),
+    # Outlives every server here, so that a kill always interrupts something.
+    ("fit", {"tasks": ["tissue"], "names": ["long"], "settings": {**QUICK, **ENDLESS}}),
 ]
+AWAITED = ASKED[:-1]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,7 @@ def test_store_is_whole_after_a_kill(tmp_path: Path, fitted_folder: Path, seed: 
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         for line in server.stdout:
-            if json.loads(line)[seed % len(ASKED)] != "queued":  # this job runs when the server is killed
+            if json.loads(line)[seed % len(AWAITED)] != "queued":  # this job runs when the server is killed
                 break
         time.sleep(random_moment.uniform(0, 0.3))
         workers = psutil.Process(server.pid).children()

@@ -64,7 +64,6 @@ class RemoteCollection:
     warm = only_at_store("Collection.warm")
     warm_facts = property(only_at_store("Collection.warm_facts"))
     cool = only_at_store("Collection.cool")
-    slide_vectors = only_at_store("Collection.slide_vectors")
 
     # -- what it holds ----------------------------------------------------------------------
 
@@ -398,6 +397,11 @@ class RemoteCollection:
             name: EncodingFacts(**{**facts, "record": EncodingRecord.from_record(facts["record"])})
             for name, facts in self._get("encodings").items()
         }
+
+    def slide_vectors(self, encoder: str) -> Table:
+        """The vectors of its slides by an encoding, by id; errors as of `embedstore.Collection.slide_vectors`."""
+        rows = self._connection.table(self._path("encodings", encoder, "vectors"))
+        return Table(rows.sort_by("slide_id"), title=f"slides of {self.name} by {encoder}")
 
     def remove_encoding(self, encoder: str) -> None:
         """Remove the vectors of its slides by an encoding; errors as of `embedstore.Collection.remove_encoding`."""

@@ -17,7 +17,6 @@ ONLY_AT_STORE = {
     "--layout` there, or export Parquet over HTTP",
     "Labels.export_benchmark": "run `embedstore label export --format` there; it writes a folder of vectors",
     "Labels.of_slides": "the project of a token says whose labels it sees",
-    "Collection.slide_vectors": "a program that reads them opens the store's folder itself",
     "Collection.warm": "whoever serves the store decides whether its collections are kept warm",
     "Collection.warm_facts": "whoever serves the store decides whether its collections are kept warm",
     "Collection.cool": "whoever serves the store decides whether its collections are kept warm",

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from embedstore.annotations import geometry_objects
 from embedstore.arrow_stream import ARROW, stream_of
+from embedstore.config import MIB
 from embedstore.errors import ConfigError
 from embedstore.service.service import service_of
 
@@ -28,6 +29,9 @@ class TableAnswer(BaseModel):
     version: str | None = Field(None, description="Of the table: pages of the same version are of one state of it.")
     rows: list[dict[str, Any]]
 
+
+#: Vectors of one answer, bytes.
+MOST_VECTOR_BYTES = 64 * MIB
 
 #: What a route that answers with `table_answer` may answer, for the OpenAPI document.
 TABLE: dict[int | str, dict[str, Any]] = {200: {"model": TableAnswer, "content": {ARROW: {}}}}

@@ -122,8 +122,17 @@ class Encoding(DerivedTable):
         table = self._table.open().to_table(columns=["slide_id", "vector"]).replace_schema_metadata(None)
         return table.filter(pc.is_in(table["slide_id"], value_set=known)).sort_by("slide_id")
 
+    def version(self) -> int:
+        """The version of its table, which each commit raises.
+
+        Raises:
+            EncodingNotFoundError: there is none.
+        """
+        self._metadata()
+        return int(self._table.open().version)
+
     def vectors(self, present: Iterable[str]) -> tuple[list[str], NDArray[np.float32]]:
-        """The same as ids, and (n, dim) vectors."""
+        """The `rows` as ids, and (n, dim) vectors."""
         rows = self.rows(present)
         flat = rows["vector"].combine_chunks().flatten().to_numpy()
         return rows["slide_id"].to_pylist(), flat.reshape(len(rows), -1)

@@ -69,6 +69,8 @@ def read_everything(store: Any, folder: Path) -> dict[str, Any]:
         "map picture": collection.map_picture(color_by="slide", picture_px=100).tobytes(),
         "similar encoded": rows(collection.similar_slides("a.svs", k=1, encoder="mean")),
         "encodings": collection.encodings,
+        "vectors of slides": rows(collection.slide_vectors("mean")),
+        "types of the vectors of slides": collection.slide_vectors("mean").to_arrow().schema,
         "similar": rows(collection.similar_slides("a.svs", k=2)),
         "region": (region.title, region.slides, region.tile_ids.tolist(), region.vector.round(6).tolist()),
         "many": [

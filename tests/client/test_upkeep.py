@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+import pyarrow as pa
 import pytest
 
 import embedstore
@@ -73,16 +74,21 @@ def test_a_project_is_told_of_its_own_slides_and_changes_no_encoding(tmp_path):
     tables = make_store(tmp_path, {"a": grid(2, 2), "b": grid(2, 2), "c": grid(2, 2)})
     for encoder, settings in (("mean", {}), ("visual-words", {"words": 2})):
         embedstore.open(tables.uri).collection().encode_slides(
-            encoder, slides=["b"], on_progress=no_progress, **settings
+            encoder, slides=["b", "c"], on_progress=no_progress, **settings
         )
     token = tables.tokens.create("of-project", role="admin", project="slide_id <> 'c'")
     with client_of(tables, token=token) as client:
         at = "/api/collections/toy/encodings"
         facts = client.get(at).json()
         assert (facts["mean"]["slides"], facts["mean"]["lacking"]) == (1, 1)
+        vectors = pa.ipc.open_stream(client.get(f"{at}/mean/vectors").content).read_all()
+        assert vectors["slide_id"].to_pylist() == ["b"] and vectors.column_names == ["slide_id", "vector"]
         sample = facts["visual-words"]["record"]["details"]["codebook_of"]
         assert sample == {"collection": "toy", "slides": 0, "tiles": 0}
         assert client.post(at, json={}).status_code == 403
         assert client.delete(f"{at}/mean").status_code == 403
     with client_of(tables, token=tables.tokens.create("all", role="admin")) as client:
         assert client.post(at, json={"encoder": "os.py:system"}).status_code == 422
+        page = pa.ipc.open_stream(client.get(f"{at}/mean/vectors", params={"offset": 1, "limit": 1}).content).read_all()
+        assert page["slide_id"].to_pylist() == ["c"] and page.schema.metadata[b"total"] == b"2"
+        assert client.get(f"{at}/none/vectors").status_code == 404

@@ -64,7 +64,7 @@ ASKS = ("/search", "/search-many", "/query", "/embed", "/embed-text", "/suggest"
 #: {parameter: values that are tried}, beside the names.
 KNOWN: dict[str, list[str]] = {
     "collection": ["toy"], "head": ["head"], "augmenter": ["augmenter"], "job_id": ["a1", "b2"],
-    "encoder": ["mean"],
+    "encoder": ["mean"], "encoding": ["mean"],
     "format": ["csv", "geojson"], "task": ["tumour"], "name": ["head"], "sort": ["slide_id", "patient"],
     "where": ["diagnosis LIKE 'b%'", "path LIKE '%bronto%'", "slide_id > 'b'", "cohort = 'B'", "cast(kind as int) = 1"],
     "columns": ["slide_id", "diagnosis"], "text": ["bront", "amber", "4711"],

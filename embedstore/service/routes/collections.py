@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from embedstore.collection_summary import TILE_COLUMNS
-from embedstore.config import MIB
 from embedstore.search.filters import TilePage, tile_page
 from embedstore.service.answers import (
+    MOST_VECTOR_BYTES,
     OR_ARROW,
     TABLE,
     Format,
@@ -27,9 +27,6 @@ from embedstore.service.routes.tiles import PixelInQuery, TileIdInPath, WithVect
 from embedstore.service.visible import SeenByReader, Visible
 
 router = APIRouter(prefix="/api/collections", tags=["collections"])
-
-#: Vectors of one answer, bytes.
-MOST_VECTOR_BYTES = 64 * MIB
 
 Version = Annotated[
     int | None, Query(ge=1, lt=1 << 63, description="Version of the first page, for those that follow it.")

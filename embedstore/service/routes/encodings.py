@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from embedstore.encoder_config import BuiltinEncoder
 from embedstore.errors import NotAllowedError
+from embedstore.service.answers import MOST_VECTOR_BYTES, OR_ARROW, Limit, Offset, arrow_answer, most_rows
 from embedstore.service.failures import answers
 from embedstore.service.routes.jobs import ACCEPTED, JobAnswer, Name, SlideNames, start_job
 from embedstore.service.visible import SeenByAdmin, SeenByFitter, SeenByReader
@@ -60,6 +61,25 @@ async def list_encodings(request: Request, seen: SeenByReader, collection: str) 
     return await seen.run("reads", request, read)
 
 
+@router.get("/{collection}/encodings/{encoding}/vectors", response_class=Response, responses=OR_ARROW | answers(409))
+async def slide_vectors(
+    request: Request, seen: SeenByReader, collection: str, encoding: str, offset: Offset = 0, limit: Limit = None
+) -> Response:
+    """The vectors of the slides that the caller sees, a row each: slide_id, vector (float32). An Arrow stream.
+
+    Its metadata has the number of rows (`total`) and the version of the encoding; pages of one version are one state.
+    """
+
+    def read() -> Response:
+        held = seen.service.tables.encoding(collection, encoding)
+        version = str(held.version())  # before the rows: a commit in between is told by the next page
+        rows = seen.table(held.rows(seen.service.collection(collection).slides), vectors=True)
+        most = min(most_rows(request, limit, arrow=True), max(1, MOST_VECTOR_BYTES // (4 * held.record().ref.dim)))
+        return arrow_answer(rows.slice(offset, most), metadata={"version": version, "total": str(len(rows))})
+
+    return await seen.run("reads", request, read)
+
+
 @router.post(
     "/{collection}/encodings", status_code=202, response_model=JobAnswer, responses=ACCEPTED | answers()
 )  # fmt: skip
@@ -68,16 +88,16 @@ async def encode_slides(request: Request, seen: SeenByFitter, collection: str, b
     return await start_job(request, seen, "encode-slides", body, collection=collection)
 
 
-@router.delete("/{collection}/encodings/{name}", status_code=204, response_class=Response, responses=answers(409))
-async def remove_encoding(request: Request, seen: SeenByAdmin, collection: str, name: str) -> None:
+@router.delete("/{collection}/encodings/{encoding}", status_code=204, response_class=Response, responses=answers(409))
+async def remove_encoding(request: Request, seen: SeenByAdmin, collection: str, encoding: str) -> None:
     """Remove an encoding: the vectors of all slides by an encoder."""
 
     def remove() -> None:
         if seen.caller.project is not None:
             raise NotAllowedError("an encoding is of the whole store; a token of a project cannot remove it")
         chosen = seen.service.collection(collection)
-        seen.service.tables.encoding(collection, name).record()  # raises before the log says that it is removed
-        seen.changed("encoding.remove", collection=collection, name=name)
-        chosen.remove_encoding(name)
+        seen.service.tables.encoding(collection, encoding).record()  # raises before the log says that it is removed
+        seen.changed("encoding.remove", collection=collection, name=encoding)
+        chosen.remove_encoding(encoding)
 
     await seen.run("writes", request, remove)

@@ -16,6 +16,8 @@ from tests.service.jobs.waiting import until
 
 #: Of a fit that takes no time.
 QUICK = {"bootstrap": 0, "split": {"folds": 3}}
+#: Of a fit that never ends by itself, however quick the machine.
+ENDLESS = {"model": "mlp", "steps": 10**8, "patience": 10**8, "split": {"folds": 3}}
 
 
 @dataclass(frozen=True)

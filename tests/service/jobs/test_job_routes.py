@@ -11,7 +11,7 @@ import pytest
 from embedstore.export import PredictionRaster
 from embedstore.service.answers import ARROW
 from embedstore.store import Job
-from tests.service.jobs.conftest import QUICK, Jobs
+from tests.service.jobs.conftest import ENDLESS, QUICK, Jobs
 from tests.service.jobs.waiting import until
 
 pytestmark = pytest.mark.slow  # they share a worker, whose start takes seconds
@@ -155,13 +155,14 @@ def test_what_cannot_be_is_refused_in_one_shape(jobs: Jobs, predicted: Job, meth
 
 
 def test_jobs_are_listed_and_cancelled(jobs: Jobs, fitted: Job):
-    slow = {"tasks": ["tissue"], "names": ["slow"], "settings": {"model": "mlp", "bootstrap": 200_000}}
-    first = jobs.client.post("/api/heads", json=slow).json()
+    endless = {"tasks": ["tissue"], "names": ["slow"], "settings": ENDLESS}
+    first = jobs.client.post("/api/heads", json=endless).json()
     second = jobs.client.post("/api/compact", json={}).json()
     waiting = jobs.client.get("/api/jobs", params={"state": "queued"}).json()
     assert 'embedstore_jobs{state="queued"}' in jobs.client.get("/metrics").text
     assert second["id"] in [job["id"] for job in waiting]
     assert jobs.client.post(f"/api/jobs/{second['id']}/cancel").json()["state"] == "cancelled"
+    until(lambda: jobs.manager.get(first["id"]).state == "running")
     jobs.client.post(f"/api/jobs/{first['id']}/cancel")
     until(lambda: jobs.manager.get(first["id"]).is_finished)
     ended = jobs.client.get(f"/api/jobs/{first['id']}").json()

@@ -15,8 +15,8 @@ from embedstore import api
 from embedstore.service.jobs import Compact, JobManager
 from embedstore.store import Store
 from tests.heads.scene import make_store
-from tests.service.jobs.conftest import QUICK
-from tests.service.jobs.waiting import until
+from tests.service.jobs.conftest import ENDLESS, QUICK
+from tests.service.jobs.waiting import ended, until
 
 SERVER = """
 import json, sys, time
@@ -33,14 +33,13 @@ while True:
     time.sleep(0.02)
 """
 TILES, SLIDES = 40, 12
-ENDLESS = {"model": "mlp", "steps": 10**8, "patience": 10**8}
 ASKED = [
     ("fit", {"tasks": ["tissue"], "names": ["second"], "settings": QUICK}),
     ("predict", {"head": "cells", "where": "site <> 'A'"}),
     ("export", {"format": "parquet"}),
     ("fit", {"tasks": ["grade"], "names": ["short"], "settings": {**QUICK, "model": "mean"}}),
     # Outlives every server here, so that a kill always interrupts something.
-    ("fit", {"tasks": ["tissue"], "names": ["long"], "settings": {**QUICK, **ENDLESS}}),
+    ("fit", {"tasks": ["tissue"], "names": ["long"], "settings": ENDLESS}),
 ]
 AWAITED = ASKED[:-1]
 
@@ -68,7 +67,7 @@ def test_store_is_whole_after_a_kill(tmp_path: Path, fitted_folder: Path, seed: 
         time.sleep(random_moment.uniform(0, 0.3))
         workers = psutil.Process(server.pid).children()
         server.kill()
-    until(lambda: not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers))
+    until(lambda: all(map(ended, workers)))
 
     manager = JobManager(store, spool=spool)
     manager.start()

@@ -1,6 +1,7 @@
 """Jobs from the queue to their end, in a worker that fits, predicts and exports."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -28,15 +29,15 @@ from embedstore.store import Job, Store
 from embedstore.store.removal import remove_slides
 from embedstore.store.table import now
 from tests.heads.scene import make_store
-from tests.service.jobs.conftest import Jobs
-from tests.service.jobs.waiting import until
+from tests.service.jobs.conftest import ENDLESS, Jobs
+from tests.service.jobs.waiting import ended, until
 
 pytestmark = pytest.mark.slow  # they share a worker, whose start takes seconds
 
 
-def slow_fit(name: str) -> Fit:
-    """A fit that takes minutes, unless it is ended."""
-    return Fit(tasks=("tissue",), names=(name,), settings={"model": "mlp", "bootstrap": 200_000})
+def endless_fit(name: str) -> Fit:
+    """A fit that goes on until it is ended."""
+    return Fit(tasks=("tissue",), names=(name,), settings=ENDLESS)
 
 
 def test_fit_saves_a_head_and_tells_its_metrics(jobs: Jobs, fitted: Job):
@@ -99,31 +100,31 @@ def test_job_that_fails_says_why_and_the_next_one_runs(jobs: Jobs, predicted: Jo
 
 
 def test_cancelling_ends_what_runs_and_takes_out_what_waits(jobs: Jobs, fitted: Job):
-    running = jobs.manager.submit(slow_fit("never"), caller="ann")
+    running = jobs.manager.submit(endless_fit("never"), caller="ann")
     waiting = jobs.manager.submit(Compact(), caller="ann")
     until(lambda: jobs.manager.get(running.id).progress is not None)
     assert jobs.manager.cancel(waiting.id).message == "it was cancelled before it began; nothing was written"
     jobs.manager.cancel(running.id)
     until(lambda: jobs.manager.get(running.id).is_finished)
-    ended = jobs.manager.get(running.id)
-    assert (ended.state, ended.message) == ("cancelled", "it was cancelled: nothing was written")
-    assert jobs.manager.cancel(running.id) == ended  # once more changes nothing
+    job = jobs.manager.get(running.id)
+    assert (job.state, job.message) == ("cancelled", "it was cancelled: nothing was written")
+    assert jobs.manager.cancel(running.id) == job  # once more changes nothing
     assert "never" not in jobs.store.heads.names() and jobs.finished(Compact()).state == "done"
 
 
 def test_worker_that_is_killed_fails_its_job_alone(jobs: Jobs, fitted: Job):
-    running = jobs.manager.submit(slow_fit("killed"), caller="ann")
+    running = jobs.manager.submit(endless_fit("killed"), caller="ann")
     until(lambda: jobs.manager.get(running.id).progress is not None)
     os.kill(jobs.manager._live[running.id].worker.pid, signal.SIGKILL)
     until(lambda: jobs.manager.get(running.id).is_finished)
-    ended = jobs.manager.get(running.id)
-    assert ended.state == "failed" and "memory runs out; nothing was written" in ended.message
+    job = jobs.manager.get(running.id)
+    assert job.state == "failed" and "memory runs out; nothing was written" in job.message
     assert jobs.finished(Compact()).state == "done"
 
 
 def test_callers_take_turns_and_the_queue_has_an_end(jobs: Jobs, fitted: Job, monkeypatch):
     monkeypatch.setattr(manager, "MOST_QUEUED_EACH", 3)
-    first = jobs.manager.submit(slow_fit("turns"), caller="ann")
+    first = jobs.manager.submit(endless_fit("turns"), caller="ann")
     until(lambda: jobs.manager.get(first.id).state == "running")
     waiting = [jobs.manager.submit(Compact(), caller=caller) for caller in ("ann", "ann", "ann", "bob")]
     with pytest.raises(JobsFullError, match="3 of your jobs wait"):
@@ -148,7 +149,11 @@ def test_changes_come_as_they_happen_and_not_twice(jobs: Jobs, fitted: Job):
 
 def _workers() -> list[psutil.Process]:
     """The workers of jobs among the children of this process, which may read slides in others."""
-    return [each for each in psutil.Process().children() if "job_server" in " ".join(each.cmdline())]
+    found = []
+    for each in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            found += [each] * ("job_server" in " ".join(each.cmdline()))
+    return found
 
 
 def test_worker_that_has_grown_is_replaced(jobs: Jobs, fitted: Job, monkeypatch):
@@ -156,7 +161,7 @@ def test_worker_that_has_grown_is_replaced(jobs: Jobs, fitted: Job, monkeypatch)
     (before,) = _workers()
     monkeypatch.setattr(manager, "WORKER_BYTES", 1)
     jobs.finished(Compact())
-    until(lambda: not before.is_running() and len(_workers()) == 1)
+    until(lambda: ended(before) and len(_workers()) == 1)
     assert jobs.finished(Compact()).state == "done"
 
 

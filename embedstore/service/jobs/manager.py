@@ -177,11 +177,13 @@ class JobManager:
         """A job, and a mark that changes whenever it does."""
         with self._changed:
             live = self._live.get(job_id)
-            if live is not None:
+            if live is not None and not live.job.is_finished:
                 return live.job, f"{self.server[-8:]}-{live.revision}"
-        with self._writing:
-            job = self._tables.jobs.get(job_id)
-        return job, f"{job.server[-8:]}-{job.state}"
+            ended = live and live.job
+        if (job := ended) is None:
+            with self._writing:
+                job = self._tables.jobs.get(job_id)
+        return job, f"{job.server[-8:]}-{job.state}"  # the same before and after a job that has ended is let go
 
     def all(self) -> list[Job]:
         """All jobs of the store, the newest first."""

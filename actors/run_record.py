@@ -52,8 +52,9 @@ class RunRecord:
         self._runs, self._run, self._threaded = runs, run, threaded
         self._observer = Observer()
         self._in_hand: frozenset[str] = frozenset()
+        self._offers, self._told = 0, -1  # how often slides were offered, and the last of these that others know
         self._began = time.monotonic()
-        self._wake, self._ending, self._answered = threading.Event(), threading.Event(), threading.Event()
+        self._wake, self._ending = threading.Event(), threading.Event()
         self._lock = threading.Lock()  # an exchange at a time
         self._state: RunState = "stopped"
         self._thread = threading.Thread(target=self._beat, name=f"run-{run.run_id}", daemon=True)
@@ -86,7 +87,7 @@ class RunRecord:
     def offer(self, slide_ids: Iterable[str], *, wait: bool = False) -> None:
         """Name all slides that the run has in hand, and those that it wants; `answered` once others were asked."""
         self._in_hand = frozenset(slide_ids)
-        self._answered.clear()
+        self._offers += 1
         if wait or not self._threaded:
             through_outages(self._exchange)()
         else:
@@ -95,7 +96,7 @@ class RunRecord:
     @property
     def answered(self) -> bool:
         """Whether what was offered last is known to others, and `theirs` is what they had named then."""
-        return self._answered.is_set()
+        return self._told == self._offers
 
     @property
     def theirs(self) -> set[str]:
@@ -129,15 +130,14 @@ class RunRecord:
     def _exchange(self) -> None:
         """Write the row, then read those of others."""
         with self._lock:
-            offered = self._in_hand
+            offers = self._offers  # before what is written: an offer that comes meanwhile is not answered
             row = self._as_now()
             self._runs.record(row)
             if self.metrics is not None:
                 self.metrics.update(row)
             self.others, all_ids = self._runs.others(self._run.collections, self._observer, but=self._run.run_id)
             self.seen = all_ids - self._earlier
-            if offered is self._in_hand:
-                self._answered.set()
+            self._told = offers
 
     def _beat(self) -> None:
         while not self._ending.is_set():
@@ -151,7 +151,7 @@ class RunRecord:
             except Exception as error:  # the next one tries again, long before the run counts as dead
                 log.info("could not write the row of run %s: %s", self._run.run_id, error)
                 self._ending.wait(1.0)
-                if not self._answered.is_set():
+                if not self.answered:
                     self._wake.set()
 
     def _stop(self) -> None:

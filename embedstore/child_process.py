@@ -21,6 +21,8 @@ from embedstore.errors import ProcessEndedError, RunError
 
 #: Processes of a kind that wait for their next file: a start takes 0.3 to 0.5 s.
 MOST_IDLE = 4
+#: A process that closes its connection has this long to end by itself, seconds: its exit code tells what happened.
+ENDING_S = 20.0
 #: Libraries start a thread a core otherwise, with address space for each.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -94,6 +96,9 @@ class ChildProcess:
                 raise ProcessEndedError(self._how)
             result, error = self._connection.recv()
         except (EOFError, OSError) as error:
+            if not self._how:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(ENDING_S)
             self.end()
             self._how = self._how or _how_ended(self._process.returncode, self._most_cpu_s)
             raise ProcessEndedError(self._how) from error

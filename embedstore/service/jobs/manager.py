@@ -177,10 +177,10 @@ class JobManager:
         """A job, and a mark that changes whenever it does."""
         with self._changed:
             live = self._live.get(job_id)
+            job = live.job if live is not None else None
             if live is not None and not live.job.is_finished:
                 return live.job, f"{self.server[-8:]}-{live.revision}"
-            ended = live and live.job
-        if (job := ended) is None:
+        if job is None:
             with self._writing:
                 job = self._tables.jobs.get(job_id)
         return job, f"{job.server[-8:]}-{job.state}"  # the same before and after a job that has ended is let go

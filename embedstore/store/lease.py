@@ -101,11 +101,13 @@ class Lease:
 
     def _take(self, wait_s: float) -> None:
         began, observer, turn = time.monotonic(), Observer(), Turn(self.owner)
+        seen_at = math.nan  # when those who may be dead were first seen, after a look that may have taken long
         speak_at = began + (SPEAK_S if wait_s < math.inf else math.inf)
         last, pause_s = "", SHORTEST_PAUSE_S
         while True:
             asked_at = time.monotonic()
             holder, queue = self._look()
+            seen_at = time.monotonic() if math.isnan(seen_at) else seen_at
             ahead = turn.ahead(queue)
             free = holder is None or self._is_dead(holder, observer, asked_at)
             if turn.has_come(ahead, free=free, asked_at=asked_at):
@@ -116,7 +118,7 @@ class Lease:
                 continue
             busy = ahead[0] if holder is None or free else holder
             unsure = not free and observer.may_be_dead(busy.owner, busy.beat)
-            least_s = EXPIRY_S + 1 if unsure else PATIENCE_S + 1 if free else 0.0
+            least_s = seen_at - began + EXPIRY_S + 1 if unsure else PATIENCE_S + 1 if free else 0.0
             if self._give_up() or asked_at >= began + max(wait_s, least_s):
                 raise StoreBusyError(
                     f"table {self.name!r} is being written by {busy}; wait for it to end, or stop it and run this "

@@ -53,10 +53,11 @@ def test_a_free_lease_is_left_to_the_first_and_not_for_ever(leases: Table):
 
 def test_whoever_waited_first_is_next(store: Store, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("embedstore.store.lease.QUEUE_AFTER_S", 0.0)
+    monkeypatch.setattr("embedstore.store.lease_rows.PATIENCE_S", 600.0)  # a thread may stand still for a while
     took: list[int] = []
 
     def take(number: int) -> None:
-        with Lease(store.uri, "t"):
+        with Lease(store.uri, "t", wait_s=600):
             took.append(number)
 
     threads = [threading.Thread(target=take, args=(number,)) for number in range(3)]

@@ -75,10 +75,9 @@ def test_a_lease_of_another_machine_is_waited_for_until_its_owner_is_surely_dead
 ):
     Lease(store.uri, "t").release()
     hold(store, process=ELSEWHERE)
-    began = time.monotonic()
-    with pytest.raises(StoreBusyError, match="process 1 on node since"):
+    with monkeypatch.context() as patch, pytest.raises(StoreBusyError, match="process 1 on node since"):
+        patch.setattr(time, "sleep", lambda seconds: pytest.fail("it was waited for"))
         Lease(store.uri, "t", wait_s=0)  # its beat is new
-    assert time.monotonic() - began < 5
     Table(store.uri, "leases").delete("true")
     monkeypatch.setattr("embedstore.store.lease.EXPIRY_S", 0.2)
     monkeypatch.setattr("embedstore.store.liveness.EXPIRY_S", 0.2)
@@ -98,7 +97,7 @@ def test_leases_of_an_older_version_are_understood(store: Store, monkeypatch: py
     with pytest.raises(StoreBusyError, match="process 1 on node since"):
         Lease(store.uri, "t", wait_s=0)
     monkeypatch.setattr("embedstore.store.liveness.EXPIRY_S", 0.2)
-    Lease(store.uri, "t", wait_s=2).release()
+    Lease(store.uri, "t", wait_s=60).release()
     assert "process" in Table(store.uri, "leases").column_names()
     assert not is_held(store.uri, "t")
 
@@ -167,7 +166,7 @@ def test_of_two_containers_with_one_host_name_the_second_does_not_take_the_lease
     assert first.stdout.readline() == "taken\n"
     second = subprocess.run([*container, "1"], check=False, capture_output=True, text=True, input="")
     assert "StoreBusyError: table 't' is being written by process 1 on" in second.stderr
-    first.communicate("", timeout=30)
+    first.communicate("", timeout=300)
     assert first.returncode == 0
     third = subprocess.run([*container, "1"], check=False, capture_output=True, text=True, input="")
     assert third.stdout == "taken\n", third.stderr

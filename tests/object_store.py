@@ -135,7 +135,12 @@ class _Server:
         self.counts: Counter[str] = Counter()
         self._over = threading.Event()
         self.fail()
-        self._listen(port=0)
+        # A port that is kept while the server is away: nobody else gets it, and who connects to it is refused.
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", 0))
+        self.port: int = self._kept.getsockname()[1]
+        self._listen()
 
     def fail(self, **faults: Any) -> None:
         with self._deciding:
@@ -158,7 +163,7 @@ class _Server:
         self._over.set()
 
     def come_back(self) -> None:
-        self._listen(self.port)
+        self._listen()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
@@ -198,7 +203,7 @@ class _Server:
                 self.counts[kind or "delay"] += 1
             return kind, faults, self._over
 
-    def _listen(self, port: int) -> None:
+    def _listen(self) -> None:
         from moto.server import MotoRequestHandler
         from werkzeug.serving import make_server
 
@@ -209,8 +214,7 @@ class _Server:
             def log_error(self, *args: Any) -> None:
                 """Resets are meant."""
 
-        self._server = make_server("127.0.0.1", port, self, threaded=True, request_handler=Handler)  # type: ignore[arg-type]
-        self.port: int = self._server.port
+        self._server = make_server("127.0.0.1", self.port, self, threaded=True, request_handler=Handler)  # type: ignore[arg-type]
         self._away = False
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 

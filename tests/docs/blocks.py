@@ -100,7 +100,7 @@ class _Served:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.communicate(timeout=30)
+            self._process.communicate(timeout=300)
             self._process = None
 
 
@@ -111,7 +111,7 @@ def _ask(words: list[str]) -> None:
     """Run a curl command against the service that the document started, and expect success."""
     assert SERVED.address, f"`{shlex.join(words)}` asks no service that this document started"
     words = [word.replace(ADDRESS, SERVED.address) for word in words]
-    done = subprocess.run([*words, "--fail-with-body"], capture_output=True, check=False, timeout=60)
+    done = subprocess.run([*words, "--fail-with-body"], capture_output=True, check=False, timeout=300)
     assert done.returncode == 0, f"`{shlex.join(words)}`: {done.stdout.decode()}{done.stderr.decode()}"
 
 

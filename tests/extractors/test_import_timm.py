@@ -7,7 +7,9 @@ import pytest
 
 
 def run(code: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [sys.executable, *flags, "-c", code], capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 @pytest.mark.slow

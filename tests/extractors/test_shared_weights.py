@@ -73,5 +73,5 @@ def test_two_workers_that_start_together_download_from_the_hub_once(tmp_path: Pa
         subprocess.Popen([sys.executable, "-c", WORKER], env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    assert [worker.communicate(timeout=120)[0].strip() for worker in workers] == [str(3 << 20)] * 2
+    assert [worker.communicate(timeout=300)[0].strip() for worker in workers] == [str(3 << 20)] * 2
     assert hub.communicate()[0].split() == ["1"]

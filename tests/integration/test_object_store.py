@@ -86,7 +86,7 @@ def test_a_command_on_an_object_store_that_hangs_ends(
 ):
     object_store.fail(Faults(delay_s=1000))
     done = subprocess.run(
-        [PROGRAM, "ls", "-s", f"{bucket}/store"], capture_output=True, text=True, timeout=120,
+        [PROGRAM, "ls", "-s", f"{bucket}/store"], capture_output=True, text=True, timeout=300,
         env=os.environ | {"AWS_READ_TIMEOUT": "1s", "OBJECT_STORE_CLIENT_RETRY_TIMEOUT": "1"},
     )  # fmt: skip
     assert done.returncode == 1 and "the object store does not answer" in done.stderr, done.stderr

@@ -125,7 +125,7 @@ def modules_after(*names: str) -> set[str]:
     code = "import importlib, json, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
     code += "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     done = subprocess.run(
-        [sys.executable, "-c", code, *names], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", code, *names], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, f"import of {', '.join(names)} failed:\n{done.stderr}"
     return set(json.loads(done.stdout.splitlines()[-1]))

@@ -37,7 +37,7 @@ async def test_calls_wait_for_their_turn_and_not_for_other_kinds_of_work():
 
     def picture() -> str:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(300)
         return "picture"
 
     done: list[str] = []
@@ -65,7 +65,7 @@ async def test_a_client_that_goes_before_its_turn_is_not_served():
             await limits.run(limits.searches, gone, lambda: calls.append("served"))  # type: ignore[arg-type]
 
     async with anyio.create_task_group() as group:
-        group.start_soon(limits.run, limits.searches, Client(), lambda: go_on.wait(10))
+        group.start_soon(limits.run, limits.searches, Client(), lambda: go_on.wait(300))
         await anyio.sleep(0)
         group.start_soon(goes)
         while not limits.searches.statistics().tasks_waiting:

@@ -37,7 +37,7 @@ def folders(tmp_path: Path) -> list[Path]:
 
 
 def until(holds: Any) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -74,7 +74,7 @@ def test_what_is_removed_is_gone_at_once_and_what_is_new_is_there(planted, monke
     collection.warm()
     go = threading.Event()
     advance = warm.brought_to
-    monkeypatch.setattr(warm, "brought_to", lambda *args: (go.wait(30), advance(*args))[1])
+    monkeypatch.setattr(warm, "brought_to", lambda *args: (go.wait(300), advance(*args))[1])
     assert found(collection) == {"s0", "s1", "s2", "s3"} and answers_hot(collection)
     remove_slides(Store.open(planted[0].uri), ["s1"])
     assert found(collection) == {"s0", "s2", "s3"} and not answers_hot(collection)
@@ -244,14 +244,14 @@ def test_a_store_that_nobody_holds_any_more_keeps_nothing_warm(planted):
     (thread,) = [each for each in threading.enumerate() if each.name == "warm-toy"]
     del store
     gc.collect()
-    thread.join(10)
+    thread.join(300)
     assert not thread.is_alive()
 
 
 @pytest.mark.slow
 def test_a_process_may_end_while_it_is_being_made(planted, tmp_path: Path):
     code = "import embedstore, sys; embedstore.open(sys.argv[1]).collection().warm(wait=False)"
-    done = subprocess.run([sys.executable, "-c", code, planted[0].uri], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, planted[0].uri], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
 
 

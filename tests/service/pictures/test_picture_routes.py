@@ -157,7 +157,7 @@ def test_a_wall_of_thumbnails_does_not_hold_a_search_up(scene: Store, monkeypatc
 
         def make() -> bytes:
             busy.release()
-            assert freed.wait(30)
+            assert freed.wait(300)
             return b"picture"
 
         return Picture(path=picture.path, tag=picture.tag, at_hand=lambda: None, make=make)
@@ -169,7 +169,7 @@ def test_a_wall_of_thumbnails_does_not_hold_a_search_up(scene: Store, monkeypatc
         slides = ("case 1/a.svs", "damaged.svs")
         wall = [pool.submit(client.get, f"/api/slides/{slides[i % 2]}/thumbnail?edge={100 + i}") for i in range(24)]
         try:
-            assert busy.acquire(timeout=30) and busy.acquire(timeout=30)
+            assert busy.acquire(timeout=300) and busy.acquire(timeout=300)
             service: Service = client.app.state.service  # type: ignore[attr-defined]
             vector = np.ones(12).tolist()
             found = client.post("/api/collections/toy/search", json={"query": {"vector": vector}, "k": 1})
@@ -190,7 +190,7 @@ def test_a_slide_that_hangs_leaves_other_slides_their_turn(scene: Store, monkeyp
 
         def make() -> bytes:
             hanging.release()
-            assert freed.wait(30)
+            assert freed.wait(300)
             return picture.make()
 
         return replace(picture, make=make) if file.name == "damaged.svs" else picture
@@ -199,7 +199,7 @@ def test_a_slide_that_hangs_leaves_other_slides_their_turn(scene: Store, monkeyp
     with client_of(scene, settings={"pictures": 4}) as client, ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(client.get, f"/api/slides/damaged.svs/thumbnail?edge={100 + i}") for i in range(8)]
         try:
-            assert hanging.acquire(timeout=30) and hanging.acquire(timeout=30)
+            assert hanging.acquire(timeout=300) and hanging.acquire(timeout=300)
             assert client.get("/api/slides/case 1/a.svs/thumbnail?edge=70").status_code == 200
             assert not hanging.acquire(blocking=False)
         finally:
@@ -212,7 +212,7 @@ def test_a_file_system_that_hangs_does_not_hold_the_tables_up(scene: Store, monk
 
     def hangs(self: SlideFile) -> str:
         asked.release()
-        assert freed.wait(30)
+        assert freed.wait(300)
         return stamp(self)
 
     monkeypatch.setattr(SlideFile, "stamp", hangs)
@@ -221,7 +221,7 @@ def test_a_file_system_that_hangs_does_not_hold_the_tables_up(scene: Store, monk
         lookups = client.app.state.service.limits.files.total_tokens  # type: ignore[attr-defined]
         wall = [pool.submit(client.get, "/api/slides/case 1/a.svs/thumbnail") for _ in range(lookups + 5)]
         try:
-            assert all(asked.acquire(timeout=30) for _ in range(lookups))
+            assert all(asked.acquire(timeout=300) for _ in range(lookups))
             assert client.get("/api/slides").json()["total"] == 4
         finally:
             freed.set()

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -60,17 +59,15 @@ def test_what_a_file_does_to_its_process_is_an_error_of_the_slide(fresh, monkeyp
 
 
 def test_a_process_that_does_not_answer_is_not_waited_for(fresh, monkeypatch, drawn_slide):
-    monkeypatch.setattr(slide_process, "CODE", WITH.format(deed="time.sleep(60)"))
+    monkeypatch.setattr(slide_process, "CODE", WITH.format(deed="time.sleep(10_000)"))
     monkeypatch.setattr(slide_process, "ANSWER_S", 0.1)
-    began = time.monotonic()
-    with pytest.raises(SlideFormatError, match="gave no answer within"):
+    with pytest.raises(SlideFormatError, match=r"gave no answer within 0\.1 s"):
         open_slide(drawn_slide())
-    assert time.monotonic() - began < 5
 
 
 def test_a_decoder_that_waits_for_itself_is_given_up_sooner(fresh, monkeypatch, drawn_slide):
     """fastslide does on some damaged files; it takes no CPU time then, which has a limit."""
-    monkeypatch.setattr(slide_process, "CODE", WITH.format(deed="time.sleep(60)"))
+    monkeypatch.setattr(slide_process, "CODE", WITH.format(deed="time.sleep(10_000)"))
     monkeypatch.setattr(slide_process, "FASTSLIDE_ANSWER_S", 0.1)
     with pytest.raises(SlideFormatError, match=r"gave no answer within 0\.1 s"):
         open_slide(drawn_slide(), reader="fastslide")
@@ -92,7 +89,7 @@ def test_a_process_reads_one_slide_after_another_unless_it_ended(fresh, drawn_sl
             pids.append(slide._process._process.pid)
     assert pids[0] == pids[1]
     os.kill(pids[0], signal.SIGKILL)  # as a system does that runs out of memory
-    time.sleep(0.1)
+    os.waitid(os.P_PID, pids[0], os.WEXITED | os.WNOWAIT)
     with open_slide(drawn_slide()) as slide:
         assert slide._process._process.pid != pids[0]
     with open_slide(drawn_slide()) as one, open_slide(drawn_slide()) as other:
@@ -121,7 +118,7 @@ slide_server.serve(int(sys.argv[1]), int(sys.argv[2]))
     ("deed", "message"),
     [
         ("import os; os.abort()", r"the image: the process that decoded it crashed \(Aborted\); save it again"),
-        ("time.sleep(60)", "gave no answer within 0.5 s"),
+        ("time.sleep(10_000)", "gave no answer within 0.5 s"),
         slow("raise ValueError", "ended with exit code 1"),
     ],
 )
@@ -130,7 +127,7 @@ def test_what_an_image_does_to_its_process_is_an_error(fresh, monkeypatch, deed,
     process = slide_process._SlideProcess()
     monkeypatch.setattr(slide_process, "_idle", [process])
     with pytest.raises(RegionReadError, match=message):
-        read_image_apart(b"image", answer_s=0.5 if "sleep" in deed else 30)
+        read_image_apart(b"image", answer_s=0.5 if "sleep" in deed else 300)
     assert not process.usable
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from measure import write_row
 
 from actors.committer import CommitBatch, Committer
-from embedstore.store import Collection, CollectionRecord, FragmentWriter, Outcome, SlideRow, Store
+from embedstore.store import Collection, CollectionRecord, FragmentWriter, Outcome, SlideRow, Store, ViewRows
 
 COLLECTION = "c"
 #: What a reader waits for another to be ready, seconds.
@@ -106,9 +106,10 @@ def _write(uri: str, number: int, load: Load, gate: Any, answers: Any) -> None:
 
 
 def random_batch(
-    collection: Collection, names: list[str], tiles: int, *, seed: int, run_id: str | None = None
-) -> CommitBatch:
-    """Slides of so many tiles whose rows mean nothing."""
+    collection: Collection, names: list[str], tiles: int, *, seed: int, run_id: str | None = None,
+    views: ViewRows | None = None,
+) -> CommitBatch:  # fmt: skip
+    """Slides of so many tiles whose rows mean nothing, nor those of their views, if there are to be any."""
     fragments, rng, schema = [], np.random.default_rng(seed), collection.schema
     for name in names:
         writer = FragmentWriter(
@@ -119,8 +120,12 @@ def random_batch(
             xy_l0=np.stack([np.arange(tiles) * 512, np.zeros(tiles)], axis=1).astype(np.int32),
             edge_l0=512,
             tissue=np.ones(tiles, np.float32),
+            views=views,
         )
         writer.put(np.arange(tiles), rng.normal(size=(tiles, collection.dim)).astype(np.float16))
+        if views is not None:
+            rows = tiles * views.config.count
+            writer.put_views(np.arange(rows), rng.normal(size=(rows, collection.dim)).astype(np.float16))
         fragments.append(writer.finish())
     return CommitBatch(
         fragments=tuple(fragments),

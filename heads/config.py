@@ -21,6 +21,8 @@ MOST_SUGGESTED = 500
 MOST_MISTAKES = 10_000
 #: Models that L-BFGS fits: they are linear in what it optimises.
 LBFGS_MODELS = ("linear", "mean", "max")
+#: The model of a head that is made of words.
+ZERO_SHOT = "zero-shot"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,6 @@ from embedstore.encoding_record import EncoderRef
 from embedstore.store import PredictionFacts, StoredHead
 from heads.evaluation.calibration import decide
 from heads.networks.ensemble import Ensemble
-from heads.networks.models import from_arrays, make_network, to_arrays
 from heads.record import HeadRecord
 
 _PARAMETER = "parameter."
@@ -85,7 +84,7 @@ class Head:
 
     def to_bytes(self) -> bytes:
         """Its arrays as safetensors."""
-        arrays = {_PARAMETER + name: np.asarray(a) for name, a in to_arrays(self.ensemble.parameters).items()}
+        arrays = {_PARAMETER + name: a for name, a in self.ensemble.parameters.items()}
         for name in _ENSEMBLE_ARRAYS:
             arrays[name] = np.asarray(getattr(self.ensemble, name), np.float32)
         arrays["thresholds"] = np.asarray(self.thresholds, np.float32)
@@ -95,13 +94,7 @@ class Head:
     def from_stored(cls, stored: StoredHead) -> "Head":
         """A head as the store keeps it."""
         record, arrays = HeadRecord.from_record(stored.record), load(stored.parameters)
-        network = make_network(
-            stored.model, dim=len(arrays["mean"]), classes=arrays["offset"].shape[1],
-            hidden=record.config.hidden, dropout=record.config.dropout,
-        )  # fmt: skip
-        parameters = from_arrays(
-            {name.removeprefix(_PARAMETER): a for name, a in arrays.items() if name.startswith(_PARAMETER)}
-        )
+        parameters = {name.removeprefix(_PARAMETER): a for name, a in arrays.items() if name.startswith(_PARAMETER)}
         ensemble_arrays = {name: arrays[name] for name in _ENSEMBLE_ARRAYS}
         return cls(
             name=stored.name,
@@ -115,5 +108,5 @@ class Head:
             positive=record.positive,
             thresholds=arrays["thresholds"],
             encoder=record.encoder,
-            ensemble=Ensemble(network=network, parameters=parameters, **ensemble_arrays),
+            ensemble=Ensemble(model=stored.model, parameters=parameters, **ensemble_arrays),
         )

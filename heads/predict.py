@@ -23,10 +23,10 @@ from embedstore.store import (
 )
 from embedstore.store.vectors import matrix
 from heads.bags import Bags, pool
+from heads.devices import prepare_jax
 from heads.encoded_bags import encoded_bags
 from heads.head import Head
 from heads.predicted import Predicted
-from heads.training.abmil import bag_outputs
 
 _TILE_COLUMNS = ["tile_id", "slide_id", "x", "y", "edge_l0", "name"]
 
@@ -193,6 +193,9 @@ def _abmil_outputs(
     head: Head, collection: Collection, bags: Bags, version: int, on_progress: OnProgress
 ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
     """Logits (members, bags, columns), and the attention (tiles,) of each bag; memory holds the tiles of one bag."""
+    prepare_jax()
+    from heads.training.abmil import bag_outputs
+
     logits, attention = [], []
     for i in range(len(bags)):
         rows = bags.rows[bags.start[i] : bags.start[i + 1]]

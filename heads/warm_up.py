@@ -38,5 +38,4 @@ def warm_up(dim: int) -> None:
         group_names=tuple(map(str, group)),
         split=make_split(config.split, groups=group, strata=targets, classes=("0", "1")),
     )
-    evaluated = evaluate_head(config, examples, train(config, examples, vectors), 0)
-    evaluated.ensemble.logits(vectors)
+    evaluate_head(config, examples, train(config, examples, vectors), 0)

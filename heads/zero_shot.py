@@ -20,13 +20,12 @@ from embedstore.store import Collection, Store, StoredHead, read_tile_locations
 from embedstore.store.vectors import vector_blocks
 from embedstore.version import __version__
 from heads.bags import Bags
-from heads.config import FitConfig, zero_shot_name
+from heads.config import ZERO_SHOT, FitConfig, zero_shot_name
 from heads.evaluation.metrics import evaluate
 from heads.evaluation.report import Report
 from heads.head import Head
 from heads.labelled import gather_labelled, join_notes
 from heads.networks.ensemble import Ensemble
-from heads.networks.models import ZERO_SHOT, from_arrays, make_network
 from heads.prompts import ZeroShotConfig
 from heads.record import CellScore, HeadRecord, MemberRecord, WordsUsed
 from heads.splitting.splits import TEST, Split, count_parts
@@ -159,8 +158,8 @@ def _head(
     kernel = (vectors[1:] - vectors[:1]).T if binary else vectors.T  # of two classes the log-odds of the second
     columns = kernel.shape[1]
     ensemble = Ensemble(
-        network=make_network(ZERO_SHOT, dim=dim, classes=columns, hidden=1, dropout=0.0),
-        parameters=from_arrays({"kernel": kernel[None].astype(np.float32)}),
+        model=ZERO_SHOT,
+        parameters={"kernel": kernel[None].astype(np.float32)},
         mean=np.zeros(dim, np.float32),
         std=np.ones(dim, np.float32),
         shift=np.zeros((1, dim), np.float32),

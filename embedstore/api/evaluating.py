@@ -31,13 +31,11 @@ def evaluate_on(
     from embedstore.export.table_file import rows_path, write_rows
     from embedstore.output_files import require_file
     from heads.config import EvaluateConfig
-    from heads.devices import prepare_jax
 
     config = build_config(EvaluateConfig, config, **settings)
     on = _place(tables, collection)
     if predictions is not None:  # fail before the work, not after it
         require_file(rows_path(predictions, what="predictions"))
-    prepare_jax()
     from heads.cohorts.evaluate_cohorts import evaluate_cohorts
 
     with progress_bar(on_progress) as report:

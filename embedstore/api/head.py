@@ -163,9 +163,6 @@ class Head(ShownHead):
             SlideNotInStoreError: a slide is not in the collection.
         """
         self._tables.require_writable()
-        from heads.devices import prepare_jax
-
-        prepare_jax()
         from heads.predict import predict
 
         with progress_bar(on_progress) as report:
@@ -222,10 +219,8 @@ class Head(ShownHead):
             LabelError: tiles near to labelled ones are asked for, and there are none.
         """
         from heads.config import SuggestConfig
-        from heads.devices import prepare_jax
 
         config = build_config(SuggestConfig, config, **settings)
-        prepare_jax()
         from heads.active import suggest_tiles
         from heads.head import Head as FittedHead
 
@@ -252,10 +247,8 @@ class Head(ShownHead):
             ConfigError: `where` is not a valid condition, or a setting that does not exist.
         """
         from heads.config import MistakesConfig
-        from heads.devices import prepare_jax
 
         config = build_config(MistakesConfig, config, **settings)
-        prepare_jax()
         from heads.active import find_mistakes
 
         found = find_mistakes(self._tables, self._stored, config)

@@ -437,12 +437,10 @@ class Store:
             HeadExistsError: the name is taken.
         """
         self._tables.require_writable()
-        from heads.devices import prepare_jax
         from heads.prompts import ZeroShotConfig, read_prompts
 
         given = read_prompts(classes) if isinstance(classes, str | Path) else {"classes": classes}
         config = build_config(ZeroShotConfig, None, **{**given, **settings})
-        prepare_jax()
         from heads.zero_shot import zero_shot
 
         with progress_bar(on_progress) as report:

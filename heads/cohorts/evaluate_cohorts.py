@@ -19,7 +19,6 @@ from heads.cohorts.example_probabilities import example_probabilities
 from heads.cohorts.example_table import example_table
 from heads.cohorts.places import Place, Subject, places_of
 from heads.config import EvaluateConfig
-from heads.devices import prepare_jax
 from heads.evaluation.metrics import evaluate
 from heads.splitting.groups import listed
 
@@ -68,7 +67,6 @@ def evaluate_cohorts(
     """
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"heads are {listed(names) or '(none)'}; expected one or more, each once")
-    prepare_jax()
     subjects = [Subject.of(store, store.heads.get(name)) for name in names]
     evaluations: dict[str, list[CohortEvaluation]] = {}
     tables: list[pa.Table] = []

@@ -11,9 +11,9 @@ from embedstore.progress import OnProgress, Progress
 from embedstore.store import Collection, Store, read_vectors
 from embedstore.store.vectors import finite_blocks
 from heads.bags import Bags, Pooling
+from heads.devices import prepare_jax
 from heads.head import Head
 from heads.predict import encoded_vectors
-from heads.training.abmil import bag_outputs
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,6 +69,9 @@ def example_probabilities(
             on_progress(Progress(stage="evaluate", done=part.stop, total=len(rows), unit="tiles"))
     for i, stream in streams.items():
         found[i] = stream.probabilities()
+    if attending:
+        prepare_jax()
+        from heads.training.abmil import bag_outputs
     for bags, members in _same_bags(asked, attending):
         logits: dict[int, list[NDArray[np.float32]]] = {i: [] for i in members}
         for b in range(len(bags)):

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from embedstore.errors import VectorError
 from heads.tasks import is_binary
@@ -38,6 +36,9 @@ def fit_temperature(
     Raises:
         VectorError: logits that are not finite.
     """
+    from scipy.optimize import minimize_scalar  # a fifth of a second, which predictions do not need
+    from scipy.special import log_softmax
+
     logits, targets = np.asarray(logits, np.float64), np.asarray(targets, bool)
     weights = np.ones(len(logits)) if weights is None else np.asarray(weights, np.float64)
     kept = weights > 0

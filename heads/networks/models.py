@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Float16, PRNGKeyArray
 
+from heads.config import ZERO_SHOT
+
 Network = nnx.GraphDef
 Parameters = Any  # a pytree of arrays, as `nnx.split` gives it
 
-#: The model of a head that is made of words.
-ZERO_SHOT = "zero-shot"
 _NORMAL = nnx.initializers.lecun_normal()
 
 

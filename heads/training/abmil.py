@@ -22,8 +22,9 @@ from heads.config import AugmentConfig, FitConfig
 from heads.examples import Examples
 from heads.moments import moments
 from heads.networks.ensemble import Ensemble
+from heads.networks.logits import network_of
 from heads.networks.losses import loss_and_weight, mask_logits
-from heads.networks.models import Network, Parameters, apply, standardise
+from heads.networks.models import Network, Parameters, apply, from_arrays, standardise
 from heads.splitting.splits import TRAIN, VALID
 from heads.training.adamw import optimizer_of, prefetched
 from heads.training.grid import BestHeads, Grid, Program, TrainedGrid, grid_cells, make_grid, make_program
@@ -142,7 +143,7 @@ def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> 
                 break
     return TrainedGrid(
         optimizer="adamw",
-        network=program.network,
+        model=program.model,
         problem=problem,
         cells=grid_cells(grid, ("learning_rate", "weight_decay")),
         seeds=len(seeds),
@@ -294,11 +295,12 @@ def bag_outputs(
 
     Attention is the mean over members; it sums to one over a bag.
     """
+    network, parameters = network_of(ensemble), from_arrays(ensemble.parameters)
     standard = ensemble.mean, ensemble.std, ensemble.shift, ensemble.scale
     logits = np.zeros((len(ensemble), len(bags), ensemble.offset.shape[1]), np.float32)
     attention: dict[int, NDArray[np.float32]] = {}
     for batch in prefetched(bag_batches(vectors, bags, chosen, most_bags=EVALUATION_BAGS, most_tiles=0)):
-        batch_logits, weights = _logits_of_batch(ensemble.network, ensemble.parameters, *standard, batch)
+        batch_logits, weights = _logits_of_batch(network, parameters, *standard, batch)
         mean = np.asarray(weights).mean(axis=0)
         for slot, bag in enumerate(np.asarray(batch.bag)):
             if bag >= 0:

@@ -17,7 +17,7 @@ from heads.augmentation.feature_space import Strengths, active_kinds
 from heads.config import AugmentConfig, FitConfig
 from heads.examples import Examples
 from heads.networks.ensemble import Ensemble
-from heads.networks.models import Network, Parameters, first_columns, initial_parameters, make_network
+from heads.networks.models import Network, Parameters, first_columns, initial_parameters, make_network, to_arrays
 from heads.tasks import is_softmax, logit_columns
 from heads.training.problem import Problem
 
@@ -129,7 +129,7 @@ class TrainedGrid:
 
     Attributes:
         optimizer: Name of the optimiser.
-        network: The network of the heads.
+        model: The kind of network of the heads.
         problem: What they were fitted on.
         cells: Task and hyper-parameters of each head of a fold and seed: all of the first policy of augmentation, then
             those of the second.
@@ -139,7 +139,7 @@ class TrainedGrid:
     """
 
     optimizer: str
-    network: Network
+    model: str
     problem: Problem
     cells: tuple[Cell, ...]
     seeds: int
@@ -178,13 +178,13 @@ class TrainedGrid:
         parameters = jax.tree.map(
             lambda a: self.of_cell(a, cell)[:, chosen].reshape(-1, *a.shape[3:]), self.best.parameters
         )
-        parameters = first_columns(parameters, columns)
+        arrays = {name: np.asarray(a) for name, a in to_arrays(first_columns(parameters, columns)).items()}
         policy = cell // self.best.score.shape[2]
         shift, scale = (np.asarray(a)[policy, chosen] for a in (self.problem.shift, self.problem.scale))
         m = seeds * len(folds)
         return Ensemble(
-            network=self.network,
-            parameters=parameters,
+            model=self.model,
+            parameters=arrays,
             mean=np.asarray(self.problem.mean),
             std=np.asarray(self.problem.std),
             shift=np.tile(shift, (seeds, 1)),

@@ -13,6 +13,7 @@ from heads.augmentation.policies import MAX_LBFGS_VECTORS, augmented_rows, count
 from heads.config import LBFGS_MODELS, FitConfig
 from heads.devices import device_bytes, padded, to_device
 from heads.examples import Examples
+from heads.networks.logits import compiled_logits
 from heads.training.abmil import train_bags
 from heads.training.adamw import fit_on_device, fit_streamed
 from heads.training.grid import BestHeads, Grid, Program, TrainedGrid, grid_cells, make_grid, make_program
@@ -75,12 +76,12 @@ def train(
     originals = vectors if vectors.ndim == 2 else vectors[:, 0]
     return TrainedGrid(
         optimizer=optimizer,
-        network=program.network,
+        model=program.model,
         problem=problem,
         cells=grid_cells(grid, names, config.policies),
         seeds=len(seeds),
         best=jax.device_get(best),
-        logits=lambda ensemble, rows: ensemble.logits(originals[rows]),
+        logits=lambda ensemble, rows: compiled_logits(ensemble, originals[rows]),
     )
 
 

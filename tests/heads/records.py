@@ -11,7 +11,6 @@ from heads.config import FitConfig
 from heads.evaluation.metrics import evaluate
 from heads.head import Head
 from heads.networks.ensemble import Ensemble
-from heads.networks.models import from_arrays, make_network
 from heads.record import AugmenterUsed, CellScore, HeadRecord, MemberRecord
 from heads.splitting.splits import FoldCounts, PartCounts
 
@@ -47,8 +46,8 @@ def linear_head(
     """
     ones = np.ones(kernels.shape, np.float32)
     ensemble = Ensemble(
-        network=make_network("linear", dim=kernels.shape[1], classes=1, hidden=1, dropout=0),
-        parameters=from_arrays({"kernel": kernels[:, :, None].astype(np.float32), "bias": biases[:, None]}),
+        model="linear",
+        parameters={"kernel": kernels[:, :, None].astype(np.float32), "bias": biases[:, None].astype(np.float32)},
         mean=0 * ones[0], std=ones[0], shift=0 * ones, scale=ones, offset=0 * ones[:, :1], temperature=ones[:, 0],
     )  # fmt: skip
     fields: dict[str, Any] = {"extractor_digest": "sha256:1", "model": "linear", "level": "tile", "classes": ("a", "b")}

@@ -146,9 +146,6 @@ async def suggest_for_head(request: Request, seen: SeenByReader, head: str, body
     """Tiles without a label that would teach a head most: uncertain, different, and spread over slides and patients."""
 
     def propose() -> Response:
-        from heads.devices import prepare_jax
-
-        prepare_jax()
         from heads.active import suggest_tiles
         from heads.head import Head
 
@@ -181,9 +178,6 @@ async def find_mistakes(request: Request, seen: SeenByReader, head: str, body: M
     """Labelled tiles that a head takes for another class, the most certain first, and whose the labels are."""
 
     def find() -> Response:
-        from heads.devices import prepare_jax
-
-        prepare_jax()
         from heads.active import find_mistakes
 
         tables = seen.service.tables

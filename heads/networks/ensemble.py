@@ -54,19 +54,26 @@ class Ensemble:
     def __len__(self) -> int:
         return len(self.temperature)
 
+    @property
+    def standard(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """mean, std, shift and scale."""
+        return self.mean, self.std, self.shift, self.scale
+
     def logits(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
         """(M, n, columns) of tiles (n, dim), as the networks give them, without offset and temperature.
 
-        Linear networks need no JAX; what the program of a fit gives differs from this by the rounding of float32.
+        Those of linear networks need no JAX, and differ from `compiled_logits` by the rounding of float32.
         """
-        if self.model in LINEAR_MODELS:
-            return self._linear_logits(vectors)
+        return self._linear_logits(vectors) if self.model in LINEAR_MODELS else self.compiled_logits(vectors)
+
+    def compiled_logits(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
+        """The same by JAX, as in every fit so far: a head that is fitted again has the same bits."""
         from heads.devices import prepare_jax
 
         prepare_jax()
         from heads.networks.logits import compiled_logits
 
-        return compiled_logits(self, vectors)
+        return compiled_logits(self.model, self.parameters, self.standard, vectors)
 
     def _linear_logits(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
         """One matrix product for all networks, block by block."""

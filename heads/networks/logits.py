@@ -1,5 +1,6 @@
 """Logits of an ensemble on the device: one compiled program for blocks of one size."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -9,33 +10,35 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
-from heads.networks.ensemble import Ensemble
 from heads.networks.models import Network, Parameters, apply, from_arrays, make_network, standardise
 
 #: Rows that go through a head at once; the last ones are padded, so that one program serves all.
 BLOCK_ROWS = 4096
+#: mean and std (dim,), shift and scale (M, dim).
+Standard = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
-def compiled_logits(ensemble: Ensemble, vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """(M, n, columns) of tiles (n, dim), as `Ensemble.logits`, by JAX."""
-    n, network = len(vectors), network_of(ensemble)
-    standard = ensemble.mean, ensemble.std, ensemble.shift, ensemble.scale
-    parameters = from_arrays(ensemble.parameters)
+def compiled_logits(
+    model: str, parameters: Mapping[str, NDArray[np.float32]], standard: Standard, vectors: NDArray[Any]
+) -> NDArray[np.float32]:
+    """(M, n, columns) of tiles (n, dim); arguments as the attributes of `heads.networks.ensemble.Ensemble`."""
+    n, network = len(vectors), network_of(model, parameters)
+    arrays = from_arrays(parameters)
     parts = []
     for start in range(0, n, BLOCK_ROWS):
         block = np.asarray(vectors[start : start + BLOCK_ROWS])
         block = np.pad(block, ((0, BLOCK_ROWS - len(block)), (0, 0)))
-        parts.append(np.asarray(_logits(network, parameters, *standard, jnp.asarray(block))))
-    empty = np.zeros((len(ensemble), 0, ensemble.offset.shape[1]), np.float32)
+        parts.append(np.asarray(_logits(network, arrays, *standard, jnp.asarray(block))))
+    last = parameters.get("out_kernel", parameters["kernel"])
+    empty = np.zeros((len(last), 0, last.shape[-1]), np.float32)
     return np.concatenate([empty, *parts], axis=1)[:, :n]
 
 
-def network_of(ensemble: Ensemble) -> Network:
-    """The network of an ensemble, without dropout, which plays no part in its logits."""
-    hidden = ensemble.parameters["kernel"].shape[-1]
-    return make_network(
-        ensemble.model, dim=len(ensemble.mean), classes=ensemble.offset.shape[1], hidden=hidden, dropout=0.0
-    )
+def network_of(model: str, parameters: Mapping[str, NDArray[np.float32]]) -> Network:
+    """The network that has these parameters (M, …), without dropout, which plays no part in logits."""
+    dim, hidden = parameters["kernel"].shape[1:]
+    columns = parameters.get("out_kernel", parameters["kernel"]).shape[-1]
+    return make_network(model, dim=dim, classes=columns, hidden=hidden, dropout=0.0)
 
 
 @partial(jax.jit, static_argnums=0)

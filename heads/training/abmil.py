@@ -295,12 +295,11 @@ def bag_outputs(
 
     Attention is the mean over members; it sums to one over a bag.
     """
-    network, parameters = network_of(ensemble), from_arrays(ensemble.parameters)
-    standard = ensemble.mean, ensemble.std, ensemble.shift, ensemble.scale
+    network, parameters = network_of(ensemble.model, ensemble.parameters), from_arrays(ensemble.parameters)
     logits = np.zeros((len(ensemble), len(bags), ensemble.offset.shape[1]), np.float32)
     attention: dict[int, NDArray[np.float32]] = {}
     for batch in prefetched(bag_batches(vectors, bags, chosen, most_bags=EVALUATION_BAGS, most_tiles=0)):
-        batch_logits, weights = _logits_of_batch(network, parameters, *standard, batch)
+        batch_logits, weights = _logits_of_batch(network, parameters, *ensemble.standard, batch)
         mean = np.asarray(weights).mean(axis=0)
         for slot, bag in enumerate(np.asarray(batch.bag)):
             if bag >= 0:

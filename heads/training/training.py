@@ -13,7 +13,6 @@ from heads.augmentation.policies import MAX_LBFGS_VECTORS, augmented_rows, count
 from heads.config import LBFGS_MODELS, FitConfig
 from heads.devices import device_bytes, padded, to_device
 from heads.examples import Examples
-from heads.networks.logits import compiled_logits
 from heads.training.abmil import train_bags
 from heads.training.adamw import fit_on_device, fit_streamed
 from heads.training.grid import BestHeads, Grid, Program, TrainedGrid, grid_cells, make_grid, make_program
@@ -81,7 +80,7 @@ def train(
         cells=grid_cells(grid, names, config.policies),
         seeds=len(seeds),
         best=jax.device_get(best),
-        logits=lambda ensemble, rows: compiled_logits(ensemble, originals[rows]),
+        logits=lambda ensemble, rows: ensemble.compiled_logits(originals[rows]),
     )
 
 

@@ -107,10 +107,13 @@ PURE = {
     "embedstore.errors": EVERYTHING_HEAVY,
     "embedstore.slides": RAY | JAX | TORCH | LANCE | {"obstore"},  # only for an address
     "synthetic_slides": RAY | JAX | TORCH | LANCE,
-    "heads.active": RAY | JAX | TORCH,  # a service that proposes tiles before there is a head needs none
+    "heads.active": RAY | JAX | TORCH,  # a service proposes tiles
+    "heads.cohorts.evaluate_cohorts": RAY | JAX | TORCH,
+    "heads.head": RAY | JAX | TORCH,
+    "heads.predict": RAY | JAX | TORCH,
     "heads.select": RAY | TORCH,
     "embedstore.encoders": RAY | JAX | TORCH,
-    "embedstore.export": RAY | JAX | TORCH,
+    "embedstore.export": RAY | JAX | TORCH | {"anndata", "h5py"},  # a montage needs no files of other tools
     "embedstore.layouts": RAY | JAX | TORCH | LANCE,
     "embedstore.extractors": RAY | JAX | TORCH | LANCE,
     "embedstore.store": RAY | JAX | TORCH,

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from embedstore.config import TilingConfig
 from embedstore.errors import RegionReadError, SlideError, SlideNotFoundError
-from embedstore.slides import SlidePlan, SlideSource, TileReader, best_level, open_slide
+from embedstore.slides import SlidePlan, SlideSource, TileReader
 from embedstore.store import SlideRow, Store, TileLocation
 from embedstore.uris import exists_or_remote
 
@@ -59,7 +58,7 @@ def _pictures(store: Store, collection: str, tiles: Sequence[Tile]) -> list[np.n
     for slide_id in dict.fromkeys(tile.slide_id for tile in locations):
         positions = [i for i, tile in enumerate(locations) if tile.slide_id == slide_id]
         try:
-            plan = _plan(slides.get(slide_id), readers.get(slide_id), [locations[i] for i in positions], tiling)
+            plan = _plan(slides.get(slide_id), readers.get(slide_id), [locations[i] for i in positions])
             with TileReader(plan, tiling) as reader:
                 pixels, readable = reader.read(0, len(positions))
         except SlideError as error:
@@ -76,7 +75,7 @@ def _location(row: Mapping[str, Any]) -> TileLocation:
     return TileLocation.from_row({"tile_id": 0, **row})  # the id is not needed
 
 
-def _plan(slide: SlideRow | None, reader: str | None, tiles: Sequence[TileLocation], tiling: TilingConfig) -> SlidePlan:
+def _plan(slide: SlideRow | None, reader: str | None, tiles: Sequence[TileLocation]) -> SlidePlan:
     slide_id = tiles[0].slide_id
     if slide is not None and not slide.path:
         raise SlideNotFoundError(
@@ -89,21 +88,15 @@ def _plan(slide: SlideRow | None, reader: str | None, tiles: Sequence[TileLocati
             f"slide {slide_id!r} is not at {path} any more, so its tiles cannot be shown; "
             "bring it back there, or ingest it again from where it is with --force"
         )
-    folder = slide.is_ready_made
-    level = 0
-    if not folder:
-        with open_slide(slide.path, reader=reader or "auto") as opened:
-            mpp = slide.slide_mpp or opened.mpp  # a crash may have kept it out of the slide's row
-            level = best_level(opened.level_downsamples, mpp=mpp, target_mpp=tiling.mpp) if mpp else 0
     return SlidePlan(
         slide_id=slide_id,
         source=SlideSource(slide_id=slide_id, path=slide.path, kind=slide.kind),
         reader=reader or "auto",
         xy_l0=np.array([(tile.x, tile.y) for tile in tiles], np.int32),
-        names=tuple(tile.name or "" for tile in tiles) if folder else None,
+        names=tuple(tile.name or "" for tile in tiles) if slide.is_ready_made else None,
         tissue=np.ones(len(tiles), np.float32),
         edge_l0=tiles[0].edge_l0,
-        level=level,
+        level=None,
         size_l0=(slide.width_l0 or 0, slide.height_l0 or 0),
         mpp=slide.slide_mpp,
         vendor=slide.vendor or "",

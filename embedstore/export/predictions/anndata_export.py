@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 
 from embedstore.export.predictions.export_scope import ExportScope
 from embedstore.export.predictions.prediction_table import TILE_COLUMNS, join_slides, slides_table
-from embedstore.layouts.writing.anndata import import_anndata, observations, storable
 from embedstore.output_files import FILE_BYTES, ROW_BYTES, atomic_write, require_room
 
 
@@ -27,6 +26,9 @@ def write_anndata(scope: ExportScope, path: str | Path) -> int:
     Raises:
         ExportError: anndata is not installed, or the disk has no room.
     """
+    # All layouts come with it, which nothing else needs here.
+    from embedstore.layouts.writing.anndata import import_anndata, observations, storable
+
     anndata = import_anndata()
     tiles, vectors = _tiles(scope)
     obs = observations(tiles)

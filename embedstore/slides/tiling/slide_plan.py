@@ -40,7 +40,7 @@ class SlidePlan:
         tissue: (n,) float32 share of tissue in each tile, 0 to 1; ones for a tile folder; None where an import does not
             know it.
         edge_l0: Edge of a tile, level-0 pixels.
-        level: Level to read from.
+        level: Level to read from; None for the best one, which whoever reads the slide chooses.
         size_l0: (width, height) of level 0, pixels; zeros where an import does not know it.
         mpp: Level-0 resolution that is used, µm/px; None where a tile folder states none.
         vendor: OpenSlide's name of the format; `images` for a tile folder.
@@ -59,7 +59,7 @@ class SlidePlan:
     names: tuple[str, ...] | None
     tissue: NDArray[np.float32] | None
     edge_l0: int
-    level: int
+    level: int | None
     size_l0: tuple[int, int]
     mpp: float | None
     vendor: str

@@ -14,6 +14,7 @@ from embedstore.slides.readers import open_slide
 from embedstore.slides.remote import LocalCopy, local_copy, read_image
 from embedstore.slides.resize import fit_square
 from embedstore.slides.slide import Pixels, Slide
+from embedstore.slides.tiling.resolution import best_level
 from embedstore.slides.tiling.slide_grid import edge_and_stride
 from embedstore.slides.tiling.slide_plan import SlidePlan, fingerprint
 from embedstore.uris import tile_path
@@ -36,6 +37,7 @@ class TileReader:
         self._plan, self._tile_px, self._downsample = plan, tiling.tile_px, tiling.downsample
         self.first_error: str | None = None
         self._slide: Slide | None = None
+        self._level = 0
         self._copy: LocalCopy | None = None
         source = plan.source
         if plan.names is None or source.version is not None:  # else a few tiles are wanted, and not all of the folder
@@ -51,7 +53,8 @@ class TileReader:
         except BaseException:
             self.close()
             raise
-        downsample = self._slide.level_downsamples[plan.level]
+        self._level = self._best_level(self._slide, tiling) if plan.level is None else plan.level
+        downsample = self._slide.level_downsamples[self._level]
         self._slide.expect_stride(edge_and_stride(tiling, plan.mpp or tiling.mpp, downsample)[1])
 
     def read(self, start: int, stop: int) -> tuple[Pixels, NDArray[np.bool_]]:
@@ -72,6 +75,10 @@ class TileReader:
         if self._slide is not None and _file_state(self._file) not in (None, self._state):
             raise self._changed()
         return pixels, readable
+
+    def _best_level(self, slide: Slide, tiling: TilingConfig) -> int:
+        mpp = self._plan.mpp or slide.mpp  # a crash may have kept it out of the slide's row
+        return best_level(slide.level_downsamples, mpp=mpp, target_mpp=tiling.mpp) if mpp else 0
 
     def _changed(self) -> SlideChangedError:
         return SlideChangedError(
@@ -98,7 +105,9 @@ class TileReader:
         if self._slide is None:
             return [RegionReadError(f"slide {plan.slide_id!r}: the reader is closed")] * len(out)
         corners = plan.xy_l0[start : start + len(out)]
-        return self._slide.read_squares(corners, plan.level, edge_l0=plan.edge_l0, out=out, downsample=self._downsample)
+        return self._slide.read_squares(
+            corners, self._level, edge_l0=plan.edge_l0, out=out, downsample=self._downsample
+        )
 
     def close(self) -> None:
         """Close the slide; a second call does nothing."""

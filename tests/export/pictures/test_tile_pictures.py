@@ -9,6 +9,7 @@ import pytest
 
 from embedstore.errors import RegionReadError, SlideFormatError, SlideNotFoundError
 from embedstore.export import pictures_at_hand, tile_pictures
+from embedstore.slides.readers import slide_process
 from embedstore.store import Store
 from tests.export.hits_scene import COLOURS, FOLDER, LOST, make_found, tile_rows
 from tests.slides.drawings import damage_tile
@@ -73,3 +74,16 @@ def test_a_folder_of_tiles(store: Store, tmp_path: Path):
     store.ledger.refresh([(FOLDER, str(tmp_path), {})])
     lost, picture = pictures_at_hand(store, "toy", tile_rows(store, FOLDER))
     assert lost == "tile cannot be read" and (picture == COLOURS[2]).all()
+
+
+def test_a_slide_is_opened_once_for_all_its_tiles(store: Store, monkeypatch: pytest.MonkeyPatch):
+    opened: list[str] = []
+
+    def check_file(path: str | Path) -> str:
+        opened.append(Path(path).name)
+        return known(path)
+
+    known = slide_process.check_file
+    monkeypatch.setattr(slide_process, "check_file", check_file)
+    tile_pictures(store, "toy", tile_rows(store, "a.svs"))
+    assert opened == ["a.svs"]

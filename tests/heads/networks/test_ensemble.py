@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from heads.networks.ensemble import Ensemble
-from heads.networks.logits import compiled_logits
 
 DIM, MEMBERS = 48, 3
 #: More than two blocks of NumPy's, the last of them short.
@@ -49,7 +48,7 @@ def test_linear_logits_are_those_of_the_program(model: str, columns: int):
     ensemble = ensemble_of(model, columns)
     vectors = vectors_of(ROWS)
     vectors[7] = 0
-    ours, theirs = ensemble.logits(vectors), compiled_logits(ensemble, vectors)
+    ours, theirs = ensemble.logits(vectors), ensemble.compiled_logits(vectors)
     assert ours.shape == theirs.shape == (MEMBERS, ROWS, columns) and ours.dtype == theirs.dtype
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
     assert np.abs(ours).max() > 1  # they are no zeros
@@ -57,7 +56,7 @@ def test_linear_logits_are_those_of_the_program(model: str, columns: int):
 
 def test_a_hidden_layer_goes_through_the_program():
     ensemble, vectors = ensemble_of("mlp", 4), vectors_of(10)
-    np.testing.assert_array_equal(ensemble.logits(vectors), compiled_logits(ensemble, vectors))
+    np.testing.assert_array_equal(ensemble.logits(vectors), ensemble.compiled_logits(vectors))
 
 
 def test_a_row_does_not_depend_on_the_others():

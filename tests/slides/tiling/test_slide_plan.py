@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -82,6 +83,15 @@ def test_tiles_are_the_slide_at_the_target_resolution(slide_path, mpp, level, re
             expected = cv2.resize(np.asarray(region)[..., :3], (64, 64), interpolation=cv2.INTER_AREA)
             difference = np.abs(tile.astype(int) - expected)
             assert difference.max() == 0 if level == 0 else difference.mean() < 8  # that level was compressed by itself
+
+
+@pytest.mark.parametrize(("mpp", "level"), [(0.25, 0), (1.0, 1)])
+def test_the_reader_chooses_the_level_that_a_plan_leaves_open(slide_path, mpp, level):
+    tiling = TilingConfig(tile_px=64, mpp=mpp)
+    made = plan(slide_path, tiling=tiling, method="all")
+    assert made.level == level
+    with TileReader(made, tiling) as named, TileReader(replace(made, level=None), tiling) as left_open:
+        np.testing.assert_array_equal(left_open.read(0, 5)[0], named.read(0, 5)[0])
 
 
 def test_a_plan_says_where_pixels_are_averaged_although_dct_was_asked_for(slide_path):

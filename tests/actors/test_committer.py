@@ -1,6 +1,7 @@
 """The committer: what it writes first, so that a death in the middle loses nothing."""
 
 import dataclasses
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from embedstore.store import (
     CollectionWriter,
     FragmentWriter,
     Label,
+    Lease,
     SlideRow,
     Store,
     ViewRows,
@@ -167,11 +169,14 @@ def test_a_compaction_in_mid_run_does_not_replace_that_of_the_end(viewed: Store,
     assert len(asked) == 2  # nothing was committed
 
 
-def test_a_run_that_ends_waits_for_no_lease(viewed: Store):
+def test_a_run_that_ends_waits_for_no_lease(viewed: Store, monkeypatch: pytest.MonkeyPatch):
     worker = LocalWorker(lambda: Committer(viewed.uri, ["c"], compact_every=4), name="committer")
-    worker.call("ping").result(timeout=30)
+    worker.call("ping").result(timeout=300)
+    look, looked = Lease._look, threading.Event()
     with viewed.lease("c"):
+        monkeypatch.setattr(Lease, "_look", lambda lease: (look(lease), looked.set())[0])
         waiting = worker.call("commit", batch(viewed))
+        assert looked.wait(300)
         with pytest.raises(TimeoutError):
             waiting.result(timeout=0.2)
         worker.stop()

@@ -105,6 +105,7 @@ class Turns:
         monkeypatch.setattr("embedstore.store.lease.time", Time)
         monkeypatch.setattr("embedstore.store.lease.TIDY_EVERY", 8)
         monkeypatch.setattr("embedstore.store.lease.QUEUE_AFTER_S", 0.0)
+        monkeypatch.setattr("embedstore.store.lease.TURN_S", 600.0)  # which pass on a slow machine
         monkeypatch.setattr("actors.work_share.LOOK_S", 0.0)
         for owner, name in (
             (Table, "revise"), (Lease, "_write"), (Lease, "_wait_in"), (SimPool, "wait"), (IngestWorkers, "finish"),

@@ -119,7 +119,9 @@ def test_a_slide_that_was_encoded_again_under_another_name_is_found(tmp_path: Pa
 
 SLIDES = 24
 EXTRACTOR = """
+import os
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -127,12 +129,17 @@ from embedstore.extractors import Extractor
 
 
 class Means(Extractor):
-    \"\"\"Of sixteen parts of a tile; slowly, so that there is something to search meanwhile.\"\"\"
+    \"\"\"Of sixteen parts of a tile; where somebody watches, none before there was a search since the last.\"\"\"
 
     name, dim, tile_px, mpp, digest = "means", 16, 32, 0.5, "sha256:means"
+    looks = os.environ.get("LOOKS")
+    seen = 0
 
     def embed(self, pixels):
-        time.sleep(0.03)
+        until = time.monotonic() + 10
+        while self.looks and os.stat(self.looks).st_size <= self.seen and time.monotonic() < until:
+            time.sleep(0.005)
+        self.seen = os.stat(self.looks).st_size if self.looks else 0
         parts = pixels.reshape(len(pixels), 4, 8, 4, 8, 3).mean(axis=(2, 4))
         return (parts @ [0.5, 0.3, 0.2]).reshape(len(pixels), 16).astype(np.float16) - 128
 """
@@ -141,8 +148,12 @@ RUN = "[run]\ngroup_slides = 2\ngroup_s = 0.1\ncompact_every = 2\nbatch_tiles = 
 EVERY = 1 << 14
 
 
-def watch(uri: str, stop: Callable[[], bool]) -> list[dict[str, int]]:
-    """Ask on and on: for all tiles, for the nearest, and with filters; {slide: tiles} each time that all were asked."""
+def watch(uri: str, looks: Path, stop: Callable[[], bool]) -> list[dict[str, int]]:
+    """Ask on and on: for all tiles, for the nearest, and with filters; {slide: tiles} each time that all were asked.
+
+    Args:
+        looks: A file that becomes a byte longer each time.
+    """
     store = Store.open(uri)
     rng = np.random.default_rng(threading.get_ident() % 1000)
     seen = []
@@ -160,17 +171,21 @@ def watch(uri: str, stop: Callable[[], bool]) -> list[dict[str, int]]:
         other = search(store, collection, query, SearchConfig(k=EVERY, exclude_same="patient", where="patient <> 'P1'"))
         assert not {hit["patient"] for hit in other} & {"P0", "P1"}, "one who is left out was found"
         seen.append(Counter(hit["slide_id"] for hit in other))
+        with looks.open("ab") as file:
+            file.write(b"1")
     return seen
 
 
-def watch_in_a_process(uri: str, ended: Event, answers: "Queue[Any]") -> None:
+def watch_in_a_process(uri: str, looks: Path, ended: Event, answers: "Queue[Any]") -> None:
     try:
-        answers.put(watch(uri, ended.is_set))
+        answers.put(watch(uri, looks, ended.is_set))
     except BaseException as error:
         answers.put(repr(error))
 
 
-def test_whole_slides_or_nothing_from_threads_and_processes_while_a_run_ingests(tmp_path: Path):
+def test_whole_slides_or_nothing_from_threads_and_processes_while_a_run_ingests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     folder, store = tmp_path / "slides", tmp_path / "store"
     folder.mkdir()
     for i in range(SLIDES):
@@ -191,25 +206,34 @@ def test_whole_slides_or_nothing_from_threads_and_processes_while_a_run_ingests(
 
     def thread() -> None:
         try:
-            seen.append(watch(str(store), ended.is_set))
+            seen.append(watch(str(store), looks[0], ended.is_set))
         except BaseException as error:
             failed.append(repr(error))
 
     spawn = multiprocessing.get_context("spawn")
     process_ended, answers = spawn.Event(), spawn.Queue()
-    processes = [spawn.Process(target=watch_in_a_process, args=(str(store), process_ended, answers)) for _ in range(2)]
+    looks = [tmp_path / f"looks-{number}" for number in range(3)]  # of the threads, and of each process
+    for file in looks:
+        file.touch()
+    processes = [
+        spawn.Process(target=watch_in_a_process, args=(str(store), file, process_ended, answers)) for file in looks[1:]
+    ]
     threads = [threading.Thread(target=thread) for _ in range(4)]
     for one in (*processes, *threads):
         one.start()
-    time.sleep(2)  # until the processes have imported what they need
+    deadline = time.monotonic() + 300
+    while not all(file.stat().st_size for file in looks) and not failed:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    monkeypatch.setenv("LOOKS", str(looks[0]))
     done = embedstore_process(*ingest)
     ended.set()
     process_ended.set()
     for _ in processes:
-        answer = answers.get(timeout=60)
+        answer = answers.get(timeout=300)
         (failed if isinstance(answer, str) else seen).append(answer)
     for one in (*threads, *processes):
-        one.join(timeout=60)
+        one.join(timeout=300)
     assert failed == []
     assert done.code == 0, done.err
     assert done.json()["done"] == SLIDES - 2

@@ -1,7 +1,7 @@
 """`embedstore ingest --views` and what follows, on slides with pixels."""
 
 import shutil
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,16 +121,24 @@ def test_views_made_later_are_those_made_at_once(viewed: Path, slides: Path, tmp
 def test_an_interrupted_run_resumes_to_the_undisturbed_rows(
     viewed: Path, slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    read = Reader.read
+    read, keys, stopping = Reader.read, list[str](), threading.Event()
 
-    def slowly(self: Reader, *which: Any) -> Any:
-        time.sleep(0.03)
-        return read(self, *which)
+    def held(self: Reader, key: str, *which: Any) -> Any:
+        """The last slide waits until the run was told to stop, which is once a slide is there."""
+        if key not in keys:
+            keys.append(key)
+        assert keys.index(key) < 2 or stopping.wait(300)
+        return read(self, key, *which)
 
-    monkeypatch.setattr(Reader, "read", slowly)
+    def should_stop() -> bool:
+        if views.slides():
+            stopping.set()
+        return stopping.is_set()
+
+    monkeypatch.setattr(Reader, "read", held)
     views = Store.create(tmp_path).views(COLLECTION)
     one_by_one = RunConfig(readers=1, chunk_bytes=1, group_slides=1, group_s=0)
-    cut_short = take_in(slides, tmp_path, run=one_by_one, should_stop=lambda: bool(views.slides()))
+    cut_short = take_in(slides, tmp_path, run=one_by_one, should_stop=should_stop)
     assert cut_short.stopped and 0 < cut_short.done < 3
     assert views.slides().keys() == Store.open(tmp_path).collection(COLLECTION).slides().keys()
     assert take_in(slides, tmp_path, retry_failed=True).done == 3 - cut_short.done

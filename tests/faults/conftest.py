@@ -1,22 +1,34 @@
 """What the fault tests share: slides, an extractor that takes its time, and the rows of an undisturbed run."""
 
+import contextlib
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 import pytest
 
 from synthetic_slides import write_slide
-from tests.integration.conftest import PROGRAM, embedstore
-from tests.integration.test_ingest import SLOW, table, vectors
+from tests.integration.conftest import HELD, PROGRAM, embedstore
+from tests.integration.test_ingest import table, vectors
 from tests.integration.test_views import views_table
+
+#: Of the 68 batches of a run, so many are embedded before it is held: slides are written then, and others begun.
+BATCHES = 24
+#: Settings of a Ray cluster that knows within seconds that a node is gone, and not within 20: who refuses connections
+#: is asked again soon. One that is only slow has as long to answer as ever.
+SOON_KNOWN = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300}
 
 
 class FaultScene(NamedTuple):
-    """Slides, the file of a slow extractor, and the store of an undisturbed run."""
+    """Slides, the file of a slow extractor, the file that holds it, and the store of an undisturbed run."""
 
     slides: Path
     extractor: Path
+    hold: Path
     calm: Path
 
 
@@ -26,10 +38,50 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> FaultScene:
     for i in range(5):
         write_slide(folder / "slides" / f"s{i}.svs", size_px=(1536 + 256 * i, 1280), seed=10 + i)
     extractor = folder / "slow.py"
-    extractor.write_text(SLOW.format(seconds=0.05))
+    hold = folder / "hold"
+    extractor.write_text(HELD.format(batches=BATCHES, hold=str(hold)))
     done = embedstore(*command(folder / "slides", extractor, folder / "calm")[1:], "--in-process")
     assert done.code == 0, done.err
-    return FaultScene(folder / "slides", extractor, folder / "calm")
+    return FaultScene(folder / "slides", extractor, hold, folder / "calm")
+
+
+@pytest.fixture
+def held(scene: FaultScene) -> Iterator[FaultScene]:
+    """The scene, whose runs wait in the middle of their work until the test deletes `hold`."""
+    scene.hold.touch()
+    yield scene
+    scene.hold.unlink(missing_ok=True)
+
+
+def until(holds: Callable[[], object], run: "subprocess.Popen[Any]", said: Path | None = None) -> None:
+    """Wait for what a run does; it fails where the run ends before, or after a time that no machine needs."""
+    deadline = time.monotonic() + 300
+    while not holds():
+        told = said.read_text() if said is not None else ""
+        assert run.poll() is None, f"the run ended before that, with {run.returncode}: {told}"
+        assert time.monotonic() < deadline, told
+        time.sleep(0.05)
+
+
+def has_written(store: Path) -> Callable[[], object]:
+    """Whether a run has written tiles of a slide."""
+    return lambda: list(store.glob("tiles-c.lance/data/*"))
+
+
+def workers(process: int) -> list[psutil.Process]:
+    """Processes of Ray below another one that hold one of our objects."""
+    found = []
+    with contextlib.suppress(psutil.Error):  # it ended meanwhile
+        for child in psutil.Process(process).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                found += [child] * ("_Host" in " ".join(child.cmdline()))
+    return found
+
+
+def workers_of(node: Any) -> list[psutil.Process]:
+    """The same of a simulated node."""
+    (raylet,) = node.all_processes["raylet"]
+    return workers(raylet.process.pid)
 
 
 def command(slides: Path, extractor: Path, store: Path) -> list[str]:

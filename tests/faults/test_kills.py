@@ -7,66 +7,44 @@ import subprocess
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
-from .conftest import FaultScene, assert_resumes_to_the_undisturbed_rows, command
+from .conftest import FaultScene, assert_resumes_to_the_undisturbed_rows, command, until, workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
-
-def victims(driver: psutil.Process) -> list[psutil.Process]:
-    """The run's workers: processes of Ray that hold one of our objects."""
-    found = []
-    for process in driver.children(recursive=True):
-        try:
-            if "_Host" in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+WORKER_KILLS, DRIVER_KILLS = 6, 3
 
 
-def test_workers_killed_during_a_run(scene: FaultScene, tmp_path: Path):
+def test_workers_killed_during_a_run(held: FaultScene, tmp_path: Path):
     rng = random.Random(1)
     store = tmp_path / "store"
-    process = subprocess.Popen(
-        [*command(scene.slides, scene.extractor, store), "--ray"], stderr=subprocess.PIPE, text=True
-    )
-    driver, killed = psutil.Process(process.pid), []
-    deadline = time.monotonic() + 240
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(rng.uniform(0.3, 1.5))
-        found = victims(driver) if process.poll() is None else []
-        if found and len(killed) < 6:
-            victim = rng.choice(found)
-            killed.append(victim.cmdline()[0])
-            victim.kill()
-    process.communicate(timeout=30)
+    with (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen([*command(held.slides, held.extractor, store), "--ray"], stderr=err)
+        until(lambda: workers(process.pid), process, tmp_path / "err")
+        killed = 0
+        while process.poll() is None and killed < WORKER_KILLS:
+            time.sleep(rng.uniform(0.3, 1.5))
+            if found := workers(process.pid):
+                rng.choice(found).kill()
+                killed += 1
+                held.hold.unlink(missing_ok=True)  # from now on the run may end
+        process.wait(timeout=300)
     assert killed, "nobody was killed: the test shows nothing"
-    assert_resumes_to_the_undisturbed_rows(scene, store)
+    assert_resumes_to_the_undisturbed_rows(held, store)
 
 
-def test_the_driver_killed_again_and_again(scene: FaultScene, tmp_path: Path):
+def test_the_driver_killed_again_and_again(held: FaultScene, tmp_path: Path):
     rng = random.Random(2)
-    store, kills = tmp_path / "store", 0
-    for _ in range(12):
+    store = tmp_path / "store"
+    for _ in range(DRIVER_KILLS):
         process = subprocess.Popen(
-            [*command(scene.slides, scene.extractor, store), "--ray"], stderr=subprocess.DEVNULL, start_new_session=True
+            [*command(held.slides, held.extractor, store), "--ray"], stderr=subprocess.DEVNULL, start_new_session=True
         )
-        started = time.monotonic()
-        while process.poll() is None and not list(store.glob("tiles-c.lance/_versions/*")):
-            assert time.monotonic() - started < 120
-            time.sleep(0.1)
-        wait = rng.uniform(0.5, 3.0)  # a quick machine is done 6 s after it made the table
-        try:
-            process.wait(timeout=wait + (8.0 if kills else 0.0))  # later runs find the table there before they begin
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            kills += 1
-            if kills < 3:
-                continue
-        break
-    assert kills, "the driver was never killed: the test shows nothing"
-    assert_resumes_to_the_undisturbed_rows(scene, store)
+        until(lambda: list(store.glob("tiles-c.lance/_versions/*")) and workers(process.pid), process)  # noqa: B023
+        time.sleep(rng.uniform(0.5, 3.0))
+        assert process.poll() is None, "the run ended although it was held"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    held.hold.unlink()
+    assert_resumes_to_the_undisturbed_rows(held, store)

@@ -16,6 +16,35 @@ from synthetic_slides import write_slide
 #: The installed command.
 PROGRAM = Path(sys.executable).parent / "embedstore"
 
+#: An extractor that takes its time, and waits after some batches of a process while a file is there: a run is in the
+#: middle of its work then, however quick the machine is, and ends soon after the file was deleted. It makes another
+#: file, of that name and `.reached`.
+HELD = """
+import itertools
+import time
+from pathlib import Path
+
+from embedstore.extractors import load_extractor
+
+HOLD = Path({hold!r})
+
+
+def make():
+    extractor = load_extractor("colour-12", device="cpu")
+    embed, batches = extractor.embed, itertools.count()
+
+    def slowly(pixels):
+        time.sleep(0.05)
+        if next(batches) >= {batches}:
+            HOLD.with_suffix(".reached").touch()
+            while HOLD.exists():
+                time.sleep(0.02)
+        return embed(pixels)
+
+    extractor.embed = slowly
+    return extractor
+"""
+
 
 @dataclass
 class Ended:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import lance
@@ -17,7 +18,7 @@ from embedstore.extractors.builtin.colour_statistics import ColourStatistics
 from embedstore.store import Store
 from tests.slides.drawings import tissue_picture, write_tiff
 
-from .conftest import PROGRAM, embedstore, embedstore_process
+from .conftest import HELD, PROGRAM, embedstore, embedstore_process
 
 pytestmark = pytest.mark.slow
 COLLECTION = "colour-12-256px-0.5mpp"
@@ -182,40 +183,28 @@ def test_a_folder_of_tiles_is_a_slide_with_labels(tmp_path: Path):
 
 
 def test_ctrl_c_keeps_what_is_finished(slides: Path, tmp_path: Path):
-    store = tmp_path / "store"
-    extractor = tmp_path / "slow.py"
-    extractor.write_text(SLOW.format(seconds=0.5))
+    store, extractor, hold, said = (tmp_path / name for name in ("store", "slow.py", "hold", "err"))
+    extractor.write_text(HELD.format(batches=3, hold=str(hold)))
+    hold.touch()
     command = [PROGRAM, "ingest", slides, "-s", store, "-e", f"{extractor}:make", "--in-process", "--batch-tiles", "4"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not list(store.glob("tiles-*.lance/_versions/*")):
-        time.sleep(0.1)
-    time.sleep(2)
+    with said.open("w") as err:
+        process = subprocess.Popen(command, stderr=err)
+
+    def until(holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 300
+        while not holds():
+            assert process.poll() is None and time.monotonic() < deadline, said.read_text()
+            time.sleep(0.05)
+
+    until(hold.with_suffix(".reached").exists)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "remain" in err
+    until(lambda: "stopping: finished slides are committed" in said.read_text())
+    hold.unlink()
+    assert process.wait(timeout=300) == 130, said.read_text()
+    assert "remain" in said.read_text()
     done = embedstore("ingest", slides, "-s", store, "-e", f"{extractor}:make", "--in-process", "--json")
     assert done.code == 3
     assert done.json()["done"] + done.json()["already"] == 3
-
-
-SLOW = """
-import time
-from embedstore.extractors import load_extractor
-
-
-def make():
-    extractor = load_extractor("colour-12", device="cpu")
-    embed = extractor.embed
-
-    def slowly(pixels):
-        time.sleep({seconds})
-        return embed(pixels)
-
-    extractor.embed = slowly
-    return extractor
-"""
 
 
 @pytest.mark.ray

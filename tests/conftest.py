@@ -48,15 +48,21 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile("fast")
 
 
-#: Of a file all of whose tests are slow.
+#: Of a file all of whose tests are slow, or start Ray; and of one that has a test which does.
 ALL_SLOW = re.compile(r"^pytestmark = .*\bpytest\.mark\.slow\b", re.MULTILINE)
+ALL_RAY = re.compile(r"^pytestmark = .*\bpytest\.mark\.ray\b", re.MULTILINE)
+SOME_RAY = re.compile(r"^(pytestmark = .*|@)pytest\.mark\.ray\b", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not import a file whose tests are all left out: some bring libraries that nobody else needs."""
-    if config.option.markexpr != "not slow and not ray" or collection_path.suffix != ".py":
+    marks = config.option.markexpr
+    if collection_path.suffix != ".py" or marks not in ("ray", "not ray", "not slow and not ray"):
         return None
-    return True if ALL_SLOW.search(collection_path.read_text()) else None
+    text = collection_path.read_text()
+    if marks == "ray":
+        return None if SOME_RAY.search(text) else True
+    return True if ALL_RAY.search(text) or ("slow" in marks and ALL_SLOW.search(text)) else None
 
 
 #: Files that take minutes, begun first: at the end one of them alone would leave the other cores idle.

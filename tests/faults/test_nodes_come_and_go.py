@@ -31,17 +31,9 @@ def test_a_node_that_joins_finishes_what_the_one_that_goes_began(held: FaultScen
     with contextlib.ExitStack() as ending, said.open("w") as err:
         ending.callback(cluster.shutdown)
         first = cluster.add_node(num_cpus=2)
+        few = ["--readers", "1", "--config", few_at_once]
         process = subprocess.Popen(
-            [
-                *command(held.slides, held.extractor, store),
-                "--readers",
-                "1",
-                "--config",
-                few_at_once,
-                "--address",
-                cluster.address,
-            ],  # fmt: skip
-            stderr=err,
+            [*command(held.slides, held.extractor, store), *few, "--address", cluster.address], stderr=err
         )
         ending.callback(process.wait)
         ending.callback(process.kill)

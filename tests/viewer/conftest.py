@@ -55,7 +55,7 @@ class Server:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(300)
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +133,7 @@ def open_page(browser: "sync_api.Browser") -> Iterator[Callable[..., "sync_api.P
             )
             stack.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(60_000)
+            page.set_default_timeout(300_000)  # what never comes, on the slowest machine
 
             def hear(kind: str, text: str) -> None:
                 if kind == "error" and not (may_fail and re.search(may_fail, text)):

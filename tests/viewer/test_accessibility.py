@@ -11,6 +11,9 @@ VIEWS = {
     "map": "map", "heads": "heads",
 }  # fmt: skip
 NO_MAP = "404 .*/map"  # a browser's console tells it; the page offers to make one
+#: Until all that moves has come to its end.
+ENDED = """() => Promise.allSettled(document.getAnimations()
+  .filter((each) => each.effect.getComputedTiming().endTime !== Infinity).map((each) => each.finished))"""
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 
 
@@ -22,12 +25,14 @@ def test_axe_finds_nothing(url: str, open_page, screenshot, dark: bool):
     for name, place in VIEWS.items():
         page.evaluate("place => { location.hash = '#/' + place }", place)
         page.get_by_role("status").filter(has_text="Loading").wait_for(state="hidden")
-        page.wait_for_timeout(300)  # what fades in is checked when it is there
+        page.wait_for_timeout(300)
+        page.evaluate(ENDED)  # what fades in is checked when it is there
         screenshot(page, f"{name}-{'dark' if dark else 'light'}")
         for violation in page.evaluate("rules => axe.run(document, rules)", RULES)["violations"]:
             found[name, violation["id"]] = [node["html"] for node in violation["nodes"]]
     page.keyboard.press("?")
     page.get_by_role("dialog", name="Keys").wait_for()
+    page.evaluate(ENDED)
     for violation in page.evaluate("rules => axe.run(document, rules)", RULES)["violations"]:
         found["keys", violation["id"]] = [node["html"] for node in violation["nodes"]]
     assert not found
@@ -44,6 +49,6 @@ def test_keys_alone_lead_from_view_to_view(url: str, open_page):
     page.wait_for_url("**/#/slides")
     page.keyboard.press("?")
     sheet = page.get_by_role("dialog", name="Keys")
-    assert sheet.get_by_text("Go to Map").is_visible()
+    sheet.get_by_text("Go to Map").wait_for()
     page.keyboard.press("Escape")
     sheet.wait_for(state="detached")

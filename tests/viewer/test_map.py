@@ -25,7 +25,7 @@ def test_it_is_made_from_the_page(own_store: api.Store, serve_store, open_page, 
     page = open_page(f"{serve_store(own_store).url}/#/map", may_fail="404")  # there is none yet
     screenshot(page, "map-none")
     page.get_by_role("button", name="Make the map").click()
-    page.get_by_role("application", name="Map of").wait_for(timeout=180_000)
+    page.get_by_role("application", name="Map of").wait_for(timeout=600_000)
     assert own_store.collection().map_facts.record.method == "pacmap"
 
 

@@ -22,7 +22,7 @@ from embedstore.errors import EmbedStoreError
 #: Address space that reading an input may take, beyond what the process has: more is a MemoryError, which is a fault
 #: where the reader does not make an error of its own from it. A process that reads slides or images has its own limit.
 LIMIT_BYTES = 2 << 30
-LIMIT_S = 20.0  # a process that takes longer over one input is ended, with its traceback
+LIMIT_S = 60.0  # a process that takes longer over one input is ended, with its traceback
 SHOWN_BYTES = 200  # of an input, in a list of faults
 
 

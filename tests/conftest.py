@@ -22,7 +22,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 #: Programs that JAX compiled, for every process of the tests and for the next run; read when JAX is imported.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(10**9))
+#: Kept to once a run: JAX's own limit reads the whole folder for each program that it adds, 40 µs for each there.
+PROGRAMS_BYTES = 10**9
+#: XLA's older emitters compile a program for a CPU in half the time, which is most of what fitting so few rows takes.
+#: The notebooks are run without this (`tests/docs/test_notebooks.py`).
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 #: Two processes side by side have a core each; threads that spin for one another cost more than they bring.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -44,8 +48,21 @@ hypothesis.settings.register_profile("fast", max_examples=25)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        drop_programs(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]), PROGRAMS_BYTES)
     if "not slow" in config.option.markexpr:
         hypothesis.settings.load_profile("fast")
+
+
+def drop_programs(folder: Path, limit_bytes: int) -> None:
+    """Delete the programs of a cache that were not read for longest, until the others take `limit_bytes`."""
+    programs = [(path, path.stat()) for path in folder.glob("*-cache")]
+    excess = sum(about.st_size for _, about in programs) - limit_bytes
+    for path, about in sorted(programs, key=lambda each: each[1].st_atime):
+        if excess <= 0:
+            break
+        path.unlink(missing_ok=True)
+        excess -= about.st_size
 
 
 #: Of a file all of whose tests are slow, or start Ray; and of one that has a test which does.

@@ -1,6 +1,5 @@
 """What the fault tests share: slides, an extractor that takes its time, and the rows of an undisturbed run."""
 
-import contextlib
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import psutil
 import pytest
 
 from synthetic_slides import write_slide
@@ -18,9 +16,6 @@ from tests.integration.test_views import views_table
 
 #: Of the 68 batches of a run, so many are embedded before it is held: slides are written then, and others begun.
 BATCHES = 24
-#: Settings of a Ray cluster that knows within seconds that a node is gone, and not within 20: who refuses connections
-#: is asked again soon. One that is only slow has as long to answer as ever.
-SOON_KNOWN = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300}
 
 
 class FaultScene(NamedTuple):
@@ -66,22 +61,6 @@ def until(holds: Callable[[], object], run: "subprocess.Popen[Any]", said: Path 
 def has_written(store: Path) -> Callable[[], object]:
     """Whether a run has written tiles of a slide."""
     return lambda: list(store.glob("tiles-c.lance/data/*"))
-
-
-def workers(process: int) -> list[psutil.Process]:
-    """Processes of Ray below another one that hold one of our objects."""
-    found = []
-    with contextlib.suppress(psutil.Error):  # it ended meanwhile
-        for child in psutil.Process(process).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                found += [child] * ("_Host" in " ".join(child.cmdline()))
-    return found
-
-
-def workers_of(node: Any) -> list[psutil.Process]:
-    """The same of a simulated node."""
-    (raylet,) = node.all_processes["raylet"]
-    return workers(raylet.process.pid)
 
 
 def command(slides: Path, extractor: Path, store: Path) -> list[str]:

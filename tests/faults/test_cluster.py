@@ -6,29 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import (
-    SOON_KNOWN,
-    FaultScene,
-    assert_resumes_to_the_undisturbed_rows,
-    command,
-    has_written,
-    until,
-    workers_of,
-)
+from tests.ray_cluster import add_node, ray_cluster, workers_of
+
+from .conftest import FaultScene, assert_resumes_to_the_undisturbed_rows, command, has_written, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
 @pytest.mark.filterwarnings("ignore")  # of Ray's own test harness
 def test_a_node_lost_during_a_run(held: FaultScene, tmp_path: Path):
-    from ray.cluster_utils import Cluster
-
-    settings = {"num_cpus": 2, "include_dashboard": False, "_system_config": SOON_KNOWN}
-    cluster = Cluster(initialize_head=True, head_node_args=settings)
     store, said = tmp_path / "store", tmp_path / "err"
     with contextlib.ExitStack() as ending, said.open("w") as err:
-        ending.callback(cluster.shutdown)
-        doomed = cluster.add_node(num_cpus=2)
+        cluster = ending.enter_context(ray_cluster(num_cpus=2))
+        doomed = add_node(cluster, num_cpus=2)
         process = subprocess.Popen(
             [*command(held.slides, held.extractor, store), "--address", cluster.address], stderr=err
         )

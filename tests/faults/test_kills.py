@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import FaultScene, assert_resumes_to_the_undisturbed_rows, command, until, workers
+from tests.ray_cluster import workers
+
+from .conftest import FaultScene, assert_resumes_to_the_undisturbed_rows, command, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 

@@ -6,31 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import (
-    SOON_KNOWN,
-    FaultScene,
-    assert_resumes_to_the_undisturbed_rows,
-    command,
-    has_written,
-    until,
-    workers_of,
-)
+from tests.ray_cluster import add_node, ray_cluster, workers_of
+
+from .conftest import FaultScene, assert_resumes_to_the_undisturbed_rows, command, has_written, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
 @pytest.mark.filterwarnings("ignore")  # of Ray's own test harness
 def test_a_node_that_joins_finishes_what_the_one_that_goes_began(held: FaultScene, tmp_path: Path):
-    from ray.cluster_utils import Cluster
-
-    settings = {"num_cpus": 0, "include_dashboard": False, "_system_config": SOON_KNOWN}
-    cluster = Cluster(initialize_head=True, head_node_args=settings)
     store, said = tmp_path / "store", tmp_path / "err"
     few_at_once = tmp_path / "run.toml"  # slides wait for the node that joins
     few_at_once.write_text("[run]\nin_flight_bytes = 1000000\nchunk_bytes = 1000000\n")
     with contextlib.ExitStack() as ending, said.open("w") as err:
-        ending.callback(cluster.shutdown)
-        first = cluster.add_node(num_cpus=2)
+        cluster = ending.enter_context(ray_cluster(num_cpus=0))
+        first = add_node(cluster, num_cpus=2)
         few = ["--readers", "1", "--config", few_at_once]
         process = subprocess.Popen(
             [*command(held.slides, held.extractor, store), *few, "--address", cluster.address], stderr=err
@@ -38,7 +28,7 @@ def test_a_node_that_joins_finishes_what_the_one_that_goes_began(held: FaultScen
         ending.callback(process.wait)
         ending.callback(process.kill)
         until(has_written(store), process, said)
-        second = cluster.add_node(num_cpus=2)
+        second = add_node(cluster, num_cpus=2)
         until(lambda: workers_of(second), process, said)
         cluster.remove_node(first, allow_graceful=False)
         held.hold.unlink()

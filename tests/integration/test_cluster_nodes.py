@@ -9,10 +9,12 @@ import sysconfig
 import time
 import venv
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+
+from tests.ray_cluster import ray_cluster
 
 from .conftest import embedstore_process
 
@@ -24,11 +26,8 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def head() -> Iterator[str]:
     """The address of a cluster whose only node has no CPU for workers."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    yield cluster.address
-    cluster.shutdown()
+    with ray_cluster(num_cpus=0) as cluster:
+        yield cluster.address
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +53,16 @@ def unpack_wheel(into: Path, scratch: Path) -> None:
 
 
 @contextlib.contextmanager
-def node(environment: Path, address: str, elsewhere: Path, *, hidden: Path | None = None) -> Iterator[None]:
+def node(environment: Path, address: str, elsewhere: Path, *, hidden: Sequence[Path] = ()) -> Iterator[None]:
     """A node of two CPUs, whose workers run in that environment, from a folder that has nothing to do with ours.
 
     Args:
-        hidden: A folder that the node does not see, in which it has an empty one.
+        hidden: Folders that the node does not see, in whose place it has empty ones.
     """
     command = [environment / "bin" / "python", "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "2"]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    if hidden is not None:
-        hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', hidden]
+    for folder in hidden:
+        hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', folder]
         command = [*hide, *command]  # type: ignore[list-item]
     with (elsewhere / "node.log").open("w+") as log:
         process = subprocess.Popen(
@@ -75,31 +74,30 @@ def node(environment: Path, address: str, elsewhere: Path, *, hidden: Path | Non
             start_new_session=True,
         )
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while "Ray runtime started" not in (elsewhere / "node.log").read_text():
                 assert process.poll() is None and time.monotonic() < deadline, (elsewhere / "node.log").read_text()
                 time.sleep(0.2)
             yield
         finally:
             os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=30)
+            process.wait(timeout=300)
 
 
 def test_nodes_of_their_own(head: str, environment: Path, slides: Path, tmp_path: Path):
+    """Each command has workers of its own, which find what is installed by then."""
     command = ("ingest", slides, "-s", tmp_path / "store", "-e", "colour-12", "--readers", "1", "--address", head)
     with node(environment, head, tmp_path):
         ended = embedstore_process(*command)
         assert ended.code == 1 and "of the cluster has no embedstore (Python 3" in ended.err
         assert "install this wheel there" in ended.err and "Traceback" not in ended.err
-    unpack_wheel(environment, tmp_path)
-    version = site_packages(environment) / "embedstore" / "version.py"
-    ours = version.read_text()
-    version.write_text('__version__ = "0.0.9"\n')
-    with node(environment, head, tmp_path):
+        unpack_wheel(environment, tmp_path)
+        version = site_packages(environment) / "embedstore" / "version.py"
+        ours = version.read_text()
+        version.write_text('__version__ = "0.0.9"\n')
         ended = embedstore_process(*command)
         assert ended.code == 1 and "of the cluster has embedstore 0.0.9; this is embedstore" in ended.err
-    version.write_text(ours)
-    with node(environment, head, tmp_path):
+        version.write_text(ours)
         ended = embedstore_process(*command)
         assert ended.code == 3, ended.err  # a slide is torn
         assert ended.out.startswith("3 slide(s) done")
@@ -117,12 +115,12 @@ def assert_nodes(checks: dict[str, dict[str, str]]) -> None:
     subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0, reason="needs mount namespaces"
 )
 def test_a_node_that_does_not_see_the_store_or_the_slides(head: str, environment: Path, slides: Path, tmp_path: Path):
-    (store := tmp_path / "store").mkdir()
-    command = ("ingest", slides, "-s", store, "-e", "colour-12", "--address", head)
-    with node(environment, head, tmp_path, hidden=store):
-        ended = embedstore_process(*command)
+    store, seen = tmp_path / "store", tmp_path / "seen"
+    store.mkdir()
+    command = ("ingest", slides, "-e", "colour-12", "--address", head, "-s")
+    with node(environment, head, tmp_path, hidden=(store, slides)):
+        ended = embedstore_process(*command, store)
         assert ended.code == 1 and f"of the cluster does not see the folder {store} of this machine" in ended.err
         assert "a URI such as s3://bucket/store" in ended.err and "Traceback" not in ended.err
-    with node(environment, head, tmp_path, hidden=slides):
-        ended = embedstore_process(*command)
+        ended = embedstore_process(*command, seen)
         assert ended.code == 1 and "of the cluster cannot read 4 of 4 files that were tried" in ended.err

@@ -18,6 +18,8 @@ SOURCES := embedstore heads actors cli synthetic_slides benchmarks tools tests
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 # A file's tests stay in one process, which makes their stores once. A process takes up to 2 GB.
 SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# Tests that start Ray wait most of the time; each has a cluster of its own, which takes 2 GB.
+RAY_SIDE_BY_SIDE := -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 # Arguments may choose tests of one of the two kinds alone; pytest ends with 5 where there is none.
 MAY_BE_NONE := $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 # The page's own checks want Node and its packages; without them the page that is built is tested all the same.
@@ -38,10 +40,10 @@ setup: $(SET_UP_DEV)  ## Make .venv with everything that tests, lint and docs ne
 demo: $(SET_UP)  ## Slides to heat maps on six synthetic slides; or ingest yours: make demo SLIDES=folder
 	$(BIN)/embedstore demo $(if $(SLIDES),"$(SLIDES)")
 
-test: $(SET_UP_DEV)  ## Run every test: on every core, then those that start Ray in one process
+test: $(SET_UP_DEV)  ## Run every test: on every core, then those that start Ray two at a time
 	status=0; \
 	$(PYTEST) -m "not ray" $(SIDE_BY_SIDE) $(PYTEST_ARGS) $(MAY_BE_NONE) || status=1; \
-	$(PYTEST) -m ray $(PYTEST_ARGS) $(MAY_BE_NONE) || status=1; \
+	$(PYTEST) -m ray $(RAY_SIDE_BY_SIDE) $(PYTEST_ARGS) $(MAY_BE_NONE) || status=1; \
 	$(if $(PYTEST_ARGS),,$(PAGE_CHECKS) || status=1;) \
 	exit $$status
 

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,11 +35,12 @@ def test_log_lines_elsewhere(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     now = [0.0]
-    monkeypatch.setattr("embedstore.progress_bar.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("embedstore.progress_bar.time", SimpleNamespace(monotonic=lambda: now[0]))
     with caplog.at_level(logging.INFO, "embedstore"), progress_bar(None) as report:
         report(HALF)  # too early for a line
         now[0] = 31
         report(HALF)
         report(HALF)  # too early for another line
         report(Progress(stage="fit", message="a note"))
-    assert caplog.messages == ["predict: 50/100 tiles, 12 tiles/s", "fit: a note"]
+    told = [record.message for record in caplog.records if record.name == "embedstore.progress_bar"]
+    assert told == ["predict: 50/100 tiles, 12 tiles/s", "fit: a note"]

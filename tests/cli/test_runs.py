@@ -3,7 +3,9 @@
 import json
 import logging
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -53,7 +55,10 @@ def test_runs_are_watched_until_none_is_left(store: Store, monkeypatch: pytest.M
     run = Run(run_id="r1", collections=("c",), slides=2, in_hand=("a", "b"))
     store.runs.begin(run)
     looks = iter([{"done": 1, "in_hand": ("b",)}, {"done": 2, "in_hand": (), "state": "done"}])
-    monkeypatch.setattr("cli.status.time.sleep", lambda seconds: store.runs.record(Run(**vars(run) | next(looks))))
+    clock = SimpleNamespace(
+        monotonic=time.monotonic, sleep=lambda seconds: store.runs.record(Run(**vars(run) | next(looks)))
+    )
+    monkeypatch.setattr("cli.status.time", clock)  # there alone: threads of other tests may sleep
     seen = [json.loads(line) for line in status(store, "--watch", "--json").splitlines()]
     assert [(row["done"], row["in_hand"], row["state"]) for row in seen] == [
         (0, 2, "running"), (1, 1, "running"), (2, 0, "done"),

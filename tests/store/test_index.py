@@ -320,7 +320,7 @@ def test_readers_see_no_half_written_slide(store: Store) -> None:
             if i == 6:
                 CollectionWriter(made).compact(keep_s=3600)
         done.set()
-        assert all(reader.result(timeout=60) >= 1 for reader in readers)
+        assert all(reader.result(timeout=300) >= 1 for reader in readers)
 
 
 @pytest.mark.parametrize("dim", [12, 81])

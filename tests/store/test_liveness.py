@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import lance
 import pyarrow as pa
@@ -55,7 +56,7 @@ def test_a_zombie_does_not_run():
 def test_only_a_beat_that_does_not_change_is_of_the_dead(monkeypatch: pytest.MonkeyPatch):
     """Whatever the beat says, and however long this process slept between a question and its answer."""
     clock = [1000.0]
-    monkeypatch.setattr("embedstore.store.liveness.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("embedstore.store.liveness.time", SimpleNamespace(monotonic=lambda: clock[0]))
     observer, beat = Observer(), now() - dt.timedelta(days=300)
     assert observer.may_be_dead("them", beat)
     asked_at = clock[0]
@@ -76,7 +77,8 @@ def test_a_lease_of_another_machine_is_waited_for_until_its_owner_is_surely_dead
     Lease(store.uri, "t").release()
     hold(store, process=ELSEWHERE)
     with monkeypatch.context() as patch, pytest.raises(StoreBusyError, match="process 1 on node since"):
-        patch.setattr(time, "sleep", lambda seconds: pytest.fail("it was waited for"))
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: pytest.fail("it was waited for"))
+        patch.setattr("embedstore.store.lease.time", clock)
         Lease(store.uri, "t", wait_s=0)  # its beat is new
     Table(store.uri, "leases").delete("true")
     monkeypatch.setattr("embedstore.store.lease.EXPIRY_S", 0.2)

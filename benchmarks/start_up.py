@@ -34,7 +34,7 @@ COMMANDS = {
     "search, exact": ["search", "--slide", "0", "--at", "600", "100", "--exact"],
 }
 _FEW_STEPS = ["--steps", "50"]
-_FIT = ["fit-head", "--replace", "--task"]
+_FIT = ["fit-head", "--augment", "none", "--replace", "--task"]
 #: With an empty cache of compiled programs, and again.
 WITH_HEADS = {
     "fit-head": [*_FIT, "marks", "--name", "marks"],

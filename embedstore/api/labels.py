@@ -19,7 +19,6 @@ from embedstore.result_table import NotedTable, Table
 from embedstore.settings import as_names
 from embedstore.store import LabelChange
 from embedstore.store import Store as StoreTables
-from embedstore.store.label import statement_rows
 from embedstore.store.label_changes import undone_changes
 from embedstore.store.labels import no_such_task
 
@@ -157,8 +156,8 @@ class Labels:
         self._tables.require_writable()
         classes = self._tables.labels.table(task=task, columns=["label"]).column("label").unique().to_pylist()
         change = self._tables.labels.add(task, given, author=author)
-        self._require_not_removed(statement_rows(given))
-        return replace(change, notes=alike_note({*classes, *(label.label for label in given)}))
+        self._require_not_removed(given)
+        return replace(change, notes=alike_note({*classes, *given.column("label").unique().to_pylist()}))
 
     def _require_not_removed(self, labels: pa.Table) -> None:
         """Remove labels again whose slides or patients were removed from the store while they were written.

@@ -149,7 +149,7 @@ def last_of_key(rows: pa.Table) -> pa.Table:
     repeated = repeated_rows(rows.column("key"))
     if not len(repeated):
         return rows
-    codes = _codes(rows.column("key").take(repeated)) - 1
+    codes = column_codes(rows.column("key").take(repeated)) - 1
     first, last = np.full(int(codes.max()) + 1, len(rows), np.int64), np.zeros(int(codes.max()) + 1, np.int64)
     np.minimum.at(first, codes, repeated)
     np.maximum.at(last, codes, repeated)
@@ -165,9 +165,9 @@ def distinct_labels(rows: pa.Table) -> pa.Table:
     if not len(repeated):
         return rows
     found = rows.take(repeated)
-    codes = _codes(found.column("key")) - 1
+    codes = column_codes(found.column("key")) - 1
     for name in ("label", "split", "patient"):
-        codes = _combined(codes, _codes(found.column(name)))
+        codes = combined_codes(codes, column_codes(found.column(name)))
     kept = np.ones(len(rows), bool)
     kept[repeated] = False
     kept[repeated[np.unique(codes, return_index=True)[1]]] = True
@@ -197,7 +197,7 @@ def place_codes(*tables: pa.Table) -> list[NDArray[np.int64]]:
             column = pc.if_else(of_patient, pa.scalar(None, pa.string()), column)
         elif pa.types.is_floating(column.type):
             column = pc.add(column, 0.0)  # -0 is 0
-        values = _codes(column)
+        values = column_codes(column)
         kinds = int(values.max(initial=0)) + 1
         if most * kinds >= 1 << 62:
             codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
@@ -210,12 +210,12 @@ def place_codes(*tables: pa.Table) -> list[NDArray[np.int64]]:
 _PLACES = pa.schema([LABELS.field(name) for name in PLACE])
 
 
-def _combined(codes: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.int64]:
+def combined_codes(codes: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.int64]:
     """(n,) a number for each pair of numbers, from 0."""
     return np.unique(codes * (values.max(initial=0) + 1) + values, return_inverse=True)[1].astype(np.int64)
 
 
-def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+def column_codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
     """(n,) a number for each value of a column, from 1 in the order in which they come; 0 for none."""
     indices = column.combine_chunks().dictionary_encode().indices
     return pc.fill_null(pc.add(indices.cast(pa.int64()), 1), 0).to_numpy()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from embedstore.errors import LabelError
 from embedstore.quantities import first_few
-from embedstore.store.label import Label, label_rows, last_of_key, place_codes
+from embedstore.store.label import Label, column_codes, combined_codes, label_rows, last_of_key, place_codes
 from embedstore.store.schema import LABEL_ROWS, LABELS
 from embedstore.store.table import now
 
@@ -158,61 +158,90 @@ def _under_other_keys(rows: pa.Table) -> pa.Table:
 # -- adding ---------------------------------------------------------------------------------
 
 
-def plan_addition(labels: Sequence[Label]) -> Planner:
+def plan_addition(labels: pa.Table) -> Planner:
     """Add labels of an author without a file: each replaces what the author said of its place.
 
     A class that the author gave a place already changes nothing there. The part of a split and the patient that a
     replaced label names are kept where the new one names none.
 
+    Args:
+        labels: Rows of LABELS.
     Raises:
         LabelError: two of the labels give one place different classes.
     """
 
     def plan(rows: pa.Table) -> Plan:
-        new, old = place_codes(label_rows(labels), rows)
+        new, old = place_codes(labels, rows)
         _, first, which = np.unique(new, return_index=True, return_inverse=True)
-        twice = np.flatnonzero([labels[i] != labels[first[at]] for i, at in enumerate(which)])
-        if len(twice):
-            one, other = labels[first[which[twice[0]]]], labels[twice[0]]
-            raise LabelError(
-                f"{len(twice)} of {len(labels)} labels are about the place of another one and differ from it; the "
-                f"first is {describe_place(other)}: {one.label!r} and {other.label!r}; expected one label a place"
-            )
+        _refuse_contradictions(labels, first[which])
         standing = np.flatnonzero(stands(rows))
-        position = np.full(int(max(new.max(initial=-1), old.max(initial=-1))) + 1, -1, np.int64)
-        position[new] = first[which]  # of each place among the new labels
-        standing = standing[position[old[standing]] >= 0]
-        about = position[old[standing]]
-        add, withdraw, kept = {int(i): labels[i] for i in first}, [], set()
-        for i, row, said in zip(about.tolist(), standing.tolist(), _said(rows.take(standing)), strict=True):
-            if i not in kept and _repeats(labels[i], said):
-                kept.add(i)
-                add.pop(i)
-                continue
-            withdraw.append(row)
-            if i in add:
-                add[i] = replace(add[i], split=add[i].split or said.split, patient=add[i].patient or said.patient)
-        return Plan(label_rows([add[i] for i in sorted(add)]), np.array(withdraw, np.int64))
+        about = np.full(int(max(new.max(initial=-1), old.max(initial=-1))) + 1, -1, np.int64)
+        about[new] = first[which]  # of each place among the new labels
+        standing = standing[about[old[standing]] >= 0]
+        about, held = about[old[standing]], rows.take(standing)
+        repeats = np.flatnonzero(_repeats(labels.take(about), held))
+        repeated, at = np.unique(about[repeats], return_index=True)
+        kept = np.zeros(len(standing), bool)
+        kept[repeats[at]] = True  # one of those that say so already
+        add = np.setdiff1d(first, repeated)
+        filled = _with_what_they_replace(labels, held.filter(pa.array(~kept)), about[~kept])
+        return Plan(filled.take(add), standing[~kept])
 
     return plan
 
 
-class _Said(NamedTuple):
-    """What a label says of its place; fields as CONTENT."""
+def _refuse_contradictions(labels: pa.Table, first: NDArray[np.int64]) -> None:
+    """Raise LabelError if a label differs from the first one (n,) about its place."""
+    later = np.flatnonzero(first != np.arange(len(labels)))
+    if not len(later):
+        return
+    ones, others = labels.take(first[later]), labels.take(later)
+    twice = np.zeros(len(later), bool)
+    for name in LABELS.names:
+        if name != "key":
+            twice |= ~_equal(ones.column(name), others.column(name))
+    if twice.any():
+        at = int(twice.argmax())
+        one, other = (Label.from_table(each.slice(at, 1))[0] for each in (ones, others))
+        raise LabelError(
+            f"{int(twice.sum())} of {len(labels)} labels are about the place of another one and differ from it; the "
+            f"first is {describe_place(other)}: {one.label!r} and {other.label!r}; expected one label a place"
+        )
 
-    label: str
-    split: str | None
-    patient: str | None
-    source: str
+
+def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """(n,) whether values are equal, or both missing."""
+    both_missing = pc.and_(pc.is_null(one), pc.is_null(other))
+    return pc.or_(pc.fill_null(pc.equal(one, other), False), both_missing).to_numpy()
 
 
-def _said(rows: pa.Table) -> list[_Said]:
-    return list(map(_Said, *(rows.column(name).to_pylist() for name in CONTENT)))
+def _repeats(labels: pa.Table, held: pa.Table) -> NDArray[np.bool_]:
+    """(n,) whether each new label says no more than an older one of its place does."""
+    same = _equal(labels.column("label"), held.column("label"))
+    for name in ("split", "patient"):
+        same &= pc.is_null(labels.column(name)).to_numpy() | _equal(labels.column(name), held.column(name))
+    return same
 
 
-def _repeats(label: Label, said: _Said) -> bool:
-    """Whether a new label says no more than an older one does."""
-    return label.label == said.label and label.split in (None, said.split) and label.patient in (None, said.patient)
+def _with_what_they_replace(labels: pa.Table, replaced: pa.Table, about: NDArray[np.int64]) -> pa.Table:
+    """Labels with the part of a split and the patient of those that they replace, where they name none.
+
+    Args:
+        about: (n,) the new label that takes the place of each of those replaced.
+    """
+    for name in ("split", "patient"):
+        column, before = labels.column(name), replaced.column(name)
+        says = np.flatnonzero(pc.fill_null(pc.not_equal(before, ""), False).to_numpy())
+        if not len(says):
+            continue
+        new, at = np.unique(about[says], return_index=True)
+        source = np.full(len(labels), -1, np.int64)
+        source[new] = says[at]
+        taken = before.take(pa.array(source, mask=source < 0))
+        named = pc.fill_null(pc.not_equal(column, ""), False)
+        position = labels.column_names.index(name)
+        labels = labels.set_column(position, labels.schema.field(name), pc.if_else(named, column, taken))
+    return labels
 
 
 def plan_replacement(labels: pa.Table) -> Planner:
@@ -254,39 +283,42 @@ def plan_withdrawal(keys: Sequence[str], *, author: str, of: str) -> Planner:
     """
 
     def plan(rows: pa.Table) -> Plan:
-        position = {key: i for i, key in enumerate(rows.column("key").to_pylist())}
-        standing, authors = stands(rows), rows.column("author").to_pylist()
-        chosen = list(dict.fromkeys(keys))
-        if missing := [key for key in chosen if key not in position or not standing[position[key]]]:
+        chosen = pa.array(list(dict.fromkeys(keys)), pa.string())
+        at = pc.index_in(chosen, value_set=rows.column("key").combine_chunks())
+        found = pc.is_valid(at).to_numpy(zero_copy_only=False)
+        found[found] = stands(rows)[at.drop_null().to_numpy()]
+        if not found.all():
+            missing = chosen.filter(pa.array(~found)).to_pylist()
             raise LabelError(
                 f"{len(missing)} of {len(chosen)} labels do not stand in this task: {first_few(missing)}; they were "
                 "withdrawn or removed, or their keys are not keys of this task's labels"
             )
-        withdraw = sorted(position[key] for key in chosen)
-        _refuse_others({authors[i] for i in withdraw}, author=author, of=of)
-        return Plan(LABELS.empty_table(), np.array(withdraw, np.int64))
+        withdraw = np.sort(at.to_numpy()).astype(np.int64)
+        authors = rows.column("author").take(withdraw).unique().to_pylist()
+        _refuse_others(set(authors), author=author, of=of)
+        return Plan(LABELS.empty_table(), withdraw)
 
     return plan
 
 
-def plan_withdrawal_at(places: Sequence[Label], *, author: str, of: str) -> Planner:
+def plan_withdrawal_at(places: pa.Table, *, author: str, of: str) -> Planner:
     """Withdraw the labels of some places, as far as there are any; see `plan_withdrawal`.
 
     Args:
-        places: Labels; what they are about counts.
+        places: Rows of labels, of which only what they are about counts.
     Raises:
         LabelError: nobody, or only somebody else, has a label there.
     """
 
     def plan(rows: pa.Table) -> Plan:
-        given, stored = place_codes(label_rows(places), rows)
+        given, stored = place_codes(places, rows)
         there = np.flatnonzero(stands(rows) & np.isin(stored, given))
-        authors = rows.column("author").take(there).to_pylist()
-        withdraw = [i for i, who in zip(there.tolist(), authors, strict=True) if of in (EVERYONE, who)]
-        if not withdraw:
-            _refuse_others(set(authors), author=author, of=of)
+        authors = rows.column("author").take(there)
+        withdraw = there if of == EVERYONE else there[pc.equal(authors, of).to_numpy()]
+        if not len(withdraw):
+            _refuse_others(set(authors.unique().to_pylist()), author=author, of=of)
             raise LabelError(f"none of the {len(places)} place(s) has a label of this task, so none can be withdrawn")
-        return Plan(LABELS.empty_table(), np.array(withdraw, np.int64))
+        return Plan(LABELS.empty_table(), withdraw)
 
     return plan
 
@@ -323,23 +355,26 @@ def plan_undo(task: str, change: str) -> Planner:
         )
         if not (added | withdrawn).any():
             raise no_change(task, change)
-        authors = rows.column("author").combine_chunks().dictionary_encode().indices.to_numpy()
         (places,) = place_codes(rows)
-        about = np.unique(np.stack([places, authors]), axis=1, return_inverse=True)[1].ravel()
+        about = combined_codes(places, column_codes(rows.column("author")))
         touched = np.isin(about, about[added | withdrawn])
         _refuse_later(rows.filter(pa.array(touched)), change)
-        statements = list(zip(about.tolist(), *(rows.column(name).to_pylist() for name in CONTENT), strict=True))
-        left = {statements[i] for i in np.flatnonzero(added)}
-        standing = {statements[i]: int(i) for i in np.flatnonzero(stands(rows) & touched)}
+        statement = about
+        for name in CONTENT:
+            statement = combined_codes(statement, column_codes(rows.column(name)))
+        left = np.unique(statement[added])
+        now_stands = np.flatnonzero(stands(rows) & touched)
+        row_of = np.full(int(statement.max()) + 1, -1, np.int64)
+        row_of[statement[now_stands]] = now_stands
         add = last_of_key(label_rows(rows.filter(pa.array(withdrawn)).select(LABELS.names).drop_columns("key")))
-        again = set(add.column("key").to_pylist())
-        keys = rows.column("key").to_pylist()
-        if not left <= standing.keys() or any(keys[standing[each]] in again for each in standing.keys() - left):
+        others = row_of[np.setdiff1d(statement[now_stands], left)]
+        taken = pc.is_in(rows.column("key").take(others), value_set=add.column("key").combine_chunks())
+        if (row_of[left] < 0).any() or pc.any(taken).as_py():
             raise LabelError(
                 f"change {change} cannot be undone: what it left is not there any more; `embedstore label history` "
                 "shows what came later"
             )
-        return Plan(add, np.array(sorted(standing[each] for each in left), np.int64))
+        return Plan(add, np.sort(row_of[left]))
 
     return plan
 

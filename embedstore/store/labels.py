@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedstore.errors import LabelError, TaskNotFoundError
-from embedstore.store.label import INGEST, Kind, Label, label_rows, last_of_key, place_codes
+from embedstore.store.label import INGEST, Kind, Label, label_rows, last_of_key, place_codes, statement_rows
 from embedstore.store.label_changes import (
     LabelChange,
     Planner,
@@ -86,22 +86,23 @@ class Labels:
 
         self._table.revise("key", rows_of)
 
-    def add(self, task: str, labels: Sequence[Label], *, author: str) -> LabelChange:
+    def add(self, task: str, labels: Sequence[Label] | pa.Table, *, author: str) -> LabelChange:
         """Add labels that an author gives without a file, in one change; what they replace is withdrawn by it.
 
         An author has at most one such label of a task at one place. A label that says what an older one of the author
         says of its place changes nothing.
 
         Args:
-            labels: All of this task and author, without a source.
+            labels: All of this task and author, without a source; labels, or rows of LABELS.
         Returns:
             The change; its id is None where it changes nothing.
         Raises:
             LabelError: two of the labels give one place different classes; nothing is added.
         """
-        _require_of(label_rows(labels), task, author, sources=("",))
-        where = f"{_where(task=task, author=author)}{_on_slides(label.slide_id for label in labels)}"
-        return self._change(where, plan_addition(labels), new_change(task, author))
+        rows = label_rows(labels)
+        _require_of(rows, task, author, sources=("",))
+        where = f"{_where(task=task, author=author)}{_on_slides(rows)}"
+        return self._change(where, plan_addition(rows), new_change(task, author))
 
     def replace(
         self, task: str, labels: Sequence[Label] | pa.Table, *, author: str, sources: Sequence[str]
@@ -135,17 +136,20 @@ class Labels:
         plan = plan_withdrawal(keys, author=author, of=of or author)
         return self._change(where if keys else "false", plan, new_change(task, author))
 
-    def withdraw_at(self, task: str, places: Sequence[Label], *, author: str, of: str | None = None) -> LabelChange:
+    def withdraw_at(
+        self, task: str, places: Sequence[Label] | pa.Table, *, author: str, of: str | None = None
+    ) -> LabelChange:
         """Withdraw the labels at some places, as far as there are any.
 
         Args:
-            places: Labels, of which only what they are about counts.
+            places: Labels, or rows of LABELS, of which only what they are about counts.
             author, of: See `withdraw`.
         Raises:
             LabelError: nobody, or only somebody else, has a label there.
         """
-        where = f"{_where(task=task)}{_on_slides(label.slide_id for label in places)}"
-        return self._change(where, plan_withdrawal_at(places, author=author, of=of or author), new_change(task, author))
+        rows = places if isinstance(places, pa.Table) else statement_rows(places)
+        where = f"{_where(task=task)}{_on_slides(rows)}"
+        return self._change(where, plan_withdrawal_at(rows, author=author, of=of or author), new_change(task, author))
 
     def undo(self, task: str, change: str | None = None, *, author: str) -> LabelChange:
         """Undo a change: withdraw what it added, and add again what it withdrew.
@@ -175,10 +179,8 @@ class Labels:
             raise no_change(task, change)
         if self._only is not None and len(own_rows) < self._table.open().count_rows(of_change):
             raise LabelError(f"change {change} is also about slides that are not among yours, and stays as it is")
-        authors = sorted(set(own_rows.column("author").to_pylist()))
-        where = (
-            f"{_where(task=task)} AND {sql_in('author', authors)}{_on_slides(own_rows.column('slide_id').to_pylist())}"
-        )
+        authors = sorted(own_rows.column("author").unique().to_pylist())
+        where = f"{_where(task=task)} AND {sql_in('author', authors)}{_on_slides(own_rows)}"
         return self._change(where, plan_undo(task, change), new_change(task, author, undoes=change))
 
     def _change(self, where: str, plan: Planner, change: LabelChange) -> LabelChange:
@@ -410,9 +412,9 @@ def _require_of(labels: pa.Table, task: str, author: str, *, sources: Sequence[s
         raise ValueError(f"{others} labels are of another task, author or source than those changed")
 
 
-def _on_slides(slides: Iterable[str | None]) -> str:
-    """A condition for the labels of slides, and for those of patients where None is among them."""
-    names = set(slides)
+def _on_slides(rows: pa.Table) -> str:
+    """A condition for the labels of the slides of rows, and for those of patients where a row names no slide."""
+    names = set(rows.column("slide_id").unique().to_pylist())
     conditions = ["slide_id IS NULL"] if None in names else []
     named = sorted(name for name in names if name is not None)
     if len(named) > MOST_NAMED:

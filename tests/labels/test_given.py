@@ -9,6 +9,7 @@ import pytest
 import shapely
 
 import embedstore
+from embedstore import labels as embedstore_labels
 from embedstore.errors import (
     ConfigError,
     EmbedStoreError,
@@ -85,6 +86,34 @@ def test_tables_are_taken_as_lists_are(store: embedstore.Store, as_table: Any):
     rows = {"label": ["a", "b"], "slide_id": ["b.svs", "b.svs"], "x": [1, 2], "y": [3.0, 4.0]}
     assert store.labels.add("t", as_table(rows), author="anna").added == 2
     assert [row[2] for row in places(store)] == [1.0, 2.0]
+
+
+def test_a_table_of_every_kind_of_place_is_as_its_rows(store: embedstore.Store):
+    """Missing values of pandas, text of other types, whole numbers as text, and areas between the others."""
+    first = int(read_tile_locations(store._tables.collection("toy")).tile_id[0])
+    area = shapely.to_wkb(shapely.box(0, 0, 9, 9))
+    rows = [
+        {"label": "a", "slide_id": "b.svs", "x": 1.5, "y": 2},
+        {"label": "b", "slide_id": "b.svs", "geometry": area},
+        {"label": "c", "slide_id": "b.svs", "x": 5, "y": 6, "edge_l0": 7, "split": "train"},
+        {"label": "d", "tile_id": first},
+        {"label": "e", "slide_id": "b.svs", "geometry": shapely.to_wkb(shapely.box(9, 9, 20, 20))},
+        {"label": "f", "patient": "007"},
+    ]
+    given = embedstore_labels.given_labels(store._tables, rows, task="t", author="anna")
+    assert given.column("label").to_pylist() == list("abcdef")
+    assert given.column("kind").to_pylist() == ["point", "area", "tile", "tile", "area", "patient"]
+    assert given.column("x").to_pylist() == [1.5, None, 5.0, float(CORNER[0]), None, None]
+    frame = pd.DataFrame(rows)  # x, y and edge_l0 with NaN
+    frame["tile_id"] = pd.array([row.get("tile_id") for row in rows], "Int64")  # floats are not exact
+    columns = {name: [row.get(name) for row in rows] for name in frame.columns}
+    table = pa.table(columns)
+    names = pa.array(columns["slide_id"], pa.large_string())
+    table = table.set_column(table.column_names.index("slide_id"), "slide_id", names)
+    table = table.set_column(0, "label", table.column("label").dictionary_encode())
+    as_text = [{**row, **({"tile_id": str(first)} if "tile_id" in row else {})} for row in rows]
+    for other in (frame, table, pa.concat_tables([table.slice(0, 2), table.slice(2)]), as_text):
+        assert embedstore_labels.given_labels(store._tables, other, task="t", author="anna").equals(given)
 
 
 POINT = {"label": "x", "slide_id": "b.svs", "x": 1, "y": 1}

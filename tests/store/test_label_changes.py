@@ -3,6 +3,7 @@
 import random
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,9 +13,10 @@ from embedstore.errors import LabelError
 from embedstore.store import Label, LabelChange, SlideRow, Store
 from embedstore.store import labels as module
 from embedstore.store.compaction import compact
-from embedstore.store.label_changes import EVERYONE
+from embedstore.store.label import label_rows
+from embedstore.store.label_changes import EVERYONE, plan_addition, with_all_columns
 from embedstore.store.removal import remove_slides
-from embedstore.store.schema import LABELS
+from embedstore.store.schema import LABEL_ROWS, LABELS
 from embedstore.store.table import Table
 from tests.marks import slow
 
@@ -79,6 +81,41 @@ def test_an_authors_label_from_a_file_is_replaced_too_and_keeps_its_part_of_the_
     store.labels.undo(TASK, change.id, author="anna")
     (row,) = store.labels.table(task=TASK).to_pylist()
     assert (row["label"], row["source"], row["key"]) == ("x", "/f.csv", held.key)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_addition_is_planned_as_label_by_label(seed: int):
+    """Against a loop over labels, among places with several older labels, parts of a split and patients."""
+    draw = random.Random(seed)
+
+    def drawn(x: int, **values) -> Label:
+        said = {"split": draw.choice([None, "train", "test"]), "patient": draw.choice([None, "p", "q"])}
+        return label(draw.choice("xy"), x, **said, **values)
+
+    held = [drawn(draw.randrange(6), source=f"/{i}") for i in range(12)]
+    rows = with_all_columns(label_rows(held))
+    withdrawn = pa.array([draw.choice([None, None, "c"]) for _ in held], pa.string())
+    rows = rows.set_column(LABEL_ROWS.get_field_index("withdrawn_change"), "withdrawn_change", withdrawn)
+    given = [drawn(x) for x in draw.sample(range(8), 5)]
+    plan = plan_addition(label_rows([*given, *draw.sample(given, 2)]))(rows)
+
+    add, withdraw, kept = {each.x: each for each in given}, [], set()
+    for i, (old, change) in enumerate(zip(held, withdrawn.to_pylist(), strict=True)):
+        if change is not None or old.x not in {each.x for each in given}:
+            continue
+        new = next(each for each in given if each.x == old.x)
+        says_more = new.split not in (None, old.split) or new.patient not in (None, old.patient)
+        if old.x not in kept and new.label == old.label and not says_more:
+            kept.add(old.x)
+            del add[old.x]
+            continue
+        withdraw.append(i)
+        if old.x in add:
+            before = add[old.x]
+            add[old.x] = replace(before, split=before.split or old.split, patient=before.patient or old.patient)
+    assert plan.withdraw.tolist() == withdraw
+    assert Label.from_table(plan.add) == list(add.values())
+    assert plan.add.equals(label_rows(list(add.values())))
 
 
 # -- withdrawing ----------------------------------------------------------------------------

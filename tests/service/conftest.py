@@ -10,6 +10,7 @@ from embedstore.map_config import MapConfig
 from embedstore.maps import make_map
 from embedstore.store import Label, Outcome, Store
 from tests.export.prediction_scene import grid, make_store
+from tests.jax_programs import own_programs
 from tests.service.clients import client_of
 
 
@@ -17,7 +18,9 @@ from tests.service.clients import client_of
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What a service keeps outside of its store goes into a folder of the tests, not into the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EMBEDSTORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        cache = tmp_path_factory.mktemp("cache")
+        patch.setenv("EMBEDSTORE_CACHE", str(cache))
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", own_programs(cache))  # of workers of jobs
         yield
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from embedstore import api
 from tests.conftest import REPOSITORY
+from tests.jax_programs import own_programs
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the extra `dev`)")
 
@@ -81,7 +82,9 @@ def own_store(page_store: api.Store, tmp_path: Path) -> api.Store:
 @pytest.fixture(scope="session")
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EMBEDSTORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        cache = tmp_path_factory.mktemp("cache")
+        patch.setenv("EMBEDSTORE_CACHE", str(cache))
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", own_programs(cache))
         yield
 
 

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import psutil
@@ -43,15 +44,19 @@ for _parameter, _value in {-8: 2, -3: 2**20, -1: 2**25}.items():
         _mallopt(_parameter, _value)
 
 
+#: No machine is too slow for a property. Each run tries the same examples: none fails for what another change broke.
+PROPERTIES: dict[str, Any] = {
+    "deadline": None, "derandomize": True, "suppress_health_check": [hypothesis.HealthCheck.too_slow],
+}  # fmt: skip
+hypothesis.settings.register_profile("full", **PROPERTIES)
 #: Of `make test-fast`: a quarter of the examples of a property; see also `tests.marks.examples`.
-hypothesis.settings.register_profile("fast", max_examples=25)
+hypothesis.settings.register_profile("fast", max_examples=25, **PROPERTIES)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         drop_programs(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]), PROGRAMS_BYTES)
-    if "not slow" in config.option.markexpr:
-        hypothesis.settings.load_profile("fast")
+    hypothesis.settings.load_profile("fast" if "not slow" in config.option.markexpr else "full")
 
 
 def drop_programs(folder: Path, limit_bytes: int) -> None:

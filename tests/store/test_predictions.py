@@ -230,7 +230,11 @@ def test_classes_have_columns_that_sql_takes_without_quotes(classes, columns):
     assert probability_columns(classes) == columns
 
 
-@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(classes=st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=6, unique=True))
 def test_any_class_can_be_filtered_by_its_column(tmp_path_factory: pytest.TempPathFactory, classes: list[str]):
     import lance

@@ -101,7 +101,11 @@ def test_tiles_that_touch_at_a_corner_are_two_areas(store: Store, tmp_path: Path
     assert sorted(each["properties"]["measurements"]["p: tumour mean"] for each in tumour) == [0.8, 0.9]
 
 
-@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(tumour=st.lists(st.booleans(), min_size=9, max_size=9))
 def test_merged_areas_cover_each_tile_once(store: Store, tmp_path: Path, tumour: list[bool]):
     predict(store, facts(), {"b.svs": two(np.where(tumour, 0.9, 0.2))})

@@ -26,6 +26,7 @@ from embedstore.service_config import ServiceConfig
 from tests.client.served import served
 from tests.client.served_by import connect_by
 from tests.heads.scene import make_store
+from tests.service.jobs.conftest import ENDLESS
 from tests.slides.drawings import tissue_picture, write_tiff
 
 pytestmark = pytest.mark.slow
@@ -167,7 +168,7 @@ def test_an_interrupted_call_cancels_its_job(stores):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        remote.fit_head("tissue", name="given-up", model="mlp", steps=100_000, on_progress=interrupt, **QUICK)
+        remote.fit_head("tissue", name="given-up", on_progress=interrupt, **ENDLESS)
     job = remote._connection.get("/api/jobs", kind="fit", limit=1)[0]
     assert job["params"]["names"] == ["given-up"]
     with pytest.raises(JobEndedError, match=f"job {job['id']} was cancelled: "):

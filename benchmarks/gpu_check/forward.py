@@ -117,6 +117,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def free() -> None:
-    gc.collect()
+    """Give back the memory of a GPU; that of a host suffices, and looking through all that JAX brings takes 0.2 s."""
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()

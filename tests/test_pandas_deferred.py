@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests.marks import slow
 from tests.packaging.sources import REPOSITORY
 
 CODE = """
@@ -22,7 +23,7 @@ assert not [finder for finder in sys.meta_path if "pandas_deferred" in getattr(f
 """
 
 
-@pytest.mark.parametrize("first", ["", "import pyarrow"])
+@pytest.mark.parametrize("first", [slow(""), "import pyarrow"])
 def test_pandas_is_imported_when_a_data_frame_is_asked_for(first: str):
     """Also where pyarrow is there already, as in a worker of Ray."""
     pytest.importorskip("pandas")

@@ -16,7 +16,7 @@ from .scene import FAST, SLIDES, Scene, assert_complete
 STRICT = dataclasses.replace(FAST, max_restarts=1, max_strikes=1)
 
 
-@pytest.mark.parametrize("seed", [0, 1, *map(slow, range(2, 40))])
+@pytest.mark.parametrize("seed", [0, *map(slow, range(1, 40))])
 def test_nodes_that_come_and_go_lose_nothing(tmp_path: Path, seed: int):
     scene = Scene(tmp_path, ("c", "d"))
     scene.run(SLIDES, seed=seed, losses=8, run=STRICT)

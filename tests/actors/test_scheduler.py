@@ -257,7 +257,7 @@ def test_a_commit_that_fails_while_others_wait_ends_the_run(tmp_path: Path, monk
     assert_complete(scene, slides)
 
 
-@pytest.mark.parametrize("method", ["records", "ping", "present", "close"])
+@pytest.mark.parametrize("method", ["records", *map(slow, ["ping", "present", "close"])])
 def test_a_worker_that_dies_before_or_after_the_work_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ):
@@ -333,7 +333,7 @@ class SometimesNoNumber(ToyExtractor):
         return rows
 
 
-@pytest.mark.parametrize("tile", [0, 39])
+@pytest.mark.parametrize("tile", [0, slow(39)])
 def test_an_embedding_that_is_no_number_costs_its_slide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile: int):
     monkeypatch.setattr("actors.extractor_worker.load_extractor", lambda config, device: SometimesNoNumber())
     monkeypatch.setattr(SometimesNoNumber, "pixels", pixels_of("c:40", tile, tile + 1)[0])
@@ -370,7 +370,9 @@ def test_a_slide_that_failed_may_come_back_as_another_file(tmp_path: Path, monke
     assert scene.states() == {"holes:50": "done"}
 
 
-@pytest.mark.parametrize("gone", [("extractor-1",), ("reader-1-0",), ("extractor-1", "reader-1-0", "reader-1-1")])
+@pytest.mark.parametrize(
+    "gone", [slow(("extractor-1",)), slow(("reader-1-0",)), ("extractor-1", "reader-1-0", "reader-1-1")]
+)
 def test_a_node_that_does_not_come_back_costs_only_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: tuple[str, ...]
 ):

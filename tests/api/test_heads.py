@@ -16,6 +16,7 @@ from embedstore.errors import (
 from embedstore.progress import Progress, no_progress
 from tests.heads.scene import make_store
 
+pytestmark = pytest.mark.slow
 SPLIT = {"folds": 3}
 LABELS = 240
 

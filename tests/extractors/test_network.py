@@ -106,6 +106,7 @@ def test_weights_of_another_architecture(weights):
         load_extractor(ExtractorConfig(ref="mobilenetv3_small_050", weights=str(weights)))
 
 
+@pytest.mark.slow
 def test_ctranspath_takes_its_published_layout(tmp_path):
     """An old Swin: patches merge at the end of a stage, buffers are in the file, all of it under `model`."""
     import re

@@ -33,6 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
+@pytest.mark.slow
 def test_a_head_on_the_mean_is_the_head_that_pools_by_the_mean(store: Store):
     fit_heads(
         store, store.collection(COLLECTION), ["grade"], fit_config(None, {**CONFIG, "model": "mean", "encoder": None})
@@ -57,6 +58,7 @@ def test_the_record_names_the_encoder_and_the_fit_is_repeated_from_it(store: Sto
     assert again.digest == stored.digest
 
 
+@pytest.mark.slow
 def test_a_patient_is_the_mean_of_its_slides(store: Store):
     collection = store.collection(COLLECTION)
     ref, vectors = encoded_bags(store, collection, "mean", [["s00.svs"], ["s01.svs"], ["s00.svs", "s01.svs"]])

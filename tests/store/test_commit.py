@@ -143,6 +143,7 @@ def test_compaction_merges_fragments_and_spares_those_not_yet_committed(collecti
     assert collection.slides() == dict.fromkeys([*"abcdefgh", "late"], 5)
 
 
+@pytest.mark.slow
 def test_lancedb_reads_what_pylance_wrote(store: Store, collection: Collection, deliver: Deliver):
     import lancedb  # a second that no other test has to wait for
 

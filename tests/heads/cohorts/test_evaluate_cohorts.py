@@ -15,6 +15,8 @@ from heads.config import EvaluateConfig
 from tests.heads.cohorts.conftest import Hospitals
 from tests.heads.scene import COLLECTION, make_store
 
+pytestmark = pytest.mark.slow
+
 
 def evaluated(hospitals: Hospitals, *names: str, there: bool = False, where: str | None = None, **settings: object):
     on = (hospitals.there, COLLECTION) if there else None

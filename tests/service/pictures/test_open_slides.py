@@ -136,6 +136,7 @@ def test_an_error_that_is_not_of_the_slide_is_not_kept(clock):
         assert deep_zoom.slide.path == "/secret/a"
 
 
+@pytest.mark.slow
 def test_a_slide_whose_process_crashes_or_hangs_is_refused_and_others_are_not(drawn_slide: Path):
     path, other = str(drawn_slide()), str(drawn_slide("rgb"))
     slides = OpenSlides(open_slide=open_slide)
@@ -154,6 +155,7 @@ def test_a_slide_whose_process_crashes_or_hangs_is_refused_and_others_are_not(dr
     slides.close()
 
 
+@pytest.mark.slow
 def test_a_slide_whose_process_was_killed_while_nobody_read_it_is_opened_again(drawn_slide: Path):
     slides, file = OpenSlides(), SlideFile(name="a", path=str(drawn_slide()), reader="tiff")
     for _ in range(2):

@@ -3,7 +3,7 @@
 import pytest
 
 from embedstore import api
-from tests.viewer.standing import standing
+from tests.viewer.standing import until_standing
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def test_keys_alone_lead_from_a_slide_to_a_heat_map(own_store: api.Store, serve_
         page.keyboard.press("ArrowRight")
     strip.get_by_role("option", name="marked other").nth(2).wait_for()
     page.get_by_text("Saving …").wait_for(state="detached")
-    assert standing(own_store, "cells") == {"dense": 3, "other": 3}
+    until_standing(own_store, "cells", lambda now: now == {"dense": 3, "other": 3})
 
     page.keyboard.press("f")
     page.get_by_role("button", name="Fit again").wait_for()
@@ -62,4 +62,4 @@ def test_keys_alone_lead_from_a_slide_to_a_heat_map(own_store: api.Store, serve_
     page.keyboard.press("Control+z")
     strip.get_by_role("option", name="marked other").nth(2).wait_for(state="detached")
     page.get_by_text("Saving …").wait_for(state="detached")
-    assert standing(own_store, "cells") == {"dense": 3, "other": 2}
+    until_standing(own_store, "cells", lambda now: now == {"dense": 3, "other": 2})

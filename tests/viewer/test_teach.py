@@ -4,7 +4,7 @@ import pytest
 
 from embedstore import api
 from tests.viewer.conftest import TASK
-from tests.viewer.standing import standing
+from tests.viewer.standing import standing, until_standing
 
 pytestmark = pytest.mark.slow
 
@@ -39,15 +39,14 @@ def test_marks_fit_heat_map_suggestions_and_back(own_store: api.Store, serve_sto
     page.get_by_role("radio", name="dense").check(force=True)
     drag(page, LEFT)
     saved(page)
-    marked = standing(own_store, "cells")
-    assert marked["other"] >= 2 and marked["dense"] >= 3
+    marked = until_standing(own_store, "cells", lambda now: now.get("other", 0) >= 2 and now.get("dense", 0) >= 3)
     page.get_by_role("button", name="Erase").click()
     drag(page, LEFT, (0.1, 0.1))
     saved(page)
-    assert standing(own_store, "cells")["dense"] < marked["dense"]
+    until_standing(own_store, "cells", lambda now: now["dense"] < marked["dense"])
     page.keyboard.press("Control+z")
     saved(page)
-    assert standing(own_store, "cells") == marked
+    until_standing(own_store, "cells", lambda now: now == marked)
 
     with page.expect_response(lambda answer: answer.url.endswith("/api/heads/cells-marks") and answer.ok):
         page.get_by_role("button", name="Fit", exact=True).click()
@@ -64,17 +63,17 @@ def test_marks_fit_heat_map_suggestions_and_back(own_store: api.Store, serve_sto
     page.keyboard.press("2")  # the second class that was named, whichever has labels first
     strip.get_by_role("option", name="marked dense").wait_for()
     saved(page)
-    assert standing(own_store, "cells")["dense"] == marked["dense"] + 1
+    until_standing(own_store, "cells", lambda now: now["dense"] == marked["dense"] + 1)
     page.keyboard.press("Control+z")
     strip.get_by_role("option", name="marked dense").wait_for(state="detached")
     saved(page)
-    assert standing(own_store, "cells") == marked
+    until_standing(own_store, "cells", lambda now: now == marked)
     screenshot(page, "teach-suggested")
 
     page.get_by_text("History").click()
     page.get_by_role("list", name="Changes of labels").get_by_role("button").last.click()
     page.get_by_text("Mark tiles of at least two classes.").wait_for()
-    assert "other" not in standing(own_store, "cells")
+    until_standing(own_store, "cells", lambda now: "other" not in now)
 
 
 def test_who_may_only_look_sees_labels_and_is_told_why_there_is_no_marking(
@@ -107,4 +106,4 @@ def test_what_cannot_be_saved_is_taken_back_and_said(own_store: api.Store, serve
     drag(page, LEFT)
     page.get_by_role("tabpanel").get_by_role("alert").wait_for(state="detached")
     saved(page)
-    assert sum(standing(own_store, TASK).values()) > sum(before.values())
+    until_standing(own_store, TASK, lambda now: sum(now.values()) > sum(before.values()))

@@ -1,5 +1,6 @@
 """Real processes killed at seeded random moments: afterwards each tile is there once, as in an undisturbed run."""
 
+import contextlib
 import os
 import random
 import signal
@@ -21,11 +22,13 @@ WORKER_KILLS, DRIVER_KILLS = 6, 3
 def test_workers_killed_during_a_run(held: FaultScene, tmp_path: Path):
     rng = random.Random(1)
     store = tmp_path / "store"
-    with (tmp_path / "err").open("w") as err:
+    with contextlib.ExitStack() as ending, (tmp_path / "err").open("w") as err:
         process = subprocess.Popen([*command(held.slides, held.extractor, store), "--ray"], stderr=err)
+        ending.callback(process.wait)
+        ending.callback(process.kill)
         until(lambda: workers(process.pid), process, tmp_path / "err")
-        killed = 0
-        while process.poll() is None and killed < WORKER_KILLS:
+        killed, deadline = 0, time.monotonic() + 300
+        while process.poll() is None and killed < WORKER_KILLS and time.monotonic() < deadline:
             time.sleep(rng.uniform(0.3, 1.5))
             if found := workers(process.pid):
                 rng.choice(found).kill()

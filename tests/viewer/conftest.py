@@ -1,5 +1,6 @@
 """The page in a browser, against a server of its own process: Debian's Chromium, or Chrome where it is installed."""
 
+import _socket
 import contextlib
 import os
 import re
@@ -32,7 +33,13 @@ class Server:
 
     def __init__(self, store_uri: str, log: Path, *arguments: str):
         self._command = [sys.executable, "-m", "cli.main", "serve", "--store", store_uri, *arguments]
-        self._log, self._port = log, "0"
+        self._log = log
+        # Bound, and not listened on: nobody else gets the port while the server is away. Python's own class of sockets
+        # is closed to tests.
+        self._kept = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        self._kept.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", 0))
+        self._port = str(self._kept.getsockname()[1])
         self.url = ""
         self.start()
 
@@ -52,11 +59,15 @@ class Server:
                 continue
             raise RuntimeError(f"the service did not start: {self._log.read_text()[seen:]}")
         self.url = match[1]
-        self._port = self.url.rpartition(":")[2]
 
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(300)
+
+    def close(self) -> None:
+        """End it, and let its address go."""
+        self.stop()
+        self._kept.close()
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +106,7 @@ def serve_store(_environment: None, tmp_path_factory: pytest.TempPathFactory) ->
 
         def start(store: api.Store, *arguments: str) -> Server:
             server = Server(store.uri, tmp_path_factory.mktemp("server") / "log.txt", *arguments)
-            stack.callback(server.stop)
+            stack.callback(server.close)
             return server
 
         yield start

@@ -4,16 +4,18 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from actors.committer import Committer
 from actors.dispatch import WorkerHandle
 from actors.extractor_worker import ExtractorWorker
-from actors.feature_reader import FeatureReader
 from actors.reader import Reader
 from actors.request import IngestRequest, TilingGroup
-from actors.vector_writer import VectorWriter
 from embedstore.uris import is_uri, split_uri
+
+if TYPE_CHECKING:  # of imports, whose layouts load h5py
+    from actors.feature_reader import FeatureReader
+    from actors.vector_writer import VectorWriter
 
 #: Readers beside one extractor, at most: 16 read 4,000 tiles a second.
 MAX_READERS = 16
@@ -71,7 +73,7 @@ class Fleet(Protocol):
 class MakeExtractor(Protocol):
     """Makes an extractor worker; `threads` is torch's number of threads on the CPU, its default when None."""
 
-    def __call__(self, *, threads: int | None = None) -> ExtractorWorker | VectorWriter: ...
+    def __call__(self, *, threads: int | None = None) -> "ExtractorWorker | VectorWriter": ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ class WorkerFactories:
         tile_bytes: What a reader sends of a tile, bytes.
     """
 
-    reader: Callable[[], Reader | FeatureReader]
+    reader: "Callable[[], Reader | FeatureReader]"
     extractor: MakeExtractor
     committer: Callable[[], Committer]
     store_uri: str

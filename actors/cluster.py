@@ -1,8 +1,6 @@
-"""Ray: starting or joining a cluster, and workers as actors. `nodes.py` and `replicas.py` import Ray too."""
+"""Ray: starting or joining a cluster, and workers as actors."""
 
 import contextlib
-import functools
-import inspect
 import logging
 import os
 import re
@@ -16,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import ray._private.node
-import ray._private.parameter
 from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import (
     ActorDiedError,
@@ -33,6 +29,7 @@ from ray.exceptions import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from actors.lean_ray import lean_ray
 from actors.nodes import nodes
 from embedstore.config import require_cluster_address
 from embedstore.errors import ClusterError, ConfigError, EmbedStoreError, UnknownKeyError, WorkerDiedError
@@ -62,20 +59,17 @@ def cluster(address: str | None) -> Iterator[None]:
         yield
         return
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    with_others: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if address is None:
-        with_others = _without_observers()
         # 'local', or Ray would join whatever cluster runs on this machine.
         settings |= {"address": "local", "include_dashboard": False, "num_cpus": os.cpu_count()}
-        # Ray's own default, 15, would let any other process of the machine stop a network between two layers.
-        os.environ.setdefault("RAY_worker_niceness", "0")
-        # Or a process a core is started, each 0.3 CPU-seconds, of which a run on a large machine uses a quarter.
-        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     else:
         _require_reachable(address)
         settings["address"] = address
-    with tempfile.TemporaryDirectory(prefix="embedstore-") as empty:
-        with _started_from(empty), _sigterm_handler_kept(), with_others, warnings.catch_warnings():
+    with contextlib.ExitStack() as stack:
+        empty = stack.enter_context(tempfile.TemporaryDirectory(prefix="embedstore-"))
+        if address is None:
+            stack.enter_context(lean_ray())
+        with _started_from(empty), _sigterm_handler_kept(), warnings.catch_warnings():
             # Lance warns of forks; Ray's are followed by exec at once, which is safe.
             warnings.filterwarnings("ignore", message=".*fork.*")
             try:
@@ -86,29 +80,6 @@ def cluster(address: str | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
-
-
-@contextlib.contextmanager
-def _without_observers() -> Iterator[None]:
-    """Start Ray without processes that only watch it: 1.2 of 3.1 CPU-seconds.
-
-    `ray.init` always starts an autoscaler, a monitor of log files, and a server of the dashboard even where that is
-    left out. A cluster for one run neither grows nor is looked at. Ray has parameters for two of them that `ray.init`
-    does not take; a Ray without these parameters starts as ever.
-    """
-    parameters, node = ray._private.parameter.RayParams, ray._private.node.Node
-    wanted: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
-    if not wanted.keys() <= inspect.signature(parameters).parameters.keys():
-        yield
-        return
-    server = node.start_api_server
-    ray._private.parameter.RayParams = functools.partial(parameters, **wanted)  # type: ignore[misc, assignment]
-    node.start_api_server = lambda *args, **settings: None  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        ray._private.parameter.RayParams = parameters  # type: ignore[misc]
-        node.start_api_server = server  # type: ignore[method-assign]
 
 
 def _require_reachable(address: str) -> None:

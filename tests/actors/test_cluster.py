@@ -85,17 +85,3 @@ def test_an_address_of_the_environment_is_refused_as_well(monkeypatch: pytest.Mo
     monkeypatch.setattr(cluster, "canonicalize_bootstrap_address", lambda _: "ray://head:10001")
     with pytest.raises(ConfigError, match="Ray's client"):
         cluster._require_reachable("auto")
-
-
-def test_a_cluster_for_one_run_has_no_processes_that_only_watch_it():
-    def started() -> tuple[bool, bool | None]:
-        parameters = cluster.ray._private.parameter.RayParams()
-        return parameters.no_monitor, parameters.include_log_monitor
-
-    node = cluster.ray._private.node.Node
-    usual, server = started(), node.start_api_server
-    with cluster._without_observers():
-        assert started() == (True, False)
-        assert node.start_api_server is not server
-    assert started() == usual == (False, None)
-    assert node.start_api_server is server

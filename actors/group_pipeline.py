@@ -203,7 +203,7 @@ class GroupPipeline:
     def _chunk_tiles(self) -> int:
         """Tiles that are read at once: few enough that each of many readers has a chunk in flight."""
         share = self._run.in_flight_bytes // (len(self.group.readers) + 1)
-        return max(1, min(self._run.chunk_bytes, share) // self._tile_bytes)
+        return max(1, min(self._context.chunk_bytes, share) // self._tile_bytes)
 
     def _read(self, reader: WorkerHandle, slide: ActiveSlide) -> None:
         key = slide.key

@@ -11,7 +11,7 @@ from typing import Any
 
 from actors.ingest_workers import StartWorkers, start_workers
 from actors.jobs import PendingSlides, RunContext, pending_slides
-from actors.placement import described, placed
+from actors.placement import chunk_bytes, described, placed
 from actors.request import IngestRequest, Target, TilingGroup
 from actors.run_counts import RunCounts
 from actors.run_metrics import RunMetrics
@@ -117,6 +117,7 @@ def _ingest_group(
             run_id=run_id,
             config=config,
             run=request.run,
+            chunk_bytes=chunk_bytes(request.execution, request.run),
             stored_fingerprints=_stored_fingerprints(store),
             replacing=request.force,
             tile_bytes=factories.tile_bytes,

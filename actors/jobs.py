@@ -21,6 +21,7 @@ class RunContext:
         run_id: Stored with each outcome.
         config: How slides are read and tiled.
         run: How the machine is used.
+        chunk_bytes: Pixels that a reader sends to its extractor at once, bytes.
         stored_fingerprints: Fingerprint of each slide that had rows before the run.
         replacing: Slides whose rows are replaced (`--force`).
         tile_bytes: What a reader sends of a tile, bytes.
@@ -29,6 +30,7 @@ class RunContext:
     run_id: str
     config: IngestConfig
     run: RunConfig
+    chunk_bytes: int
     stored_fingerprints: Mapping[str, str | None]
     replacing: frozenset[str]
     tile_bytes: int

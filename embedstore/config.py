@@ -136,7 +136,8 @@ class RunConfig(Settings):
         max_extractors: Most extractor workers, for which a cluster is asked while slides wait; those that its nodes
             have room for when None.
         batch_tiles: Tiles in one forward pass; the extractor's own choice when None.
-        chunk_bytes: Pixels that a reader sends to its extractor at once, bytes.
+        chunk_bytes: Pixels that a reader sends to its extractor at once, bytes; 8 MiB in one process and 16 MiB on Ray
+            when None, and always few enough that each reader of a group has some in flight.
         in_flight_bytes: Pixels read and not yet embedded, per worker group (an extractor and its readers), bytes.
         group_slides: Largest number of slides in one commit.
         group_s: Longest time that a finished slide waits for its commit, seconds.
@@ -151,7 +152,7 @@ class RunConfig(Settings):
     min_extractors: int = 1
     max_extractors: int | None = None
     batch_tiles: int | None = None
-    chunk_bytes: int = 8 * MIB
+    chunk_bytes: int | None = None
     in_flight_bytes: int = 64 * MIB
     group_slides: int = 64
     group_s: float = 2.0
@@ -162,7 +163,7 @@ class RunConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("readers", "extractors", "min_extractors", "max_extractors", "batch_tiles"):
+        for name in ("readers", "extractors", "min_extractors", "max_extractors", "batch_tiles", "chunk_bytes"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} is {value}; expected 1 or more")
         most = self.max_extractors
@@ -174,7 +175,7 @@ class RunConfig(Settings):
             self.extractors is None or (self.min_extractors == 1 and most is None),
             f"extractors is {self.extractors}, a fixed number; expected it, or min_extractors and max_extractors",
         )
-        for name in ("chunk_bytes", "in_flight_bytes", "group_slides", "max_strikes", "max_restarts", "compact_every"):
+        for name in ("in_flight_bytes", "group_slides", "max_strikes", "max_restarts", "compact_every"):
             require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; expected 1 or more")
         require(self.group_s >= 0, f"group_s is {self.group_s}; expected 0 or more seconds")
         require(self.slide_cache_gb > 0, f"slide_cache_gb is {self.slide_cache_gb}; expected more than 0 GB")

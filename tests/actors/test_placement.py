@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors import placement
-from actors.placement import described, placed
+from actors.placement import chunk_bytes, described, placed
 from actors.placement import gpus as counted
 from embedstore.config import ExecutionConfig, RunConfig
 from embedstore.errors import ConfigError
@@ -40,6 +40,15 @@ def test_one_process_unless_something_needs_ray(machine: pytest.MonkeyPatch):
     machine.setattr(placement, "gpus", lambda: 0)
     machine.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: True))
     assert where() == where(address="auto") == "runs on the Ray cluster that this process has joined"
+
+
+def test_chunks_are_larger_on_ray_unless_the_user_says_how_large():
+    def size(run: RunConfig, **execution: Any) -> int:
+        return chunk_bytes(placed(ExecutionConfig(**execution), run), run)
+
+    assert size(RunConfig()) == size(RunConfig(), in_process=True) == 8 << 20
+    assert size(RunConfig(), ray=True) == size(RunConfig(), address="auto") == 16 << 20
+    assert size(RunConfig(chunk_bytes=5)) == size(RunConfig(chunk_bytes=5), ray=True) == 5
 
 
 @pytest.mark.parametrize("other", [{"ray": True}, {"address": "auto"}])

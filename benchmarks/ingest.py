@@ -14,7 +14,8 @@ measured on a blank-sized slide and given beside, so that the cost of a further 
 synthetic slide is made.
 
 `place`: the same in one process, through Ray, and through Ray as an earlier checkout does, in turn: CPU time of the
-start (a blank-sized slide), CPU time of a further tile, seconds, and the memory of all processes.
+start (a blank-sized slide), CPU time of a further tile, seconds, and the memory of all processes. Modules are compiled,
+as they are of an installed package.
 
 `network`: tiles/s through the run, from the first embedded tile to the last, beside the bare forward pass of the same
 network, on batches of the same size and with the same number of threads, in turn.
@@ -28,6 +29,7 @@ Slides of any size come from a mosaic of real tissue; pass whatever slides you h
 """
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -45,6 +47,12 @@ HERE = Path(__file__).parent
 TILE_PX, TILE_MPP = 256, 0.5
 
 
+@functools.cache
+def compiled() -> tempfile.TemporaryDirectory[str]:
+    """Where Python keeps what it compiled, for all commands, as an installed package is compiled."""
+    return tempfile.TemporaryDirectory()
+
+
 def ingest(
     slides: Sequence[str], extractor: str, *extra: str, checkout: Path = HERE.parent
 ) -> tuple[Usage, dict[str, Any]]:
@@ -54,7 +62,8 @@ def ingest(
             sys.executable, "-m", "cli.main", "ingest", *slides, "--store", f"{folder}/store", "--extractor", extractor,
             "--tile-px", str(TILE_PX), "--tile-mpp", str(TILE_MPP), "--json", *extra,
         ]  # fmt: skip
-        usage = run_measured(command, cwd=str(checkout), env={"PYTHONPATH": str(checkout)})
+        env = {"PYTHONPATH": str(checkout), "PYTHONPYCACHEPREFIX": compiled().name, "PYTHONDONTWRITEBYTECODE": ""}
+        usage = run_measured(command, cwd=str(checkout), env=env)
         if usage.returncode:
             raise SystemExit(f"ingest ended with {usage.returncode}: {usage.stdout}")
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
@@ -99,13 +108,15 @@ def cost(slides: Sequence[str], lazyslide: str | None, rounds: int, in_process: 
 def place(slides: Sequence[str], before: Path | None, rounds: int) -> None:
     sides = {"in-process": (HERE.parent, ["--in-process"]), "ray": (HERE.parent, ["--ray"])}
     if before is not None:
-        sides["ray, before"] = (before, [])
+        sides["ray, before"] = (before, ["--ray"])
     whole: dict[str, list[Usage]] = {side: [] for side in sides}
     start: dict[str, list[Usage]] = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as folder:
         tiny = str(write_slide(f"{folder}/tiny.svs", size_px=(1024, 1024)).path)
         slides = slides or [str(write_slide(f"{folder}/synthetic.svs", size_px=(12_000, 10_000)).path)]
         tiles = 0
+        for checkout, extra in sides.values():
+            ingest([tiny], "colour-12", *extra, checkout=checkout)  # compiles
         for _ in range(rounds):
             for side, (checkout, extra) in sides.items():
                 usage, summary = ingest(slides, "colour-12", *extra, checkout=checkout)
@@ -218,7 +229,7 @@ def main() -> None:
     parser.add_argument("what", choices=["cost", "place", "network", "memory", "views"])
     parser.add_argument("slides", nargs="*", type=lambda path: str(absolute_path(path)))
     parser.add_argument("--lazyslide", metavar="PYTHON", help="Python of an environment with lazyslide.")
-    parser.add_argument("--before", type=absolute_path, metavar="CHECKOUT", help="a checkout where Ray is the default")
+    parser.add_argument("--before", type=absolute_path, metavar="CHECKOUT", help="a checkout of an earlier version")
     parser.add_argument("--model", help="of network resnet50, of views colour-12 unless given")
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)

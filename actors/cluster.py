@@ -112,7 +112,7 @@ def _no_cluster(address: str | None, error: Exception) -> ClusterError:
         )
     return ClusterError(
         f"no Ray cluster at {address}: {said}; start one with `ray start --head` (one that asks for a token "
-        "needs RAY_AUTH_MODE=token here), or leave --address out to run on this machine"
+        "needs RAY_AUTH_MODE=token here), or leave --address and RAY_ADDRESS out to run on this machine"
     )
 
 

@@ -1,4 +1,4 @@
-"""Where a run goes that was not told: in this process, or on a Ray that is started for it.
+"""Where a run goes that was not told: in this process, on a Ray that is started for it, or on a cluster.
 
 On a machine without a GPU one process is the better place: Ray costs 3 CPU-seconds to start, 0.3 CPU-ms more a tile and
 0.4 GB. Each slide is decoded in a process of its own in both. `docs/decisions/one-process.md` has the figures.
@@ -16,6 +16,8 @@ def placed(execution: ExecutionConfig, run: RunConfig) -> ExecutionConfig:
     """The same, in one process or on Ray: as the user says, and otherwise on Ray where something needs it."""
     if execution.in_process or execution.ray or execution.address is not None:
         return execution
+    if not _joined() and (address := _address_of_environment()) is not None:
+        return dataclasses.replace(execution, address=address)
     extractors = run.extractors or run.min_extractors
     on_ray = extractors > 1 or _joined() or (execution.device != "cpu" and gpus() > 0)
     return dataclasses.replace(execution, ray=on_ray, in_process=not on_ray)
@@ -50,6 +52,15 @@ def gpus(devices: Path = Path("/dev")) -> int:
     amd = len(list(devices.glob("dri/renderD*"))) if (devices / "kfd").exists() else 0
     found = nvidia or amd
     return found if visible is None else min(found, len(visible.split(",")))
+
+
+def _address_of_environment() -> str | None:
+    """The cluster of a job: `ray job submit` names it to what it runs, and Ray's own programs join it.
+
+    Addresses with a scheme are for others: `http://` for Ray's command line, `ray://` for its client.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    return None if address in ("", "local") or "://" in address else address
 
 
 def _joined() -> bool:

@@ -189,7 +189,7 @@ class ExecutionConfig(Settings):
         in_process: Use threads of this process: the default on a machine without a GPU.
         ray: Start Ray on this machine, with a process for each reader and extractor: the default with a GPU, with
             several extractor workers, and in a process that has joined a cluster.
-        address: The Ray cluster to join (`auto`, or `host:port` on a node of it).
+        address: The Ray cluster to join (`auto`, or `host:port` on a node of it); the one of RAY_ADDRESS when None.
         device: Device of the extractors: `auto`, `cpu`, `cuda` or `cuda:N`.
     """
 

@@ -18,6 +18,7 @@ from embedstore.errors import ConfigError
 def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A machine without a GPU, and a process outside of any cluster."""
     monkeypatch.setattr(placement, "gpus", lambda: 0)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
     return monkeypatch
 
@@ -40,6 +41,22 @@ def test_one_process_unless_something_needs_ray(machine: pytest.MonkeyPatch):
     machine.setattr(placement, "gpus", lambda: 0)
     machine.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: True))
     assert where() == where(address="auto") == "runs on the Ray cluster that this process has joined"
+
+
+def test_a_job_of_a_cluster_runs_on_it_unless_told_otherwise(machine: pytest.MonkeyPatch):
+    machine.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert where() == where(RunConfig(extractors=2)) == "runs on the Ray cluster at 10.0.0.1:6379"
+    assert where(in_process=True) == "runs in this process"
+    assert where(ray=True) == "runs on Ray, which is started on this machine"
+    assert where(address="10.0.0.2:6379") == "runs on the Ray cluster at 10.0.0.2:6379"
+    machine.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: True))
+    assert where() == "runs on the Ray cluster that this process has joined"
+
+
+@pytest.mark.parametrize("address", ["", "local", "http://127.0.0.1:8265", "ray://head:10001"])
+def test_what_is_no_address_for_a_driver_is_passed_over(machine: pytest.MonkeyPatch, address: str):
+    machine.setenv("RAY_ADDRESS", address)
+    assert where() == "runs in this process"
 
 
 def test_chunks_are_larger_on_ray_unless_the_user_says_how_large():

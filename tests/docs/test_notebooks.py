@@ -28,7 +28,7 @@ def test_notebooks_run_and_show_what_they_are_kept_with(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, str(FOLDER / "run.py"), str(tmp_path)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "XLA_FLAGS": ""},  # XLA's own defaults
-        capture_output=True, text=True, check=False, timeout=600,
+        capture_output=True, text=True, check=False, timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     notebooks = sorted(FOLDER.glob("*.ipynb"))

@@ -37,7 +37,7 @@ def test_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_pa
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     pages = list((tmp_path / "site").rglob("*.html"))

@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "fit_head.py"
 def run(results: Path, *arguments: str) -> list[dict[str, str]]:
     environment = {**os.environ, "EMBEDSTORE_RESULTS": str(results)}
     command = [sys.executable, SCRIPT, *arguments]
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, env=environment)
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=900, env=environment)
     (file,) = results.iterdir()
     return list(csv.DictReader(file.read_text().splitlines()))
 

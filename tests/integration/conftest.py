@@ -74,7 +74,7 @@ def embedstore(*args: object) -> Ended:
 
 def embedstore_process(*args: object, cwd: Path | None = None) -> Ended:
     """Run the installed command in a process of its own: where Ray, signals or the working folder matter."""
-    done = subprocess.run([PROGRAM, *map(str, args)], capture_output=True, text=True, cwd=cwd, timeout=300)
+    done = subprocess.run([PROGRAM, *map(str, args)], capture_output=True, text=True, cwd=cwd, timeout=900)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 

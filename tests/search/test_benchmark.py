@@ -20,7 +20,7 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(results: Path, *arguments: str) -> dict[str, list[dict[str, str]]]:
     environment = {**os.environ, "EMBEDSTORE_RESULTS": str(results)}
     command = [sys.executable, str(BENCHMARKS / "search.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
     assert done.returncode == 0, done.stderr
     return {file.stem: list(csv.DictReader(file.read_text().splitlines())) for file in results.iterdir()}
 

@@ -19,7 +19,7 @@ def rows_of(script: str, folder: Path, *arguments: str) -> list[dict[str, str]]:
     folders = {"EMBEDSTORE_RESULTS": str(folder / "results"), "EMBEDSTORE_CACHE": str(folder / "cache")}
     done = subprocess.run(
         [sys.executable, str(REPOSITORY / "benchmarks" / f"{script}.py"), *arguments, "--work", str(folder)],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
         env={**os.environ, **folders, "PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

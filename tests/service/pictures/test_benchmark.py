@@ -20,7 +20,7 @@ def test_it_runs(drawn_slide, tmp_path: Path):
             [sys.executable, str(SCRIPT), *command, str(drawn_slide())],
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             env=environment,
         )
         assert done.returncode == 0, done.stderr

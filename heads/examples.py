@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import SplitError
+from embedstore.labels.task_labels import JOINED
 from embedstore.search.filters import slides_where
 from embedstore.store import Collection, Store, read_tile_locations
 from heads.bags import Bags
@@ -84,7 +85,7 @@ def gather_examples(
     slides = slides_where(store, collection, where)
     locations = read_tile_locations(collection, slides=None if where is None else {row.slide_id for row in slides})
     labelled = gather_labelled(
-        store, slides, locations, store.labels.table(), tasks, level=config.level, join=config.join,
+        store, slides, locations, store.labels.table(columns=JOINED), tasks, level=config.level, join=config.join,
         classes=config.classes, multi_label=config.multi_label,
     )  # fmt: skip
     targets = tuple(task.targets[labelled.rows] for task in labelled.tasks)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from embedstore.config import require
 from embedstore.errors import ConfigError, TaskNotFoundError
+from embedstore.labels.task_labels import JOINED
 from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.search.queries.query import mean_direction, unit_rows
 from embedstore.search.queries.text_query import load_text_tower
@@ -201,7 +202,7 @@ class _Measured:
 
 def _measure(store: Store, collection: Collection, head: Head, config: ZeroShotConfig) -> _Measured:
     try:
-        labels = store.labels.of_task(head.task)
+        labels = store.labels.of_task(head.task, columns=JOINED)
     except TaskNotFoundError:
         return _unmeasured(collection, head, f"task {head.task!r} has no labels, so nothing is known of how good it is")
     named = set(labels["label"].unique().to_pylist()) - {None}

@@ -13,6 +13,8 @@ from embedstore.store.labels import no_such_task
 
 #: Text columns that are kept as codes into their distinct values.
 CODED = ("kind", "label", "slide_id", "split", "patient")
+#: The columns of labels that are read for a join; the keys of a million take as long to read as all of these.
+JOINED = ["task", *CODED, "name", "x", "y", "edge_l0", "geometry"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +65,7 @@ def task_labels(labels: pa.Table, task: str) -> TaskLabels:
     """The labels of a task among others.
 
     Args:
-        labels: Rows of the store's table of labels.
+        labels: Rows of the store's table of labels, with the columns JOINED at least.
     Raises:
         TaskNotFoundError: none is of the task.
     """

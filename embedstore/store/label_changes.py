@@ -362,19 +362,20 @@ def plan_undo(task: str, change: str) -> Planner:
         statement = about
         for name in CONTENT:
             statement = combined_codes(statement, column_codes(rows.column(name)))
-        left = np.unique(statement[added])
+        is_left = np.zeros(int(statement.max()) + 1, bool)
+        is_left[statement[added]] = True
         now_stands = np.flatnonzero(stands(rows) & touched)
-        row_of = np.full(int(statement.max()) + 1, -1, np.int64)
+        row_of = np.full(len(is_left), -1, np.int64)
         row_of[statement[now_stands]] = now_stands
         add = last_of_key(label_rows(rows.filter(pa.array(withdrawn)).select(LABELS.names).drop_columns("key")))
-        others = row_of[np.setdiff1d(statement[now_stands], left)]
+        others = now_stands[~is_left[statement[now_stands]]]
         taken = pc.is_in(rows.column("key").take(others), value_set=add.column("key").combine_chunks())
-        if (row_of[left] < 0).any() or pc.any(taken).as_py():
+        if (row_of[is_left] < 0).any() or pc.any(taken).as_py():
             raise LabelError(
                 f"change {change} cannot be undone: what it left is not there any more; `embedstore label history` "
                 "shows what came later"
             )
-        return Plan(add, np.sort(row_of[left]))
+        return Plan(add, np.sort(row_of[is_left]))
 
     return plan
 

@@ -280,13 +280,15 @@ class Labels:
         """{id: change}, from the first to the last, of a task or of all."""
         return changes_of(self._stored(_where(task=task), ["task", *LABEL_CHANGES.names]))
 
-    def of_task(self, task: str) -> pa.Table:
+    def of_task(self, task: str, *, columns: list[str] | None = None) -> pa.Table:
         """All labels of a task.
 
+        Args:
+            columns: All of LABELS when None.
         Raises:
             TaskNotFoundError: there is none; the message names the tasks that there are.
         """
-        labels = self.table(task=task)
+        labels = self.table(task=task, columns=columns)
         if labels.num_rows == 0:
             raise no_such_task(task, self.tasks())
         return labels

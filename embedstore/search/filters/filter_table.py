@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embedstore.config import JoinConfig
 from embedstore.errors import ConfigError
 from embedstore.labels import join_labels
+from embedstore.labels.task_labels import JOINED
 from embedstore.search.filters.columns import Column
 from embedstore.store import Collection, Store
 from embedstore.store.predictions import PredictionKind
@@ -87,7 +88,7 @@ def tile_table(
 
 def _labels(store: Store, places: Any, patients: Mapping[str, str | None], task: str) -> pa.Array:
     """The class of each tile by its centre; NULL where no label gives one, or labels contradict each other."""
-    labels = store.labels.of_task(task)
+    labels = store.labels.of_task(task, columns=JOINED)
     targets = join_labels(places, labels, patients, task=task, config=JoinConfig(), min_classes=0)
     if not targets.classes:
         return pa.nulls(len(places), pa.string())

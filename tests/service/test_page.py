@@ -3,6 +3,8 @@
 from starlette.testclient import TestClient
 
 from embedstore.service.routes.page import read_page
+from embedstore.store import Store
+from tests.service.clients import client_of
 
 
 def test_page_and_assets_are_for_everybody_and_kept_by_browsers(client: TestClient):
@@ -24,7 +26,8 @@ def test_what_is_no_file_of_the_page_is_not_found(client: TestClient):
         assert client.get(f"/assets/{name}").status_code == 404
 
 
-def test_a_clone_without_the_built_page_says_how_to_build_it(tmp_path, client: TestClient, monkeypatch):
-    monkeypatch.setattr(client.app.state, "page", read_page(tmp_path))  # type: ignore[attr-defined]
-    answer = client.get("/")
+def test_a_clone_without_the_built_page_says_how_to_build_it(tmp_path, toy_store: Store):
+    with client_of(toy_store) as own:  # a service of its own, which others do not ask
+        own.app.state.page = read_page(tmp_path)  # type: ignore[attr-defined]
+        answer = own.get("/")
     assert answer.status_code == 200 and "make viewer" in answer.text

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -25,9 +26,6 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".pytest_cac
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 #: Kept to once a run: JAX's own limit reads the whole folder for each program that it adds, 40 µs for each there.
 PROGRAMS_BYTES = 10**9
-#: XLA's older emitters compile a program for a CPU in half the time, which is most of what fitting so few rows takes.
-#: The notebooks are run without this (`tests/docs/test_notebooks.py`).
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 #: Two processes side by side have a core each; threads that spin for one another cost more than they bring.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -54,6 +52,8 @@ hypothesis.settings.register_profile("fast", max_examples=25, **PROPERTIES)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell lets what it starts with `&` ignore Ctrl-C, and so would the commands that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         drop_programs(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]), PROGRAMS_BYTES)
     hypothesis.settings.load_profile("fast" if "not slow" in config.option.markexpr else "full")

@@ -26,15 +26,18 @@ from tests.store.predicted import facts, predict, two
 def test_a_signal_ends_a_command_quietly_after_taking_back_what_it_wrote(
     number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ):
-    before, taken_back = signal.getsignal(number), []
-    with pytest.raises(SystemExit) as ended, exit_codes():
-        try:
-            signal.raise_signal(number)
-        finally:
-            taken_back.append(True)
-    assert (ended.value.code, taken_back) == (128 + number, [True])
-    assert capsys.readouterr() == ("", "")
-    assert signal.getsignal(number) is before
+    before, taken_back = signal.signal(number, signal.SIG_DFL), []
+    try:
+        with pytest.raises(SystemExit) as ended, exit_codes():
+            try:
+                signal.raise_signal(number)
+            finally:
+                taken_back.append(True)
+        assert (ended.value.code, taken_back) == (128 + number, [True])
+        assert capsys.readouterr() == ("", "")
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_signal_that_is_ignored_stays_so():

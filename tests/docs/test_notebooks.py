@@ -27,7 +27,7 @@ def test_notebooks_run_and_show_what_they_are_kept_with(tmp_path: Path):
     paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, str(FOLDER / "run.py"), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "XLA_FLAGS": ""},  # XLA's own defaults
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         capture_output=True, text=True, check=False, timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,7 +1,8 @@
 """Where a run goes that was not told: in this process, on a Ray that is started for it, or on a cluster.
 
-On a machine without a GPU one process is the better place: Ray costs 3 CPU-seconds to start, 0.3 CPU-ms more a tile and
-0.4 GB. Each slide is decoded in a process of its own in both. `docs/decisions/one-process.md` has the figures.
+On a machine without a GPU one process is the better place: Ray costs 3 CPU-seconds to start, 0.1 to 0.3 CPU-ms
+more a tile and 0.4 GB. Each slide is decoded in a process of its own in both. `docs/decisions/one-process.md` has the
+figures.
 """
 
 import dataclasses

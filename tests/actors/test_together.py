@@ -54,7 +54,7 @@ def test_runs_on_the_same_slides_share_them(tmp_path: Path, monkeypatch: pytest.
     assert not any(run.in_hand for run in runs)
 
 
-@pytest.mark.parametrize("seed", map(slow, range(12)))
+@pytest.mark.parametrize("seed", [*map(slow, range(12))])
 def test_runs_that_are_killed_anywhere_lose_nothing_and_double_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ):

@@ -59,12 +59,6 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("fast" if "not slow" in config.option.markexpr else "full")
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """`-n auto`: one process more than cores, as a fifth of the time some test waits for another process."""
-    return (os.cpu_count() or 1) + 1
-
-
 def drop_programs(folder: Path, limit_bytes: int) -> None:
     """Delete the programs of a cache that were not read for longest, until the others take `limit_bytes`."""
     programs = [(path, path.stat()) for path in folder.glob("*-cache")]

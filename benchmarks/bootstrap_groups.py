@@ -5,11 +5,10 @@ python benchmarks/bootstrap_groups.py --groups 1000000 --beside OTHER_CHECKOUT
 
 import argparse
 import json
-import resource
 import time
 
 import numpy as np
-from measure import absolute_path, measured_with, sources, write_row
+from measure import absolute_path, measured_with, peak_bytes, sources, write_row
 
 
 def scene(groups: int, classes: int, rows_per_group: int):
@@ -41,7 +40,7 @@ def measure_here(groups: int, classes: int, rows_per_group: int) -> None:
                 "whole_s": round(took[1][0], 2),
                 "whole_cpu_s": round(took[1][1], 2),
                 "without_intervals_s": round(took[0][0], 2),
-                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "peak_mb": peak_bytes() >> 20,
                 "auroc": " to ".join(f"{end:.5f}" for end in ends["auroc"]),
                 "brier": " to ".join(f"{end:.5f}" for end in ends["brier"]),
             }

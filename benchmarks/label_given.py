@@ -5,7 +5,6 @@ python benchmarks/label_given.py --labels 1000000 --beside OTHER_CHECKOUT
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from measure import absolute_path, measured_with, sources, write_row
+from measure import absolute_path, measured_with, peak_bytes, sources, write_row
 
 SLIDES = 100
 EDGE_L0 = 256
@@ -67,7 +66,7 @@ def measure_here(count: int) -> None:
         assert (undone.added, undone.withdrawn) == (len(half), len(half))
         withdrawn = clock("withdraw", lambda: labels.withdraw(TASK, places=places, author="me"))
         assert (withdrawn.added, withdrawn.withdrawn) == (0, len(half))
-    took["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    took["peak_mb"] = peak_bytes() >> 20
     print(json.dumps(took))
 
 

@@ -7,7 +7,6 @@ The store is copied; it needs slides, such as the demo's.
 
 import argparse
 import json
-import resource
 import shutil
 import tempfile
 import time
@@ -17,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-from measure import absolute_path, measured_with, sources, write_row
+from measure import absolute_path, measured_with, peak_bytes, sources, write_row
 
 from embedstore.store import Store
 
@@ -56,7 +55,7 @@ def measure_here(store: Path, table: Path) -> None:
     found.write(opened)
     times.append((time.monotonic(), time.process_time()))
     read, read_cpu, write, write_cpu = np.diff(times, axis=0).ravel()
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    peak_mb = peak_bytes() >> 20
     print(
         json.dumps(
             {

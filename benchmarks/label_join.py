@@ -5,7 +5,6 @@ python benchmarks/label_join.py --labels 1000000 --beside OTHER_CHECKOUT
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from measure import absolute_path, measured_with, sources, write_row
+from measure import absolute_path, measured_with, peak_bytes, sources, write_row
 
 SLIDES = 100
 EDGE_L0 = 256
@@ -102,7 +101,7 @@ def measure_here(count: int) -> None:
         clock("pandas", lambda: store.labels.table(TASK).to_pandas())
         for suffix in ("csv", "parquet"):
             clock(f"export_{suffix}", lambda suffix=suffix: store.labels.export(Path(folder, f"l.{suffix}"), task=TASK))
-    took["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    took["peak_mb"] = peak_bytes() >> 20
     print(json.dumps(took))
 
 

@@ -100,6 +100,15 @@ def measured_with(checkout: Path, script: str, *arguments: str) -> dict[str, Any
     return row
 
 
+def peak_bytes() -> int:
+    """The most memory that this process has held, bytes.
+
+    `ru_maxrss` would count what the process that started it held: Linux keeps it across `exec`.
+    """
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1024
+
+
 def _kind(process: psutil.Process) -> str:
     """A process's role: Ray names its workers after their actors, and the method that they are in."""
     line = process.cmdline()

@@ -7,7 +7,6 @@ The last line is the result as JSON. `search_speed.py` starts these one after th
 
 import json
 import os
-import resource
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from measure import peak_bytes
 from search_data import COHORTS, MEASURED, TUNED, Bench, recall
 from search_engine import ALL, EmbedStoreEngine, Engine
 
@@ -25,7 +25,7 @@ CLIENTS = 8
 
 def build(engine: Engine) -> dict[str, Any]:
     facts = engine.build()
-    return facts | {"build_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    return facts | {"build_peak_bytes": peak_bytes()}
 
 
 def serve(engine: Engine, seconds: float) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from embedstore import api
+from tests.viewer.clicks import click_for_tiles
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ def test_a_click_finds_tiles_and_more_and_less_like_this_find_others(
     )
     facts = page.request.get(f"{url}/api/slides/{SLIDE}/deep-zoom").json()
     page.wait_for_function("() => location.hash.includes('zoom=')")  # the view stands
-    page.mouse.click(*_at(page, tile, facts))
+    click_for_tiles(page, *_at(page, tile, facts))
     first = _found(page)
     expected = collection.search(tile["tile_id"], k=24).to_pylist()
     assert first == [

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from embedstore import api
+from tests.viewer.clicks import click_for_tiles
 
 from .conftest import HEAD, TASK
 
@@ -62,7 +63,7 @@ def test_pseudonyms_are_all_that_the_page_knows(own_store: api.Store, serve_stor
     page.get_by_role("tab", name="Layers").click()
     page.get_by_label("Head").select_option(HEAD)
     page.get_by_text("probability of dense nuclei").wait_for()
-    page.mouse.click(500, 420)
+    click_for_tiles(page, 500, 420)
     strip = page.get_by_role("listbox", name="Like the tile")
     strip.get_by_role("option").nth(5).wait_for()
     page.get_by_role("link", name="Map").click()

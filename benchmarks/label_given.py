@@ -3,24 +3,19 @@
 python benchmarks/label_given.py --labels 1000000 --beside OTHER_CHECKOUT
 """
 
-import argparse
-import json
 import tempfile
-import time
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from measure import absolute_path, measured_with, peak_bytes, sources, write_row
+from measure import Steps, measure_labels
 
 SLIDES = 100
 EDGE_L0 = 256
 TASK = "many"
 
 
-def measure_here(count: int) -> None:
-    """Print what each step takes in this process: CPU-seconds and seconds."""
+def measure_here(count: int) -> dict[str, float]:
+    """What each step takes in this process: CPU-seconds and seconds."""
     from embedstore import api
     from embedstore.store import SlideRow, Store
 
@@ -39,14 +34,7 @@ def measure_here(count: int) -> None:
     rows = rows.take(np.random.default_rng(0).permutation(len(rows)))
     half = rows.slice(0, len(rows) // 2).set_column(4, "label", pa.repeat("necrosis", len(rows) // 2))
     places = half.drop_columns(["label"])
-    took = {}
-
-    def clock(name: str, step: Callable[[], Any]) -> Any:
-        began, began_cpu = time.monotonic(), time.process_time()
-        result = step()
-        took[f"{name}_cpu_s"] = round(time.process_time() - began_cpu, 2)
-        took[f"{name}_s"] = round(time.monotonic() - began, 2)
-        return result
+    steps = Steps()
 
     with tempfile.TemporaryDirectory() as folder:
         size = (max(len(number) // 100, 100) + 1) * EDGE_L0
@@ -58,31 +46,16 @@ def measure_here(count: int) -> None:
             [],
         )
         labels = api.open(folder).labels
-        added = clock("add", lambda: labels.add(TASK, rows, author="me"))
+        added = steps.clock("add", lambda: labels.add(TASK, rows, author="me"))
         assert (added.added, added.withdrawn) == (len(rows), 0)
-        changed = clock("change", lambda: labels.add(TASK, half, author="me"))
+        changed = steps.clock("change", lambda: labels.add(TASK, half, author="me"))
         assert (changed.added, changed.withdrawn) == (len(half), len(half))
-        undone = clock("undo", lambda: labels.undo(TASK, author="me"))
+        undone = steps.clock("undo", lambda: labels.undo(TASK, author="me"))
         assert (undone.added, undone.withdrawn) == (len(half), len(half))
-        withdrawn = clock("withdraw", lambda: labels.withdraw(TASK, places=places, author="me"))
+        withdrawn = steps.clock("withdraw", lambda: labels.withdraw(TASK, places=places, author="me"))
         assert (withdrawn.added, withdrawn.withdrawn) == (0, len(half))
-    took["peak_mb"] = peak_bytes() >> 20
-    print(json.dumps(took))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--labels", type=int, default=1_000_000)
-    parser.add_argument("--beside", type=absolute_path, help="a checkout whose embedstore/ is measured in turn")
-    parser.add_argument("--here", action="store_true", help="measure in this process, and write no row")
-    args = parser.parse_args()
-    if args.here:
-        measure_here(args.labels)
-        return
-    for source, root in sources(args.beside).items():
-        took = measured_with(root, __file__, "--here", "--labels", str(args.labels))
-        write_row("label_given", {"source": source, "labels": args.labels, **took})
+    return steps.took
 
 
 if __name__ == "__main__":
-    main()
+    measure_labels("label_given", __doc__, measure_here)

@@ -3,17 +3,13 @@
 python benchmarks/label_join.py --labels 1000000 --beside OTHER_CHECKOUT
 """
 
-import argparse
-import json
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from measure import absolute_path, measured_with, peak_bytes, sources, write_row
+from measure import Steps, measure_labels
 
 SLIDES = 100
 EDGE_L0 = 256
@@ -68,8 +64,8 @@ def scene(count: int) -> tuple[Any, dict[str, pa.Table]]:
     }
 
 
-def measure_here(count: int) -> None:
-    """Print what each step takes in this process: CPU-seconds and seconds."""
+def measure_here(count: int) -> dict[str, float]:
+    """What each step takes in this process: CPU-seconds and seconds."""
     from embedstore import api
     from embedstore.config import JoinConfig
     from embedstore.labels import join_labels
@@ -79,17 +75,12 @@ def measure_here(count: int) -> None:
     from embedstore.store.table import Table
 
     tiles, labels = scene(count)
-    took = {}
-
-    def clock(name: str, step: Callable[[], Any]) -> Any:
-        began, began_cpu = time.monotonic(), time.process_time()
-        result = step()
-        took[f"{name}_cpu_s"] = round(time.process_time() - began_cpu, 3)
-        took[f"{name}_s"] = round(time.monotonic() - began, 2)
-        return result
+    steps = Steps()
 
     for kind, rows in labels.items():
-        joined = clock(f"join_{kind}", lambda rows=rows: join_labels(tiles, rows, {}, task=TASK, config=JoinConfig()))
+        joined = steps.clock(
+            f"join_{kind}", lambda rows=rows: join_labels(tiles, rows, {}, task=TASK, config=JoinConfig())
+        )
         assert joined.labelled.all() and not joined.conflicts, kind
     with tempfile.TemporaryDirectory() as folder:
         Store.create(folder)
@@ -97,27 +88,14 @@ def measure_here(count: int) -> None:
         table.create(LABEL_ROWS)
         table.upsert("key", with_all_columns(labels["tile"]))
         store = api.open(folder)
-        clock("summary", store.labels.summary)
-        clock("pandas", lambda: store.labels.table(TASK).to_pandas())
+        steps.clock("summary", store.labels.summary)
+        steps.clock("pandas", lambda: store.labels.table(TASK).to_pandas())
         for suffix in ("csv", "parquet"):
-            clock(f"export_{suffix}", lambda suffix=suffix: store.labels.export(Path(folder, f"l.{suffix}"), task=TASK))
-    took["peak_mb"] = peak_bytes() >> 20
-    print(json.dumps(took))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--labels", type=int, default=1_000_000)
-    parser.add_argument("--beside", type=absolute_path, help="a checkout whose embedstore/ is measured in turn")
-    parser.add_argument("--here", action="store_true", help="measure in this process, and write no row")
-    args = parser.parse_args()
-    if args.here:
-        measure_here(args.labels)
-        return
-    for source, root in sources(args.beside).items():
-        took = measured_with(root, __file__, "--here", "--labels", str(args.labels))
-        write_row("label_join", {"source": source, "labels": args.labels, **took})
+            steps.clock(
+                f"export_{suffix}", lambda suffix=suffix: store.labels.export(Path(folder, f"l.{suffix}"), task=TASK)
+            )
+    return steps.took
 
 
 if __name__ == "__main__":
-    main()
+    measure_labels("label_join", __doc__, measure_here)

@@ -1,5 +1,6 @@
 """What every benchmark here needs: CPU time of a process and all it started, peak memory, and rows of results."""
 
+import argparse
 import csv
 import ctypes
 import datetime as dt
@@ -10,10 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -21,6 +22,7 @@ HERE = Path(__file__).absolute().parents[1]
 RESULTS = Path(os.environ.get("EMBEDSTORE_RESULTS", Path(__file__).parent / "results"))
 POLL_S = 0.05
 _PR_SET_CHILD_SUBREAPER = 36
+_Result = TypeVar("_Result")
 
 
 def absolute_path(text: str) -> Path:
@@ -100,13 +102,57 @@ def measured_with(checkout: Path, script: str, *arguments: str) -> dict[str, Any
     return row
 
 
+class Steps:
+    """What steps take in this process.
+
+    Attributes:
+        took: Fields of a row: CPU-seconds and seconds of each step.
+    """
+
+    def __init__(self) -> None:
+        self.took: dict[str, float] = {}
+
+    def clock(self, name: str, step: Callable[[], _Result]) -> _Result:
+        """The result of a step."""
+        began, began_cpu = time.monotonic(), time.process_time()
+        result = step()
+        self.took[f"{name}_cpu_s"] = round(time.process_time() - began_cpu, 3)
+        self.took[f"{name}_s"] = round(time.monotonic() - began, 2)
+        return result
+
+
+def measure_labels(benchmark: str, description: str | None, measure_here: Callable[[int], dict[str, float]]) -> None:
+    """The command of a benchmark of so many labels, by this source and another in turn.
+
+    Args:
+        benchmark: The name of its script, and of its rows.
+        measure_here: The fields of a row for a number of labels.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--labels", type=int, default=1_000_000)
+    parser.add_argument("--beside", type=absolute_path, help="a checkout whose embedstore/ is measured in turn")
+    parser.add_argument("--here", action="store_true", help="measure in this process, and write no row")
+    args = parser.parse_args()
+    if args.here:
+        print(json.dumps({**measure_here(args.labels), "peak_mb": peak_bytes() >> 20}))
+        return
+    for source, root in sources(args.beside).items():
+        took = measured_with(root, str(HERE / "benchmarks" / f"{benchmark}.py"), "--here", "--labels", str(args.labels))
+        write_row(benchmark, {"source": source, "labels": args.labels, **took})
+
+
 def peak_bytes() -> int:
     """The most memory that this process has held, bytes.
 
     `ru_maxrss` would count what the process that started it held: Linux keeps it across `exec`.
     """
+    return status_bytes("VmHWM")
+
+
+def status_bytes(name: str) -> int:
+    """A field of memory in the status of this process, such as RssAnon, bytes."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["VmHWM"].split()[0]) * 1024
+    return int(status[name].split()[0]) * 1024
 
 
 def _kind(process: psutil.Process) -> str:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import absolute_path, write_row
+from measure import absolute_path, status_bytes, write_row
 from numpy.typing import NDArray
 from search_child import singles, threads_qps
 from search_data import COHORTS, Bench, K
@@ -102,13 +102,13 @@ class Peak(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.start_bytes = self.bytes = private_bytes()
+        self.start_bytes = self.bytes = status_bytes("RssAnon")
         self._stop_watching = threading.Event()
         self.start()
 
     def run(self) -> None:
         while not self._stop_watching.wait(0.02):
-            self.bytes = max(self.bytes, private_bytes())
+            self.bytes = max(self.bytes, status_bytes("RssAnon"))
 
     def grown(self) -> int:
         """By how much it grew at most, so far."""
@@ -117,11 +117,6 @@ class Peak(threading.Thread):
     def end(self) -> int:
         self._stop_watching.set()
         return self.grown()
-
-
-def private_bytes() -> int:
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(lines["RssAnon"].split()[0]) * 1024
 
 
 def engine_of(side: str, bench: Bench) -> Any:

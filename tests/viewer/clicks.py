@@ -1,22 +1,21 @@
 """Clicks on a slide."""
 
-import re
-import time
-
-from playwright.sync_api import Error, Page
+from playwright.sync_api import Page
 
 
-def click_for_tiles(page: Page, x: float, y: float) -> None:
-    """Click a tile of the slide until its like are there.
+def click_tile(page: Page, tile: dict, slide: dict) -> None:
+    """Click the middle of a tile, while the whole slide is shown.
 
-    The viewer takes a press of over 0.3 s for no click, which one becomes where the page draws much just then.
+    Args:
+        page: The page, with the slide open.
+        tile: With `x`, `y` and `edge_l0`.
+        slide: What the route `deep-zoom` tells of the slide.
     """
-    strip, deadline = page.get_by_role("listbox", name=re.compile("^Like")), time.monotonic() + 300
-    while True:
-        page.mouse.click(x, y)
-        try:
-            strip.get_by_role("option").first.wait_for(timeout=10_000)
-            return
-        except Error:
-            if time.monotonic() > deadline:
-                raise
+    box = page.get_by_role("application").bounding_box()
+    width, height = slide["size_l0"]
+    scale = min(box["width"] / width, box["height"] / height)
+    half = tile["edge_l0"] / 2
+    page.mouse.click(
+        box["x"] + box["width"] / 2 + scale * (tile["x"] + half - width / 2),
+        box["y"] + box["height"] / 2 + scale * (tile["y"] + half - height / 2),
+    )

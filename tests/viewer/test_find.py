@@ -6,20 +6,13 @@ import re
 import pytest
 
 from embedstore import api
-from tests.viewer.clicks import click_for_tiles
+from tests.viewer.clicks import click_tile
 
 pytestmark = pytest.mark.slow
 
 SLIDE = "synthetic-02-tumour.svs"
-
-
-def _at(page, tile: dict, facts: dict) -> tuple[float, float]:
-    """Where the middle of a tile is on the screen, while the whole slide is shown."""
-    box = page.get_by_role("application").bounding_box()
-    width, height = facts["size_l0"]
-    scale = min(box["width"] / width, box["height"] / height)
-    middle = (tile["x"] + tile["edge_l0"] / 2 - width / 2, tile["y"] + tile["edge_l0"] / 2 - height / 2)
-    return box["x"] + box["width"] / 2 + scale * middle[0], box["y"] + box["height"] / 2 + scale * middle[1]
+#: Pictures of the slide have come: it is where it is to be on the screen.
+PICTURES = "() => performance.getEntriesByType('resource').some((each) => each.name.includes('deep-zoom_files'))"
 
 
 def _found(page) -> list[str]:
@@ -37,12 +30,10 @@ def test_a_click_finds_tiles_and_more_and_less_like_this_find_others(
     tile = collection.tiles(slide_id=SLIDE, where="tissue > 0.9").to_pylist()[0]
     page = open_page(f"{url}/#/slides/{SLIDE}?panel=find")
     page.get_by_role("application", name=f"Slide {SLIDE}").wait_for()
-    page.wait_for_function(
-        "() => performance.getEntriesByType('resource').some((each) => each.name.includes('deep-zoom_files'))"
-    )
+    page.wait_for_function(PICTURES)
     facts = page.request.get(f"{url}/api/slides/{SLIDE}/deep-zoom").json()
     page.wait_for_function("() => location.hash.includes('zoom=')")  # the view stands
-    click_for_tiles(page, *_at(page, tile, facts))
+    click_tile(page, tile, facts)
     first = _found(page)
     expected = collection.search(tile["tile_id"], k=24).to_pylist()
     assert first == [
@@ -78,6 +69,28 @@ def test_a_click_finds_tiles_and_more_and_less_like_this_find_others(
     screenshot(page, "find-opened")
     page.go_back()
     page.get_by_role("application", name=f"Slide {SLIDE}").wait_for()
+
+
+@pytest.mark.parametrize("by", ["click", "key"])
+def test_what_is_asked_before_the_tiles_are_loaded_is_found_when_they_are(
+    url: str, page_store: api.Store, open_page, by: str
+):
+    tile = page_store.collection().tiles(slide_id=SLIDE, where="tissue > 0.9").to_pylist()[0]
+    x, y = tile["x"] + tile["edge_l0"] // 2, tile["y"] + tile["edge_l0"] // 2
+    page = open_page("about:blank")
+    held = []
+    page.route("**/tile-grid", lambda route: held.append(route))
+    page.goto(f"{url}/#/slides/{SLIDE}?panel=find&x={x}&y={y}&zoom=1")
+    page.get_by_text("Search by").wait_for()
+    page.wait_for_function(PICTURES)
+    if by == "key":
+        page.keyboard.press("c")
+    else:
+        page.get_by_role("application").click()  # in its middle
+    assert page.get_by_role("alert").count() == page.get_by_role("listbox").count() == 0
+    held[0].continue_()
+    page.wait_for_url(re.compile(f"find=tile%3A{tile['tile_id']}&"))
+    assert len(_found(page)) == 24
 
 
 def test_an_image_that_is_dropped_is_searched_by(url: str, page_store: api.Store, open_page, screenshot):

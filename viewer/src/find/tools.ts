@@ -1,5 +1,6 @@
 /** What the pointer does on a slide to search: a click takes a tile, a drawn box or outline the tiles in it. */
 import type { Layer, Point, Stage, Tool, Viewport } from "../viewer/stage.svelte";
+import type { SlideTiles } from "../viewer/tiles.svelte";
 import { find } from "./find.svelte";
 
 /** Most tiles of an outline that are searched by: those beyond are spread over it. */
@@ -11,17 +12,16 @@ export function pickTool(stage: Stage): Tool {
     name: "pick",
     cursor: "default",
     click(position) {
-      const tile = stage.tiles?.at(position) ?? -1;
-      findTile(stage, tile);
+      stage.withTiles((tiles) => findTile(tiles, tiles.at(position)));
     },
   };
 }
 
-/** Search by a tile of the open slide, given its number. */
-export function findTile(stage: Stage, tile: number): void {
-  if (!stage.tiles || tile < 0) return;
-  const { x, y, width } = stage.tiles.rectangle(tile);
-  find.byTile(stage.tiles.id(tile), `${x},${y},${width}`);
+/** Search by a tile of the open slide, given its number; by nothing if that is -1. */
+export function findTile(tiles: SlideTiles, tile: number): void {
+  if (tile < 0) return;
+  const { x, y, width } = tiles.rectangle(tile);
+  find.byTile(tiles.id(tile), `${x},${y},${width}`);
 }
 
 type Shape = "box" | "outline";
@@ -60,7 +60,9 @@ export class RegionTool implements Tool, Layer {
     const corners = this.#corners;
     this.cancel();
     if (corners.length < 2) return;
-    this.done(this.shape === "box" ? this.#byBox(corners) : this.#byOutline(corners));
+    this.stage.withTiles((tiles) =>
+      this.done(this.shape === "box" ? this.#byBox(corners, tiles) : this.#byOutline(corners, tiles)),
+    );
   }
 
   cancel(): void {
@@ -69,19 +71,17 @@ export class RegionTool implements Tool, Layer {
     this.#remove = null;
   }
 
-  #byBox([a, b]: Point[]): string {
+  #byBox([a, b]: Point[], tiles: SlideTiles): string {
     const [x, y] = [Math.floor(Math.min(a!.x, b!.x)), Math.floor(Math.min(a!.y, b!.y))];
     const [width, height] = [Math.ceil(Math.abs(a!.x - b!.x)), Math.ceil(Math.abs(a!.y - b!.y))];
-    const { tiles, slide } = this.stage;
-    if (tiles && tiles.inRectangle({ x, y, width, height }).length === 0) return NOTHING;
-    find.byRegion(slide, [x, y, width, height]);
+    if (tiles.inRectangle({ x, y, width, height }).length === 0) return NOTHING;
+    find.byRegion(this.stage.slide, [x, y, width, height]);
     return "";
   }
 
-  #byOutline(corners: Point[]): string {
-    const { tiles } = this.stage;
-    const inside = tiles?.inPolygon(corners) ?? [];
-    if (!tiles || inside.length === 0) return NOTHING;
+  #byOutline(corners: Point[], tiles: SlideTiles): string {
+    const inside = tiles.inPolygon(corners);
+    if (inside.length === 0) return NOTHING;
     find.byTiles(spread(inside, MOST_TILES).map((tile) => tiles.id(tile)));
     return "";
   }

@@ -29,6 +29,7 @@ export function openSlide(element: HTMLElement, { slide, facts }: Stage): OpenSe
     showNavigationControl: false,
     keyboardNavEnabled: false, // our keys do
     animationTime: 0.4,
+    clickTimeThreshold: Infinity, // a press that stays in its place is a click, however long it was
     maxZoomPixelRatio: 8,
     visibilityRatio: 0.2,
     preserveImageSizeOnResize: true, // a strip that opens below does not change the magnification

@@ -1,4 +1,6 @@
 /** A slide on the screen: its facts, where one looks, and the layers that are drawn over it. */
+import { untrack } from "svelte";
+
 import type { Schemas } from "../api/client";
 import { Registry } from "../state/registry.svelte";
 import { Look } from "./look.svelte";
@@ -57,6 +59,9 @@ export class Stage {
   /** The tiles of the slide in the collection that is looked at; null while they are loaded. */
   tiles: SlideTiles | null = $state.raw(null);
   tilesError: Error | null = $state.raw(null);
+  /** Set by the viewer: the slide is on the screen, and `viewport` tells where. */
+  isShown = $state(false);
+  #waiting: ((tiles: SlideTiles) => void) | null = $state.raw(null);
   /** Which layers are shown, and how. */
   readonly look = new Look(this);
   /** Set by the viewer: fly to a level-0 position, with `scale` CSS pixels per level-0 pixel. */
@@ -82,6 +87,20 @@ export class Stage {
   /** The number of the tile under the pointer; -1 for none. */
   get tileAtPointer(): number {
     return this.pointer && this.tiles ? this.tiles.at(this.pointer) : -1;
+  }
+
+  /** Call a function with the tiles: as soon as they are here and the slide is shown, if that is the last one asked for. */
+  withTiles(call: (tiles: SlideTiles) => void): void {
+    this.#waiting = call;
+    this.callWaiting();
+  }
+
+  /** Called in an effect, which runs again when the tiles or the slide come. */
+  callWaiting(): void {
+    const [call, tiles] = [this.#waiting, this.tiles];
+    if (!call || !tiles || !this.isShown) return;
+    this.#waiting = null;
+    untrack(() => call(tiles));
   }
 
   /** Draw a layer until what is returned is called: `$effect(() => stage.add(layer))`. */

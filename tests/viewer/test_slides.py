@@ -64,6 +64,7 @@ def test_what_failed_is_told_with_its_reason_and_the_keyboard_alone_leads_there(
     wall.get_by_role("listitem").nth(1).wait_for(state="detached")
     assert wall.get_by_role("link").get_attribute("aria-label").startswith(broken)
     page.get_by_role("button", name="All").click()
+    wall.get_by_role("listitem").nth(5).wait_for()
     page.get_by_role("button", name="Filter").click()
     page.get_by_label("Where").fill("stain = ")
     page.keyboard.press("Enter")

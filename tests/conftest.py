@@ -1,5 +1,6 @@
 """Shared fixtures; unit tests are kept from the network and from Ray."""
 
+import contextlib
 import ctypes
 import gc
 import importlib.util
@@ -60,8 +61,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def drop_programs(folder: Path, limit_bytes: int) -> None:
-    """Delete the programs of a cache that were not read for longest, until the others take `limit_bytes`."""
-    programs = [(path, path.stat()) for path in folder.glob("*-cache")]
+    """Delete the programs of a cache that were not read for longest, until the others take `limit_bytes`.
+
+    A run of the tests that begins at the same time may delete some as well.
+    """
+    programs = []
+    for path in folder.glob("*-cache"):
+        with contextlib.suppress(FileNotFoundError):
+            programs.append((path, path.stat()))
     excess = sum(about.st_size for _, about in programs) - limit_bytes
     for path, about in sorted(programs, key=lambda each: each[1].st_atime):
         if excess <= 0:

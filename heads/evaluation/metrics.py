@@ -57,7 +57,7 @@ def evaluate(
     (`t_interval`), of one of fewer than 3 there is none. A metric about a class rests on the groups that have it or
     on those that lack it, whichever are fewer; accuracy and Brier score on all. The calibration error has no
     interval: it errs to the high side by more than it varies. Values are those of the scores themselves; for
-    intervals of AUROC and AUPRC, and of a task of two of the Brier score, scores are put into 4,096 grades.
+    intervals of AUROC and AUPRC, scores are put into 4,096 grades.
 
     Args:
         probabilities: (n, K) float; rows sum to 1 unless multi-label.
@@ -87,7 +87,7 @@ def evaluate(
     statistics = [
         *_decision_statistics(targets, decisions, group, len(codes), classes, multi_label),
         *(_rank_statistic(*row, group, len(codes)) for row in zip(classes, rankings, targets.T, strict=True)),
-        _brier_statistic(probabilities, targets, group, len(codes), multi_label, positive_column, rankings),
+        _brier_statistic(probabilities, targets, group, len(codes), multi_label, positive_column),
     ]
     whole = {key: value for statistic in statistics for key, value in statistic.whole().items()}
     defined = {key for key, value in whole.items() if np.isfinite(value)}
@@ -244,27 +244,19 @@ def _brier_statistic(
     groups: int,
     multi_label: bool,
     positive: int | None,
-    rankings: Sequence[Ranking],
 ) -> Statistic:
     squares = (probabilities - targets) ** 2
-    whole = squares.sum(axis=1)
+    loss = squares.sum(axis=1)
     if positive is not None:
-        whole = squares[:, positive]
+        loss = squares[:, positive]
     elif multi_label:
-        whole = squares.mean(axis=1)
-    loss = whole if positive is None else _mean_of(whole, rankings[positive].grade * 2 + targets[:, positive])
+        loss = squares.mean(axis=1)
     cell = np.zeros(len(loss), np.intp)
     return Statistic(
         sums=[GroupSums(group, cell, loss, groups=groups, cells=1), GroupSums(group, cell, groups=groups, cells=1)],
         metrics=lambda loss, rows: {("", "brier"): loss[..., 0] / rows[..., 0]},
-        exact={("", "brier"): float(whole.mean())},
+        exact={("", "brier"): float(loss.mean())},
     )
-
-
-def _mean_of(values: NDArray[np.float64], kind: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(n,) the mean of the values of each one's kind."""
-    sums, rows = np.bincount(kind, values), np.bincount(kind)
-    return (sums / np.maximum(rows, 1))[kind]
 
 
 def _bin(confidence: NDArray[np.float64]) -> NDArray[np.intp]:

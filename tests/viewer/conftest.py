@@ -99,23 +99,22 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def serve_store(_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Starts a server of a store: `serve_store(store, "--pseudonyms")`."""
+@pytest.fixture
+def serve_store(_environment: None, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts a server of a store for one test: `serve_store(store, "--pseudonyms")`. It takes 1 GB with its jobs."""
     with contextlib.ExitStack() as stack:
 
         def start(store: api.Store, *arguments: str) -> Server:
-            server = Server(store.uri, tmp_path_factory.mktemp("server") / "log.txt", *arguments)
-            stack.callback(server.close)
-            return server
+            return stack.enter_context(contextlib.closing(Server(store.uri, tmp_path / "server.log", *arguments)))
 
         yield start
 
 
 @pytest.fixture(scope="session")
-def url(page_store: api.Store, serve_store: Callable[..., Server]) -> str:
+def url(page_store: api.Store, _environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where `page_store` is served."""
-    return serve_store(page_store).url
+    with contextlib.closing(Server(page_store.uri, tmp_path_factory.mktemp("server") / "server.log")) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")

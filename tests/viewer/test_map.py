@@ -1,12 +1,14 @@
 """The map: made from the page, coloured, chosen from by lasso and by keys, marked, opened."""
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 
 import pytest
 
 from embedstore import api
 
-from .conftest import HEAD, TASK
+from .conftest import HEAD, TASK, Server
 
 pytestmark = pytest.mark.slow
 
@@ -14,11 +16,12 @@ CHOSEN = "tiles chosen"
 
 
 @pytest.fixture(scope="module")
-def mapped(page_store: api.Store, serve_store, tmp_path_factory: pytest.TempPathFactory) -> str:
+def mapped(page_store: api.Store, _environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a copy of `page_store` is served, with a map of its collection."""
     store = api.open(shutil.copytree(page_store.uri, tmp_path_factory.mktemp("mapped") / "store"))
     store.collection().make_map(method="pca")
-    return serve_store(store).url
+    with contextlib.closing(Server(store.uri, tmp_path_factory.mktemp("server") / "server.log")) as server:
+        yield server.url
 
 
 def test_it_is_made_from_the_page(own_store: api.Store, serve_store, open_page, screenshot):

@@ -19,9 +19,9 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 # A file's tests stay in one process, which makes their stores once. A process takes up to 2 GB. On two cores a third
 # process takes longer: 15:13 instead of 13:38 minutes.
 SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
-# Tests that start Ray mostly wait, and go on beside the others, one at a time: a cluster takes 2 GB. They keep what failed
-# for `--last-failed` in a folder of their own, and what they say in a file, which is shown when the others are done.
-RAY_ALONE := -o cache_dir=.pytest_cache/ray
+# Tests that start Ray or a browser mostly wait, and run beside the others, one at a time: a cluster takes 2 GB. They keep
+# what failed for `--last-failed` in a folder of their own, and what they say in a file, which is shown at the end.
+ONE_BY_ONE := -o cache_dir=.pytest_cache/waiting
 BESIDE := build/test-beside.log
 # Arguments may choose tests of one of the two kinds alone; pytest ends with 5 where there is none.
 MAY_BE_NONE := $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
@@ -43,14 +43,14 @@ setup: $(SET_UP_DEV)  ## Make .venv with everything that tests, lint and docs ne
 demo: $(SET_UP)  ## Slides to heat maps on six synthetic slides; or ingest yours: make demo SLIDES=folder
 	$(BIN)/embedstore demo $(if $(SLIDES),"$(SLIDES)")
 
-test: $(SET_UP_DEV)  ## Run every test: on every core, and beside them those that start Ray and the page's checks
+test: $(SET_UP_DEV)  ## Run every test: on every core, and beside them those that mostly wait, and the page's checks
 	@mkdir -p $(dir $(BESIDE))
 	{ status=0; \
-	  $(PYTEST) -m ray $(RAY_ALONE) $(PYTEST_ARGS) $(MAY_BE_NONE) || status=1; \
+	  $(PYTEST) -m "ray or browser" $(ONE_BY_ONE) $(PYTEST_ARGS) $(MAY_BE_NONE) || status=1; \
 	  $(if $(PYTEST_ARGS),,$(PAGE_CHECKS) || status=1;) \
 	  exit $$status; } > $(BESIDE) 2>&1 & beside=$$!; \
 	status=0; \
-	$(PYTEST) -m "not ray" $(SIDE_BY_SIDE) $(PYTEST_ARGS) $(MAY_BE_NONE) || status=1; \
+	$(PYTEST) -m "not ray and not browser" $(SIDE_BY_SIDE) $(PYTEST_ARGS) $(MAY_BE_NONE) || status=1; \
 	wait $$beside || status=1; \
 	cat $(BESIDE); \
 	exit $$status

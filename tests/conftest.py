@@ -77,21 +77,23 @@ def drop_programs(folder: Path, limit_bytes: int) -> None:
         excess -= about.st_size
 
 
-#: Of a file all of whose tests are slow, or start Ray; and of one that has a test which does.
+#: Of a file all of whose tests are slow, start Ray or open a browser; and of one that has a test which does.
 ALL_SLOW = re.compile(r"^pytestmark = .*\bpytest\.mark\.slow\b", re.MULTILINE)
-ALL_RAY = re.compile(r"^pytestmark = .*\bpytest\.mark\.ray\b", re.MULTILINE)
-SOME_RAY = re.compile(r"^(pytestmark = .*|@)pytest\.mark\.ray\b", re.MULTILINE)
+ALL_WAIT = re.compile(r"^pytestmark = .*\bpytest\.mark\.(ray|browser)\b", re.MULTILINE)
+SOME_WAIT = re.compile(r"^(pytestmark = .*|@)pytest\.mark\.(ray|browser)\b", re.MULTILINE)
+#: Marks of `make test`: tests that mostly wait for other processes, and those beside which they run.
+WAITING, OTHERS = "ray or browser", "not ray and not browser"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not import a file whose tests are all left out: some bring libraries that nobody else needs."""
     marks = config.option.markexpr
-    if collection_path.suffix != ".py" or marks not in ("ray", "not ray", "not slow and not ray"):
+    if collection_path.suffix != ".py" or marks not in (WAITING, OTHERS, "not slow and not ray"):
         return None
     text = collection_path.read_text()
-    if marks == "ray":
-        return None if SOME_RAY.search(text) else True
-    return True if ALL_RAY.search(text) or ("slow" in marks and ALL_SLOW.search(text)) else None
+    if marks == WAITING:
+        return None if SOME_WAIT.search(text) else True
+    return True if ALL_WAIT.search(text) or ("slow" in marks and ALL_SLOW.search(text)) else None
 
 
 #: Files that take minutes, begun first: at the end one of them alone would leave the other cores idle.
@@ -99,7 +101,6 @@ LONGEST_FIRST = (
     "tests/docs/test_documents.py",
     "tests/extractors/test_gpu_check.py",
     "tests/service/test_openapi.py",
-    "tests/viewer/",
 )
 
 

@@ -3,7 +3,7 @@
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 SLIDE = "slides/synthetic-02-tumour.svs"
 VIEWS = {

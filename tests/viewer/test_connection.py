@@ -4,7 +4,7 @@ import pytest
 
 from embedstore import api
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 REFUSED = "401|Failed to load resource"
 

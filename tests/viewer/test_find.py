@@ -8,7 +8,7 @@ import pytest
 from embedstore import api
 from tests.viewer.clicks import click_tile
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 SLIDE = "synthetic-02-tumour.svs"
 #: Pictures of the slide have come: it is where it is to be on the screen.

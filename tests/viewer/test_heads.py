@@ -10,7 +10,7 @@ from tests.viewer.clicks import click_tile
 
 from .conftest import HEAD, TASK
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 SLIDE = "synthetic-02-tumour.svs"
 

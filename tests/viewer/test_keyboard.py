@@ -5,7 +5,7 @@ import pytest
 from embedstore import api
 from tests.viewer.standing import until_standing
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 MOST_STEPS = 80
 

@@ -10,7 +10,7 @@ from embedstore import api
 
 from .conftest import HEAD, TASK, Server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 CHOSEN = "tiles chosen"
 

@@ -7,7 +7,7 @@ import pytest
 from embedstore import api
 from embedstore.store import Outcome, Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 REASON = "the file ends in the middle of a directory"
 

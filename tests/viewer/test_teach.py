@@ -6,7 +6,7 @@ from embedstore import api
 from tests.viewer.conftest import TASK
 from tests.viewer.standing import standing, until_standing
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 SLIDE = "synthetic-02-tumour.svs"
 #: Places within the slide on the screen, as shares of its width and height: left and right piece of tissue.

@@ -9,7 +9,7 @@ import pytest
 
 from tests.viewer.conftest import CLASS, HEAD
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 SLIDE = "synthetic-02-tumour.svs"
 #: Whatever is asked of the service but pictures of the slide.
 BUT_PICTURES = re.compile("/api/(?!.*deep-zoom)")

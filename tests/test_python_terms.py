@@ -22,7 +22,7 @@ from embedstore.search_config import SearchConfig
 from embedstore.service_config import ServiceConfig
 from heads import config as heads_config
 from heads.prompts import ZeroShotConfig
-from tests.packaging.sources import nodes, source_files
+from tests.packaging.sources import files_with, syntax_tree
 
 #: Of pip, of hf, of vips, of a module run as a script; and what only the command line has.
 NO_FLAGS = {
@@ -77,9 +77,9 @@ def test_tracebacks_show_the_terms_and_messages_do_not():
 def _texts() -> list[str]:
     return [
         node.value
-        for path in source_files()
+        for path in files_with("--")
         if path.parts[0] in ("embedstore", "heads", "actors")
-        for node in nodes(path)
+        for node in ast.walk(syntax_tree(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
 

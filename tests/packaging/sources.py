@@ -1,12 +1,16 @@
 """The project's own source files, as the packaging tests read them."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("embedstore", "synthetic_slides", "heads", "actors", "cli")
+#: What statements stand in, and they themselves.
+BLOCKS = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
 @cache
@@ -17,23 +21,49 @@ def source_files() -> tuple[Path, ...]:
 
 
 @cache
+def source_text(path: Path) -> str:
+    return (REPOSITORY / path).read_text(encoding="utf-8")
+
+
+def files_with(pattern: str) -> list[Path]:
+    """The packages' files in whose text a pattern is found: to parse all of them takes half a second."""
+    return [path for path in source_files() if re.search(pattern, source_text(path), flags=re.MULTILINE)]
+
+
 def syntax_tree(path: Path) -> ast.Module:
-    return ast.parse((REPOSITORY / path).read_text(encoding="utf-8"), filename=str(path))
+    """The tree of a file, parsed anew: trees of all files are half a million objects for the garbage collector."""
+    return ast.parse(source_text(path), filename=str(path))
+
+
+def statements(path: Path) -> Iterator[ast.stmt | ast.excepthandler | ast.match_case]:
+    """Every statement of a file, those inside others included; most of a tree is expressions."""
+    waiting: list[ast.AST] = [syntax_tree(path)]
+    while waiting:
+        parts = ast.iter_fields(waiting.pop())
+        found = [part for _, field in parts if isinstance(field, list) for part in field if isinstance(part, BLOCKS)]
+        yield from found
+        waiting += found
+
+
+class Import(NamedTuple):
+    """A module that is imported, with the names that are taken from it."""
+
+    line: int
+    module: str
+    names: tuple[str, ...] = ()
 
 
 @cache
-def nodes(path: Path) -> tuple[ast.AST, ...]:
-    """Every node of a file's syntax tree; one walk serves all who look for some of them."""
-    return tuple(ast.walk(syntax_tree(path)))
-
-
-def imported_names(path: Path) -> Iterator[tuple[int, str]]:
-    """(line, dotted name) of every import of a file, those inside functions included."""
-    for node in nodes(path):
+def imports(path: Path) -> tuple[Import, ...]:
+    """Every import of a file, those inside functions included; a relative one begins with its dots."""
+    found = []
+    for node in statements(path):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
+            found += [Import(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield node.lineno, "." * node.level + (node.module or "")
+            names = tuple(alias.name for alias in node.names)
+            found.append(Import(node.lineno, "." * node.level + (node.module or ""), names))
+    return tuple(found)
 
 
 def module_name(path: Path) -> str:
@@ -50,12 +80,9 @@ def import_graph() -> dict[str, set[str]]:
     for path in source_files():
         module = module_name(path)
         targets = set()
-        for node in nodes(path):
-            if isinstance(node, ast.Import):
-                targets |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = {f"{node.module}.{alias.name}" for alias in node.names}
-                targets |= {name if name in modules else node.module for name in names}
+        for _, imported, names in imports(path):
+            full = {f"{imported}.{name}" for name in names}
+            targets |= {name if name in modules else imported for name in full} or {imported}
         graph[module] = (targets & modules) - {module}
     return graph
 

@@ -5,6 +5,7 @@ import importlib
 import re
 import shlex
 from dataclasses import fields
+from functools import cache
 from inspect import signature
 from operator import attrgetter
 from pathlib import Path
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 
 from cli.flags import Flag, Section
 from cli.main import COMMANDS, app
-from tests.packaging.sources import nodes, source_files, syntax_tree
+from tests.packaging.sources import files_with, source_files, statements, syntax_tree
 
 
 def _commands() -> dict[str, click.Command]:
@@ -159,22 +160,29 @@ def test_no_number_is_typed_by_hand_into_a_default():
         (f"{path}:{node.lineno}", node.value)
         for path in source_files()
         if path.parent == Path("cli")
-        for node in nodes(path)
+        for node in ast.walk(syntax_tree(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     assert not [(where, text) for where, text in texts if re.search(r"\[default: [^]]*\d", text)]
-    flags = [node for path in source_files() if path.parent == Path("cli") for node in nodes(path)
-             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Flag"]  # fmt: skip
+    calls = [
+        node
+        for path in source_files()
+        if path.parent == Path("cli")
+        for node in ast.walk(syntax_tree(path))
+        if isinstance(node, ast.Call)
+    ]
+    flags = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id == "Flag"]
     defaults = [word.value for node in flags for word in node.keywords if word.arg == "default"]
     assert not [node.value for node in defaults if isinstance(node, ast.Constant) and re.search(r"\d", node.value)]
 
 
+@cache
 def _configurations() -> list[tuple[str, ast.ClassDef]]:
     """(where, class) of every configuration."""
     return [
         (f"{path}:{node.lineno} {node.name}", node)
-        for path in source_files()
-        for node in nodes(path)
+        for path in files_with(r"^\s*class \w+(Config|Recipe)\b")
+        for node in statements(path)
         if isinstance(node, ast.ClassDef) and node.name.endswith(("Config", "Recipe")) and node.decorator_list
     ]
 

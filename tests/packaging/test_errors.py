@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embedstore import errors
-from tests.packaging.sources import nodes, source_files
+from tests.packaging.sources import files_with, statements
 
 CLASSES = [
     each
@@ -57,10 +57,10 @@ def test_what_a_message_quotes_cannot_change_a_terminal(error):
 
 def test_no_public_error_is_defined_elsewhere():
     wrong = []
-    for path in source_files():
+    for path in files_with(r"^\s*class \w+\([^:]*(Error|Exception)\b"):
         if path == Path("embedstore/errors.py"):
             continue
-        for node in nodes(path):
+        for node in statements(path):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 bases = [ast.unparse(base) for base in node.bases]
                 if any(base.endswith(("Error", "Exception")) for base in bases):
@@ -71,8 +71,8 @@ def test_no_public_error_is_defined_elsewhere():
 def test_no_bare_except():
     wrong = [
         f"{path}:{node.lineno}"
-        for path in source_files()
-        for node in nodes(path)
+        for path in files_with(r"\bexcept\s*:")
+        for node in statements(path)
         if isinstance(node, ast.ExceptHandler) and node.type is None
     ]
     assert not wrong

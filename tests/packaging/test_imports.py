@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.sources import PACKAGES, REPOSITORY, circles_of, import_graph, imported_names, source_files
+from tests.packaging.sources import PACKAGES, REPOSITORY, circles_of, import_graph, imports, source_files
 
 SHARED_BY_EXTRACTORS = (
     "embedstore.extractors.config", "embedstore.extractors.spec", "embedstore.extractors.extractor",
@@ -189,7 +189,7 @@ def test_every_import_of_the_project_exists():
     modules = set(import_graph())
     wrong = []
     for path in source_files():
-        for line, name in imported_names(path):
+        for line, name, _ in imports(path):
             if name.partition(".")[0] in PACKAGES and name not in modules:
                 wrong.append(f"{path}:{line} imports {name}, which there is not")
     assert not wrong, "\n".join(wrong)
@@ -203,7 +203,7 @@ def test_nothing_inside_imports_the_names_that_embedstore_hands_on():
 def test_third_parties_stay_at_home():
     wrong = []
     for path in source_files():
-        for line, name in imported_names(path):
+        for line, name, _ in imports(path):
             home = HOMES.get(name.partition(".")[0])
             if home and not path.as_posix().startswith(home):
                 wrong.append(f"{path}:{line} imports {name}, whose only home is {home}")
@@ -226,7 +226,7 @@ def test_benchmarks_have_no_circles():
     folder = REPOSITORY / "benchmarks"
     names = {path.stem for path in folder.glob("*.py")}
     graph = {
-        name: {imported for _, imported in imported_names(Path("benchmarks", f"{name}.py")) if imported in names}
+        name: {imported for _, imported, _ in imports(Path("benchmarks", f"{name}.py")) if imported in names}
         for name in names
     }
     assert not circles_of(graph)
@@ -243,7 +243,7 @@ def test_only_tests_of_the_command_line_and_of_whole_ways_import_it():
         for path in files
         if not (path.parts[0] == "tests" and path.parts[1] in may)
         and re.search(r"\bcli\b", (REPOSITORY / path).read_text(encoding="utf-8"))  # parsing all takes a second
-        for line, name in imported_names(path)
+        for line, name, _ in imports(path)
         if _is_in(name, "cli")
     ]
     assert files and not wrong, "\n".join(wrong)

@@ -1,11 +1,12 @@
 """Scripts beside the packages import names that exist: no test runs each of them."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.packaging.sources import PACKAGES, REPOSITORY, module_name, source_files, syntax_tree
+from tests.packaging.sources import PACKAGES, REPOSITORY, imports, module_name, source_files, syntax_tree
 
 SCRIPTS = sorted(path.relative_to(REPOSITORY) for path in (REPOSITORY / "benchmarks").rglob("*.py"))
 
@@ -25,13 +26,18 @@ def names_of(tree: ast.AST) -> set[str]:
     return found
 
 
+@cache
+def names_of_module(path: Path) -> set[str]:
+    return names_of(syntax_tree(path))
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
 def test_what_a_benchmark_imports_exists(script: Path):
     modules = {module_name(path): path for path in source_files()}
     unknown = []
-    for node in ast.walk(syntax_tree(script)):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in PACKAGES:
-            known = names_of(syntax_tree(modules[node.module])) if node.module in modules else set()
-            missing = {alias.name for alias in node.names if f"{node.module}.{alias.name}" not in modules} - known
-            unknown += [f"line {node.lineno}: {node.module} has no {name}" for name in sorted(missing)]
+    for line, module, names in imports(script):
+        if names and module.partition(".")[0] in PACKAGES:
+            known = names_of_module(modules[module]) if module in modules else set()
+            missing = {name for name in names if f"{module}.{name}" not in modules} - known
+            unknown += [f"line {line}: {module} has no {name}" for name in sorted(missing)]
     assert not unknown

@@ -13,6 +13,7 @@ from embedstore.extractors.networks.architecture import create_network
 from tests.extractors.contract import ExtractorContract, tiles
 
 SMALL_VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 3}
+SMALL_RESNET = {"channels": [16, 24, 32, 40]}
 
 
 def small_vit(**changes) -> ExtractorConfig:
@@ -21,7 +22,7 @@ def small_vit(**changes) -> ExtractorConfig:
 
 
 class TestConvolutional(ExtractorContract):
-    config = ExtractorConfig(ref="timm:resnet10t", weights="random:0", tile_px=48, mpp=0.5)
+    config = ExtractorConfig(ref="timm:resnet10t", weights="random:0", arch_args=SMALL_RESNET, tile_px=48, mpp=0.5)
 
 
 class TestTransformer(ExtractorContract):
@@ -35,19 +36,20 @@ class TestResized(ExtractorContract):
 @pytest.fixture
 def weights(tmp_path) -> Path:
     torch.manual_seed(5)
-    network = create_network("resnet10t", {"num_classes": 7}, pooling="network")
+    network = create_network("resnet10t", {"num_classes": 7, **SMALL_RESNET}, pooling="network")
     file = tmp_path / "weights.safetensors"
     save_file(network.state_dict(), file)
     return file
 
 
 def from_file(file: Path, **changes) -> ExtractorConfig:
-    return ExtractorConfig(ref="resnet10t", weights=str(file), tile_px=48, **changes)
+    facts = {"ref": "resnet10t", "weights": str(file), "tile_px": 48, "arch_args": SMALL_RESNET, **changes}
+    return ExtractorConfig(**facts)
 
 
 def test_weights_of_a_file_without_its_classifier(weights):
     extractor = load_extractor(from_file(weights))
-    assert extractor.dim == 512
+    assert extractor.dim == 40
     assert extractor.record()["source"] == "file:weights.safetensors"
 
 
@@ -78,7 +80,7 @@ def test_digest_tells_weights_and_preprocessing_apart_and_nothing_else(weights, 
             from_file(weights, mean=(0.5, 0.5, 0.5)),
             from_file(weights, std=(0.5, 0.5, 0.5)),
             from_file(weights, input_px=64),
-            from_file(weights, arch_args={"act_layer": "silu"}),
+            from_file(weights, arch_args={**SMALL_RESNET, "act_layer": "silu"}),
         )
     }
     assert len(digests) == 6
@@ -180,7 +182,7 @@ def test_weights_in_the_hub_cache_need_no_network(weights, monkeypatch):
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(weights))
-    assert load_extractor(ExtractorConfig(ref="resnet10t", tile_px=48)).dim == 512
+    assert load_extractor(ExtractorConfig(ref="resnet10t", arch_args=SMALL_RESNET, tile_px=48)).dim == 40
 
 
 def test_random_weights_follow_their_seed_and_disturb_nothing():
@@ -205,7 +207,7 @@ def test_pooling_of_tokens():
 
 def test_pooling_that_a_network_cannot_do():
     with pytest.raises(ExtractorError, match="pooling 'network'"):
-        load_extractor(ExtractorConfig(ref="resnet10t", weights="random", pooling="cls"))
+        load_extractor(ExtractorConfig(ref="resnet10t", weights="random", arch_args=SMALL_RESNET, pooling="cls"))
 
 
 def test_normalisation_is_that_of_the_mean_and_std():

@@ -1,6 +1,7 @@
 """Open a slide with the fastest reader whose pixels equal OpenSlide's."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from embedstore.errors import SlideError, SlideFormatError
 from embedstore.slides.readers.agreement import disagreement
@@ -20,6 +21,11 @@ READERS: dict[str, Callable[[str], Slide]] = {
     "fastslide": FastSlideSlide,
     "openslide": OpenSlideSlide,
 }
+
+#: Files that a reader agreed with OpenSlide about in this process: a slide is opened again for its plan, its tiles and
+#: pictures of it, and a comparison takes more than all else of opening. Those of a DICOM series may change apart.
+_agreed: set[tuple[object, ...]] = set()
+MOST_AGREED = 10_000
 
 
 def open_here(path: str, *, reader: str = "auto") -> Slide:
@@ -66,6 +72,7 @@ def choose_slide(path: str) -> Slide:
 def _try_fast(reader: str, path: str, reference: Slide | None) -> tuple[Slide | None, str]:
     """The slide as opened by a fast reader, or None and why not."""
     candidate: Slide | None = None
+    file: tuple[object, ...] | None = None
     try:
         candidate = READERS[reader](path)
         if candidate.overrules_openslide:
@@ -73,14 +80,26 @@ def _try_fast(reader: str, path: str, reference: Slide | None) -> tuple[Slide | 
         if reference is None:
             candidate.warnings.append("OpenSlide does not open it, so its pixels could not be compared")
             return candidate, ""
+        if reader != "dicom":
+            file = _file_version(reader, path)
+        if file in _agreed:
+            return candidate, ""
         why = disagreement(reference, candidate)
     except Exception as error:  # OpenSlide is used for whatever the fast reader fails on
         why = f"{type(error).__name__}: {error}"
     if why is None:
+        if file is not None and len(_agreed) < MOST_AGREED:
+            _agreed.add(file)
         return candidate, ""
     if candidate is not None:
         candidate.close()
     return None, why
+
+
+def _file_version(reader: str, path: str) -> tuple[object, ...]:
+    """What tells that a file, and what reads it, is the same as before."""
+    found = Path(path).stat()
+    return READERS[reader], found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _fast_reader(path: str, reference: Slide | None) -> str | None:

@@ -51,6 +51,24 @@ def test_dicom_with_a_tag_that_lies_is_read_in_its_true_colours(shared_data):
     assert np.abs(mistaken - expected).mean() > 40
 
 
+def test_a_file_is_compared_with_openslide_again_once_it_changed(monkeypatch, tmp_path):
+    compared: list[str] = []
+
+    def disagreement(reference, candidate):
+        compared.append(candidate.path)
+        return "differs" if len(compared) == 2 else None
+
+    monkeypatch.setattr(opening, "disagreement", disagreement)
+    path = str(tmp_path / "a.svs")
+    seen = []
+    for seed, times in ((0, 2), (1, 2)):
+        write_tiff(path, tissue_picture(300, 200, seed=seed))
+        for _ in range(times):
+            with opening.open_here(path) as slide:
+                seen.append((slide.reader, len(compared)))
+    assert seen == [("tiff", 1), ("tiff", 1), ("openslide", 2), ("tiff", 3)]  # what differs is compared each time
+
+
 @pytest.mark.parametrize("how", ["raises", "differs", "other levels"])
 def test_a_fast_reader_that_is_not_right_gives_way_to_openslide(monkeypatch, drawn_slide, how):
     class Wrong(TiffSlide):

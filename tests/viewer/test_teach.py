@@ -27,13 +27,18 @@ def saved(page) -> None:
     page.get_by_text("Saving …").wait_for(state="detached")
 
 
-def test_marks_fit_heat_map_suggestions_and_back(own_store: api.Store, serve_store, open_page, screenshot):
-    page = open_page(f"{serve_store(own_store).url}/#/slides/{SLIDE}?panel=teach&task=cells")
+def make_task(page) -> None:
+    """The task 'cells' of the classes 'other' and 'dense'."""
     page.get_by_role("button", name="New …").click()
     page.get_by_label("What is to be told apart?").fill("cells")
     page.get_by_label("First class").fill("other")
     page.get_by_label("Second class").fill("dense")
     page.get_by_role("button", name="Make the task").click()
+
+
+def test_marks_fit_heat_map_suggestions_and_back(own_store: api.Store, serve_store, open_page, screenshot):
+    page = open_page(f"{serve_store(own_store).url}/#/slides/{SLIDE}?panel=teach&task=cells")
+    make_task(page)
     page.get_by_role("button", name="Box").click()
     drag(page, RIGHT)
     page.get_by_role("radio", name="dense").check(force=True)
@@ -74,6 +79,37 @@ def test_marks_fit_heat_map_suggestions_and_back(own_store: api.Store, serve_sto
     page.get_by_role("list", name="Changes of labels").get_by_role("button").last.click()
     page.get_by_text("Mark tiles of at least two classes.").wait_for()
     until_standing(own_store, "cells", lambda now: "other" not in now)
+
+
+def test_a_mark_that_is_saved_while_labels_are_read_stays(own_store: api.Store, serve_store, open_page):
+    page = open_page(f"{serve_store(own_store).url}/#/slides/{SLIDE}?panel=teach&task=cells")
+    make_task(page)
+    page.get_by_role("button", name="Box").click()
+    drag(page, RIGHT)
+    until_standing(own_store, "cells", lambda now: now.get("other", 0) >= 3)
+    saved(page)
+    held = []
+
+    def hold_first(route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))  # as the labels are now
+
+    page.route("**/api/labels/cells?*", hold_first)
+    with page.expect_request("**/api/labels/cells?*"):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the page reads again what others did
+    page.get_by_role("radio", name="dense").check(force=True)
+    drag(page, LEFT)
+    until_standing(own_store, "cells", lambda now: now.get("dense", 0) >= 3)
+    saved(page)
+    fit = page.get_by_role("button", name="Fit", exact=True)
+    page.wait_for_function("() => !document.querySelector('[aria-label=Fit] button').disabled")
+    (route, answer), *_ = held
+    with page.expect_response("**/api/labels/cells?*"):
+        route.fulfill(response=answer)
+    page.wait_for_load_state("networkidle")
+    assert fit.is_enabled(), page.get_by_label("Fit", exact=True).inner_text()
 
 
 def test_who_may_only_look_sees_labels_and_is_told_why_there_is_no_marking(

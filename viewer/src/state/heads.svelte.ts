@@ -3,6 +3,7 @@ import { untrack } from "svelte";
 
 import { body, client, type Schemas } from "../api/client";
 import { connection } from "./connection.svelte";
+import { Newest } from "./newest";
 import { store } from "./store.svelte";
 
 export type Head = Schemas["HeadAnswer"];
@@ -14,6 +15,7 @@ class Heads {
   /** Counts readings after the first: whoever shows predictions asks for them again. */
   revision: number = $state(0);
   #reading: Promise<void> | null = null;
+  #readings = new Newest();
 
   /** Those whose tiles are of the collection that is looked at. */
   readonly ofCollection: Head[] = $derived(
@@ -40,10 +42,13 @@ class Heads {
 
   async #read(): Promise<void> {
     try {
-      const isFirst = this.all === null;
-      this.all = await body(client.GET("/api/heads"));
-      this.error = null;
-      if (!isFirst) this.revision += 1;
+      await this.#readings.read(
+        () => body(client.GET("/api/heads")),
+        (heads) => {
+          if (this.all !== null) this.revision += 1;
+          [this.all, this.error] = [heads, null];
+        },
+      );
     } catch (error) {
       this.error = error as Error;
     }

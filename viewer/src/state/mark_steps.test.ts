@@ -106,3 +106,18 @@ test("what is read again keeps the steps that are still on their way", async () 
   steps.begin(new Map([["a.svs\n1024 0 512", "normal"]]));
   expect([steps.markOf(A), steps.markOf(B)]).toEqual(["tumour", "normal"]);
 });
+
+test("what is read while a mark is being undone or done again does not bring it back, or take it away", async () => {
+  const [steps, , settled] = begun();
+  const stored = new Map([["a.svs\n512 0 512", "tumour"]]);
+  await steps.mark([A], "tumour");
+  steps.undo();
+  steps.begin(new Map(stored)); // read before the undo was saved
+  expect(steps.markOf(A)).toBe(null);
+  await settled();
+  steps.redo();
+  steps.begin(new Map());
+  expect(steps.markOf(A)).toBe("tumour");
+  await settled();
+  expect(steps.saves).toBe(3);
+});

@@ -36,6 +36,8 @@ interface Step {
   after: string | null;
   /** Id of the change; null until it is saved. */
   change: string | null;
+  /** Requests that save it, undo it or do it again and have no answer yet: the service may know of them or not. */
+  open: number;
 }
 
 export const placeKey = ({ slide_id, x, y, edge_l0, name }: TilePlace): string =>
@@ -49,6 +51,8 @@ export class MarkSteps {
   marks = new Map<string, string>();
   /** Steps that are not saved yet. */
   waiting = 0;
+  /** Counts what was saved: what is read from the service while it changes may be older. */
+  saves = 0;
   /** Why the last step was taken back, or what the service remarked. */
   problem: Error | null = null;
   notes: string[] = [];
@@ -79,7 +83,8 @@ export class MarkSteps {
   /** Begin with what is stored; steps that are not saved yet stay on top of it. */
   begin(stored: Map<string, string>): void {
     this.marks = stored;
-    for (const step of this.#done.filter(({ change }) => change === null)) this.#show(step.tiles, () => step.after);
+    for (const step of this.#done.filter(({ open }) => open > 0)) this.#show(step.tiles, () => step.after);
+    for (const step of this.#undone.filter(({ open }) => open > 0).toReversed()) this.#back(step);
     this.onchange();
   }
 
@@ -90,11 +95,12 @@ export class MarkSteps {
     );
     if (others.length === 0) return this.#last;
     const before = others.map((tile) => this.markOf(tile));
-    const step: Step = { tiles: others, before, after: label, change: null };
+    const step: Step = { tiles: others, before, after: label, change: null, open: 0 };
     this.#done.push(step);
     this.#undone = [];
     this.#show(others, () => label);
     return this.#send(
+      step,
       async () => {
         const change = label === null ? await this.sender.withdraw(others) : await this.sender.add(label, others);
         step.change = change.change;
@@ -116,6 +122,7 @@ export class MarkSteps {
     this.#undone.push(step);
     this.#back(step);
     void this.#send(
+      step,
       async () => {
         if (step.change !== null) step.change = (await this.sender.undo(step.change)).change;
       },
@@ -136,6 +143,7 @@ export class MarkSteps {
     this.#done.push(step);
     this.#show(step.tiles, () => step.after);
     void this.#send(
+      step,
       async () => {
         if (step.change !== null) step.change = (await this.sender.undo(step.change)).change;
       },
@@ -151,23 +159,27 @@ export class MarkSteps {
   undoChange(change: string | null): Promise<void> {
     this.#done = this.#done.filter((step) => step.change !== change);
     return this.#send(
+      null,
       async () => void (await this.sender.undo(change)),
       () => {},
     );
   }
 
   /** Steps are sent one after the other, so that each is made of what the one before left. */
-  #send(send: () => Promise<void>, takeBack: () => void): Promise<void> {
+  #send(step: Step | null, send: () => Promise<void>, takeBack: () => void): Promise<void> {
     this.waiting += 1;
     this.problem = null;
+    if (step) step.open += 1;
     this.#last = this.#last.then(async () => {
       try {
         await send();
+        this.saves += 1;
       } catch (error) {
         this.problem = error as Error;
         takeBack();
       }
       this.waiting -= 1;
+      if (step) step.open -= 1;
       this.onchange();
     });
     this.onchange();

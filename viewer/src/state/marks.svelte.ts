@@ -6,6 +6,7 @@ import { classLooks, type ClassLook } from "../design/classes";
 import { connection } from "./connection.svelte";
 import { keys } from "./keys.svelte";
 import { MarkSteps, placeKey, type Change, type MarkTile, type TilePlace } from "./mark_steps";
+import { Newest } from "./newest";
 import { place } from "./place.svelte";
 import { store } from "./store.svelte";
 
@@ -55,6 +56,7 @@ class Marks {
   #chosen: string | null = $state(null);
   #steps = this.#newSteps();
   #loaded = "";
+  #summaries = new Newest();
   /** Tasks that have had their first label here, and are not in the summary yet. */
   #begun = new Set<string>();
 
@@ -248,12 +250,13 @@ class Marks {
       this.#show();
     }
     try {
-      const summary = await body(client.GET("/api/labels"));
-      this.#summary = summary.rows as unknown as SummaryRow[];
+      await this.#readSummary();
       if (this.task !== task) return void this.load(); // the only task is the one that is meant
       const known = task !== null && this.isStored(task);
+      const { saves } = this.#steps;
       const [own, history] = known ? await Promise.all([labelsOf(task, { author }), historyOf(task)]) : [[], []];
       if (asked !== this.#loaded) return;
+      if (saves !== this.#steps.saves) return void this.load(); // what was read may lack what was saved meanwhile
       const marks = own.filter(({ kind }) => kind === "tile").map((row) => [placeKey(row), row.label] as const);
       this.#steps.begin(new Map(marks));
       this.history = history.reverse();
@@ -264,6 +267,13 @@ class Marks {
       this.error = error as Error;
       if (this.status === "loading") this.status = "failed";
     }
+  }
+
+  #readSummary(): Promise<void> {
+    return this.#summaries.read(
+      () => body(client.GET("/api/labels")),
+      ({ rows }) => (this.#summary = rows as unknown as SummaryRow[]),
+    );
   }
 
   #newSteps(): MarkSteps {
@@ -309,9 +319,8 @@ class Marks {
     const task = this.task;
     if (task === null) return;
     try {
-      const [summary, history] = await Promise.all([body(client.GET("/api/labels")), historyOf(task)]);
+      const [, history] = await Promise.all([this.#readSummary(), historyOf(task)]);
       if (task !== this.task) return;
-      this.#summary = summary.rows as unknown as SummaryRow[];
       this.history = history.reverse();
     } catch {
       // it is read again when the service is back

@@ -17,7 +17,7 @@ SOURCES := embedstore heads actors cli synthetic_slides benchmarks tools tests
 # Compiled tests are kept, also where the environment asks Python to keep none: without them each process takes 8 s longer.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 # A file's tests stay in one process, which makes their stores once. A process takes up to 2 GB. On two cores a third
-# process takes longer: 15:13 instead of 13:38 minutes.
+# process takes longer.
 SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # Tests that start Ray or a browser mostly wait, and run beside the others, one at a time: a cluster takes 2 GB. They keep
 # what failed for `--last-failed` in a folder of their own, and what they say in a file, which is shown at the end.

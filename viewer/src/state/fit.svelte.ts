@@ -7,6 +7,7 @@ import { connection } from "./connection.svelte";
 import { heads } from "./heads.svelte";
 import { followJob, hasEnded, type Job } from "./job_events";
 import { marks } from "./marks.svelte";
+import { Newest } from "./newest";
 import { place } from "./place.svelte";
 import { store } from "./store.svelte";
 
@@ -49,6 +50,7 @@ class Fit {
   #isAsked: boolean = $state(false);
   #stop: AbortController | null = null;
   #task: string | null = null;
+  #cards = new Newest();
 
   get head(): string | null {
     return marks.task === null ? null : headName(marks.task);
@@ -160,8 +162,12 @@ class Fit {
     if (head === null) return;
     if (!this.isRunning) this.#takeUp(head).catch(() => {}); // asked again once the service is back
     if (!(await heads.known()).some(({ name }) => name === head)) return;
-    const card = (await body(client.GET("/api/heads/{head}", { params: { path: { head } } }))) as Card;
-    if (head === this.head) this.card = card;
+    await this.#cards.read(
+      () => body(client.GET("/api/heads/{head}", { params: { path: { head } } })),
+      (card) => {
+        if (head === this.head) this.card = card as Card;
+      },
+    );
   }
 }
 

@@ -4,6 +4,7 @@ import { untrack } from "svelte";
 import { classLooks, type ClassLook } from "../design/classes";
 import { connection } from "../state/connection.svelte";
 import { labelsOf, marks, type LabelRow } from "../state/marks.svelte";
+import { Newest } from "../state/newest";
 import { place } from "../state/place.svelte";
 import { store } from "../state/store.svelte";
 import type { Look } from "./look.svelte";
@@ -56,6 +57,7 @@ export function covers({ box, rings }: ShownLabel, point: Point): boolean {
 export class SlideLabels {
   all: ShownLabel[] = $state.raw([]);
   error: Error | null = $state.raw(null);
+  #readings = new Newest();
 
   /** Authors in the order of their names. */
   readonly authors: string[] = $derived([...new Set(this.all.map(({ author }) => author))].sort());
@@ -77,14 +79,20 @@ export class SlideLabels {
   async load(task: string | null, slide: string): Promise<void> {
     this.error = null;
     try {
-      const rows = task ? await labelsOf(task, { slide_id: slide }) : [];
-      const looks = new Map(marks.classes.map((look) => [look.label, look]));
-      const missing = [...new Set(rows.map(({ label }) => label))].filter((label) => !looks.has(label));
-      for (const look of classLooks([...looks.keys(), ...missing])) looks.set(look.label, look);
-      this.all = rows.map((row) => shownLabel(row, looks.get(row.label)!));
+      await this.#readings.read(
+        async () => (task ? await labelsOf(task, { slide_id: slide }) : []),
+        (rows) => this.#show(rows),
+      );
     } catch (error) {
       [this.all, this.error] = [[], error as Error];
     }
+  }
+
+  #show(rows: LabelRow[]): void {
+    const looks = new Map(marks.classes.map((look) => [look.label, look]));
+    const missing = [...new Set(rows.map(({ label }) => label))].filter((label) => !looks.has(label));
+    for (const look of classLooks([...looks.keys(), ...missing])) looks.set(look.label, look);
+    this.all = rows.map((row) => shownLabel(row, looks.get(row.label)!));
   }
 }
 

@@ -4,6 +4,7 @@ import { untrack } from "svelte";
 import { body, client, ServiceError } from "../api/client";
 import { heads, type Head } from "../state/heads.svelte";
 import { marks } from "../state/marks.svelte";
+import { Newest } from "../state/newest";
 import { place } from "../state/place.svelte";
 import { rgbOf } from "./colours";
 import { showCells } from "./cell_layers.svelte";
@@ -40,6 +41,7 @@ export class HeatView {
   /** The head has not predicted this slide. */
   isAbsent: boolean = $state(false);
   error: Error | null = $state.raw(null);
+  #readings = new Newest();
 
   constructor(
     readonly headKey: "head" | "beside",
@@ -87,13 +89,18 @@ export class HeatView {
     try {
       const known = (await heads.known()).find(({ name }) => name === head);
       if (!known) return;
-      const [map, verdict] = await Promise.all([
-        tellsOfTiles(known) ? heatMap(head, slide, revision) : null,
-        known.level === "tile" || !known.has_predicted ? null : verdictOf(known, slide),
-      ]);
-      if (head !== this.head) return;
-      [this.map, this.verdict] = [map?.copy() ?? null, verdict];
-      this.isAbsent = map === null && verdict === null;
+      await this.#readings.read(
+        () =>
+          Promise.all([
+            tellsOfTiles(known) ? heatMap(head, slide, revision) : null,
+            known.level === "tile" || !known.has_predicted ? null : verdictOf(known, slide),
+          ]),
+        ([map, verdict]) => {
+          if (head !== this.head) return;
+          [this.map, this.verdict] = [map?.copy() ?? null, verdict];
+          this.isAbsent = map === null && verdict === null;
+        },
+      );
     } catch (error) {
       if (head !== this.head) return;
       [this.map, this.verdict] = [null, null];

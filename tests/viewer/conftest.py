@@ -99,13 +99,20 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def serving(store: api.Store, folder: Path, *arguments: str) -> Iterator[Server]:
+    """A server of a store, whose log is kept in a folder; ended at the end."""
+    with contextlib.closing(Server(store.uri, folder / "server.log", *arguments)) as server:
+        yield server
+
+
 @pytest.fixture
 def serve_store(_environment: None, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts a server of a store for one test: `serve_store(store, "--pseudonyms")`. It takes 1 GB with its jobs."""
     with contextlib.ExitStack() as stack:
 
         def start(store: api.Store, *arguments: str) -> Server:
-            return stack.enter_context(contextlib.closing(Server(store.uri, tmp_path / "server.log", *arguments)))
+            return stack.enter_context(serving(store, tmp_path, *arguments))
 
         yield start
 
@@ -113,7 +120,7 @@ def serve_store(_environment: None, tmp_path: Path) -> Iterator[Callable[..., Se
 @pytest.fixture(scope="session")
 def url(page_store: api.Store, _environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where `page_store` is served."""
-    with contextlib.closing(Server(page_store.uri, tmp_path_factory.mktemp("server") / "server.log")) as server:
+    with serving(page_store, tmp_path_factory.mktemp("server")) as server:
         yield server.url
 
 

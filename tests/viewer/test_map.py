@@ -1,6 +1,5 @@
 """The map: made from the page, coloured, chosen from by lasso and by keys, marked, opened."""
 
-import contextlib
 import shutil
 from collections.abc import Iterator
 
@@ -8,7 +7,7 @@ import pytest
 
 from embedstore import api
 
-from .conftest import HEAD, TASK, Server
+from .conftest import HEAD, TASK, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -20,7 +19,7 @@ def mapped(page_store: api.Store, _environment: None, tmp_path_factory: pytest.T
     """Where a copy of `page_store` is served, with a map of its collection."""
     store = api.open(shutil.copytree(page_store.uri, tmp_path_factory.mktemp("mapped") / "store"))
     store.collection().make_map(method="pca")
-    with contextlib.closing(Server(store.uri, tmp_path_factory.mktemp("server") / "server.log")) as server:
+    with serving(store, tmp_path_factory.mktemp("server")) as server:
         yield server.url
 
 

@@ -51,8 +51,6 @@ export class MarkSteps {
   marks = new Map<string, string>();
   /** Steps that are not saved yet. */
   waiting = 0;
-  /** Counts what was saved: what is read from the service while it changes may be older. */
-  saves = 0;
   /** Why the last step was taken back, or what the service remarked. */
   problem: Error | null = null;
   notes: string[] = [];
@@ -173,7 +171,6 @@ export class MarkSteps {
     this.#last = this.#last.then(async () => {
       try {
         await send();
-        this.saves += 1;
       } catch (error) {
         this.problem = error as Error;
         takeBack();

@@ -71,7 +71,7 @@ class Marks {
   canUndo: boolean = $state(false);
   canRedo: boolean = $state(false);
   history: ChangeRow[] = $state.raw([]);
-  /** Counts what the service has saved, so that whoever shows labels of others reads them again. */
+  /** Counts what the service has saved: whoever shows labels of others, or is reading labels, reads them again. */
   saved: number = $state(0);
 
   // -- the task -----------------------------------------------------------------------------
@@ -253,10 +253,10 @@ class Marks {
       await this.#readSummary();
       if (this.task !== task) return void this.load(); // the only task is the one that is meant
       const known = task !== null && this.isStored(task);
-      const { saves } = this.#steps;
+      const { saved } = this;
       const [own, history] = known ? await Promise.all([labelsOf(task, { author }), historyOf(task)]) : [[], []];
       if (asked !== this.#loaded) return;
-      if (saves !== this.#steps.saves) return void this.load(); // what was read may lack what was saved meanwhile
+      if (saved !== this.saved) return void this.load(); // what was read may lack what was saved meanwhile
       const marks = own.filter(({ kind }) => kind === "tile").map((row) => [placeKey(row), row.label] as const);
       this.#steps.begin(new Map(marks));
       this.history = history.reverse();

@@ -55,7 +55,7 @@ test: $(SET_UP_DEV)  ## Run every test: on every core, and beside them those tha
 	cat $(BESIDE); \
 	exit $$status
 
-test-fast: $(SET_UP_DEV)  ## Run the tests that take seconds, and a quarter of the examples of properties
+test-fast: $(SET_UP_DEV)  ## Run the quick tests, in a minute, and a quarter of the examples of properties
 	$(PYTEST) -m "not slow and not ray" $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 fuzz: $(SET_UP_DEV)  ## Try random changes of every kind of input: make fuzz INPUTS=50000 SEED=1

@@ -84,6 +84,7 @@ def _texts() -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_every_flag_of_a_message_is_a_keyword():
     """A flag that is renamed in Python belongs into the table of `embedstore.python_terms`."""
     flags = {flag for text in _texts() for flag in re.findall(r"--([a-z][a-z0-9-]+)\b(?!:)", text)} - NO_FLAGS - CSS

@@ -169,6 +169,7 @@ def test_a_compaction_in_mid_run_does_not_replace_that_of_the_end(viewed: Store,
     assert len(asked) == 2  # nothing was committed
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_waits_for_no_lease(viewed: Store, monkeypatch: pytest.MonkeyPatch):
     worker = LocalWorker(lambda: Committer(viewed.uri, ["c"], compact_every=4), name="committer")
     worker.call("ping").result(timeout=300)

@@ -36,6 +36,7 @@ def test_its_settings_end_with_it_and_those_of_the_user_stay(monkeypatch: pytest
     assert os.environ == before
 
 
+@pytest.mark.slow
 def test_its_processes_do_not_load_what_only_objects_of_others_need():
     """Ray names the module to its workers; here a process imports it, and then has a call's arguments to read."""
     preloaded = SETTINGS["RAY_preload_python_modules"]

@@ -34,6 +34,7 @@ def test_nodes_lost_while_workers_die_of_their_own(tmp_path: Path, seed: int):
     assert_complete(scene, SLIDES)
 
 
+@pytest.mark.slow
 def test_a_node_that_joins_takes_work(tmp_path: Path):
     scene = Scene(tmp_path)
     scene.run([f"{name}:9" for name in "abcdefghijklmnop"], losses=0)
@@ -58,6 +59,7 @@ def test_a_run_waits_for_a_node_and_not_for_ever(tmp_path: Path, monkeypatch: py
         scene.run(SLIDES, losses=1)
 
 
+@pytest.mark.slow
 def test_a_node_with_other_weights_is_left_out(tmp_path: Path):
     made: list[Any] = []
 

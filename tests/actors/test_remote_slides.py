@@ -47,6 +47,7 @@ class Disk:
         return Reader
 
 
+@pytest.mark.slow
 def test_slides_wait_for_room_on_the_disk_and_all_come_in(tmp_path: Path):
     scene, disk = Scene(tmp_path), Disk(room=1)
     scene.run(SLIDES, reader=disk.reader())
@@ -54,6 +55,7 @@ def test_slides_wait_for_room_on_the_disk_and_all_come_in(tmp_path: Path):
     assert_complete(scene, SLIDES)
 
 
+@pytest.mark.slow
 def test_a_slide_that_never_finds_room_fails_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(group_pipeline, "ROOM_S", 0.0)
 
@@ -68,6 +70,7 @@ def test_a_slide_that_never_finds_room_fails_with_the_reason(tmp_path: Path, mon
     assert scene.states() == dict.fromkeys(SLIDES, "done") | {SLIDES[0]: "failed"}
 
 
+@pytest.mark.slow
 def test_refused_credentials_end_the_run_and_do_not_fail_its_slides(tmp_path: Path):
     class Refused(ToyReader):
         def plan(self, one, ahead=None):
@@ -85,6 +88,7 @@ def test_refused_credentials_end_the_run_and_do_not_fail_its_slides(tmp_path: Pa
     assert_complete(scene, SLIDES)
 
 
+@pytest.mark.slow
 def test_each_slide_is_fetched_ahead_by_one_group_which_then_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     planned, ahead_of = [], {}
 

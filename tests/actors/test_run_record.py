@@ -54,6 +54,7 @@ def test_a_run_says_how_it_ended(store: Store):
     assert runs["r2"].error is not None and runs["r2"].error.startswith("OSError: the disk") and runs["r2"].ended_at
 
 
+@pytest.mark.slow
 def test_a_thread_writes_the_row_and_is_gone_at_the_end(store: Store, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("actors.run_record.BEAT_S", 0.01)
     with record(store, "r1", "c", threaded=True) as run:

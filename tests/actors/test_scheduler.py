@@ -92,7 +92,8 @@ def test_workers_killed_at_random_lose_nothing_and_double_nothing(tmp_path: Path
     assert_complete(scene, SLIDES)
 
 
-@pytest.mark.parametrize("seed", [0, *map(slow, range(1, 6))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
 def test_a_driver_killed_at_random_resumes_to_the_undisturbed_result(tmp_path: Path, seed: int):
     scene = Scene(tmp_path, ("c", "d"))
     rng = np.random.default_rng(seed)
@@ -116,6 +117,7 @@ def test_a_driver_killed_at_random_resumes_to_the_undisturbed_result(tmp_path: P
     assert_complete(scene, SLIDES)
 
 
+@pytest.mark.slow
 def test_a_slide_that_kills_its_readers_fails_alone(tmp_path: Path):
     class Fragile(ToyReader):
         def read(self, key: str, start: int, stop: int):
@@ -138,6 +140,7 @@ def test_a_run_gives_up_when_workers_die_without_end(tmp_path: Path):
         scene.run(SLIDES, death_rate=0.8, run=config, spare=("committer",))
 
 
+@pytest.mark.slow
 def test_stopping_commits_the_finished_and_leaves_the_rest_for_the_next_run(tmp_path: Path):
     scene = Scene(tmp_path)
     calls = iter(range(10**6))
@@ -148,6 +151,7 @@ def test_stopping_commits_the_finished_and_leaves_the_rest_for_the_next_run(tmp_
     assert_complete(scene, SLIDES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("readers", [4, 12])
 def test_pixels_in_flight_are_bounded_and_every_reader_is_busy(
     readers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -168,6 +172,7 @@ def test_pixels_in_flight_are_bounded_and_every_reader_is_busy(
     assert max(seen) > FAST.chunk_bytes
 
 
+@pytest.mark.slow
 def test_only_missing_collections_are_filled(tmp_path: Path):
     scene = Scene(tmp_path, ("c",))
     scene.run(["a:5"])
@@ -177,6 +182,7 @@ def test_only_missing_collections_are_filled(tmp_path: Path):
     assert len(wider.store.collection("c").dataset().get_fragments()) <= 2
 
 
+@pytest.mark.slow
 def test_the_same_name_with_another_file_is_refused_until_forced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     scene = Scene(tmp_path)
     scene.run(["a:5"])
@@ -276,6 +282,7 @@ def test_a_worker_that_dies_before_or_after_the_work_is_asked_again(
     assert_complete(scene, SLIDES)
 
 
+@pytest.mark.slow
 def test_a_slide_that_kills_its_reader_as_it_is_opened_fails_alone(tmp_path: Path):
     class Fragile(ToyReader):
         def open(self, key: str, planned: Any) -> None:
@@ -306,6 +313,7 @@ def test_slides_whose_rows_are_there_are_counted_though_their_commit_failed(
     assert 0 < there < 12 and f"the run has ended: {there} of 12 slides are committed" in str(told.value)
 
 
+@pytest.mark.slow
 def test_who_writes_beside_a_run_is_a_note_that_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked = []
 
@@ -359,6 +367,7 @@ def test_a_forced_slide_without_rows_that_fails_is_recorded(tmp_path: Path):
     assert scene.states() == {"torn:1": "failed"}
 
 
+@pytest.mark.slow
 def test_a_slide_that_failed_may_come_back_as_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     scene = Scene(tmp_path)
     scene.run(["holes:50"])
@@ -392,6 +401,7 @@ def test_a_run_whose_only_extractor_is_lost_says_so(tmp_path: Path, monkeypatch:
         scene.run(SLIDES, groups=1)
 
 
+@pytest.mark.slow
 def test_slides_are_dealt_evenly_over_worker_groups(tmp_path: Path):
     scene = Scene(tmp_path)
     scene.run([f"{name}:9" for name in "abcdefghijklmnop"], groups=4, readers=8)

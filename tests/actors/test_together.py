@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.marks import slow
-
 from .scene import FAST, SLIDES, Scene, assert_complete
 from .together import Turns
 
@@ -37,7 +35,8 @@ def undisturbed(scene: Scene, slides: list[str]) -> None:
     assert scene.store.ledger.slide_ids() == set(slides)
 
 
-@pytest.mark.parametrize("seed", [0, *map(slow, range(1, 8))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
 def test_runs_on_the_same_slides_share_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int):
     turns = Turns(seed)
     turns.install(monkeypatch)
@@ -54,7 +53,8 @@ def test_runs_on_the_same_slides_share_them(tmp_path: Path, monkeypatch: pytest.
     assert not any(run.in_hand for run in runs)
 
 
-@pytest.mark.parametrize("seed", [*map(slow, range(12))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
 def test_runs_that_are_killed_anywhere_lose_nothing_and_double_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ):

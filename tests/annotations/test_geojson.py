@@ -164,6 +164,7 @@ def test_a_file_of_embedstore_says_what_it_is(tmp_path):
     assert found.notes == ("a.geojson holds what head h says, not what a person drew",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [

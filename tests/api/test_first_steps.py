@@ -36,6 +36,7 @@ def test_settings_of_tiles_are_checked_before_any_work(store: embedstore.Store, 
         store.ingest(tmp_path / "a.svs", tiling={"tile": 224}, execution=IN_PROCESS)
 
 
+@pytest.mark.slow
 def test_failed_slides_come_with_their_reason_and_the_next_step(store: embedstore.Store, tmp_path: Path):
     (tmp_path / "broken.svs").write_bytes(b"no slide")
     result = store.ingest(tmp_path / "broken.svs", execution=IN_PROCESS, on_progress=no_progress)

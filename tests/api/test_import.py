@@ -46,6 +46,7 @@ def test_progress_of_an_import_is_told_as_such(job: Path, tmp_path: Path):
     assert not any("runs in" in progress.message for progress in told)  # nothing else is to be chosen
 
 
+@pytest.mark.slow
 def test_an_import_goes_on_where_it_ended(job: Path, tmp_path: Path):
     store = embedstore.create(tmp_path / "store")
     assert store.import_features(job, limit=1).summary.done == 1
@@ -57,6 +58,7 @@ def test_an_import_goes_on_where_it_ended(job: Path, tmp_path: Path):
     assert [run["state"] for run in store.runs.to_pylist()] == ["done", "done"]
 
 
+@pytest.mark.slow
 def test_imports_that_begin_together_agree_on_the_digest(job: Path, tmp_path: Path):
     store = embedstore.create(tmp_path / "store")
     first, second = (import_request(job, store.uri) for _ in range(2))
@@ -68,6 +70,7 @@ def test_imports_that_begin_together_agree_on_the_digest(job: Path, tmp_path: Pa
     assert (third.extractor, run_import(third).summary.done) == (first.extractor, 1)
 
 
+@pytest.mark.slow
 def test_tiles_of_several_sizes_on_one_slide_keep_theirs(tmp_path: Path):
     edges = np.array([256, 512])
     columns = {"x": [0, 512], "y": [0, 0], "edge_l0": edges, "features": list(vectors(2))}
@@ -77,6 +80,7 @@ def test_tiles_of_several_sizes_on_one_slide_keep_theirs(tmp_path: Path):
     assert [tile["edge_l0"] for tile in store.collection().tiles()] == edges.tolist()
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_a_row(job: Path, tmp_path: Path):
     file = write_trident(job, "c")
     file.write_bytes(file.read_bytes()[:1500])
@@ -164,6 +168,7 @@ def test_a_slide_keeps_its_id_when_its_file_comes_later(tmp_path: Path):
     assert store.collection().pictures([tile])[0].size == (256, 256)
 
 
+@pytest.mark.slow
 def test_a_resolution_from_the_slides_is_that_of_the_collection(tmp_path: Path):
     rows = [np.full((256, 1024, 3), 200, np.uint8)] * 4
     for name, mpp in (("b", 0.499), ("a", 0.253)):

@@ -51,6 +51,7 @@ def _ingest(store: embedstore.Store, slides: Path, **options: Any) -> None:
     store.ingest(slides, **{**settings, **options})
 
 
+@pytest.mark.slow
 def test_an_import_with_weights_is_the_collection_that_ingest_would_make(
     job: Path, slides: Path, ingested: Collection, tmp_path: Path
 ):
@@ -67,6 +68,7 @@ def test_an_import_with_weights_is_the_collection_that_ingest_would_make(
     assert found.to_pylist()[0]["distance"] == pytest.approx(0.0, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_vectors_of_unknown_weights_stay_by_themselves(job: Path, slides: Path, tmp_path: Path):
     store = embedstore.create(tmp_path / "store")
     store.import_features(job, collection="one")
@@ -81,6 +83,7 @@ def test_vectors_of_unknown_weights_stay_by_themselves(job: Path, slides: Path, 
         store.import_features(job, extractor=EXTRACTOR, weights="published", collection="one")
 
 
+@pytest.mark.slow
 def test_a_collection_of_another_length_is_refused_before_weights_are_fetched(
     slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -24,6 +24,7 @@ def test_each_name_goes_there_and_back(layout: str, name: str):
     assert name_of_catalogue(layout, stated, 8) == stated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layout", "stated"), [("trident", "uni_v2"), ("stamp", "uni2")])
 def test_a_name_survives_a_round_trip(layout: str, stated: str, tmp_path: Path):
     write_trident(tmp_path / "job", "a", encoder="uni_v2", features=UNI2)
@@ -42,6 +43,7 @@ def test_a_name_survives_a_round_trip(layout: str, stated: str, tmp_path: Path):
     np.testing.assert_array_equal(again.vectors(), UNI2)
 
 
+@pytest.mark.slow
 def test_the_user_and_the_collection_have_the_last_word(tmp_path: Path):
     job = tmp_path / "job"
     write_trident(job, "a", encoder="uni_v2", features=UNI2)

@@ -50,6 +50,7 @@ def job(folder: Path, slides: Path, *, shift: int = 0, only: str = "ab") -> Path
     return folder
 
 
+@pytest.mark.slow
 def test_vectors_of_the_extractor_pass_and_carry_its_digest(tmp_path, slides):
     store = embedstore.create(tmp_path / "store")
     result = store.import_features(

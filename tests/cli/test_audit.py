@@ -40,6 +40,7 @@ def test_nothing_found_is_exit_code_0(tmp_path: Path):
     ]
 
 
+@pytest.mark.slow
 def test_all_three_are_printed_and_something_found_is_exit_code_3(tmp_path: Path):
     store, collection = plant(tmp_path, slides(leak=True), patients=PATIENTS)
     done = audit("-s", store.uri, "--sample", 0)
@@ -60,6 +61,7 @@ def test_all_three_are_printed_and_something_found_is_exit_code_3(tmp_path: Path
     assert [tile["tile_id"] for tile in report["outliers"]["tiles"]] == [gone]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["leaks", "outliers", "duplicates"])
 def test_only_the_named_audit_runs(tmp_path: Path, flag: str):
     store, _ = plant(tmp_path, slides(leak=True), patients=PATIENTS)

@@ -153,6 +153,7 @@ def test_stdout_is_json_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         json.loads(done.out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again_s", [0.02, 0.0], ids=["", "on a busy machine"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_a_callback_of_the_garbage_collector_is_not_lost(

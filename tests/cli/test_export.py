@@ -47,6 +47,7 @@ def test_options_of_geojson_are_heeded(store: str, tmp_path: Path):
     assert [each["properties"]["objectType"] for each in file["features"]] == ["annotation"] * 2
 
 
+@pytest.mark.slow
 def test_heat_maps_of_missing_slide_files_are_noted(store: str, tmp_path: Path):
     done = export("-s", store, "--head", "lesion", "--format", "png", "--out", tmp_path, "--picture-px", 200, "--json")
     printed = json.loads(done.stdout)

@@ -25,6 +25,7 @@ def run(store: Store, *args: object, command: str = "map") -> Result:
     return result
 
 
+@pytest.mark.slow
 def test_a_map_is_made_drawn_and_told(store: Store, tmp_path: Path):
     picture = tmp_path / "map.png"
     told = run(store, "--method", "pca", "--out", picture, "--color-by", "patient").stdout

@@ -206,6 +206,7 @@ def test_many_threads_share_the_connections(remote: embedstore.RemoteStore):
     assert found == [expected] * 16
 
 
+@pytest.mark.slow
 def test_a_service_that_comes_back_is_asked_again(toy_store):
     with served(toy_store.uri) as socket:
         store = connect_by(socket)

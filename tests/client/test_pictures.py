@@ -29,6 +29,7 @@ def alike(one: Image.Image, other: Image.Image) -> bool:
     return one.size == other.size and one.mode == other.mode and float(difference.mean()) < 4
 
 
+@pytest.mark.slow
 def test_pictures_are_those_of_the_store(stores):
     local, remote = (store.collection() for store in stores)
     rows = local.tiles(slide_id=SLIDE, limit=3).to_pylist()
@@ -65,6 +66,7 @@ def test_neighbours_are_shown_and_written_as_by_the_store(stores, tmp_path: Path
     assert alike(*shown) and files[0] == files[1]
 
 
+@pytest.mark.slow
 def test_an_image_of_this_machine_is_sent(stores, tmp_path: Path):
     Image.new("RGB", (300, 300), "pink").save(tmp_path / "query.png")
     for query in (tmp_path / "query.png", str(tmp_path / "gone.png"), np.zeros((300, 300), np.uint8)):

@@ -95,6 +95,7 @@ def test_both_faces_read_the_same(local: embedstore.Store, remote: RemoteStore, 
         assert given[name] == expected[name], name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ask",
     [

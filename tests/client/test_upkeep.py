@@ -15,6 +15,7 @@ from tests.export.prediction_scene import grid, make_store
 from tests.service.clients import client_of
 
 
+@pytest.mark.slow
 def test_slides_are_removed_and_the_log_tells_of_it(tmp_path):
     tables = make_store(tmp_path, {"a.svs": grid(2, 1), "b.svs": grid(1, 1), "c.svs": grid(1, 1)})
     local = embedstore.open(tables.uri)
@@ -37,6 +38,7 @@ def test_slides_are_removed_and_the_log_tells_of_it(tmp_path):
             remote.access_log.purge(dt.datetime.now(dt.UTC))
 
 
+@pytest.mark.slow
 def test_a_map_is_removed(tmp_path):
     tables = make_store(tmp_path, {"a.svs": grid(4, 3)})
     local = embedstore.open(tables.uri).collection()

@@ -97,6 +97,7 @@ def test_a_run_that_is_interrupted_keeps_what_was_finished(tmp_path: Path):
     assert encode(store, Given(lambda tiles: tiles[0])).encoded == ("b0.svs",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("of", "reason"),
     [

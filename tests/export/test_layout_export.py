@@ -47,6 +47,7 @@ def replace(store: Store, slide_id: str, vectors: np.ndarray, edge_l0: int | np.
     CollectionWriter(collection).commit([writer.finish()], replacing={slide_id})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_stands_is_left_and_what_is_missing_is_made(store: Store, tmp_path: Path, layout: LayoutName):
     out = tmp_path / "out"
@@ -77,6 +78,7 @@ def test_a_slide_is_written_anew_where_its_vectors_are_new(store: Store, tmp_pat
         assert (file["features"][:] == new).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_files_of_others_stay(store: Store, tmp_path: Path, layout: LayoutName):
     out = tmp_path / "out"
@@ -129,6 +131,7 @@ def test_removed_slides_are_gone_and_chosen_ones_are_there(store: Store, tmp_pat
         export(store, tmp_path / "3", "stamp", where="cohort = 'A'")
 
 
+@pytest.mark.slow
 def test_nothing_of_patients_leaves_unless_asked(store: Store, tmp_path: Path):
     for layout in LAYOUTS:
         export(store, tmp_path / "out" / layout, layout)

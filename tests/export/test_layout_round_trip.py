@@ -19,6 +19,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return make_store(tmp_path_factory.mktemp("scene"), SLIDES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layout", "read_as", "names"),
     [

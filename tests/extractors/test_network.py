@@ -265,6 +265,7 @@ def test_arguments_that_an_architecture_does_not_take():
         load_extractor(ExtractorConfig(ref="resnet10t", weights="random", arch_args={"no_such_thing": 1}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [

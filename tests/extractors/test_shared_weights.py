@@ -45,6 +45,7 @@ print(find_weights(catalogue()["h-optimus-0"]).stat().st_size)
 """
 
 
+@pytest.mark.slow
 def test_weights_of_an_object_store_are_those_of_the_file(bucket, tmp_path, monkeypatch):
     monkeypatch.setenv("EMBEDSTORE_CACHE", str(tmp_path / "cache"))
     torch.manual_seed(5)

@@ -70,6 +70,7 @@ def test_a_patient_is_the_mean_of_its_slides(store: Store):
     np.testing.assert_array_equal(labels[::2], labels[1::2])
 
 
+@pytest.mark.slow
 def test_another_encoder_or_slides_without_a_vector_are_refused(tmp_path: Path):
     store = make_store(tmp_path, tiles=6)
     with pytest.raises(EncodingNotFoundError, match="no encoding 'mean'"):

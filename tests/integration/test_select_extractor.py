@@ -112,6 +112,7 @@ def test_the_ranking_is_checked_on_other_tasks(store: Store):
     assert len(list(both)) == 2 and check.tiles == 96
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_said_before_a_pixel_is_read(store: Store, tmp_path: Path):
     def error(*words: str) -> BaseException:
         return run(*asked(store, *words), code=1).exception

@@ -124,6 +124,7 @@ def test_a_centre_on_the_border_of_two_areas_lies_in_one_of_them(step, slope, of
     np.testing.assert_array_equal(targets.targets.sum(axis=1), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("offset", "share"), [((0, 0), 0.1), ((0, 0), 0.41), ((37, 11), 0.41), ((0, 0), 0.999)])
 def test_large_areas_are_cut_up_without_a_difference(
     monkeypatch: pytest.MonkeyPatch, offset: tuple[int, int], share: float

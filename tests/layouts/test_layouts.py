@@ -196,6 +196,7 @@ def test_arrays_of_other_files_are_not_read(tmp_path: Path):
         layout_named("trident").open(Entry(slide="a", features=tmp_path / "a.h5"), UM)
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_or_hangs_its_process_costs_its_slide(tmp_path: Path):
     path = write_trident(tmp_path, "a")
     entry = Entry(slide="a", features=path)
@@ -212,6 +213,7 @@ def test_a_file_that_ends_or_hangs_its_process_costs_its_slide(tmp_path: Path):
         np.testing.assert_array_equal(features.read(0, 6), vectors(6))
 
 
+@pytest.mark.slow
 def test_a_relative_folder_is_one_of_the_working_folder_of_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The process that looked at the first waits for the second, and was started in another working folder."""
     for folder, slide in (("first", "a"), ("second", "b")):

@@ -47,6 +47,7 @@ def test_one_of_several_sets_is_named(tmp_path):
         layout_named("lazyslide").slides(tmp_path, features="conch")
 
 
+@pytest.mark.slow
 def test_import_keeps_nothing_of_the_scanners_metadata(tmp_path):
     write_lazyslide(tmp_path / "in" / "a.zarr")
     result = embedstore.create(tmp_path / "store").import_features(tmp_path / "in")

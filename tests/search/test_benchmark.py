@@ -25,6 +25,7 @@ def run(results: Path, *arguments: str) -> dict[str, list[dict[str, str]]]:
     return {file.stem: list(csv.DictReader(file.read_text().splitlines())) for file in results.iterdir()}
 
 
+@pytest.mark.slow
 def test_truth_is_that_of_a_search_through_everything(scripts, tmp_path):
     from search_data import COHORTS, Bench, unit
 

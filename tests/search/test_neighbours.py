@@ -93,6 +93,7 @@ def test_takes_so_many_of_a_slide(scene: tuple[Store, Collection], k: int, most:
     assert hits.table["tile_id"].to_pylist() == expected[:k]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listed", [20_000, 5])
 def test_a_long_list_of_tiles_is_looked_up_in_what_was_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: int

@@ -72,6 +72,7 @@ def test_whoever_waited_first_is_next(store: Store, monkeypatch: pytest.MonkeyPa
     assert read_rows(Table(store.uri, "leases"), "t") == (None, [])
 
 
+@pytest.mark.slow
 def test_those_who_died_in_the_queue_are_passed_over_and_forgotten(
     store: Store, leases: Table, monkeypatch: pytest.MonkeyPatch
 ):

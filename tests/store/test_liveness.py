@@ -71,6 +71,7 @@ def test_only_a_beat_that_does_not_change_is_of_the_dead(monkeypatch: pytest.Mon
     assert observer.is_dead("them", beat, asked_at=clock[0])
 
 
+@pytest.mark.slow
 def test_a_lease_of_another_machine_is_waited_for_until_its_owner_is_surely_dead(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ):

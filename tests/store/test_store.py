@@ -375,6 +375,7 @@ def test_the_ledger_is_read_again_where_it_has_changed(store: Store) -> None:
     assert store.ledger.slide_table(["slide_id"])["slide_id"].to_pylist() == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_what_lance_keeps_of_a_store_is_bounded_however_many_versions_are_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ):

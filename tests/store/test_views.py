@@ -106,6 +106,7 @@ def model_of(slides: dict[str, int]) -> dict[int, tuple[np.ndarray, np.ndarray]]
 # -- reading --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("take_share", [0, 10])
 @pytest.mark.parametrize("seed", range(4))
 def test_what_was_written_is_read_in_the_order_asked_for(

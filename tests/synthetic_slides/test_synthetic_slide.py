@@ -61,6 +61,7 @@ def test_smaller_levels_show_the_same_picture(slide, pixels):
                 assert aligned < 0.5 * np.abs(np.roll(region, 1, axis) - expected).mean()
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_bytes_and_another_gives_others(slide, tmp_path):
     again = write_slide(tmp_path / "b.svs", size_px=SIZE_PX, seed=5, recipe=RECIPE)
     other = write_slide(tmp_path / "c.svs", size_px=SIZE_PX, seed=6, recipe=RECIPE)

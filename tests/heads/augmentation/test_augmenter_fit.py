@@ -81,6 +81,7 @@ def test_noise_cannot_be_learnt_and_what_pretends_to_is_refused_unless_forced(tm
     assert not forced.record["beats_original"] and any("FORCED" in note for note in forced.record["notes"])
 
 
+@pytest.mark.slow
 def test_what_is_missing_or_wrong_is_said_and_nothing_is_saved(tmp_path: Path):
     none = make_viewed(tmp_path / "none", views=False, slides=4, tiles=5)
     few = make_viewed(tmp_path / "few", slides=4, tiles=20)

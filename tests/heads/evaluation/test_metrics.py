@@ -246,6 +246,7 @@ def test_large_groups_and_large_cells_are_summed_the_same(monkeypatch):
         assert (metric.low, metric.high) == pytest.approx((other.low, other.high), abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows_of_a_group", [1, 3])
 def test_many_groups_are_drawn_in_parts_with_the_same_spread(monkeypatch, rows_of_a_group: int):
     rows = 3000 * rows_of_a_group
@@ -372,6 +373,7 @@ def test_no_skill_is_what_guessing_reaches():
     assert binary.no_skill["auprc"] == pytest.approx(scene(13)[1][:, 0].mean())
 
 
+@pytest.mark.slow
 def test_curves_of_many_points_keep_their_shape():
     rng = np.random.default_rng(0)
     target = rng.random(100_000) < 0.1

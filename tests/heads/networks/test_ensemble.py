@@ -76,6 +76,7 @@ def test_a_vector_that_is_not_finite_spoils_its_own_row_alone():
     np.testing.assert_array_equal(found[:, [0, 1, 3]], expected[:, [0, 1, 3]])
 
 
+@pytest.mark.slow
 def test_a_linear_head_is_asked_without_jax(tmp_path: Path):
     vectors, ensemble = vectors_of(20), ensemble_of("linear", 1)
     arrays = {name: getattr(ensemble, name) for name in ("mean", "std", "shift", "scale", "offset", "temperature")}

@@ -4,6 +4,7 @@ import json
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from heads.evaluation.report import Metric
@@ -66,6 +67,7 @@ def test_a_report_comes_back_from_json():
     assert [one.name for one in FULL.failed] == ["lost"] and len(FULL.tried) == 3
 
 
+@pytest.mark.slow
 def test_the_page_says_everything_and_lets_nothing_out():
     page = Page(report_page(FULL))
     assert "default-src 'none'" in report_page(FULL)
@@ -75,6 +77,7 @@ def test_the_page_says_everything_and_lets_nothing_out():
         assert text in page.said
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_of_one_candidate_and_of_many(tmp_path):
     for name, drawn in (("full", FULL), ("one", report(candidate("one", 1, 0.8, behind=None, robustness={})))):
         path = tmp_path / f"{name}.png"

@@ -105,6 +105,7 @@ def unevenness(parts, strata):
     return np.std(shares, axis=0).mean()
 
 
+@pytest.mark.slow
 def test_one_task_is_spread_as_evenly_as_by_scikit_learn():
     ours, theirs = [], []
     for seed in range(30):

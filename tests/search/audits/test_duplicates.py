@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from embedstore.search.audits.duplicates import DuplicateSlides, find_duplicates
 from tests.search.planted import noise, plant
@@ -26,6 +27,7 @@ def test_nothing_is_found_where_nothing_is_planted(tmp_path: Path):
     assert found.pairs == () and (found.sampled, found.candidates) == (360, 360)
 
 
+@pytest.mark.slow
 def test_a_slide_under_two_names_is_found_once(tmp_path: Path):
     slides = clean()
     slides["copy"] = again(slides["s2"])
@@ -42,12 +44,14 @@ def test_a_part_of_a_slide_under_another_name_is_found_from_the_part(tmp_path: P
     assert pairs(find_duplicates(*plant(tmp_path, slides), sample=0)) == [("piece", "s2")]
 
 
+@pytest.mark.slow
 def test_some_tiles_in_common_are_no_duplicate(tmp_path: Path):
     slides = clean()
     slides["s4"][:12] = slides["s2"][:12]
     assert pairs(find_duplicates(*plant(tmp_path, slides), sample=0)) == []
 
 
+@pytest.mark.slow
 def test_a_slide_of_zeros_but_for_one_tile_is_no_duplicate(tmp_path: Path):
     """The tile points to another slide, and is not among those that are then checked."""
     slides = clean(tiles=200)
@@ -57,6 +61,7 @@ def test_a_slide_of_zeros_but_for_one_tile_is_no_duplicate(tmp_path: Path):
     assert pairs(found) == []
 
 
+@pytest.mark.slow
 def test_files_with_one_fingerprint_are_found_whatever_their_tiles(tmp_path: Path):
     slides = clean()
     slides["copy"] = slides["s1"]

@@ -97,6 +97,7 @@ def test_the_distance_may_be_given(tmp_path: Path):
         find_leaks(store, collection, distance=3)
 
 
+@pytest.mark.slow
 def test_copies_behind_many_of_the_own_side_are_found(tmp_path: Path, monkeypatch):
     """80 equal tiles of a folder on one side, and one more on the other."""
     vectors = noise(100, 0)

@@ -29,6 +29,7 @@ def brute_force(collection, sample, excluded, k):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["one pass", "one pass, small blocks", "one by one"])
 @pytest.mark.parametrize("k", [1, 9, 500])
 def test_is_what_brute_force_finds(collection, monkeypatch, path, k):

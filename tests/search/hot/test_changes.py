@@ -52,6 +52,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(steps=STEPS, every=st.integers(1, 3), parts=st.booleans())
 def test_any_way_of_a_collection_is_followed(

@@ -58,6 +58,7 @@ def told(hits: Hits) -> list[tuple[Any, ...]]:
     return sorted((row for row in rows if row[0] < rows[-1][0]), key=lambda row: row[:2])
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(60), deadline=None)
 @given(
     tile=st.integers(0, 349),

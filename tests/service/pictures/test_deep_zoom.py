@@ -102,6 +102,7 @@ def test_the_grid_is_openslides(drawn_slide, edge: int):
         assert known.get_tile(8, last).size == grid.tile(8, *last)[2:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sizes",
     [
@@ -143,6 +144,7 @@ def test_a_tile_is_what_the_slide_has_there(drawn_slide):
         np.testing.assert_allclose(found, reduced(region, 2)[: height - 1, : width - 1], atol=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["scn", "dicom", "deflate"])
 def test_slides_of_other_readers(tmp_path: Path, kind: str):
     picture = cv2.GaussianBlur(tissue_picture(512, 384), (0, 0), 2)

@@ -109,6 +109,7 @@ def test_tiles_of_a_folder_are_its_files(pictures: Pictures, tmp_path: Path):
             ask(folder)
 
 
+@pytest.mark.slow
 def test_a_damaged_place_costs_its_tile(pictures: Pictures, tmp_path: Path):
     path = write_tiff(tmp_path / "a.svs", tissue_picture(4200, 530), factors=(1,))
     damage_tile(path, page=0, index=0)

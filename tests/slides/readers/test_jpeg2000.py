@@ -50,6 +50,7 @@ def test_subsampled_colours_are_told_from_the_stream():
     assert not has_subsampled_colours(b"no stream")
 
 
+@pytest.mark.slow
 def test_subsampled_colours_differ_from_openslides_by_a_grey_level_so_that_openslide_reads_them(write_slide):
     path = write_slide(SUBSAMPLED, 64, 33003)
     with openslide.OpenSlide(path) as known, open_slide(path, reader="tiff") as direct, open_slide(path) as chosen:
@@ -96,6 +97,7 @@ def test_what_is_broken_or_has_too_few_levels_is_not_reduced(stream):
     assert decode_jpeg2000_reduced(SUBSAMPLED, 8) is None
 
 
+@pytest.mark.slow
 def test_frames_of_dicom_are_reduced(shared_data):
     with open_slide(shared_data / "slides" / "bone-jpeg2000.dcm") as slide:
         assert slide.reductions[0] == (1, 2, 4, 8)

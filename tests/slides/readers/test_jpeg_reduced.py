@@ -76,6 +76,7 @@ def test_what_lacks_its_end_or_is_no_jpeg_is_not_reduced():
         assert decode_reduced(broken, 2, colourspace="YCBCR") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colours", ["ycbcr", "rgb", "j2k-ycbcr", "j2k-rgb"])
 def test_a_slide_is_reduced_in_its_tiles_and_padded_with_white(drawn_slide, colours):
     with open_here(str(drawn_slide(colours))) as slide:

@@ -12,6 +12,7 @@ from embedstore.slides.readers.tiff_reader import TiffSlide
 from tests.slides.drawings import damage_tile, drop_tile, tissue_picture, write_dicom, write_tiff
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("colours", "aperio"), [("ycbcr", True), ("rgb", True), ("deflate", False), ("j2k-ycbcr", True), ("j2k-rgb", True)]
 )

@@ -93,6 +93,7 @@ class ReaderContract:
         assert slide.read_region((2, 3), 0, (6, 8), out=out) is out
         np.testing.assert_array_equal(out, slide.read_region((2, 3), 0, (6, 8)))
 
+    @pytest.mark.slow
     def test_many_threads_read_what_one_reads(self, slide: Slide):
         width, height = slide.size_l0
         edge = max(4, min(width, height) // 5)

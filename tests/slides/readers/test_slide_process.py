@@ -58,6 +58,7 @@ def test_what_a_file_does_to_its_process_is_an_error_of_the_slide(fresh, monkeyp
         assert slide.reader == "tiff"
 
 
+@pytest.mark.slow
 def test_a_process_that_does_not_answer_is_not_waited_for(fresh, monkeypatch, drawn_slide):
     monkeypatch.setattr(slide_process, "CODE", WITH.format(deed="time.sleep(10_000)"))
     monkeypatch.setattr(slide_process, "ANSWER_S", 0.1)
@@ -65,6 +66,7 @@ def test_a_process_that_does_not_answer_is_not_waited_for(fresh, monkeypatch, dr
         open_slide(drawn_slide())
 
 
+@pytest.mark.slow
 def test_a_decoder_that_waits_for_itself_is_given_up_sooner(fresh, monkeypatch, drawn_slide):
     """fastslide does on some damaged files; it takes no CPU time then, which has a limit."""
     monkeypatch.setattr(slide_process, "CODE", WITH.format(deed="time.sleep(10_000)"))
@@ -82,6 +84,7 @@ def test_a_crash_in_a_region_ends_the_slide_and_no_other(drawn_slide):
         assert other.read_region((0, 0), 0, (4, 4)).shape == (4, 4, 3)
 
 
+@pytest.mark.slow
 def test_a_process_reads_one_slide_after_another_unless_it_ended(fresh, drawn_slide):
     pids = []
     for _ in range(2):
@@ -96,6 +99,7 @@ def test_a_process_reads_one_slide_after_another_unless_it_ended(fresh, drawn_sl
         assert one._process is not other._process
 
 
+@pytest.mark.slow
 def test_a_slide_can_be_read_behind_other_work(fresh, drawn_slide):
     with open_slide(drawn_slide(), niceness=5) as slide, open_slide(drawn_slide()) as other:
         nice, usual = (os.getpriority(os.PRIO_PROCESS, each._process._process.pid) for each in (slide, other))
@@ -131,6 +135,7 @@ def test_what_an_image_does_to_its_process_is_an_error(fresh, monkeypatch, deed,
     assert not process.usable
 
 
+@pytest.mark.slow
 def test_an_image_that_was_sent_ends_its_process_and_a_file_does_not(fresh, tmp_path):
     pixels = tissue_picture(30, 20)
     Image.fromarray(pixels).save(tmp_path / "a.png")
@@ -223,6 +228,7 @@ def test_a_file_in_a_closed_folder_is_one_sentence(tmp_path, monkeypatch):
         open_slide(tmp_path / "a.svs")
 
 
+@pytest.mark.slow
 def test_a_relative_path_is_one_of_the_working_folder_of_now(fresh, monkeypatch, tmp_path, drawn_slide):
     """A process that waited was started in another folder, where a slide of that name may be as well."""
     for folder in ("first", "second"):

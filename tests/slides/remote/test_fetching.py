@@ -40,6 +40,7 @@ def names(cache) -> list[str]:
     return sorted(path.name for path in cache.iterdir() if path.is_dir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tiff", "dicom", "zarr"])
 def test_slide_in_a_bucket_is_planned_and_read_as_the_file_is(kind, tmp_path, drawn_slide, put, cache):
     file = drawn_slide("rgb", False)

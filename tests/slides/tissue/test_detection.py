@@ -157,6 +157,7 @@ def test_stains_are_no_ink(colour):
     assert not find_pen(disc_of(colour)[0], 8.0).any()
 
 
+@pytest.mark.slow
 def test_a_blue_stain_of_all_the_tissue_is_no_ink(shared_data):
     with open_slide(shared_data / "slides" / "bone-jpeg2000.dcm") as slide:
         found = find_tissue(slide, CONFIG, mpp_l0=0.5)

@@ -12,6 +12,7 @@ from embedstore.class_names import alike_note
 from embedstore.config import JoinConfig
 from embedstore.errors import SplitError
 from embedstore.labels import SlideTargets, Targets, TileTargets, join_labels, slide_targets
+from embedstore.labels.join import single_values
 from embedstore.store import Patients, SlideRow, Store, TileLocations
 from embedstore.store.patients import group_by_patient
 from embedstore.tile_id import tile_ids
@@ -64,7 +65,8 @@ class Labelled:
                 things="labelled places",
                 consequence="the metrics are too good",
             )
-            return groups.code, groups.names, groups.notes
+            code, notes = self._joined_by_slides(groups.code)
+            return code, groups.names, (*groups.notes, *notes)
         code, names = self.column(group_by)
         if (code < 0).any():
             raise SplitError(
@@ -72,6 +74,35 @@ class Labelled:
                 "expected one for each slide to group by it; give it in the list of slides and ingest again"
             )
         return code, names, ()
+
+    def _joined_by_slides(self, code: NDArray[np.int32]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+        """Groups by patient, (n,), where the patient that the list of slides names and those that labels name on these
+        slides are one; and a note if there are such.
+
+        Else a slide whose labels name its patient otherwise than the list does, or only some of them, would be divided.
+        """
+        index: dict[str | None, int] = {name: i for i, name in enumerate(self.patients)}
+        of_slide = [index.get(self.slide_columns.get(slide, {}).get("patient"), -1) for slide in self.slides]
+        example, slide = np.flatnonzero(~self.ready_made), self.slide[~self.ready_made]
+        if self.members:
+            at = {slide_id: i for i, slide_id in enumerate(self.slides)}
+            example = np.repeat(np.arange(len(code)), [len(slides) for slides in self.members])
+            slide = np.array([at[slide_id] for slides in self.members for slide_id in slides], np.int32)
+        pairs = np.unique(np.stack([code[example], np.array(of_slide, np.int32)[slide]]), axis=1)
+        named, listed = pairs[:, (pairs[1] >= 0) & (pairs[0] != pairs[1])]
+        if not len(named):
+            return code, ()
+        from scipy.sparse import coo_array  # 50 ms, which hardly any fit needs
+        from scipy.sparse.csgraph import connected_components
+
+        links = coo_array((np.ones(len(named)), (named, listed)), shape=2 * [int(code.max(initial=len(index))) + 1])
+        _, component = connected_components(links, directed=False)
+        first = np.unique(component, return_index=True)[1].astype(np.int32)
+        note = (
+            f"labels name another patient than the list of slides does, such as {self.patients[named[0]]!r} and "
+            f"{self.patients[listed[0]]!r}; these count as one patient"
+        )
+        return first[component[code]], (note,)
 
     def split_values(self, split: SplitConfig) -> tuple[NDArray[np.int32] | None, tuple[str, ...], tuple[str, ...]]:
         """`values` and `value_names` for `make_split`, and notes."""
@@ -173,6 +204,7 @@ def _labelled_tiles(
         index = {name: i for i, name in enumerate(dict.fromkeys((*patients, *store_names)))}
         patient[unknown] = np.array([*(index[name] for name in store_names), -1], np.int32)[store_patient]
         patients = tuple(index)
+    patient = _of_whole_slides(patient, locations.slide[rows], locations.is_ready_made[rows])
     return Labelled(
         tasks=tasks,
         rows=rows,
@@ -222,6 +254,21 @@ def _labelled_patients(tasks: Sequence[Targets], rows: NDArray[np.intp]) -> tupl
         code_of = np.array([index.setdefault(name, len(index)) for name in task.patients] + [-1], np.int32)
         code = np.where(code >= 0, code, code_of[task.patient[rows]])
     return code, tuple(index)
+
+
+def _of_whole_slides(
+    patient: NDArray[np.int32], slide: NDArray[np.int32], ready_made: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """The patients (n,) of tiles, -1 where unknown: where other tiles of the slide are of one patient, that one.
+
+    Labels of some tiles of a slide may name its patient, and those of others not. A folder of ready-made tiles is no
+    slide.
+    """
+    rows = np.flatnonzero(~ready_made)
+    only, _ = single_values(int(slide.max(initial=-1)) + 1, slide[rows].astype(np.int64), patient[rows])
+    filled = patient.copy()
+    filled[rows] = np.where(patient[rows] < 0, only[slide[rows]], patient[rows])
+    return filled
 
 
 def join_notes(task: Targets) -> list[str]:

@@ -1,7 +1,10 @@
 """What is kept together where patients are too few: slides, or else tiles, and a note says what metrics are worth."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from embedstore.errors import SplitError
@@ -55,3 +58,59 @@ def test_too_few_tiles_are_refused(store):
             gather_examples(store, store.collection(COLLECTION), ["marks"], AUTO)
     finally:
         store.labels.remove("marks")
+
+
+# -- labels that name patients themselves ---------------------------------------------------
+
+
+def slides_of_groups(store, task: str, config: FitConfig) -> tuple[set[frozenset[str]], str]:
+    """The slides of each group, and the notes; no slide is in two groups."""
+    examples = gather_examples(store, store.collection(COLLECTION), [task], config)
+    rows = store.collection(COLLECTION).tiles(columns=["slide_id"])["slide_id"].to_pylist()
+    bags = zip(examples.group.tolist(), np.split(examples.bags.rows, examples.bags.start[1:-1]), strict=True)
+    slides: dict[int, set[str]] = {}
+    for group, bag in bags:
+        slides.setdefault(group, set()).update(rows[row] for row in bag.tolist())
+    assert sum(map(len, slides.values())) == len(set().union(*slides.values()))
+    return {frozenset(of_group) for of_group in slides.values()}, " ".join(examples.notes)
+
+
+def naming(labels: list[Label], patients: dict[str, str], each: int = 2) -> list[Label]:
+    """The labels, of which every so many names the patient of its slide."""
+    return [
+        replace(label, patient=patients.get(label.slide_id)) if i % each == 0 else label
+        for i, label in enumerate(labels)
+    ]
+
+
+def test_a_slide_is_whole_where_some_of_its_labels_name_the_patient(tmp_path: Path):
+    store = make_store(tmp_path, slides=6, patients=False)
+    store.labels.record(naming(marks(*range(6)), {"s00.svs": "Ada", "s01.svs": "Ada", "s02.svs": "Bo"}))
+    groups, notes = slides_of_groups(store, "marks", FitConfig())
+    assert groups == {frozenset(s) for s in (["s00.svs", "s01.svs"], *([f"s{i:02}.svs"] for i in range(2, 6)))}
+    assert "NO PATIENT IS KNOWN for 12 of 24" in notes
+
+
+def test_cores_of_several_patients_on_a_slide_stay_apart(tmp_path: Path):
+    store = make_store(tmp_path, slides=1, patients=False)
+    named = [replace(label, patient=f"core {i}") for i, label in enumerate(marks(0, each=3))]
+    store.labels.record(named)
+    examples = gather_examples(store, store.collection(COLLECTION), ["marks"], FitConfig())
+    assert len(np.unique(examples.group)) == 6
+
+
+@pytest.mark.parametrize("level", ["tile", "slide", "patient"])
+def test_a_patient_of_two_names_is_one(tmp_path: Path, level):
+    store = make_store(tmp_path, slides=8)
+    kind = "tile" if level == "tile" else "slide"
+    named = [replace(label, kind=kind) for label in marks(*range(8))]
+    if level != "tile":
+        named = [
+            Label(task="marks", label="ab"[s // 2 % 2], kind="slide", slide_id=f"s{s:02}.svs", author="me")
+            for s in range(8)
+        ]
+    store.labels.record(naming(named, {"s00.svs": "Ada"}, each=2))
+    config = FitConfig() if level == "tile" else FitConfig(level=level, model="mean")
+    groups, notes = slides_of_groups(store, "marks", config)
+    assert groups == {frozenset({f"s{s:02}.svs", f"s{s + 1:02}.svs"}) for s in (0, 2, 4, 6)}
+    assert "'Ada' and 'P00'; these count as one patient" in notes

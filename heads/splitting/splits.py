@@ -23,7 +23,8 @@ _SPELLINGS = {
 }
 _JOINT = "\t"  # between the folds of a given value; no table of text has it in a cell
 _FOLD_PART = re.compile(r"fold_\d+=", re.IGNORECASE)
-_FOLD = re.compile(r"\s*(?:fold)?[\s_-]*(\d+)(?:\.0*)?\s*", re.IGNORECASE)
+#: A number below 0 is none: scikit-learn's PredefinedSplit calls -1 what is in no test part.
+_FOLD = re.compile(r"\s*(?:fold[\s_-]*)?(\d+)(?:\.0*)?\s*", re.IGNORECASE)
 #: Folds of k-fold cross-validation where the configuration names no number.
 FOLDS = 5
 _ORDERS = 200  # orders of the folds that are tried before a class is reported as missing from a train part
@@ -243,11 +244,12 @@ def _given(
     if all(match is not None for match in numbered.values()):
         numbers = {value: int(match.group(1)) for value, match in numbered.items() if match}
         return _given_folds(grouping, config, values, numbers, notes)
-    unknown = [value_names[value] for value in present if part_of[value] == UNUSED]
+    unknown = [value for value in present if part_of[value] == UNUSED]
     if unknown:
+        neither = [value for value in unknown if numbered[value] is None] or unknown
         raise SplitError(
-            f"given split {listed(repr(name) for name in unknown)} is no name of a part; expected train, valid and "
-            "test, or numbers of folds"
+            f"given split {listed(repr(value_names[value]) for value in neither)} is no name of a part; expected "
+            "train, valid and test, or numbers of folds"
         )
     table = np.full(max(len(value_names), 1), UNUSED, np.int8)
     for value in present:

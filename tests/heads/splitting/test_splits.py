@@ -277,6 +277,7 @@ def test_two_given_folds_validate_on_a_share_of_the_other():
     [
         (("train", "holiday"), "'holiday' is no name of a part"),
         (("train", "1"), "'1' is no name of a part"),
+        (("-1", "1", "2", "3"), "'-1' is no name of a part"),
         (("train", "val"), "no test part"),
         (("val", "test"), "no train part"),
         (("7", "fold 7"), "one fold only"),
@@ -284,7 +285,7 @@ def test_two_given_folds_validate_on_a_share_of_the_other():
 )
 def test_a_given_split_that_cannot_be_used(names, message):
     with pytest.raises(SplitError, match=message):
-        split(np.arange(6), one_class(6), kind="given", values=np.arange(6) % 2, value_names=names)
+        split(np.arange(6), one_class(6), kind="given", values=np.arange(6) % len(names), value_names=names)
 
 
 def test_labels_without_a_given_split():

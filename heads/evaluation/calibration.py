@@ -78,12 +78,13 @@ def choose_threshold(probability: NDArray[Any], target: NDArray[np.bool_]) -> fl
         probability: (n,) float, of the class.
         target: (n,) bool: of the class.
     Returns:
-        The middle between the two neighbouring probabilities that it separates; half the lowest where all rows are
-        above it. Of equally good thresholds, the one nearest to 0.5. 0.5 where all rows, or none, are of the class.
+        The middle between the two neighbouring probabilities that it separates, which it also does in their own type;
+        half the lowest where all rows are above it. Of equally good thresholds, the one nearest to 0.5. 0.5 where all
+        rows, or none, are of the class.
     Raises:
         VectorError: probabilities that are not finite.
     """
-    probability, target = np.asarray(probability, np.float64), np.asarray(target, bool)
+    probability, target = np.asarray(probability), np.asarray(target, bool)
     if not np.isfinite(probability).all():
         bad = int((~np.isfinite(probability)).sum())
         raise VectorError(f"{bad:,} of {len(probability):,} probabilities are NaN or infinite; no threshold to choose")
@@ -93,7 +94,7 @@ def choose_threshold(probability: NDArray[Any], target: NDArray[np.bool_]) -> fl
     predicted = np.bincount(place)[::-1].cumsum()[::-1]  # rows at or above each distinct probability
     true_positives = np.bincount(place, target)[::-1].cumsum()[::-1]
     f1 = 2 * true_positives / (predicted + target.sum())
-    below = np.concatenate([[0.0], values[:-1]])
+    below = np.concatenate([np.zeros(1, values.dtype), values[:-1]])
     middles = (below + values) / 2
     middles = np.where(middles > below, middles, values)  # of neighbouring floats the middle is one of the two
     best = np.flatnonzero(f1 == f1.max())

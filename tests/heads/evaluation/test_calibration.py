@@ -103,11 +103,14 @@ def test_threshold_is_the_best_of_all_and_nearest_to_a_half(rows):
     assert abs(found - 0.5) == pytest.approx(min(abs(t - 0.5) for t in best))
 
 
-def test_threshold_parts_neighbouring_floats():
-    low = 0.3
-    high = np.nextafter(low, 1)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("least", [0.3, 0.5, 0.7, 1 - 2**-24])
+def test_threshold_parts_neighbouring_floats(kind, least):
+    """Also once it is of the probabilities' own type, as heads keep it."""
+    low = kind(least)
+    high = np.nextafter(low, kind(2))
     found = choose_threshold(np.array([low, high]), np.array([False, True]))
-    assert low < found <= high
+    assert low < kind(found) <= high
 
 
 def test_nan_is_an_error():

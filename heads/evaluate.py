@@ -71,17 +71,18 @@ def evaluate_head(config: FitConfig, examples: Examples, trained: TrainedGrid, t
     classes, multi_label = examples.classes[task], config.multi_label
     best, folds, choice = _choose(config, examples, trained, task)
     positive = (config.positive or classes[1]) if is_binary(len(classes), multi_label) else None
-    prior = _class_shares(config, examples, task)
 
-    def thresholds(valid: Sequence[_Predictions]) -> NDArray[np.float32]:
+    def thresholds(of_folds: Sequence[int]) -> NDArray[np.float32]:
+        valid = [folds[fold].valid for fold in of_folds]
+        prior = _class_shares(config, examples, task, of_folds)
         probabilities = np.concatenate([part.probabilities for part in valid])
         targets = np.concatenate([part.targets for part in valid])
         return _thresholds(probabilities, targets, classes, multi_label=multi_label, positive=positive, prior=prior)
 
     tests = [_predict(config, examples, trained, task, fold.ensemble, f, TEST) for f, fold in enumerate(folds)]
     decisions = [
-        decide(test.probabilities, thresholds([fold.valid]), classes, multi_label, positive)
-        for test, fold in zip(tests, folds, strict=True)
+        decide(test.probabilities, thresholds([fold]), classes, multi_label, positive)
+        for fold, test in enumerate(tests)
     ]
     report = evaluate(
         np.concatenate([test.probabilities for test in tests]),
@@ -97,7 +98,7 @@ def evaluate_head(config: FitConfig, examples: Examples, trained: TrainedGrid, t
     return EvaluatedHead(
         ensemble=Ensemble.concatenate([fold.ensemble for fold in folds]),
         positive=positive,
-        thresholds=thresholds([fold.valid for fold in folds]),
+        thresholds=thresholds(range(len(folds))),
         report=report,
         selection=tuple(
             CellScore(parameters=trained.cells[cell].parameters, score=score, chosen=cell == best)
@@ -196,10 +197,10 @@ def _sampling_weights(targets: NDArray[np.bool_], binary: bool) -> NDArray[np.fl
     return np.stack([1 / np.maximum(1 - share, 1e-6), 1 / share])
 
 
-def _class_shares(config: FitConfig, examples: Examples, task: int) -> NDArray[np.float64]:
-    """(classes,) shares of the classes among the training examples; ones where classes were fitted unweighted."""
+def _class_shares(config: FitConfig, examples: Examples, task: int, folds: Sequence[int]) -> NDArray[np.float64]:
+    """(classes,) shares of the classes among examples that some folds train on; ones where they were not weighed."""
     balanced = config.class_weights == "balanced" or config.balanced_sampling
-    trained = (examples.split.parts == TRAIN).any(axis=0) & examples.known[task]
+    trained = (examples.split.parts[list(folds)] == TRAIN).any(axis=0) & examples.known[task]
     share = examples.targets[task][trained].mean(axis=0)
     return np.maximum(share, 1e-6) if balanced else np.ones(len(share))
 

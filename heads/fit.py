@@ -20,7 +20,7 @@ from heads.evaluate import EvaluatedHead, evaluate_head
 from heads.examples import Examples, gather_examples
 from heads.head import Head
 from heads.record import HeadRecord
-from heads.splitting.splits import count_parts
+from heads.splitting.splits import UNUSED, count_parts
 from heads.stored_examples import StoredExamples, restore_examples
 from heads.training.training import train
 from heads.training.training_data import TrainingData, gather_training_data
@@ -176,7 +176,8 @@ class _FitResult:
 
     def record(self, collection: Collection, where: str | None, task: int) -> HeadRecord:
         examples, evaluated, classes = self.examples, self.heads[task], self.examples.classes[task]
-        choice = evaluated.augmentation
+        known, choice = examples.known[task], evaluated.augmentation
+        split = replace(examples.split, parts=np.where(known, examples.split.parts, UNUSED).astype(np.int8))
         choice_notes = () if choice is None else (f"augmentation of {examples.tasks[task]!r}: {choice}",)
         return HeadRecord(
             embedstore=__version__,
@@ -196,13 +197,11 @@ class _FitResult:
             where=where,
             optimizer=self.optimizer,
             device=jax_devices()[0],
-            examples=len(examples),
-            tiles=len(examples.bags.rows),
-            groups=len(np.unique(examples.group)),
+            examples=int(known.sum()),
+            tiles=int(examples.bags.sizes[known].sum()),
+            groups=len(np.unique(examples.group[known])),
             fold_names=examples.split.names,
-            fold_counts=count_parts(
-                examples.split, groups=examples.group, strata=examples.targets[task], classes=classes
-            ),
+            fold_counts=count_parts(split, groups=examples.group, strata=examples.targets[task], classes=classes),
             selection=evaluated.selection,
             augmentation=evaluated.augmentation,
             members=evaluated.members,

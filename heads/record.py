@@ -185,8 +185,9 @@ class HeadRecord:
         encoder: What made the vectors of slides from those of tiles; None where it was fitted on tiles.
         where: SQL that chose the slides; all when None.
         optimizer, device: What it was fitted by and on.
-        examples, tiles, groups: Numbers of labelled examples, of their tiles, and of groups (patients).
-        fold_names, fold_counts: The split.
+        examples, tiles, groups: Numbers of examples that the head's own task labels, of their tiles, and of groups
+            (patients).
+        fold_names, fold_counts: The split, and how many of these examples are in each part.
         selection: Hyper-parameters that were tried.
         augmentation: Why its augmentation was chosen, where the fit decided between none and others.
         members: Its networks.

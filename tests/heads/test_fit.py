@@ -116,6 +116,25 @@ def test_several_tasks_share_one_pass_and_keep_their_own_heads(fitted_store: Sto
     assert fit_again(fitted_store, "g")[1].digest == pair[1].digest
 
 
+def test_a_head_tells_how_many_examples_of_its_own_task_it_was_fitted_on(tmp_path: Path):
+    store = make_store(tmp_path)
+    few = [
+        replace(label, task="few", label="ab"[i // 3 % 2])
+        for i, label in enumerate(Label.from_table(store.labels.table(task="tissue"))[::20])
+        if label.slide_id != "s00.svs"
+    ]
+    store.labels.record(few)
+    heads = fit_heads(store, store.collection(), ["tissue", "few"], FitConfig(**QUICK), names=["t", "f"])
+    for head, expected, patients in zip(heads, (480, len(few)), (6, 6), strict=True):
+        record = head.record
+        assert (record["examples"], record["tiles"], record["groups"]) == (expected, expected, patients)
+        for fold in record["split"]["counts"]:
+            parts = [fold[part] for part in ("train", "valid", "test")]
+            assert sum(part["rows"] for part in parts) == expected
+            assert all(part["rows"] == sum(part["classes"].values()) for part in parts)
+        assert record["report"]["rows"] == sum(fold["test"]["rows"] for fold in record["split"]["counts"])
+
+
 def test_a_configuration_comes_back_from_its_record():
     config = FitConfig(
         model="mlp",
@@ -243,3 +262,26 @@ def test_thresholds_and_temperatures_come_from_validation_alone(fitted_store: St
     assert (honest.thresholds == other.thresholds).all()
     assert (honest.ensemble.temperature == other.ensemble.temperature).all()
     assert honest.report.metrics["accuracy"].value == pytest.approx(1 - other.report.metrics["accuracy"].value)
+
+
+def test_what_is_decided_in_a_fold_does_not_follow_from_the_truth_of_its_test_part(tmp_path: Path, monkeypatch):
+    import heads.evaluate as module
+    from heads.examples import gather_examples
+    from heads.splitting.splits import TEST
+    from heads.training.training import train
+    from heads.training.training_data import _vectors
+
+    store, config = make_store(tmp_path, classes=("a", "b", "c"), signal=0.3), FitConfig(**QUICK)
+    collection = store.collection()
+    examples = gather_examples(store, collection, ["tissue"], config)
+    trained = train(config, examples, _vectors(collection, examples, config, Path("unused")))
+    test = examples.split.parts[0] == TEST
+    lied = examples.targets[0].copy()
+    lied[test] = [False, False, True]
+    taken = []
+    monkeypatch.setattr(module, "evaluate", lambda p, targets, decisions, *rest, **named: taken.append(decisions))
+    for each in (examples, replace(examples, targets=(lied,))):
+        module.evaluate_head(config, each, trained, 0)
+    of_fold = slice(0, int(test.sum()))
+    assert (taken[0][of_fold] == taken[1][of_fold]).all()
+    assert (taken[0] != taken[1]).any()

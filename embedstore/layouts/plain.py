@@ -25,14 +25,13 @@ from embedstore.layouts.layout import (
     checked_places,
     features_path,
 )
-from embedstore.layouts.table_rows import TABLE_SUFFIXES, TableRows
+from embedstore.layouts.table_rows import SLIDES, TABLE_SUFFIXES, TableRows
 
 #: Names that are looked for, without regard to capitals: of vectors, of places, and of the edge of a tile.
 VECTORS = ("features", "feats", "embeddings", "embedding", "vectors", "vector")
 PLACES = ("coords", "coordinates", "xy", "places", "xy_l0")
 X, Y = ("x", "x_l0", "coord_x", "coords_x", "x_coord"), ("y", "y_l0", "coord_y", "coords_y", "y_coord")
 EDGES = ("edge_l0", "edge", "patch_size_level0", "tile_size_l0")
-SLIDES = ("slide_id", "slide", "wsi", "wsi_id", "slide_name")
 #: One of many columns, each of which is a component of the vector: feat1, f_0, 767.
 COMPONENT = re.compile(r"(.*?)(\d+)")
 #: How a file of places beside `{slide}.npy` is named.

@@ -20,6 +20,9 @@ from embedstore.errors import FeatureFileError
 
 TEXT_SUFFIXES = (".csv", ".tsv")
 TABLE_SUFFIXES = frozenset({".parquet", ".pq", ".arrow", ".feather", *TEXT_SUFFIXES})
+#: Names of the column that says whose a row is, without regard to capitals. They are names also where all look like
+#: numbers: 007 is not 7.
+SLIDES = ("slide_id", "slide", "wsi", "wsi_id", "slide_name")
 #: Rows of a batch: 8 MB of 1,024 values.
 BATCH_ROWS = 2048
 
@@ -37,6 +40,7 @@ class TableRows:
         self._batches: Iterator[pa.RecordBatch] | None = None
         self._held: pa.Table | None = None
         self._at = 0  # the first row of what is held
+        self._texts: dict[str, pa.DataType] = {}  # columns of a text file that are text, whatever they look like
         if not path.is_file():
             raise FeatureFileError(f"there is no file {path}")
         with _reading(path):
@@ -104,7 +108,11 @@ class TableRows:
     def _read_schema(self) -> pa.Schema:
         if self._kind in TEXT_SUFFIXES:
             with self._csv(None) as stream:
-                return stream.schema
+                schema = stream.schema
+            self._texts = {name: pa.string() for name in schema.names if name.lower() in SLIDES}
+            for name in self._texts:
+                schema = schema.set(schema.get_field_index(name), pa.field(name, pa.string()))
+            return schema
         if self._kind in (".parquet", ".pq"):
             with pyarrow.parquet.ParquetFile(self.path) as file:
                 return file.schema_arrow
@@ -117,7 +125,9 @@ class TableRows:
             self.path,
             read_options=pyarrow.csv.ReadOptions(block_size=8 << 20, use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(delimiter=tab),
-            convert_options=pyarrow.csv.ConvertOptions(include_columns=columns),
+            convert_options=pyarrow.csv.ConvertOptions(
+                include_columns=columns, column_types=self._texts, strings_can_be_null=True
+            ),
         )
 
     def _open_at(self, row: int, columns: list[str]) -> tuple[int, Iterator[pa.RecordBatch]]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,17 @@ def test_one_table_of_many_slides(tmp_path: Path, lists: bool):
     layout = layout_of(path)
     assert [entry.slide for entry in layout.slides(path)] == ["s0", "s1"]
     np.testing.assert_array_equal(read(opened(path, at=1)), vectors(6)[1::2])
+
+
+def test_slides_of_a_csv_are_called_as_it_is_written(tmp_path: Path):
+    """Also where all names look like numbers, dates or truths."""
+    path, names = tmp_path / "all.csv", ("007", "010", "1e5")
+    for written in (names, ("2021-01-02", "2021-01-03", "2021-01-04"), ("FALSE", "TRUE", "true")):
+        table = _table(lists=False).append_column("Slide", pa.array([name for name in written for _ in range(2)]))
+        pyarrow.csv.write_csv(table, path, pyarrow.csv.WriteOptions(quoting_style="none"))
+        os.utime(path, ns=(0, time.time_ns()))
+        assert [entry.slide for entry in layout_of(path).slides(path)] == sorted(written)
+        np.testing.assert_allclose(read(opened(path, at=1)), vectors(6)[2:4], rtol=1e-6)
 
 
 def test_a_pickle_with_code_is_refused(tmp_path: Path):

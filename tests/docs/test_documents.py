@@ -10,6 +10,7 @@ from unittest import SkipTest
 
 import pytest
 
+import embedstore
 from embedstore.config import ExecutionConfig
 from tests.docs.blocks import (
     DOCUMENTS,
@@ -34,6 +35,12 @@ INDENTED_COMMAND = re.compile(r"^ {4,}(embedstore|make|pip|python) ", re.MULTILI
 INLINE_COMMAND = re.compile(r"`(embedstore [^`…]+)`")
 #: A file or folder of the repository, perhaps with a star.
 INLINE_PATH = re.compile(r"`((?:embedstore|heads|actors|cli|synthetic_slides|benchmarks|tests|tools|docs)/[\w./*-]*)`")
+#: {what an example does: what has to be installed for it, beside embedstore}.
+NEEDED = {
+    "\nembedstore map --store my-store --out": 'pip install "embedstore[map]"',
+    ").to_pandas()\n": "pip install pandas",
+    "hits.to_pandas()\n": "pip install pandas",
+}
 BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -120,6 +127,16 @@ def _class(feature: dict) -> str:
 def test_document_runs(path: str, quick_start: Path, folder: Path) -> None:
     shutil.copytree(quick_start, folder, dirs_exist_ok=True)
     _run(path)
+    _check_that_the_next_can_begin()
+
+
+def _check_that_the_next_can_begin() -> None:
+    """Readers go from page to page with one store: none may leave what breaks the examples of another."""
+    store = embedstore.open("my-store")
+    assert [collection.name for collection in store.collections] == ["stain-texture-256px-0.5mpp"]
+    head = store.head("tumour-linear")
+    assert head.has_predicted
+    assert {"tumour", "normal"} <= set(store.labels.table("tumour")["label"])
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
@@ -160,6 +177,15 @@ def test_marks_give_a_reason() -> None:
     marks = [mark for path in DOCUMENTS for mark in re.findall(r"<!--+ *skip.*-->", _text(path))]
     assert marks
     assert not [mark for mark in marks if not re.fullmatch(r'<!-- skip: next "[^"]+" -->', mark)]
+
+
+@pytest.mark.parametrize("path", WITH_BLOCKS)
+def test_pages_say_what_their_examples_need_besides(path: str) -> None:
+    """The tests have every extra; who installs embedstore alone is told of it before the example that needs one."""
+    text = _text(path)
+    for example, needed in NEEDED.items():
+        if example in text:
+            assert needed in text[: text.index(example)], f"{path}: {example} wants `{needed}`"
 
 
 @pytest.mark.parametrize("path", [path for path in DOCUMENTS if path != COMPARISON])

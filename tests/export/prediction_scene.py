@@ -1,5 +1,6 @@
 """A small store with slides whose tiles lie where a test wants them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,16 @@ DIM = 4
 EDGE = 128
 
 
-def make_store(folder: Path, slides: dict[str, list[tuple[int, int]]], *, stride_px: int = 256) -> Store:
+def make_store(
+    folder: Path, slides: dict[str, list[tuple[int, int]]], *, stride_px: int = 256, imported: bool = False
+) -> Store:
     """A store with the collection 'toy': {slide: corners of its tiles}; slides know their place, patient and cohort.
 
     Slide number i has bounds 1000 i from the corner of level 0, in x, and 2000 i in y.
     """
     store = Store.create(folder / "store")
     record = collection_record(DIM, tiling={"stride_px": stride_px})
+    record = replace(record, imported={"layout": "clam"} if imported else None)
     collection = Collection.create(store.uri, "toy", record)
     deliveries, facts = [], []
     for number, (slide_id, corners) in enumerate(slides.items()):

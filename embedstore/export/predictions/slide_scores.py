@@ -1,5 +1,6 @@
 """Scores of slides from the predictions of their tiles: number of tiles, probabilities, and area of each class."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from embedstore.export.predictions.export_scope import ExportScope, metadata_columns
 from embedstore.export.predictions.prediction_table import join_slides, slides_table
 from embedstore.export.table_file import rows_path, write_rows
-from embedstore.store import PredictionFacts
+from embedstore.store import PredictionFacts, TileLocations, read_tile_locations
 from embedstore.store.prediction_schema import decided_classes, probability_matrix
 
 TOP = 10  # the mean of so many of the largest probabilities is given, as a single odd tile could be the largest
@@ -48,7 +49,7 @@ def write_slide_scores(scope: ExportScope, path: str | Path) -> int:
 def _tile_scores(scope: ExportScope, facts: PredictionFacts) -> pa.Table:
     assert scope.predictions is not None
     tallies: dict[str, _Tally] = {}
-    counted_share = _counted_share(scope)
+    shares = _counted_shares(scope)
     for batch in scope.predictions.batches(slides=scope.slide_ids):
         ids = batch.column("slide_id").dictionary_encode()
         codes, names = ids.indices.to_numpy(), ids.dictionary.to_pylist()
@@ -63,17 +64,39 @@ def _tile_scores(scope: ExportScope, facts: PredictionFacts) -> pa.Table:
         {
             "slide_id": slide_id,
             **{name: scope.slides[slide_id].column(name) for name in metadata_columns(scope.slides)},
-            **tallies[slide_id].row(suffixes, scope.slides[slide_id].slide_mpp, counted_share),
+            **tallies[slide_id].row(suffixes, scope.slides[slide_id].slide_mpp, shares.get(slide_id, 1.0)),
         }
         for slide_id in sorted(tallies)
     ]
     return pa.Table.from_pylist(rows)
 
 
-def _counted_share(scope: ExportScope) -> float:
-    """Share of a tile's area that is counted, so that the overlap with its neighbours counts once."""
-    tiling = scope.store.collection(scope.collection).tiling()
-    return min(1.0, ((tiling.stride_px or tiling.tile_px) / tiling.tile_px) ** 2)
+def _counted_shares(scope: ExportScope) -> Mapping[str, float]:
+    """Share of a tile's area that is counted on each slide, so that the overlap with its neighbours counts once."""
+    collection = scope.store.collection(scope.collection)
+    record = collection.record()
+    if record.imported is None:
+        tiling = record.tiling
+        share = min(1.0, ((tiling.stride_px or tiling.tile_px) / tiling.tile_px) ** 2)
+        return dict.fromkeys(scope.slides, share)
+    tiles = read_tile_locations(collection, slides=scope.slides.keys())  # how they were laid is not recorded
+    along_x, along_y = _pitches(tiles, 0), _pitches(tiles, 1)
+    shares = along_x * np.where(np.isnan(along_y), along_x, along_y)
+    shares = np.where(np.isnan(along_x), along_y**2, shares)
+    return dict(zip(tiles.slides, np.nan_to_num(shares, nan=1.0).tolist(), strict=True))
+
+
+def _pitches(tiles: TileLocations, axis: int) -> NDArray[np.float64]:
+    """(slides,) the median distance from a tile to the next one in its row (axis 0) or column (1), as a share of its
+    edge, 1 at most; NaN where no tile has a next one."""
+    along, across = tiles.xy_l0[:, axis], tiles.xy_l0[:, 1 - axis]
+    order = np.lexsort([along, across, tiles.slide])
+    slide, along, across = tiles.slide[order], along[order].astype(np.float64), across[order]
+    next_one = np.flatnonzero((slide[1:] == slide[:-1]) & (across[1:] == across[:-1]))
+    distance = (along[next_one + 1] - along[next_one]) / np.maximum(tiles.edge_l0[order][next_one], 1)
+    starts = np.searchsorted(slide[next_one], np.arange(len(tiles.slides) + 1))
+    pitches = [np.median(part) if len(part) else np.nan for part in np.split(distance, starts[1:-1])]
+    return np.minimum(np.array(pitches[: len(tiles.slides)]), 1.0)
 
 
 class _Tally:

@@ -125,6 +125,18 @@ def test_overlapping_tiles_count_for_their_own_area(tmp_path: Path):
     assert row["area_mm2_tumour"] == pytest.approx(2 * (128 * 0.5 / 1000) ** 2 / 4)
 
 
+def test_overlapping_tiles_of_another_tool_count_for_their_own_area(tmp_path: Path):
+    """It does not say how it laid its grid: a quarter of a tile is its own on a grid of half its edge."""
+    grid = [(x, y) for y in range(0, 256, 64) for x in range(0, 512, 64) if (x, y) != (64, 64)]
+    slides = {"a.svs": grid, "b.svs": [(0, 0), (0, 64)], "c.svs": [(0, 0), (128, 0), (512, 0)], "d.svs": [(0, 0)]}
+    store = make_store(tmp_path, slides, imported=True)
+    predict(store, facts(), {slide: two([0.9] * len(corners)) for slide, corners in slides.items()})
+    rows = {row["slide_id"]: row for row in slide_scores(export_scope(store, head="lesion")).to_pylist()}
+    tile = (128 * 0.5 / 1000) ** 2
+    for slide, tiles in {"a.svs": len(grid) / 4, "b.svs": 2 / 4, "c.svs": 3, "d.svs": 1}.items():
+        assert rows[slide]["area_mm2_tumour"] == pytest.approx(tiles * tile), slide
+
+
 def test_folders_of_tiles_have_no_area(store: Store):
     add_folder(store, "patches", ("x.png", "y.png"))
     predict(store, facts(), {"patches": two([0.9, 0.8])})

@@ -85,7 +85,7 @@ def slide_targets(
         raise LabelError(_no_match_reason(of_task, slide_patients, level))
 
     n = len(members)
-    targets, split, conflict = np.zeros((n, len(candidates)), bool), np.full(n, -1, np.int8), np.zeros(n, bool)
+    targets, split, conflict = np.zeros((n, len(candidates)), bool), np.full(n, -1, np.int32), np.zeros(n, bool)
     code = of_task.codes_in("label", candidates)
     examples: list[str] = []
     for i, (name, entry_rows) in enumerate(rows_of.items()):
@@ -118,7 +118,7 @@ def slide_targets(
         classes=kept,
         targets=targets[:, [candidates.index(name) for name in kept]],
         labelled=labelled,
-        split=np.where(labelled, split, -1).astype(np.int8),
+        split=np.where(labelled, split, -1).astype(np.int32),
         split_names=of_task.values["split"],
         patient=np.array([index.get(patient_of[slides_of[0]] or "", -1) for slides_of in members.values()], np.int32),
         patients=names,

@@ -18,7 +18,7 @@ class Targets:
         classes: The K classes that entries are of.
         targets: (n, K) whether each entry is of each class.
         labelled: (n,) False if no label of these classes is about the entry, or its labels contradict each other.
-        split: (n,) int8 index into `split_names`, -1 if the labels give none.
+        split: (n,) int32 index into `split_names`, -1 if the labels give none.
         split_names: Parts of the published split that labels name.
         patient: (n,) int32 index into `patients`, -1 if unknown: the patient that labels name, else the slide's.
         patients: Names of the patients.
@@ -34,7 +34,7 @@ class Targets:
     classes: tuple[str, ...]
     targets: NDArray[np.bool_]
     labelled: NDArray[np.bool_]
-    split: NDArray[np.int8]
+    split: NDArray[np.int32]
     split_names: tuple[str, ...]
     patient: NDArray[np.int32]
     patients: tuple[str, ...]

@@ -110,7 +110,7 @@ def join_labels(
         classes=kept,
         targets=targets[:, [candidates.index(name) for name in kept]],
         labelled=labelled,
-        split=np.where(labelled, split, -1).astype(np.int8),
+        split=np.where(labelled, split, -1).astype(np.int32),
         split_names=of_task.values["split"],
         patient=np.where(label_patient >= 0, label_patient, patient).astype(np.int32),
         patients=patient_names,

@@ -440,6 +440,14 @@ def test_what_an_ignored_label_says_contradicts_nothing(column: str):
     assert names_of(codes, names) == ["one", None]
 
 
+def test_a_fold_of_each_of_many_patients():
+    """Leaving one patient out of 300 is a given split of 300 folds."""
+    x = [(i * 100, 0) for i in range(300)]
+    labels = [label("ab"[i % 2], x=a, y=b, edge_l0=100, split=f"fold {i}") for i, (a, b) in enumerate(x)]
+    targets = join(locations({"a": row(300)}), labels)
+    assert names_of(targets.split, targets.split_names) == [f"fold {i}" for i in range(300)]
+
+
 def test_with_multi_label_classes_add_up_and_rest_is_none_of_them():
     drawn = [area("tumour", box(0, 0, 200, 100)), area("necrosis", box(100, 0, 300, 100)), REST]
     targets = join(locations({"a": row(4), "b": row(1)}), drawn, multi_label=True)

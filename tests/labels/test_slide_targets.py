@@ -127,3 +127,10 @@ def test_a_contradiction_is_named_where_too_few_classes_are_left():
     rows = [of_slide("x", "a.svs"), of_slide("y", "a.svs"), of_slide("y", "b.svs")]
     with pytest.raises(LabelError, match="found x 0, y 1, and 1 whose labels contradict each other; import"):
         targets_of(rows)
+
+
+def test_a_fold_of_each_of_many_slides():
+    slides = {f"s{i:03}.svs": None for i in range(300)}
+    rows = [of_slide("xy"[i % 2], slide, split=f"fold {i}") for i, slide in enumerate(slides)]
+    targets = slide_targets(slides, label_table(rows), task=TASK)
+    assert [targets.split_names[code] for code in targets.split] == [f"fold {i}" for i in range(300)]

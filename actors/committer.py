@@ -23,6 +23,7 @@ from embedstore.store import (
     this_process,
 )
 from embedstore.store.outage import through_outages
+from embedstore.store.removal import forget_derived
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -157,7 +158,7 @@ class Committer:
             # Views last, and old ones out first: a kill in between leaves tiles without views, which the next run with
             # --views makes, and never views of one file beside tiles of another.
             self._clear_views(name, slides, forced)
-            self._store.map(name).forget(forced)  # `embedstore map` places them anew, by their new vectors
+            forget_derived(self._store, writer.collection, forced)
             if with_tiles := [slide for slide in slides if slide.rows]:
                 self._leases[name].check()
                 added += len(writer.commit(with_tiles, replacing=batch.replacing))

@@ -1,8 +1,11 @@
 """Removes slides, heads and views from a store, with every trace of their names."""
 
 import contextlib
+from collections.abc import Collection as AnyOf
 from collections.abc import Sequence
 
+from embedstore.errors import PredictionsNotFoundError
+from embedstore.store.collection import Collection
 from embedstore.store.hot_folder import forget_copies
 from embedstore.store.store import Store
 from embedstore.store.writer import CollectionWriter, ViewsWriter
@@ -56,6 +59,29 @@ def _patients_only_of(store: Store, slide_ids: Sequence[str]) -> list[str]:
     pairs |= store.labels.patients()
     others = {patient for slide_id, patient in pairs if slide_id not in set(slide_ids)}
     return sorted({patient for _, patient in pairs} - others)
+
+
+def forget_derived(store: Store, collection: Collection, slide_ids: AnyOf[str]) -> None:
+    """Remove what was made from the vectors of slides that others replace: places on maps, encodings, and predictions.
+
+    A tile at the same place has the same id, so that predictions from the old vectors would count for the new ones. Of
+    a head for patients, those of the patients' other slides go too, as they were made from all of them.
+    """
+    if not slide_ids:
+        return
+    store.map(collection.name).forget(slide_ids)
+    for encoding in store.encodings(collection.name):
+        encoding.forget(slide_ids)
+    digest, patient_of = collection.extractor().digest, store.ledger.patients()
+    patients = {patient_of.get(slide) for slide in slide_ids} - {None}
+    with_same = {slide for slide, patient in patient_of.items() if patient in patients}
+    for table in store.prediction_tables():
+        try:
+            facts = table.facts()
+        except PredictionsNotFoundError:  # its head was removed meanwhile
+            continue
+        if facts.extractor_digest == digest:
+            table.forget({*slide_ids, *with_same} if facts.level == "patient" else slide_ids)
 
 
 def remove_head(store: Store, name: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from actors.committer import CommitBatch, Committer
 from actors.workers import LocalWorker
 from embedstore.config import ViewConfig
+from embedstore.encoders import encode_slides, load_encoder
 from embedstore.errors import StoreBusyError
 from embedstore.store import (
     Collection,
@@ -24,6 +25,7 @@ from embedstore.store import (
 )
 from tests.collection_records import collection_record
 from tests.marks import slow
+from tests.store.predicted import facts, predict, predict_slides, two
 
 from .toys import DIM, expected, plan, source
 
@@ -122,6 +124,30 @@ def test_views_without_tiles_give_way_to_those_that_come_with_the_tiles(
     committer.commit(batch(viewed, views=views))
     assert values(viewed) == left
     assert viewed.collection("c").slides() == {"a:3": 3}
+
+
+def test_what_was_made_from_replaced_vectors_goes_with_them(viewed: Store):
+    """Tiles at the same places have the same ids; what heads and encoders made of the old ones is not of the new."""
+    committer = Committer(viewed.uri, ["c"], compact_every=4)
+    committer.commit(batch(viewed))
+    viewed.ledger.record([SlideRow(slide_id=s, path=f"/{s}", kind="wsi", metadata={"patient": "p"}) for s in "b"], [])
+    for head, digest in (("ours", "sha256:toy"), ("theirs", "sha256:other")):
+        made = facts(head=head, collection="c", extractor_digest=digest)
+        predict(viewed, made, {"a:3": two([0.1, 0.2, 0.9])})
+        made = facts(head=f"{head}-patients", collection="c", extractor_digest=digest, level="patient")
+        shares = {slide: two([0.9])[0] for slide in ("a:3", "b", "c")}
+        predict_slides(viewed, made, shares, {"a:3": np.ones(3, np.float32) / 3})
+    encode_slides(viewed, viewed.collection("c"), load_encoder("mean"), name="mean")
+    assert viewed.encoding("c", "mean").states().keys() == {"a:3"}
+    committer.commit(batch(viewed))
+    assert viewed.predictions("ours").slides() == {"a:3": 3}, "nothing was replaced"
+    committer.commit(dataclasses.replace(batch(viewed), replacing=frozenset({"a:3"})))
+    assert viewed.predictions("ours").slides() == {}
+    assert viewed.predictions("ours-patients").slides() == {"c": 1}, "b is of the same patient"
+    assert viewed.predictions("ours-patients", "attention").slides() == {}
+    assert viewed.predictions("theirs").slides() == {"a:3": 3}
+    assert viewed.predictions("theirs-patients").slides() == {"a:3": 1, "b": 1, "c": 1}
+    assert viewed.encoding("c", "mean").states() == {}
 
 
 def test_the_table_of_views_is_kept_small(viewed: Store):

@@ -5,7 +5,7 @@ import functools
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
@@ -63,6 +63,8 @@ def _typed(value: Any, kind: Any) -> Any:
         return value
     if origin is tuple and hasattr(value, "__iter__") and not isinstance(value, str | bytes | Mapping):
         return tuple(_typed(part, parts[0]) for part in value)
+    if origin is Sequence and hasattr(value, "__iter__") and not isinstance(value, str | bytes | Mapping):
+        return tuple(_typed(part, parts[0]) for part in value)
     if origin is Mapping and isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         json.dumps(value)  # it is stored with what it produced
         return value
@@ -97,7 +99,7 @@ def _expected(kind: Any, value: Any) -> str:
         return " or ".join(_expected(part, value) for part in parts if part is not NoneType)
     if origin is Literal:
         return f"one of {', '.join(map(str, parts))}"
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return f"a list, each {_expected(parts[0], value)}"
     if kind is str and isinstance(value, str):
         return "a string without NUL"

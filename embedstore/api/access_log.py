@@ -4,12 +4,14 @@ import datetime as dt
 import getpass
 
 from embedstore.access_errors import tells_access_errors
+from embedstore.arguments import checks_arguments
 from embedstore.result_table import Table
 from embedstore.store import AccessRow
 from embedstore.store import Store as StoreTables
 
 
 @tells_access_errors
+@checks_arguments
 class AccessLog:
     """The access log of a store: a row for each change that was made through a service, and for each hour in which
     somebody looked at a slide."""

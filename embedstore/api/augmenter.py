@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from embedstore.access_errors import tells_access_errors
+from embedstore.arguments import checks_arguments
 from embedstore.shown_models import ShownAugmenter
 from embedstore.store import Store as StoreTables
 from embedstore.store import StoredAugmenter
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @tells_access_errors
+@checks_arguments
 class Augmenter(ShownAugmenter):
     """A small network that predicts the vector of an augmented tile from the vector of the tile.
 

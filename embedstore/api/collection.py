@@ -13,6 +13,7 @@ from embedstore.access_errors import tells_access_errors
 from embedstore.api.exporting import write_export
 from embedstore.api.search_result import SearchResult
 from embedstore.api.warm import Warm
+from embedstore.arguments import checks_arguments
 from embedstore.collection_summary import TILE_COLUMNS, CollectionSummary
 from embedstore.config import TilingConfig
 from embedstore.errors import ConfigError
@@ -24,6 +25,7 @@ from embedstore.search_config import AWAY_WEIGHT, SearchConfig
 from embedstore.settings import as_names, build_config
 from embedstore.store import Collection as CollectionTable
 from embedstore.store import Store as StoreTables
+from embedstore.tile_rows import given_tile_rows
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 
 @tells_access_errors
+@checks_arguments
 class Collection:
     """One table of embeddings.
 
@@ -146,15 +149,16 @@ class Collection:
         """Pictures of tiles as the extractor saw them, read again from their slides.
 
         Args:
-            rows: Rows of `tiles` or of a search.
+            rows: Rows of `tiles` or of a search, as dictionaries or as a table of Arrow, pandas or polars.
         Raises:
+            ConfigError: they are no such rows.
             SlideNotFoundError: a slide is no longer where it was ingested from.
         """
         from PIL import Image
 
         from embedstore.export import tile_pictures
 
-        return [Image.fromarray(pixels) for pixels in tile_pictures(self._tables, self.name, list(rows))]
+        return [Image.fromarray(pixels) for pixels in tile_pictures(self._tables, self.name, given_tile_rows(rows))]
 
     def contact_sheet(
         self, rows: Sequence[dict[str, Any]] | Table | None = None, *, tiles: int = 24, seed: int = 0
@@ -162,7 +166,7 @@ class Collection:
         """A picture of some tiles of the collection.
 
         Args:
-            rows: Rows of `tiles`, of a search, of what is suggested; tiles drawn at random when None.
+            rows: Rows of `tiles`, of a search, of what is suggested, as of `pictures`; tiles drawn at random when None.
             tiles: Number of tiles to draw.
             seed: The same seed draws the same tiles.
         Raises:
@@ -176,7 +180,8 @@ class Collection:
             title = f"{len(table)} {title}"
             chosen = np.sort(np.random.default_rng(seed).choice(len(table), min(tiles, len(table)), replace=False))
             rows = table.take(chosen).to_pylist()
-        pictures = tile_pictures(self._tables, self.name, list(rows))
+        rows = given_tile_rows(rows)
+        pictures = tile_pictures(self._tables, self.name, rows)
         return contact_sheet(pictures, tile_captions(rows), title=title)
 
     # -- search -----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embedstore.arguments import checks_arguments
 from embedstore.quantities import human_bytes
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Check:
     needed: bool = True
 
 
+@checks_arguments
 def check_environment(store: str | None = None, *, address: str | None = None) -> list[Check]:
     """Check versions, devices, readers, the hub and, where they are named, a store and a Ray cluster.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from embedstore.access_errors import tells_access_errors
+from embedstore.arguments import checks_arguments
 from embedstore.result_table import Table
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ SHOWN = ("auroc", "balanced_accuracy", "f1", "calibration_error")
 
 
 @tells_access_errors
+@checks_arguments
 class Evaluations(Table):
     """How heads do on cohorts: a row for each head and cohort, with metrics beside those of the head's own test parts.
 

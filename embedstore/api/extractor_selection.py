@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from embedstore.access_errors import tells_access_errors
+from embedstore.arguments import checks_arguments
 from embedstore.result_table import Table
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @tells_access_errors
+@checks_arguments
 class ExtractorSelection(Table):
     """Candidates for an extractor, a row each, best first; those that could not be tried come last, with their error.
 

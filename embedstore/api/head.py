@@ -10,6 +10,7 @@ from embedstore.access_errors import tells_access_errors
 from embedstore.api.evaluating import evaluate_on
 from embedstore.api.evaluations import Evaluations
 from embedstore.api.exporting import write_export
+from embedstore.arguments import checks_arguments
 from embedstore.progress import OnProgress, no_progress
 from embedstore.progress_bar import progress_bar
 from embedstore.result_table import NotedTable, Table
@@ -49,6 +50,7 @@ class FitAgain:
 
 
 @tells_access_errors
+@checks_arguments
 class Head(ShownHead):
     """A classifier for one task on the embeddings of one extractor.
 

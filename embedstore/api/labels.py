@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedstore.access_errors import tells_access_errors
+from embedstore.arguments import checks_arguments
 from embedstore.errors import ConfigError, LabelError, SlideNotInStoreError
 from embedstore.export_format import Benchmark
 from embedstore.progress import OnProgress
@@ -51,6 +52,7 @@ HISTORY = pa.schema(
 
 
 @tells_access_errors
+@checks_arguments
 class Labels:
     """The labels of a store. A label assigns a place on a slide, a slide or a patient to a class of a task."""
 

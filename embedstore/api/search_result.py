@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedstore.access_errors import tells_access_errors
+from embedstore.arguments import checks_arguments
 from embedstore.errors import ExportError
 from embedstore.result_table import Table
 
@@ -21,6 +22,7 @@ KINDS = {
 
 
 @tells_access_errors
+@checks_arguments
 class SearchResult(Table):
     """Tiles, nearest first, as a table with a picture.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedstore.access_errors import tells_access_errors
+from embedstore.arguments import checks_arguments
 from embedstore.config import ReadingConfig, TilingConfig, TissueConfig
 from embedstore.progress import OnProgress
 from embedstore.progress_bar import progress_bar
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @tells_access_errors
+@checks_arguments
 def inspect_tissue(
     slide: str | Path,
     *,
@@ -58,6 +60,7 @@ def inspect_tissue(
 
 
 @tells_access_errors
+@checks_arguments
 def synthesize_slides(
     folder: str | Path,
     *,

@@ -30,6 +30,7 @@ from embedstore.api.labels import Labels
 from embedstore.api.settings import fit_config
 from embedstore.api.tokens import Tokens
 from embedstore.api.warm import Warm
+from embedstore.arguments import checks_arguments
 from embedstore.config import ExecutionConfig, ReadingConfig, RunConfig, TissueConfig, ViewConfig
 from embedstore.errors import ConfigError
 from embedstore.progress import OnProgress
@@ -40,6 +41,7 @@ from embedstore.store import Store as StoreTables
 from embedstore.store.compaction import compact
 from embedstore.store.removal import remove_slides, remove_views
 from embedstore.store.schema import OUTCOMES, RUNS
+from embedstore.tile_rows import PLACE, check_tile_rows
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -59,6 +61,7 @@ OUTCOME_COLUMNS = ("slide_id", "collection", "state", "tiles", "unreadable", "re
 
 
 @tells_access_errors
+@checks_arguments
 class Store:
     """A database of tile embeddings: a directory, or the URI of an object store.
 
@@ -191,7 +194,9 @@ class Store:
             row: From `tile` or `tile_at`.
         Raises:
             SlideNotFoundError: the slide is no longer where it was ingested from.
+            ConfigError: it is no such row.
         """
+        check_tile_rows([row], ("collection", *PLACE))
         return self.collection(row["collection"]).pictures([row])[0]
 
     def slide(self, slide_id: str) -> dict[str, Any]:
@@ -702,7 +707,11 @@ class Store:
             on_progress: See `embedstore.progress`; a progress bar when None.
         Returns:
             Rows, fragments, versions and bytes of each collection, before and after.
+        Raises:
+            ConfigError: keep_hours is less than 0.
         """
+        if keep_hours < 0:
+            raise ConfigError(f"keep_hours is {keep_hours}; expected 0 or more")
         with progress_bar(on_progress) as report:
             sizes = compact(self._tables, keep_s=3600 * keep_hours, on_progress=report)
         return {name: before_and_after.as_record() for name, before_and_after in sizes.items()}
@@ -719,6 +728,7 @@ class Store:
 
 
 @tells_access_errors
+@checks_arguments
 def open(uri: str | Path) -> Store:
     """Open a store: a directory, or the URI of an object store.
 
@@ -730,6 +740,7 @@ def open(uri: str | Path) -> Store:
 
 
 @tells_access_errors
+@checks_arguments
 def create(uri: str | Path) -> Store:
     """Open a store, or make it where there is none.
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from embedstore.access_config import ROLES, Role
 from embedstore.access_errors import tells_access_errors
+from embedstore.arguments import checks_arguments
 from embedstore.errors import ConfigError
 from embedstore.result_table import Table
 from embedstore.store import Store as StoreTables
@@ -17,6 +18,7 @@ SHOWN = ("name", "role", "project", "state", "created_at", "expires_at", "used_a
 
 
 @tells_access_errors
+@checks_arguments
 class Tokens:
     """The tokens of a store. A token lets whoever has it ask a service of the store, in a role."""
 

@@ -2,11 +2,13 @@
 
 import datetime as dt
 
+from embedstore.arguments import checks_arguments
 from embedstore.client.connection import Connection
 from embedstore.client.not_remote import only_at_store
 from embedstore.result_table import Table
 
 
+@checks_arguments
 class RemoteAccessLog:
     """The access log of a store that a service serves; only for an administrator."""
 

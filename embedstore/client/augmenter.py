@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from embedstore.arguments import checks_arguments
 from embedstore.client.connection import Connection, path
 from embedstore.shown_models import ShownAugmenter
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from heads.augmentation.augmenter_report import AugmenterReport
 
 
+@checks_arguments
 class RemoteAugmenter(ShownAugmenter):
     """A small network that predicts the vector of an augmented tile from the vector of the tile, over HTTP.
 

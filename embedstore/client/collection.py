@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from embedstore.arguments import checks_arguments
 from embedstore.client.connection import Connection, noted_table, path
 from embedstore.client.exports import export_over
 from embedstore.client.jobs import plain_settings, run_job
@@ -28,6 +29,7 @@ from embedstore.query_vector import FORMATS
 from embedstore.result_table import NotedTable, Table, card
 from embedstore.search_config import AWAY_WEIGHT, SearchConfig
 from embedstore.settings import as_names, build_config
+from embedstore.tile_rows import given_tile_rows
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,6 +52,7 @@ MOST_QUERIES, MOST_ROWS, MOST_QUERY_BYTES = 10_000, 1_000_000, 32 << 20
 SAFETENSORS = "application/vnd.safetensors"
 
 
+@checks_arguments
 class RemoteCollection:
     """One table of embeddings, over HTTP. Methods, arguments and errors are those of `embedstore.Collection`.
 
@@ -142,11 +145,12 @@ class RemoteCollection:
             rows = pa.concat_tables(
                 self._connection.table(self._path("tiles"), most=1, start=position) for position in chosen.tolist()
             ).to_pylist()
+        rows = given_tile_rows(rows)
         return contact_sheet(list(map(np.asarray, self.pictures(rows))), tile_captions(rows), title=title)
 
     def pictures(self, rows: Sequence[dict[str, Any]] | Table) -> "list[Image.Image]":
         """Pictures of tiles as the extractor saw them, as JPEG; arguments as of `embedstore.Collection.pictures`."""
-        return pictures_of(self._connection, self.name, [row["tile_id"] for row in rows])
+        return pictures_of(self._connection, self.name, [row["tile_id"] for row in given_tile_rows(rows)])
 
     # -- search -----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from embedstore.arguments import checks_arguments
 from embedstore.client.collection import RemoteCollection
 from embedstore.client.connection import Connection, noted_table, path
 from embedstore.client.evaluating import evaluate_over
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from heads.record import HeadRecord
 
 
+@checks_arguments
 class RemoteHead(ShownHead):
     """A classifier for one task on the embeddings of one extractor, over HTTP.
 

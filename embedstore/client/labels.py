@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from embedstore.arguments import checks_arguments
 from embedstore.client.connection import Connection, path
 from embedstore.client.not_remote import only_at_store
 from embedstore.errors import ConfigError, EmbedStoreError, ExportError, LabelFormatError, NotAllowedError
@@ -64,6 +65,7 @@ class RemoteLabelImport:
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
 
+@checks_arguments
 class RemoteLabels:
     """The labels of a store, over HTTP. Methods, arguments and errors are those of `embedstore.Labels`.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from embedstore.arguments import checks_arguments
 from embedstore.client.connection import Connection, path
 from embedstore.client.query import RemoteQuery
 from embedstore.client.tile_pictures import pictures_at_hand
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from embedstore.store import SlideRow, TileLocation
 
 
+@checks_arguments
 class RemoteSearchResult(Table):
     """Tiles, nearest first, as a table with a picture; as `embedstore.SearchResult`."""
 

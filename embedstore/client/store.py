@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from embedstore.arguments import checks_arguments
 from embedstore.client.access_log import RemoteAccessLog
 from embedstore.client.augmenter import RemoteAugmenter
 from embedstore.client.collection import RemoteCollection
@@ -20,6 +21,7 @@ from embedstore.errors import AugmenterNotFoundError, ConfigError, StoreError
 from embedstore.progress import OnProgress
 from embedstore.result_table import Table, card
 from embedstore.settings import as_names, build_config
+from embedstore.tile_rows import check_tile_rows
 from embedstore.version import __version__
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from heads.config import AugmenterConfig, EvaluateConfig, FitConfig, SelectConfig
 
 
+@checks_arguments
 class RemoteStore:
     """A database of tile embeddings that a service serves.
 
@@ -123,6 +126,7 @@ class RemoteStore:
 
     def tile_picture(self, row: dict[str, Any]) -> "Image.Image":
         """The picture of a tile as its extractor saw it, as JPEG; `row` is from `tile` or `tile_at`."""
+        check_tile_rows([row], ("collection", "tile_id"))
         return tile_picture(self._connection, row["collection"], row["tile_id"])
 
     @property

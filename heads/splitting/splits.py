@@ -9,18 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedstore.errors import SplitError
+from embedstore.part_names import part_called
 from heads.config import SplitConfig
 from heads.splitting.groups import Groups, distribute_groups, listed
 
 TRAIN, VALID, TEST, UNUSED = 0, 1, 2, -1
 PART_NAMES = {TRAIN: "train", VALID: "valid", TEST: "test"}
 
-#: Common names of the parts, as `re.sub("[^a-z]", "", name.lower())` leaves it.
-_SPELLINGS = {
-    **dict.fromkeys(("train", "training", "trn", "tr"), TRAIN),
-    **dict.fromkeys(("valid", "validation", "val", "validate", "dev", "tune", "tuning"), VALID),
-    **dict.fromkeys(("test", "testing", "tst", "te", "eval", "heldout", "holdout"), TEST),
-}
 _JOINT = "\t"  # between the folds of a given value; no table of text has it in a cell
 _FOLD_PART = re.compile(r"fold_\d+=", re.IGNORECASE)
 #: A number below 0 is none: scikit-learn's PredefinedSplit calls -1 what is in no test part.
@@ -160,7 +155,8 @@ def fold_parts(folds: Sequence[str], parts: Sequence[str | None]) -> str:
 
 def part_of_name(name: str) -> int:
     """TRAIN, VALID or TEST by a common name ('Training', 'val', 'dev', 'test'); UNUSED for any other word."""
-    return _SPELLINGS.get(re.sub("[^a-z]", "", str(name).lower()), UNUSED)
+    part = part_called(str(name))
+    return next((code for code, own in PART_NAMES.items() if own == part), UNUSED)
 
 
 # -- the kinds ------------------------------------------------------------------------------

@@ -59,6 +59,28 @@ def test_a_manifest_of_eva_has_the_vectors_of_each_slide(store: api.Store, tmp_p
     np.testing.assert_array_equal(vectors.numpy(), expected.astype(np.float32))
 
 
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (("Training", "dev", "held-out"), {"train", "val", "test"}),
+        (("1", "2", "3"), None),
+        (("train", "x", "test"), None),
+    ],
+)
+def test_parts_that_labels_give_are_written_or_refused(tmp_path: Path, given: tuple[str, ...], written: set | None):
+    tables = make_store(tmp_path, slides=6, tiles=2)
+    labels = Label.from_table(tables.labels.of_task("grade"))
+    tables.labels.record([replace(each, task="g", split=given[i % 3]) for i, each in enumerate(labels)])
+    labels = api.open(tables.uri).labels
+    if written is None:
+        with pytest.raises(ExportError, match=r"split of the labels has '[1x]', which is no name of a part"):
+            labels.export_benchmark(tmp_path / "out", task="g", format="patho-bench")
+        return
+    labels.export_benchmark(tmp_path / "out", task="g", format="patho-bench")
+    rows = list(csv.DictReader((tmp_path / "out" / "k=all.tsv").read_text().splitlines(), delimiter="\t"))
+    assert {row["fold_0"] for row in rows} == written
+
+
 def test_tiles_of_pathorob_have_a_vector_by_their_key(store: api.Store, tmp_path: Path):
     made = store.labels.export_benchmark(tmp_path, task="tissue", format="pathorob", site="site")
     rows = list(csv.DictReader((tmp_path / "metadata" / "tissue.csv").read_text().splitlines()))

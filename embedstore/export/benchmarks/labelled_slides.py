@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from embedstore.errors import ExportError
 from embedstore.labels import slide_targets
 from embedstore.layouts.writing import slide_names
+from embedstore.part_names import part_called
 from embedstore.quantities import first_few
 from embedstore.store import Store
 
-#: Our parts and common spellings, as these tools write them.
-PARTS = {"train": "train", "valid": "val", "validation": "val", "val": "val", "test": "test"}
+#: The parts as these tools write them.
+PARTS = {"train": "train", "valid": "val", "test": "test"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ def labelled_slides(
         slides: Only these; all when empty.
     Raises:
         TaskNotFoundError, LabelError: the task has no such labels.
-        ExportError: there is no split, or none of the slides is in it.
+        ExportError: there is no split, or none of the slides is in it; or it has parts of other names.
     """
     there = None if collection is None else set(store.collection(collection).slides())
     patients = store.ledger.patients()
@@ -97,7 +98,7 @@ def labelled_slides(
         if slide not in split.parts:
             outside.append(slide)
             continue
-        words = [PARTS.get(word.lower(), "") for word in split.parts[slide]]
+        words = [_part(word, split) for word in split.parts[slide]]
         patient = None if targets.patient[row] < 0 else targets.patients[targets.patient[row]]
         found.append(
             LabelledSlide(
@@ -118,3 +119,14 @@ def labelled_slides(
     return LabelledSlides(
         task=task, classes=targets.classes, folds=split.folds, slides=tuple(found), notes=tuple(notes)
     )
+
+
+def _part(word: str, split: GivenSplit) -> str:
+    """A part as these tools write it; '' for none."""
+    part = part_called(word) if word else None
+    if word and part is None:
+        raise ExportError(
+            f"the split of {split.source} has {word!r}, which is no name of a part; expected train, valid and test; "
+            "name a head of slides or patients whose split to write with --head"
+        )
+    return PARTS[part] if part else ""

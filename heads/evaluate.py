@@ -17,6 +17,7 @@ from heads.record import CellScore, MemberRecord, PolicyChoice
 from heads.splitting.splits import TEST, TRAIN, VALID
 from heads.tasks import is_binary, is_softmax, logit_columns
 from heads.training.grid import TrainedGrid
+from heads.training.problem import draw_chances
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,7 +144,8 @@ def _calibrate_fold(
     parts = np.where(examples.known[task], examples.split.parts[fold], -1)
     weights = np.asarray(trained.problem.weights, np.float64)[fold, task, :, :columns]
     if config.balanced_sampling:
-        weights = _sampling_weights(targets[parts == TRAIN], is_binary(classes, multi_label))
+        drawn = draw_chances(trained.problem.groups)[: len(targets)]
+        weights = _sampling_weights(targets[parts == TRAIN], drawn[parts == TRAIN], is_binary(classes, multi_label))
     offset = -np.log(weights[1] if is_softmax(classes, multi_label) else weights[1] / weights[0])
     ensemble = trained.ensemble(cell, [fold], columns)
     ensemble = replace(ensemble, offset=np.tile(offset.astype(np.float32), (len(ensemble), 1)))
@@ -189,12 +191,17 @@ def _temperatures(
     return np.asarray(temperatures, np.float32)
 
 
-def _sampling_weights(targets: NDArray[np.bool_], binary: bool) -> NDArray[np.float64]:
-    """(2, columns): weights of absence and presence that have the effect of drawing classes equally often."""
-    share = np.maximum(targets.mean(axis=0), 1e-6)
-    if binary:
-        share = share[1:]
-    return np.stack([1 / np.maximum(1 - share, 1e-6), 1 / share])
+def _sampling_weights(targets: NDArray[np.bool_], drawn: NDArray[np.float64], binary: bool) -> NDArray[np.float64]:
+    """(2, columns): weights of absence and presence that have the effect of how often rows were drawn.
+
+    Args:
+        targets: (n, classes) of the training rows.
+        drawn: (n,) how often each was drawn, in any unit.
+    """
+    targets = targets[:, 1:] if binary else targets
+    share = np.clip(targets.mean(axis=0), 1e-6, 1 - 1e-6)
+    among_drawn = np.clip(drawn @ targets / drawn.sum(), 1e-6, 1 - 1e-6)
+    return np.stack([(1 - among_drawn) / (1 - share), among_drawn / share])
 
 
 def _class_shares(config: FitConfig, examples: Examples, task: int, folds: Sequence[int]) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ from heads.networks.models import Network, Parameters, apply, from_arrays, stand
 from heads.splitting.splits import TRAIN, VALID
 from heads.training.adamw import optimizer_of, prefetched
 from heads.training.grid import BestHeads, Grid, Program, TrainedGrid, grid_cells, make_grid, make_program
-from heads.training.problem import Problem, build_examples_problem
+from heads.training.problem import Problem, build_examples_problem, draw_chances
 from heads.training.validation import score
 
 #: Shortest padded bag, tiles; lengths double from there.
@@ -62,11 +62,11 @@ def bag_batches(
     vectors: NDArray[Any], bags: Bags, chosen: NDArray[np.intp], *, most_bags: int, most_tiles: int,
     rng: np.random.Generator | None = None,
 ) -> Iterator[BagBatch]:  # fmt: skip
-    """Batches of bags of one padded length each; every chosen bag comes once.
+    """Batches of bags of one padded length each; every chosen bag comes as often as it was chosen.
 
     Args:
         vectors: (tiles, dim) of all bags, one after the other; may be a memory map.
-        chosen: Indices of the bags.
+        chosen: Indices of the bags; one may come several times.
         most_tiles: Tiles drawn from a longer bag, without replacement; all where 0.
         rng: Draws tiles and the order of bags and batches; without one, bags are sorted by length and keep all tiles.
     """
@@ -128,11 +128,13 @@ def train_bags(config: FitConfig, examples: Examples, vectors: NDArray[Any]) -> 
     state = _State(parameters, _start_optimizer(program, parameters))
     best = _Best(parameters, patience=program.patience)
     fitted_bags, valid_bags = (np.flatnonzero((examples.split.parts == part).any(axis=0)) for part in (TRAIN, VALID))
+    chances = draw_chances(problem.groups)[fitted_bags]
     rng, step = np.random.default_rng(config.seed), 0
     while step < program.steps and best.improving:
-        epoch = bag_batches(
-            vectors, bags, fitted_bags, most_bags=config.batch or 1, most_tiles=config.bag_tiles, rng=rng
-        )  # fmt: skip
+        chosen = fitted_bags
+        if config.balanced_sampling:
+            chosen = rng.choice(fitted_bags, len(fitted_bags), p=chances / chances.sum())
+        epoch = bag_batches(vectors, bags, chosen, most_bags=config.batch or 1, most_tiles=config.bag_tiles, rng=rng)
         for batch in prefetched(epoch):
             state = _step(program, problem, grid, heads, state, batch, step)
             step += 1

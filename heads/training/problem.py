@@ -221,6 +221,16 @@ def _sampling_groups(
     return SamplingGroups(**jax.device_put(arrays))
 
 
+def draw_chances(groups: SamplingGroups) -> NDArray[np.float64]:
+    """(rows,) the probability that a draw is of each row; 0 of rows that no fold trains on."""
+    order, rows, cumulative = (np.asarray(a) for a in (groups.order, groups.rows, groups.cumulative))
+    count = int(np.searchsorted(cumulative, 1.5))  # padding has 2
+    of_group = np.diff(cumulative[:count].astype(np.float64), prepend=0.0) / rows[:count]
+    chances = np.zeros(len(order))
+    chances[order[: rows[:count].sum()]] = np.repeat(of_group, rows[:count])
+    return chances
+
+
 def _row_codes(flags: NDArray[Any]) -> NDArray[np.int64]:
     """(n,) code of each row of zeros and ones (n, columns): equal rows have equal codes, from 0 in sorted order."""
     bits = np.packbits(flags, axis=1)

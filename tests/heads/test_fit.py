@@ -26,6 +26,7 @@ from heads.config import AugmentConfig, FitConfig, SplitConfig
 from heads.fit import fit_again, fit_heads
 from heads.head import Head
 from heads.predict import predict
+from heads.stored_examples import StoredExamples
 from tests.collection_records import collection_record
 from tests.heads.scene import COLLECTION, DIM, make_store
 
@@ -68,6 +69,29 @@ def test_bag_heads_find_the_signal(tmp_path: Path, model: str, level: str):
         of_slide = attention.group_by("slide_id").aggregate([("attention", "sum")]).to_pandas()
         bag = of_slide["slide_id"].map(lambda slide: slide if level == "slide" else int(slide[1:3]) // 2)
         np.testing.assert_allclose(of_slide["attention_sum"].groupby(bag).sum(), 1, rtol=1e-4)  # a bag is a patient
+
+
+def test_bags_of_a_rare_class_are_drawn_as_often_where_that_is_asked_for(tmp_path: Path, monkeypatch):
+    from heads.training import abmil
+
+    store = make_store(tmp_path, slides=24, tiles=4)
+    rare = {f"s{i:02}.svs" for i in range(0, 24, 8)}
+    store.labels.record(
+        Label(task="few", label="rare" if s in rare else "common", kind="slide", slide_id=s, author="me")
+        for s in store.collection().slides()
+    )
+    drawn, batches = [], abmil.bag_batches
+
+    def watched(vectors, bags, chosen, **options):
+        drawn.extend(chosen.tolist() if options.get("rng") is not None else [])
+        return batches(vectors, bags, chosen, **options)
+
+    monkeypatch.setattr(abmil, "bag_batches", watched)
+    head = fit(store, "few", model="abmil", level="slide", balanced_sampling=True, steps=200, evaluate_every=100)
+    examples = StoredExamples.from_bytes(head.examples)
+    of_rare = examples.targets[0][drawn, head.record["classes"].index("rare")]
+    assert of_rare.mean() == pytest.approx(0.5, abs=0.1)
+    assert fit_again(store, "a-head")[1].digest == head.digest
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import pytest
 
 from heads.config import AugmentConfig
 from heads.devices import padded
-from heads.splitting.splits import TRAIN
+from heads.evaluate import _sampling_weights
+from heads.splitting.splits import TRAIN, UNUSED
 from heads.training.adamw import fit_on_device, fit_streamed
-from heads.training.problem import build_problem, draw_batch
+from heads.training.problem import build_problem, draw_batch, draw_chances
 from tests.heads.training.problems import folds_of, grid, make_program, problem_of, two_classes
 
 pytestmark = pytest.mark.slow
@@ -172,6 +173,28 @@ def test_balanced_sampling_draws_classes_equally():
     assert rare.mean() == pytest.approx(0.5, abs=0.02)
     assert (targets[np.asarray(drawn.same), 1] == rare).all()
     assert len(np.unique(np.asarray(drawn.rows)[rare])) == 50
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_effect_of_balanced_sampling_is_known(several: bool):
+    """Of each fold: heads take it out of their logits, so that probabilities are those of the classes as they come."""
+    rng = np.random.default_rng(0)
+    common = rng.random(3000) < 0.2
+    rare = common & (rng.random(3000) < 0.3)
+    targets = np.stack([common, rare] if several else [~common, common & ~rare, rare], axis=1)
+    x, parts = rng.normal(size=(3000, 4)).astype(np.float16), folds_of(3000, 5)
+    parts[0, :1000] = np.where(rare[:1000], UNUSED, parts[0, :1000])  # a fold with fewer of a class than others
+    problem = problem_of(x, targets, parts, several=several, balanced_sampling=True)
+    drawn = draw_batch(problem.groups, 200_000, jnp.float32(0), jnp.float32(0), 1, key=jax.random.key(0))
+    chances = draw_chances(problem.groups)
+    assert chances.sum() == pytest.approx(1, abs=1e-6)
+    assert (chances[:3000] > 0).tolist() == (parts == TRAIN).any(axis=0).tolist() and not chances[3000:].any()
+    for fold in parts[[0, 3]]:
+        trained, rows = fold == TRAIN, np.asarray(drawn.rows)
+        seen, natural = targets[rows[trained[rows]]].mean(axis=0), targets[trained].mean(axis=0)
+        absence, presence = _sampling_weights(targets[trained], chances[:3000][trained], False)
+        np.testing.assert_allclose(presence, seen / natural, rtol=0.05)
+        np.testing.assert_allclose(absence, (1 - seen) / (1 - natural), rtol=0.05)
 
 
 def test_a_latent_augmentation_is_of_the_tile_and_not_of_its_view():

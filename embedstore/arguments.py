@@ -87,6 +87,8 @@ def _check(argument: str, kind: Any, where: str, *, optional: bool) -> Check:
     def check(of: Any, value: Any) -> Any:
         if (value is None and optional) or isinstance(value, Mapping):
             return typed(value, kind, where) if isinstance(value, Mapping) and not _takes(kind, Mapping) else value
+        if type(value) is int and _takes(kind, int):
+            return value  # one of more than 64 bits is told by what takes it
         if named is not None:
             value = _names(of, value, named, where)
         return typed((value,) if listed and isinstance(value, str) else value, kind, where)

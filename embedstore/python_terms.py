@@ -6,8 +6,10 @@ import re
 CALLS = {
     "compact": "store.compact({})",
     "encode-slides": "collection.encode_slides({})",
+    "encode-slides --list": "embedstore.encoders.published_encoders()",
     "evaluate": "store.evaluate({})",
     "export": "store.export({})",
+    "export --layout": "store.export_layout({})",
     "extractors": "embedstore.list_extractors()",
     "fit-augmenter": "store.fit_augmenter({})",
     "fit-head": "store.fit_head({})",
@@ -15,7 +17,9 @@ CALLS = {
     "import": "store.import_features({})",
     "index": "collection.update_index({})",
     "ingest": "store.ingest({})",
+    "ingest --dry-run": "store.estimate_ingest({})",
     "label export": "store.labels.export({})",
+    "label export --format": "store.labels.export_benchmark({})",
     "label history": "store.labels.history({})",
     "label import": "store.labels.read({})",
     "label ls": "store.labels",
@@ -37,13 +41,18 @@ CALLS = {
     "token revoke": "store.tokens.revoke(name)",
     "zero-shot": "store.zero_shot_head({})",
 }
+#: Flags that choose another call, and are no argument of it.
+CHOOSE = ("dry-run", "list", "tiles")
 #: What a call takes first.
 POSITIONAL = {
     "export": "path",
+    "export --layout": "folder",
     "fit-head": "task",
     "import": "folder",
     "ingest": "slides",
+    "ingest --dry-run": "slides",
     "label export": "out",
+    "label export --format": "out",
     "label import": "files",
     "zero-shot": "task, classes",
 }
@@ -98,16 +107,15 @@ def python_terms(message: str) -> str:
     """What the flags and commands of a message are in Python; "" where it names none."""
     terms = []
     for command, rest in re.findall(_COMMAND, message):
-        command += " --tiles" * ("--tiles" in rest)
-        command += next(
-            (f" --{what}" for what in ("views", "column", "encoding") if command == "rm" and f"--{what}" in rest), ""
-        )
+        special = (f"{command} {flag}" for flag in re.findall(r"--[a-z-]+", rest))
+        command = next(filter(CALLS.__contains__, special), command)
         call = CALLS.get(command)
         if call is not None:
-            implied = (*IMPLIED, *["collection"] * call.startswith("collection."))
+            own = command.partition(" --")[2]  # the flag that chose this call, unless it is an argument of it
+            implied = [*IMPLIED, *["collection"] * call.startswith("collection."), *[own] * (own in CHOOSE)]
             keywords = [_keyword(*flag) for flag in re.findall(_FLAG, rest) if flag[0] not in implied]
             if "--store" in rest:
-                call = call.replace("store.", "embedstore.create(path).")
+                call = re.sub(r"^store\.", "embedstore.create(path).", call)
             terms.append(call.format(", ".join([*filter(None, [POSITIONAL.get(command)]), *keywords])))
     for flag, value in re.findall(_FLAG, re.sub("`[^`]*`", "", message)):
         if flag == "slide":

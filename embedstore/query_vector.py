@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from embedstore.errors import QueryError, VectorError
 from embedstore.text_files import decode_text, read_file
+from embedstore.typed_values import shown
+from embedstore.uris import exists_or_remote
 
 _LARGEST_BYTES = 1 << 26  # a vector has some kilobytes
 #: What NumPy raises over the header of a damaged file, and JSON over a thousand brackets.
@@ -70,11 +72,45 @@ def whole_number(value: Any, name: str) -> int:
 
 
 def numbers_of(values: NDArray[Any] | Sequence[Any]) -> NDArray[Any]:
-    """A list of numbers that a user gave as a query; raises QueryError where its rows have several lengths."""
+    """A list of numbers that a user gave as a query.
+
+    Raises:
+        QueryError: its rows have several lengths; it holds text, or is a picture.
+    """
     try:
-        return np.asarray(values)
+        numbers = np.asarray(values)
     except ValueError as error:
         raise QueryError(f"the list to search by is no vector: {error}; expected one list of numbers") from error
+    if numbers.dtype.kind in "US":
+        raise no_query(values)
+    if numbers.dtype == np.uint8 and numbers.ndim == 3:
+        raise QueryError(
+            f"an array of uint8 {numbers.shape} is a picture, not a vector; search by collection.query_by_image(array)"
+        )
+    return numbers
+
+
+def existing_file(path: str | Path) -> Path:
+    """The path of an image or vector to search by, which may be an address.
+
+    Raises:
+        QueryError: there is no such file.
+    """
+    if not exists_or_remote(path):
+        raise QueryError(
+            f"there is no file {str(path)!r} to search by; expected an image or a vector, a tile's id, or "
+            "(slide, x, y) for a place on a slide; collection.similar_slides(slide) finds slides like a slide"
+        )
+    return Path(path)
+
+
+def no_query(given: Any) -> QueryError:
+    """The error over something that cannot be searched by."""
+    picture = "; search by a picture with collection.query_by_image(array)" if hasattr(given, "getpixel") else ""
+    return QueryError(
+        f"a {type(given).__name__} cannot be searched by, {shown(given)}; expected a tile's id, a row with a tile_id, "
+        f"(slide, x, y), a vector, the path of an image or a vector, or a Query{picture}"
+    )
 
 
 def _one_row(values: NDArray[Any], name: str) -> NDArray[np.floating]:

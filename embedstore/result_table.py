@@ -1,9 +1,10 @@
 """Tables that the Python API returns, Arrow inside; and how notebooks and terminals show results."""
 
+import operator
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from html import escape
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 import pyarrow as pa
 
@@ -34,8 +35,25 @@ class Table:
         """The rows as dictionaries."""
         return iter(self._table.to_pylist())
 
-    def __getitem__(self, column: str) -> list[Any]:
-        """The values of a column."""
+    @overload
+    def __getitem__(self, column: SupportsIndex) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, column: str | slice) -> list[Any]: ...
+
+    def __getitem__(self, column: str | slice | SupportsIndex) -> Any:
+        """The values of a column, by its name; a row as a dictionary, by its number; or a slice of the rows.
+
+        Raises:
+            KeyError, IndexError: there is no such column or row.
+        """
+        if isinstance(column, slice):
+            return self._table.take(list(range(len(self))[column])).to_pylist()
+        if isinstance(column, SupportsIndex):
+            number = operator.index(column)
+            if not -len(self) <= number < len(self):
+                raise IndexError(f"no row {number}; the table has {len(self)}, counted from 0")
+            return self._table.slice(number % len(self), 1).to_pylist()[0]
         if column not in self.column_names:
             raise KeyError(f"no column {column!r}; the table has {', '.join(self.column_names)}")
         return self._table[column].to_pylist()

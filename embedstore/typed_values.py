@@ -5,7 +5,7 @@ import functools
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
@@ -19,6 +19,7 @@ _EXPECTED: dict[Any, str] = {
 }  # fmt: skip
 _LONGEST_INT = 1 << 63
 _SHOWN = 80  # letters of a value in a message
+_CLOSE, _MOST_COMPARED = 5, 10_000  # names in a message, and most that are compared letter by letter: 0.1 s
 
 
 def typed(value: Any, kind: Any, where: str) -> Any:
@@ -42,6 +43,14 @@ def guess(names: Iterable[str], known: Iterable[str]) -> str:
     known = list(known)
     near = [match for name in names if name not in known for match in get_close_matches(name.lower(), known, 1, 0.65)]
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def close_names(name: str, known: Collection[str]) -> str:
+    """'; close names: A, B' with the known names that hold one that is not, or are like it; '' where there are none."""
+    near = [each for each in sorted(known) if name.lower() in each.lower()]
+    near += get_close_matches(name, known, _CLOSE) if len(known) < _MOST_COMPARED else []
+    close = list(dict.fromkeys(near))[:_CLOSE]
+    return f"; close names: {', '.join(close)}" if close else ""
 
 
 def shown(value: Any) -> str:
@@ -98,7 +107,7 @@ def _expected(kind: Any, value: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join(_expected(part, value) for part in parts if part is not NoneType)
     if origin is Literal:
-        return f"one of {', '.join(map(str, parts))}"
+        return f"one of {', '.join(parts)}" if len(parts) > 1 else repr(parts[0])
     if origin in (tuple, Sequence):
         return f"a list, each {_expected(parts[0], value)}"
     if kind is str and isinstance(value, str):

@@ -11,7 +11,7 @@ from functools import cache
 import pytest
 
 import embedstore.api as api
-from embedstore import config
+from embedstore import config, encoders
 from embedstore.access_config import AccessConfig
 from embedstore.errors import EmbedStoreError, SlideNotFoundError
 from embedstore.export import ExportRequest
@@ -54,6 +54,9 @@ CSS = {"accent", "card", "ink", "line", "paper"}
         ("`embedstore ingest … --views 4` makes them", "store.ingest(slides, views=4)"),
         ("`embedstore ingest SLIDES --store PATH` makes one", "embedstore.create(path).ingest(slides)"),
         ("`embedstore map --collection c` makes it", "collection.make_map()"),
+        ("`embedstore encode-slides --list` shows them", "embedstore.encoders.published_encoders()"),
+        ("`embedstore ingest SLIDES --dry-run` tells", "store.estimate_ingest(slides)"),
+        ("`embedstore export --store s --layout parquet`", "embedstore.create(path).export_layout(folder, layout=…)"),
         ("`embedstore status` lists them; `embedstore status` too", "store.status"),
         ("`ray start --head`, or leave --address out", "execution={'address': …}"),
         ("`embedstore rm --encoding c/mean` removes it", "collection.remove_encoding(encoder=…)"),
@@ -119,3 +122,32 @@ def test_every_command_of_a_message_has_a_call():
         for found in re.findall(r"`embedstore ([a-z-]+(?: (?:import|export|ls|history|undo|create|revoke)\b)?)", text)
     }
     assert commands and commands <= CALLS.keys() | {"doctor", "serve"}, commands - CALLS.keys()
+
+
+#: {what a term begins with: what has its call}.
+OBJECTS = {
+    "store": api.Store,
+    "embedstore.create(path)": api.Store,
+    "store.labels": api.Labels,
+    "store.tokens": api.Tokens,
+    "collection": api.Collection,
+    "head": api.Head,
+    "embedstore": api,
+    "embedstore.encoders": encoders,
+}
+
+
+def test_every_call_that_a_message_names_takes_what_the_message_gives_it():
+    terms = {term for text in _texts() for term in python_terms(text).split("; ") if term.endswith(")")}
+    called = 0
+    for term in sorted(terms):
+        named, given = re.fullmatch(r"(.+?)\(((?:[^()]|\([^()]*\))*)\)", re.sub(r"\{.*?\}", "…", term)).groups()
+        if (path := named.rpartition("."))[0] not in OBJECTS:
+            continue
+        call = getattr(OBJECTS[path[0]], path[2])
+        parameters = inspect.signature(call).parameters
+        further = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        keywords = set(re.findall(r"(\w+)=", given))
+        assert further or keywords <= parameters.keys(), term
+        called += 1
+    assert called > 10

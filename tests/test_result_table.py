@@ -1,5 +1,6 @@
 """Tables of the Python API."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -16,6 +17,11 @@ def test_rows_come_in_every_shape():
     assert pa.table(table).equals(ROWS)  # as polars and DuckDB take it, through the Arrow C stream
     with pytest.raises(KeyError, match="no column 'slid'; the table has slide, share"):
         table["slid"]
+    assert table[0] == table[-2] == ROWS.to_pylist()[0] and table[np.int64(1)] == ROWS.to_pylist()[1]
+    assert table[:1] == ROWS.to_pylist()[:1] and table[::-1] == ROWS.to_pylist()[::-1]
+    for number in (2, -3):
+        with pytest.raises(IndexError, match=f"no row {number}; the table has 2, counted from 0"):
+            table[number]
 
 
 def test_polars_takes_it():

@@ -16,7 +16,7 @@ from embedstore.api.warm import Warm
 from embedstore.arguments import checks_arguments
 from embedstore.collection_summary import TILE_COLUMNS, CollectionSummary
 from embedstore.config import TilingConfig
-from embedstore.errors import ConfigError
+from embedstore.errors import ConfigError, SlideNotInStoreError
 from embedstore.progress import OnProgress
 from embedstore.progress_bar import progress_bar
 from embedstore.quantities import human_bytes
@@ -398,10 +398,14 @@ class Collection:
         from embedstore.search import similar_encoded_slides, similar_slides
 
         only = {"where": where, "exclude_same_patient": exclude_same_patient}
-        if encoder is None:
-            rows = similar_slides(self._tables, self._table, slide_id, k=k, **only)  # type: ignore[arg-type]
-        else:
-            rows = similar_encoded_slides(self._tables, self._table, slide_id, encoder, k=k, **only)  # type: ignore[arg-type]
+        try:
+            if encoder is None:
+                rows = similar_slides(self._tables, self._table, slide_id, k=k, **only)  # type: ignore[arg-type]
+            else:
+                rows = similar_encoded_slides(self._tables, self._table, slide_id, encoder, k=k, **only)  # type: ignore[arg-type]
+        except SlideNotInStoreError:
+            self._tables.ledger.resolve_slides(slides=[slide_id])  # where the store has no such slide, it names others
+            raise
         return Table(rows, title=f"slides like {slide_id}")
 
     def filter_columns(self) -> dict[str, str]:

@@ -18,10 +18,17 @@ def fit_config(config: "FitConfig | None", settings: Mapping[str, Any]) -> "FitC
         fields.setdefault("level", "slide")
     if config is None and "model" in fields:
         fields.setdefault("level", "tile" if fields["model"] in TILE_MODELS else "slide")
+    if isinstance(fields.get("split"), str):
+        fields["split"] = {"kind": fields["split"]}
     if fields.get("augment") is not None:
         policies = fields["augment"]
         policies = list(policies) if isinstance(policies, list | tuple) else [policies]
         fields["augment"] = tuple(
-            build_config(AugmentConfig, policy) if isinstance(policy, Mapping) else policy for policy in policies
+            AugmentConfig()
+            if policy == "none"
+            else build_config(AugmentConfig, policy)
+            if isinstance(policy, Mapping)
+            else policy
+            for policy in policies
         )
     return build_config(FitConfig, config, **fields)

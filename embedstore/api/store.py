@@ -367,8 +367,8 @@ class Store:
             where: SQL over the slides' columns; only slides that it holds for.
             replace: Replace a head of the same name.
             on_progress: See `embedstore.progress`; a progress bar when None.
-            settings: Fields of `FitConfig`, such as model="mlp", positive="tumour", split={"folds": 10},
-                augment={"views": 0.5} or augment="search".
+            settings: Fields of `FitConfig`, such as model="mlp", positive="tumour", split={"folds": 10} or "holdout",
+                augment={"views": 0.5}, "search" or "none".
         Raises:
             TaskNotFoundError, LabelError: there are no labels of the task, or they cannot be used.
             SplitError: the patients cannot be split that way.

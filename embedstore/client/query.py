@@ -12,7 +12,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedstore.errors import QueryError
-from embedstore.query_vector import FORMATS, given_vector, numbers_of, unit_vector, whole_number
+from embedstore.query_vector import (
+    FORMATS,
+    existing_file,
+    given_vector,
+    no_query,
+    numbers_of,
+    unit_vector,
+    whole_number,
+)
 from embedstore.tables.query_table import given_queries, signed_ids
 
 
@@ -79,16 +87,13 @@ def as_example(given: Any, *, collection: str) -> dict[str, Any] | Path:
     if isinstance(given, Mapping) and "tile_id" in given:
         return {"tile_id": str(whole_number(given["tile_id"], "the row's tile_id"))}
     if isinstance(given, str | Path):
-        path = Path(given)
+        path = existing_file(given)
         return vector_example(path, collection=collection) if path.suffix.lower() in FORMATS else path
     if isinstance(given, tuple) and len(given) == 3 and isinstance(given[0], str):
         return {"slide_id": given[0], "x": whole_number(given[1], "x"), "y": whole_number(given[2], "y")}
     if isinstance(given, np.ndarray | Sequence):
         return vector_example(numbers_of(given), collection=collection)
-    raise QueryError(
-        f"a {type(given).__name__} cannot be searched by; expected a tile's id, (slide, x, y), a vector, the path of "
-        "an image or a vector, or a Query"
-    )
+    raise no_query(given)
 
 
 def vector_example(source: NDArray[Any] | str | Path, *, collection: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from embedstore.store.schema import LANCE_COLUMNS, OUTCOMES, SLIDES, unusable_co
 from embedstore.store.sql import sql_in, sql_string
 from embedstore.store.store_format import stated_format, statement
 from embedstore.store.table import Caches, Table, now
+from embedstore.typed_values import close_names
 
 #: The table `slides` states the format of the store.
 _SLIDES = SLIDES.with_metadata(statement())
@@ -176,10 +177,8 @@ class Ledger:
         ids = self.slide_ids()
         for slide_id in slides:
             if slide_id not in ids:
-                close = [name for name in sorted(ids) if slide_id.lower() in name.lower()][:5]
-                hint = f"; close names: {', '.join(close)}" if close else ""
                 raise SlideNotInStoreError(
-                    f"no slide {slide_id!r} in {self._uri}{hint}; `embedstore status` lists them"
+                    f"no slide {slide_id!r} in {self._uri}{close_names(slide_id, ids)}; `embedstore status` lists them"
                 )
         resolved = set(slides)
         for patient in patients:

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Set
 from pathlib import Path
 
-from embedstore.errors import StoreError, StoreNotFoundError, TileNotFoundError
+from embedstore.errors import CollectionNotFoundError, StoreError, StoreNotFoundError, TileNotFoundError
 from embedstore.store.access_log import AccessLog
 from embedstore.store.collection import LARGEST_TILE_ID, PREFIX, Collection, collection_names
 from embedstore.store.collection_map import CollectionMap, mapped_collections
@@ -136,7 +136,13 @@ class Store:
                 )
             name = names[0]
         collection = Collection(self.uri, name, self._caches)
-        collection.dataset()
+        try:
+            collection.dataset()
+        except CollectionNotFoundError as error:
+            known = ", ".join(self.collection_names()) or "none yet"
+            raise CollectionNotFoundError(
+                f"no collection {name!r} in {self.uri}; it has {known}; `embedstore ls` shows what they hold"
+            ) from error
         return collection
 
     def table_name(self, collection: str) -> str:

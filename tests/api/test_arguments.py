@@ -8,11 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import embedstore
 from embedstore import api, client
-from embedstore.errors import ConfigError, SlideNotFoundError
+from embedstore.errors import CollectionNotFoundError, ConfigError, QueryError, SlideNotFoundError, SlideNotInStoreError
 from embedstore.progress import no_progress
+from heads.config import AugmentConfig
 from tests.heads.scene import make_store
 
 FACES = (
@@ -136,3 +138,33 @@ def test_pictures_take_rows_of_any_table_and_say_what_else_they_were_given(store
     for rows in (frame, collection.tiles(limit=2), collection.tiles(limit=2).to_pylist()):
         with pytest.raises(SlideNotFoundError):  # the scene has no files: its rows were understood
             collection.pictures(rows)  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_searched_by_is_said(store: embedstore.Store):
+    collection = store.collection()
+    for given, told in (
+        ("s00.svs", r"there is no file 's00\.svs' .*\(slide, x, y\) for a place .*similar_slides\(slide\)"),
+        (("s00.svs", 1200), r"a tuple cannot be searched by, \('s00\.svs', 1200\); expected a tile's id"),
+        (np.zeros((8, 8, 3), np.uint8), r"is a picture, not a vector; search by collection\.query_by_image"),
+        (Image.new("RGB", (8, 8)), r"an? Image cannot be searched by, .*query_by_image\(array\)"),
+        (None, "a NoneType cannot be searched by"),
+    ):
+        with pytest.raises(QueryError, match=told):
+            collection.search(given)
+
+
+def test_names_that_there_are_not_come_with_those_that_there_are(store: embedstore.Store):
+    with pytest.raises(CollectionNotFoundError, match=r"no collection 'toys' in .*; it has toy; `embedstore ls`"):
+        store.collection("toys")
+    for call in (store.collection().similar_slides, store.slide):
+        with pytest.raises(SlideNotInStoreError, match=r"no slide 's0l\.svs' in .*; close names: .*s01\.svs"):
+            call("s0l.svs")
+
+
+def test_a_split_and_no_augmentation_are_named_as_on_the_command_line(store: embedstore.Store):
+    head = store.fit_head(
+        "tissue", name="plain", split="holdout", augment="none", bootstrap=50, on_progress=no_progress
+    )
+    assert head.record.config.split.kind == "holdout" and head.record.config.augment == (AugmentConfig(),)
+    with pytest.raises(ConfigError, match=r"augment is \('mixupp',\); expected AugmentConfig or 'search' or a list"):
+        store.fit_head("tissue", name="other", augment="mixupp", on_progress=no_progress)

@@ -364,7 +364,7 @@ def test_an_unusable_query_is_reported(store: Store, tiles, tmp_path: Path):
         ((1 << 64,), TileNotFoundError, "signed 64-bit"),
         ((tile, "--not", 12345), TileNotFoundError, "no tile 12345 in"),
         (("--slide", "a.svs", "--at", 99999, 5), TileNotFoundError, "has no tile at 99999, 5 .* its 12 tiles lie in"),
-        (("--slide", "x.svs"), SlideNotInStoreError, "no tile of slide 'x.svs'"),
+        (("--slide", "x.svs"), SlideNotInStoreError, "no slide 'x.svs' in "),
         (("--vector", tmp_path / "none.npy", "--exclude-same", "slide"), QueryError, "cannot be read: No such file"),
     ):
         with pytest.raises(error, match=said):

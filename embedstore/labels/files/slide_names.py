@@ -1,10 +1,10 @@
 """Finding the slide of a store that a name or a label file means."""
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from embedstore.errors import SlideNotInStoreError
+from embedstore.typed_values import close_names
 
 SUFFIXES = (".gz", ".zip", ".geojson", ".json", ".xml")
 SUGGESTED = 5  # names in an error
@@ -63,8 +63,5 @@ class SlideNames:
     def _why(self, name: str, candidates: list[str]) -> str:
         if candidates:
             return f"{name!r} may be any of the slides {', '.join(candidates[:SUGGESTED])}"
-        similar = [slide for slide in self._ids if name.lower() in slide.lower()]
-        similar += difflib.get_close_matches(name, self._ids, n=SUGGESTED) if len(self._ids) < 10_000 else []
-        close = list(dict.fromkeys(similar))[:SUGGESTED]
-        hint = f"; close names: {', '.join(close)}" if close else "; `embedstore status` lists the slides"
+        hint = close_names(name, self._ids) or "; `embedstore status` lists the slides"
         return f"no slide of the store is called {name!r}{hint}"

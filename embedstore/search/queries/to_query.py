@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from embedstore.errors import QueryError
-from embedstore.query_vector import FORMATS, numbers_of, whole_number
+from embedstore.query_vector import FORMATS, existing_file, no_query, numbers_of, whole_number
 from embedstore.search.queries.image_query import image_query
 from embedstore.search.queries.query import Query
 from embedstore.search.queries.tile_query import place_query, tile_query
@@ -39,7 +38,7 @@ def to_query(
     if isinstance(example, Mapping) and "tile_id" in example:
         return tile_query(store, collection, whole_number(example["tile_id"], "the row's tile_id"), tile_of=tile_of)
     if isinstance(example, (str, Path)):
-        path = Path(example)
+        path = existing_file(example)
         if path.suffix.lower() in FORMATS:
             return vector_query(collection, path)
         return image_query(store, collection, path)
@@ -49,7 +48,4 @@ def to_query(
         )
     if isinstance(example, (np.ndarray, Sequence)):
         return vector_query(collection, numbers_of(example))
-    raise QueryError(
-        f"a {type(example).__name__} cannot be searched by; expected a tile's id, (slide, x, y), a vector, the path of "
-        "an image or a vector, or a Query"
-    )
+    raise no_query(example)

@@ -175,7 +175,7 @@ class Head(ShownHead):
     @property
     def has_predicted(self) -> bool:
         """Whether the store has predictions of it."""
-        return self._tables.predictions(self.name).exists()
+        return self._tables.predictions(self.name).is_there()
 
     @property
     def predictions(self) -> Table:

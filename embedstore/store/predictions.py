@@ -15,6 +15,7 @@ from embedstore.store.derived_table import DerivedTable
 from embedstore.store.prediction_schema import PredictionFacts, predictions_schema, read_facts
 from embedstore.store.schema import check_collection_name
 from embedstore.store.sql import sql_in
+from embedstore.store.stored_models import Heads
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +50,23 @@ class Predictions(DerivedTable):
         """Which head made the rows, and from what.
 
         Raises:
-            PredictionsNotFoundError: there is no such table.
+            PredictionsNotFoundError: there is no such table, or it is of an earlier head of that name.
         """
         self._require()
+        return self._facts()
+
+    def _facts(self) -> PredictionFacts:
+        """The facts of a table that exists, whatever the head is by now."""
         return read_facts(self._table.open().schema, self.name)
+
+    def is_there(self) -> bool:
+        """Whether there are predictions of the head as it is now: those of one that was replaced do not count."""
+        return self.exists() and not self._is_outdated()
+
+    def _is_outdated(self) -> bool:
+        """Whether the store has another head of that name than the one that made the rows."""
+        digest = Heads(self._store_uri).digest(self.head)
+        return digest is not None and digest != self._facts().head_digest
 
     def schema(self) -> pa.Schema:
         """The columns; errors as in `facts`."""
@@ -93,7 +107,7 @@ class Predictions(DerivedTable):
             slides: Only rows of these slides; of all when None.
             columns: Columns of the result; all when None.
         Raises:
-            PredictionsNotFoundError: there is no such table.
+            PredictionsNotFoundError: as in `facts`.
             ConfigError: `where` cannot be understood.
         """
         self._require()
@@ -118,6 +132,11 @@ class Predictions(DerivedTable):
             raise PredictionsNotFoundError(
                 f"head {self.head!r} has no {what} in {self._store_uri}; "
                 f"`embedstore predict --head {self.head}` makes them"
+            )
+        if self._is_outdated():
+            raise PredictionsNotFoundError(
+                f"the {self.kind} of head {self.head!r} in {self._store_uri} are of an earlier head of that name, "
+                f"which was replaced since; `embedstore predict --head {self.head}` makes those of this one"
             )
 
     # -- writing ----------------------------------------------------------------------------
@@ -158,10 +177,10 @@ class Predictions(DerivedTable):
         if not self.exists():
             return None
         stored = self.slides()
-        if not self.facts().same_head(facts):
+        if not self._facts().same_head(facts):
             log.warning(
                 "%s of %d slide(s) by another version of head %s (%s) are replaced",
-                self.kind, len(stored), self.head, self.facts().head_digest,
+                self.kind, len(stored), self.head, self._facts().head_digest,
             )  # fmt: skip
             return None
         return None if stored.keys() <= slides else sorted(stored.keys() & slides)

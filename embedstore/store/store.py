@@ -187,8 +187,8 @@ class Store:
         return Predictions(self.uri, head, kind=kind)
 
     def prediction_names(self) -> list[str]:
-        """The heads that have predictions."""
-        return [head for head in predicted_heads(self.tables()) if self.predictions(head).exists()]
+        """The heads that have predictions, as they are now."""
+        return [head for head in predicted_heads(self.tables()) if self.predictions(head).is_there()]
 
     def prediction_tables(self) -> list[Predictions]:
         """The tables of predictions and of attention, of every head."""

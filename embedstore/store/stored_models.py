@@ -70,6 +70,11 @@ class NamedTable(Generic[Row]):
             )
         return self._read(rows[0])
 
+    def digest(self, name: str) -> str | None:
+        """The digest of a row; None where there is none of that name."""
+        rows = self._table.rows(where=f"name = {sql_string(name)}", columns=["digest"])
+        return str(rows[0]["digest"]) if rows else None
+
     def require_free(self, name: str, *, replace: bool = False) -> str:
         """Return a name that a new row may have.
 

@@ -14,11 +14,14 @@ from embedstore.errors import (
     HeadMismatchError,
     HeadNotFoundError,
     LabelError,
+    PredictionsNotFoundError,
     SlideNotInStoreError,
     SplitError,
     TaskNotFoundError,
     VectorError,
 )
+from embedstore.export import export_scope
+from embedstore.search.filters import filter_columns, select_tiles
 from embedstore.store import Collection, Label, Store
 from embedstore.store.compaction import compact
 from embedstore.store.removal import remove_slides
@@ -245,6 +248,30 @@ def test_predictions_are_the_heads_probabilities(fitted_store: Store):
     np.testing.assert_allclose(found.loc[tiles.index, "p_tumour"], probabilities[:, 1], rtol=1e-5)
     threshold = stored.record["thresholds"]["tumour"]
     assert ((found["p_tumour"] >= threshold) == (found["label"] == "tumour")).all()
+
+
+def test_predictions_of_a_head_that_was_replaced_are_not_those_of_the_new_one(tmp_path: Path):
+    store = make_store(tmp_path)
+    collection, where = store.collection(), '"a-head".p_tumour >= 0'
+    fit(store)
+    predict(store, "a-head")
+    fit(store)
+    assert store.predictions("a-head").is_there(), "the same head again"
+    assert len(select_tiles(store, collection, where).tile_ids) == 480
+    fit(store, c=(1e-5,))
+    assert not store.predictions("a-head").is_there() and store.prediction_names() == []
+    assert not any("a-head" in name for name in filter_columns(store, collection))
+    for read in (
+        store.predictions("a-head").facts,
+        store.predictions("a-head").table,
+        lambda: export_scope(store, head="a-head"),
+        lambda: select_tiles(store, collection, where),
+    ):
+        with pytest.raises(PredictionsNotFoundError, match="of an earlier head of that name, which was replaced since"):
+            read()
+    predict(store, "a-head", slides=["s00.svs"])
+    assert store.predictions("a-head").slides() == {"s00.svs": 40}, "none of the earlier ones are left"
+    assert len(select_tiles(store, collection, where).tile_ids) == 40
 
 
 def test_predicting_some_slides_leaves_the_others(fitted_store: Store):

@@ -143,7 +143,7 @@ def export_scope(
 def _attention(store: Store, facts: PredictionFacts) -> Predictions | None:
     """Attention of a head for slides or patients; None where it is missing or of an older version of the head."""
     attention = store.predictions(facts.head, "attention")
-    kept = facts.level != "tile" and attention.exists() and attention.facts().head_digest == facts.head_digest
+    kept = facts.level != "tile" and attention.is_there() and attention.facts().head_digest == facts.head_digest
     return attention if kept else None
 
 

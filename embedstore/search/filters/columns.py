@@ -117,7 +117,7 @@ class Columns:
     def _of_head(self, head: str) -> list[Column]:
         """A head's predictions and attention; nothing where it is of another collection."""
         predictions = self._store.predictions(head)
-        if not predictions.exists() or (facts := predictions.facts()).collection != self._collection.name:
+        if not predictions.is_there() or (facts := predictions.facts()).collection != self._collection.name:
             return []
         per_slide = facts.level != "tile"
         kinds = {"label": pa.string()} | dict.fromkeys(facts.columns.values(), pa.float32())
@@ -133,7 +133,7 @@ class Columns:
 
     def _has_attention(self, facts: PredictionFacts) -> bool:
         attention = self._store.predictions(facts.head, "attention")
-        return attention.exists() and attention.facts().head_digest == facts.head_digest
+        return attention.is_there() and attention.facts().head_digest == facts.head_digest
 
     def __iter__(self) -> Iterator[Column]:
         """All columns: of tiles, slides, labels, heads."""

@@ -1,5 +1,7 @@
 """Frozen networks and fixed features that turn tiles into embeddings; the only home of torch."""
 
+import os
+
 from embedstore.extractors.catalogue import CatalogueEntry, catalogue
 from embedstore.extractors.config import ExtractorConfig
 from embedstore.extractors.custom import CustomNetwork
@@ -26,3 +28,7 @@ __all__ = [
     "read_extractors",
     "release_memory",
 ]
+
+#: Threads of torch sleep while they wait for each other (OpenMP, read when torch is imported). By default they spin,
+#: and where other programs have the cores, for one that is not running: 10 to 30 times the CPU time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import Any
 
@@ -68,14 +70,15 @@ class StainTexture(TorchExtractor):
         return {**super().record(), **facts, "shrink": self.shrink}
 
     def forward(self, tiles: Tensor) -> Tensor:
-        chunk = len(tiles) if tiles.is_cuda else CHUNK_TILES
-        with torch.inference_mode():
-            return torch.cat([self._standardised(part) for part in tiles.split(chunk)])
+        if tiles.is_cuda:
+            return self._standardised(tiles)
+        return torch.cat(map_on_threads(self._standardised, tiles.split(CHUNK_TILES)))
 
     def features(self, tiles: Tensor) -> Tensor:
         """The features before standardisation, (n, dim) float32."""
         return texture_features(separate_stains(tiles, self._matrix, shrink=self.shrink))
 
+    @torch.inference_mode()
     def _standardised(self, tiles: Tensor) -> Tensor:
         deviations = (self.features(tiles) - self._centre) * self._scale[0]
         return (deviations.clamp_(-MAX_DEVIATIONS, MAX_DEVIATIONS) * self._scale[1]).to(torch.float16)
@@ -89,3 +92,19 @@ def _standardisation(constants: dict[str, list[float]]) -> tuple[Tensor, Tensor]
     centre = torch.tensor(constants["mean"])
     # About unit length for a typical tile, so that no value comes near the ends of float16.
     return centre, torch.stack([1 / torch.tensor(constants["std"]), weights])
+
+
+def map_on_threads(work: Callable[[Tensor], Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
+    """`[work(part) for part in parts]`, each part by one of the threads that torch may use in this process.
+
+    For work of many small operations: the threads of one operation would spend longer on meeting than on the work.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or len(parts) == 1:
+        return [work(part) for part in parts]
+    torch.set_num_threads(1)  # of the threads that begin now
+    try:
+        with ThreadPoolExecutor(min(threads, len(parts))) as pool:
+            return list(pool.map(work, parts))
+    finally:
+        torch.set_num_threads(threads)

@@ -1,7 +1,9 @@
 """Ctrl-C during a run: the first asks it to stop, the second ends it, and afterwards it means what it meant before."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,14 +12,21 @@ from actors.interruption import stop_on_interrupt
 from embedstore.progress import Progress
 
 
+@contextlib.contextmanager
+def heard(number: signal.Signals) -> Iterator[None]:
+    """A signal that is not ignored, also where the tests were started by `nohup`."""
+    before = signal.signal(number, signal.default_int_handler)
+    yield
+    signal.signal(number, before)
+
+
 @pytest.mark.parametrize(
     ("number", "second"),
     [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit), (signal.SIGHUP, SystemExit)],
 )
 def test_the_first_signal_asks_to_stop_and_the_second_interrupts(number: signal.Signals, second: type[BaseException]):
-    before = signal.getsignal(number)
     reports: list[Progress] = []
-    with stop_on_interrupt(reports.append) as should_stop:
+    with heard(number), stop_on_interrupt(reports.append) as should_stop:
         assert not should_stop()
         signal.raise_signal(number)
         assert should_stop()
@@ -27,7 +36,15 @@ def test_the_first_signal_asks_to_stop_and_the_second_interrupts(number: signal.
         with pytest.raises(second) as ended:
             signal.raise_signal(number)
         assert getattr(ended.value, "code", None) in (None, 128 + number)
-    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_handlers_are_restored(number: signal.Signals):
+    with heard(number):
+        before = signal.getsignal(number)
+        with stop_on_interrupt():
+            assert signal.getsignal(number) is not before
+        assert signal.getsignal(number) is before
 
 
 def test_handlers_are_restored_after_an_error():

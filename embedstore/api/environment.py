@@ -138,14 +138,26 @@ def _hub() -> Check:
 
 def _store(uri: str) -> Check:
     from embedstore.access_errors import access_error
-    from embedstore.errors import EmbedStoreError
+    from embedstore.errors import AccessError, EmbedStoreError
     from embedstore.store import Store
+    from embedstore.store.location import require_writable
+    from embedstore.store.missing_files import missing_files
 
     try:
         tables = Store.open(uri)
         names = tables.collection_names()
         tables.ledger.slide_schema()  # fails where a column keeps the slides from being read
         found = ", ".join(f"{name} ({len(tables.collection(name))} tiles)" for name in names) or "no collection yet"
+        if missing := missing_files(tables.uri):
+            found = (
+                f"{len(missing)} file(s) of the newest versions of its tables are missing, such as {missing[0]}; was "
+                "it copied while somebody wrote to it? Copy it again, or restore a backup"
+            )
+            return Check(name="store", ok=False, found=f"{tables.uri}: {found}")
+        try:
+            require_writable(tables.uri)
+        except AccessError as error:
+            found += f"; it can be read only: {error}"
     except (EmbedStoreError, OSError) as error:
         return Check(name="store", ok=False, found=str(access_error(error) or error))
     return Check(name="store", ok=True, found=f"{tables.uri}: {found}")

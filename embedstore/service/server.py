@@ -33,9 +33,11 @@ def serve(store_uri: str, config: ServiceConfig, *, on_start: Callable[[str, str
     Raises:
         StoreNotFoundError: nothing there was written by embedstore.
         ConfigError: the address cannot be listened on.
+        AccessError: the store can only be read, so that nobody's looks could be recorded.
     """
     _share_arenas()
     app = create_app(store_uri, config)
+    app.state.service.access_log.require_writable()
     listening = _bound(config.host, config.port)
     if on_start is not None:
         on_start(url_of(listening), app.state.service.authenticator.who())

@@ -312,7 +312,8 @@ class Visible:
             project = self._project
         except NotAllowedError as error:
             return str(error)
-        text = without_paths(text.replace(self.service.tables.uri, "the store"))
+        uri = self.service.tables.uri
+        text = without_paths(text.replace(f"the store {uri}", "the store").replace(uri, "the store"))
         for written, given in self._filters.items():
             text = text.replace(repr(clipped(written)), repr(clipped(given)))
         if project is None and self._pseudonyms is None:

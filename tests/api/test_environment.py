@@ -2,10 +2,13 @@
 
 import errno
 import importlib.metadata
+import os
+from pathlib import Path
 
 import pytest
 
 from embedstore.api import environment
+from tests.heads.scene import make_store
 
 
 @pytest.mark.parametrize(("missing", "ok"), [("fastslide", True), ("anndata", True), ("pylance", False)])
@@ -30,3 +33,15 @@ def test_a_store_that_may_not_be_read_is_told_in_words(monkeypatch: pytest.Monke
     monkeypatch.setattr("embedstore.store.Store.open", refuse)
     check = environment._store("s")
     assert not check.ok and check.found.startswith("'s/slides.lance' cannot be read or written: Permission denied; ")
+
+
+def test_a_store_that_was_copied_in_part_or_can_be_read_only_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    uri = make_store(tmp_path, slides=2, tiles=4).uri
+    assert environment._store(uri).found == f"{uri}: toy (8 tiles)"
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    check = environment._store(uri)
+    assert check.ok and "toy (8 tiles); it can be read only: the store" in check.found
+    for path in (Path(uri) / "tiles-toy.lance" / "data").iterdir():
+        path.unlink()
+    check = environment._store(uri)
+    assert not check.ok and "are missing, such as tiles-toy.lance/data/" in check.found

@@ -1,5 +1,6 @@
 """The routes of slides, collections and search answer as the Python API does, and refuse in one shape."""
 
+import os
 import time
 
 import numpy as np
@@ -197,6 +198,15 @@ def test_requests_are_counted_by_route(client: TestClient):
     text = client.get("/metrics").text
     assert 'embedstore_requests_total{method="GET",route="/api/slides/{slide_id:path}",status="200"}' in text
     assert "a.svs" not in text and 'embedstore_running{work="searches"} 0.0' in text
+
+
+def test_a_store_that_can_only_be_read_is_told_in_one_sentence(toy_store: Store, monkeypatch: pytest.MonkeyPatch):
+    with client_of(toy_store) as client:
+        monkeypatch.setattr(os, "access", lambda *_, **__: False)
+        told = client.post("/api/heads", json={"tasks": ["tumour"]})
+        assert told.status_code == 503 and told.json()["error"]["message"].startswith(
+            "the store cannot be written: no "
+        )
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,19 @@
 
 import asyncio
 import logging
+import os
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 import uvicorn
 
-from embedstore.errors import ConfigError
+from embedstore.access_config import AccessConfig
+from embedstore.errors import AccessError, ConfigError
+from embedstore.service import server
 from embedstore.service.server import _bound, _Server, url_of
+from embedstore.service_config import ServiceConfig
 
 
 def test_unix_socket_is_for_the_user_and_the_group_and_outlives_no_service(tmp_path):
@@ -52,3 +57,16 @@ def test_answers_that_are_broken_off_at_the_end_are_a_line_in_the_log(tmp_path, 
     of_server = [each for each in caplog.records if each.name.startswith(("uvicorn", "asyncio"))]
     text = "\n".join(map(logging.Formatter().format, of_server))  # without other tests' services that go on
     assert "Traceback" not in text and "CancelledError" not in text
+
+
+def test_a_store_that_can_only_be_read_is_served_without_a_record_of_looks_or_not_at_all(
+    toy_store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(server._Server, "run", lambda *_, **__: None)
+    with pytest.raises(AccessError, match=r"cannot be recorded, so nobody could look: .*; or pass --no-access-log"):
+        server.serve(toy_store.uri, ServiceConfig(host=str(tmp_path / "a.sock")))
+    started: list[str] = []
+    config = ServiceConfig(host=str(tmp_path / "b.sock"), access=AccessConfig(access_log=False))
+    server.serve(toy_store.uri, config, on_start=lambda url, who: started.append(url))
+    assert len(started) == 1

@@ -13,6 +13,7 @@ from embedstore.errors import AccessError, EmbedStoreError
 from embedstore.service.security.caller import Caller
 from embedstore.store import AccessRow, Store
 from embedstore.store.access_log import Outcome
+from embedstore.store.location import require_writable
 from embedstore.store.table import now
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,21 @@ class AccessRecorder:
         self._failed: AccessError | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+
+    def require_writable(self) -> None:
+        """Check, before a service starts, that looks can be recorded; otherwise each of them would be refused.
+
+        Raises:
+            AccessError: the store can only be read.
+        """
+        if self._looks:
+            try:
+                require_writable(self._tables.uri)
+            except AccessError as error:
+                raise AccessError(
+                    f"who looks at which slide cannot be recorded, so nobody could look: {error}; or pass "
+                    "--no-access-log to serve it without such a record"
+                ) from error
 
     def start(self) -> None:
         """Write what waits once a second, in a thread."""

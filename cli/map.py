@@ -46,6 +46,11 @@ def command(
     if out is not None:
         require_picture(out, option="--out")  # fail before the work, not after it
     chosen = api.open(store).collection(collection)
+    if color_by is not None:
+        from embedstore.maps import column_of
+        from embedstore.store import Store
+
+        column_of(Store.open(store), chosen.table, color_by)
     facts = chosen.make_map(rebuild=rebuild, **MAP.given(options))
     shown = {**facts.as_record(), "note": facts.note}
     if out is not None:

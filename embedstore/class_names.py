@@ -1,8 +1,12 @@
-"""Names of classes that people may mean as one."""
+"""Names of classes and tasks that people may mean as one."""
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
+
+#: From which share of equal letters on two names may be one that was misspelt: tumor and tumour, not tumour and stroma.
+ALMOST = 0.85
 
 
 def alike_note(names: Iterable[str]) -> tuple[str, ...]:
@@ -14,6 +18,16 @@ def alike_note(names: Iterable[str]) -> tuple[str, ...]:
     if not groups:
         return ()
     return (f"these count as different classes: {', '.join(groups)}; `label import --class-map OLD=NEW` renames one",)
+
+
+def new_task_note(task: str, tasks: Collection[str]) -> tuple[str, ...]:
+    """A warning about a task that is new and called almost like another; () where it is not.
+
+    Args:
+        tasks: Those that had labels before.
+    """
+    near = None if task in tasks else next(iter(get_close_matches(task.casefold(), tasks, 1, ALMOST)), None)
+    return () if near is None else (f"{task!r} is a new task, beside {near!r}; `label undo` takes its labels back",)
 
 
 def _meaning(name: str) -> str | float:

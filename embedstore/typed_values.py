@@ -47,7 +47,8 @@ def guess(names: Iterable[str], known: Iterable[str]) -> str:
 
 def close_names(name: str, known: Collection[str]) -> str:
     """'; close names: A, B' with the known names that hold one that is not, or are like it; '' where there are none."""
-    near = [each for each in sorted(known) if name.lower() in each.lower()]
+    known = sorted(known)
+    near = [each for each in known if name.lower() in each.lower()]
     near += get_close_matches(name, known, _CLOSE) if len(known) < _MOST_COMPARED else []
     close = list(dict.fromkeys(near))[:_CLOSE]
     return f"; close names: {', '.join(close)}" if close else ""

@@ -150,16 +150,19 @@ class Labels:
             SlideNotInStoreError, TileNotFoundError: the store lacks what rows are about.
             LabelError: a place lies outside its slide, a class is no name, or two rows give a place different classes.
         """
-        from embedstore.class_names import alike_note
+        from embedstore.class_names import alike_note, new_task_note
         from embedstore.labels import given_labels
 
         author = author or _login()
         given = given_labels(self._tables, labels, task=task, author=author, collection=collection)
         self._tables.require_writable()
         classes = self._tables.labels.table(task=task, columns=["label"]).column("label").unique().to_pylist()
+        about_task = () if classes else new_task_note(task, self.tasks)
         change = self._tables.labels.add(task, given, author=author)
         self._require_not_removed(given)
-        return replace(change, notes=alike_note({*classes, *given.column("label").unique().to_pylist()}))
+        return replace(
+            change, notes=(*about_task, *alike_note({*classes, *given.column("label").unique().to_pylist()}))
+        )
 
     def _require_not_removed(self, labels: pa.Table) -> None:
         """Remove labels again whose slides or patients were removed from the store while they were written.

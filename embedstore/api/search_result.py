@@ -39,6 +39,9 @@ class SearchResult(Table):
         """What the user should know, such as why there are fewer neighbours than requested; "" if nothing."""
         return self.hits.note
 
+    def _heading(self) -> str:
+        return "\n".join([super()._heading(), *([f"note: {self.note}"] if self.note else [])])
+
     def show(self, *, columns: int = 6, tile_px: int = 192) -> "Image.Image":
         """A picture of the query and its neighbours.
 

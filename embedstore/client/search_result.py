@@ -36,6 +36,9 @@ class RemoteSearchResult(Table):
         """What the user should know, such as why there are fewer neighbours than requested; "" if nothing."""
         return self._note
 
+    def _heading(self) -> str:
+        return "\n".join([super()._heading(), *([f"note: {self.note}"] if self.note else [])])
+
     @property
     def hits(self) -> "Hits":
         """The query and the rows."""

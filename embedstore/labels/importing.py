@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import shapely
 
 from embedstore.annotations import Annotation, AnnotationFile, Origin, read_asap, read_geojson, subtract
-from embedstore.class_names import alike_note
+from embedstore.class_names import alike_note, new_task_note
 from embedstore.config import Settings, require
 from embedstore.errors import LabelError, LabelFormatError
 from embedstore.labels.files.coordinate_frames import level_0, slide_frame
@@ -278,7 +278,8 @@ def read_labels(store: Store, paths: Sequence[str | Path], config: ImportConfig)
         )
     stored = store.labels.table(task=config.task, columns=["label"]).column("label").unique().to_pylist()
     named = {name for file in files for name in file.rows.column("label").unique().to_pylist()}
-    notes = (*left_out.notes(), *_notes(files, slides, config), *alike_note({*named, *stored}))
+    about_task = () if stored else new_task_note(config.task, store.labels.tasks())
+    notes = (*left_out.notes(), *_notes(files, slides, config), *alike_note({*named, *stored}), *about_task)
     rows = distinct_labels(label_rows(pa.concat_tables([file.rows for file in files])))
     sources = [config.source_of(file.path) for file in files]
     conflicts = store.labels.conflicts(config.task, rows, author=config.author, sources=sources)

@@ -116,3 +116,9 @@ def test_a_result_is_written_as_its_ending_says(result: SearchResult, tmp_path: 
         assert (tmp_path / name).read_bytes().startswith(starts)
     with pytest.raises(ExportError, match=r"ends in '\.pdf'; expected one of \.png, .*\.geojson, or a folder"):
         result.export(tmp_path / "a.pdf")
+
+
+def test_an_answer_says_why_it_is_short(scene):
+    collection = embedstore.open(scene[0].uri).collection()
+    found = collection.search(np.ones(collection.dim), k=3, where="tissue > 2")
+    assert len(found) == 0 and repr(found).splitlines()[1] == f"note: {found.note}" != "note: "

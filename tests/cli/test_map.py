@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from cli.main import app
-from embedstore.errors import ExportError, MapNotFoundError
+from embedstore.errors import ConfigError, ExportError, HeadNotFoundError, MapNotFoundError, TaskNotFoundError
 from embedstore.store import Outcome, Store
 from tests.export.prediction_scene import add_folder, grid, make_store
 
@@ -58,3 +58,10 @@ def test_what_is_not_on_the_map_is_told_and_the_map_can_be_removed(store: Store)
     assert not store.map("toy").exists()
     with pytest.raises(MapNotFoundError):
         run(store, "--map", "toy", "--yes", command="rm")
+
+
+def test_a_colour_that_there_is_not_is_told_before_the_map_is_made(store: Store, tmp_path: Path):
+    for by, error in (("nope", ConfigError), ("head:nope", HeadNotFoundError), ("label:nope", TaskNotFoundError)):
+        with pytest.raises(error):
+            run(store, "--method", "pca", "--out", tmp_path / "map.png", "--color-by", by)
+    assert not store.map("toy").exists()

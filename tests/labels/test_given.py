@@ -264,3 +264,16 @@ def test_a_slide_that_is_removed_while_it_is_labelled_leaves_no_label(tmp_path: 
     with pytest.raises(SlideNotInStoreError, match="left the store while it was labelled"):
         store.labels.add("t", [{**POINT, "label": "y"}, {"label": "x", "slide_id": "old.svs"}], author="ben")
     assert {row["slide_id"] for row in store.labels.table("t")} == {"old.svs"}
+
+
+def test_a_new_task_that_is_called_almost_like_another_is_told(store: embedstore.Store, tmp_path: Path):
+    row = {"label": "a", "slide_id": "b.svs"}
+    assert store.labels.add("tumour", [row]).notes == ()
+    assert store.labels.add("stroma", [row]).notes == ()
+    told = ("'tumor' is a new task, beside 'tumour'; `label undo` takes its labels back",)
+    assert store.labels.add("tumor", [row]).notes == told
+    assert store.labels.add("tumor", [{**row, "label": "b"}]).notes == ()  # it is new no more
+    (tmp_path / "labels.csv").write_text("slide_id,label\nb.svs,a\n")
+    assert store.labels.read(tmp_path / "labels.csv", task="stromas").notes == (
+        "'stromas' is a new task, beside 'stroma'; `label undo` takes its labels back",
+    )

@@ -1,5 +1,6 @@
 """Find slides in folders and lists, or by name; no slide is opened here."""
 
+import math
 import os
 import re
 from collections import Counter
@@ -7,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from embedstore.config import TilingConfig
+from embedstore.config import TilingConfig, require
 from embedstore.errors import SlideFormatError, SlideListError, SlideNotFoundError
 from embedstore.quantities import first_few
 from embedstore.slides.readers.dicom_series import DICOM_SUFFIXES
@@ -71,9 +72,10 @@ def find_slides(
         SlideNotFoundError: there is nothing at a path.
         SlideFormatError: a path is a pipe, a socket or a device.
         SlideListError: a list is malformed, or two slides have the same id; the message names both.
-        ConfigError: an address holds credentials.
+        ConfigError: an address holds credentials, or mpp is no resolution.
         AccessError: an object store does not answer, or refuses.
     """
+    require(mpp is None or 0 < mpp < math.inf, f"mpp is {mpp}; expected µm/px, above 0")
     with RemoteTree() as remote:
         search = _Search(tile_px, remote)
         for path in paths:

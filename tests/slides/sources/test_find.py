@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embedstore.errors import SlideListError, SlideNotFoundError
+from embedstore.errors import ConfigError, SlideListError, SlideNotFoundError
 from embedstore.slides import find_slides
 from tests.slides.drawings import tissue_picture, write_dicom, write_tiff
 
@@ -213,3 +213,9 @@ def test_a_pipe_among_the_slides_is_passed_over(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "a.svs").write_bytes(b"x")
     assert [source.slide_id for source in find_slides([tmp_path]).sources] == ["a.svs"]
+
+
+@pytest.mark.parametrize("mpp", [0, -0.25, float("nan"), float("inf")])
+def test_a_resolution_that_is_none_is_an_error_and_no_failure_of_each_slide(tmp_path: Path, mpp: float):
+    with pytest.raises(ConfigError, match=r"mpp is .*; expected µm/px, above 0"):
+        find_slides([touch(tmp_path / "a.svs")], mpp=mpp)

@@ -99,7 +99,7 @@ constraints: $(SET_UP_DEV)  ## Write what is installed in .venv to constraints.t
 	mv constraints.txt.new constraints.txt
 
 clean:  ## Remove caches, builds and the demo's output; .venv stays
-	rm -rf demo site build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf demo demo-own site build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- set-up, done over only when what is asked of it changes ---------------------------------

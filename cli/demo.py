@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: Three patients of two slides each: one to fit on, one to validate on, one to test on, in turn.
 DEMO_SLIDES = 6
 DEMO_SIZE_PX = (4000, 3400)
+#: A store each: neighbours of one's own tiles are no synthetic ones.
+DEMO_FOLDER, OWN_FOLDER = "demo", "demo-own"
 DEMO_TASK, DEMO_CLASS, DEMO_HEAD = "dense-nuclei", "dense nuclei", "dense-nuclei"
 
 
@@ -26,9 +28,7 @@ DEMO_TASK, DEMO_CLASS, DEMO_HEAD = "dense-nuclei", "dense nuclei", "dense-nuclei
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
-    default="demo",
-    show_default=True,
-    help="Folder for everything that it writes.",
+    help="Folder for everything that it writes.  [default: demo; with SLIDES demo-own]",
 )
 @click.option(
     "--extractor", "-e", default=DEFAULT_EXTRACTOR, show_default=True, help="The extractor, as in `embedstore ingest`."
@@ -37,7 +37,7 @@ DEMO_TASK, DEMO_CLASS, DEMO_HEAD = "dense-nuclei", "dense nuclei", "dense-nuclei
 @click.option("--in-process", is_flag=True, help="Run in this process, also where there is a GPU.")
 @json_option
 def command(
-    slides: tuple[str, ...], out: str, extractor: str, mpp: float | None, in_process: bool, as_json: bool
+    slides: tuple[str, ...], out: str | None, extractor: str, mpp: float | None, in_process: bool, as_json: bool
 ) -> None:
     """Run everything on six synthetic slides, or ingest your own SLIDES: no network, no GPU, no account.
 
@@ -48,10 +48,10 @@ def command(
     from embedstore import api
 
     began = time.monotonic()
-    folder = Path(out)
+    synthetic = not slides
+    folder = Path(out or (DEMO_FOLDER if synthetic else OWN_FOLDER))
     require_folder(folder)
     say = _Steps(began, quiet=as_json)
-    synthetic = not slides
     if synthetic:
         slides = (str(_synthesize(folder / "slides", say)),)
     say(f"ingest into {folder / 'store'}")

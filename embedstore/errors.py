@@ -19,11 +19,13 @@ class EmbedStoreError(Exception):
     of more than 1,200 letters loses its middle.
     """
 
+    _terms_hold = "In Python"  # where the terms of Python work that a note gives
+
     def __init__(self, *args: object):
         super().__init__(*args)
         self.args = tuple(one_line(arg) if isinstance(arg, str) else arg for arg in args)
         if terms := python_terms(str(self.args[0]) if args else ""):
-            self.add_note(f"In Python: {terms}")
+            self.add_note(f"{self._terms_hold}: {terms}")
 
 
 def one_line(text: str) -> str:
@@ -371,3 +373,5 @@ class JobEndedError(EmbedStoreError, RuntimeError):
 
 class OnlyAtStoreError(EmbedStoreError, NotImplementedError):
     """A call that works where the store's files are, and not over HTTP."""
+
+    _terms_hold = "In Python, on that machine"

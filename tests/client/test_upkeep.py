@@ -36,6 +36,9 @@ def test_slides_are_removed_and_the_log_tells_of_it(tmp_path):
         assert len(remote.access_log.table(since=dt.datetime(2999, 1, 1, tzinfo=dt.UTC))) == 0
         with pytest.raises(errors.OnlyAtStoreError, match="delete what they did"):
             remote.access_log.purge(dt.datetime.now(dt.UTC))
+        with pytest.raises(errors.OnlyAtStoreError, match="run `embedstore ingest` there") as refused:
+            remote.ingest("slides")
+        assert refused.value.__notes__ == ["In Python, on that machine: store.ingest(slides)"]
 
 
 @pytest.mark.slow

@@ -18,6 +18,8 @@ SETTINGS = {
     # Or a process a core is started, each 0.3 CPU-seconds, of which a run on a large machine uses a quarter.
     "RAY_prestart_worker_first_driver": "0",
     "RAY_preload_python_modules": "actors.worker_preload",
+    # By default Ray reports to its makers how it is used.
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 
 

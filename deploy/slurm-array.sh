@@ -7,9 +7,12 @@
 #SBATCH --gpus=1
 #SBATCH --mem=64G
 #SBATCH --time=24:00:00
+#SBATCH --signal=B:TERM@120      # two minutes before the end: finished slides are committed; submit again to go on
 set -euo pipefail
 
 slides=$1 store=$2
 shift 2
-source "${EMBEDSTORE_ENV:-$HOME/embedstore}/bin/activate"
+environment=${EMBEDSTORE_ENV:-$HOME/embedstore}              # which all nodes see
+[ -f "$environment/bin/activate" ] || { echo "no Python environment at $environment: name one in EMBEDSTORE_ENV" >&2; exit 1; }
+source "$environment/bin/activate"
 exec embedstore ingest "$slides" --store "$store" "$@"

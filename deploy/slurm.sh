@@ -9,22 +9,32 @@
 #SBATCH --mem=64G
 #SBATCH --time=24:00:00
 #SBATCH --signal=B:TERM@120      # two minutes before the end: finished slides are committed; submit again to go on
+#SBATCH --no-kill                # a node that fails costs the slides that it had in hand, not the run
 set -euo pipefail
 
 slides=$1 store=$2
 shift 2
-source "${EMBEDSTORE_ENV:-$HOME/embedstore}/bin/activate"   # an environment that all nodes see
+environment=${EMBEDSTORE_ENV:-$HOME/embedstore}              # which all nodes see
+[ -f "$environment/bin/activate" ] || { echo "no Python environment at $environment: name one in EMBEDSTORE_ENV" >&2; exit 1; }
+source "$environment/bin/activate"
 export RAY_AUTH_MODE=disabled                               # the nodes are this allocation's alone
+export RAY_USAGE_STATS_ENABLED=0                            # or Ray would report the use of the cluster to its makers
+export GRPC_DNS_RESOLVER=native                             # names of nodes as their other programs find them, /etc/hosts too
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 address=$head:$((20000 + SLURM_JOB_ID % 20000))
+log=ray-$SLURM_JOB_ID.log                                   # what Ray says; the job's output has what embedstore says
 one() { srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" "${@:2}"; }
 options=(--num-cpus "$SLURM_CPUS_PER_TASK" --object-store-memory 2000000000 --temp-dir "${TMPDIR:-/tmp}/ray-$SLURM_JOB_ID" --block)
 
-one "$head" ray start --head --port "${address#*:}" --include-dashboard false "${options[@]}" &
-until one "$head" ray status --address "$address" >/dev/null 2>&1; do sleep 2; done
+one "$head" ray start --head --port "${address#*:}" --include-dashboard false "${options[@]}" &> "$log" &
+ray=$!
+until one "$head" ray status --address "$address" >/dev/null 2>&1; do
+  kill -0 "$ray" || { echo "Ray did not start on $head: $PWD/$log says why" >&2; exit 1; }
+  sleep 2
+done
 for node in $(scontrol show hostnames "$SLURM_JOB_NODELIST" | tail -n +2); do
-  one "$node" ray start --address "$address" "${options[@]}" &
+  one "$node" ray start --address "$address" "${options[@]}" &>> "$log" &
 done
 
 embedstore ingest "$slides" --store "$store" --address "$address" "$@" &

@@ -170,7 +170,7 @@ def _check(words: list[str], where: str) -> None:
     elif words[0] == "sbatch" or words[:2] == ["kubectl", "apply"]:
         assert (REPOSITORY / next(word for word in words if word.startswith("deploy/"))).is_file(), where
     else:
-        assert words[0] in ("pip", "python", "jupyter", "curl", "docker", "kubectl", "ray", "rsync"), where
+        assert words[0] in ("pip", "python", "jupyter", "curl", "docker", "export", "kubectl", "ray", "rsync"), where
 
 
 def test_marks_give_a_reason() -> None:

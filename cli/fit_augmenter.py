@@ -1,5 +1,6 @@
 """`embedstore fit-augmenter`."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,7 +60,10 @@ def command(
         print_json(augmenter.as_record())
         return
     print_augmenter(augmenter, brief=True)
-    click.echo(f"next: embedstore fit-head --store {store} --task TASK --augment none --augment learned=0.5", err=True)
+    click.echo(
+        f"next: embedstore fit-head --store {shlex.quote(store)} --task TASK --augment none --augment learned=0.5",
+        err=True,
+    )
 
 
 def resolve_augmenter(options: Mapping[str, Any]) -> AugmenterConfig:

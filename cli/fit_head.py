@@ -1,5 +1,6 @@
 """`embedstore fit-head`."""
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,7 @@ def command(
         print_head(head, brief=True)
     stages = heads[0].record.seconds
     click.echo(", ".join(f"{stage} {human_time(seconds)}" for stage, seconds in stages.items()), err=True)
-    click.echo(f"next: embedstore predict --store {store} --head {heads[0].name}", err=True)
+    click.echo(f"next: embedstore predict --store {shlex.quote(store)} --head {heads[0].name}", err=True)
 
 
 def _fit_again(head: "Head", as_json: bool) -> None:

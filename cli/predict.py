@@ -1,5 +1,6 @@
 """`embedstore predict`."""
 
+import shlex
 import time
 
 import click
@@ -33,11 +34,14 @@ def command(
     from embedstore import api
 
     began = time.monotonic()
-    result = api.open(store).head(head).predict(slides=slides, where=where, collection=collection)
+    opened = api.open(store)
+    result = opened.head(head).predict(slides=slides, where=where, collection=collection)
     seconds = time.monotonic() - began
     if as_json:
         print_json({**vars(result), "seconds": round(seconds, 3)})
         return
     shares = ", ".join(f"{name} {share:.1%}" for name, share in result.shares.items())
     click.echo(f"{result.head}: {result.rows:,} rows of {result.slides:,} slide(s) in {human_time(seconds)}: {shares}")
-    click.echo(f"next: embedstore export --store {store} --head {head} --format png --out maps/", err=True)
+    on_slides = set(opened.slides["kind"]) != {"tiles"}  # ready-made tiles have no place that a picture could show
+    written = "png --out maps/" if on_slides else f"csv --out {head}.csv"
+    click.echo(f"next: embedstore export --store {shlex.quote(store)} --head {head} --format {written}", err=True)

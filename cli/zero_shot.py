@@ -1,5 +1,6 @@
 """`embedstore zero-shot`."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -101,4 +102,7 @@ def command(
     print_head(head, brief=True)
     if predicted is not None:
         click.echo(repr(predicted))
-        click.echo(f"next: embedstore export --store {store} --head {head.name} --format png --out maps/", err=True)
+        click.echo(
+            f"next: embedstore export --store {shlex.quote(store)} --head {head.name} --format png --out maps/",
+            err=True,
+        )

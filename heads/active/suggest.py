@@ -130,7 +130,12 @@ class _Proposal:
             pool, n, self._strategy, rng=np.random.default_rng(self._config.seed),
             per_slide=given or _share(n, pool.slide), per_patient=n if given else _share(n, pool.patient),
         )  # fmt: skip
-        seen = f"{drawn.candidates:,} tiles of {drawn.slides:,} slides have no label yet; {len(pool):,} were looked at"
+        seen = f"{drawn.candidates:,} tiles of {drawn.slides:,} slides "
+        if self._task is None and (tasks := self._labels_of.labels.tasks()):
+            seen += f"were asked for, labelled or not; --task leaves out what has a label ({', '.join(tasks)})"
+        else:
+            seen += "have no label yet"
+        seen += f"; {len(pool):,} were looked at"
         notes = [seen] if drawn.candidates else []
         notes += self._few(len(chosen), len(pool))
         names_of_chosen = [names[code] if code < len(names) else None for code in patient[chosen]]

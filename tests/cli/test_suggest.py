@@ -44,7 +44,10 @@ def test_a_table_for_people_with_notes_beside_it(store: Store):
     result = run(store, "suggest", "-n", "2")
     lines = result.stdout.splitlines()
     assert len(lines) == 3 and "reason" in lines[0] and "probability" not in lines[0]  # without a head
-    assert "2 tiles to label, typical" in result.stderr and "192 tiles of 8 slides have no label" in result.stderr
+    assert (
+        "2 tiles to label, typical" in result.stderr
+        and "192 tiles of 8 slides were asked for, labelled" in result.stderr
+    )
     result = run(store, "mistakes", "--head", "folds", "-n", "3")
     assert len(result.stdout.splitlines()) == 4 and "authors" in result.stdout
     assert "note: the head disagrees with" in result.stderr

@@ -71,6 +71,12 @@ def test_a_filter_and_limits_hold_and_a_short_answer_says_why(store: Store):
     assert "96 tiles of 8 slides have no label yet; 16 were looked at" in small.notes[0]
 
 
+def test_where_no_task_is_named_nothing_is_said_of_labels_that_there_are(store: Store):
+    found = suggest_tiles(store, store.collection(COLLECTION), SuggestConfig(n=4))
+    total = len(store.collection(COLLECTION))
+    assert found.notes[0].startswith(f"{total} tiles of 8 slides were asked for, labelled or not; --task leaves out ")
+
+
 def test_without_a_head_what_only_a_head_knows_is_null(store: Store):
     found = suggest(store, None, n=8)
     assert "typical" in found.title and found.table["probability"].null_count == 8

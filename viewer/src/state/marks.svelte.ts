@@ -57,6 +57,7 @@ class Marks {
   #steps = this.#newSteps();
   #loaded = "";
   #summaries = new Newest();
+  #readings = new Newest();
   /** Tasks that have had their first label here, and are not in the summary yet. */
   #begun = new Set<string>();
 
@@ -254,14 +255,18 @@ class Marks {
       if (this.task !== task) return void this.load(); // the only task is the one that is meant
       const known = task !== null && this.isStored(task);
       const { saved } = this;
-      const [own, history] = known ? await Promise.all([labelsOf(task, { author }), historyOf(task)]) : [[], []];
-      if (asked !== this.#loaded) return;
-      if (saved !== this.saved) return void this.load(); // what was read may lack what was saved meanwhile
-      const marks = own.filter(({ kind }) => kind === "tile").map((row) => [placeKey(row), row.label] as const);
-      this.#steps.begin(new Map(marks));
-      this.history = history.reverse();
-      this.status = "ready";
-      this.error = null;
+      await this.#readings.read<[LabelRow[], ChangeRow[]]>(
+        async () => (known ? Promise.all([labelsOf(task, { author }), historyOf(task)]) : [[], []]),
+        ([own, history]) => {
+          if (asked !== this.#loaded) return;
+          if (saved !== this.saved) return void this.load(); // what was read may lack what was saved meanwhile
+          const marks = own.filter(({ kind }) => kind === "tile").map((row) => [placeKey(row), row.label] as const);
+          this.#steps.begin(new Map(marks));
+          this.history = history.reverse();
+          this.status = "ready";
+          this.error = null;
+        },
+      );
     } catch (error) {
       if (asked !== this.#loaded) return;
       this.error = error as Error;

@@ -1,14 +1,27 @@
-/** What is read again and again: of answers that overtake each other, that to the last question stays. */
+/** What is read again and again: of outcomes that overtake each other, that of the last question stays. */
 export class Newest {
   #asked = 0;
-  #answered = 0;
+  #told = 0;
 
-  /** Ask, and show the answer unless one to a later question was shown. */
+  /**
+   * Ask, and show the answer. An outcome, be it an answer or a failure, that comes after one of a later question is left
+   * out: nothing is shown or thrown then.
+   */
   async read<T>(ask: () => Promise<T>, show: (answer: T) => void): Promise<void> {
     const question = ++this.#asked;
-    const answer = await ask();
-    if (question < this.#answered) return;
-    this.#answered = question;
-    show(answer);
+    let answer: T;
+    try {
+      answer = await ask();
+    } catch (error) {
+      if (this.#isNewest(question)) throw error;
+      return;
+    }
+    if (this.#isNewest(question)) show(answer);
+  }
+
+  #isNewest(question: number): boolean {
+    if (question < this.#told) return false;
+    this.#told = question;
+    return true;
   }
 }

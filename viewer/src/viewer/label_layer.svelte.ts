@@ -77,7 +77,6 @@ export class SlideLabels {
   }
 
   async load(task: string | null, slide: string): Promise<void> {
-    this.error = null;
     try {
       await this.#readings.read(
         async () => (task ? await labelsOf(task, { slide_id: slide }) : []),
@@ -92,7 +91,7 @@ export class SlideLabels {
     const looks = new Map(marks.classes.map((look) => [look.label, look]));
     const missing = [...new Set(rows.map(({ label }) => label))].filter((label) => !looks.has(label));
     for (const look of classLooks([...looks.keys(), ...missing])) looks.set(look.label, look);
-    this.all = rows.map((row) => shownLabel(row, looks.get(row.label)!));
+    [this.all, this.error] = [rows.map((row) => shownLabel(row, looks.get(row.label)!)), null];
   }
 }
 

@@ -87,18 +87,13 @@ export class HeatView {
     [this.isAbsent, this.error] = [false, null];
     if (!head) return;
     try {
-      const known = (await heads.known()).find(({ name }) => name === head);
-      if (!known) return;
       await this.#readings.read(
-        () =>
-          Promise.all([
-            tellsOfTiles(known) ? heatMap(head, slide, revision) : null,
-            known.level === "tile" || !known.has_predicted ? null : verdictOf(known, slide),
-          ]),
-        ([map, verdict]) => {
+        () => saysOf(head, slide, revision),
+        (said) => {
           if (head !== this.head) return;
-          [this.map, this.verdict] = [map?.copy() ?? null, verdict];
-          this.isAbsent = map === null && verdict === null;
+          const [map, verdict] = said ?? [null, null];
+          [this.map, this.verdict, this.error] = [map?.copy() ?? null, verdict, null];
+          this.isAbsent = said !== null && map === null && verdict === null;
         },
       );
     } catch (error) {
@@ -108,6 +103,16 @@ export class HeatView {
       if (!this.isAbsent) this.error = error as Error;
     }
   }
+}
+
+/** The heat map and the verdict of a head; null where the store has no such head. */
+async function saysOf(head: string, slide: string, revision: string): Promise<[HeatMap | null, Verdict | null] | null> {
+  const known = (await heads.known()).find(({ name }) => name === head);
+  if (!known) return null;
+  return Promise.all([
+    tellsOfTiles(known) ? heatMap(head, slide, revision) : null,
+    known.level === "tile" || !known.has_predicted ? null : verdictOf(known, slide),
+  ]);
 }
 
 async function verdictOf({ name, classes }: Head, slide_id: string): Promise<Verdict | null> {

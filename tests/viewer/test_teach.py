@@ -1,5 +1,7 @@
 """Teaching on the page: marks on the slide and in a strip, undone and done again, a fit, and what a viewer may see."""
 
+from urllib.parse import quote
+
 import pytest
 
 from embedstore import api
@@ -143,3 +145,33 @@ def test_what_cannot_be_saved_is_taken_back_and_said(own_store: api.Store, serve
     page.get_by_role("tabpanel").get_by_role("alert").wait_for(state="detached")
     saved(page)
     until_standing(own_store, TASK, lambda now: sum(now.values()) > sum(before.values()))
+
+
+def test_each_strip_has_its_own_bar_and_goes_with_its_task(own_store: api.Store, serve_store, open_page):
+    """A strip of one task, marked with the keys of another, would label its tiles as nobody meant."""
+    find = quote(f"class:{TASK},dense%20nuclei")
+    page = open_page(f"{serve_store(own_store).url}/#/slides/{SLIDE}?panel=teach&task={TASK}&find={find}")
+    dock = page.get_by_role("region", name="Tiles")
+    found, keys = dock.get_by_label("Query before"), dock.get_by_role("group", name="Keys of the classes")
+    found.wait_for()
+    page.get_by_role("button", name="Suggest", exact=True).click()
+    keys.wait_for()
+    dock.get_by_role("button", name="Suggest others").wait_for()
+    assert found.count() == 0
+    dock.get_by_role("button", name="Like dense nuclei").click()
+    found.wait_for()
+    assert keys.count() == 0
+    make_task(page)
+    dock.get_by_role("button", name="Suggested").wait_for(state="detached")
+    found.wait_for()
+
+
+def test_the_only_task_stays_the_open_one_once_there_is_another(own_store: api.Store, serve_store, open_page):
+    page = open_page(f"{serve_store(own_store).url}/#/slides/{SLIDE}?panel=teach")
+    page.wait_for_url(f"**task={TASK}**")
+    tile = own_store.collection().tiles().to_arrow().slice(0, 1).to_pylist()[0]["tile_id"]
+    own_store.labels.add("other task", [{"label": "x", "tile_id": tile}], collection=own_store.collection().name)
+    with page.expect_response(lambda answer: answer.url.endswith("/api/labels")):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.get_by_role("option", name="other task").wait_for(state="attached")
+    assert page.get_by_label("Task", exact=True).input_value() == TASK

@@ -1,4 +1,6 @@
 /** The tiles that were chosen on the map, and the strip that shows some of them. */
+import { untrack } from "svelte";
+
 import { body, client } from "../api/client";
 import { marks } from "../state/marks.svelte";
 import { store } from "../state/store.svelte";
@@ -26,6 +28,7 @@ class MapSelection implements StripContent {
   /** While all of them are being marked. */
   marking: boolean = $state(false);
   #cloud: Cloud | null = null;
+  #collection = "";
   #asked = 0;
 
   get title(): string {
@@ -53,6 +56,7 @@ class MapSelection implements StripContent {
   async choose(cloud: Cloud, points: Iterable<number>): Promise<void> {
     const asked = ++this.#asked;
     this.#cloud = cloud;
+    this.#collection = store.collection?.name ?? "";
     this.points = new Set(points);
     if (this.points.size === 0) return void dock.close(this.name);
     this.status = "loading";
@@ -67,6 +71,11 @@ class MapSelection implements StripContent {
       this.error = error as Error;
       this.status = "failed";
     }
+  }
+
+  /** Close the strip where its tiles are of another collection. */
+  closeIfOther(collection: string): void {
+    if (collection !== this.#collection && dock.strips.includes(this as StripContent)) dock.close(this.name);
   }
 
   /** Mark all chosen tiles, up to MOST_MARKED of them; null takes the marks away. */
@@ -106,3 +115,12 @@ export async function tilesOf(ids: readonly string[]): Promise<TileItem[]> {
 }
 
 export const selection = new MapSelection();
+
+if (globalThis.document) {
+  $effect.root(() => {
+    $effect(() => {
+      const collection = store.collection?.name ?? "";
+      untrack(() => selection.closeIfOther(collection));
+    });
+  });
+}

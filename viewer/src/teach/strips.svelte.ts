@@ -1,4 +1,6 @@
 /** Strips to mark from: tiles that would teach most, labels that the head doubts, places where people disagree. */
+import { untrack } from "svelte";
+
 import { body, client, type Schemas } from "../api/client";
 import { classLooks } from "../design/classes";
 import { fit } from "../state/fit.svelte";
@@ -15,6 +17,8 @@ const POOL = 20_000;
 const MOST_DOUBTED = 100;
 const MOST_DISAGREED = 200;
 
+const taught = () => JSON.stringify([marks.task, store.collection?.name]);
+
 /** What the three strips share: they are read again from their bar, and marked in by the classes' keys. */
 abstract class TeachStrip implements StripContent {
   tiles: readonly TileItem[] = $state.raw([]);
@@ -26,6 +30,7 @@ abstract class TeachStrip implements StripContent {
   abstract readonly empty: string;
   readonly Bar = TeachBar;
   #asked = 0;
+  #of = "";
 
   get keys(): readonly StripKey[] {
     return marks.stripKeys;
@@ -37,6 +42,8 @@ abstract class TeachStrip implements StripContent {
 
   /** Show the strip, and read its tiles anew. */
   async open(): Promise<void> {
+    const of = taught();
+    if (of !== this.#of) [this.#of, this.tiles, this.notes] = [of, [], []];
     dock.show(this as StripContent);
     const asked = ++this.#asked;
     this.status = "loading";
@@ -51,6 +58,13 @@ abstract class TeachStrip implements StripContent {
       this.error = error as Error;
       this.status = "failed";
     }
+  }
+
+  /** Close it where it is of another task or collection: keys would mark its tiles in this one. */
+  closeIfOther(of: string): void {
+    if (of === this.#of || !dock.strips.includes(this as StripContent)) return;
+    this.#asked += 1;
+    dock.close(this.name);
   }
 
   protected abstract read(): Promise<[TileItem[], readonly string[]]>;
@@ -194,3 +208,12 @@ function tileItem({
 export const suggested = new Suggested();
 export const mistakes = new Mistakes();
 export const disagreements = new Disagreements();
+
+if (globalThis.document) {
+  $effect.root(() => {
+    $effect(() => {
+      const of = taught();
+      untrack(() => [suggested, mistakes, disagreements].forEach((strip) => strip.closeIfOther(of)));
+    });
+  });
+}

@@ -1,5 +1,7 @@
 """Tokens, and a service that goes away and comes back."""
 
+import time
+
 import pytest
 
 from embedstore import api
@@ -7,6 +9,17 @@ from embedstore import api
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 REFUSED = "401|Failed to load resource"
+AWAY = "ERR_|[Ff]ailed to load"
+
+
+def until_sharp(page, lost: set[str], came: set[str]) -> None:
+    """Wait for those pieces of a slide among `lost` that are of its finest level: they cover the others."""
+    level = {url: int(url.split("deep-zoom_files/")[1].split("/")[0]) for url in lost}
+    finest = {url for url in lost if level[url] == max(level.values())}
+    deadline = time.monotonic() + 300
+    while missing := finest - came:
+        assert time.monotonic() < deadline, missing
+        page.wait_for_timeout(50)
 
 
 def test_a_token_is_asked_for_once_and_pictures_come_with_it(own_store: api.Store, serve_store, open_page, screenshot):
@@ -44,3 +57,70 @@ def test_page_says_that_the_service_is_away_and_goes_on_when_it_is_back(own_stor
     away.wait_for(state="detached")
     wall.nth(1).wait_for(state="detached")
     assert "02-tum" in wall.nth(0).inner_text() and wall.count() == 1
+
+
+def test_pieces_of_a_slide_that_did_not_come_are_asked_for_again(url: str, open_page):
+    page = open_page(url, may_fail="500|[Ff]ailed to load")
+    refused, came = set(), set()
+
+    def refuse(route) -> None:
+        refused.add(route.request.url)
+        route.fulfill(status=500, json={"error": {"type": "RegionReadError", "message": "no light"}})
+
+    page.route("**/deep-zoom_files/**", refuse)
+    page.evaluate("() => { location.hash = '#/slides/synthetic-02-tumour.svs' }")
+    said = page.get_by_text("Part of the slide cannot be shown")
+    said.get_by_text("no light").wait_for()
+    page.on("response", lambda answer: came.add(answer.url) if answer.ok else None)
+    page.unroute("**/deep-zoom_files/**")
+    said.wait_for(state="detached")
+    until_sharp(page, refused, came)
+
+
+def test_a_slide_is_sharp_again_when_the_service_is_back(own_store: api.Store, serve_store, open_page):
+    server = serve_store(own_store)
+    page = open_page(server.url, may_fail=AWAY)
+    held, holding = [], True
+    page.route("**/deep-zoom_files/**", lambda route: held.append(route) if holding else route.continue_())
+    page.evaluate("() => { location.hash = '#/slides/synthetic-02-tumour.svs' }")
+    page.wait_for_url("**zoom=**")
+    page.wait_for_load_state("load")
+    server.stop()
+    away = page.locator(".offline")
+    came: set[str] = set()
+    page.on("response", lambda answer: came.add(answer.url) if answer.ok else None)
+    holding = False
+    lost = {route.request.url for route in held}
+    assert lost
+    for route in held:
+        route.continue_()
+    away.wait_for()  # pieces of a slide are pictures, whose failure tells a page nothing
+    server.start()
+    away.wait_for(state="detached")
+    until_sharp(page, lost, came)
+
+
+def test_who_comes_back_with_another_token_sees_what_that_one_may(own_store: api.Store, serve_store, open_page):
+    tokens = {name: own_store.tokens.create(name, role="label") for name in ("ann", "bob")}
+    own_store.tokens.create("boss", role="admin")
+    place = "slides/synthetic-02-tumour.svs?panel=teach"
+    page = open_page(f"{serve_store(own_store).url}/#/{place}", may_fail=REFUSED)
+    field, enter = page.get_by_label("Token"), page.get_by_role("button", name="Open")
+    field.fill(tokens["ann"])
+    enter.click()
+    page.get_by_role("button", name="Suggest", exact=True).click()
+    page.get_by_role("region", name="Tiles").wait_for()
+    own_store.tokens.revoke("ann")
+    while field.count() == 0:  # a running service refuses it within two seconds
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.wait_for_timeout(200)
+    page.get_by_text("Your token holds no longer").wait_for()
+    field.fill("embedstore_wrong")
+    enter.click()
+    page.get_by_role("alert").get_by_text("the token is unknown").wait_for()
+    field.fill(tokens["bob"])
+    enter.click()
+    page.get_by_text("bob · label").wait_for()
+    page.get_by_role("button", name="Suggest", exact=True).wait_for()
+    assert f"#/{place}" in page.url
+    assert page.get_by_role("region", name="Tiles").count() == 0

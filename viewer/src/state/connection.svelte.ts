@@ -12,16 +12,16 @@ class Connection {
   /** Counts how often the service came back: whoever shows its answers asks again. */
   returned = $state(0);
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #check: Promise<void> | null = null;
 
+  /** Send another token from now on; `accepted` tells that the service takes it. */
   use(token: string): void {
     this.token = token.trim();
     sessionStorage.setItem(KEY, this.token);
-    this.needsToken = false;
   }
 
-  forget(): void {
-    this.token = "";
-    sessionStorage.removeItem(KEY);
+  accepted(): void {
+    this.needsToken = false;
   }
 
   /** @param token What was sent: a late answer to another token says nothing of the one that is used now. */
@@ -35,8 +35,15 @@ class Connection {
 
   lost(): void {
     this.online = false;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#tryAgain(), RETRY_MS);
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      void this.#tryAgain();
+    }, RETRY_MS);
+  }
+
+  /** Something that is no request of `client`, such as a picture, failed: find out whether the service answers at all. */
+  check(): void {
+    if (this.online) this.#check ??= this.#tryAgain().finally(() => (this.#check = null));
   }
 
   async #tryAgain(): Promise<void> {

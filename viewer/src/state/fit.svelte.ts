@@ -124,19 +124,24 @@ class Fit {
     const stop = (this.#stop = new AbortController());
     this.job = begun;
     let shown = false;
-    await followJob(
-      begun.id,
-      (job) => {
-        const stage = job.progress?.stage;
-        // once all slides are being predicted, the open one is there
-        if (!shown && job.state === "running" && stage === "predict") {
-          shown = true;
-          this.#show(head);
-        }
-        this.job = job;
-      },
-      stop.signal,
-    );
+    try {
+      await followJob(
+        begun.id,
+        (job) => {
+          const stage = job.progress?.stage;
+          // once all slides are being predicted, the open one is there
+          if (!shown && job.state === "running" && stage === "predict") {
+            shown = true;
+            this.#show(head);
+          }
+          this.job = job;
+        },
+        stop.signal,
+      );
+    } catch (error) {
+      this.job = null; // nobody knows what becomes of it: it holds up no other
+      throw error;
+    }
     if (stop.signal.aborted) return;
     if (this.job.state === "failed") this.error = new Error(this.job.error?.message ?? "The fit failed.");
     else if (this.job.state !== "done") this.error = new Error(this.job.message ?? "The fit was ended.");

@@ -5,12 +5,15 @@ import { followJob, hasEnded, type Job } from "../state/job_events";
 type Settings = Partial<Omit<Schemas["MapBody"], "rebuild">>;
 
 class MapJob {
-  /** The last one of this page, as it is now. */
+  /** The last one of `collection` that this page knows of, as it is now. */
   job: Job | null = $state.raw(null);
   /** Why it was refused or failed. */
   error: Error | null = $state.raw(null);
   /** Counts maps that were made: whoever shows one reads it again. */
   revision: number = $state(0);
+  collection: string = $state("");
+  #stop = new AbortController();
+  #isAsked = false;
 
   get isRunning(): boolean {
     return this.job !== null && !hasEnded(this.job);
@@ -18,18 +21,44 @@ class MapJob {
 
   /** Begin the job; `again` has the settings of the map that is to be made anew. */
   async start(collection: string, again: Settings | null = null): Promise<void> {
-    if (this.isRunning) return;
-    this.error = null;
-    try {
+    if (this.isRunning && collection === this.collection) return;
+    this.#isAsked = true;
+    await this.#follow(collection, async () => {
       const asked = { params: { path: { collection } }, body: { rebuild: again !== null, ...again } };
-      const begun = await body(client.POST("/api/collections/{collection}/map", asked));
+      try {
+        return await body(client.POST("/api/collections/{collection}/map", asked));
+      } finally {
+        this.#isAsked = false;
+      }
+    });
+  }
+
+  /** Follow a job that was begun before this page was opened, or by somebody else. */
+  async takeUp(collection: string): Promise<void> {
+    if ((this.isRunning || this.#isAsked) && collection === this.collection) return;
+    await this.#follow(collection, async () => {
+      const query = { kind: "map", state: ["queued" as const, "running" as const] };
+      const jobs = await body(client.GET("/api/jobs", { params: { query } })).catch(() => []);
+      return jobs.find(({ params }) => params.collection === collection) ?? null;
+    });
+  }
+
+  async #follow(collection: string, begin: () => Promise<Job | null>): Promise<void> {
+    this.#stop.abort();
+    const { signal } = (this.#stop = new AbortController());
+    [this.collection, this.job, this.error] = [collection, null, null];
+    try {
+      const begun = await begin();
+      if (signal.aborted || begun === null) return;
       this.job = begun;
-      await followJob(begun.id, (job) => (this.job = job), new AbortController().signal);
+      await followJob(begun.id, (job) => (this.job = job), signal);
+      if (signal.aborted) return;
       if (this.job.state !== "done")
         this.error = new Error(this.job.error?.message ?? this.job.message ?? "The map was not made.");
       this.revision += 1;
     } catch (error) {
-      this.error = error as Error;
+      // nobody knows what becomes of it: it holds up no other
+      if (!signal.aborted) [this.job, this.error] = [null, error as Error];
     }
   }
 

@@ -26,7 +26,7 @@ export function progressWords({ state, progress }: Job): { share: number | null;
 }
 
 const count = (value: number) => value.toLocaleString("en");
-const sentence = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+export const sentence = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** On what the metrics were measured, and what they are worth where that is little. */
 export function cardWords(card: Card): { measured: string; warning: string | null } {

@@ -65,6 +65,12 @@ export function numberOf({ probability, score, distance }: TileItem): string {
   return distance === undefined ? "" : distance.toFixed(3);
 }
 
+/** What that number means. */
+export function numberWords({ probability, score, distance }: TileItem): string | undefined {
+  if (probability !== undefined || score !== undefined || distance === undefined) return undefined;
+  return "Distance from what was searched by: 0 looks the same, larger numbers look less alike";
+}
+
 /** How much of the beginning of all names is the same word by word, and need not be shown. */
 export function samePart(names: readonly string[]): number {
   const [first = ""] = names;

@@ -80,3 +80,9 @@ test("a class that the head does not have is its positive one", () => {
   expect(map().plane("none")).toBe(0);
   expect(map({ planes: ["a", "b"], positive: null }).plane(undefined)).toBe(0);
 });
+
+test("a legend lists the classes that are decided on, once each", () => {
+  expect(map().decisions).toEqual([0, 1]);
+  const facts = { ...FACTS, planes: ["a", "b", "c"] };
+  expect(new HeatMap(facts, VALUES, Int16Array.from([2, -1, 2, 0, -1, 2])).decisions).toEqual([0, 2]);
+});

@@ -75,6 +75,11 @@ export class HeatMap {
     return decided < 0 ? null : decided;
   }
 
+  /** The classes that are decided on somewhere, in the order of their planes. */
+  get decisions(): number[] {
+    return [...new Set(this.decided)].filter((plane) => plane >= 0).sort((a, b) => a - b);
+  }
+
   /** Pixels of a plane, as RGBA in 32 bits; below the threshold and where no tile is they are transparent. */
   pixelsOf(plane: number, threshold: number, into: Uint32Array): void {
     const table = heatTable(threshold);

@@ -5,8 +5,9 @@ import { address } from "../api/client";
 import { connection } from "../state/connection.svelte";
 import type { Stage } from "./stage.svelte";
 
-/** Of the overview's longer side, CSS pixels. */
+/** Of the overview's longer side, CSS pixels; on a narrow screen a smaller part of it. */
 const OVERVIEW = 160;
+const OVERVIEW_SHARE = 0.25;
 
 // OpenSeadragon adds a style sheet, which the content security policy forbids, unless it finds its own: this element of
 // no language passes for it.
@@ -21,7 +22,8 @@ function foundStyle(): void {
 export function openSlide(element: HTMLElement, { slide, facts }: Stage): OpenSeadragon.Viewer {
   foundStyle();
   const [width, height] = facts.size_l0;
-  const overview = OVERVIEW / Math.max(width, height);
+  const longer = Math.min(OVERVIEW, OVERVIEW_SHARE * element.clientWidth);
+  const overview = longer / Math.max(width, height);
   const token = connection.token;
   return OpenSeadragon({
     element,

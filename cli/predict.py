@@ -1,11 +1,11 @@
 """`embedstore predict`."""
 
-import shlex
 import time
 
 import click
 
 from cli.json_log import log_json_option
+from cli.next_step import say_export
 from cli.options import json_option, print_json, slides_option, store_option, where_option
 from embedstore.quantities import human_time
 
@@ -42,6 +42,4 @@ def command(
         return
     shares = ", ".join(f"{name} {share:.1%}" for name, share in result.shares.items())
     click.echo(f"{result.head}: {result.rows:,} rows of {result.slides:,} slide(s) in {human_time(seconds)}: {shares}")
-    on_slides = set(opened.slides["kind"]) != {"tiles"}  # ready-made tiles have no place that a picture could show
-    written = "png --out maps/" if on_slides else f"csv --out {head}.csv"
-    click.echo(f"next: embedstore export --store {shlex.quote(store)} --head {head} --format {written}", err=True)
+    say_export(store, opened, head)

@@ -1,6 +1,5 @@
 """`embedstore zero-shot`."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import click
 from cli.fit_settings import JOIN
 from cli.flags import Flag, Section
 from cli.json_log import log_json_option
+from cli.next_step import say_export
 from cli.options import collection_option, json_option, print_json, print_notes, store_option
 from embedstore.config import JoinConfig
 from heads.prompts import ZeroShotConfig, parse_classes
@@ -88,7 +88,8 @@ def command(
     from embedstore import api
 
     given = {**ZERO_SHOT.given(options), **({"templates": templates} if templates else {})}
-    head = api.open(store).zero_shot_head(
+    opened = api.open(store)
+    head = opened.zero_shot_head(
         task, prompts or parse_classes(classes), name=name, collection=collection, replace=replace,
         trust_extractor=trust_extractor, join=JoinConfig(**JOIN.given(options)), **given,
     )  # fmt: skip
@@ -102,7 +103,4 @@ def command(
     print_head(head, brief=True)
     if predicted is not None:
         click.echo(repr(predicted))
-        click.echo(
-            f"next: embedstore export --store {shlex.quote(store)} --head {head.name} --format png --out maps/",
-            err=True,
-        )
+        say_export(store, opened, head.name)

@@ -71,9 +71,9 @@ def _typed(value: Any, kind: Any) -> Any:
         return _as_one_of(value, parts)
     if origin is Literal and isinstance(value, str) and value in parts:
         return value
-    if origin is tuple and hasattr(value, "__iter__") and not isinstance(value, str | bytes | Mapping):
-        return tuple(_typed(part, parts[0]) for part in value)
-    if origin is Sequence and hasattr(value, "__iter__") and not isinstance(value, str | bytes | Mapping):
+    if origin in (tuple, Sequence) and hasattr(value, "__iter__") and not isinstance(value, str | bytes | Mapping):
+        if hasattr(value, "columns"):
+            raise TypeError  # of a data frame, whose parts are the names of its columns
         return tuple(_typed(part, parts[0]) for part in value)
     if origin is Mapping and isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         json.dumps(value)  # it is stored with what it produced

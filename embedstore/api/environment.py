@@ -20,7 +20,11 @@ PACKAGES = (
     "embedstore", "lancedb", "pylance", "pyarrow", "ray", "torch", "torchvision", "timm", "jax", "flax", "optax",
     "openslide-python", "openslide-bin", "tifffile", "tensorstore", "imagecodecs", "pydicom", "numpy",
 )  # fmt: skip
-EXTRAS = ("anndata", "faiss-cpu", "fastslide", "openpyxl")  # listed if installed; never reported as missing
+#: Listed if installed; never reported as missing.
+EXTRAS = (
+    "anndata", "faiss-cpu", "fastslide", "highdicom", "open_clip_torch", "openpyxl", "pacmap", "pandas", "polars",
+    "transformers", "zarr",
+)  # fmt: skip
 HUB = "huggingface.co"
 TIMM_HINT = (
     "install torch and torchvision from one package index, both for the CPU or both for CUDA: `pip install "

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -32,7 +33,7 @@ FUNCTIONS = (
 #: Arguments that are checked by what takes them: arrays, queries, rows, places, and settings, which their class checks.
 CHECKED_LATER = {
     "away_from", "box_l0", "candidates", "classes", "config", "extractors", "file", "format", "image", "labels",
-    "layout", "more_like", "on_progress", "options", "places", "queries", "query", "row", "rows", "settings",
+    "layout", "more_like", "on_progress", "places", "queries", "query", "row", "rows",
     "size_px", "vector", "weights", "xy_l0", "used",
 }  # fmt: skip
 #: Not for users.
@@ -54,12 +55,21 @@ def arguments() -> Iterator[tuple[str, Callable, str]]:
                 yield shown, call, name
 
 
+def checked_at_once() -> Iterator[tuple[str, Callable, str]]:
+    for shown, call, name in arguments():
+        of_another_store = name == "collection" and shown.endswith(".evaluate")
+        if name not in CHECKED_LATER and not of_another_store:
+            yield shown, call, name
+
+
+def test_what_is_checked_later_is_there():
+    assert {name for _, _, name in arguments()} >= CHECKED_LATER
+
+
 @pytest.mark.parametrize(
-    ("shown", "call", "name"), [pytest.param(*each, id=f"{each[0]}-{each[2]}") for each in arguments()]
+    ("shown", "call", "name"), [pytest.param(*each, id=f"{each[0]}-{each[2]}") for each in checked_at_once()]
 )
 def test_a_wrong_type_is_an_error_that_names_the_argument(shown: str, call: Callable, name: str):
-    if name in CHECKED_LATER or (name == "collection" and shown.endswith(".evaluate")):
-        pytest.skip("checked by what takes it")
     of = [SimpleNamespace()] if "." in shown else []  # nothing of the object is touched
     with pytest.raises(ConfigError, match=rf"^{shown}: {name} is <object object at .*>; expected [^<]*$"):
         call(*of, **{name: object()})
@@ -92,6 +102,13 @@ def test_an_argument_that_there_is_not_comes_with_the_one_that_was_meant(store: 
 def test_one_name_is_a_list_of_one(store: embedstore.Store):
     assert store.collection().tiles(columns="slide_id").column_names == ["slide_id"]
     assert len(store.outcomes(states="failed")) == 0
+
+
+def test_a_table_is_no_list_of_its_columns(store: embedstore.Store):
+    table = pa.table({"path": ["a.svs"], "patient": ["p"]})
+    for slides in (table, table.to_pandas()):
+        with pytest.raises(ConfigError, match=r"^Store\.ingest: slides is .*; expected a string or a path or a list"):
+            store.ingest(slides)  # type: ignore[arg-type]
 
 
 def test_scalars_of_numpy_are_numbers(store: embedstore.Store):

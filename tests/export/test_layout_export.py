@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -225,3 +226,12 @@ def test_names_of_files_are_their_own_and_stay_in_the_folder():
     }  # fmt: skip
     long = slide_names(["é" * 300 + ".svs"], flat=True)
     assert all(len(f"{name}_patches.h5".encode()) <= 255 for name in long.values())
+
+
+@pytest.mark.parametrize("layout", ["anndata", "spatialdata"])
+def test_a_package_that_is_missing_is_named_with_the_extra_that_has_all(
+    layout: LayoutName, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "anndata", None)
+    with pytest.raises(ExportError, match=rf"pip install 'embedstore\[{layout}\]'"):
+        export(store, tmp_path / "out", layout)

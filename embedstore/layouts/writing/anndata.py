@@ -51,9 +51,11 @@ def dimensions(dim: int) -> Any:
     return pd.DataFrame(index=[f"d{i}" for i in range(dim)])
 
 
-def import_anndata() -> Any:
+def import_anndata(extra: str = "anndata") -> Any:
     """The package.
 
+    Args:
+        extra: The extra of embedstore that has all that the caller needs.
     Raises:
         ExportError: it is not installed.
     """
@@ -61,7 +63,7 @@ def import_anndata() -> Any:
         import anndata
     except ImportError as error:
         raise ExportError(
-            "AnnData files need the package anndata, which is not installed; pip install 'embedstore[anndata]'"
+            f"AnnData files need the package anndata, which is not installed; pip install 'embedstore[{extra}]'"
         ) from error
     return anndata
 

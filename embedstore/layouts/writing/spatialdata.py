@@ -53,7 +53,7 @@ def write_spatialdata(out: Path, tiles: SlideTiles) -> None:
         LayoutExportError: the tiles have several sizes.
         ExportError: anndata or zarr is not installed.
     """
-    import_anndata()
+    import_anndata("spatialdata")
     try:
         import zarr
     except ImportError as error:

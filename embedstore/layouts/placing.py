@@ -133,7 +133,7 @@ def place_tiles(
 
 def _first_edge(features: Features, config: FeatureConfig) -> int:
     """Edge of the first tile, level-0 pixels; 0 where nothing says it."""
-    edges = features.edge_l0 if features.edge_l0 is not None else config.edge_l0
+    edges = features.edge_l0 if config.edge_l0 is None else config.edge_l0
     if edges is None or not np.size(edges):
         return 0
     return int(np.ravel(edges)[0])
@@ -142,7 +142,7 @@ def _first_edge(features: Features, config: FeatureConfig) -> int:
 def _edges(
     slide: str, features: Features, config: FeatureConfig, known: SlideFacts, wanted: TileFacts
 ) -> NDArray[np.int64]:
-    edges = features.edge_l0 if features.edge_l0 is not None else config.edge_l0
+    edges = features.edge_l0 if config.edge_l0 is None else config.edge_l0
     if edges is None and known.mpp is not None:
         edges = max(1, round(wanted.tile_px * wanted.mpp / known.mpp))
     if edges is None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,19 @@ import torch
 
 from embedstore.api.ingest import ingest_request
 from embedstore.errors import FeatureFileError, LayoutError, SlideNotFoundError
-from embedstore.layouts import Entry, Features, SlideFacts, layout_named, layout_of, look_apart, open_apart
+from embedstore.layouts import (
+    Entry,
+    FeatureConfig,
+    Features,
+    SlideFacts,
+    TileFacts,
+    layout_named,
+    layout_of,
+    look_apart,
+    open_apart,
+    place_tiles,
+    tile_facts,
+)
 from tests.layouts.files import DIM, places, vectors, write_clam, write_hdf5, write_stamp, write_trident
 
 UM = SlideFacts(mpp=0.5)
@@ -43,6 +56,21 @@ def test_clam(tmp_path: Path, kinds: str):
         np.testing.assert_array_equal(features.xy_l0, places(6, 1024))
     else:
         assert (features.xy_l0, features.edge_l0, features.facts.tile_px) == (None, None, None)
+
+
+@pytest.mark.parametrize("write", [write_trident, write_clam])
+def test_what_a_user_says_of_tiles_counts_before_what_files_say(tmp_path: Path, write):
+    write(tmp_path, "a")
+    said = FeatureConfig(extractor="mine", tile_px=512, mpp=0.25, edge_l0=640)
+    with opened(tmp_path) as features:
+        assert features.edge_l0 != 640
+        facts = tile_facts("a", features, said, UM)
+        assert facts == TileFacts(extractor="mine", dim=DIM, tile_px=512, mpp=0.25)
+        placed = place_tiles("a", features, said, UM, facts)
+        assert (placed.edge_l0, placed.edges_l0) == (640, None)
+        without_mpp = replace(said, mpp=None)
+        if features.facts.mpp is None:  # it follows from the edge
+            assert tile_facts("a", features, without_mpp, UM).mpp == pytest.approx(0.5 * 640 / 512, rel=0.01)
 
 
 def test_an_empty_slide_of_trident_has_no_tile(tmp_path: Path):

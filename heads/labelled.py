@@ -51,10 +51,14 @@ class Labelled:
     members: tuple[tuple[str, ...], ...] = ()
 
     def groups(self, group_by: str) -> tuple[NDArray[np.int32], tuple[str, ...], tuple[str, ...]]:
-        """(n,) index of the group that a split keeps together, the names of the groups, and notes."""
+        """(n,) index of the group that a split keeps together, the names of the groups, and notes.
+
+        The order of groups decides where a split puts those that are alike. It does not depend on that of the table, in
+        which slides stand as they were ingested.
+        """
         n = len(self.rows)
         if group_by == "tile":
-            return np.arange(n, dtype=np.int32), tuple(map(str, range(n))), ()
+            return np.argsort(np.argsort(self.ids)).astype(np.int32), tuple(map(str, range(n))), ()
         if group_by == "patient":
             groups = group_by_patient(
                 self.patient,
@@ -117,14 +121,15 @@ class Labelled:
         return None, (), ()
 
     def column(self, name: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-        """A column of the slides: (n,) index into its values, -1 where a slide has none; and the values."""
+        """A column of the slides: (n,) index into its values, -1 where a slide has none; and the values, sorted."""
         if name == "slide_id":
-            return self.slide, tuple(self.slides)
+            order = np.argsort(self.slides)
+            return np.argsort(order).astype(np.int32)[self.slide], tuple(self.slides[i] for i in order)
         columns = sorted({column for row in self.slide_columns.values() for column in row})
         if name not in columns:
             raise SplitError(f"slides have no column {name!r}; they have {', '.join(columns)}")
         values = [self.slide_columns.get(slide, {}).get(name) for slide in self.slides]
-        index = {value: i for i, value in enumerate(dict.fromkeys(str(v) for v in values if v is not None))}
+        index = {value: i for i, value in enumerate(sorted({str(v) for v in values if v is not None}))}
         code = np.array([-1 if value is None else index[str(value)] for value in values], np.int32)
         return code[self.slide], tuple(index)
 

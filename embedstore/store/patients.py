@@ -94,7 +94,7 @@ class PatientGroups:
 
     Attributes:
         code: (n,) int32 index into `names`.
-        names: Patients, and what counts as one.
+        names: Patients, and what counts as one; in an order that does not follow that of the slides.
         notes: A warning where patients are not known.
     """
 
@@ -124,11 +124,14 @@ def group_by_patient(
     unknown = patient < 0
     if not unknown.any():
         return PatientGroups(code=patient, names=patients, notes=())
-    keys = np.where(ready_made, np.arange(len(patient)), -1 - slide.astype(np.int64))
+    by_name = np.argsort(slides)  # slides stand in a table as they were ingested, which is to decide nothing
+    rank = np.argsort(by_name)[slide]
+    place = np.argsort(np.argsort(rank, kind="stable"))
+    keys = np.where(ready_made, place, -1 - rank)
     units, unit = np.unique(keys[unknown], return_inverse=True)
     code = patient.copy()
     code[unknown] = len(patients) + unit
-    names = [f"place {key}" if key >= 0 else f"slide {slides[-1 - key]}" for key in units.tolist()]
+    names = [f"place {key}" if key >= 0 else f"slide {slides[by_name[-1 - key]]}" for key in units.tolist()]
     alone = ready_made[unknown]
     note = no_patient_note(
         int(unknown.sum()),

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from embedstore.errors import SplitError
-from embedstore.store import Label
+from embedstore.store import Collection, CollectionWriter, Label, SlideRow, Store
 from heads.config import FitConfig, SplitConfig
 from heads.examples import gather_examples
-from tests.heads.scene import COLLECTION, EDGE, make_store
+from tests.collection_records import collection_record
+from tests.heads.scene import COLLECTION, DIM, EDGE, _write, make_store
 
 AUTO = FitConfig(split=SplitConfig(group_by="auto"))
 
@@ -114,3 +115,30 @@ def test_a_patient_of_two_names_is_one(tmp_path: Path, level):
     groups, notes = slides_of_groups(store, "marks", config)
     assert groups == {frozenset({f"s{s:02}.svs", f"s{s + 1:02}.svs"}) for s in (0, 2, 4, 6)}
     assert "'Ada' and 'P00'; these count as one patient" in notes
+
+
+@pytest.mark.parametrize(
+    ("group_by", "kind"), [("patient", "kfold"), ("slide_id", "kfold"), ("tile", "kfold"), ("site", "kfold"),
+                           ("slide_id", "column")],
+)  # fmt: skip
+def test_a_split_does_not_depend_on_the_order_in_which_slides_were_ingested(tmp_path: Path, group_by: str, kind: str):
+    """Several workers commit slides as they are finished."""
+    split = SplitConfig(kind=kind, column="site" if kind == "column" else None, group_by=group_by)
+    found = []
+    for names in (range(20), reversed(range(20))):
+        store = Store.create(tmp_path / str(len(found)))
+        collection = Collection.create(store.uri, COLLECTION, collection_record(DIM))
+        slides = [f"s{s:02}.svs" for s in names]
+        store.ledger.admit_columns([{"site": "s"}])
+        places = np.array([(0, 0), (EDGE, 0), (0, EDGE), (EDGE, EDGE)], np.int32)
+        vectors = np.ones((4, DIM))
+        CollectionWriter(collection).commit([_write(collection, slide, places, vectors) for slide in slides])
+        store.ledger.record(
+            [SlideRow(slide_id=s, path="", kind="wsi", metadata={"site": "ABCDEF"[int(s[1:3]) % 6]}) for s in slides],
+            [],
+        )
+        store.labels.record([label for s in range(20) for label in marks(s)])
+        examples = gather_examples(store, collection, ["marks"], FitConfig(split=split))
+        parts = dict(zip(examples.ids.tolist(), examples.split.parts.T.tolist(), strict=True))
+        found.append((parts, examples.split.names))
+    assert found[0] == found[1]

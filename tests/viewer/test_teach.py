@@ -15,6 +15,10 @@ SLIDE = "synthetic-02-tumour.svs"
 LEFT, RIGHT = (0.2, 0.35), (0.62, 0.35)
 
 
+#: The browser's tab is shown again.
+COME_BACK = "document.dispatchEvent(new Event('visibilitychange'))"
+
+
 def drag(page, at: tuple[float, float], by: tuple[float, float] = (0.2, 0.3)) -> None:
     """Drag over the slide from a place, by shares of its size."""
     box = page.get_by_role("application").bounding_box()
@@ -100,7 +104,7 @@ def test_a_mark_that_is_saved_while_labels_are_read_stays(own_store: api.Store, 
 
     page.route("**/api/labels/cells?*", hold_first)
     with page.expect_request("**/api/labels/cells?*"):
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the page reads again what others did
+        page.evaluate(COME_BACK)  # the page reads again what others did
     page.get_by_role("radio", name="dense").check(force=True)
     drag(page, LEFT)
     until_standing(own_store, "cells", lambda now: now.get("dense", 0) >= 3)
@@ -172,6 +176,45 @@ def test_the_only_task_stays_the_open_one_once_there_is_another(own_store: api.S
     tile = own_store.collection().tiles().to_arrow().slice(0, 1).to_pylist()[0]["tile_id"]
     own_store.labels.add("other task", [{"label": "x", "tile_id": tile}], collection=own_store.collection().name)
     with page.expect_response(lambda answer: answer.url.endswith("/api/labels")):
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.evaluate(COME_BACK)
     page.get_by_role("option", name="other task").wait_for(state="attached")
     assert page.get_by_label("Task", exact=True).input_value() == TASK
+
+
+def test_two_windows_show_what_is_stored(own_store: api.Store, serve_store, open_page):
+    address = f"{serve_store(own_store).url}/#/slides/{SLIDE}"
+    one = open_page(f"{address}?panel=teach&task=cells", may_fail="400|404")
+    make_task(one)
+    other = open_page(f"{address}?panel=layers&task=cells")
+    other.get_by_text("No labels on this slide yet").wait_for()
+    one.get_by_role("button", name="Box").click()
+    drag(one, RIGHT)
+    saved(one)
+    until_standing(own_store, "cells", lambda now: now.get("other", 0) >= 2)
+    other.evaluate(COME_BACK)
+    other.get_by_text("No labels on this slide yet").wait_for(state="detached")
+    other.get_by_role("tab", name="Teach").click()
+    other.get_by_role("radio", name="other").wait_for(state="attached")
+    other.keyboard.press("Control+z")
+    until_standing(own_store, "cells", lambda now: not now)
+    one.keyboard.press("Control+z")
+    one.get_by_role("tabpanel").get_by_role("alert").filter(has_text="undone already").wait_for()
+    mine = one.get_by_title("0 marks of yours on tiles")
+    mine.first.wait_for()  # not those that the refused step would have left
+    one.wait_for_load_state("networkidle")
+    assert mine.count() == 2
+
+
+def test_a_head_that_was_fitted_elsewhere_is_offered_when_one_comes_back(own_store: api.Store, serve_store, open_page):
+    page = open_page(f"{serve_store(own_store).url}/#/slides/{SLIDE}?panel=teach&task={TASK}")
+    page.get_by_role("button", name="Fit", exact=True).wait_for()
+    own_store.fit_head(TASK, positive="dense nuclei", split={"folds": 3}, name=f"{TASK}-marks")
+    page.evaluate(COME_BACK)
+    page.get_by_role("button", name="Fit again").wait_for()
+    page.get_by_role("row", name="AUROC").wait_for()
+
+
+def test_a_link_to_a_task_that_is_gone_says_so(url: str, open_page):
+    page = open_page(f"{url}/#/slides/{SLIDE}?panel=teach&task=gone")
+    page.get_by_text("The task gone has no labels").wait_for()
+    assert page.get_by_label("Task", exact=True).input_value() == "gone"

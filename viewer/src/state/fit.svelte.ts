@@ -181,7 +181,7 @@ export const fit = new Fit();
 if (globalThis.document) {
   $effect.root(() => {
     $effect(() => {
-      void connection.returned;
+      void [connection.returned, heads.revision];
       if (store.facts && marks.task) untrack(() => void fit.loadCard().catch(() => {}));
     });
   });

@@ -40,11 +40,17 @@ class Heads {
     return (this.#reading = reading);
   }
 
-  async #read(): Promise<void> {
+  /** Read them again where others may have fitted some; what they predict is as it was if they are the same. */
+  async look(): Promise<void> {
+    await this.#read(true);
+  }
+
+  async #read(isSameKept = false): Promise<void> {
     try {
       await this.#readings.read(
         () => body(client.GET("/api/heads")),
         (heads) => {
+          if (isSameKept && JSON.stringify(heads) === JSON.stringify(this.all)) return;
           if (this.all !== null) this.revision += 1;
           [this.all, this.error] = [heads, null];
         },
@@ -63,5 +69,8 @@ if (globalThis.document) {
       void connection.returned;
       if (store.facts) untrack(() => void heads.load());
     });
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && store.facts) void heads.look();
   });
 }

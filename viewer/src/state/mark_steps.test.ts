@@ -9,6 +9,8 @@ const [A, B, C] = [tile(1), tile(2), tile(3)];
 class Sent {
   asked: string[] = [];
   refuses = new Set<string>();
+  /** What is refused, and would be again. */
+  isFinal = false;
   #count = 0;
   #answer(what: string): Promise<Change> {
     this.asked.push(what);
@@ -18,6 +20,7 @@ class Sent {
   add = (label: string, tiles: readonly MarkTile[]) => this.#answer(`add ${label} ${tiles.map((t) => t.tile_id)}`);
   withdraw = (tiles: readonly MarkTile[]) => this.#answer(`withdraw ${tiles.map((t) => t.tile_id)}`);
   undo = (change: string | null) => this.#answer(`undo ${change}`);
+  isRefusal = () => this.isFinal;
 }
 
 function begun(): [MarkSteps, Sent, () => Promise<void>] {
@@ -120,4 +123,32 @@ test("what is read while a mark is being undone or done again does not bring it 
   expect(steps.markOf(A)).toBe("tumour");
   await settled();
   expect(sent.asked).toEqual(["add tumour 1", "undo c1", "undo c2"]);
+});
+
+test("a step that was undone elsewhere is gone here too, and the one before it can be undone", async () => {
+  const [steps, sent, settled] = begun();
+  await steps.mark([A], "tumour");
+  await steps.mark([B], "normal");
+  sent.refuses.add("undo c2");
+  sent.isFinal = true;
+  steps.undo();
+  await settled();
+  expect([steps.problem?.message, steps.refusals]).toEqual(["refused undo c2", 1]);
+  expect([steps.markOf(B), steps.canUndo, steps.canRedo]).toEqual([null, true, false]);
+  steps.undo();
+  await settled();
+  expect(sent.asked.at(-1)).toBe("undo c1");
+  expect([steps.markOf(A), steps.problem, steps.refusals]).toEqual([null, null, 1]);
+});
+
+test("a step that cannot be done again stays undone, and is not offered any more", async () => {
+  const [steps, sent, settled] = begun();
+  await steps.mark([A], "tumour");
+  steps.undo();
+  await settled();
+  sent.refuses.add("undo c2");
+  sent.isFinal = true;
+  steps.redo();
+  await settled();
+  expect([steps.markOf(A), steps.canUndo, steps.canRedo, steps.refusals]).toEqual([null, false, false, 1]);
 });

@@ -27,6 +27,8 @@ export interface Sender {
   withdraw(tiles: readonly MarkTile[]): Promise<Change>;
   /** The author's last change where none is named. */
   undo(change: string | null): Promise<Change>;
+  /** Whether the service refused, and would refuse again. */
+  isRefusal(error: Error): boolean;
 }
 
 interface Step {
@@ -51,6 +53,8 @@ export class MarkSteps {
   marks = new Map<string, string>();
   /** Steps that are not saved yet. */
   waiting = 0;
+  /** Steps that the service refused: what is stored is another than is shown here, and has to be read again. */
+  refusals = 0;
   /** Why the last step was taken back, or what the service remarked. */
   problem: Error | null = null;
   notes: string[] = [];
@@ -124,9 +128,10 @@ export class MarkSteps {
       async () => {
         if (step.change !== null) step.change = (await this.sender.undo(step.change)).change;
       },
-      () => {
+      (error) => {
         this.#undone = this.#undone.filter((each) => each !== step);
         if (step.change === null) return; // it was never saved
+        if (this.sender.isRefusal(error)) return; // it was undone elsewhere
         this.#done.push(step);
         this.#show(step.tiles, () => step.after);
       },
@@ -145,9 +150,9 @@ export class MarkSteps {
       async () => {
         if (step.change !== null) step.change = (await this.sender.undo(step.change)).change;
       },
-      () => {
+      (error) => {
         this.#done = this.#done.filter((each) => each !== step);
-        this.#undone.push(step);
+        if (!this.sender.isRefusal(error)) this.#undone.push(step);
         this.#back(step);
       },
     );
@@ -164,7 +169,7 @@ export class MarkSteps {
   }
 
   /** Steps are sent one after the other, so that each is made of what the one before left. */
-  #send(step: Step | null, send: () => Promise<void>, takeBack: () => void): Promise<void> {
+  #send(step: Step | null, send: () => Promise<void>, takeBack: (error: Error) => void): Promise<void> {
     this.waiting += 1;
     this.problem = null;
     if (step) step.open += 1;
@@ -173,7 +178,8 @@ export class MarkSteps {
         await send();
       } catch (error) {
         this.problem = error as Error;
-        takeBack();
+        takeBack(this.problem);
+        if (this.sender.isRefusal(this.problem)) this.refusals += 1;
       }
       this.waiting -= 1;
       if (step) step.open -= 1;

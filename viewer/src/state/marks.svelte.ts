@@ -40,6 +40,9 @@ export interface ChangeRow {
   undone_by: string | null;
 }
 
+/** Statuses of what would be refused again. */
+const REFUSED = [400, 403, 404, 422];
+
 const CLASSES_KEY = "embedstore-classes";
 
 /** Classes as they were named here, then in the order of their first labels: a new one changes the look of no other. */
@@ -55,6 +58,7 @@ class Marks {
   #own: ReadonlyMap<string, string> = $state.raw(new Map());
   #chosen: string | null = $state(null);
   #steps = this.#newSteps();
+  #refusals = 0;
   #loaded = "";
   #summaries = new Newest();
   #readings = new Newest();
@@ -74,6 +78,8 @@ class Marks {
   history: ChangeRow[] = $state.raw([]);
   /** Counts what the service has saved: whoever shows labels of others, or is reading labels, reads them again. */
   saved: number = $state(0);
+  /** Counts how often one came back to the page: others may have labelled meanwhile. */
+  visits: number = $state(0);
 
   // -- the task -----------------------------------------------------------------------------
 
@@ -303,6 +309,7 @@ class Marks {
           return send(body(client.POST("/api/labels/{task}/withdraw", { ...path, body: given })));
         },
         undo: (change) => send(body(client.POST("/api/labels/{task}/undo", { ...path, body: { change } }))),
+        isRefusal: (error) => error instanceof ServiceError && REFUSED.includes(error.status),
       },
       () => this.#show(),
     );
@@ -317,6 +324,10 @@ class Marks {
     this.canRedo = this.#steps.canRedo;
     this.problem = this.#steps.problem;
     this.notes = this.#steps.notes;
+    const { refusals } = this.#steps;
+    const isRefused = refusals > this.#refusals;
+    this.#refusals = refusals;
+    if (isRefused) void this.load();
   }
 
   /** After steps were saved: what the service counts by now. */
@@ -371,6 +382,8 @@ if (globalThis.document) {
     });
   });
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && store.facts) void marks.load(); // others have labelled meanwhile
+    if (document.hidden || !store.facts) return;
+    marks.visits += 1;
+    void marks.load();
   });
 }

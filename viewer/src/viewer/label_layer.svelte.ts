@@ -117,7 +117,7 @@ export function showLabels(stage: Stage, look: Look): void {
   const task = $derived(marks.task);
   const classes = $derived(marks.classes.map(({ label }) => label).join("\n"));
   $effect(() => {
-    void [connection.returned, marks.saved, classes];
+    void [connection.returned, marks.saved, marks.visits, classes];
     const asked = look.isShown("labels") ? task : null;
     untrack(() => void labels.load(asked, stage.slide));
   });

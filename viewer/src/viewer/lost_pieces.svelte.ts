@@ -66,6 +66,7 @@ export function askAgain(viewer: OpenSeadragon.Viewer, stage: Stage): () => void
       if (timer === undefined) asking ??= ask(tile.getUrl()).finally(() => (asking = null));
     });
     to.addHandler("tile-loaded", ({ tile }) => {
+      stage.hasPicture = true;
       if (!retried.delete(tile)) return;
       wait = FIRST_MS;
       forget();

@@ -59,6 +59,8 @@ export class Stage {
   /** The tiles of the slide in the collection that is looked at; null while they are loaded. */
   tiles: SlideTiles | null = $state.raw(null);
   tilesError: Error | null = $state.raw(null);
+  /** Something of the slide's picture has come. */
+  hasPicture: boolean = $state(false);
   /** Why parts of the picture are missing or blurred. */
   pictureError: Error | null = $state.raw(null);
   /** Set by the viewer: the slide is on the screen, and `viewport` tells where. */

@@ -18,7 +18,8 @@ LONG_CLASS = "Bindegewebe mit Anhangsgebilden und allem, was sonst noch rosa ist
 SLIDE = f"slides/{quote(LONG)}"
 FOUND = f"find={quote(f'class:{TASK},dense%20nuclei')}"
 PLACES = {
-    "wall": "slides", "sheet": f"slides?about={quote(LONG)}", "layers": f"{SLIDE}?panel=layers&head={HEAD}&task={TASK}",
+    "wall": "slides", "filter": f"slides?where={quote('patinet = 1')}",
+    "sheet": f"slides?about={quote(LONG)}", "layers": f"{SLIDE}?panel=layers&head={HEAD}&task={TASK}",
     "find": f"{SLIDE}?panel=find&{FOUND}", "teach": f"{SLIDE}?panel=teach&task={quote(LONG_TASK)}",
     "map": f"map?task={quote(LONG_TASK)}", "heads": f"heads?head={HEAD}",
 }  # fmt: skip
@@ -60,7 +61,7 @@ def long_names(page_store: api.Store, _environment: None, tmp_path_factory: pyte
 
 @pytest.mark.parametrize("size", [(1440, 900), (1024, 768), (390, 844)], ids=["wide", "narrow", "phone"])
 def test_whatever_can_be_pressed_is_in_reach(long_names: str, open_page, screenshot, size: tuple[int, int]):
-    page = open_page(long_names, size=size)
+    page = open_page(long_names, size=size, may_fail="400 .*patinet")
     beyond = {}
     for name, place in PLACES.items():
         page.evaluate("place => { location.hash = '#/' + place }", place)

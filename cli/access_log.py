@@ -5,12 +5,15 @@ from typing import Any
 
 import click
 
+from cli.group import Group
 from cli.options import confirm, json_option, print_json, print_table
 from cli.times import Time
 from embedstore.errors import ConfigError
 
 
-@click.group(invoke_without_command=True, epilog="Example:  embedstore access-log --store my-store --since 7d")
+@click.group(
+    cls=Group, invoke_without_command=True, epilog="Example:  embedstore access-log --store my-store --since 7d"
+)
 @click.option("--store", "-s", metavar="PATH|URI", help="The store whose log to show.")
 @click.option("--slide", metavar="ID", help="Only who looked at or changed this slide.")
 @click.option("--caller", metavar="NAME", help="Only what this token or person did.")

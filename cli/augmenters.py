@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.group import Group
 from cli.options import confirm, json_option, print_facts, print_json, print_table, store_option
 
 if TYPE_CHECKING:
     from embedstore.api import Augmenter
 
 
-@click.group(invoke_without_command=True, epilog="Example:  embedstore augmenters --store my-store")
+@click.group(cls=Group, invoke_without_command=True, epilog="Example:  embedstore augmenters --store my-store")
 @click.option("--store", "-s", metavar="PATH|URI", help="The store whose augmenters to list.")
 @json_option
 @click.pass_context

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.options import json_option, print_json, print_table
+from embedstore.typed_values import close_names
 
 if TYPE_CHECKING:
     from embedstore.extractors import CatalogueEntry
@@ -38,7 +39,9 @@ def command(name: str | None, as_json: bool) -> None:
             print_table([_row(entry) for entry in entries.values()], HEADER)
         return
     if name not in entries:
-        raise UnknownExtractorError(f"the catalogue has no {name!r}; `embedstore extractors` lists it")
+        raise UnknownExtractorError(
+            f"the catalogue has no {name!r}{close_names(name, entries)}; `embedstore extractors` lists it"
+        )
     record = _record(entries[name])
     if as_json:
         print_json(record)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
+from cli.group import Group
 from cli.options import confirm, json_option, print_json, print_table, store_option
 from embedstore.output_files import require_folder
 
 
-@click.group(invoke_without_command=True, epilog="Example:  embedstore heads --store my-store")
+@click.group(cls=Group, invoke_without_command=True, epilog="Example:  embedstore heads --store my-store")
 @click.option("--store", "-s", metavar="PATH|URI", help="The store whose heads to list.")
 @json_option
 @click.pass_context

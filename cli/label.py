@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from cli.group import Group
 from cli.json_log import log_json_option
 from cli.options import (
     TileId,
@@ -30,7 +31,7 @@ task_option = click.option("--task", required=True, metavar="NAME", help="The ta
 SHOWN = 5  # conflicts that are printed
 
 
-@click.group(epilog="Example:  embedstore label ls --store my-store")
+@click.group(cls=Group, epilog="Example:  embedstore label ls --store my-store")
 def command() -> None:
     """Import, list, export, compare, undo and remove labels.
 

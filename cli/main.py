@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from cli.endings import closed_pipe_exits, exit_codes
+from cli.group import Group
 from embedstore.pandas_deferred import defer_pandas
 from embedstore.version import __version__
 
@@ -50,7 +51,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Imports a command's module only when that command runs: `--help` must not wait for torch or Ray."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
+from cli.group import Group
 from cli.options import confirm, json_option, print_json, print_table, store_option
 from cli.times import Duration
 from embedstore.access_config import ROLES, Role
 
 
-@click.group(epilog="Example:  embedstore token create --store my-store --name ada --role label")
+@click.group(cls=Group, epilog="Example:  embedstore token create --store my-store --name ada --role label")
 def command() -> None:
     """Make, list and revoke tokens, by which a service knows who asks it and what they may do."""
 

@@ -89,3 +89,24 @@ def test_nothing_is_asked_of_anybody_else(url: str, open_page):
         page.get_by_role("list", name="Slides").get_by_role("link").first.click()
     assert asked
     assert all(address.startswith((url, "blob:", "data:")) for address in asked), asked
+
+
+def test_an_open_slide_is_named_and_the_wall_is_as_it_was_left(url: str, open_page):
+    page = open_page(url, may_fail="404 .*/map")  # which is not made yet
+    slides = page.get_by_role("list", name="Slides").get_by_role("link")
+    slides.nth(5).wait_for()
+    page.get_by_label("Sort by").select_option("tiles")
+    page.get_by_label("Find slides").fill("02-tum")
+    slides.nth(1).wait_for(state="detached")
+    slides.first.click()
+    page.get_by_role("heading", name="synthetic-02-tumour.svs").wait_for()
+    page.get_by_role("link", name="All slides").click()
+    slides.first.wait_for()
+    assert page.get_by_label("Find slides").input_value() == "02-tum"
+    assert page.get_by_label("Sort by").input_value() == "tiles"
+    assert slides.count() == 1
+    page.keyboard.press("m")
+    page.wait_for_url("**/#/map**")
+    page.get_by_role("link", name="Slides", exact=True).click()
+    slides.first.wait_for()
+    assert page.get_by_label("Find slides").input_value() == "02-tum"

@@ -37,6 +37,8 @@ class CurrentPlace {
   #view: ViewName = $state("slides");
   #slide: string | null = $state(null);
   #query: Record<string, string> = $state({});
+  /** How the wall and the map were left: their filters, order and colours. */
+  #left = new Map<ViewName, Record<string, string>>();
 
   constructor() {
     this.#become(placeOf(globalThis.location?.hash ?? ""));
@@ -53,10 +55,14 @@ class CurrentPlace {
     return this.#query;
   }
 
-  /** Go somewhere else; the browser's Back leads here again. What is in KEPT goes along. */
+  /** Go somewhere else; the browser's Back leads here again. What is in KEPT goes along, and a view is as it was left. */
   go(view: ViewName, slide: string | null = null, query: Record<string, string> = {}): void {
-    const kept = untrack(() => KEPT.flatMap((name) => (this.#query[name] ? [[name, this.#query[name]]] : [])));
-    location.hash = hashOf({ view, slide, query: { ...Object.fromEntries(kept), ...query } });
+    untrack(() => {
+      const isHere = view === this.#view && slide === this.#slide;
+      const left = slide === null && !isHere ? this.#left.get(view) : {};
+      const kept = KEPT.flatMap((name) => (this.#query[name] ? [[name, this.#query[name]]] : []));
+      location.hash = hashOf({ view, slide, query: { ...left, ...Object.fromEntries(kept), ...query } });
+    });
   }
 
   /** Change parts of the query where one stands; an empty text removes one. No step for Back. */
@@ -68,6 +74,10 @@ class CurrentPlace {
   }
 
   #become({ view, slide, query }: Place): void {
+    if (this.#slide === null && (view !== this.#view || slide !== null)) {
+      const own = Object.entries(this.#query).filter(([name]) => !KEPT.includes(name) && name !== "about");
+      this.#left.set(this.#view, Object.fromEntries(own));
+    }
     [this.#view, this.#slide] = [view, slide];
     for (const name of Object.keys({ ...this.#query, ...query })) this.#change(name, query[name] ?? "");
   }

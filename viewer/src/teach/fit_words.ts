@@ -4,9 +4,21 @@ import type { Job } from "../state/job_events";
 
 /** Metrics that the panel shows; the card has more. */
 export const METRICS = [
-  { name: "auroc", title: "AUROC" },
-  { name: "balanced_accuracy", title: "Balanced acc." },
-  { name: "f1", title: "F1" },
+  {
+    name: "auroc",
+    title: "AUROC",
+    about: "How often a tile of the class is ranked above one that is not: 1 is always, 0.5 is guessing",
+  },
+  {
+    name: "balanced_accuracy",
+    title: "Balanced acc.",
+    about: "Balanced accuracy: the share of right decisions, each class counting the same; 1 is all",
+  },
+  {
+    name: "f1",
+    title: "F1",
+    about: "Between 0 and 1: high where few tiles of the class are missed and few others are taken for it",
+  },
 ] as const;
 
 /** Patients from which on an interval says something about new ones. */

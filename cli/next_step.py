@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from embedstore.api import Store
+    from embedstore.api import Head, Store
 
 
-def say_export(store: str, opened: "Store", head: str) -> None:
-    """Say how the predictions of a head are written: as heat maps, or of ready-made tiles, which have no place on a
-    slide, as a table."""
+#: The model for whole slides that gives each tile a weight, which a heat map shows.
+ATTENDING = "abmil"
+
+
+def say_export(store: str, opened: "Store", head: "Head") -> None:
+    """Say how the predictions of a head are written: as heat maps, or as a table where there is nothing to draw, as of
+    ready-made tiles, which have no place on a slide, and of a whole slide or patient."""
     on_slides = set(opened.slides["kind"]) != {"tiles"}
-    written = "png --out maps/" if on_slides else f"csv --out {head}.csv"
-    click.echo(f"next: embedstore export --store {shlex.quote(store)} --head {head} --format {written}", err=True)
+    drawn = on_slides and (head.level == "tile" or head.model == ATTENDING)
+    written = "png --out maps/" if drawn else f"csv --out {head.name}.csv"
+    click.echo(f"next: embedstore export --store {shlex.quote(store)} --head {head.name} --format {written}", err=True)

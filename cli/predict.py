@@ -35,11 +35,12 @@ def command(
 
     began = time.monotonic()
     opened = api.open(store)
-    result = opened.head(head).predict(slides=slides, where=where, collection=collection)
+    fitted = opened.head(head)
+    result = fitted.predict(slides=slides, where=where, collection=collection)
     seconds = time.monotonic() - began
     if as_json:
         print_json({**vars(result), "seconds": round(seconds, 3)})
         return
     shares = ", ".join(f"{name} {share:.1%}" for name, share in result.shares.items())
     click.echo(f"{result.head}: {result.rows:,} rows of {result.slides:,} slide(s) in {human_time(seconds)}: {shares}")
-    say_export(store, opened, head)
+    say_export(store, opened, fitted)

@@ -103,4 +103,4 @@ def command(
     print_head(head, brief=True)
     if predicted is not None:
         click.echo(repr(predicted))
-        say_export(store, opened, head.name)
+        say_export(store, opened, head)

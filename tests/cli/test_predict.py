@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 import embedstore
 from cli.main import app
+from cli.next_step import say_export
 from embedstore.progress import no_progress
 from tests.heads.scene import make_store
 
@@ -43,3 +45,15 @@ def test_the_next_command_works(ready_made: bool, tmp_path: Path, monkeypatch: p
     if ready_made:  # the scene's slides have no files to draw on
         done = CliRunner().invoke(app, shlex.split(line.removeprefix("next: embedstore ")))
         assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(("model", "drawn"), [("linear", True), ("abmil", True), ("mean", False), ("max", False)])
+def test_a_heat_map_comes_next_where_there_is_one(
+    model: str, drawn: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    store = embedstore.open(make_store(tmp_path, slides=2, tiles=2).uri)
+    level = "tile" if model == "linear" else "patient"
+    say_export("my store", store, SimpleNamespace(name="h", level=level, model=model))  # type: ignore[arg-type]
+    told = capsys.readouterr().err
+    written = "png --out maps/" if drawn else "csv --out h.csv"
+    assert told == f"next: embedstore export --store 'my store' --head h --format {written}\n"

@@ -8,7 +8,11 @@ from typing import Any
 
 import shapely
 
+from embedstore.errors import ExportError
 from embedstore.output_files import atomic_write
+
+#: How each file begins that `write_collection` writes.
+_BEGINNING = '{"type": "FeatureCollection", "embedstore": '
 
 
 def feature(key: str, geometry: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,15 +36,36 @@ def write_collection(path: Path, about: Mapping[str, Any], features: Iterable[Ma
     """Write a FeatureCollection, one line for each feature; returns the number of features.
 
     Args:
-        path: The file.
+        path: The file; one that stands there is replaced if embedstore wrote it and nobody saved it since: programs
+            such as QuPath do not keep the member `embedstore`.
         about: The member `embedstore`: the slide, the origin of the coordinates, and what made the features.
         features: The features, which are written as they are generated.
+    Raises:
+        ExportError: a file of somebody else stands there, or nothing can be written there.
     """
+    _require_own(path)
     written = 0
     with atomic_write(path) as part, part.open("w", encoding="utf-8") as file:
-        file.write(f'{{"type": "FeatureCollection", "embedstore": {json.dumps(about)}, "features": [')
+        file.write(f'{_BEGINNING}{json.dumps(about)}, "features": [')
         for entry in features:
             file.write((",\n" if written else "\n") + json.dumps(entry, allow_nan=False))
             written += 1
         file.write("\n]}\n")
     return written
+
+
+def _require_own(path: Path) -> None:
+    """Check that no file stands at a path in which somebody may have drawn.
+
+    Raises:
+        ExportError: one does.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        begins = file.read(len(_BEGINNING))
+    if begins and begins != _BEGINNING.encode():
+        raise ExportError(
+            f"cannot write to {str(path)!r}: embedstore did not write the file that stands there, or somebody saved it "
+            "since, and it may hold what a person drew; name another place, or move it away"
+        )

@@ -56,8 +56,8 @@ def write_labels(
     """Write labels so that importing the files again gives the same labels.
 
     A folder gets SLIDE.geojson with the areas, points and rests of each slide, and labels.csv with the labels of
-    tiles, slides and patients. A .csv or .parquet file takes all labels but areas, a .geojson file the annotations of
-    one slide.
+    tiles, slides and patients. What embedstore did not write there is never replaced. A .csv or .parquet file takes
+    all labels but areas, a .geojson file the annotations of one slide.
 
     Args:
         labels: Labels of one task, as rows of the table of labels.
@@ -86,6 +86,8 @@ def write_labels(
             f"{out}: GeoJSON cannot hold the {len(others)} labels of tiles, slides and patients of task {task!r}; "
             "name a folder with --out"
         )
+    if len(others):
+        _require_own(out / TABLE_NAME)
     by_slide: dict[str, list[Label]] = {}
     for label in Label.from_table(drawn):
         if label.slide_id is not None:
@@ -97,6 +99,22 @@ def write_labels(
         write_label_geojson(labels_of_slide, slide, path, task=task, origin=origin)
         written.append(Written(path=path, labels=len(labels_of_slide)))
     return [*written, _write_table(others, out / TABLE_NAME)] if len(others) else written
+
+
+def _require_own(path: Path) -> None:
+    """Check that no table of somebody else stands at a path, such as that of a folder of ready-made tiles.
+
+    Raises:
+        ExportError: one does.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        begins = file.readline(1000).strip()
+    if begins and begins != ",".join(COLUMNS).encode():
+        raise ExportError(
+            f"cannot write to {str(path)!r}: embedstore did not write the table that stands there; name another folder"
+        )
 
 
 def _write_table(labels: pa.Table, path: Path) -> Written:

@@ -85,3 +85,20 @@ def test_a_file_that_cannot_hold_the_labels_is_refused(store: Store, tmp_path: P
     with pytest.raises(ExportError, match="one file, and there are several slides"):
         export(store, LABELS[:4], tmp_path / "out.geojson")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.mrxs.geojson", "labels.csv"])
+def test_what_somebody_drew_or_wrote_is_never_replaced(store: Store, tmp_path: Path, name: str):
+    def write() -> list[Path]:
+        return [each.path for each in write_labels(statement_rows(LABELS), {}, tmp_path / "out", task="t")]
+
+    written = write()
+    (path,) = (each for each in written if each.name == name)
+    assert write() == written  # files of its own are
+    drawn = (
+        json.dumps({"type": "FeatureCollection", "features": []}) if name.endswith("json") else "file,label\na.png,x\n"
+    )
+    path.write_text(drawn)
+    with pytest.raises(ExportError, match=rf"{name}': embedstore did not write the .* stands there"):
+        write()
+    assert path.read_text() == drawn

@@ -218,3 +218,18 @@ def test_a_link_to_a_task_that_is_gone_says_so(url: str, open_page):
     page = open_page(f"{url}/#/slides/{SLIDE}?panel=teach&task=gone")
     page.get_by_text("The task gone has no labels").wait_for()
     assert page.get_by_label("Task", exact=True).input_value() == "gone"
+
+
+def test_a_suggested_tile_opens_where_it_lies(own_store: api.Store, serve_store, open_page):
+    page = open_page(f"{serve_store(own_store).url}/#/slides/{SLIDE}?panel=teach&task=cells")
+    make_task(page)
+    page.get_by_role("button", name="Suggest", exact=True).click()
+    tiles = page.get_by_role("listbox", name="Suggested").get_by_role("option")
+    tiles.first.wait_for()
+    before = [tile.get_attribute("aria-label") for tile in tiles.all()]
+    tiles.nth(1).click()
+    page.wait_for_url("**frame=**")
+    slide, corner = before[1].removeprefix("Tile 2, ").split(" at ")
+    page.get_by_role("application", name=f"Slide {slide}").wait_for()
+    assert quote(",".join(corner.split(", ")[:2]) + ",") in page.url
+    assert [tile.get_attribute("aria-label") for tile in tiles.all()] == before

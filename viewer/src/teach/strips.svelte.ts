@@ -3,6 +3,7 @@ import { untrack } from "svelte";
 
 import { body, client, type Schemas } from "../api/client";
 import { classLooks } from "../design/classes";
+import { connection } from "../state/connection.svelte";
 import { fit } from "../state/fit.svelte";
 import { marks } from "../state/marks.svelte";
 import { store } from "../state/store.svelte";
@@ -40,11 +41,12 @@ abstract class TeachStrip implements StripContent {
     return marks.markOf(tile);
   }
 
-  /** Show the strip, and read its tiles anew. */
-  async open(): Promise<void> {
+  /** Read its tiles anew, and show the strip: in front, unless it is asked for again only because that failed. */
+  async show(inFront = true): Promise<void> {
     const of = taught();
     if (of !== this.#of) [this.#of, this.tiles, this.notes] = [of, [], []];
-    dock.show(this as StripContent);
+    if (inFront) dock.show(this as StripContent);
+    else if (!dock.strips.includes(this as StripContent)) return;
     const asked = ++this.#asked;
     this.status = "loading";
     try {
@@ -209,11 +211,17 @@ export const suggested = new Suggested();
 export const mistakes = new Mistakes();
 export const disagreements = new Disagreements();
 
+const strips: readonly TeachStrip[] = [suggested, mistakes, disagreements];
+
 if (globalThis.document) {
   $effect.root(() => {
     $effect(() => {
       const of = taught();
-      untrack(() => [suggested, mistakes, disagreements].forEach((strip) => strip.closeIfOther(of)));
+      untrack(() => strips.forEach((strip) => strip.closeIfOther(of)));
+    });
+    $effect(() => {
+      void connection.returned;
+      untrack(() => strips.filter(({ status }) => status === "failed").forEach((strip) => void strip.show(false)));
     });
   });
 }

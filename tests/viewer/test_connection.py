@@ -124,3 +124,29 @@ def test_who_comes_back_with_another_token_sees_what_that_one_may(own_store: api
     page.get_by_role("button", name="Suggest", exact=True).wait_for()
     assert f"#/{place}" in page.url
     assert page.get_by_role("region", name="Tiles").count() == 0
+
+
+def test_what_failed_while_the_service_was_away_is_there_when_it_is_back(own_store: api.Store, serve_store, open_page):
+    server = serve_store(own_store)
+    page = open_page(f"{server.url}/#/slides/synthetic-02-tumour.svs?panel=teach", may_fail=AWAY)
+    suggest = page.get_by_role("button", name="Suggest", exact=True)
+    suggest.wait_for()
+    page.wait_for_load_state("networkidle")
+    away, failed = page.locator(".offline"), page.get_by_text("This cannot be shown")
+    server.stop()
+    suggest.click()
+    failed.wait_for()
+    away.wait_for()
+    server.start()
+    away.wait_for(state="detached")
+    failed.wait_for(state="detached")
+    server.stop()
+    page.evaluate("() => { location.hash = '#/slides/synthetic-01-colon.svs' }")
+    page.get_by_text("The slide cannot be opened").wait_for()
+    server.start()
+    page.get_by_role("application", name="Slide synthetic-01-colon.svs").wait_for()
+    server.stop()
+    page.evaluate("() => { location.hash = '#/slides?about=synthetic-01-colon.svs' }")
+    page.get_by_text("The slide cannot be shown").wait_for()
+    server.start()
+    page.get_by_role("button", name="Open the slide").wait_for()

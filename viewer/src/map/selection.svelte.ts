@@ -2,6 +2,7 @@
 import { untrack } from "svelte";
 
 import { body, client } from "../api/client";
+import { connection } from "../state/connection.svelte";
 import { marks } from "../state/marks.svelte";
 import { store } from "../state/store.svelte";
 import { dock } from "../strip/dock.svelte";
@@ -73,6 +74,11 @@ class MapSelection implements StripContent {
     }
   }
 
+  /** Ask for the tiles again where that failed. */
+  chooseAgain(): void {
+    if (this.status === "failed" && this.#cloud && this.points.size) void this.choose(this.#cloud, this.points);
+  }
+
   /** Close the strip where its tiles are of another collection. */
   closeIfOther(collection: string): void {
     if (collection !== this.#collection && dock.strips.includes(this as StripContent)) dock.close(this.name);
@@ -121,6 +127,10 @@ if (globalThis.document) {
     $effect(() => {
       const collection = store.collection?.name ?? "";
       untrack(() => selection.closeIfOther(collection));
+    });
+    $effect(() => {
+      void connection.returned;
+      untrack(() => selection.chooseAgain());
     });
   });
 }

@@ -1,7 +1,7 @@
 /** The head that the marks of a task teach: fitted in a job, with its heat maps over all slides. */
 import { untrack } from "svelte";
 
-import { body, client, type Schemas } from "../api/client";
+import { body, client, OfflineError, type Schemas } from "../api/client";
 import { openSlide } from "../viewer/open_slide.svelte";
 import { connection } from "./connection.svelte";
 import { heads } from "./heads.svelte";
@@ -102,6 +102,11 @@ class Fit {
     }
   }
 
+  /** The service is back: what could not be asked of it can be asked now. */
+  forgetAway(): void {
+    if (this.error instanceof OfflineError) this.error = null;
+  }
+
   async cancel(): Promise<void> {
     if (!this.job) return;
     try {
@@ -180,6 +185,10 @@ export const fit = new Fit();
 
 if (globalThis.document) {
   $effect.root(() => {
+    $effect(() => {
+      void connection.returned;
+      untrack(() => fit.forgetAway());
+    });
     $effect(() => {
       void [connection.returned, heads.revision];
       if (store.facts && marks.task) untrack(() => void fit.loadCard().catch(() => {}));

@@ -12,6 +12,7 @@ from embedstore.export.benchmarks import GivenSplit
 from embedstore.search.audits.groups import GroupsBySplit
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Store, StoredHead, read_tile_locations
+from embedstore.store.patients import patients_of_task
 from embedstore.tile_id import tile_ids
 from heads.record import HeadRecord
 from heads.splitting.splits import PART_NAMES, UNUSED
@@ -33,7 +34,7 @@ def split_groups(store: Store, head: StoredHead) -> GroupsBySplit:
         )
     examples = StoredExamples.from_bytes(head.examples)
     tiles = read_tile_locations(store.collection(head.collection))
-    example = tiles.tile_id if head.level == "tile" else _ids_of_slides(store, head.level, tiles.slides)[tiles.slide]
+    example = tiles.tile_id if head.level == "tile" else _ids_of_slides(store, head, tiles.slides)[tiles.slide]
     at = positions_in(examples.ids, example, order=np.argsort(examples.ids))
     present = at >= 0
     if not present.any():
@@ -52,11 +53,11 @@ def split_groups(store: Store, head: StoredHead) -> GroupsBySplit:
     )
 
 
-def _ids_of_slides(store: Store, level: str, slides: Sequence[str]) -> NDArray[np.int64]:
+def _ids_of_slides(store: Store, head: StoredHead, slides: Sequence[str]) -> NDArray[np.int64]:
     """(slides,) id of the example that each slide belongs to; 0 where it belongs to none."""
-    patient = store.ledger.patients()
-    names = [slide if level == "slide" else patient.get(slide) or "" for slide in slides]
-    ids = tile_ids(level, names)
+    patient = patients_of_task(store, head.task)
+    names = [slide if head.level == "slide" else patient.get(slide) or "" for slide in slides]
+    ids = tile_ids(head.level, names)
     return np.where([bool(name) for name in names], ids, 0)
 
 
@@ -72,7 +73,7 @@ def slide_split(store: Store, head: StoredHead) -> GivenSplit:
             "patients, such as `embedstore fit-head --model mean` fits"
         )
     examples = StoredExamples.from_bytes(head.examples)
-    patients = store.ledger.patients()
+    patients = patients_of_task(store, head.task)
     names = [slide if head.level == "slide" else patient or "" for slide, patient in patients.items()]
     at = positions_in(examples.ids, tile_ids(head.level, names), order=np.argsort(examples.ids))
     words = {**PART_NAMES, UNUSED: ""}
@@ -104,7 +105,7 @@ def write_split(store: Store, head: StoredHead, out: TextIO) -> None:
 
 def _descriptions(store: Store, head: StoredHead) -> dict[int, list[object]]:
     """Slide, patient, x, y and name by the id of an example."""
-    patient = {slide: name or "" for slide, name in sorted(store.ledger.patients().items())}
+    patient = {slide: name or "" for slide, name in sorted(patients_of_task(store, head.task).items())}
     if head.level == "slide":
         slides = list(patient)
         ids = tile_ids("slide", slides).tolist()

@@ -21,6 +21,7 @@ from embedstore.store import (
     slide_batch,
     tile_batch,
 )
+from embedstore.store.patients import patients_of_task
 from embedstore.store.vectors import matrix
 from heads.bags import Bags, pool
 from heads.devices import prepare_jax
@@ -137,7 +138,7 @@ def _write_slides(
     on_progress: OnProgress,
 ) -> int:  # fmt: skip
     """Write the predictions of slides, and of abmil the attention to their tiles; decisions are added to `counts`."""
-    facts, patients = head.facts(), store.ledger.patients()
+    facts, patients = head.facts(), patients_of_task(store, head.task)
     locations = read_tile_locations(collection)
     slides_of_bags = _slides_of_bags(head.level, locations.slides, patients, slides)
     bags = Bags.of_slides(locations, slides_of_bags)

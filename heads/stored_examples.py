@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embedstore.errors import HeadMismatchError
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Collection, Store, StoredHead, TileLocations, read_tile_locations
+from embedstore.store.patients import patients_of_task
 from embedstore.tile_id import tile_ids
 from heads.bags import Bags
 from heads.examples import Examples
@@ -98,7 +99,7 @@ def restore_examples(store: Store, stored: StoredHead, record: HeadRecord, colle
         missing = at < 0
         bags = Bags.single(tiles.row[at[~missing]])
     else:
-        rows_by_id = _rows_by_id(store, stored.level, tiles)
+        rows_by_id = _rows_by_id(store, stored, tiles)
         bag_rows = [rows_by_id.get(key, np.empty(0, np.int64)) for key in examples.ids.tolist()]
         bags = Bags.of_rows(bag_rows)
         missing = bags.sizes != examples.tiles
@@ -123,16 +124,16 @@ def restore_examples(store: Store, stored: StoredHead, record: HeadRecord, colle
     )
 
 
-def _rows_by_id(store: Store, level: str, tiles: TileLocations) -> dict[int, NDArray[np.int64]]:
+def _rows_by_id(store: Store, stored: StoredHead, tiles: TileLocations) -> dict[int, NDArray[np.int64]]:
     """Rows of the table by the id of their slide or patient."""
     slides_of: dict[str, list[str]] = {}
-    for slide, patient in sorted(store.ledger.patients().items()):
-        name = slide if level == "slide" else patient
+    for slide, patient in sorted(patients_of_task(store, stored.task).items()):
+        name = slide if stored.level == "slide" else patient
         if name is not None:
             slides_of.setdefault(name, []).append(slide)
     code = {slide: i for i, slide in enumerate(tiles.slides)}
     rows = {}
-    for slides, key in zip(slides_of.values(), tile_ids(level, list(slides_of)).tolist(), strict=True):
+    for slides, key in zip(slides_of.values(), tile_ids(stored.level, list(slides_of)).tolist(), strict=True):
         codes = [code[slide] for slide in slides if slide in code]
         rows[key] = tiles.row[np.isin(tiles.slide, codes)]
     return rows

@@ -88,6 +88,19 @@ class Patients:
         return [slide for slide in slide_ids if slide not in self.of_slide and slide not in labelled]
 
 
+def patients_of_task(store: Store, task: str) -> dict[str, str | None]:
+    """{slide: its patient} as heads for patients are fitted: the one that the task's label of the slide names, else the
+    ledger's; None where none is known."""
+    labels = store.labels.table(task=task, columns=["slide_id", "kind", "patient"]).to_pylist()
+    named = {
+        row["slide_id"]: row["patient"]
+        for row in reversed(labels)  # the first one counts
+        if row["kind"] == "slide" and row["slide_id"] and row["patient"]
+    }
+    patients = store.ledger.patients()
+    return {slide: named.get(slide) or patient for slide, patient in patients.items()}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PatientGroups:
     """What belongs together, as it is of one patient.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from embedstore.errors import PredictionsNotFoundError
 from embedstore.store.collection import Collection
 from embedstore.store.hot_folder import forget_copies
+from embedstore.store.patients import patients_of_task
 from embedstore.store.store import Store
 from embedstore.store.writer import CollectionWriter, ViewsWriter
 
@@ -72,16 +73,20 @@ def forget_derived(store: Store, collection: Collection, slide_ids: AnyOf[str]) 
     store.map(collection.name).forget(slide_ids)
     for encoding in store.encodings(collection.name):
         encoding.forget(slide_ids)
-    digest, patient_of = collection.extractor().digest, store.ledger.patients()
-    patients = {patient_of.get(slide) for slide in slide_ids} - {None}
-    with_same = {slide for slide, patient in patient_of.items() if patient in patients}
+    digest = collection.extractor().digest
     for table in store.prediction_tables():
         try:
             facts = table.facts()
         except PredictionsNotFoundError:  # its head was removed meanwhile
             continue
-        if facts.extractor_digest == digest:
-            table.forget({*slide_ids, *with_same} if facts.level == "patient" else slide_ids)
+        if facts.extractor_digest != digest:
+            continue
+        also: set[str] = set()
+        if facts.level == "patient":
+            patient_of = patients_of_task(store, facts.task)
+            patients = {patient_of.get(slide) for slide in slide_ids} - {None}
+            also = {slide for slide, patient in patient_of.items() if patient in patients}
+        table.forget({*slide_ids, *also})
 
 
 def remove_head(store: Store, name: str) -> None:

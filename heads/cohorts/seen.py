@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from embedstore.sorted_ids import positions_in
 from embedstore.store import Patients, Store, StoredHead, read_tile_locations
+from embedstore.store.patients import patients_of_task
 from embedstore.tile_id import tile_ids
 from heads.labelled import Labelled
 from heads.record import HeadRecord
@@ -43,7 +44,7 @@ class Seen:
         if stored.level == "tile":
             slides, patients, found = _of_tiles(store, stored, ids)
         else:
-            slides, patients, found = _of_names(store, stored.level, ids)
+            slides, patients, found = _of_names(store, stored, ids)
         of_slide = _patients_of_labels(store)
         patients |= {of_slide[slide] for slide in slides if slide in of_slide}
         return cls(
@@ -79,9 +80,9 @@ def _of_tiles(store: Store, stored: StoredHead, ids: NDArray[np.int64]) -> tuple
     return slides, {names[i] for i in np.unique(patient) if i >= 0}, len(rows)
 
 
-def _of_names(store: Store, level: str, ids: NDArray[np.int64]) -> tuple[set[str], set[str], int]:
+def _of_names(store: Store, stored: StoredHead, ids: NDArray[np.int64]) -> tuple[set[str], set[str], int]:
     """Slides and patients of slides, or of patients."""
-    patient_of = store.ledger.patients()
+    level, patient_of = stored.level, patients_of_task(store, stored.task)
     names = sorted({name for name in (patient_of if level == "slide" else patient_of.values()) if name is not None})
     found = {name for name, place in zip(names, positions_in(ids, tile_ids(level, names)), strict=True) if place >= 0}
     if level == "slide":

@@ -25,9 +25,11 @@ from embedstore.search.filters import filter_columns, select_tiles
 from embedstore.store import Collection, Label, Store
 from embedstore.store.compaction import compact
 from embedstore.store.removal import remove_slides
+from heads.cohorts.seen import Seen
 from heads.config import AugmentConfig, FitConfig, SplitConfig
 from heads.fit import fit_again, fit_heads
 from heads.head import Head
+from heads.head_split import slide_split
 from heads.predict import predict
 from heads.stored_examples import StoredExamples
 from tests.collection_records import collection_record
@@ -72,6 +74,26 @@ def test_bag_heads_find_the_signal(tmp_path: Path, model: str, level: str):
         of_slide = attention.group_by("slide_id").aggregate([("attention", "sum")]).to_pandas()
         bag = of_slide["slide_id"].map(lambda slide: slide if level == "slide" else int(slide[1:3]) // 2)
         np.testing.assert_allclose(of_slide["attention_sum"].groupby(bag).sum(), 1, rtol=1e-4)  # a bag is a patient
+
+
+def test_a_head_for_patients_whom_labels_name_looks_at_their_slides_together(tmp_path: Path):
+    store = make_store(tmp_path, slides=24, tiles=6, patients=False)
+    slides = sorted(store.collection().slides())
+    store.labels.record(
+        Label(task="named", label="xy"[i // 2 % 2], kind="slide", slide_id=s, patient=f"Q{i // 2}", author="me")
+        for i, s in enumerate(slides)
+    )
+    head = fit(store, "named", model="mean", level="patient", c=(10.0,))
+    assert (head.record["examples"], head.record["tiles"]) == (12, 144)
+    assert fit_again(store, "a-head")[1].digest == head.digest
+    predict(store, "a-head")
+    rows = store.predictions("a-head").table().sort_by("slide_id").to_pylist()
+    assert [row["patient"] for row in rows] == [f"Q{i // 2}" for i in range(24)]
+    assert [row["p_x"] for row in rows[::2]] == [row["p_x"] for row in rows[1::2]]
+    assert len({row["p_x"] for row in rows}) == 12
+    assert set(slide_split(store, store.heads.get("a-head")).parts) == set(slides)
+    seen = Seen.of(store, store.heads.get("a-head"))
+    assert (seen.lost, seen.slides) == (0, frozenset(slides))
 
 
 def test_bags_of_a_rare_class_are_drawn_as_often_where_that_is_asked_for(tmp_path: Path, monkeypatch):

@@ -32,6 +32,8 @@ class Head:
         positive: Of two classes, the one whose probability is thresholded.
         thresholds: (classes,): see `heads.evaluation.calibration.decide`.
         ensemble: The fitted networks.
+        stored_digest: Its digest as the store keeps it, by which its predictions are told from those of others; None of
+            a head that is not stored.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Head:
     thresholds: NDArray[np.float32]
     ensemble: Ensemble
     encoder: EncoderRef | None = None
+    stored_digest: str | None = None
 
     def probabilities(self, vectors: NDArray[Any], members: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
         """(n, classes) of vectors (n, dim) as they are stored; by those `members` (M, n) that count, or by all."""
@@ -71,7 +74,7 @@ class Head:
         """What a table of its predictions records of the head."""
         return PredictionFacts(
             head=self.name,
-            head_digest=self.digest,
+            head_digest=self.stored_digest or self.digest,
             task=self.task,
             collection=self.collection,
             extractor_digest=self.extractor_digest,
@@ -108,5 +111,6 @@ class Head:
             positive=record.positive,
             thresholds=arrays["thresholds"],
             encoder=record.encoder,
+            stored_digest=stored.digest,
             ensemble=Ensemble(model=stored.model, parameters=parameters, **ensemble_arrays),
         )

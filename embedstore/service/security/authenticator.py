@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 #: How old the tokens that are known may be, seconds: a revoked one is refused after that.
 TOKENS_AGE_S = 1.0
+#: The same where a token came that is not among them: it may have been made just now.
+UNKNOWN_AGE_S = 0.1
 #: The time of last use is written this often at most, seconds.
 USED_EVERY_S = 3600.0
 LONGEST_NAME = 200
@@ -84,7 +86,7 @@ class Authenticator:
         """
         caller: Caller | None = getattr(request.state, "caller", None)
         if caller is None:
-            if time.monotonic() - self._read_at >= TOKENS_AGE_S:
+            if time.monotonic() - self._read_at >= (TOKENS_AGE_S if self._knows(request) else UNKNOWN_AGE_S):
                 self._limiter = self._limiter or anyio.CapacityLimiter(1)
                 await anyio.to_thread.run_sync(self._read_tokens, limiter=self._limiter)
             caller = request.state.caller = self.authenticate(request)
@@ -130,6 +132,11 @@ class Authenticator:
             used, self._used = self._used, {}
             self._recorded_at = time.monotonic()
             self._store.tokens.record_use(used)
+
+    def _knows(self, request: Request) -> bool:
+        """Whether a request brings no token, or one that was read."""
+        scheme, _, text = request.headers.get("authorization", "").partition(" ")
+        return scheme.lower() != "bearer" or matching(text.strip(), self._tokens) is not None
 
     def _by_token(self, text: str, address: str | None) -> Caller:
         token = matching(text, self._tokens)

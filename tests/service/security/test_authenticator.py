@@ -57,12 +57,24 @@ def test_this_machine_is_the_administrator_until_there_is_a_token(store, monkeyp
 
 
 def test_tokens_are_read_once_a_second(store, monkeypatch):
+    token = store.tokens.create("ada")
+    authenticator = Authenticator(store, AccessConfig())
+    store.tokens.revoke("ada")
+    monkeypatch.setattr(module, "TOKENS_AGE_S", 1e9)
+    assert asked(authenticator, "127.0.0.1", bearer(token)).name == "ada"
+    monkeypatch.setattr(module, "TOKENS_AGE_S", 0.0)
+    with pytest.raises(errors.NotAuthenticatedError, match="is revoked"):
+        asked(authenticator, "127.0.0.1", bearer(token))
+
+
+def test_a_token_that_was_made_just_now_is_looked_for(store, monkeypatch):
     authenticator = Authenticator(store, AccessConfig())
     token = store.tokens.create("ada")
     monkeypatch.setattr(module, "TOKENS_AGE_S", 1e9)
-    with pytest.raises(errors.NotAuthenticatedError):
+    monkeypatch.setattr(module, "UNKNOWN_AGE_S", 1e9)  # unknown ones are not looked for each time either
+    with pytest.raises(errors.NotAuthenticatedError, match="is unknown"):
         asked(authenticator, "127.0.0.1", bearer(token))
-    monkeypatch.setattr(module, "TOKENS_AGE_S", 0.0)
+    monkeypatch.setattr(module, "UNKNOWN_AGE_S", 0.0)
     assert asked(authenticator, "127.0.0.1", bearer(token)).name == "ada"
 
 

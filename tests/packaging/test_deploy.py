@@ -100,9 +100,9 @@ def test_the_image_has_what_the_wheel_is_made_of():
     assert all((REPOSITORY / name).exists() for name in ("pyproject.toml", "README.md", "LICENSE", "constraints.txt"))
 
 
-def test_the_page_tells_of_every_file():
-    page = (REPOSITORY / "docs" / "cluster.md").read_text(encoding="utf-8")
+def test_the_documents_tell_of_every_file():
+    page, security = ((REPOSITORY / name).read_text(encoding="utf-8") for name in ("docs/cluster.md", "SECURITY.md"))
     files = [path.name for path in DEPLOY.iterdir()]
-    assert files and not [name for name in files if f"deploy/{name}" not in page]
+    assert files and not [name for name in files if f"deploy/{name}" not in page + security]
     for line in re.findall(r"embedstore ingest [^`]*?--address auto[^\n`]*", page):
         options(line.replace("\\\n", " "))

@@ -48,3 +48,6 @@ class AccessLog:
         detail = {"before": before.astimezone(dt.UTC).isoformat(), "rows": count}
         self._tables.access_log.append([AccessRow(caller=getpass.getuser(), action="access-log.purge", detail=detail)])
         return count
+
+    def __repr__(self) -> str:
+        return f"<AccessLog of {self._tables.uri!r}: `table(since=…)` has its rows>"

@@ -90,3 +90,9 @@ class Tokens:
     def record_use(self, used: dict[str, dt.datetime]) -> None:
         """Write when tokens were last used: {name: time}."""
         self._tables.tokens.record_use(used)
+
+    def __repr__(self) -> str:
+        return repr(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()

@@ -29,3 +29,6 @@ class RemoteAccessLog:
         return Table(rows, title="access log")
 
     purge = only_at_store("AccessLog.purge")
+
+    def __repr__(self) -> str:
+        return f"<AccessLog of {self._connection.url!r}: `table(since=…)` has its rows>"

@@ -24,6 +24,12 @@ def test_token_is_found_by_its_digest_and_not_in_the_store(store: embedstore.Sto
     assert matching(made.upper(), store.tokens.all()) is None
 
 
+def test_tokens_and_the_access_log_show_themselves(store: embedstore.Store):
+    store.tokens.create("shown")
+    assert repr(store.tokens) == repr(store.tokens.table) and "shown" in store.tokens._repr_html_()
+    assert repr(store.access_log) == f"<AccessLog of {store.uri!r}: `table(since=…)` has its rows>"
+
+
 def test_name_is_taken_until_its_token_is_revoked(store: embedstore.Store):
     store.tokens.create("bob")
     with pytest.raises(errors.TokenExistsError, match="revoke bob"):

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     help="Remove the stored views of this collection; repeatable.",
 )
 @click.option(
+    "--collection",
+    "collections",
+    multiple=True,
+    metavar="NAME",
+    help="Remove this collection, with its views, map and encodings; slides and labels stay; repeatable.",
+)
+@click.option(
     "--map", "maps", multiple=True, metavar="COLLECTION", help="Remove the map of this collection; repeatable."
 )
 @click.option(
@@ -48,34 +55,46 @@ def command(
     slides: tuple[str, ...],
     patients: tuple[str, ...],
     views: tuple[str, ...],
+    collections: tuple[str, ...],
     maps: tuple[str, ...],
     encodings: tuple[str, ...],
     columns: tuple[str, ...],
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove slides or patients from a store: rows, views, labels, records; or views, maps, encodings, a column.
+    """Remove slides or patients from a store: rows, views, labels, records; or collections, views, maps, encodings,
+    a column.
 
     They are gone from reads and searches at once, and from the files after `embedstore compact --keep-hours 0`.
     """
     from embedstore import api
 
-    if not (slides or patients or views or maps or encodings or columns):
-        raise click.UsageError("name what to remove with --slide, --patient, --views, --map, --encoding or --column")
+    if collections and (slides or patients):
+        raise click.UsageError(
+            "--slide and --patient remove slides from all collections, and --collection removes a whole collection; "
+            "give one or the other"
+        )
+    if not (slides or patients or views or collections or maps or encodings or columns):
+        raise click.UsageError(
+            "name what to remove with --slide, --patient, --collection, --views, --map, --encoding or --column"
+        )
     opened = api.open(store)
     chosen = opened.find_slides(slides=slides, patients=patients) if slides or patients else []
     stored_views = {name: opened.count_views(name) for name in views}
+    tiles = {name: len(opened.collection(name)) for name in collections}
     mapped = {name: opened.collection(name) for name in maps}
     map_tiles = {name: len(collection.map()) for name, collection in mapped.items()}
     encoded = {name: _encoding(opened, name) for name in encodings}
     if not yes:
         lines = [*chosen, *(f"{count:,} views of {name}" for name, count in stored_views.items())]
+        lines += [f"collection {name}, {count:,} tiles" for name, count in tiles.items()]
         lines += [f"the map of {name}, {count:,} tiles" for name, count in map_tiles.items()]
         lines += [f"the slide vectors {name}" for name in encodings]
         lines += [f"column {name!r} of all slides" for name in columns]
         click.echo("\n".join(lines), err=True)
         kinds = {
             f"these {len(chosen)} slide(s)": chosen,
+            "these collections": collections,
             "these views": views,
             "these maps": maps,
             "these slide vectors": encodings,
@@ -90,12 +109,13 @@ def command(
         collection.remove_map()
     for collection, name in encoded.values():
         collection.remove_encoding(name)
+    removed_tiles = {name: opened.remove_collection(name) for name in collections}
     removed = opened.remove(slides=chosen) if chosen else {}
     if as_json:
         print_json(
             {
-                "slides": chosen, "rows": removed, "views": removed_views, "maps": list(maps),
-                "encodings": list(encodings), "columns": list(columns),
+                "slides": chosen, "rows": removed, "collections": removed_tiles, "views": removed_views,
+                "maps": list(maps), "encodings": list(encodings), "columns": list(columns),
             }
         )  # fmt: skip
         return
@@ -103,6 +123,8 @@ def command(
         click.echo(f"column {name!r} removed")
     for name, count in removed_views.items():
         click.echo(f"{name}: {count:,} views removed")
+    for name, count in removed_tiles.items():
+        click.echo(f"{name}: collection removed, {count:,} tiles")
     for name in maps:
         click.echo(f"{name}: map removed; `embedstore map` makes another")
     for name in encodings:

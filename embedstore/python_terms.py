@@ -29,6 +29,7 @@ CALLS = {
     "map": "collection.make_map({})",
     "predict": "head.predict({})",
     "rm": "store.remove({})",
+    "rm --collection": "store.remove_collection({})",
     "rm --encoding": "collection.remove_encoding({})",
     "rm --views": "store.remove_views(collection)",
     "rm --column": "store.remove_columns({})",
@@ -95,6 +96,8 @@ SWITCHES = (
     "skip-unknown-slides",
     "trust-extractor",
 )
+#: {flag that leaves something out: the keyword that is False}.
+OFF = {"no-access-log": "access_log"}
 LISTS = {"column": "columns", "force": "force", "leave-out": "leave_out", "slide": "slides"}
 #: Flags that a call in Python has no need of: its object knows them.
 IMPLIED = ("head", "store", "task", "tiles")
@@ -127,6 +130,8 @@ def python_terms(message: str) -> str:
 
 def _keyword(flag: str, text: str) -> str:
     name = NAMES.get(flag, flag.replace("-", "_"))
+    if flag in OFF:
+        return f"{OFF[flag]}=False"
     if flag in SWITCHES:
         value = "True"
     elif not text or text.isupper():

@@ -54,6 +54,8 @@ CSS = {"accent", "card", "ink", "line", "paper"}
         ("`embedstore ingest … --views 4` makes them", "store.ingest(slides, views=4)"),
         ("`embedstore ingest SLIDES --store PATH` makes one", "embedstore.create(path).ingest(slides)"),
         ("`embedstore map --collection c` makes it", "collection.make_map()"),
+        ("or pass --no-access-log", "access_log=False"),
+        ("run `embedstore rm --collection NAME` there", "store.remove_collection(collection=…)"),
         ("`embedstore encode-slides --list` shows them", "embedstore.encoders.published_encoders()"),
         ("`embedstore ingest SLIDES --dry-run` tells", "store.estimate_ingest(slides)"),
         ("`embedstore export --store s --layout parquet`", "embedstore.create(path).export_layout(folder, layout=…)"),

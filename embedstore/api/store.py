@@ -39,7 +39,7 @@ from embedstore.result_table import Table, card
 from embedstore.settings import as_names, build_config
 from embedstore.store import Store as StoreTables
 from embedstore.store.compaction import compact
-from embedstore.store.removal import remove_slides, remove_views
+from embedstore.store.removal import remove_collection, remove_slides, remove_views
 from embedstore.store.schema import OUTCOMES, RUNS
 from embedstore.tile_rows import PLACE, check_tile_rows
 
@@ -689,6 +689,18 @@ class Store:
             ViewsNotFoundError: there are none.
         """
         return remove_views(self._tables, collection)
+
+    def remove_collection(self, collection: str) -> int:
+        """Remove a collection, with its views, map and slide vectors; slides and labels stay.
+
+        Returns:
+            Number of tiles removed.
+        Raises:
+            CollectionNotFoundError: there is none of that name.
+            StoreError: heads or augmenters were fitted on it; remove these first.
+            StoreBusyError: another process is writing to it.
+        """
+        return remove_collection(self._tables, collection)
 
     def remove_columns(self, columns: Sequence[str]) -> None:
         """Take columns that came with lists of slides out of the store; a column that keeps it from being read as well.

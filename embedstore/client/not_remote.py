@@ -11,6 +11,7 @@ ONLY_AT_STORE = {
     "Store.ingest": "run `embedstore ingest` there; the service shows what it commits",
     "Store.import_features": "run `embedstore import` there; the service shows what it commits",
     "Store.estimate_ingest": "run `embedstore ingest --dry-run` there",
+    "Store.remove_collection": "run `embedstore rm --collection NAME` there",
     "Store.remove_columns": "run `embedstore rm --column NAME` there",
     "Store.tokens": "run `embedstore token` there",
     "Store.export_layout": "it writes a folder of all vectors, as large as the collection; run `embedstore export "

@@ -396,6 +396,7 @@ class RemoteStore:
     ingest = only_at_store("Store.ingest")
     estimate_ingest = only_at_store("Store.estimate_ingest")
     import_features = only_at_store("Store.import_features")
+    remove_collection = only_at_store("Store.remove_collection")
     remove_columns = only_at_store("Store.remove_columns")
     tokens = property(only_at_store("Store.tokens"))
 

@@ -1,10 +1,10 @@
-"""Removes slides, heads and views from a store, with every trace of their names."""
+"""Removes slides, heads, views and collections from a store, with every trace of their names."""
 
 import contextlib
 from collections.abc import Collection as AnyOf
 from collections.abc import Sequence
 
-from embedstore.errors import PredictionsNotFoundError
+from embedstore.errors import PredictionsNotFoundError, StoreError
 from embedstore.store.collection import Collection
 from embedstore.store.hot_folder import forget_copies
 from embedstore.store.patients import patients_of_task
@@ -115,4 +115,41 @@ def remove_views(store: Store, collection: str) -> int:
     with store.lease(collection, wait_s=0):
         store.runs.require_none([collection])
         views.table.drop()
+    return rows
+
+
+def remove_collection(store: Store, name: str) -> int:
+    """Remove a collection: its tiles, views, map and slide vectors, and what the ledger knows of it.
+
+    Slides stay, with their labels. Whoever is interrupted calls it again: the tiles go last.
+
+    Returns:
+        Number of tiles removed.
+    Raises:
+        CollectionNotFoundError: there is none of that name.
+        StoreError: heads or augmenters were fitted on it.
+        StoreBusyError: another process is writing to it, or to its map or slide vectors.
+    """
+    collection = store.collection(name)
+    fitted = {
+        "heads": [head.name for head in store.heads.summaries() if head.collection == name],
+        "augmenters": [augmenter.name for augmenter in store.augmenters.summaries() if augmenter.collection == name],
+    }
+    if any(fitted.values()):
+        first = "; ".join(
+            f"{kind} {', '.join(names)}, which `embedstore {kind} rm NAME` removes"
+            for kind, names in fitted.items()
+            if names
+        )
+        raise StoreError(f"collection {name!r} cannot be removed while there are what was fitted on it: {first}")
+    with store.lease(name, wait_s=0):
+        store.runs.require_none([name])
+        rows = len(collection)
+        for table in (store.map(name), *store.encodings(name)):
+            table.drop()
+        if (views := store.views(name)).exists():
+            views.table.drop()
+        store.ledger.forget([row.slide_id for row in store.ledger.outcomes(collection=name)], collection=name)
+        collection.table.drop()
+        forget_copies(store.uri, name)
     return rows

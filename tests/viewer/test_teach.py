@@ -1,5 +1,6 @@
 """Teaching on the page: marks on the slide and in a strip, undone and done again, a fit, and what a viewer may see."""
 
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -233,3 +234,24 @@ def test_a_suggested_tile_opens_where_it_lies(own_store: api.Store, serve_store,
     page.get_by_role("application", name=f"Slide {slide}").wait_for()
     assert quote(",".join(corner.split(", ")[:2]) + ",") in page.url
     assert [tile.get_attribute("aria-label") for tile in tiles.all()] == before
+
+
+def test_each_collection_has_its_own_head_of_a_task(
+    page_store: api.Store, own_store: api.Store, serve_store, open_page
+):
+    first = own_store.collection().name
+    slides = Path(page_store.uri).parent / "slides" / "slides.csv"
+    own_store.ingest(
+        [slides], extractors="stain-texture", collections=["coarse"], tiling={"mpp": 1.0},
+        execution={"in_process": True},
+    )  # fmt: skip
+    page = open_page(f"{serve_store(own_store).url}/#/slides/{SLIDE}?panel=teach&task={TASK}&collection={first}")
+    fit, again = (page.get_by_role("button", name=name, exact=True) for name in ("Fit", "Fit again"))
+    fit.click()
+    again.wait_for()
+    page.get_by_label("Collection").select_option("coarse")
+    again.wait_for(state="detached")  # the head of the other collection knows nothing of these tiles
+    fit.click()
+    again.wait_for()
+    fitted = {head.name: head.collection for head in own_store.heads if head.name.startswith(f"{TASK}-marks")}
+    assert fitted == {f"{TASK}-marks": first, f"{TASK}-marks-2": "coarse"}

@@ -4,7 +4,7 @@ import { untrack } from "svelte";
 import { body, client, OfflineError, type Schemas } from "../api/client";
 import { openSlide } from "../viewer/open_slide.svelte";
 import { connection } from "./connection.svelte";
-import { heads } from "./heads.svelte";
+import { heads, type Head } from "./heads.svelte";
 import { followJob, hasEnded, type Job } from "./job_events";
 import { marks } from "./marks.svelte";
 import { Newest } from "./newest";
@@ -16,10 +16,22 @@ export type Card = Schemas["CardAnswer"];
 /** Names that people give to what they do not look for. */
 const NEGATIVE = /^(no|none|non|not|normal|other|others|background|benign|negative|healthy|rest|stroma)\b/i;
 
-/** The name of the page's own head of a task, which each fit replaces; heads of the command line have other names. */
-export function headName(task: string): string {
+/**
+ * The name of the page's own head of a task in a collection, which each fit replaces; heads of the command line have
+ * other names. Where a head of another task or collection has it, a number follows.
+ */
+export function headName(
+  task: string,
+  collection: string | undefined,
+  heads: readonly Pick<Head, "name" | "task" | "collection">[],
+): string {
   const letters = task.replace(/[^A-Za-z0-9._-]/g, "-").replace(/^[._-]+/, "");
-  return `${letters.slice(0, 90) || "task"}-marks`;
+  const first = `${letters.slice(0, 90) || "task"}-marks`;
+  const isOther = (name: string) =>
+    heads.some((head) => head.name === name && (head.task !== task || head.collection !== collection));
+  let name = first;
+  for (let turn = 2; isOther(name); turn += 1) name = `${first}-${turn}`;
+  return name;
 }
 
 /** Of two classes, the one that the heat map is of: not the one that is named as a negative. */
@@ -49,11 +61,12 @@ class Fit {
   error: Error | null = $state.raw(null);
   #isAsked: boolean = $state(false);
   #stop: AbortController | null = null;
-  #task: string | null = null;
+  /** The task and the collection that `card` is of. */
+  #of = "";
   #cards = new Newest();
 
   get head(): string | null {
-    return marks.task === null ? null : headName(marks.task);
+    return marks.task === null ? null : headName(marks.task, store.collection?.name, heads.all ?? []);
   }
   /** A fit is asked for, waits or runs. */
   get isBusy(): boolean {
@@ -72,14 +85,16 @@ class Fit {
 
   /** Fit from the marks of everybody, and predict all slides, the open one first. */
   async start(): Promise<void> {
-    const [task, head] = [marks.task, this.head];
-    if (this.refusal !== null || this.isBusy || task === null || head === null) return;
+    const task = marks.task;
+    if (this.refusal !== null || this.isBusy || task === null) return;
     this.#isAsked = true;
     const labelled = marks.classes.map(({ label }) => label).filter((label) => marks.total(label) > 0);
     const positive = positiveOf(labelled);
     this.error = null;
     try {
-      await marks.settled;
+      await Promise.all([marks.settled, heads.known()]);
+      const head = this.head;
+      if (head === null || task !== marks.task) return;
       const job = await body(
         client.POST("/api/heads", {
           body: {
@@ -157,21 +172,23 @@ class Fit {
   /** Have the new heat map shown. */
   #show(head: string): void {
     void heads.load(); // whoever shows its heat maps fetches them again
-    if (headName(marks.task ?? "") === head) place.set({ head });
+    if (this.head === head) place.set({ head });
   }
 
   /** The card of the task's head, where it has been fitted. */
   async loadCard(): Promise<void> {
-    const head = this.head;
-    if (marks.task !== this.#task) {
-      this.#task = marks.task;
+    const of = JSON.stringify([marks.task, store.collection?.name]);
+    if (of !== this.#of) {
+      this.#of = of;
       this.card = null;
       this.error = null;
       if (!this.isRunning) this.job = null;
     }
+    const all = await heads.known();
+    const head = this.head;
     if (head === null) return;
     if (!this.isRunning) this.#takeUp(head).catch(() => {}); // asked again once the service is back
-    if (!(await heads.known()).some(({ name }) => name === head)) return;
+    if (!all.some(({ name }) => name === head)) return;
     await this.#cards.read(
       () => body(client.GET("/api/heads/{head}", { params: { path: { head } } })),
       (card) => {
@@ -190,7 +207,7 @@ if (globalThis.document) {
       untrack(() => fit.forgetAway());
     });
     $effect(() => {
-      void [connection.returned, heads.revision];
+      void [connection.returned, heads.revision, store.collection?.name];
       if (store.facts && marks.task) untrack(() => void fit.loadCard().catch(() => {}));
     });
   });

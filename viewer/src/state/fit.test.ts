@@ -39,6 +39,16 @@ test("a heat map is of the class that one looks for", () => {
 });
 
 test("names of heads are letters, digits, dots, lines", () => {
-  expect(headName("dense nuclei")).toBe("dense-nuclei-marks");
-  expect(headName("..µ")).toBe("task-marks");
+  expect(headName("dense nuclei", "a", [])).toBe("dense-nuclei-marks");
+  expect(headName("..µ", "a", [])).toBe("task-marks");
+});
+
+test("no head of another task or collection is replaced", () => {
+  const heads = [
+    { name: "task-marks", task: "腫瘍", collection: "a" },
+    { name: "task-marks-2", task: "腫瘍", collection: "b" },
+  ];
+  expect(headName("腫瘍", "a", heads)).toBe("task-marks");
+  expect(headName("腫瘍", "b", heads)).toBe("task-marks-2");
+  expect(headName("壊死", "a", heads)).toBe("task-marks-3");
 });

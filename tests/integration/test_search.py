@@ -92,7 +92,7 @@ def test_a_patient_who_is_removed_is_out_of_results_at_once(ingested: Path, slid
     assert files and not [path for path in files if b"s0.svs" in path.read_bytes()]
     with pytest.raises(TileNotFoundError, match=f"no tile {tile['tile_id']}"):
         CliRunner().invoke(app, ["search", str(tile["tile_id"]), "-s", str(store)], catch_exceptions=False)
-    with pytest.raises(SlideNotInStoreError, match=f"no tile of slide '{tile['slide_id']}'"):
+    with pytest.raises(SlideNotInStoreError, match=f"no slide '{tile['slide_id']}'"):
         CliRunner().invoke(app, ["search", "--slide", tile["slide_id"], "-s", str(store)], catch_exceptions=False)
 
 

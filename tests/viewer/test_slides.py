@@ -110,3 +110,15 @@ def test_an_open_slide_is_named_and_the_wall_is_as_it_was_left(url: str, open_pa
     page.get_by_role("link", name="Slides", exact=True).click()
     slides.first.wait_for()
     assert page.get_by_label("Find slides").input_value() == "02-tum"
+
+
+def test_the_page_opens_in_a_browser_that_keeps_nothing(url: str, open_page):
+    page = open_page(url)
+    for area in ("localStorage", "sessionStorage"):
+        page.add_init_script(
+            f"Object.defineProperty(window, '{area}', {{ get() {{ throw new DOMException('no'); }} }})"
+        )
+    page.reload()
+    page.get_by_role("list", name="Slides").get_by_role("listitem").nth(5).wait_for()
+    page.get_by_role("button", name="Theme").click()
+    page.get_by_role("button", name="Theme: light").wait_for()

@@ -1,5 +1,7 @@
 /** The vector of an image as a part of the address, so that a link and a reload find the same without the image. */
 
+import { keep, keptRecord } from "../state/kept";
+
 const MOST = 127;
 
 /** A byte a value, of its root: the cosine to what it was is below 0.0002 for the vectors of all extractors tried. */
@@ -19,12 +21,12 @@ export function unpacked(text: string): number[] {
 
 /** Names of images that were searched by in this tab, which a link does not tell: files are named after patients. */
 const KEY = "embedstore-images";
-const names: Record<string, string> = JSON.parse(globalThis.sessionStorage?.getItem(KEY) ?? "{}");
+const names = keptRecord<string>("sessionStorage", KEY);
 const keyOf = (vector: string) => vector.slice(0, 40);
 
 export function keepName(vector: string, name: string): void {
   names[keyOf(vector)] = name;
-  sessionStorage.setItem(KEY, JSON.stringify(names));
+  keep("sessionStorage", KEY, JSON.stringify(names));
 }
 
 export function nameOf(vector: string): string | null {

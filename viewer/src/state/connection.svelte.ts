@@ -1,11 +1,13 @@
 /** Whether the service answers, and the token that this page sends. */
 
+import { keep, kept } from "./kept";
+
 const KEY = "embedstore-token";
 const RETRY_MS = 2000;
 
 class Connection {
   /** For this tab only: a token is gone when the tab is closed. */
-  token = $state(globalThis.sessionStorage?.getItem(KEY) ?? "");
+  token = $state(kept("sessionStorage", KEY) ?? "");
   online = $state(true);
   /** The service wants a token, or another one. */
   needsToken = $state(false);
@@ -17,7 +19,7 @@ class Connection {
   /** Send another token from now on; `accepted` tells that the service takes it. */
   use(token: string): void {
     this.token = token.trim();
-    sessionStorage.setItem(KEY, this.token);
+    keep("sessionStorage", KEY, this.token);
   }
 
   accepted(): void {

@@ -4,6 +4,7 @@ import { untrack } from "svelte";
 import { body, client, ServiceError } from "../api/client";
 import { classLooks, type ClassLook } from "../design/classes";
 import { connection } from "./connection.svelte";
+import { keep, keptRecord } from "./kept";
 import { keys } from "./keys.svelte";
 import { MarkSteps, placeKey, type Change, type MarkTile, type TilePlace } from "./mark_steps";
 import { Newest } from "./newest";
@@ -54,7 +55,7 @@ export function classOrder(named: readonly string[], rows: readonly Pick<Summary
 class Marks {
   #summary: SummaryRow[] = $state.raw([]);
   /** Classes that were named in this browser, by task. */
-  #named: Record<string, string[]> = $state.raw(JSON.parse(globalThis.localStorage?.getItem(CLASSES_KEY) ?? "{}"));
+  #named: Record<string, string[]> = $state.raw(keptRecord("localStorage", CLASSES_KEY));
   #own: ReadonlyMap<string, string> = $state.raw(new Map());
   #chosen: string | null = $state(null);
   #steps = this.#newSteps();
@@ -140,7 +141,7 @@ class Marks {
   addClass(task: string, label: string): void {
     const named = task === this.task ? this.classes.map((look) => look.label) : (this.#named[task] ?? []);
     if (!named.includes(label)) this.#named = { ...this.#named, [task]: [...named, label] };
-    localStorage.setItem(CLASSES_KEY, JSON.stringify(this.#named));
+    keep("localStorage", CLASSES_KEY, JSON.stringify(this.#named));
     this.#chosen = label;
   }
 
@@ -151,7 +152,7 @@ class Marks {
     const left = this.classes.map((look) => look.label).filter((each) => each !== label);
     const { [task]: _, ...others } = this.#named;
     this.#named = left.length ? { ...others, [task]: left } : others;
-    localStorage.setItem(CLASSES_KEY, JSON.stringify(this.#named));
+    keep("localStorage", CLASSES_KEY, JSON.stringify(this.#named));
     if (left.length === 0) place.set({ task: "" });
   }
 

@@ -21,9 +21,18 @@ export function placeOf(hash: string): Place {
   const [view = "", ...rest] = path.split("/");
   return {
     view: VIEWS.includes(view) ? (view as ViewName) : "slides",
-    slide: view === "slides" && rest.length ? decodeURIComponent(rest.join("/")) : null,
+    slide: view === "slides" && rest.length ? unquoted(rest.join("/")) : null,
     query: Object.fromEntries(new URLSearchParams(query)),
   };
+}
+
+/** A name as a link has it; as it stands where somebody wrote it by hand, with a "%" that quotes nothing. */
+function unquoted(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 export function hashOf({ view, slide, query }: Place): string {

@@ -7,6 +7,7 @@ test.each([
   ["#/slides?text=colon", { view: "slides", slide: null, query: { text: "colon" } }],
   ["#/slides/a%2Fb%20c.svs?x=10&head=a%26b", { view: "slides", slide: "a/b c.svs", query: { x: "10", head: "a&b" } }],
   ["#/map", { view: "map", slide: null, query: {} }],
+  ["#/slides/50%.svs", { view: "slides", slide: "50%.svs", query: {} }],
   ["#/nowhere", { view: "slides", slide: null, query: {} }],
 ])("a link opens its place: %s", (hash, place) => {
   expect(placeOf(hash)).toEqual(place);

@@ -1,10 +1,12 @@
 /** Light or dark: as the system says, until the user chooses. */
 
+import { keep, kept } from "./kept";
+
 const KEY = "embedstore-theme";
 export type Theme = "system" | "light" | "dark";
 
 class ThemeState {
-  chosen: Theme = $state((globalThis.localStorage?.getItem(KEY) as Theme | null) ?? "system");
+  chosen: Theme = $state((kept("localStorage", KEY) as Theme | null) ?? "system");
 
   constructor() {
     this.#show();
@@ -12,7 +14,7 @@ class ThemeState {
 
   choose(theme: Theme): void {
     this.chosen = theme;
-    localStorage.setItem(KEY, theme);
+    keep("localStorage", KEY, theme);
     this.#show();
   }
 

@@ -1,6 +1,7 @@
 /** The dock below the views: strips of tiles, of which one is shown. It stays while one goes from slide to slide. */
 import { untrack } from "svelte";
 
+import { keep, kept } from "../state/kept";
 import type { StripContent } from "./tiles";
 
 const KEY = "embedstore-dock-px";
@@ -10,7 +11,7 @@ class Dock {
   strips: StripContent[] = $state.raw([]);
   #shown = $state("");
   /** Height of the tiles, CSS pixels. */
-  height: number = $state(Number(globalThis.localStorage?.getItem(KEY)) || 168);
+  height: number = $state(Number(kept("localStorage", KEY)) || 168);
 
   get shown(): StripContent | null {
     return this.strips.find(({ name }) => name === this.#shown) ?? this.strips.at(-1) ?? null;
@@ -37,7 +38,7 @@ class Dock {
 
   resize(height: number): void {
     this.height = Math.round(Math.min(Math.max(height, LEAST_PX), 0.6 * innerHeight));
-    localStorage.setItem(KEY, String(this.height));
+    keep("localStorage", KEY, String(this.height));
   }
 }
 

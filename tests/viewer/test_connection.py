@@ -150,3 +150,26 @@ def test_what_failed_while_the_service_was_away_is_there_when_it_is_back(own_sto
     page.get_by_text("The slide cannot be shown").wait_for()
     server.start()
     page.get_by_role("button", name="Open the slide").wait_for()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": 302, "headers": {"Location": "https://login.hospital.example/authorize"}},
+        {"status": 401, "body": "<html>401 Authorization Required</html>", "content_type": "text/html"},
+    ],
+    ids=["redirect", "401"],
+)
+def test_a_login_at_a_proxy_that_has_ended_is_said_and_one_logs_in_again(url: str, open_page, answer: dict):
+    page = open_page(url, may_fail=f"{REFUSED}|login.hospital")
+    page.get_by_role("list", name="Slides").get_by_role("listitem").nth(5).wait_for()
+    page.route("**/api/**", lambda route: route.fulfill(**answer))
+    page.get_by_label("Find slides").fill("02-tum")
+    said = page.get_by_role("alert").filter(has_text="Your login has ended")
+    said.wait_for()
+    assert page.get_by_label("Token").count() == 0
+    page.unroute("**/api/**")
+    with page.expect_navigation():  # which a proxy answers with its login
+        said.get_by_role("button", name="Log in again").click()
+    page.get_by_role("list", name="Slides").get_by_role("listitem").first.wait_for()
+    assert said.count() == 0

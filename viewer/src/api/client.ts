@@ -2,7 +2,7 @@
 import createClient from "openapi-fetch";
 import { untrack } from "svelte";
 
-import { connection } from "../state/connection.svelte";
+import { connection, wantsLogin } from "../state/connection.svelte";
 import type { components, paths } from "./schema";
 
 export type Schemas = components["schemas"];
@@ -21,14 +21,23 @@ export class ServiceError extends Error {
 
 /** The service could not be reached. */
 export class OfflineError extends Error {
+  constructor(
+    message = "The service does not answer. Nothing that it had accepted is lost; this page tries again by itself.",
+  ) {
+    super(message);
+  }
+}
+
+/** A proxy before the service wants a login. */
+export class LoggedOutError extends OfflineError {
   constructor() {
-    super("The service does not answer. Nothing that it had accepted is lost; this page tries again by itself.");
+    super("Your login has ended. What was saved is kept; load the page again to log in.");
   }
 }
 
 /** A request of this page: with the token, and with failures as `ServiceError` or `OfflineError`. */
 export async function request(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
-  const asked = new Request(input, init);
+  const asked = new Request(input, { ...init, redirect: "manual" }); // the service never leads elsewhere, a login does
   const token = untrack(() => connection.token); // whoever asks in an effect does not follow it
   if (token) asked.headers.set("Authorization", `Bearer ${token}`);
   let answer: Response;
@@ -38,6 +47,10 @@ export async function request(input: RequestInfo | URL, init?: RequestInit): Pro
     if (asked.signal.aborted) throw error;
     connection.lost();
     throw new OfflineError();
+  }
+  if (await wantsLogin(answer)) {
+    connection.loggedOut = true;
+    throw new LoggedOutError();
   }
   connection.answered(answer.status, token);
   if (!answer.ok && answer.status !== 304) throw await failure(answer);

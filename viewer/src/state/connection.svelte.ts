@@ -11,6 +11,8 @@ class Connection {
   online = $state(true);
   /** The service wants a token, or another one. */
   needsToken = $state(false);
+  /** A proxy before the service wants a login, as the last one has ended. */
+  loggedOut = $state(false);
   /** Counts how often the service came back: whoever shows its answers asks again. */
   returned = $state(0);
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -29,6 +31,7 @@ class Connection {
   /** @param token What was sent: a late answer to another token says nothing of the one that is used now. */
   answered(status: number, token: string): void {
     if (status === 401 && token === this.token) this.needsToken = true;
+    this.loggedOut = false;
     if (!this.online) {
       this.online = true;
       this.returned += 1;
@@ -50,11 +53,24 @@ class Connection {
 
   async #tryAgain(): Promise<void> {
     try {
-      this.answered((await fetch("/ready")).status, "");
+      const answer = await fetch("/ready", { redirect: "manual" });
+      if (await wantsLogin(answer)) this.loggedOut = true;
+      else this.answered(answer.status, "");
     } catch {
       this.lost();
     }
   }
+}
+
+/** Whether a proxy answered, and wants a login: it leads elsewhere, or its 401 is none of the service's. */
+export async function wantsLogin(answer: Response): Promise<boolean> {
+  if (answer.type === "opaqueredirect") return true;
+  if (answer.status !== 401) return false;
+  const said = await answer
+    .clone()
+    .json()
+    .catch(() => null);
+  return said?.error === undefined;
 }
 
 export const connection = new Connection();

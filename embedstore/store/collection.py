@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 
 import lance
 import pyarrow as pa
@@ -32,6 +31,7 @@ class Collection:
     def __init__(self, store_uri: str, name: str, caches: Caches | None = None):
         self.name, self.store_uri = check_collection_name(name), store_uri
         self.table = Table(store_uri, PREFIX + name, caches)
+        self._dim: tuple[lance.LanceDataset, int] | None = None
 
     @classmethod
     def create(cls, store_uri: str, name: str, record: CollectionRecord) -> "Collection":
@@ -106,10 +106,16 @@ class Collection:
     def schema(self) -> pa.Schema:
         return self.dataset().schema
 
-    @cached_property
+    @property
     def dim(self) -> int:
-        """Length of an embedding; it never changes, and Lance takes a while to tell it: a tenth of a fast search."""
-        return int(self.table.opened().schema.field("vector").type.list_size)
+        """Length of an embedding; another only where the collection was removed and made again."""
+        try:
+            dataset = self.table.opened()
+        except StoreNotFoundError:
+            dataset = self.dataset()  # whose error names the collection
+        if self._dim is None or self._dim[0] is not dataset:  # Lance takes a while to tell it: a tenth of a fast search
+            self._dim = dataset, int(dataset.schema.field("vector").type.list_size)
+        return self._dim[1]
 
     def record(self) -> CollectionRecord:
         """The configuration and the extractor that made it."""

@@ -104,7 +104,13 @@ class Table:
             self._open = self._checked(dataset)
         elif not self._pinned:
             # Not `checkout_latest`: it changes the dataset in place, which Lance refuses while another thread reads it.
-            newest = self._open.latest_version
+            try:
+                newest = self._open.latest_version
+            except OSError as error:
+                if "not found" not in str(error).lower():
+                    raise
+                self._open = None  # it was dropped since
+                return self.open()
             if newest != self._open.version:
                 self._open = self._checked(self._open.checkout_version(newest))
         return self._open

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,8 @@ from embedstore.service.answers import ARROW
 from embedstore.service.failures import without_paths
 from embedstore.service.routes.collections import _without_folders
 from embedstore.store import Store as StoreTables
+from embedstore.store.removal import remove_collection
+from tests.export.prediction_scene import grid, make_store
 from tests.service.clients import client_of
 
 SEARCH = "/api/collections/toy/search"
@@ -240,3 +243,15 @@ def test_large_collections_are_kept_warm(toy_store: StoreTables, tmp_path, monke
             time.sleep(0.01)
         assert state["state"] == "ready" and state["tiles"] == 22 and "folder" not in state
         assert warm.post(SEARCH, json=query).json() == cold.post(SEARCH, json=query).json()
+
+
+def test_a_collection_that_was_removed_is_not_found(tmp_path: Path):
+    store = make_store(tmp_path, {"a.svs": grid(2, 2)})
+    body = {"query": {"slide_id": "a.svs", "x": 1, "y": 1}, "k": 1}
+    with client_of(store) as client:
+        assert client.post(SEARCH, json=body).status_code == 200
+        remove_collection(StoreTables.open(store.uri), "toy")
+        for answer in (client.post(SEARCH, json=body), client.get("/api/collections/toy")):
+            assert answer.status_code == 404, answer.text
+            assert answer.json()["error"]["type"] == "CollectionNotFoundError"
+        assert client.get("/api/collections").json() == [] and client.get("/api/slides").json()["total"] == 1

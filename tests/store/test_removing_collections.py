@@ -52,6 +52,24 @@ def test_it_can_be_made_again(store: embedstore.Store, tmp_path: Path):
     assert again.summary.done == 2 and len(store.collection("trial")) == tiles
 
 
+def test_whoever_has_it_open_is_told_and_sees_another_of_its_name(store: embedstore.Store, tmp_path: Path):
+    held = embedstore.open(store.uri).collection("trial")
+    query = held.vectors()[0]
+    assert len(held.search(query, k=3)) == 3 and held.record.tiling.tile_px == 256
+    store.remove_collection("trial")
+    for use in (lambda: len(held), lambda: held.search(query), held.tiles, lambda: held.slides):
+        with pytest.raises(CollectionNotFoundError, match="no collection 'trial'"):
+            use()
+    store.ingest(
+        tmp_path / "slides" / "slides.csv", extractors="stain-texture", collections="trial", tiling={"tile_px": 128},
+        execution=PROCESS, on_progress=no_progress,
+    )  # fmt: skip
+    anew = embedstore.open(store.uri).collection("trial")
+    assert held.record.tiling.tile_px == 128 and len(held) == len(anew)
+    assert held.tiles().to_arrow() == anew.tiles().to_arrow()
+    assert held.vectors().shape == anew.vectors().shape == (len(anew), 294)
+
+
 def test_what_others_use_stays(store: embedstore.Store, monkeypatch: pytest.MonkeyPatch):
     with store._tables.lease("trial"), pytest.raises(StoreBusyError):
         store.remove_collection("trial")

@@ -1,18 +1,20 @@
 """The labels of a task, as the store has them."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from embedstore import api
+from embedstore.errors import TaskNotFoundError
 
 
 def standing(store: api.Store, task: str) -> dict[str, int]:
     """{class: labels that stand}."""
-    counts: dict[str, int] = {}
-    if task in store.labels.tasks:
-        for label in store.labels.table(task).to_arrow()["label"].to_pylist():
-            counts[label] = counts.get(label, 0) + 1
-    return counts
+    try:
+        labels = store.labels.table(task).to_arrow()["label"].to_pylist()
+    except TaskNotFoundError:  # not yet, or no more
+        return {}
+    return dict(Counter(labels))
 
 
 def until_standing(store: api.Store, task: str, holds: Callable[[dict[str, int]], bool]) -> dict[str, int]:

@@ -103,8 +103,8 @@ def test_a_mark_that_is_saved_while_labels_are_read_stays(own_store: api.Store, 
         else:
             held.append((route, route.fetch()))  # as the labels are now
 
-    page.route("**/api/labels/cells?*", hold_first)
-    with page.expect_request("**/api/labels/cells?*"):
+    page.route("**/api/labels/cells?author=*", hold_first)
+    with page.expect_request("**/api/labels/cells?author=*"):
         page.evaluate(COME_BACK)  # the page reads again what others did
     page.get_by_role("radio", name="dense").check(force=True)
     drag(page, LEFT)
@@ -113,7 +113,7 @@ def test_a_mark_that_is_saved_while_labels_are_read_stays(own_store: api.Store, 
     fit = page.get_by_role("button", name="Fit", exact=True)
     page.wait_for_function("() => !document.querySelector('[aria-label=Fit] button').disabled")
     (route, answer), *_ = held
-    with page.expect_response("**/api/labels/cells?*"):
+    with page.expect_response("**/api/labels/cells?author=*"):
         route.fulfill(response=answer)
     page.wait_for_load_state("networkidle")
     assert fit.is_enabled(), page.get_by_label("Fit", exact=True).inner_text()

@@ -21,22 +21,31 @@ from embedstore.quantities import human_time
     metavar="NAME",
     help="A collection of the same extractor.  [default: the one that the head was fitted on]",
 )
+@click.option(
+    "--replace", is_flag=True, help="Replace all earlier predictions of the head, of whatever collection and slides."
+)
 @log_json_option
 @json_option
 def command(
-    store: str, head: str, slides: tuple[str, ...], where: str | None, collection: str | None, as_json: bool
+    store: str,
+    head: str,
+    slides: tuple[str, ...],
+    where: str | None,
+    collection: str | None,
+    replace: bool,
+    as_json: bool,
 ) -> None:
     """Run a head over a collection and store its predictions; no pixel is read.
 
-    Earlier predictions for the same slides are replaced; those for other slides stay. `embedstore export` writes them
-    to files.
+    Earlier predictions for the same slides are replaced; those for other slides stay. A head has predictions of one
+    collection at a time. `embedstore export` writes them to files.
     """
     from embedstore import api
 
     began = time.monotonic()
     opened = api.open(store)
     fitted = opened.head(head)
-    result = fitted.predict(slides=slides, where=where, collection=collection)
+    result = fitted.predict(slides=slides, where=where, collection=collection, replace=replace)
     seconds = time.monotonic() - began
     if as_json:
         print_json({**vars(result), "seconds": round(seconds, 3)})

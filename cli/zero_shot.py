@@ -93,7 +93,7 @@ def command(
         task, prompts or parse_classes(classes), name=name, collection=collection, replace=replace,
         trust_extractor=trust_extractor, join=JoinConfig(**JOIN.given(options)), **given,
     )  # fmt: skip
-    predicted = None if no_predict else head.predict()
+    predicted = None if no_predict else head.predict(replace=replace)
     print_notes(dict.fromkeys(head.record.notes))
     if as_json:
         print_json({**head.as_record(), "predicted": None if predicted is None else vars(predicted)})

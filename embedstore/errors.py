@@ -227,6 +227,10 @@ class HeadExistsError(StoreError, FileExistsError):
     """The store already has a head of that name."""
 
 
+class PredictionsExistError(StoreError, FileExistsError):
+    """The store has predictions of that head from another collection."""
+
+
 class ViewsNotFoundError(StoreError, LookupError):
     """The collection has no stored views."""
 

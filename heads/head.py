@@ -70,13 +70,17 @@ class Head:
             text += self.encoder.digest
         return hashlib.blake2b(self.to_bytes() + text.encode(), digest_size=16).hexdigest()
 
-    def facts(self) -> PredictionFacts:
-        """What a table of its predictions records of the head."""
+    def facts(self, collection: str | None = None) -> PredictionFacts:
+        """What a table of its predictions records of the head.
+
+        Args:
+            collection: Whose vectors it is given; those of the collection that it was fitted on when None.
+        """
         return PredictionFacts(
             head=self.name,
             head_digest=self.stored_digest or self.digest,
             task=self.task,
-            collection=self.collection,
+            collection=collection or self.collection,
             extractor_digest=self.extractor_digest,
             classes=self.classes,
             level=self.level,  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from embedstore.progress import OnProgress, Progress, no_progress
 from embedstore.search.filters import select_slides
 from embedstore.store import (
     Collection,
+    PredictionFacts,
     Store,
     TileLocations,
     attention_batch,
@@ -39,20 +40,24 @@ def predict(
     slides: Sequence[str] = (),
     where: str | None = None,
     collection: str | None = None,
+    replace: bool = False,
     on_progress: OnProgress = no_progress,
 ) -> Predicted:
     """Stream tiles, slides or patients of a collection through a head.
 
-    Earlier predictions of the same slides are replaced; those of other slides are kept.
+    Earlier predictions of the same slides are replaced; those of other slides are kept. A head has predictions of one
+    collection at a time.
 
     Args:
         name: The head's name.
         slides: Only these; all of the collection when empty.
         where: SQL over the slides' columns; only slides that it holds for.
         collection: A collection of the same extractor; the one that the head was fitted on when None.
+        replace: Replace all earlier predictions, of whatever collection and slides.
         on_progress: Called with how many tiles, or bags of tiles, are done.
     Raises:
         HeadNotFoundError: there is no such head.
+        PredictionsExistError: the head has predictions of other slides from another collection.
         HeadMismatchError: the collection's vectors are of another extractor, or its slides' of another encoder.
         SlideNotInStoreError: a slide is not in the collection, or none fulfils `where`.
         ConfigError: `where` is not a valid condition on slides.
@@ -66,11 +71,14 @@ def predict(
     chosen = _choose_slides(store, source, slides, where)
     counts = np.zeros(len(head.classes), np.int64)  # decisions for each class
     table = store.predictions(name)
+    facts = head.facts(source.name)
+    if not replace:  # before the work
+        table.require_one_collection(facts, chosen)
     if head.level == "tile":
-        batches = _tile_batches(head, source, chosen, counts, on_progress)
-        rows = table.write(head.facts(), batches, slides=chosen)
+        batches = _tile_batches(head, facts, source, chosen, counts, on_progress)
+        rows = table.write(facts, batches, slides=chosen, replace=replace)
     else:
-        rows = _write_slides(store, head, source, chosen, counts, on_progress)
+        rows = _write_slides(store, head, facts, source, chosen, counts, on_progress, replace=replace)
     shares = dict(zip(head.classes, (counts / max(rows, 1)).tolist(), strict=True))
     return Predicted(
         head=name, collection=source.name, slides=len(chosen), rows=rows, table=table.name, shares=shares
@@ -109,10 +117,11 @@ def _choose_slides(store: Store, collection: Collection, slides: Sequence[str], 
 
 
 def _tile_batches(
-    head: Head, collection: Collection, slides: Sequence[str], counts: NDArray[np.int64], on_progress: OnProgress
-) -> Iterator[pa.RecordBatch]:
+    head: Head, facts: PredictionFacts, collection: Collection, slides: Sequence[str], counts: NDArray[np.int64],
+    on_progress: OnProgress,
+) -> Iterator[pa.RecordBatch]:  # fmt: skip
     """Predictions of the tiles of some slides; decisions are added to `counts`, (classes,)."""
-    facts, done = head.facts(), 0
+    done = 0
     all_slides = len(slides) == len(collection.slides())
     total = len(collection) if all_slides else None
     for batch in collection.batches(slides=None if all_slides else slides, columns=[*_TILE_COLUMNS, "vector"]):
@@ -134,11 +143,11 @@ def _tile_batches(
 
 
 def _write_slides(
-    store: Store, head: Head, collection: Collection, slides: Sequence[str], counts: NDArray[np.int64],
-    on_progress: OnProgress,
+    store: Store, head: Head, facts: PredictionFacts, collection: Collection, slides: Sequence[str],
+    counts: NDArray[np.int64], on_progress: OnProgress, *, replace: bool,
 ) -> int:  # fmt: skip
     """Write the predictions of slides, and of abmil the attention to their tiles; decisions are added to `counts`."""
-    facts, patients = head.facts(), patients_of_task(store, head.task)
+    patients = patients_of_task(store, head.task)
     locations = read_tile_locations(collection)
     slides_of_bags = _slides_of_bags(head.level, locations.slides, patients, slides)
     bags = Bags.of_slides(locations, slides_of_bags)
@@ -154,10 +163,10 @@ def _write_slides(
     decisions = head.decide(probabilities)
     counts += decisions.sum(axis=0)
     batch = slide_batch(facts, slides, [patients.get(slide) for slide in slides], probabilities, decisions)
-    rows = store.predictions(head.name).write(facts, [batch], slides=slides)
+    rows = store.predictions(head.name).write(facts, [batch], slides=slides, replace=replace)
     if attention:
-        batches = _attention_batches(head, collection, locations, bags, attention, slides)
-        store.predictions(head.name, "attention").write(facts, batches, slides=slides)
+        batches = _attention_batches(facts, collection, locations, bags, attention, slides)
+        store.predictions(head.name, "attention").write(facts, batches, slides=slides, replace=replace)
     return rows
 
 
@@ -209,7 +218,7 @@ def _abmil_outputs(
 
 
 def _attention_batches(
-    head: Head,
+    facts: PredictionFacts,
     collection: Collection,
     locations: TileLocations,
     bags: Bags,
@@ -218,7 +227,7 @@ def _attention_batches(
 ) -> Iterator[pa.RecordBatch]:
     of_tile = np.full(len(locations), np.nan, np.float32)
     of_tile[bags.rows] = np.concatenate(attention)
-    facts, chosen, start = head.facts(), set(slides), 0
+    chosen, start = set(slides), 0
     for batch in collection.dataset(locations.version).to_batches(columns=_TILE_COLUMNS):
         keep = np.array([slide in chosen for slide in batch.column("slide_id").to_pylist()])
         values = of_tile[start : start + batch.num_rows]

@@ -149,19 +149,23 @@ class Head(ShownHead):
         slides: Sequence[str] = (),
         where: str | None = None,
         collection: str | None = None,
+        replace: bool = False,
         on_progress: OnProgress | None = None,
     ) -> "Predicted":
         """Predict the tiles (or slides, patients) of a collection and store the predictions; no pixel is read.
 
-        Predictions of the same slides are replaced; other slides keep theirs.
+        Predictions of the same slides are replaced; other slides keep theirs. A head has predictions of one collection
+        at a time.
 
         Args:
             slides: Only these; all of the collection when empty.
             where: SQL over the slides' columns; only slides that it holds for.
             collection: Another collection of the same extractor.
+            replace: Replace all earlier predictions, of whatever collection and slides.
             on_progress: See `embedstore.progress`; a progress bar when None.
         Raises:
             HeadMismatchError: the collection's vectors are of another extractor.
+            PredictionsExistError: it has predictions of other slides from another collection.
             SlideNotInStoreError: a slide is not in the collection.
         """
         self._tables.require_writable()
@@ -169,8 +173,9 @@ class Head(ShownHead):
 
         with progress_bar(on_progress) as report:
             return predict(
-                self._tables, self.name, slides=as_names(slides), where=where, collection=collection, on_progress=report
-            )
+                self._tables, self.name, slides=as_names(slides), where=where, collection=collection, replace=replace,
+                on_progress=report,
+            )  # fmt: skip
 
     @property
     def has_predicted(self) -> bool:

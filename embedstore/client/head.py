@@ -134,6 +134,7 @@ class RemoteHead(ShownHead):
         slides: Sequence[str] = (),
         where: str | None = None,
         collection: str | None = None,
+        replace: bool = False,
         on_progress: OnProgress | None = None,
     ) -> "Predicted":
         """Predict the tiles (or slides, patients) of a collection and store the predictions; no pixel is read.
@@ -142,7 +143,9 @@ class RemoteHead(ShownHead):
         """
         from heads.predicted import Predicted
 
-        body: dict[str, Any] = {"slides": list(as_names(slides)), "where": where, "collection": collection}
+        body: dict[str, Any] = {
+            "slides": list(as_names(slides)), "where": where, "collection": collection, "replace": replace
+        }  # fmt: skip
         job = self._connection.post(self._path("predict"), {name: value for name, value in body.items() if value})
         return Predicted(**run_job(self._connection, job, on_progress))
 

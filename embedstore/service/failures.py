@@ -26,6 +26,7 @@ STATUSES: dict[type[Exception], int] = {
     errors.StoreBusyError: 409,
     errors.VersionNotFoundError: 409,
     errors.HeadExistsError: 409,
+    errors.PredictionsExistError: 409,
     errors.AugmenterExistsError: 409,
     errors.JobsFullError: 429,
     errors.AccessError: 503,

@@ -41,7 +41,7 @@ class PredictionFacts:
         head: The head's name.
         head_digest: Digest of its parameters and configuration.
         task: The head's task.
-        collection: The collection whose vectors it was given.
+        collection: The collection whose vectors it was given, which need not be the one that it was fitted on.
         extractor_digest: Digest of the extractor of that collection.
         level: What a row is about: a tile; a slide; or a slide, with the prediction for its patient.
         classes: The classes, in the order of the probabilities.
@@ -73,6 +73,11 @@ class PredictionFacts:
     def same_head(self, other: "PredictionFacts") -> bool:
         """Whether rows of both may be in one table."""
         return dataclasses.replace(self, created_at="") == dataclasses.replace(other, created_at="")
+
+    def only_collection_differs(self, other: "PredictionFacts") -> bool:
+        """Whether both are of one head, with vectors of two collections."""
+        same_head = dataclasses.replace(self, collection=other.collection).same_head(other)
+        return same_head and self.collection != other.collection
 
     def as_record(self) -> dict[str, Any]:
         """The facts as JSON values, including the columns of the probabilities."""

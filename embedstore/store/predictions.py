@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from lance import FragmentMetadata
 from lance.fragment import write_fragments
 
-from embedstore.errors import CommitError, ConfigError, PredictionsNotFoundError
+from embedstore.errors import CommitError, ConfigError, PredictionsExistError, PredictionsNotFoundError
 from embedstore.store.derived_table import DerivedTable
 from embedstore.store.prediction_schema import PredictionFacts, predictions_schema, read_facts
 from embedstore.store.schema import check_collection_name
@@ -67,6 +67,10 @@ class Predictions(DerivedTable):
         """Whether the store has another head of that name than the one that made the rows."""
         digest = Heads(self._store_uri).digest(self.head)
         return digest is not None and digest != self._facts().head_digest
+
+    def is_of(self, collection: str) -> bool:
+        """Whether the rows are of that collection, whatever the head is by now."""
+        return self.exists() and self._facts().collection == collection
 
     def schema(self) -> pa.Schema:
         """The columns; errors as in `facts`."""
@@ -141,25 +145,52 @@ class Predictions(DerivedTable):
 
     # -- writing ----------------------------------------------------------------------------
 
-    def write(self, facts: PredictionFacts, batches: Iterable[pa.RecordBatch], *, slides: Sequence[str]) -> int:
+    def require_one_collection(self, facts: PredictionFacts, slides: Iterable[str]) -> None:
+        """Raise PredictionsExistError if rows of another collection would stand beside those of these slides.
+
+        Tiles of two collections are cut in two ways, and may have the same ids.
+        """
+        if not self.exists() or not (held := self._facts()).only_collection_differs(facts):
+            return
+        if self.slides().keys() - set(slides):
+            raise PredictionsExistError(
+                f"head {self.head!r} has predictions of collection {held.collection!r}, of other slides than these; "
+                f"beside them there can be none of collection {facts.collection!r}, as a head has predictions of one "
+                "collection at a time; export them if you want to keep them, and then `embedstore predict --head "
+                f"{self.head} --collection {facts.collection} --replace` replaces them"
+            )
+
+    def write(
+        self,
+        facts: PredictionFacts,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        slides: Sequence[str],
+        replace: bool = False,
+    ) -> int:
         """Replace the rows of some slides; other slides keep theirs.
 
         Fragments are written as batches arrive, and are all committed at once. If the table holds predictions of
-        another version of the head, all of its rows are replaced.
+        another version of the head, all of its rows are replaced. So is attention of another collection: it follows
+        the predictions.
 
         Args:
             facts: Which head made the rows, and from what.
             batches: Rows, as `tile_batch`, `slide_batch` and `attention_batch` make them.
             slides: The slides that were predicted, including those without rows.
+            replace: Replace the rows of all slides, of whatever collection.
         Returns:
             Number of rows written.
         Raises:
+            PredictionsExistError: the table has predictions of other slides from another collection.
             StoreBusyError: another process is writing to the table.
             CommitError: a batch has rows of a slide that is not in `slides`; nothing was committed.
         """
         schema = predictions_schema(facts, attention=self.kind == "attention")
         with self.lease() as lease:
-            replaced = self._replaced(facts, set(slides))
+            if not replace and self.kind == "predictions":
+                self.require_one_collection(facts, slides)
+            replaced = None if replace else self._replaced(facts, set(slides))
             if replaced is not None:
                 schema = self._table.open().schema  # with the facts as they were first written
             fragments, rows = self._write_fragments(batches, schema, set(slides), new=replaced is None)
@@ -177,10 +208,13 @@ class Predictions(DerivedTable):
         if not self.exists():
             return None
         stored = self.slides()
-        if not self._facts().same_head(facts):
+        held = self._facts()
+        if held.only_collection_differs(facts):
+            return None
+        if not held.same_head(facts):
             log.warning(
                 "%s of %d slide(s) by another version of head %s (%s) are replaced",
-                self.kind, len(stored), self.head, self._facts().head_digest,
+                self.kind, len(stored), self.head, held.head_digest,
             )  # fmt: skip
             return None
         return None if stored.keys() <= slides else sorted(stored.keys() & slides)

@@ -119,7 +119,7 @@ def remove_views(store: Store, collection: str) -> int:
 
 
 def remove_collection(store: Store, name: str) -> int:
-    """Remove a collection: its tiles, views, map and slide vectors, and what the ledger knows of it.
+    """Remove a collection: its tiles, views, map, slide vectors and predictions, and what the ledger knows of it.
 
     Slides stay, with their labels. Whoever is interrupted calls it again: the tiles go last.
 
@@ -128,7 +128,7 @@ def remove_collection(store: Store, name: str) -> int:
     Raises:
         CollectionNotFoundError: there is none of that name.
         StoreError: heads or augmenters were fitted on it.
-        StoreBusyError: another process is writing to it, or to its map or slide vectors.
+        StoreBusyError: another process is writing to it, or to its map, slide vectors or predictions.
     """
     collection = store.collection(name)
     fitted = {
@@ -145,7 +145,8 @@ def remove_collection(store: Store, name: str) -> int:
     with store.lease(name, wait_s=0):
         store.runs.require_none([name])
         rows = len(collection)
-        for table in (store.map(name), *store.encodings(name)):
+        predicted = [table for table in store.prediction_tables() if table.is_of(name)]  # by heads of other collections
+        for table in (store.map(name), *store.encodings(name), *predicted):
             table.drop()
         if (views := store.views(name)).exists():
             views.table.drop()

@@ -59,6 +59,7 @@ def use_heads(store: Any, folder: Path) -> dict[str, Any]:
     before = head.has_predicted
     predicted = head.predict(on_progress=no_progress)
     again = head.predict(slides=SLIDE, on_progress=no_progress)
+    anew = head.predict(replace=True, on_progress=no_progress)
     split = io.StringIO()
     head.write_split(split)
     exports = {
@@ -88,7 +89,7 @@ def use_heads(store: Any, folder: Path) -> dict[str, Any]:
         "curves": head.plot().size,
         "curve files": sorted(path.name for path in head.write_curves(folder)),
         "split": split.getvalue(),
-        "predicted": (before, store.head("cells").has_predicted, predicted, again),
+        "predicted": (before, store.head("cells").has_predicted, predicted, again, anew),
         "predictions": head.predictions.to_pylist(),
         "exports": {name: exported(result, folder) for name, result in exports.items()},
         "files": {

@@ -141,9 +141,9 @@ def export_scope(
 
 
 def _attention(store: Store, facts: PredictionFacts) -> Predictions | None:
-    """Attention of a head for slides or patients; None where it is missing or of an older version of the head."""
+    """Attention of a head for slides or patients; None where it is missing, or from elsewhere than these."""
     attention = store.predictions(facts.head, "attention")
-    kept = facts.level != "tile" and attention.is_there() and attention.facts().head_digest == facts.head_digest
+    kept = facts.level != "tile" and attention.is_there() and attention.facts().same_head(facts)
     return attention if kept else None
 
 

@@ -133,7 +133,7 @@ class Columns:
 
     def _has_attention(self, facts: PredictionFacts) -> bool:
         attention = self._store.predictions(facts.head, "attention")
-        return attention.is_there() and attention.facts().head_digest == facts.head_digest
+        return attention.is_there() and attention.facts().same_head(facts)
 
     def __iter__(self) -> Iterator[Column]:
         """All columns: of tiles, slides, labels, heads."""
@@ -176,10 +176,14 @@ class Columns:
         for head in heads:
             facts = self._store.predictions(head).facts()
             if facts.collection != self._collection.name:
+                name = self._collection.name
+                fits = facts.extractor_digest == self._collection.extractor().digest
+                again = f"`embedstore predict --head {head} --collection {name} --replace` predicts these"
                 raise ConfigError(
                     f"{path!r} in the filter is of head {head!r}, whose predictions are of collection "
-                    f"{facts.collection!r}; the tiles are of collection {self._collection.name!r}; fit a head on these "
-                    f"or search the other with --collection {facts.collection}"
+                    f"{facts.collection!r}; the tiles are of collection {name!r}; "
+                    f"{again if fits else 'fit a head on these'}, or search the other with --collection "
+                    f"{facts.collection}"
                 )
 
     def _unknown(self, path: str) -> ConfigError:

@@ -124,6 +124,7 @@ class Predict(JobKind):
         slides: Only these; all when empty.
         where: Only slides that fulfil this SQL.
         collection: Another collection of the same extractor; the head's own when None.
+        replace: Replace all earlier predictions, of whatever collection and slides.
     """
 
     NAME: ClassVar[str] = "predict"
@@ -133,6 +134,7 @@ class Predict(JobKind):
     slides: tuple[str, ...] = ()
     where: str | None = None
     collection: str | None = None
+    replace: bool = False
 
     def check(self, tables: StoreTables) -> None:
         collection = tables.collection(self.collection or tables.heads.get(self.head).collection)
@@ -141,8 +143,9 @@ class Predict(JobKind):
 
     def run(self, at: Workplace) -> dict[str, Any]:
         predicted = at.store.head(self.head).predict(
-            slides=self.slides, where=self.where, collection=self.collection, on_progress=at.on_progress
-        )
+            slides=self.slides, where=self.where, collection=self.collection, replace=self.replace,
+            on_progress=at.on_progress,
+        )  # fmt: skip
         return dataclasses.asdict(predicted)
 
     def left(self, tables: StoreTables, since: dt.datetime) -> str:

@@ -99,6 +99,7 @@ class PredictBody(BaseModel):
     slides: SlideNames = Field([], description="Only these; all when empty.")
     where: Filter | None = None
     collection: Name | None = None
+    replace: bool = Field(False, description="Replace all earlier predictions, of whatever collection and slides.")
 
 
 class ZeroShotBody(BaseModel):

@@ -23,6 +23,7 @@ from embedstore.store import (
     tile_batch,
 )
 from embedstore.store.patients import patients_of_task
+from embedstore.store.prediction_schema import require_joinable
 from embedstore.store.vectors import matrix
 from heads.bags import Bags, pool
 from heads.devices import prepare_jax
@@ -62,10 +63,13 @@ def predict(
         SlideNotInStoreError: a slide is not in the collection, or none fulfils `where`.
         ConfigError: `where` is not a valid condition on slides.
         EncodingNotFoundError: the head takes an encoding of slides, and the collection has none, or it lacks some.
+        LabelError: the classes of the head cannot be written, see `require_joinable`.
         VectorError: a vector is not finite; nothing was written.
         StoreBusyError: another process is writing predictions of this head.
     """
     head = Head.from_stored(store.heads.get(name))
+    if head.multi_label:
+        require_joinable(head.task, head.classes)  # of a head of an older version
     source = store.collection(collection or head.collection)
     require_extractor(head, source)
     chosen = _choose_slides(store, source, slides, where)

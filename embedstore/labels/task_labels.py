@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from embedstore.errors import LabelError
 from embedstore.store.labels import no_such_task
+from embedstore.store.prediction_schema import require_joinable
 
 #: Text columns that are kept as codes into their distinct values.
 CODED = ("kind", "label", "slide_id", "split", "patient")
@@ -96,11 +97,13 @@ def candidate_classes(
     With `multi_label` a rest label names no class: its places are of none.
 
     Raises:
-        LabelError: a class is given that no label names.
+        LabelError: a class is given that no label names; or, with `multi_label`, its name contains '; '.
     """
     naming = [kind for kind in kinds if not (multi_label and kind == "rest")]
     codes = np.unique(labels.codes["label"][labels.rows_of(*naming)])
     named = tuple(labels.values["label"][code] for code in codes if code >= 0)
+    if multi_label:
+        require_joinable(labels.task, named if classes is None else classes)
     if classes is None:
         return named
     unknown = [name for name in classes if name not in named]

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedstore.errors import StoreError
+from embedstore.errors import LabelError, StoreError
 from embedstore.store.schema import FORMAT_VERSION
 from embedstore.store.table import now
 
@@ -195,6 +195,18 @@ def _batch(
     return pa.RecordBatch.from_arrays([*places, labels, *columns], schema=predictions_schema(facts))
 
 
+def require_joinable(task: str, classes: Sequence[str]) -> None:
+    """Raise LabelError if a class of a multi-label task cannot be told from several, joined in the column `label`."""
+    for name in classes:
+        if LABEL_JOINT in name:
+            raise LabelError(
+                f"task {task!r}: the name of class {name!r} contains {LABEL_JOINT!r}, which stands between the classes "
+                "of one place where several are written, so that it cannot be a class of a multi-label task; where it "
+                "means several classes, import a label for each; or rename it with `embedstore label import "
+                "--class-map OLD=NEW`, or leave it out of --classes"
+            )
+
+
 def decided_labels(classes: Sequence[str], decisions: NDArray[np.bool_]) -> pa.Array:
     """The predicted classes, (n, classes) bool, as one text a row."""
     patterns, which = np.unique(decisions, axis=0, return_inverse=True)
@@ -203,7 +215,13 @@ def decided_labels(classes: Sequence[str], decisions: NDArray[np.bool_]) -> pa.A
 
 
 def decided_classes(facts: PredictionFacts, rows: pa.RecordBatch | pa.Table) -> NDArray[np.bool_]:
-    """Which classes the column `label` names, (n, classes): the inverse of `decided_labels`."""
+    """Which classes the column `label` names, (n, classes): the inverse of `decided_labels`.
+
+    Raises:
+        LabelError: the task is multi-label, and a class of it contains what joins classes; an older version made such.
+    """
+    if facts.multi_label:
+        require_joinable(facts.task, facts.classes)
     encoded = _whole(rows["label"]).dictionary_encode()
     texts, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
     named = [set(text.split(LABEL_JOINT)) if facts.multi_label else {text} for text in texts]

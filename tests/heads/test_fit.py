@@ -20,7 +20,7 @@ from embedstore.errors import (
     TaskNotFoundError,
     VectorError,
 )
-from embedstore.export import export_scope
+from embedstore.export import export_scope, slide_scores
 from embedstore.search.filters import filter_columns, select_tiles
 from embedstore.store import Collection, Label, Store
 from embedstore.store.compaction import compact
@@ -314,6 +314,25 @@ def test_a_head_refuses_vectors_of_another_extractor(tmp_path: Path):
     Collection.create(store.uri, "other", collection_record(DIM, digest="sha256:2"))
     with pytest.raises(HeadMismatchError, match=r"sha256:1.*sha256:2"):
         predict(store, "a-head", collection="other")
+
+
+def test_classes_that_cannot_be_joined_are_refused_for_multi_label_heads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = make_store(tmp_path, classes=("necrosis", "necrosis; tumour", "tumour"))
+    told = r"'tissue': .* class 'necrosis; tumour' contains '; '.*label import --class-map OLD=NEW`.*--classes"
+    with pytest.raises(LabelError, match=told):
+        fit(store, multi_label=True)
+    assert store.heads.names() == []
+    assert predict(store, fit(store).name).rows == 480, "of three classes that exclude each other"
+    assert len(slide_scores(export_scope(store, head="a-head"))) == 12
+    assert fit(store, multi_label=True, classes=("necrosis", "tumour")).record["classes"] == ["necrosis", "tumour"]
+    with monkeypatch.context() as patch:  # as an older version did
+        patch.setattr("embedstore.labels.task_labels.require_joinable", lambda task, classes: None)
+        fit(store, multi_label=True)
+    with pytest.raises(LabelError, match=told):
+        predict(store, "a-head")
+    assert not store.predictions("a-head").is_there()
 
 
 def test_thresholds_and_temperatures_come_from_validation_alone(fitted_store: Store):

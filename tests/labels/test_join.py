@@ -448,6 +448,13 @@ def test_a_fold_of_each_of_many_patients():
     assert names_of(targets.split, targets.split_names) == [f"fold {i}" for i in range(300)]
 
 
+def test_with_multi_label_no_class_contains_what_joins_classes():
+    drawn = [area("a; b", box(0, 0, 200, 100)), area("c", box(0, 0, 200, 100))]
+    with pytest.raises(LabelError, match=r"class 'a; b' contains '; '"):
+        join(locations({"a": row(4)}), drawn, multi_label=True)
+    assert join(locations({"a": row(4)}), drawn, multi_label=True, classes=("c",)).classes == ("c",)
+
+
 def test_with_multi_label_classes_add_up_and_rest_is_none_of_them():
     drawn = [area("tumour", box(0, 0, 200, 100)), area("necrosis", box(100, 0, 300, 100)), REST]
     targets = join(locations({"a": row(4), "b": row(1)}), drawn, multi_label=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embedstore.errors import CommitError, ConfigError, PredictionsNotFoundError, StoreBusyError
+from embedstore.errors import CommitError, ConfigError, LabelError, PredictionsNotFoundError, StoreBusyError
 from embedstore.store import (
     Collection,
     CollectionWriter,
@@ -21,7 +21,7 @@ from embedstore.store import (
     tile_batch,
 )
 from embedstore.store.compaction import compact
-from embedstore.store.prediction_schema import decided_labels, probability_columns
+from embedstore.store.prediction_schema import decided_classes, decided_labels, probability_columns
 from embedstore.store.removal import remove_slides
 from tests.marks import examples
 
@@ -253,6 +253,29 @@ def test_any_class_can_be_filtered_by_its_column(tmp_path_factory: pytest.TempPa
 def test_several_classes_of_a_place_are_joined():
     decided = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], bool)
     assert decided_labels(("a", "b", "c"), decided).to_pylist() == ["a; c", "", "b"]
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(
+    classes=st.lists(st.text(st.sampled_from("ab; :"), min_size=1, max_size=5), min_size=1, max_size=5, unique=True),
+    data=st.data(),
+)
+def test_joined_classes_are_told_apart_or_refused(classes: list[str], data):
+    made = facts(classes=tuple(classes), positive=None, thresholds={}, multi_label=True)
+    rows = data.draw(st.lists(st.lists(st.booleans(), min_size=len(classes), max_size=len(classes)), min_size=1))
+    decided = np.array(rows, bool)
+    table = pa.table({"label": decided_labels(classes, decided)})
+    if any("; " in name for name in classes):
+        with pytest.raises(LabelError, match="contains '; '"):
+            decided_classes(made, table)
+    else:
+        np.testing.assert_array_equal(decided_classes(made, table), decided)
+
+
+def test_a_class_that_contains_the_separator_is_read_where_a_place_has_one_class():
+    made, decided = facts(classes=("a", "a; b")), np.array([[1, 0], [0, 1]], bool)
+    table = pa.table({"label": decided_labels(made.classes, decided)})
+    np.testing.assert_array_equal(decided_classes(made, table), decided)
 
 
 def test_facts_go_to_json_and_back():

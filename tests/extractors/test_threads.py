@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from embedstore.extractors import load_extractor
-from embedstore.extractors.builtin.stain_texture import map_on_threads
+from embedstore.extractors.builtin.stain_texture import TileThreads
 from tests.extractors.contract import tiles
 
 
@@ -39,7 +39,7 @@ def test_parts_are_shared_among_threads_of_one_each_and_answered_in_order(three_
         together.wait()
         return part + 1
 
-    answers = map_on_threads(work, torch.arange(6).split(1))
+    answers = TileThreads().map(work, torch.arange(6).split(1))
     assert torch.cat(answers).tolist() == [1, 2, 3, 4, 5, 6]
     assert len(seen) == 3 and {threads for _, threads in seen} == {1}
     assert torch.get_num_threads() == 3
@@ -50,7 +50,7 @@ def test_an_error_comes_out_and_leaves_the_number_of_threads(three_threads):
         raise ValueError(f"part {int(part)}")
 
     with pytest.raises(ValueError, match="part 0"):
-        map_on_threads(work, torch.arange(2).split(1))
+        TileThreads().map(work, torch.arange(2).split(1))
     assert torch.get_num_threads() == 3
 
 

@@ -22,7 +22,7 @@ MIN_EDGE_PX = 32  # at the working resolution; the coarsest scale then has 8 × 
 # tiles (neighbours in other slides, in repainted tiles, and in tiles of other colours).
 BLOCK_WEIGHTS = (1.0, 1.0, 0.5, 1.0)
 MAX_DEVIATIONS = 8.0  # standard deviations; a blank or black tile lies far outside, and must not overflow
-CHUNK_TILES = 2  # at a time on the CPU, so that the working set stays in the cache
+CHUNK_PIXELS = 4 * 128 * 128  # at a time on the CPU, so that the working set stays in the cache
 
 
 class StainTexture(TorchExtractor):
@@ -62,6 +62,8 @@ class StainTexture(TorchExtractor):
         constants = resources.files("embedstore.extractors.builtin").joinpath("stain_texture.json").read_bytes()
         identity = f"stain-texture {VERSION} {tile_px} {self.shrink} {hashlib.sha256(constants).hexdigest()}"
         self.digest = f"sha256:{hashlib.sha256(identity.encode()).hexdigest()}"
+        self._threads = TileThreads()
+        self._chunk_tiles = max(1, CHUNK_PIXELS // (tile_px // self.shrink) ** 2)
         self._matrix = stain_matrix().to(self.torch_device)
         self._centre, self._scale = (part.to(self.torch_device) for part in _standardisation(json.loads(constants)))
 
@@ -72,7 +74,7 @@ class StainTexture(TorchExtractor):
     def forward(self, tiles: Tensor) -> Tensor:
         if tiles.is_cuda:
             return self._standardised(tiles)
-        return torch.cat(map_on_threads(self._standardised, tiles.split(CHUNK_TILES)))
+        return torch.cat(self._threads.map(self._standardised, tiles.split(self._chunk_tiles)))
 
     def features(self, tiles: Tensor) -> Tensor:
         """The features before standardisation, (n, dim) float32."""
@@ -94,17 +96,25 @@ def _standardisation(constants: dict[str, list[float]]) -> tuple[Tensor, Tensor]
     return centre, torch.stack([1 / torch.tensor(constants["std"]), weights])
 
 
-def map_on_threads(work: Callable[[Tensor], Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
-    """`[work(part) for part in parts]`, each part by one of the threads that torch may use in this process.
+class TileThreads:
+    """As many threads as torch may use in this process, each of which takes other tiles.
 
-    For work of many small operations: the threads of one operation would spend longer on meeting than on the work.
+    For work of many small operations: the threads of one operation would spend longer on meeting than on the work. The
+    threads are kept, since each new one begins with memory of its own.
     """
-    threads = torch.get_num_threads()
-    if threads == 1 or len(parts) == 1:
-        return [work(part) for part in parts]
-    torch.set_num_threads(1)  # of the threads that begin now
-    try:
-        with ThreadPoolExecutor(min(threads, len(parts))) as pool:
-            return list(pool.map(work, parts))
-    finally:
-        torch.set_num_threads(threads)
+
+    def __init__(self) -> None:
+        self._pool, self._threads = ThreadPoolExecutor(1), 1
+
+    def map(self, work: Callable[[Tensor], Tensor], parts: Sequence[Tensor]) -> list[Tensor]:
+        """`[work(part) for part in parts]`, each part on one thread."""
+        threads = torch.get_num_threads()
+        if threads == 1 or len(parts) == 1:
+            return [work(part) for part in parts]
+        if threads != self._threads:
+            self._pool, self._threads = ThreadPoolExecutor(threads), threads
+        torch.set_num_threads(1)  # within each of them
+        try:
+            return list(self._pool.map(work, parts))
+        finally:
+            torch.set_num_threads(threads)

@@ -170,7 +170,7 @@ def test_views_leave_with_their_slide_or_by_themselves(viewed: Path, slides: Pat
     assert set(views_table(store)["slide_id"].to_pylist()) == {"s1.svs", "s2.svs"}
     rows = len(views_table(store))
     gone = embedstore("rm", "-s", store, "--views", COLLECTION, "--yes", "--json")
-    others = {"slides": [], "rows": {}, "maps": [], "encodings": [], "columns": []}
+    others = {"slides": [], "rows": {}, "collections": {}, "maps": [], "encodings": [], "columns": []}
     assert gone.json() == others | {"views": {COLLECTION: rows}}
     assert embedstore("ls", "-s", store, "--json").json()["collections"][0]["views"] == 0
     nothing = embedstore("rm", "-s", store, "--views", COLLECTION, "--yes")

@@ -117,6 +117,7 @@ def test_every_flag_of_a_message_is_a_keyword():
         assert names and {name for pair in names for name in pair if name} <= keywords, flag
 
 
+@pytest.mark.slow
 def test_every_command_of_a_message_has_a_call():
     commands = {
         found

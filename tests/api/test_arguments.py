@@ -118,6 +118,7 @@ def test_scalars_of_numpy_are_numbers(store: embedstore.Store):
     assert len(store.access_log.table(since=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))) == 0
 
 
+@pytest.mark.slow
 def test_a_collection_or_head_stands_for_its_name(store: embedstore.Store, tmp_path: Path):
     collection = store.collection()
     head = store.fit_head(

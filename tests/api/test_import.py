@@ -155,6 +155,7 @@ def test_places_may_lie_in_another_folder(tmp_path: Path):
         store.import_features(tmp_path / "features", extractor="uni", mpp=0.5, coordinates=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_slide_keeps_its_id_when_its_file_comes_later(tmp_path: Path):
     write_trident(tmp_path / "job", "a", tiles=1, edge_l0=256)
     store = embedstore.create(tmp_path / "store")

@@ -98,6 +98,7 @@ def test_a_collection_of_another_length_is_refused_before_weights_are_fetched(
         _ingest(store, slides, extractors="dinov2-s", collections=["one"], tiling={**tiling, "mpp": 2.0})
 
 
+@pytest.mark.slow
 def test_weights_of_another_extractor_are_refused(tmp_path: Path):
     store, job = embedstore.create(tmp_path / "store"), tmp_path / "job"
     write_trident(job, "a")

@@ -10,6 +10,7 @@ from cli.main import app
 from embedstore.progress import no_progress
 
 
+@pytest.mark.slow
 def test_slides_of_ones_own_do_not_join_those_of_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     embedstore.create("demo/store")  # of `embedstore demo`

@@ -19,6 +19,7 @@ def slide_path(tmp_path_factory):
 OPTIONS = ["--tile-px", "64", "--tissue-mpp", "2", "--min-area-um2", "500"]
 
 
+@pytest.mark.slow
 def test_it_writes_picture_and_mask_and_says_what_it_found(slide_path, tmp_path):
     done = CliRunner().invoke(command, [str(slide_path), "--out", str(tmp_path / "o"), "--json", *OPTIONS])
     assert done.exit_code == 0, done.output

@@ -47,6 +47,7 @@ def test_facts_are_well_formed(name):
     assert describe_extractor(ExtractorConfig(ref=name)) == (name, entry.tile_px, entry.mpp)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name if name in FAST else slow(name) for name in NETWORKS])
 def test_random_network_has_the_stated_size(name):
     """On torch's `meta` device, where the giants cost no memory: shapes are computed, values are not."""

@@ -50,6 +50,7 @@ def test_a_head_on_the_mean_is_the_head_that_pools_by_the_mean(store: Store):
     np.testing.assert_allclose(one["p_high"].to_numpy(), other["p_high"].to_numpy(), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_record_names_the_encoder_and_the_fit_is_repeated_from_it(store: Store):
     record = HeadRecord.from_record(store.heads.get("grade-mean-linear").record)
     assert record.encoder is not None and record.encoder.digest == MeanEncoder.digest

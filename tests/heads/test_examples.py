@@ -100,6 +100,7 @@ def test_cores_of_several_patients_on_a_slide_stay_apart(tmp_path: Path):
     assert len(np.unique(examples.group)) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["tile", "slide", "patient"])
 def test_a_patient_of_two_names_is_one(tmp_path: Path, level):
     store = make_store(tmp_path, slides=8)
@@ -117,6 +118,7 @@ def test_a_patient_of_two_names_is_one(tmp_path: Path, level):
     assert "'Ada' and 'P00'; these count as one patient" in notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group_by", "kind"), [("patient", "kfold"), ("slide_id", "kfold"), ("tile", "kfold"), ("site", "kfold"),
                            ("slide_id", "column")],

@@ -134,6 +134,7 @@ def test_a_page_of_another_origin_is_refused(ask: Ask):
     assert own.status_code == 422 and other.status_code == 403
 
 
+@pytest.mark.slow
 def test_a_file_of_labels_of_many_megabytes_passes(ask: Ask, store: embedstore.Store):
     rows = "".join(f"a.svs,{n % 512}.{n:09d},{n % 384},yes\n" for n in range(100_000))
     about = {"Cookie": "user=bob", "Content-Type": "text/csv"}

@@ -276,6 +276,7 @@ def _undone(made: list[dict]) -> set[str]:
 # -- together -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_several_who_label_at_once_all_succeed(store: Store):
     """Two tabs of one author at one place, and another author: no label is lost and none is double."""
     add(store, label("x", 9))

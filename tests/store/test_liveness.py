@@ -93,6 +93,7 @@ def test_a_lease_of_another_machine_is_waited_for_until_its_owner_is_surely_dead
         assert time.monotonic() - began > 0.2
 
 
+@pytest.mark.slow
 def test_leases_of_an_older_version_are_understood(store: Store, monkeypatch: pytest.MonkeyPatch):
     """They do not tell which process holds them: their beats do."""
     hold(store, process=None, schema=pa.schema([field for field in LEASES if field.name != "process"]))

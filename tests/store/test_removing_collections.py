@@ -52,6 +52,7 @@ def test_it_can_be_made_again(store: embedstore.Store, tmp_path: Path):
     assert again.summary.done == 2 and len(store.collection("trial")) == tiles
 
 
+@pytest.mark.slow
 def test_whoever_has_it_open_is_told_and_sees_another_of_its_name(store: embedstore.Store, tmp_path: Path):
     held = embedstore.open(store.uri).collection("trial")
     query = held.vectors()[0]

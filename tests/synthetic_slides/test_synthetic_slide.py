@@ -140,6 +140,7 @@ def test_any_share_of_anything_can_be_made(tmp_path, recipe):
     assert openslide.OpenSlide(made.path).dimensions == (512, 300)
 
 
+@pytest.mark.slow
 def test_resolution_changes_the_size_of_nuclei_in_pixels(tmp_path):
     fine = write_slide(tmp_path / "fine.svs", size_px=(1024, 1024), mpp=0.25, seed=2)
     with openslide.OpenSlide(fine.path) as opened:

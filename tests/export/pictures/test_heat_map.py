@@ -150,6 +150,7 @@ def map_of(store: Store, path: Path, size: tuple[int, int], head: str = "lesion"
         return np.asarray(sheet.convert("RGB"))[TITLE_PX : TITLE_PX + size[1], MARGIN_PX : MARGIN_PX + size[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shrink", [1, 2])
 def test_the_map_lies_on_the_lesion_to_the_pixel(lesion: Store, tmp_path: Path, shrink: int):
     predict(lesion, facts(), {"a.tiff": two([1.0] * 4)})

@@ -101,6 +101,7 @@ def test_tiles_that_touch_at_a_corner_are_two_areas(store: Store, tmp_path: Path
     assert sorted(each["properties"]["measurements"]["p: tumour mean"] for each in tumour) == [0.8, 0.9]
 
 
+@pytest.mark.slow
 @settings(
     max_examples=examples(25),
     deadline=None,

@@ -39,6 +39,7 @@ def ids(store: Store, where: str | None, slide_id: str | None = None) -> list[in
     return rows["tile_id"].to_pylist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where", [None, "x > 0", "patient <> 'P1'", "label.t = 'yes'", "label.t = 'yes' OR slide_id = 'c.svs'", "x < 0"]
 )

@@ -238,6 +238,7 @@ def test_a_failure_is_told_and_searches_go_on(planted, monkeypatch, tmp_path: Pa
     assert not folders(tmp_path)  # what was half made is deleted
 
 
+@pytest.mark.slow
 def test_a_store_that_nobody_holds_any_more_keeps_nothing_warm(planted):
     store, of_others = embedstore.open(planted[0].uri), threading.enumerate()
     store.collection().warm()

@@ -68,6 +68,7 @@ def tile_ids(store: Store, slide_id: str) -> list[int]:
     return store.collection("toy").tiles(where=f"slide_id = '{slide_id}'", columns=["tile_id"])["tile_id"].to_pylist()
 
 
+@pytest.mark.slow
 def test_a_viewer_finds_its_way_through_a_slide(seen: TestClient, scene: Store):
     facts = seen.get("/api/slides/case 1/a.svs/deep-zoom").json()
     assert (facts["size_l0"], facts["bounds_l0"], facts["mpp"]) == ([700, 530], [0, 0, 700, 530], 0.5)
@@ -148,6 +149,7 @@ def test_what_cannot_be_shown_is_a_sentence(seen: TestClient, scene: Store, path
     assert str(Path(scene.uri).parent) not in answer.text
 
 
+@pytest.mark.slow
 def test_a_wall_of_thumbnails_does_not_hold_a_search_up(scene: Store, monkeypatch: pytest.MonkeyPatch):
     """While every thread for pictures is taken and dozens of requests wait, a search and a picture at hand answer."""
     busy, ready, freed = threading.Semaphore(0), Pictures.thumbnail, threading.Event()

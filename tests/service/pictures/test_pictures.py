@@ -36,6 +36,7 @@ def slide(drawn_slide) -> SlideFile:
     return SlideFile(name="a", path=str(drawn_slide()))
 
 
+@pytest.mark.slow
 def test_tiles_have_the_colours_of_the_slide(pictures: Pictures, slide: SlideFile):
     info = pictures.info(slide)
     tile = decoded(pictures.deep_zoom_tile(slide, info.max_level, 0, 0))

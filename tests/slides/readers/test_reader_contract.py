@@ -72,6 +72,7 @@ class ReaderContract:
             assert found.dtype == np.uint8
             self._check(found, openslide_region(known, (0, 0), level, size))
 
+    @pytest.mark.slow
     def test_pixels_away_from_the_corner_are_openslides(self, slide: Slide, known: Path):
         width, height = slide.size_l0
         xy, size = (width // 3 + 1, height // 4 + 3), (width // 2, height // 2)

@@ -230,6 +230,7 @@ def test_real_fluorescence_is_refused(shared_data, name):
         find_tissue(slide, CONFIG, mpp_l0=0.2282)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mpp", "area_mm2"), [("CMU-1-Small-Region.svs", 0.499, 0.68), ("tcga-cr-7395-01a-01-ts1.svs", 0.5, 2.55)]
 )

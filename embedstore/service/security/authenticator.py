@@ -86,7 +86,8 @@ class Authenticator:
         """
         caller: Caller | None = getattr(request.state, "caller", None)
         if caller is None:
-            if time.monotonic() - self._read_at >= (TOKENS_AGE_S if self._knows(request) else UNKNOWN_AGE_S):
+            age_s = time.monotonic() - self._read_at
+            if age_s >= TOKENS_AGE_S or (age_s >= UNKNOWN_AGE_S and not self._knows(request)):
                 self._limiter = self._limiter or anyio.CapacityLimiter(1)
                 await anyio.to_thread.run_sync(self._read_tokens, limiter=self._limiter)
             caller = request.state.caller = self.authenticate(request)

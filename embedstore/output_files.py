@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from embedstore.errors import ExportError
@@ -157,6 +157,24 @@ def require_folder(path: str | Path, *, or_file: str = "") -> None:
         raise _cannot_write(path, "a file or device stands there; name a folder") from error
     except OSError as error:
         raise _cannot_write(path, f"{error.strerror or error}; name another place") from error
+
+
+def require_own(path: Path, is_own: Callable[[bytes], bool], *, problem: str) -> None:
+    """Check that no file of somebody else stands at a path; an empty one is nobody's.
+
+    Args:
+        path: The file that is to be written.
+        is_own: Whether embedstore wrote a file that begins with this line, or with these 1,000 bytes of it.
+        problem: What the message says of another one, with the next step.
+    Raises:
+        ExportError: one does.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        begins = file.readline(1000)
+    if begins and not is_own(begins):
+        raise _cannot_write(path, problem)
 
 
 def slide_path(out: Path, slide_id: str, suffix: str, *, single: bool) -> Path:

@@ -8,8 +8,7 @@ from typing import Any
 
 import shapely
 
-from embedstore.errors import ExportError
-from embedstore.output_files import atomic_write
+from embedstore.output_files import atomic_write, require_own
 
 #: How each file begins that `write_collection` writes.
 _BEGINNING = '{"type": "FeatureCollection", "embedstore": '
@@ -43,7 +42,12 @@ def write_collection(path: Path, about: Mapping[str, Any], features: Iterable[Ma
     Raises:
         ExportError: a file of somebody else stands there, or nothing can be written there.
     """
-    _require_own(path)
+    require_own(
+        path,
+        lambda line: line.startswith(_BEGINNING.encode()),
+        problem="embedstore did not write the file that stands there, or somebody saved it since, and it may hold "
+        "what a person drew; name another place, or move it away",
+    )
     written = 0
     with atomic_write(path) as part, part.open("w", encoding="utf-8") as file:
         file.write(f'{_BEGINNING}{json.dumps(about)}, "features": [')
@@ -52,20 +56,3 @@ def write_collection(path: Path, about: Mapping[str, Any], features: Iterable[Ma
             written += 1
         file.write("\n]}\n")
     return written
-
-
-def _require_own(path: Path) -> None:
-    """Check that no file stands at a path in which somebody may have drawn.
-
-    Raises:
-        ExportError: one does.
-    """
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        begins = file.read(len(_BEGINNING))
-    if begins and begins != _BEGINNING.encode():
-        raise ExportError(
-            f"cannot write to {str(path)!r}: embedstore did not write the file that stands there, or somebody saved it "
-            "since, and it may hold what a person drew; name another place, or move it away"
-        )

@@ -13,7 +13,7 @@ import pyarrow.parquet
 from embedstore.annotations import Origin
 from embedstore.errors import ExportError
 from embedstore.labels.files.label_geojson import write_label_geojson
-from embedstore.output_files import atomic_write, require_folder, slide_path
+from embedstore.output_files import atomic_write, require_folder, require_own, slide_path
 from embedstore.store import Label, SlideRow
 
 #: Kinds of labels that GeoJSON holds as annotations.
@@ -87,7 +87,11 @@ def write_labels(
             "name a folder with --out"
         )
     if len(others):
-        _require_own(out / TABLE_NAME)
+        require_own(  # such as the table of a folder of ready-made tiles
+            out / TABLE_NAME,
+            lambda line: line.strip() in (b"", ",".join(COLUMNS).encode()),
+            problem="embedstore did not write the table that stands there; name another folder",
+        )
     by_slide: dict[str, list[Label]] = {}
     for label in Label.from_table(drawn):
         if label.slide_id is not None:
@@ -99,22 +103,6 @@ def write_labels(
         write_label_geojson(labels_of_slide, slide, path, task=task, origin=origin)
         written.append(Written(path=path, labels=len(labels_of_slide)))
     return [*written, _write_table(others, out / TABLE_NAME)] if len(others) else written
-
-
-def _require_own(path: Path) -> None:
-    """Check that no table of somebody else stands at a path, such as that of a folder of ready-made tiles.
-
-    Raises:
-        ExportError: one does.
-    """
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        begins = file.readline(1000).strip()
-    if begins and begins != ",".join(COLUMNS).encode():
-        raise ExportError(
-            f"cannot write to {str(path)!r}: embedstore did not write the table that stands there; name another folder"
-        )
 
 
 def _write_table(labels: pa.Table, path: Path) -> Written:

@@ -85,8 +85,10 @@ def _check(argument: str, kind: Any, where: str, *, optional: bool) -> Check:
     listed = _takes(kind, Sequence) and not _takes(kind, str)  # one name is a list of one
 
     def check(of: Any, value: Any) -> Any:
-        if (value is None and optional) or isinstance(value, Mapping):
-            return typed(value, kind, where) if isinstance(value, Mapping) and not _takes(kind, Mapping) else value
+        if isinstance(value, Mapping):
+            return value if _takes(kind, Mapping) else typed(value, kind, where)
+        if value is None and optional:
+            return value
         if type(value) is int and _takes(kind, int):
             return value  # one of more than 64 bits is told by what takes it
         if named is not None:
